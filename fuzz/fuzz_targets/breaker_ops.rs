@@ -1,0 +1,113 @@
+//! Histories of one breaker: requests, outcomes, orders and a clock that also steps back.
+//!
+//! The first two bytes are the policy; each operation is four: what, how, and the time that passes.
+
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use llm_failsafe::base::{ErrorClass, Timestamp};
+use llm_failsafe::breaker::{Command, Health, Outcome, Phase, Standing, Ticket, Transition};
+use llm_failsafe::config::BreakerPolicy;
+
+const MAX_RUNNING: usize = 64;
+
+fn policy(probes: u8, other: u8) -> BreakerPolicy {
+    BreakerPolicy {
+        probes: 1 + probes % 4,
+        consecutive: 1 + u32::from(other % 8),
+        close_after: 1 + other / 8 % 4,
+        min_requests: 1 + u32::from(other / 32) * 3,
+        ..BreakerPolicy::default()
+    }
+}
+
+fn outcome(how: u8) -> Outcome {
+    match how % 8 {
+        0..=2 => Outcome::Success,
+        3 | 4 => Outcome::Failure(ErrorClass::Server),
+        5 => Outcome::Blocked(ErrorClass::Auth),
+        6 => Outcome::Neutral,
+        _ => Outcome::Throttled((how >= 128).then(|| Duration::from_secs(u64::from(how)))),
+    }
+}
+
+fn command(how: u8) -> Command {
+    match how % 6 {
+        0 => Command::ForceOpen,
+        1 => Command::ForceClosed,
+        2 => Command::Drain,
+        3 => Command::Probe,
+        4 => Command::Undo,
+        _ => Command::Reset,
+    }
+}
+
+/// From milliseconds forth to minutes back.
+fn after(now_ms: u64, [scale, count]: [u8; 2]) -> u64 {
+    let count = u64::from(count);
+    match scale % 8 {
+        0..=2 => now_ms + count,
+        3 | 4 => now_ms + count * 1000,
+        5 => now_ms + count * 60_000,
+        6 => now_ms.saturating_sub(count),
+        _ => now_ms.saturating_sub(count * 10_000),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [probes, other, operations @ ..] = input else { return };
+    let policy = policy(*probes, *other);
+    let mut health = Health::default();
+    let mut running: Vec<Ticket> = Vec::new();
+    let (mut now_ms, mut latest_ms) = (1_000_000_000, 0);
+    for [what, how, time @ ..] in operations.as_chunks::<4>().0 {
+        now_ms = after(now_ms, *time);
+        latest_ms = now_ms.max(latest_ms);
+        let now = Timestamp::from_millis(now_ms);
+        match what % 8 {
+            0..=2 if running.len() < MAX_RUNNING => {
+                let standing = health.standing(&policy, now);
+                let lease = health.take_lease(&policy, now);
+                assert_eq!(lease.is_some(), standing == Standing::Probe);
+                if matches!(standing, Standing::Fit { .. }) {
+                    running.push(health.ticket());
+                }
+                running.extend(lease);
+            }
+            3..=5 if !running.is_empty() => {
+                let ticket = running.swap_remove(usize::from(what / 8) % running.len());
+                let was_closed = matches!(health.phase(), Phase::Closed { .. });
+                let jitter = u64::from_le_bytes([*how; 8]);
+                match health.report(&policy, ticket, outcome(*how), now, jitter) {
+                    Some(Transition::Opened(_)) => assert!(was_closed),
+                    Some(Transition::Reopened(_) | Transition::Closed) => {
+                        assert!(!was_closed && ticket.is_probe())
+                    }
+                    Some(Transition::Throttled) | None => {}
+                }
+            }
+            6 => {
+                let ticket = health.ticket();
+                health.successes(&policy, ticket, u16::from(*how), now);
+            }
+            7 if how % 4 == 0 => health.command(command(what / 8), now),
+            _ => {}
+        }
+        assert_eq!(Health::decode(&health.encode()).as_ref(), Some(&health));
+        match health.phase() {
+            Phase::Closed { .. } => assert!(u32::from(health.consecutive()) < policy.consecutive),
+            Phase::HalfOpen { leases, successes, .. } => {
+                assert!(leases.iter().flatten().count() <= usize::from(policy.probes));
+                assert!(*successes < policy.close_after);
+            }
+            Phase::Open { .. } => {}
+        }
+    }
+    // No block and no throttle lasts longer than an hour and a tenth.
+    let far = Timestamp::from_millis(latest_ms).after(Duration::from_secs(4000));
+    if health.order().is_none() {
+        assert!(!matches!(health.standing(&policy, far), Standing::Unfit(_)), "shut for good");
+    }
+});

@@ -1,0 +1,116 @@
+//! The clients: a fixed number of HTTP/1 connections that are kept alive, each with one request at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::provider::{Acknowledged, Provider};
+use crate::traffic::{OTHER_EVENTS, Workload};
+
+/// How many connections.
+pub const LANES: usize = 8;
+
+/// What is sent in one go must be answered within this.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Load {
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    number: usize,
+    connection: TcpStream,
+    received: Vec<u8>,
+    acknowledged: Acknowledged,
+}
+
+impl Load {
+    pub async fn connect(port: u16, provider: &Provider) -> Self {
+        let mut lanes = Vec::new();
+        for number in 0..LANES {
+            let connection = TcpStream::connect(("127.0.0.1", port)).await.expect("Envoy accepts");
+            connection.set_nodelay(true).expect("an option of TCP");
+            let acknowledged = provider.acknowledged();
+            lanes.push(Lane { number, connection, received: Vec::with_capacity(8_192), acknowledged });
+        }
+        Self { lanes }
+    }
+
+    /// Sends so many requests over all connections and reads their answers.
+    ///
+    /// # Panics
+    /// If an answer is not what the provider sent, or does not come in time.
+    pub async fn send(&mut self, workload: Workload, exchanges: usize) {
+        let left = Arc::new(AtomicUsize::new(exchanges));
+        let mut running = JoinSet::new();
+        for mut lane in self.lanes.drain(..) {
+            let left = Arc::clone(&left);
+            running.spawn(async move {
+                let request = workload.request(lane.number);
+                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    lane.connection.write_all(&request).await.expect("Envoy reads");
+                    match workload {
+                        Workload::Chat => lane.whole_answer().await,
+                        Workload::Stream { chunks } => lane.stream(chunks).await,
+                    }
+                }
+                lane
+            });
+        }
+        let answered = tokio::time::timeout(PATIENCE, running.join_all());
+        self.lanes = answered.await.expect("answers within the time limit");
+    }
+}
+
+impl Lane {
+    /// More of the answer: where in what has been received it begins.
+    async fn more(&mut self) -> usize {
+        let before = self.received.len();
+        let read = self.connection.read_buf(&mut self.received).await.expect("Envoy writes");
+        assert!(read > 0, "Envoy closed in the middle of an answer");
+        before
+    }
+
+    fn expect_success(&self) {
+        let start = String::from_utf8_lossy(&self.received[..self.received.len().min(400)]).into_owned();
+        assert!(start.starts_with("HTTP/1.1 200 "), "not an answer: {start}");
+    }
+
+    async fn whole_answer(&mut self) {
+        self.received.clear();
+        loop {
+            self.more().await;
+            let Some(at) = self.received.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let head = String::from_utf8_lossy(&self.received[..at]);
+            let length: Option<usize> =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let whole = at + 4 + length.unwrap_or_else(|| panic!("an answer without a length: {head}"));
+            if self.received.len() >= whole {
+                assert_eq!(self.received.len(), whole, "more than one answer");
+                return self.expect_success();
+            }
+        }
+    }
+
+    /// Reads a stream, acknowledging each content chunk. Two line feeds in a row end an event and occur nowhere else.
+    async fn stream(&mut self, chunks: usize) {
+        self.received.clear();
+        let mut events = 0;
+        let mut acknowledged = 0;
+        loop {
+            let from = self.more().await;
+            let new = &self.received[from.saturating_sub(1)..];
+            events += new.windows(2).filter(|two| two == b"\n\n").count();
+            let content = events.saturating_sub(1).min(chunks);
+            self.acknowledged[self.number].add_permits(content - acknowledged);
+            acknowledged = content;
+            if events == chunks + OTHER_EVENTS && self.received.ends_with(b"\r\n0\r\n\r\n") {
+                return self.expect_success();
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the filter costs Envoy: CPU per request and per chunk of a stream, beside the same Envoy without it.
+//!
+//! Speed is reported and never asserted. How it is measured and how to read it: `docs/performance.md`.
+
+mod cpu;
+mod load;
+mod provider;
+mod report;
+mod setup;
+mod traffic;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use load::Load;
+use provider::Provider;
+use report::{HostCalls, Measured, Report};
+use setup::{Running, Setup};
+use traffic::Workload;
+
+/// Rounds of each workload, and the first of them that are not counted: code is cold and connections are opened.
+const ROUNDS: usize = 24;
+const WARM_UP: usize = 2;
+
+/// After this no further round begins.
+const TIME_LIMIT: Duration = Duration::from_secs(140);
+
+/// The set-ups take turns so often because other work on the machine comes and goes.
+const CHAT: Share = Share { workload: Workload::Chat, exchanges: 2_048, turns: 8 };
+const STREAM: Share = Share { workload: Workload::Stream { chunks: CHUNKS }, exchanges: 32, turns: 4 };
+const CHUNKS: usize = 500;
+
+/// What each turn begins with, unmeasured.
+const BRIEF: usize = 16;
+
+/// What is sent for counting calls: the counts do not vary, so a few will do.
+const COUNTED: usize = 80;
+const FEW_CHUNKS: usize = 100;
+
+const USAGE: &str = "usage: bench [--against other.wasm]… [--only chat|stream]";
+
+fn main() {
+    let options = Options::read();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let report = runtime.block_on(run(options));
+    report.print();
+    report.save();
+}
+
+#[derive(Default)]
+struct Options {
+    /// Other builds of the filter, measured in the same run.
+    against: Vec<PathBuf>,
+    /// The one workload to be measured.
+    only: Option<String>,
+}
+
+impl Options {
+    fn read() -> Self {
+        let mut options = Self::default();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().expect(USAGE);
+            match name.as_str() {
+                "--against" => options.against.push(std::env::current_dir().expect("a folder").join(value)),
+                "--only" if value == "chat" || value == "stream" => options.only = Some(value),
+                _ => panic!("{USAGE}"),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == name)
+    }
+}
+
+async fn run(options: Options) -> Report {
+    let start = Instant::now();
+    let provider = Provider::start().await;
+    let mut setups = Vec::new();
+    for setup in Setup::all(&options.against) {
+        setups.push(setup.start(provider.port(), None).await);
+    }
+
+    let calls = count_calls(&provider).await;
+    let mut workloads = Vec::new();
+    for (name, share, until) in [("chat", CHAT, TIME_LIMIT / 2), ("stream", STREAM, TIME_LIMIT)] {
+        if options.wants(name) {
+            let left = until.saturating_sub(start.elapsed());
+            workloads.push((share.workload, measure(&provider, &setups, share, left).await));
+        }
+    }
+
+    let mut memory = Vec::new();
+    for running in &setups {
+        memory.push(running.envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await);
+    }
+    let setups = setups.into_iter().map(|running| running.setup).collect();
+    Report { setups, workloads, calls, memory, elapsed: start.elapsed() }
+}
+
+/// What a round sends to each set-up.
+struct Share {
+    workload: Workload,
+    exchanges: usize,
+    turns: usize,
+}
+
+/// Rounds in which every set-up gets the same load in turns, each round beginning with another one.
+async fn measure(provider: &Provider, setups: &[Running], share: Share, limit: Duration) -> Measured {
+    let Share { workload, exchanges, turns } = share;
+    let start = Instant::now();
+    let mut loads = Vec::new();
+    for running in setups {
+        loads.push(Load::connect(running.envoy.port(), provider).await);
+    }
+    let mut measured = Measured::new(setups.len());
+    for round in 0..ROUNDS {
+        let mut used = vec![Duration::ZERO; setups.len()];
+        let mut taken = vec![Duration::ZERO; setups.len()];
+        for turn in 0..turns * setups.len() {
+            let at = (round + turn) % setups.len();
+            let pid = setups[at].envoy.pid();
+            // What the others have driven out of the processor's caches comes back.
+            loads[at].send(workload.brief(), BRIEF).await;
+            let before = cpu::settled(pid).await;
+            let begun = Instant::now();
+            loads[at].send(workload, exchanges / turns).await;
+            taken[at] += begun.elapsed();
+            used[at] += cpu::settled(pid).await.saturating_sub(before);
+        }
+        if round >= WARM_UP {
+            measured.add(&used, &taken, exchanges * workload.units());
+        }
+        eprint!("\r{}: round {} of {ROUNDS} ", workload.name(), round + 1);
+        if start.elapsed() > limit {
+            break;
+        }
+    }
+    eprintln!();
+    measured
+}
+
+/// Counts the host calls of the build that counts them.
+async fn count_calls(provider: &Provider) -> Vec<HostCalls> {
+    let mut all = Vec::new();
+    for setup in Setup::with_filter() {
+        let running = setup.start(provider.port(), Some(setup::counting_build())).await;
+        let mut load = Load::connect(running.envoy.port(), provider).await;
+        let mut calls_of = async |workload| {
+            let before = running.host_calls().await;
+            load.send(workload, COUNTED).await;
+            (running.host_calls().await - before) as f64 / COUNTED as f64
+        };
+        let request = calls_of(Workload::Chat).await;
+        let short = calls_of(Workload::Stream { chunks: FEW_CHUNKS }).await;
+        let long = calls_of(Workload::Stream { chunks: CHUNKS }).await;
+        let chunk = (long - short) / (CHUNKS - FEW_CHUNKS) as f64;
+        all.push(HostCalls {
+            setup: running.setup,
+            request,
+            stream: short - chunk * FEW_CHUNKS as f64,
+            chunk,
+        });
+    }
+    all
+}

@@ -1,0 +1,192 @@
+//! What was measured, as a table for people and as JSON for programs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use integration_tests::gateway::Shape;
+use integration_tests::paths;
+use serde_json::{Value, json};
+
+use crate::setup::Setup;
+use crate::traffic::Workload;
+
+/// Where the files go, from the repository's root; nothing in there is kept in version control.
+const FOLDER: &str = "target/bench";
+
+/// The rounds of one workload.
+pub struct Measured {
+    /// For each round, the microseconds of Envoy's CPU per request or chunk of each set-up.
+    pub rounds: Vec<Vec<f64>>,
+    /// For each set-up, how much of the wall time Envoy was busy, per round. A low share means that Envoy waited for
+    /// the load.
+    pub busy: Vec<Vec<f64>>,
+}
+
+/// The host calls of a set-up with the filter.
+pub struct HostCalls {
+    pub setup: Setup,
+    /// Per chat request.
+    pub request: f64,
+    /// Per stream, without its chunks.
+    pub stream: f64,
+    /// Per content chunk.
+    pub chunk: f64,
+}
+
+pub struct Report {
+    pub setups: Vec<Setup>,
+    pub workloads: Vec<(Workload, Measured)>,
+    pub calls: Vec<HostCalls>,
+    /// The Wasm memory of each set-up in bytes.
+    pub memory: Vec<Option<u64>>,
+    pub elapsed: Duration,
+}
+
+/// The middle one of the rounds, and the extremes.
+#[derive(Clone, Copy)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Measured {
+    pub fn new(setups: usize) -> Self {
+        Self { rounds: Vec::new(), busy: vec![Vec::new(); setups] }
+    }
+
+    /// A round in which each set-up served so many requests or chunks.
+    pub fn add(&mut self, used: &[Duration], taken: &[Duration], units: usize) {
+        self.rounds.push(used.iter().map(|used| used.as_secs_f64() * 1e6 / units as f64).collect());
+        for (busy, (used, taken)) in self.busy.iter_mut().zip(used.iter().zip(taken)) {
+            busy.push(used.as_secs_f64() / taken.as_secs_f64());
+        }
+    }
+
+    fn cost(&self, setup: usize) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| round[setup]).collect())
+    }
+
+    /// In each round compared with the first set-up in the same round.
+    fn ratio(&self, setup: usize) -> Spread {
+        Spread::of(self.rounds.iter().map(|round| round[setup] / round[0]).collect())
+    }
+
+    fn busy(&self, setup: usize) -> f64 {
+        Spread::of(self.busy[setup].clone()).median
+    }
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let (lower, upper) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Self { median: f64::midpoint(lower, upper), min: values[0], max: values[values.len() - 1] }
+    }
+
+    fn json(self) -> Value {
+        let rounded = |value: f64| (value * 1_000.0).round() / 1_000.0;
+        json!({"median": rounded(self.median), "min": rounded(self.min), "max": rounded(self.max)})
+    }
+}
+
+impl Report {
+    /// Writes the table to the terminal.
+    pub fn print(&self) {
+        println!("{}", self.markdown());
+    }
+
+    /// Leaves the table and the numbers behind it in [`FOLDER`].
+    pub fn save(&self) {
+        let folder = paths::root().join(FOLDER);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("bench.md"), self.markdown()).expect("the table is written");
+        let json = serde_json::to_string_pretty(&self.json()).expect("JSON");
+        fs::write(folder.join("bench.json"), json).expect("the numbers are written");
+        println!("The same in {FOLDER}/bench.md, the numbers of every round in {FOLDER}/bench.json.");
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!("{}\n", machine());
+        for (workload, measured) in &self.workloads {
+            let _ = writeln!(
+                text,
+                "\n| Envoy CPU per {0} | µs | ratio (min to max of {1} rounds) | aim | host calls | Wasm memory | busy |\n\
+                 |:--|--:|:--|--:|--:|--:|--:|",
+                workload.name(),
+                measured.rounds.len()
+            );
+            for (at, setup) in self.setups.iter().enumerate() {
+                let ratio = measured.ratio(at);
+                let _ = writeln!(
+                    text,
+                    "| {:<36} | {:>6.1} | {:.2} ({:.2} to {:.2}) | {:>6} | {:>4} | {:>8} | {:>3.0} % |",
+                    setup.name,
+                    measured.cost(at).median,
+                    ratio.median,
+                    ratio.min,
+                    ratio.max,
+                    aim(*workload, setup).map_or(String::from("–"), |aim| format!("≤ {aim}")),
+                    self.calls_of(*workload, setup)
+                        .map_or(String::from("–"), |calls| format!("{calls:.1}")),
+                    self.memory[at].map_or(String::from("–"), |bytes| format!("{} KiB", bytes / 1_024)),
+                    measured.busy(at) * 100.0,
+                );
+            }
+        }
+        for calls in &self.calls {
+            let _ = write!(
+                text,
+                "\n{}: {:.1} host calls per stream besides its chunks.",
+                calls.setup.name, calls.stream
+            );
+        }
+        let _ = writeln!(text, "\nTook {} s.", self.elapsed.as_secs());
+        text
+    }
+
+    fn json(&self) -> Value {
+        let workloads = self.workloads.iter().map(|(workload, measured)| {
+            let setups = self.setups.iter().enumerate().map(|(at, setup)| {
+                json!({
+                    "setup": setup.name,
+                    "microseconds": measured.cost(at).json(),
+                    "ratio": measured.ratio(at).json(),
+                    "aim": aim(*workload, setup),
+                    "host_calls": self.calls_of(*workload, setup),
+                    "wasm_memory_bytes": self.memory[at],
+                    "busy": measured.busy(at),
+                })
+            });
+            json!({"per": workload.name(), "setups": setups.collect::<Vec<_>>(), "rounds": measured.rounds})
+        });
+        json!({"machine": machine(), "workloads": workloads.collect::<Vec<_>>(), "seconds": self.elapsed.as_secs()})
+    }
+
+    /// For the usual build only: another one may make other calls.
+    fn calls_of(&self, workload: Workload, setup: &Setup) -> Option<f64> {
+        let calls = self.calls.iter().find(|calls| calls.setup.name == setup.name)?;
+        Some(match workload {
+            Workload::Chat => calls.request,
+            Workload::Stream { .. } => calls.chunk,
+        })
+    }
+}
+
+/// What the project wants to stay under, as a ratio to Envoy alone.
+fn aim(workload: Workload, setup: &Setup) -> Option<f64> {
+    match (workload, setup.shape) {
+        _ if !setup.filtered => None,
+        (Workload::Chat, Shape::Single) => Some(1.35),
+        (Workload::Chat, Shape::Loop) => Some(2.1),
+        (Workload::Stream { .. }, _) => Some(1.2),
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    format!("{cores} cores ({}), one Envoy worker, 8 connections", model.unwrap_or("unknown"))
+}

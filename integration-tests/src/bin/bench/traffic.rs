@@ -1,0 +1,135 @@
+//! The bytes that are sent: one exchange of each kind, shaped like an official SDK's and a provider's.
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// A 2 KB chat request with a 1 KB answer.
+    Chat,
+    /// The same request, answered as a stream of so many content chunks.
+    Stream { chunks: usize },
+}
+
+/// Tells the provider which connection of the load asks, for the stream's lock-step.
+pub const LANE_HEADER: &str = "x-bench-lane";
+/// Tells the provider how many chunks to stream.
+pub const CHUNKS_HEADER: &str = "x-bench-chunks";
+
+const REQUEST_BYTES: usize = 2_048;
+const ANSWER_BYTES: usize = 1_024;
+
+/// The events of a stream besides its content chunks: the one with the role, and `[DONE]`.
+pub const OTHER_EVENTS: usize = 2;
+
+impl Workload {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat request",
+            Self::Stream { .. } => "SSE chunk",
+        }
+    }
+
+    /// The same, but short.
+    pub const fn brief(self) -> Self {
+        match self {
+            Self::Chat => Self::Chat,
+            Self::Stream { .. } => Self::Stream { chunks: 20 },
+        }
+    }
+
+    /// What the cost of one exchange is divided by.
+    pub const fn units(self) -> usize {
+        match self {
+            Self::Chat => 1,
+            Self::Stream { chunks } => chunks,
+        }
+    }
+
+    /// The request, as OpenAI's Python SDK words it: the messages come before the model.
+    pub fn request(self, lane: usize) -> Vec<u8> {
+        let (stream, chunks) = match self {
+            Self::Chat => ("", String::new()),
+            Self::Stream { chunks } => (r#","stream":true"#, format!("{CHUNKS_HEADER}: {chunks}\r\n")),
+        };
+        let before = r#"{"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":""#;
+        let after = format!(r#""}}],"model":"chat","temperature":0.2,"max_tokens":256{stream}}}"#);
+        let body = padded(before, &after, REQUEST_BYTES);
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\n\
+             Host: gateway.internal\r\n\
+             Accept: application/json\r\n\
+             Accept-Encoding: gzip, deflate\r\n\
+             Content-Type: application/json\r\n\
+             User-Agent: OpenAI/Python 2.8.1\r\n\
+             X-Stainless-Lang: python\r\n\
+             X-Stainless-Retry-Count: 0\r\n\
+             Authorization: Bearer sk-of-the-client-0123456789\r\n\
+             {LANE_HEADER}: {lane}\r\n{chunks}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
+/// The provider's whole answer to a chat request.
+pub fn chat_answer() -> Vec<u8> {
+    let before = r#"{"id":"chatcmpl-0123456789","object":"chat.completion","created":1760000000,"model":"gpt-4.1-mini","choices":[{"index":0,"message":{"role":"assistant","content":""#;
+    let after = r#"","refusal":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":480,"completion_tokens":120,"total_tokens":600}}"#;
+    let body = padded(before, after, ANSWER_BYTES);
+    format!("{}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", answer_head(), body.len())
+        .into_bytes()
+}
+
+/// A stream up to its first content chunk.
+pub fn stream_beginning() -> Vec<u8> {
+    let mut bytes = format!(
+        "{}content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
+        answer_head()
+    )
+    .into_bytes();
+    bytes.extend(event(r#"{"role":"assistant","content":""}"#));
+    bytes
+}
+
+/// A content chunk.
+pub fn stream_chunk() -> Vec<u8> {
+    event(r#"{"content":" token"}"#)
+}
+
+/// The end of a stream.
+pub fn stream_end() -> Vec<u8> {
+    let mut bytes = chunk("data: [DONE]\n\n");
+    bytes.extend(b"0\r\n\r\n");
+    bytes
+}
+
+fn event(delta: &str) -> Vec<u8> {
+    chunk(&format!(
+        "data: {{\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\
+         \"model\":\"gpt-4.1-mini\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n"
+    ))
+}
+
+fn chunk(text: &str) -> Vec<u8> {
+    format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+fn answer_head() -> &'static str {
+    "HTTP/1.1 200 OK\r\n\
+     date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\
+     openai-processing-ms: 420\r\n\
+     openai-version: 2020-10-01\r\n\
+     x-ratelimit-limit-requests: 10000\r\n\
+     x-ratelimit-limit-tokens: 2000000\r\n\
+     x-ratelimit-remaining-requests: 9999\r\n\
+     x-ratelimit-remaining-tokens: 1999000\r\n\
+     x-request-id: req_0123456789abcdef\r\n"
+}
+
+/// Prose between two pieces, so that all of it has `length` bytes.
+fn padded(before: &str, after: &str, length: usize) -> String {
+    let prose = "The quick brown fox jumps over the lazy dog and finds that nobody was looking. ";
+    let missing = length - before.len() - after.len();
+    let filling: String = prose.chars().cycle().take(missing).collect();
+    format!("{before}{filling}{after}")
+}

@@ -1,0 +1,369 @@
+//! Runs the real Envoy with a configuration made for one test.
+//!
+//! The configuration is YAML text with `{{name}}` placeholders. Always there: `{{admin_port}}` and `{{port}}` (both 0:
+//! the kernel chooses, and [`Envoy`] reads back what it chose, so that no two tests can ever meet on a port),
+//! `{{wasm}}` (the built filter) and `{{dir}}` (a folder of this Envoy's own).
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::client::Request;
+use crate::paths;
+
+/// How long Envoy may take to start, to fail, or to show a wanted number.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How much of the log is printed when a test fails.
+const LOG_LINES_SHOWN: usize = 200;
+
+/// What an Envoy is started with.
+#[derive(Clone, Debug)]
+pub struct EnvoyConfig {
+    template: String,
+    values: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+    env: Vec<(String, String)>,
+    concurrency: u32,
+    wasm_log_level: String,
+}
+
+impl EnvoyConfig {
+    /// A configuration given as text.
+    pub fn from_text(template: impl Into<String>) -> Self {
+        Self {
+            template: template.into(),
+            values: BTreeMap::new(),
+            files: BTreeMap::new(),
+            env: Vec::new(),
+            concurrency: 1,
+            wasm_log_level: "info".to_owned(),
+        }
+    }
+
+    /// A configuration from a file of the repository, such as `envoy/loop.yaml`.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn from_file(path: impl AsRef<Path>) -> Self {
+        let path = paths::root().join(path);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::from_text(text)
+    }
+
+    /// What stands for `{{name}}`.
+    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
+        self.values.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Replaces a text of a ready configuration that has no placeholder there (a port, a host).
+    ///
+    /// # Panics
+    /// If the text does not occur: a test must not silently run with something else.
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.template.contains(from), "the configuration does not contain {from:?}");
+        self.template = self.template.replace(from, to);
+        self
+    }
+
+    /// A further file in `{{dir}}`, with the same placeholders (a listener to be reloaded, for one).
+    pub fn file(mut self, name: &str, template: impl Into<String>) -> Self {
+        self.files.insert(name.to_owned(), template.into());
+        self
+    }
+
+    /// An environment variable for Envoy.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The number of worker threads; 1 by default.
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// The log level of the `wasm` component (where the filter logs); `info` by default.
+    pub fn wasm_log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.wasm_log_level);
+        self
+    }
+
+    fn render(&self, template: &str, dir: &Path) -> String {
+        let mut text = template.to_owned();
+        let usual = [
+            ("admin_port", "0".to_owned()),
+            ("port", "0".to_owned()),
+            ("wasm", paths::wasm_path().display().to_string()),
+            ("dir", dir.display().to_string()),
+        ];
+        let own = self.values.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        for (name, value) in own.chain(usual) {
+            text = text.replace(&format!("{{{{{name}}}}}"), &value);
+        }
+        if let Some((_, rest)) = text.split_once("{{") {
+            panic!("nothing stands for {{{{{}}}}}", rest.split("}}").next().unwrap_or(rest));
+        }
+        text
+    }
+
+    /// Writes the files and starts the process; it may not be ready for long, or ever.
+    fn spawn(self) -> Running {
+        if self.template.contains("{{wasm}}") || self.files.values().any(|file| file.contains("{{wasm}}")) {
+            paths::wasm();
+        }
+        let dir =
+            tempfile::Builder::new().prefix("llm-failsafe-envoy-").tempdir().expect("a temporary folder");
+        let config = dir.path().join("envoy.yaml");
+        fs::write(&config, self.render(&self.template, dir.path())).expect("the configuration is written");
+        for (name, template) in &self.files {
+            fs::write(dir.path().join(name), self.render(template, dir.path())).expect("a file is written");
+        }
+        let log = File::create(dir.path().join("envoy.log")).expect("a log file");
+        let mut command = Command::new(paths::envoy());
+        command.arg("--config-path").arg(&config);
+        command.arg("--admin-address-path").arg(dir.path().join("admin.address"));
+        // Without it, two Envoys of one machine would share memory by their base id.
+        command.arg("--disable-hot-restart");
+        command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
+        command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = command.spawn().expect("Envoy starts");
+        Running { child, dir, config: self }
+    }
+}
+
+/// The process and its folder; killed on drop, its log printed if a test is failing.
+struct Running {
+    child: Child,
+    dir: TempDir,
+    config: EnvoyConfig,
+}
+
+impl Running {
+    fn log(&self) -> String {
+        let bytes = fs::read(self.dir.path().join("envoy.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the process can be asked")
+    }
+
+    /// The admin port, as soon as Envoy has written it.
+    fn admin_port(&self) -> Option<u16> {
+        let address = fs::read_to_string(self.dir.path().join("admin.address")).ok()?;
+        address.rsplit(':').next()?.trim().parse().ok()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            eprintln!(
+                "--- Envoy's log (last {} of {} lines)\n{}",
+                shown.len(),
+                lines.len(),
+                shown.join("\n")
+            );
+        }
+    }
+}
+
+/// A running Envoy that accepts requests. It is killed when dropped.
+pub struct Envoy {
+    running: Running,
+    admin_port: u16,
+    /// TCP listeners by name, in the order in which Envoy lists them.
+    listeners: Vec<(String, u16)>,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it is ready and all its TCP listeners accept.
+    ///
+    /// # Panics
+    /// If it does not come up in time, with its log.
+    pub async fn start(config: EnvoyConfig) -> Self {
+        let mut running = config.spawn();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = running.exited() {
+                panic!("Envoy ended while starting: {status}");
+            }
+            if let Some(admin_port) = running.admin_port()
+                && let Some(listeners) = ready_listeners(admin_port).await
+            {
+                return Self { running, admin_port, listeners };
+            }
+            assert!(Instant::now() < deadline, "Envoy was not ready within {PATIENCE:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Starts Envoy with what it must refuse, and returns its log.
+    ///
+    /// # Panics
+    /// If it does not end by itself, with an error, in time.
+    pub async fn expect_start_failure(config: EnvoyConfig) -> String {
+        let mut running = config.spawn();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = running.exited() {
+                assert!(!status.success(), "Envoy ended, but without an error");
+                return running.log();
+            }
+            if let Some(port) = running.admin_port() {
+                assert!(
+                    ready_listeners(port).await.is_none(),
+                    "Envoy started with what it should have refused"
+                );
+            }
+            assert!(Instant::now() < deadline, "Envoy neither failed nor became ready within {PATIENCE:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The port of the first TCP listener.
+    pub fn port(&self) -> u16 {
+        self.listeners[0].1
+    }
+
+    /// The port of a listener by its name.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    pub fn port_of(&self, listener: &str) -> u16 {
+        let found = self.listeners.iter().find(|(name, _)| name == listener);
+        found.unwrap_or_else(|| panic!("no listener {listener:?} among {:?}", self.listeners)).1
+    }
+
+    /// The admin interface's port.
+    pub fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// Whether this Envoy resets HTTP/2 streams with NO_ERROR, as it did before 1.37. hyper takes that for a clean end.
+    pub async fn resets_http2_without_error(&self) -> bool {
+        self.admin("/server_info").await.contains("/1.36.")
+    }
+
+    /// This Envoy's folder, `{{dir}}` in its configuration.
+    pub fn dir(&self) -> &Path {
+        self.running.dir.path()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.running.child.id()
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.running.exited().is_some()
+    }
+
+    /// Replaces a file in `{{dir}}` by a rename, which is what Envoy watches for.
+    pub fn replace_file(&self, name: &str, template: &str) {
+        let text = self.running.config.render(template, self.dir());
+        let (new, path) = (self.dir().join(format!("{name}.new")), self.dir().join(name));
+        fs::write(&new, text).expect("a file is written");
+        fs::rename(new, path).expect("a file is replaced");
+    }
+
+    /// Reads a file in `{{dir}}` (an access log, for one); empty if it is not there yet.
+    pub fn read_file(&self, name: &str) -> String {
+        let path: PathBuf = self.dir().join(name);
+        String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+    }
+
+    /// What the admin interface answers to a GET.
+    ///
+    /// # Panics
+    /// If it does not answer with 200.
+    pub async fn admin(&self, path: &str) -> String {
+        let response = Request::get(path).send(self.admin_port).await.expect("the admin interface answers");
+        assert_eq!(response.status, 200, "admin {path}");
+        response.text().await
+    }
+
+    /// A counter's or gauge's value by its full name; `None` if there is none of that name.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let all = self.admin("/stats").await;
+        all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
+    }
+
+    /// Waits until a number is as wanted and returns it.
+    ///
+    /// # Panics
+    /// If it is not within [`PATIENCE`].
+    pub async fn wait_for_stat(&self, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.stat(name).await;
+            if let Some(value) = value.filter(|value| wanted(*value)) {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "{name} is {value:?}, which is not what was waited for");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// All metrics as Prometheus sees them.
+    pub async fn prometheus(&self) -> String {
+        self.admin("/stats/prometheus").await
+    }
+
+    /// The log so far: Envoy's, and the filter's in it.
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+
+    /// Waits until the log contains a text.
+    ///
+    /// # Panics
+    /// If it does not within [`PATIENCE`].
+    pub async fn wait_for_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "the log never said {text:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The TCP listeners of an Envoy that is ready and accepts on all of them.
+async fn ready_listeners(admin_port: u16) -> Option<Vec<(String, u16)>> {
+    let ready = Request::get("/ready").send(admin_port).await.ok()?;
+    if ready.status != 200 {
+        return None;
+    }
+    let answer = Request::get("/listeners?format=json").send(admin_port).await.ok()?.read().await;
+    let document: Value = serde_json::from_slice(&answer.bytes()).ok()?;
+    let mut listeners = Vec::new();
+    for status in document.get("listener_statuses")?.as_array()? {
+        // An internal listener has no port.
+        let Some(port) = status.pointer("/local_address/socket_address/port_value").and_then(Value::as_u64)
+        else {
+            continue;
+        };
+        let port = u16::try_from(port).ok()?;
+        TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        listeners.push((status.get("name")?.as_str()?.to_owned(), port));
+    }
+    (!listeners.is_empty()).then_some(listeners)
+}

@@ -1,0 +1,214 @@
+//! The shipped configurations, run for real: `envoy/envoy.yaml` or `envoy/single.yaml` with nothing changed but the
+//! ports, the place of the filter, its configuration, and the provider clusters, which lead to scripted providers.
+//!
+//! So what the scenarios show holds for what users copy.
+
+use serde_json::{Value, json};
+
+use crate::envoy::{Envoy, EnvoyConfig};
+use crate::paths;
+
+/// Which of the shipped configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `envoy/envoy.yaml`: the retry loop.
+    Loop,
+    /// `envoy/single.yaml`: an ordinary listener.
+    Single,
+}
+
+/// A gateway to be started.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shape: Shape,
+    config: Value,
+    concurrency: u32,
+    env: Vec<(String, String)>,
+    dynamic_listeners: bool,
+}
+
+/// The provider keys that [`Gateway::new`] puts into the environment.
+pub const PROVIDER_KEYS: [(&str, &str); 3] = [
+    ("OPENAI_KEY_A", "sk-openai-a-secret"),
+    ("OPENAI_KEY_B", "sk-openai-b-secret"),
+    ("ANTHROPIC_KEY", "sk-ant-secret"),
+];
+
+impl Gateway {
+    /// The shipped configuration of `shape`, without its provider clusters.
+    ///
+    /// # Panics
+    /// If the file is not what this expects of it.
+    pub fn new(shape: Shape) -> Self {
+        let file = match shape {
+            Shape::Loop => "envoy/envoy.yaml",
+            Shape::Single => "envoy/single.yaml",
+        };
+        let text = std::fs::read_to_string(paths::root().join(file)).expect("the shipped configuration");
+        let mut config: Value = serde_yaml_ng::from_str(&text).expect("the shipped configuration is YAML");
+        config["admin"]["address"]["socket_address"]["port_value"] = json!(0);
+        let address = &mut config["static_resources"]["listeners"][0]["address"]["socket_address"];
+        *address = json!({"address": "127.0.0.1", "port_value": 0});
+        let clusters = config["static_resources"]["clusters"].as_array_mut().expect("clusters");
+        clusters.retain(|cluster| cluster["name"] == "loop");
+        let env = PROVIDER_KEYS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut gateway = Self { shape, config, concurrency: 1, env, dynamic_listeners: false };
+        gateway.filter()["vm_config"]["code"]["local"]["filename"] = json!("{{wasm}}");
+        gateway
+    }
+
+    /// The filter's plugin configuration within Envoy's.
+    fn filter(&mut self) -> &mut Value {
+        let listeners = self.config["static_resources"]["listeners"].as_array_mut().expect("listeners");
+        listeners
+            .iter_mut()
+            .flat_map(|listener| {
+                let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+                manager["http_filters"].as_array_mut().expect("HTTP filters")
+            })
+            .find(|filter| filter["name"] == "llm-failsafe")
+            .map(|filter| &mut filter["typed_config"]["config"])
+            .expect("the filter")
+    }
+
+    /// Anything else of Envoy's configuration.
+    pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Changes members of the filter's configuration, as a JSON merge patch: `null` removes.
+    pub fn configure(mut self, changes: &Value) -> Self {
+        merge(&mut self.filter()["configuration"]["value"], changes);
+        self
+    }
+
+    /// Replaces the filter's configuration. `retry_loop` is set as the shape wants it.
+    pub fn plugin(mut self, configuration: &Value) -> Self {
+        let mut configuration = configuration.clone();
+        if self.shape == Shape::Loop {
+            configuration["retry_loop"] = json!(true);
+        }
+        self.filter()["configuration"]["value"] = configuration;
+        self
+    }
+
+    /// Hands the filter's configuration over as a JSON string, as Istio and Envoy Gateway do, instead of a Struct.
+    pub fn as_json_string(mut self) -> Self {
+        let configuration = &mut self.filter()["configuration"];
+        let text = configuration["value"].to_string();
+        *configuration = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text});
+        self
+    }
+
+    /// A cluster that leads to a port of this machine.
+    pub fn provider(self, cluster: &str, port: u16) -> Self {
+        self.cluster(cluster, port, &json!({}))
+    }
+
+    /// The same, with what else the cluster shall have.
+    pub fn cluster(mut self, name: &str, port: u16, more: &Value) -> Self {
+        let endpoint = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}});
+        let mut cluster = json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "circuit_breakers": {"thresholds": [{
+                "max_connections": 10000, "max_pending_requests": 10000, "max_requests": 10000,
+            }]},
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
+        });
+        merge(&mut cluster, more);
+        self.config["static_resources"]["clusters"].as_array_mut().expect("clusters").push(cluster);
+        self
+    }
+
+    /// How many worker threads; 1 by default.
+    pub const fn concurrency(mut self, workers: u32) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// A variable of Envoy's environment that the filter's VM may read.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        let names: Vec<_> = self.env.iter().map(|(name, _)| name.clone()).collect();
+        self.filter()["vm_config"]["environment_variables"]["host_env_keys"] = json!(names);
+        self
+    }
+
+    /// Puts the listeners into a file that Envoy watches, so that [`Gateway::update`] can change them at run time.
+    pub const fn reloadable(mut self) -> Self {
+        self.dynamic_listeners = true;
+        self
+    }
+
+    /// Envoy's configuration as it will be started.
+    pub fn to_config(&self) -> EnvoyConfig {
+        let mut config = self.config.clone();
+        let mut listeners = None;
+        if self.dynamic_listeners {
+            config["static_resources"]["listeners"] = json!([]);
+            config["node"] = json!({"id": "test", "cluster": "test"});
+            config["dynamic_resources"] = json!({"lds_config": {
+                "path_config_source": {"path": format!("{{{{dir}}}}/{LISTENERS}")},
+            }});
+            listeners = Some(self.listeners());
+        }
+        // JSON is YAML; only the tests' own placeholders may look like double braces.
+        let mut envoy = EnvoyConfig::from_text(spaced(&config)).concurrency(self.concurrency);
+        for (name, value) in &self.env {
+            envoy = envoy.env(name, value);
+        }
+        match listeners {
+            Some(listeners) => envoy.file(LISTENERS, listeners),
+            None => envoy,
+        }
+    }
+
+    fn listeners(&self) -> String {
+        let mut resources = self.config["static_resources"]["listeners"].clone();
+        for listener in resources.as_array_mut().expect("listeners") {
+            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        }
+        spaced(&json!({"resources": resources}))
+    }
+
+    /// Starts it and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start(&self) -> Envoy {
+        Envoy::start(self.to_config()).await
+    }
+
+    /// Hands this gateway's listeners to a running Envoy that was started [`Gateway::reloadable`].
+    pub fn update(&self, envoy: &Envoy) {
+        envoy.replace_file(LISTENERS, &self.listeners());
+    }
+}
+
+const LISTENERS: &str = "listeners.json";
+
+/// Pretty-printed, JSON never has two opening braces in a row, which would read as the runner's placeholders.
+fn spaced(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("JSON")
+}
+
+/// JSON merge patch (RFC 7396).
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in patch {
+        if value.is_null() {
+            target.as_object_mut().expect("an object").remove(name);
+        } else {
+            merge(&mut target[name], value);
+        }
+    }
+}

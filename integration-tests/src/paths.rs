@@ -1,0 +1,59 @@
+//! Where the things under test are. Environment variables come first; the defaults are what `make setup build` leaves.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is a folder of the workspace")
+        .to_path_buf()
+}
+
+/// The Envoy binary: `ENVOY_BIN`, or the version that `ENVOY_VERSION` or the file of that name tells.
+///
+/// # Panics
+/// If there is no such file, with what to do about it.
+pub fn envoy() -> PathBuf {
+    let default = || root().join(".tools/envoy").join(envoy_version()).join("envoy");
+    must_exist(from_env("ENVOY_BIN").unwrap_or_else(default), "Envoy")
+}
+
+/// The built filter: `LLM_FAILSAFE_WASM` or `dist/llm_failsafe.wasm`.
+///
+/// # Panics
+/// If there is no such file, with what to do about it.
+pub fn wasm() -> PathBuf {
+    must_exist(wasm_path(), "the filter's Wasm module")
+}
+
+/// As [`wasm`], whether or not it has been built.
+pub fn wasm_path() -> PathBuf {
+    from_env("LLM_FAILSAFE_WASM").unwrap_or_else(|| root().join("dist/llm_failsafe.wasm"))
+}
+
+/// The Python interpreter with the vendors' SDKs: `LLM_FAILSAFE_PYTHON` or `.tools/python/bin/python`.
+///
+/// # Panics
+/// If there is no such file, with what to do about it.
+pub fn python() -> PathBuf {
+    let default = || root().join(".tools/python/bin/python");
+    must_exist(from_env("LLM_FAILSAFE_PYTHON").unwrap_or_else(default), "Python with the SDKs")
+}
+
+fn envoy_version() -> String {
+    let pinned =
+        || std::fs::read_to_string(root().join("ENVOY_VERSION")).expect("ENVOY_VERSION is in the root");
+    let version = std::env::var("ENVOY_VERSION").ok().filter(|version| !version.is_empty());
+    version.unwrap_or_else(pinned).trim().to_owned()
+}
+
+/// A relative path is meant from the root: cargo runs tests in the folder of their crate.
+fn from_env(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|path| !path.is_empty()).map(|path| root().join(path))
+}
+
+fn must_exist(path: PathBuf, what: &str) -> PathBuf {
+    assert!(path.is_file(), "{what} is not at {}. Run: make setup build", path.display());
+    path
+}

@@ -1,0 +1,61 @@
+//! Runs a Python script with the vendors' own SDKs (`make setup` installs them).
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::paths;
+
+/// How long a script may run.
+pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a script said and how it ended.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Whether it ended with 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// The standard output of a script that must have succeeded.
+    ///
+    /// # Panics
+    /// If it did not, with all that it said.
+    pub fn expect_success(self) -> String {
+        assert!(self.success, "the script failed\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        self.stdout
+    }
+}
+
+/// Runs a script (a path from `integration-tests/python/`) with these environment variables and no others of ours
+/// that an SDK would read.
+///
+/// # Panics
+/// If Python is not there or the script runs longer than [`TIME_LIMIT`]; it is killed then.
+pub async fn run(script: impl AsRef<Path>, env: &[(&str, &str)]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = tokio::process::Command::new(paths::python());
+    command.arg("-u").arg(&script).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy().to_lowercase();
+        let leads_elsewhere = name_text.ends_with("_proxy");
+        if leads_elsewhere || name_text.starts_with("openai_") || name_text.starts_with("anthropic_") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("PYTHONDONTWRITEBYTECODE", "1").envs(env.iter().copied());
+    let output = tokio::time::timeout(TIME_LIMIT, command.output())
+        .await
+        .unwrap_or_else(|_| panic!("{} ran longer than {TIME_LIMIT:?}", script.display()))
+        .unwrap_or_else(|error| panic!("{} could not be started: {error}", script.display()));
+    Output {
+        success: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

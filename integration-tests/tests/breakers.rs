@@ -1,0 +1,741 @@
+//! Circuit breakers before real providers, on two workers: what opens them, that nothing reaches what is open, how they
+//! recover, and what clients see meanwhile.
+//!
+//! Each request has a connection of its own unless a scenario says otherwise, so requests meet either worker. Times are
+//! short in the configuration and generous in the waiting; counts are exact.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use integration_tests::client::{Connection, Protocol, Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider, errors};
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long anything that must happen may take.
+const SOON: Duration = Duration::from_secs(15);
+
+/// So many requests in a row, each on a connection of its own, meet both workers: the chance that they do not is 2⁻¹⁹.
+const EVERY_WORKER: usize = 20;
+
+/// The breakers' reading of the shared data.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// `first` with two accounts, `a` with two models and `b` with one; `spare` in reserve.
+struct Scene {
+    first: ScriptedProvider,
+    spare: ScriptedProvider,
+    gateway: Gateway,
+    envoy: Envoy,
+}
+
+impl Scene {
+    /// In the loop, with this `breaker` section.
+    async fn start(breaker: Value) -> Self {
+        Self::with(Shape::Loop, breaker, |_| {}).await
+    }
+
+    async fn with(shape: Shape, breaker: Value, change: impl FnOnce(&mut Value)) -> Self {
+        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+        let mut configuration = json!({
+            "providers": {
+                "first": {"kind": "openai-compatible", "host": "first.test"},
+                "spare": {"kind": "openai-compatible", "host": "spare.test"},
+            },
+            "accounts": {
+                "a": {"provider": "first", "key": {"value": "sk-a"}},
+                "b": {"provider": "first", "key": {"value": "sk-b"}},
+                "spare": {"provider": "spare", "key": {"value": "sk-spare"}},
+            },
+            "targets": {
+                "a-small": {"account": "a", "model": "small"},
+                "a-large": {"account": "a", "model": "large"},
+                "b-small": {"account": "b", "model": "small"},
+                "spare": {"account": "spare", "model": "spare"},
+            },
+            "models": {
+                "chat": {"tiers": [["a-small"], ["spare"]]},
+                "large": {"tiers": [["a-large"], ["spare"]]},
+                "other": {"tiers": [["b-small"], ["spare"]]},
+                "lone": {"targets": ["a-small"]},
+                "anyway": {"targets": ["a-small"], "when_all_open": "try_anyway"},
+            },
+            "breaker": breaker,
+        });
+        change(&mut configuration);
+        let gateway = Gateway::new(shape)
+            .plugin(&configuration)
+            .provider("first", first.port())
+            .provider("spare", spare.port())
+            .concurrency(2)
+            .reloadable();
+        Self { envoy: gateway.start().await, gateway, first, spare }
+    }
+
+    fn asked(&self) -> usize {
+        self.first.received().len()
+    }
+
+    async fn ask(&self, model: &str) -> Read {
+        Request::chat(model, false).send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    /// A message in Anthropic's dialect.
+    async fn message(&self, model: &str) -> Read {
+        let body =
+            json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]});
+        Request::post("/v1/messages").json(&body).send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    async fn count(&self, metric: &str) -> u64 {
+        self.envoy.stat(&format!("wasmcustom.llm_failsafe_{metric}")).await.unwrap_or(0)
+    }
+
+    async fn wait_for(&self, metric: &str, wanted: u64) {
+        self.envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{metric}"), |value| value == wanted).await;
+    }
+
+    /// Asks until requests on every worker are answered as `wanted`.
+    async fn until_every_worker(&self, model: &str, wanted: impl Fn(&Read) -> bool) {
+        let deadline = Instant::now() + SOON;
+        let mut in_a_row = 0;
+        while in_a_row < EVERY_WORKER {
+            let read = self.ask(model).await;
+            in_a_row = if wanted(&read) { in_a_row + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "{model} is still {} {:?}", read.status, read.headers);
+        }
+    }
+
+    /// Makes `a-small` fail until its breaker opens and both workers know it.
+    async fn open_lone(&self) {
+        self.first.by_default(errors::openai_500());
+        self.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
+        assert_eq!(self.count("breaker_opened").await, 1);
+    }
+}
+
+/// A whole answer of this target, not the first choice for this reason.
+fn answered(read: &Read, target: &str, fallback: Option<&str>) -> bool {
+    let by = (read.header("x-llm-target"), read.header("x-llm-fallback"));
+    read.error.is_none() && read.status == 200 && by == (Some(target), fallback)
+}
+
+fn refused_with(read: &Read, status: u16, reason: &str) -> bool {
+    (read.status.as_u16(), read.header("x-llm-reason")) == (status, Some(reason))
+}
+
+fn retry_after(read: &Read) -> u64 {
+    read.header("retry-after")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{:?}", read.headers))
+}
+
+fn error(read: &Read) -> Value {
+    let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+    body["error"].clone()
+}
+
+fn said_by(read: &Read, name: &str) -> bool {
+    let body: Value = serde_json::from_slice(&read.bytes()).unwrap_or_default();
+    body["choices"][0]["message"]["content"] == format!("hello from {name}")
+}
+
+/// Clients that ask `chat` without end, one request after the other.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Vec<(Instant, bool)>>>,
+}
+
+impl Crowd {
+    const CLIENTS: usize = 8;
+    /// Between a client's answer and its next request.
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    fn start(port: u16) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |stop: Arc<AtomicBool>| async move {
+            let mut seen = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let read = Request::chat("chat", false).send(port).await.unwrap().read().await;
+                let by_first = read.header("x-llm-target") == Some("a-small");
+                let whole = said_by(&read, if by_first { "first" } else { "spare" });
+                assert!(
+                    read.error.is_none() && read.status == 200 && whole,
+                    "{} {}",
+                    read.status,
+                    read.text()
+                );
+                seen.push((read.sent_at, by_first));
+                tokio::time::sleep(Self::PAUSE).await;
+            }
+            seen
+        };
+        let clients = (0..Self::CLIENTS).map(|_| tokio::spawn(client(Arc::clone(&stop)))).collect();
+        Self { stop, clients }
+    }
+
+    /// When each request was sent, and whether `first` answered it; in order.
+    async fn stop(self) -> Vec<(Instant, bool)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut seen = Vec::new();
+        for client in self.clients {
+            seen.extend(client.await.expect("every answer was good"));
+        }
+        seen.sort();
+        seen
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradually() {
+    const CONSECUTIVE: usize = 5;
+    const SLOW_START: Duration = Duration::from_secs(2);
+    let scene = Scene::start(json!({"open": "1s", "open_max": "4s", "probes": 1, "close_after": 2,
+        "consecutive": CONSECUTIVE, "min_requests": 10000, "slow_start": "2s", "probe_lease": "10s"}))
+    .await;
+    let crowd = Crowd::start(scene.envoy.port());
+    scene.first.wait_for(2 * Crowd::CLIENTS, SOON).await;
+
+    scene.first.by_default(errors::openai_500());
+    scene.wait_for("breaker_opened", 1).await;
+    // Slow from here on, so that a second probe at the same time would show.
+    let slowly = Duration::from_millis(150);
+    scene.first.by_default(errors::openai_500().delay_headers(slowly));
+    scene.wait_for("breaker_reopened", 1).await;
+    scene.first.by_default(Script::usual().delay_headers(slowly));
+    scene.wait_for("breaker_closed", 1).await;
+    let closed_at = Instant::now();
+    scene.first.by_default(Script::usual());
+    tokio::time::sleep_until((closed_at + SLOW_START + Duration::from_millis(700)).into()).await;
+    let full_from = closed_at + SLOW_START;
+    let seen = crowd.stop().await;
+
+    // What reached it from the first failure on: the run that opened it with what was under way, then nothing, then probes.
+    let all = scene.first.received();
+    let failed_from = seen.windows(2).find(|pair| pair[0].1 && !pair[1].1).expect("an outage")[0].0;
+    let outage: Vec<_> = all.iter().filter(|request| request.arrived_at > failed_from).collect();
+    let probe = outage
+        .windows(2)
+        .position(|pair| pair[1].arrived_at - pair[0].arrived_at > Duration::from_millis(600))
+        .expect("a silence")
+        + 1;
+    // A worker that has not read the shared data yet sends for one refresh; a success from just before the outage, which
+    // each worker reports with that refresh, begins the run anew.
+    let per_refresh = Crowd::CLIENTS * (REFRESH.as_millis() / Crowd::PAUSE.as_millis()) as usize;
+    let bound = CONSECUTIVE * 3 + Crowd::CLIENTS + per_refresh;
+    assert!(
+        (CONSECUTIVE..=bound).contains(&probe),
+        "{probe} requests reached the failing target, bound {bound}"
+    );
+    let silence = outage[probe].arrived_at - outage[CONSECUTIVE - 1].arrived_at;
+    assert!(silence >= Duration::from_millis(950), "probed too early: {silence:?}");
+
+    // One failing probe, two good ones, each after the one before was over.
+    let ends: Vec<_> = outage[probe..probe + 3]
+        .iter()
+        .map(|request| match request.outcome {
+            Outcome::Answered(at) => (request.arrived_at, at),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(
+        ends[1].0 - ends[0].1 >= Duration::from_millis(1950),
+        "the second trip is twice as long: {ends:?}"
+    );
+    assert!(ends[2].0 >= ends[1].1, "two probes at a time: {ends:?}");
+    assert!(outage[probe + 3].arrived_at >= ends[2].1, "traffic before the breaker closed");
+
+    // The ramp begins at a tenth and ends with everything.
+    let share = |from: Instant, to: Instant| {
+        let within: Vec<_> = seen.iter().filter(|(at, _)| (from..to).contains(at)).collect();
+        assert!(within.len() >= 20, "too few requests to tell: {}", within.len());
+        within.iter().filter(|(_, by_first)| *by_first).count() * 100 / within.len()
+    };
+    let healed_at = ends[2].1;
+    let early = share(healed_at, healed_at + SLOW_START / 3);
+    let late = share(healed_at + SLOW_START * 2 / 3, healed_at + SLOW_START);
+    assert!(early < 55 && late > 55 && early < late, "{early} % at first, {late} % at last");
+    assert_eq!(share(full_from, full_from + SOON), 100);
+    assert_eq!(scene.count("breaker_probes").await, 3);
+    assert_eq!(scene.count("breaker_opened").await, 1);
+    assert_eq!(scene.count("refusals").await, 0);
+    assert_eq!(scene.count("shared_data_failed").await, 0);
+}
+
+#[tokio::test]
+async fn a_refused_credential_blocks_its_account_for_every_model_and_no_other_account() {
+    let scene = Scene::start(json!({"block": "60s"})).await;
+    scene.first.script(errors::openai_401());
+    assert!(answered(&scene.ask("chat").await, "spare", Some("auth")));
+    scene.until_every_worker("large", |read| answered(read, "spare", Some("blocked"))).await;
+
+    let asked = scene.asked();
+    for _ in 0..EVERY_WORKER {
+        assert!(answered(&scene.ask("large").await, "spare", Some("blocked")));
+        assert!(answered(&scene.ask("chat").await, "spare", Some("blocked")));
+        assert!(answered(&scene.ask("other").await, "b-small", None));
+        let refused = scene.ask("lone").await;
+        assert!(refused_with(&refused, 503, "all_targets_open"), "{}", refused.text());
+        assert_eq!(
+            error(&refused)["llm_failsafe"]["targets"],
+            json!([{"target": "a-small", "reason": "blocked"}])
+        );
+        assert!((40..=66).contains(&retry_after(&refused)), "{:?}", refused.headers);
+    }
+    let since = scene.first.received().split_off(asked);
+    assert_eq!(since.len(), EVERY_WORKER, "only the other account is asked");
+    assert!(since.iter().all(|request| request.header("authorization") == Some("Bearer sk-b")));
+    assert_eq!(scene.count("breaker_opened").await, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back() {
+    let mut scene =
+        Scene::start(json!({"open": "2s", "open_max": "2s", "slow_start": "0s", "close_after": 1})).await;
+    scene.first.stop().await;
+    for _ in 0..5 {
+        assert!(answered(&scene.ask("chat").await, "spare", Some("transport")));
+    }
+    scene.wait_for("breaker_opened", 1).await;
+    // Another model and another account, which never failed themselves.
+    for model in ["large", "other"] {
+        scene.until_every_worker(model, |read| answered(read, "spare", Some("open"))).await;
+    }
+    let connects = || scene.envoy.stat("cluster.first.upstream_cx_connect_fail");
+    let probes = scene.count("breaker_probes").await;
+    let failed = connects().await.unwrap();
+    for _ in 0..EVERY_WORKER {
+        assert!(said_by(&scene.ask("other").await, "spare"));
+    }
+    let new_probes = scene.count("breaker_probes").await - probes;
+    assert_eq!(connects().await.unwrap() - failed, new_probes, "nothing but probes, if it was time for one");
+
+    scene.first.restart().await;
+    scene.until_every_worker("other", |read| answered(read, "b-small", None)).await;
+    assert!(answered(&scene.ask("large").await, "a-large", None));
+    assert_eq!(scene.count("breaker_closed").await, 1);
+}
+
+#[tokio::test]
+async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such() {
+    let scene = Scene::start(json!({})).await;
+    scene.first.script(errors::openai_429().header("retry-after", "5"));
+    assert!(answered(&scene.ask("chat").await, "spare", Some("rate_limited")));
+    let Outcome::Answered(limited_at) = scene.first.wait_for_outcome(0, SOON).await else { panic!() };
+    scene.until_every_worker("chat", |read| answered(read, "spare", Some("throttled"))).await;
+    assert!(limited_at.elapsed() < Duration::from_secs(4), "too slow to tell: {:?}", limited_at.elapsed());
+    let asked = scene.asked();
+
+    let refused = scene.ask("lone").await;
+    assert!(refused_with(&refused, 429, "all_targets_throttled"), "{} {}", refused.status, refused.text());
+    assert!((1..=5).contains(&retry_after(&refused)), "{:?}", refused.headers);
+    assert_eq!(error(&refused)["code"], "all_targets_throttled");
+    let list = json!([{"target": "a-small", "reason": "throttled"}]);
+    assert_eq!(error(&refused)["llm_failsafe"]["targets"], list);
+    let refused = scene.message("lone").await;
+    assert!(refused_with(&refused, 429, "all_targets_throttled"), "{} {}", refused.status, refused.text());
+    assert_eq!(error(&refused)["type"], "rate_limit_error");
+    assert_eq!(error(&refused)["llm_failsafe"]["targets"], list);
+    assert!(
+        answered(&scene.ask("large").await, "a-large", None),
+        "it was the model's limit, not the account's"
+    );
+    let asked = asked + 1;
+
+    scene.until_every_worker("chat", |read| answered(read, "a-small", None)).await;
+    let waited = scene.first.received()[asked].arrived_at - limited_at;
+    assert!(waited >= Duration::from_millis(4900), "asked again after {waited:?}");
+    assert_eq!((scene.count("breaker_opened").await, scene.count("breaker_throttled").await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_lone_open_target_is_refused_in_the_callers_dialect_unless_it_is_to_be_tried_anyway() {
+    let scene = Scene::start(json!({"open": "60s"})).await;
+    scene.open_lone().await;
+    let asked = scene.asked();
+    for (read, kind) in [
+        (scene.ask("lone").await, "service_unavailable_error"),
+        (scene.message("lone").await, "overloaded_error"),
+    ] {
+        assert!(refused_with(&read, 503, "all_targets_open"), "{} {}", read.status, read.text());
+        assert!((40..=66).contains(&retry_after(&read)), "{:?}", read.headers);
+        assert_eq!(read.header("x-llm-retry"), None);
+        let error = error(&read);
+        assert_eq!(error["type"], kind);
+        assert_eq!(error["llm_failsafe"]["targets"], json!([{"target": "a-small", "reason": "open"}]));
+    }
+    assert_eq!(scene.asked(), asked);
+
+    let failed = scene.ask("anyway").await;
+    assert_eq!((failed.status.as_u16(), failed.header("x-llm-fallback")), (500, Some("tried_anyway")));
+    scene.first.by_default(Script::usual());
+    assert!(answered(&scene.ask("anyway").await, "a-small", Some("tried_anyway")));
+    assert_eq!((scene.asked(), scene.count("tried_anyway").await), (asked + 2, 2));
+    let refused = scene.ask("lone").await;
+    assert!(refused_with(&refused, 503, "all_targets_open"), "what was tried anyway closes nothing");
+}
+
+/// Asks `lone` until the answer is no refusal, as clients do that were told to wait.
+fn insist(port: u16) -> JoinHandle<Read> {
+    tokio::spawn(async move {
+        loop {
+            let read = Request::chat("lone", false).send(port).await.unwrap().read().await;
+            if read.header("x-llm-reason").is_none() {
+                return read;
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_probe_whose_client_leaves_is_replaced_by_another() {
+    let scene =
+        Scene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "60s"})).await;
+    let port = scene.envoy.port();
+    scene.open_lone().await;
+    scene.first.by_default(Script::hang());
+    let index = scene.asked();
+    let probe = insist(port);
+    scene.first.wait_for(index + 1, SOON).await;
+    scene.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
+    assert_eq!(scene.asked(), index + 1, "one probe at a time");
+
+    scene.first.by_default(Script::usual());
+    probe.abort();
+    let outcome = scene.first.wait_for_outcome(index, SOON).await;
+    assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
+    // Long before the lease is over.
+    let read = tokio::time::timeout(SOON, insist(port)).await.expect("another probe").unwrap();
+    assert!(answered(&read, "a-small", None), "{}", read.text());
+    scene.wait_for("breaker_closed", 1).await;
+    scene.until_every_worker("lone", |read| answered(read, "a-small", None)).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_takes_longer_than_its_lease_makes_room_for_another() {
+    let lease = Duration::from_secs(1);
+    let scene =
+        Scene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "1s"})).await;
+    scene.open_lone().await;
+    let asked = scene.asked();
+    scene.first.by_default(Script::hang());
+    let slow = insist(scene.envoy.port());
+    scene.first.wait_for(asked + 1, SOON).await;
+    scene.first.by_default(Script::usual());
+    let read = insist(scene.envoy.port()).await.unwrap();
+    assert!(answered(&read, "a-small", None), "{}", read.text());
+    let all = scene.first.received();
+    let [.., first, second] = &all[..] else { panic!("{all:?}") };
+    assert!(second.arrived_at - first.arrived_at >= lease - Duration::from_millis(50));
+    assert_eq!(first.outcome, Outcome::InProgress, "the slow one is not cut off");
+    slow.abort();
+}
+
+#[tokio::test]
+async fn what_is_open_stays_open_over_a_new_configuration_and_a_new_vm() {
+    // In the loop a new configuration is met with the next connection over the hop, in one listener at once.
+    for shape in [Shape::Loop, Shape::Single] {
+        keeps_its_state(shape).await;
+    }
+}
+
+async fn keeps_its_state(shape: Shape) {
+    let scene = Scene::with(shape, json!({"open": "60s"}), |_| {}).await;
+    scene.open_lone().await;
+    let asked = scene.asked();
+    let vms = "wasm.envoy.wasm.runtime.v8.created";
+    let before = scene.envoy.stat(vms).await.unwrap();
+
+    let model = |name: &str| json!({"models": {name: {"targets": ["spare"]}}});
+    let reloaded = scene.gateway.clone().configure(&model("new"));
+    let restarted = reloaded.clone().configure(&model("newer")).edit(|config| {
+        // Another configuration of the VM itself makes Envoy start new ones.
+        let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
+        let inner = listeners.last_mut().unwrap();
+        let manager = &mut inner["filter_chains"][0]["filters"][0]["typed_config"];
+        manager["http_filters"][0]["typed_config"]["config"]["vm_config"]["configuration"] =
+            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "another VM"});
+    });
+    for (gateway, name) in [(reloaded, "new"), (restarted, "newer")] {
+        gateway.update(&scene.envoy);
+        let (deadline, mut in_a_row) = (Instant::now() + SOON, 0);
+        while in_a_row < EVERY_WORKER {
+            let served = scene.ask(name).await.status == 200;
+            in_a_row = if served { in_a_row + 1 } else { 0 };
+            // From the very first request that a worker serves with the new configuration.
+            let refused = scene.ask("lone").await;
+            assert!(refused_with(&refused, 503, "all_targets_open"), "{name}: {}", refused.text());
+            assert!(Instant::now() < deadline, "{name} is not served");
+        }
+        let fallback = scene.ask("chat").await;
+        assert!(answered(&fallback, "spare", Some("open")), "{:?}", fallback.headers);
+    }
+    assert!(scene.envoy.stat(vms).await.unwrap() >= before + 2, "each worker has a new VM");
+    assert_eq!(scene.asked(), asked);
+    assert_eq!(scene.count("breaker_opened").await, 1);
+}
+
+#[tokio::test]
+async fn a_hundred_failures_at_once_trip_once() {
+    let scene = Scene::start(json!({"open": "60s", "min_requests": 10000})).await;
+    let gate = Duration::from_secs(2);
+    scene.first.by_default(errors::openai_500().delay_headers(gate));
+    let port = scene.envoy.port();
+    let mut clients = JoinSet::new();
+    for _ in 0..100 {
+        clients.spawn(async move { Request::chat("lone", false).send(port).await.unwrap().read().await });
+    }
+    for read in clients.join_all().await {
+        assert_eq!(read.status, 500, "{}", read.text());
+    }
+    assert_eq!(scene.asked(), 100, "all were under way before the first one failed");
+    scene.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
+    assert_eq!(scene.asked(), 100);
+    for (metric, expected) in [("breaker_opened", 1), ("breaker_reopened", 0), ("shared_data_failed", 0)] {
+        assert_eq!(scene.count(metric).await, expected, "{metric}");
+    }
+}
+
+fn chunk(delta: Value, finish: Option<&str>) -> Event {
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+    Event::data(json!({"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]}))
+}
+
+fn content() -> Event {
+    chunk(json!({"content": "hello"}), None)
+}
+
+fn error_event() -> Event {
+    Event::data(json!({"error": {"message": "overloaded", "type": "server_error", "code": null}}))
+}
+
+fn complete() -> Vec<Event> {
+    vec![content(), chunk(json!({}), Some("stop")), Event::data("[DONE]")]
+}
+
+/// A target of its own for each of so many cases, behind the models `case-0`, `case-1`, …
+fn cases(count: usize) -> impl FnOnce(&mut Value) {
+    move |configuration| {
+        for case in 0..count {
+            let name = format!("case-{case}");
+            configuration["targets"][&name] = json!({"account": "a", "model": name});
+            configuration["models"][&name] = json!({"targets": [name]});
+        }
+    }
+}
+
+/// What a client does with a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Client {
+    Reads,
+    /// As SDKs do that raise an exception at an error event, or stop reading at the terminal one.
+    LeavesAfter(&'static str),
+}
+
+/// Plays one stream on a connection that others use too, so that all of them meet one worker.
+async fn stream(connection: &mut Connection, model: &str, client: Client) {
+    let mut response = connection.send(Request::chat(model, true)).await.unwrap();
+    assert_eq!(response.status, 200, "{:?}", response.headers);
+    let mut text = String::new();
+    while let Some(Ok(chunk)) = response.next_chunk().await {
+        text.push_str(&String::from_utf8_lossy(&chunk.bytes));
+        if let Client::LeavesAfter(word) = client
+            && text.contains(word)
+        {
+            return;
+        }
+    }
+    assert_eq!(client, Client::Reads, "{text}");
+}
+
+#[tokio::test]
+async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
+    let hanging = |events: Vec<Event>| {
+        let count = events.len();
+        Script::stream(events).hang_after_chunks(count)
+    };
+    let cases_of = [
+        // The body ends properly, the answer does not.
+        (Script::stream([content()]), Client::Reads),
+        (Script::usual().cut_after_chunks(3), Client::Reads),
+        (Script::usual().ending(Ending::Reset(Point::AfterChunks(3))), Client::Reads),
+        (Script::stream([content(), error_event()]), Client::Reads),
+        (Script::stream([content(), error_event(), Event::data("[DONE]")]), Client::Reads),
+        (hanging(vec![content(), error_event()]), Client::LeavesAfter("overloaded")),
+        // A lone target's answer is not held, but it is read.
+        (Script::stream([error_event()]), Client::Reads),
+        (errors::openrouter_error_under_200(), Client::Reads),
+    ];
+    let breaker = json!({"open": "60s", "min_requests": 10000});
+    let scene = Scene::with(Shape::Loop, breaker, cases(cases_of.len())).await;
+    let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
+    for (case, (script, client)) in cases_of.into_iter().enumerate() {
+        let model = format!("case-{case}");
+        scene.first.by_default(script.clone());
+        for failures in 1..=5 {
+            stream(&mut connection, &model, client).await;
+            let reported = scene.count("breaker_opened").await;
+            assert!(reported == case as u64 || failures == 5, "{script:?} tripped after {failures}");
+        }
+        scene.wait_for("breaker_opened", case as u64 + 1).await;
+        // The worker that saw it refuses at once.
+        let asked = scene.asked();
+        let refused = connection.send(Request::chat(&model, true)).await.unwrap().read().await;
+        assert!(refused_with(&refused, 503, "all_targets_open"), "{script:?}: {}", refused.text());
+        assert_eq!(scene.asked(), asked, "{script:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothing() {
+    let whole = complete();
+    let hanging = Script::stream(whole.clone()).hang_after_chunks(whole.len());
+    let successes = [
+        (Script::stream(whole), Client::Reads),
+        (Script::usual(), Client::Reads),
+        (hanging, Client::LeavesAfter("[DONE]")),
+    ];
+    let breaker = json!({"open": "60s", "min_requests": 10000});
+    let scene = Scene::with(Shape::Loop, breaker, cases(successes.len() + 1)).await;
+    let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
+    // A success ends a run of failures, so eight of them do not trip.
+    for (case, (script, client)) in successes.iter().enumerate() {
+        let model = format!("case-{case}");
+        for round in 0..2 {
+            for _ in 0..4 {
+                scene.first.script(Script::stream([content()]));
+                stream(&mut connection, &model, Client::Reads).await;
+            }
+            scene.first.script(script.clone());
+            stream(&mut connection, &model, *client).await;
+            assert_eq!(scene.count("breaker_opened").await, 0, "{script:?} in round {round}");
+        }
+    }
+
+    let model = format!("case-{}", successes.len());
+    for script in [errors::openai_400(), errors::openai_403(), errors::azure_content_filter()] {
+        for _ in 0..6 {
+            scene.first.script(script.clone());
+            let read = scene.ask(&model).await;
+            assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (script.status, Some(&*model)));
+        }
+    }
+    let refused =
+        json!({"error": {"message": "declined", "type": "invalid_request_error", "code": "content_filter"}});
+    for _ in 0..6 {
+        scene.first.script(Script::stream([content(), Event::data(&refused)]));
+        stream(&mut connection, &model, Client::Reads).await;
+    }
+    for _ in 0..6 {
+        scene.first.script(Script::stream([content()]).hang_after_chunks(1));
+        stream(&mut connection, &model, Client::LeavesAfter("hello")).await;
+    }
+    scene.wait_for("journeys", 0).await;
+    scene.until_every_worker(&model, |read| answered(read, &model, None)).await;
+    assert_eq!(scene.count("breaker_opened").await, 0);
+}
+
+#[tokio::test]
+async fn in_shadow_mode_breakers_count_and_steer_nothing() {
+    let scene = Scene::with(Shape::Loop, json!({"open": "60s"}), |configuration| {
+        configuration["mode"] = json!("shadow");
+    })
+    .await;
+    scene.first.by_default(errors::openai_500());
+    for _ in 0..5 {
+        assert_eq!(scene.ask("lone").await.status, 500);
+    }
+    scene.wait_for("breaker_opened", 1).await;
+    scene.first.by_default(Script::usual());
+    for (model, metric) in [("lone", "shadow_would_refuse"), ("chat", "shadow_would_move")] {
+        let (mut sent, deadline) = (0, Instant::now() + SOON);
+        let asked = scene.asked();
+        while scene.count(metric).await < EVERY_WORKER as u64 {
+            assert!(answered(&scene.ask(model).await, "a-small", None), "traffic is untouched");
+            sent += 1;
+            assert!(Instant::now() < deadline, "{metric} does not grow");
+        }
+        assert_eq!(scene.asked() - asked, sent);
+    }
+    assert_eq!((scene.count("refusals").await, scene.spare.received().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn without_the_loop_the_next_requests_go_to_the_other_account() {
+    let breaker = json!({"open": "1s", "open_max": "1s", "close_after": 1, "slow_start": "0s"});
+    let scene = Scene::with(Shape::Single, breaker, |_| {}).await;
+    scene.first.by_default(errors::openai_500());
+    let (mut failed, deadline) = (0, Instant::now() + SOON);
+    // Some clients see the failure itself, as nothing can be tried twice here; then nobody does.
+    loop {
+        let read = scene.ask("chat").await;
+        if answered(&read, "spare", Some("open")) {
+            break;
+        }
+        assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (500, Some("a-small")));
+        failed += 1;
+        assert!(Instant::now() < deadline);
+    }
+    assert!(failed >= 5 && failed == scene.asked(), "{failed}");
+    scene.until_every_worker("chat", |read| answered(read, "spare", Some("open"))).await;
+    assert_eq!(scene.count("breaker_opened").await, 1);
+
+    scene.first.by_default(Script::usual());
+    scene.until_every_worker("chat", |read| answered(read, "a-small", None)).await;
+    assert_eq!(scene.count("breaker_closed").await, 1);
+}
+
+#[tokio::test]
+async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_record_either() {
+    const REQUESTS: usize = 2000;
+    const CLIENTS: usize = 50;
+    let breaker = json!({"open": "200ms", "open_max": "400ms", "slow_start": "300ms", "close_after": 1,
+        "consecutive": 3, "min_requests": 10, "failure_ratio": 0.2});
+    let scene = Scene::with(Shape::Loop, breaker, |configuration| {
+        configuration["models"]["mixed"] = json!({"tiers": [["a-small", "b-small"], ["spare"]]});
+    })
+    .await;
+    // What happens before the first content can always be healed by `spare`, which is well.
+    let failures = [
+        errors::openai_500(),
+        errors::openai_503(),
+        errors::openai_429().header("retry-after-ms", "100"),
+        errors::openai_error_event(),
+        Script::cut(),
+        Script::stream([]),
+        Script::usual().cut_after_chunks(1),
+    ];
+    for number in 0..REQUESTS {
+        // Calm and outage by turns, sixty requests each.
+        let failing = number / 60 % 2 == 1 && number % 3 > 0;
+        scene.first.script(if failing { failures[number % failures.len()].clone() } else { Script::usual() });
+    }
+    let port = scene.envoy.port();
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        clients.spawn(async move {
+            for number in 0..REQUESTS / CLIENTS {
+                let stream = (client + number) % 2 == 0;
+                let request = Request::chat("mixed", stream);
+                let request = if client % 3 == 0 { request.h2c() } else { request };
+                let read = request.send(port).await.unwrap().read().await;
+                let whole = read.error.is_none() && read.status == 200 && read.text().contains("stop");
+                assert!(whole, "{} {:?} {:?} {}", read.status, read.error, read.headers, read.text());
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.expect("every request got a whole answer");
+    }
+    scene.wait_for("journeys", 0).await;
+    let attempts = scene.count("attempts").await;
+    assert_eq!(attempts as usize, scene.asked() + scene.spare.received().len());
+    assert_eq!(scene.count("requests").await as usize, REQUESTS);
+    for metric in ["shared_data_failed", "refusals", "journeys_orphaned", "client_aborts"] {
+        assert_eq!(scene.count(metric).await, 0, "{metric}");
+    }
+    assert!(scene.count("breaker_opened").await > 0 && scene.count("breaker_closed").await > 0);
+}

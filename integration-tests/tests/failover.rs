@@ -1,0 +1,367 @@
+//! What a provider answers, and whether another target is asked then: what fails over, what must not, and what the
+//! client gets when nothing is left.
+
+mod scene;
+
+use integration_tests::client::{Protocol, Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Event, RefusedPort, Script, ScriptedProvider, errors};
+use scene::{Ask, SOON, Scene, chat, messages, said};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_failing_account_is_replaced_within_the_request() {
+    let a = ScriptedProvider::start("alpha").await;
+    let b = ScriptedProvider::start("beta").await;
+    a.by_default(errors::openai_500());
+    let gateway = Gateway::new(Shape::Loop)
+        .provider("openai", a.port())
+        .provider("anthropic", b.port())
+        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
+    let envoy = gateway.start().await;
+
+    for stream in [false, true] {
+        let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("x-llm-target"), Some("haiku"));
+        assert_eq!(answer.header("x-llm-model"), Some("claude-haiku-4-5"));
+        assert_eq!(answer.header("x-llm-attempts"), Some("2"));
+        assert_eq!(answer.header("x-llm-fallback"), Some("server"));
+        assert_eq!(answer.header("x-llm-retry"), None);
+        assert!(answer.text().await.contains("beta"));
+    }
+    assert_eq!(a.wait_for(2, SOON).await.len(), 2);
+    assert_eq!(b.wait_for(2, SOON).await[0].json()["model"], "claude-haiku-4-5");
+}
+
+#[tokio::test]
+async fn a_status_that_another_target_may_heal_moves_on() {
+    let scene = Scene::start(&json!({})).await;
+    for (status, reason) in [
+        (401, "auth"),
+        (402, "quota_exhausted"),
+        (404, "not_found"),
+        (408, "timeout"),
+        (409, "server"),
+        (429, "rate_limited"),
+        (500, "server"),
+        (502, "server"),
+        (503, "overloaded"),
+        (504, "timeout"),
+        (529, "overloaded"),
+    ] {
+        let script = Script::status(status);
+        scene.check_moves(chat("openai"), &script, reason).await;
+        scene.check_moves(chat("openai").streamed(), &script, reason).await;
+        // Without a body, and with one that is none of a provider's.
+        scene.check_moves(chat("openai"), &script.clone().text(""), reason).await;
+        scene.check_moves(chat("openai"), &script.text("<html>Bad gateway</html>"), reason).await;
+    }
+}
+
+#[tokio::test]
+async fn each_vendors_own_error_moves_on_with_its_reason() {
+    let scene = Scene::start(&json!({})).await;
+    for (ask, script, reason) in [
+        (chat("openai"), errors::openai_401(), "auth"),
+        (chat("openai"), errors::openai_404(), "not_found"),
+        (chat("openai"), errors::openai_429(), "rate_limited"),
+        (chat("openai"), errors::openai_slow_down(), "rate_limited"),
+        (chat("openai"), errors::openai_insufficient_quota(), "quota_exhausted"),
+        (chat("openai"), errors::openai_503(), "overloaded"),
+        (chat("azure-openai"), errors::azure_429(), "rate_limited"),
+        (chat("anthropic"), errors::anthropic_usage_limit(), "quota_exhausted"),
+        (messages(), errors::anthropic_401(), "auth"),
+        (messages(), errors::anthropic_402(), "quota_exhausted"),
+        (messages(), errors::anthropic_404(), "not_found"),
+        (messages(), errors::anthropic_409(), "server"),
+        (messages(), errors::anthropic_429(), "rate_limited"),
+        (messages(), errors::anthropic_500(), "server"),
+        (messages(), errors::anthropic_504(), "timeout"),
+        (messages(), errors::anthropic_529(), "overloaded"),
+        (chat("gemini"), errors::gemini_api_key_invalid(), "auth"),
+        (chat("gemini"), errors::gemini_429(), "rate_limited"),
+        (chat("gemini"), errors::gemini_503_in_array(), "overloaded"),
+        (chat("mistral"), errors::mistral_429(), "rate_limited"),
+        (chat("openrouter"), errors::openrouter_402(), "quota_exhausted"),
+        (chat("openrouter"), errors::openrouter_error_under_200(), "server"),
+        (chat("openai-compatible"), errors::bedrock_throttling(), "rate_limited"),
+    ] {
+        scene.check_moves(ask, &script, reason).await;
+        scene.check_moves(ask.streamed(), &script, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_before_its_first_content_moves_on() {
+    let scene = Scene::start(&json!({})).await;
+    let responses = Ask { path: "/v1/responses", ..chat("openai") };
+    let role = |content: &str| {
+        let delta = json!({"role": "assistant", "content": content});
+        Event::data(json!({"id": "c", "object": "chat.completion.chunk", "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": null}]}))
+    };
+    let started = Event::named(
+        "message_start",
+        json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+            "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}}),
+    );
+    let overloaded = Event::named(
+        "error",
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    );
+    for (ask, script, reason) in [
+        (chat("openai"), errors::openai_error_event(), "server"),
+        (messages(), errors::anthropic_overloaded_event(), "overloaded"),
+        (messages(), Script::stream([started, overloaded]), "overloaded"),
+        (chat("openrouter"), errors::openrouter_error_event(), "server"),
+        (responses, errors::openai_response_failed(), "server"),
+        (chat("openai"), Script::stream([]), "stream_truncated"),
+        (messages(), Script::stream([]), "stream_truncated"),
+        (chat("openai"), Script::stream([role("")]), "stream_truncated"),
+        (
+            chat("openai"),
+            Script::usual().header("content-type", "text/event-stream").text(": hi\n\n"),
+            "stream_truncated",
+        ),
+        // The events in many small pieces are the same events.
+        (chat("openrouter"), errors::openrouter_error_event().split(3), "server"),
+    ] {
+        scene.check_moves(ask.streamed(), &script, reason).await;
+    }
+}
+
+/// What a provider says is what the client gets: status, body to the byte, and every header of the provider's.
+fn assert_unchanged(own: &Read, got: &Read, case: &str) {
+    assert_eq!(got.status, own.status, "{case}");
+    assert!(got.error.is_none(), "{case}");
+    assert_eq!(got.text(), own.text(), "{case}");
+    for (name, value) in own.headers.iter().filter(|(name, _)| *name != "date") {
+        assert_eq!(got.headers.get(name), Some(value), "{case}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_no_other_target_would_heal_reaches_the_client_unchanged() {
+    let scene = Scene::start(&json!({})).await;
+    let refused = Script::status(400)
+        .json(json!({"error": {"message": "This content may violate our usage policies.",
+        "type": "invalid_request_error", "param": null, "code": "content_policy_violation"}}));
+    for (ask, script) in [
+        (chat("openai"), Script::status(400)),
+        (chat("openai"), Script::status(413).text("")),
+        (chat("openai"), Script::status(422).text("not \u{fc}nprocessable")),
+        (chat("openai"), errors::openai_400()),
+        (chat("openai"), errors::openai_403()),
+        (chat("openai"), errors::openai_context_length()),
+        (chat("openai"), refused),
+        (chat("azure-openai"), errors::azure_content_filter()),
+        (chat("anthropic"), errors::anthropic_context_length()),
+        (messages(), errors::anthropic_400()),
+        (messages(), errors::anthropic_403()),
+        (messages(), errors::anthropic_413()),
+        (messages(), errors::anthropic_context_length()),
+        (chat("mistral"), errors::mistral_422()),
+        (chat("openai-compatible"), errors::bedrock_validation()),
+    ] {
+        for (stream, protocol) in [(false, Protocol::Http1), (true, Protocol::H2c)] {
+            let ask = Ask { stream, ..ask };
+            let case = format!("{ask:?} {script:?}");
+            scene.first.script(script.clone()).script(script.clone());
+            let own = ask.send(scene.first.port(), Protocol::Http1).await;
+            let got = ask.send(scene.envoy.port(), protocol).await;
+            assert_unchanged(&own, &got, &case);
+            assert_eq!(got.header("x-llm-target"), Some(ask.model), "{case}");
+            assert_eq!(got.header("x-llm-attempts"), Some("1"), "{case}");
+            assert_eq!(got.header("x-llm-fallback"), None, "{case}");
+            assert_eq!(got.header("x-llm-retry"), None, "{case}");
+        }
+    }
+    assert_eq!(scene.spare.received().len(), 0);
+}
+
+/// Three targets at three providers, one per tier, behind the model `chat`.
+async fn three_in_a_row(ports: [u16; 3]) -> Envoy {
+    three_behind(ports, json!({"chat": {}})).await
+}
+
+/// The same behind several models, which differ in their policies.
+async fn three_behind(ports: [u16; 3], models: Value) -> Envoy {
+    let mut configuration = json!({"mode": "shadow", "providers": {}, "targets": {}, "models": models});
+    let mut gateway = Gateway::new(Shape::Loop);
+    for (name, port) in ["one", "two", "three"].into_iter().zip(ports) {
+        configuration["providers"][name] = json!({"kind": "openai-compatible", "host": "provider.test"});
+        configuration["targets"][name] = json!({"provider": name, "model": format!("{name}-model")});
+        gateway = gateway.provider(name, port);
+    }
+    for model in configuration["models"].as_object_mut().unwrap().values_mut() {
+        model["tiers"] = json!([["one"], ["two"], ["three"]]);
+    }
+    gateway.plugin(&configuration).start().await
+}
+
+async fn three_providers() -> [ScriptedProvider; 3] {
+    [
+        ScriptedProvider::start("one").await,
+        ScriptedProvider::start("two").await,
+        ScriptedProvider::start("three").await,
+    ]
+}
+
+fn ports(providers: &[ScriptedProvider; 3]) -> [u16; 3] {
+    [providers[0].port(), providers[1].port(), providers[2].port()]
+}
+
+fn counts(providers: &[ScriptedProvider; 3]) -> [usize; 3] {
+    [providers[0].received().len(), providers[1].received().len(), providers[2].received().len()]
+}
+
+#[tokio::test]
+async fn the_second_fallback_is_tried_when_the_first_fails_too() {
+    let providers = three_providers().await;
+    providers[0].by_default(errors::openai_429());
+    providers[1].by_default(errors::openai_error_event());
+    let envoy = three_in_a_row(ports(&providers)).await;
+    let read = chat("chat").streamed().send(envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&read, true), "hello from three");
+    assert_eq!(read.header("x-llm-target"), Some("three"));
+    assert_eq!(read.header("x-llm-attempts"), Some("3"));
+    assert_eq!(read.header("x-llm-fallback"), Some("server"), "the failure that led to the answering target");
+    assert_eq!(counts(&providers), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn when_all_fail_the_client_gets_the_last_answer_unchanged() {
+    let providers = three_providers().await;
+    let last = errors::anthropic_529().header("retry-after", "7");
+    providers[0].by_default(errors::openai_500());
+    providers[1].by_default(Script::cut());
+    providers[2].by_default(last);
+    let envoy = three_in_a_row(ports(&providers)).await;
+    for stream in [false, true] {
+        for protocol in [Protocol::Http1, Protocol::H2c] {
+            let ask = Ask { stream, ..chat("chat") };
+            let own = ask.send(providers[2].port(), Protocol::Http1).await;
+            let got = ask.send(envoy.port(), protocol).await;
+            assert_unchanged(&own, &got, &format!("{ask:?}"));
+            assert_eq!(got.header("x-llm-target"), Some("three"));
+            assert_eq!(got.header("x-llm-attempts"), Some("3"));
+            assert_eq!(got.header("x-llm-retry"), None);
+        }
+    }
+    assert_eq!(counts(&providers), [4, 4, 8]);
+}
+
+#[tokio::test]
+async fn an_error_event_reaches_the_client_when_nothing_else_is_left() {
+    let providers = three_providers().await;
+    for provider in &providers {
+        provider.by_default(errors::openai_error_event());
+    }
+    let envoy = three_in_a_row(ports(&providers)).await;
+    let got = chat("chat").streamed().send(envoy.port(), Protocol::Http1).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(got.header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert!(got.error.is_none() && got.data()[0].contains("Internal error"), "{}", got.text());
+    assert_eq!(counts(&providers), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tried() {
+    let refused = [RefusedPort::reserve(), RefusedPort::reserve(), RefusedPort::reserve()];
+    let envoy = three_in_a_row([refused[0].port(), refused[1].port(), refused[2].port()]).await;
+    let tried = json!([
+        {"target": "one", "reason": "transport"},
+        {"target": "two", "reason": "transport"},
+        {"target": "three", "reason": "transport"},
+    ]);
+    for (stream, protocol) in [(false, Protocol::Http1), (true, Protocol::H2c)] {
+        for ask in [Ask { stream, ..chat("chat") }, Ask { model: "chat", stream, ..messages() }] {
+            let got = ask.send(envoy.port(), protocol).await;
+            assert_eq!(got.status, 503, "{}", got.text());
+            assert_eq!(got.header("content-type"), Some("application/json"));
+            assert_eq!(got.header("x-llm-reason"), Some("all_targets_failed"));
+            assert_eq!(got.header("x-llm-retry"), None);
+            let body: Value = serde_json::from_slice(&got.bytes()).unwrap();
+            assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{body}");
+            let (envelope, kind) = if ask.path == "/v1/messages" {
+                (json!("error"), "overloaded_error")
+            } else {
+                (Value::Null, "service_unavailable_error")
+            };
+            assert_eq!((&body["type"], &body["error"]["type"]), (&envelope, &json!(kind)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_policy_of_the_model_and_of_the_client_bounds_the_attempts() {
+    let providers = three_providers().await;
+    for provider in &providers {
+        provider.by_default(errors::openai_500());
+    }
+    let models = json!({
+        "usual": {},
+        "twice": {"retry": {"attempts": 2}},
+        "once": {"retry": {"attempts": 1}},
+        "never": {"fallback": {"on": []}},
+        "otherwise": {"fallback": {"on": ["transport", "overloaded"]}},
+    });
+    let envoy = three_behind(ports(&providers), models).await;
+    for (model, no_fallback, asked) in [
+        ("usual", None, [1, 1, 1]),
+        ("usual", Some("false"), [1, 1, 1]),
+        ("usual", Some("true"), [1, 0, 0]),
+        ("twice", None, [1, 1, 0]),
+        ("once", None, [1, 0, 0]),
+        ("never", None, [1, 0, 0]),
+        ("otherwise", None, [1, 0, 0]),
+    ] {
+        let before = counts(&providers);
+        let request = Request::chat(model, false);
+        let request =
+            no_fallback.into_iter().fold(request, |request, v| request.header("x-llm-no-fallback", v));
+        let got = request.send(envoy.port()).await.unwrap();
+        assert_eq!(got.status, 500, "{model}");
+        assert_eq!(got.header("x-llm-attempts"), Some(asked.iter().sum::<usize>().to_string().as_str()));
+        assert_eq!(got.json().await["error"]["type"], "server_error");
+        let after = counts(&providers);
+        assert_eq!([0, 1, 2].map(|at| after[at] - before[at]), asked, "{model} {no_fallback:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_other_account_of_a_tier_comes_before_the_next_tier() {
+    let (accounts, last) = (ScriptedProvider::start("accounts").await, ScriptedProvider::start("last").await);
+    accounts.by_default(errors::openai_insufficient_quota());
+    let gateway =
+        Gateway::new(Shape::Loop).provider("openai", accounts.port()).provider("anthropic", last.port());
+    let envoy = gateway.start().await;
+    let got = chat("chat").send(envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&got, false), "hello from last");
+    assert_eq!(got.header("x-llm-fallback"), Some("quota_exhausted"));
+    let seen = accounts.received();
+    let mut keys: Vec<_> = seen.iter().filter_map(|request| request.header("authorization")).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["Bearer sk-openai-a-secret", "Bearer sk-openai-b-secret"], "each account once");
+    assert_eq!(last.received()[0].header("authorization"), Some("Bearer sk-ant-secret"));
+}
+
+#[tokio::test]
+async fn a_tiers_requests_are_shared_by_weight_and_the_next_tier_gets_none() {
+    let (tier, last) = (ScriptedProvider::start("tier").await, ScriptedProvider::start("last").await);
+    let gateway =
+        Gateway::new(Shape::Loop).provider("openai", tier.port()).provider("anthropic", last.port());
+    let envoy = gateway.start().await;
+    for _ in 0..200 {
+        let got = chat("chat").send(envoy.port(), Protocol::Http1).await;
+        assert_eq!(got.header("x-llm-attempts"), Some("1"));
+    }
+    let seen = tier.received();
+    let heavy = seen.iter().filter(|seen| seen.header("authorization") == Some("Bearer sk-openai-a-secret"));
+    // Weights 2 and 1: 133 of 200 on average, and less than 100 or more than 166 once in a million runs.
+    let heavy = heavy.count();
+    assert!((100..=166).contains(&heavy), "{heavy} of 200");
+    assert_eq!((seen.len(), last.received().len()), (200, 0));
+}

@@ -1,0 +1,291 @@
+//! What providers and clients are told: hosts, paths and keys on the way out, and nothing that is only between the
+//! client, Envoy and the filter, in either direction.
+
+use std::time::Duration;
+
+use integration_tests::client::{Protocol, Request};
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
+use serde_json::{Value, json};
+
+const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
+
+/// What a provider may not see, or what must not steer Envoy or the filter.
+const UNWELCOME: [(&str, &str); 31] = [
+    ("authorization", "Bearer client-secret"),
+    ("x-api-key", "client-secret"),
+    ("api-key", "client-secret"),
+    ("x-goog-api-key", "client-secret"),
+    ("proxy-authorization", "Basic client-secret"),
+    ("cookie", "session=client-secret"),
+    ("x-forwarded-for", "10.1.2.3"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "intranet.test"),
+    ("x-forwarded-client-cert", "By=me"),
+    ("forwarded", "for=10.1.2.3"),
+    ("via", "1.1 intranet"),
+    ("x-real-ip", "10.1.2.3"),
+    ("x-request-id", "00000000-0000-4000-8000-000000000001"),
+    ("te", "trailers"),
+    ("x-envoy-max-retries", "0"),
+    ("x-envoy-retry-on", "5xx"),
+    ("x-envoy-retriable-status-codes", "200"),
+    ("x-envoy-upstream-rq-timeout-ms", "1"),
+    ("x-envoy-upstream-rq-per-try-timeout-ms", "1"),
+    ("x-envoy-expected-rq-timeout-ms", "1"),
+    ("x-envoy-hedge-on-per-try-timeout", "true"),
+    ("x-envoy-attempt-count", "9"),
+    ("x-envoy-external-address", "10.1.2.3"),
+    ("x-envoy-internal", "true"),
+    ("x-envoy-original-path", "/elsewhere"),
+    ("x-llm-journey", "00000000-0000-4000-8000-000000000002"),
+    ("x-llm-cluster", "elsewhere"),
+    ("x-llm-retry", "server"),
+    ("x-llm-session", "s1"),
+    ("x-llm-target", "elsewhere"),
+];
+
+/// What a provider sees of a chat request with everything unwelcome in it.
+const WELCOME: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "content-length",
+    "content-type",
+    "host",
+    "user-agent",
+    "x-stainless-lang",
+];
+
+fn unwelcome_chat(stream: bool, protocol: Protocol) -> Request {
+    let request = Request::chat("chat", stream)
+        .header("accept", "application/json")
+        .header("accept-encoding", "gzip, br")
+        .header("user-agent", "OpenAI/Python")
+        .header("x-stainless-lang", "python");
+    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    UNWELCOME.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+}
+
+fn names(request: &ReceivedRequest) -> Vec<&str> {
+    let mut names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn assert_clean(request: &ReceivedRequest, host: &str, key: &str) {
+    assert_eq!(names(request), WELCOME, "{request:#?}");
+    assert_eq!(request.header("host"), Some(host));
+    assert_eq!(request.header("authorization"), Some(key));
+    assert_eq!(request.header("accept-encoding"), Some("identity"), "an answer that can be judged");
+    assert!(!format!("{request:?}").contains("client-secret"), "{request:#?}");
+}
+
+#[tokio::test]
+async fn a_provider_sees_nothing_of_the_client_but_its_request() {
+    for shape in SHAPES {
+        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+        let gateway = Gateway::new(shape)
+            .provider("openai", a.port())
+            .provider("anthropic", b.port())
+            .configure(&json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
+        let envoy = gateway.start().await;
+        // A delay that the client's own timeout of a millisecond would not survive.
+        let slowly = |script: Script| script.delay_headers(Duration::from_millis(50));
+        for protocol in [Protocol::Http1, Protocol::H2c] {
+            for stream in [false, true] {
+                a.script(slowly(Script::usual()));
+                let answer = unwelcome_chat(stream, protocol).send(envoy.port()).await.unwrap();
+                assert_eq!(answer.status, 200, "{shape:?} {protocol:?}");
+                assert_eq!(answer.header("x-llm-target"), Some("gpt-a"));
+                assert_eq!(answer.header("x-llm-attempts"), Some("1"), "no attempt count is believed");
+                assert!(answer.text().await.contains("from a") || stream);
+            }
+            // The number of attempts and what leads to them is the filter's business too.
+            a.script(slowly(errors::openai_500()));
+            let answer = unwelcome_chat(false, protocol).send(envoy.port()).await.unwrap();
+            match shape {
+                Shape::Loop => assert_eq!(answer.header("x-llm-target"), Some("haiku")),
+                Shape::Single => assert_eq!(answer.status, 500),
+            }
+        }
+        let seen = a.received();
+        assert_eq!(seen.len(), 6, "{shape:?}: one attempt each");
+        for request in &seen {
+            assert_clean(request, "api.openai.com", "Bearer sk-openai-a-secret");
+            assert_eq!(request.path, "/v1/chat/completions");
+            assert_eq!(request.json()["model"], "gpt-4.1-mini");
+        }
+        for request in &b.received() {
+            assert_clean(request, "api.anthropic.com", "Bearer sk-ant-secret");
+            assert_eq!(request.json()["model"], "claude-haiku-4-5");
+        }
+        assert_eq!(b.received().len(), if shape == Shape::Loop { 2 } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
+    for shape in SHAPES {
+        let a = ScriptedProvider::start("a").await;
+        let gateway = Gateway::new(shape)
+            .provider("openai", a.port())
+            .provider("anthropic", a.port())
+            .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+        let envoy = gateway.start().await;
+        for script in [Script::usual(), errors::openai_400(), errors::openai_500()] {
+            for stream in [false, true] {
+                let script = script
+                    .clone()
+                    .header("x-llm-target", "forged")
+                    .header("x-llm-fallback", "forged")
+                    .header("x-llm-reason", "forged")
+                    .header("x-llm-retry", "forged")
+                    .header("openai-processing-ms", "7")
+                    .header("x-ratelimit-remaining-tokens", "9");
+                a.script(script);
+                let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap();
+                let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str()).collect();
+                // The framing is Envoy's affair, and so is the time that the edge of the loop saw.
+                let envoys = ["content-length", "transfer-encoding", "x-envoy-upstream-service-time"];
+                names.retain(|name| !envoys.contains(name));
+                names.sort_unstable();
+                let expected = [
+                    "content-type",
+                    "date",
+                    "openai-processing-ms",
+                    "server",
+                    "x-llm-attempts",
+                    "x-llm-model",
+                    "x-llm-target",
+                    "x-ratelimit-remaining-tokens",
+                    "x-request-id",
+                ];
+                assert_eq!(names, expected, "{shape:?} {}", answer.status);
+                assert_eq!(answer.header("x-llm-target"), Some("gpt-a"));
+                assert_eq!(answer.header("openai-processing-ms"), Some("7"));
+            }
+        }
+    }
+}
+
+/// One request and how it arrives at the provider.
+struct Arrival {
+    model: &'static str,
+    path: &'static str,
+    arrives_at: &'static str,
+    host: &'static str,
+    key: (&'static str, &'static str),
+}
+
+const BEARER: (&str, &str) = ("authorization", "Bearer provider-secret");
+
+const fn arrival(
+    model: &'static str,
+    path: &'static str,
+    arrives_at: &'static str,
+    host: &'static str,
+) -> Arrival {
+    Arrival { model, path, arrives_at, host, key: BEARER }
+}
+
+fn arrivals() -> Vec<Arrival> {
+    let azure = ("api-key", "provider-secret");
+    let claude = ("x-api-key", "provider-secret");
+    let (chat, embeddings) = ("/v1/chat/completions", "/v1/embeddings");
+    let dated = "/openai/deployments/real%2Fmodel/chat/completions?api-version=2024-10-21";
+    let dated_rows = "/openai/deployments/real%2Fmodel/embeddings?api-version=2024-10-21";
+    let google = "generativelanguage.googleapis.com";
+    vec![
+        arrival("openai", chat, chat, "api.openai.com"),
+        arrival("openai", "/v1/completions", "/v1/completions", "api.openai.com"),
+        arrival("openai", embeddings, embeddings, "api.openai.com"),
+        arrival("openai", "/v1/responses?include[]=x", "/v1/responses?include[]=x", "api.openai.com"),
+        Arrival { key: azure, ..arrival("azure", chat, "/openai/v1/chat/completions", "azure.test") },
+        Arrival { key: azure, ..arrival("azure-dated", chat, dated, "azure.test") },
+        Arrival { key: azure, ..arrival("azure-dated", embeddings, dated_rows, "azure.test") },
+        arrival("anthropic", chat, chat, "api.anthropic.com"),
+        Arrival { key: claude, ..arrival("anthropic", "/v1/messages", "/v1/messages", "api.anthropic.com") },
+        Arrival {
+            key: claude,
+            ..arrival("anthropic", "/v1/messages?beta=true", "/v1/messages?beta=true", "api.anthropic.com")
+        },
+        arrival("gemini", chat, "/v1beta/openai/chat/completions", google),
+        arrival("gemini", embeddings, "/v1beta/openai/embeddings", google),
+        arrival("openrouter", chat, "/api/v1/chat/completions", "openrouter.ai"),
+        arrival("openrouter", "/v1/messages", "/api/v1/messages", "openrouter.ai"),
+        arrival("mistral", chat, chat, "api.mistral.ai"),
+        arrival("compatible", chat, "/proxy/llm/chat/completions", "vllm.test:8000"),
+        arrival("compatible", "/v1/completions", "/proxy/llm/completions", "vllm.test:8000"),
+    ]
+}
+
+#[tokio::test]
+async fn each_kind_of_provider_is_addressed_as_it_wants() {
+    let mut configuration = json!({
+        "providers": {
+            "openai": {"kind": "openai"},
+            "azure": {"kind": "azure-openai", "host": "azure.test"},
+            "azure-dated": {"kind": "azure-openai", "host": "azure.test", "api_version": "2024-10-21"},
+            "anthropic": {"kind": "anthropic"},
+            "gemini": {"kind": "gemini"},
+            "openrouter": {"kind": "openrouter", "headers": {"http-referer": "https://team.test"}},
+            "mistral": {"kind": "mistral"},
+            "compatible": {"kind": "openai-compatible", "host": "vllm.test:8000", "path_prefix": "/proxy/llm"},
+        },
+        "targets": {},
+        "models": {},
+    });
+    for (name, provider) in configuration["providers"].clone().as_object().unwrap() {
+        assert!(provider.is_object());
+        configuration["providers"][name]["cluster"] = json!("provider");
+        configuration["targets"][name] =
+            json!({"provider": name, "key": {"value": "provider-secret"}, "model": "real/model"});
+        configuration["models"][name] = json!({"targets": [name]});
+    }
+    for shape in SHAPES {
+        let provider = ScriptedProvider::start("provider").await;
+        let gateway = Gateway::new(shape).plugin(&configuration).provider("provider", provider.port());
+        let envoy = gateway.start().await;
+        for arrival in arrivals() {
+            let before = provider.received().len();
+            check_arrival(envoy.port(), &provider, &arrival).await;
+            assert_eq!(provider.received().len(), before + 1);
+        }
+        let versions = [("2023-01-01", "2023-01-01"), ("", "2023-06-01")];
+        for (sent, seen) in versions {
+            let request = Request::post("/v1/messages").json(&json!({"model": "anthropic", "max_tokens": 1}));
+            let request = if sent.is_empty() { request } else { request.header("anthropic-version", sent) };
+            assert_eq!(request.send(envoy.port()).await.unwrap().status, 200);
+            assert_eq!(provider.received().last().unwrap().header("anthropic-version"), Some(seen));
+        }
+    }
+}
+
+async fn check_arrival(port: u16, provider: &ScriptedProvider, arrival: &Arrival) {
+    let body = json!({"messages": [{"role": "user", "content": "hi \u{1F600}"}], "input": "hi", "model": arrival.model,
+        "max_tokens": 5, "metadata": {"model": "not this one"}});
+    let request = Request::post(arrival.path)
+        .json(&body)
+        .header("authorization", "Bearer client-secret")
+        .header("x-api-key", "client-secret");
+    let answer = request.send(port).await.unwrap();
+    let case = format!("{} {}", arrival.model, arrival.path);
+    assert_eq!(answer.status, 200, "{case}");
+    let seen = provider.received().pop().unwrap();
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", arrival.arrives_at), "{case}");
+    assert_eq!(seen.header("host"), Some(arrival.host), "{case}");
+    let credentials = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+    let sent: Vec<_> = credentials.into_iter().filter_map(|name| Some((name, seen.header(name)?))).collect();
+    assert_eq!(sent, [arrival.key], "{case}");
+    assert_eq!(
+        seen.header("anthropic-version").is_some(),
+        arrival.host == "api.anthropic.com" && arrival.path != "/v1/chat/completions",
+        "{case}"
+    );
+    assert_eq!(seen.header("http-referer").is_some(), arrival.model == "openrouter", "{case}");
+    let mut expected: Value = body;
+    expected["model"] = json!("real/model");
+    assert_eq!(seen.json(), expected, "{case}: only the model changes");
+    assert_eq!(seen.header("content-length"), Some(seen.body_length.to_string().as_str()), "{case}");
+}

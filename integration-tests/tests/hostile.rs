@@ -1,0 +1,160 @@
+//! Clients and providers at the limits of what HTTP allows: they get an answer, once, and harm nobody else's.
+
+use std::time::Duration;
+
+use integration_tests::body::Piece;
+use integration_tests::client::{Protocol, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Ending, Event, Point, Script, ScriptedProvider, errors};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+struct Scene {
+    first: ScriptedProvider,
+    spare: ScriptedProvider,
+    envoy: Envoy,
+}
+
+/// `chat` has a spare, `lone` has none; other paths go to `first`.
+async fn scene(stream: Value) -> Scene {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let models = json!({
+        "chat": {"tiers": [["gpt-a"], ["haiku"]]},
+        "lone": {"targets": ["gpt-a"], "stream": stream},
+    });
+    let envoy = Gateway::new(Shape::Loop)
+        .configure(&json!({"mode": "shadow", "models": models, "other_paths": {"cluster": "openai"}}))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .concurrency(2)
+        .start()
+        .await;
+    Scene { first, spare, envoy }
+}
+
+fn with_headers(request: Request, count: usize, bytes: usize) -> Request {
+    (0..count)
+        .fold(request, |request, n| request.header(&format!("x-client-{n}"), &"z".repeat(bytes / count)))
+}
+
+#[tokio::test]
+async fn another_envoys_word_on_a_rate_limit_does_not_keep_the_edge_from_trying_elsewhere() {
+    let scene = scene(json!({})).await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        scene.first.script(errors::openai_429().header("x-envoy-ratelimited", "true"));
+        let request = Request::chat("chat", false);
+        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+        let answer = request.send(scene.envoy.port()).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.header("x-llm-target")), (200, Some("haiku")));
+        assert_eq!(answer.header("x-llm-fallback"), Some("rate_limited"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_none_for_a_model_is_sent_once_whatever_becomes_of_it() {
+    let scene = scene(json!({})).await;
+    let failures = [
+        Script::usual().ending(Ending::Cut(Point::BeforeHeaders)),
+        Script::usual().ending(Ending::Reset(Point::BeforeHeaders)),
+        Script::status(500).header("x-llm-retry", "server"),
+    ];
+    for (asked, script) in failures.into_iter().enumerate() {
+        scene.first.script(script);
+        let answer = Request::post("/v1/files").bytes("rows").send(scene.envoy.port()).await.unwrap();
+        assert!(answer.status.is_server_error());
+        assert_eq!(scene.first.received().len(), asked + 1);
+    }
+}
+
+#[tokio::test]
+async fn as_many_headers_as_the_edge_lets_in_come_through_the_loop() {
+    let scene = scene(json!({})).await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        for (count, bytes) in [(94, 1000), (1, 60_900)] {
+            scene.first.script(errors::openai_500());
+            let request = with_headers(Request::chat("chat", false), count, bytes);
+            let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+            let answer = request.send(scene.envoy.port()).await.unwrap();
+            let case = format!("{protocol:?} {count} headers of {bytes} bytes");
+            assert_eq!(answer.status, 200, "{case}");
+            assert_eq!(answer.header("x-llm-attempts"), Some("2"), "{case}");
+        }
+    }
+    let many = (0..95).fold(Script::usual(), |script, n| script.header(&format!("x-provider-{n}"), "v"));
+    scene.first.script(many);
+    let asked = scene.first.received().len();
+    // Over HTTP/1 hyper itself takes no more than 100.
+    let answer = Request::chat("chat", false).h2c().send(scene.envoy.port()).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.header("x-llm-target")), (200, Some("gpt-a")));
+    assert_eq!(scene.first.received().len(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_lone_target_that_thinks_after_its_headers_is_given_its_time() {
+    let scene = scene(json!({"first_content": "5s", "silence": "300ms"})).await;
+    let content = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
+    let events = [Event::data(content), Event::data("[DONE]")];
+    scene.first.script(Script::stream(events).delay_body(Duration::from_millis(900)));
+    let read = Request::chat("lone", true).send(scene.envoy.port()).await.unwrap().read().await;
+    assert!(read.error.is_none() && read.text().contains("[DONE]"), "{:?} {}", read.error, read.text());
+}
+
+#[tokio::test]
+async fn a_client_may_leave_at_any_moment_and_leaves_nothing_behind() {
+    let scene = scene(json!({})).await;
+    for moment in [0, 5, 15, 40, 60, 90, 130] {
+        for protocol in [Protocol::Http1, Protocol::H2c] {
+            // It fails after 20 ms; the spare answers after another 20, in pieces of 20.
+            let pause = Duration::from_millis(20);
+            scene.first.script(errors::openai_500().delay_headers(pause));
+            scene.spare.script(Script::usual().delay_headers(pause).delay_chunks(pause));
+            let body: &'static [u8] = br#"{"model":"chat","stream":true,"messages":[],"max_tokens":16}"#;
+            let pieces = body.chunks(16).map(|bytes| Piece::after(Duration::from_millis(3), bytes));
+            let request = Request::post("/v1/chat/completions").pieces(pieces.collect());
+            let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+            let port = scene.envoy.port();
+            let exchange = async move { request.send(port).await.unwrap().read().await };
+            drop(tokio::time::timeout(Duration::from_millis(moment), exchange).await);
+        }
+    }
+    for gauge in ["journeys", "attempts_in_flight"] {
+        scene.envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
+    }
+    assert!(!scene.envoy.log().contains("panicked"));
+}
+
+/// Passes bytes on to `port`, and after half a second sends a frame there that HTTP/2 forbids: DATA on stream 0.
+async fn vandal(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut gateway = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let copying = tokio::io::copy_bidirectional(&mut client, &mut gateway);
+        drop(tokio::time::timeout(Duration::from_millis(500), copying).await);
+        gateway.write_all(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        drop(tokio::io::copy(&mut gateway, &mut tokio::io::sink()).await);
+    });
+    own
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_protocol_is_no_failure_of_its_provider() {
+    for shape in [Shape::Loop, Shape::Single] {
+        let first = ScriptedProvider::start("first").await;
+        let models = json!({"chat": {"tiers": [["gpt-a"]]}});
+        let gateway = Gateway::new(shape)
+            .configure(&json!({"models": models, "breaker": {"consecutive": 1}}))
+            .provider("openai", first.port())
+            .provider("anthropic", first.port());
+        let envoy = gateway.start().await;
+        first.script(Script::usual().content_chunks(100).delay_chunks(Duration::from_millis(50)));
+        let answer = Request::chat("chat", true).h2c().send(vandal(envoy.port()).await).await.unwrap();
+        assert!(answer.read().await.error.is_some(), "{shape:?}");
+        envoy.wait_for_stat("wasmcustom.llm_failsafe_attempts_in_flight", |count| count == 0).await;
+        let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap();
+        assert_eq!(answer.status, 200, "{shape:?}");
+    }
+}

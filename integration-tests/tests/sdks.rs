@@ -1,0 +1,161 @@
+//! Users of the vendors' own SDKs, unmodified: they do not notice a failover, and what they are refused arrives as the
+//! exception that they know.
+
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
+use integration_tests::python;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const CLIENT_KEY: &str = "sk-client-key";
+
+/// A client key as the configuration holds it.
+fn keys() -> Value {
+    let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"team": {"sha256": digest}})
+}
+
+/// A provider that speaks every dialect, reached through the cluster of its name.
+fn provider(name: &str) -> Value {
+    json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")})
+}
+
+/// Runs a script against a gateway and gives the JSON lines that it printed.
+async fn run(script: &str, port: u16) -> Vec<Value> {
+    let base_url = format!("http://127.0.0.1:{port}");
+    let output = python::run(script, &[("BASE_URL", &base_url), ("CLIENT_KEY", CLIENT_KEY)]).await;
+    output.expect_success().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
+    let (gone, flaky, good) = (
+        RefusedPort::reserve(),
+        ScriptedProvider::start("flaky").await,
+        ScriptedProvider::start("good").await,
+    );
+    let envoy = Gateway::new(Shape::Loop)
+        .provider("gone", gone.port())
+        .provider("flaky", flaky.port())
+        .provider("good", good.port())
+        .plugin(&json!({
+            "providers": {"gone": provider("gone"), "flaky": provider("flaky"), "good": provider("good")},
+            "targets": {
+                "gone": {"provider": "gone", "model": "m-gone", "key": {"env": "OPENAI_KEY_A"}},
+                "flaky": {"provider": "flaky", "model": "m-flaky", "key": {"env": "OPENAI_KEY_A"}},
+                "good": {"provider": "good", "model": "m-good", "key": {"env": "OPENAI_KEY_B"}},
+            },
+            "mode": "shadow", "models": {"chat": {"tiers": [["gone"], ["flaky"], ["good"]]}},
+            "keys": keys(),
+        }))
+        .start()
+        .await;
+    let failures = || {
+        [
+            errors::openai_500(),
+            errors::openai_error_event(),
+            errors::openrouter_error_under_200(),
+            errors::openai_response_failed(),
+            errors::openai_429(),
+            errors::anthropic_529(),
+            errors::anthropic_overloaded_event(),
+        ]
+    };
+    // Once for the sync clients, once for the async ones.
+    for failure in failures().into_iter().chain(failures()) {
+        flaky.script(failure);
+    }
+    flaky.by_default(errors::openai_400());
+
+    let answers = run("sdk_failover.py", envoy.port()).await;
+    assert_eq!(answers.len(), 14, "{answers:?}");
+    for answers in answers.chunks(7) {
+        let names = answers.iter().map(|answer| answer["name"].as_str().unwrap());
+        let expected = ["chat", "chat stream", "responses", "responses stream", "embeddings", "messages"];
+        assert!(names.eq(expected.into_iter().chain(["messages stream"])), "{answers:?}");
+        assert_eq!((&answers[0]["attempts"], &answers[0]["answered_by"]), (&json!("3"), &json!("good")));
+        assert_eq!(answers[3]["last"], "response.completed");
+        assert_eq!(answers[4]["text"], "2 embeddings");
+        assert_eq!(answers[6]["last"], "message_stop");
+        for answer in answers.iter().filter(|answer| answer["name"] != "embeddings") {
+            assert_eq!(answer["text"], "hello from good", "{answer}");
+        }
+    }
+    // The SDKs' own retries are on: had they noticed anything, there would be more.
+    for (provider, model, key) in
+        [(&flaky, "m-flaky", "Bearer sk-openai-a-secret"), (&good, "m-good", "Bearer sk-openai-b-secret")]
+    {
+        let received = provider.received();
+        assert_eq!(received.len(), 14, "{received:?}");
+        for request in received {
+            assert_eq!(request.json()["model"], model);
+            let credential = request.header("authorization").or_else(|| request.header("x-api-key")).unwrap();
+            assert!(key.ends_with(credential.trim_start_matches("Bearer ")), "{request:?}");
+            assert!(!request.headers.iter().any(|(_, value)| value.contains(CLIENT_KEY)), "{request:?}");
+        }
+    }
+}
+
+/// Each failing model has its own provider, so that requests can be counted there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_the_exception_that_sdk_users_know() {
+    let down = RefusedPort::reserve();
+    let limited = ScriptedProvider::start("limited").await;
+    let wrong = ScriptedProvider::start("wrong").await;
+    let broken = ScriptedProvider::start("broken").await;
+    let shaky = ScriptedProvider::start("shaky").await;
+    limited.script(errors::openai_429()).script(errors::anthropic_429());
+    wrong.script(errors::openai_400()).script(errors::anthropic_400());
+    broken.by_default(errors::openai_500());
+    shaky.script(errors::openai_503()).script(Script::usual()).script(errors::anthropic_529());
+    let mut gateway = Gateway::new(Shape::Loop).provider("down", down.port());
+    let mut plugin =
+        json!({"mode": "shadow", "keys": keys(), "models": {"lab/large:1": {"targets": ["shaky"]}}});
+    for provider in [&limited, &wrong, &broken, &shaky] {
+        gateway = gateway.provider(provider.name(), provider.port());
+    }
+    for name in ["down", "limited", "wrong", "broken", "shaky"] {
+        plugin["providers"][name] = provider(name);
+        plugin["targets"][name] = json!({"provider": name, "model": "m-1"});
+        plugin["models"][name] = json!({"targets": [name]});
+    }
+    let envoy = gateway.plugin(&plugin).start().await;
+
+    let lines = run("sdk_errors.py", envoy.port()).await;
+    let find = |vendor: &str, name: &str| -> &Value {
+        let found = lines.iter().find(|line| line["vendor"] == vendor && line["name"] == name);
+        found.unwrap_or_else(|| panic!("{vendor}: nothing about {name}: {lines:#?}"))
+    };
+    let expected = [
+        ("unknown model", "NotFoundError", 404, "model_not_found", "`gpt-9` does not exist"),
+        ("unknown model, streamed", "NotFoundError", 404, "model_not_found", "`gpt-9` does not exist"),
+        ("an unknown model's description", "NotFoundError", 404, "model_not_found", "`gpt-9` does not exist"),
+        ("no text for a model", "BadRequestError", 400, "model_not_a_string", "must be a string"),
+        ("unknown key", "AuthenticationError", 401, "invalid_api_key", "key is missing or not valid"),
+        ("models for an unknown key", "AuthenticationError", 401, "invalid_api_key", "not valid"),
+        ("wrong", "BadRequestError", 400, "", ""),
+        ("limited", "RateLimitError", 429, "", ""),
+        ("broken", "InternalServerError", 500, "", "had an error while processing"),
+        ("broken, one retry", "InternalServerError", 500, "", "had an error while processing"),
+    ];
+    for vendor in ["openai", "anthropic"] {
+        for (name, kind, status, reason, message) in expected {
+            let line = find(vendor, name);
+            assert_eq!((&line["type"], &line["status"]), (&json!(kind), &json!(status)), "{line}");
+            assert_eq!(line["reason"].as_str().unwrap_or_default(), reason, "{line}");
+            assert!(line["message"].as_str().unwrap().contains(message), "{line}");
+        }
+        assert_eq!(find(vendor, "limited")["retry_after"], "1");
+        assert_eq!(find(vendor, "shaky, one retry")["type"], "an answer");
+        let down = find(vendor, "down");
+        let kind = if vendor == "openai" { "InternalServerError" } else { "ServiceUnavailableError" };
+        assert_eq!((&down["type"], &down["status"]), (&json!(kind), &json!(503)), "{down}");
+        let lists = lines.iter().filter(|line| line["vendor"] == vendor && line["models"].is_array());
+        let lists: Vec<_> = lists.map(|line| line["models"].clone()).collect();
+        let all = json!(["broken", "down", "lab/large:1", "limited", "shaky", "wrong"]);
+        assert_eq!(lists, [all, json!(["lab/large:1"])]);
+    }
+    // Without the SDKs' retries one request is one request; with one retry it is two.
+    let counts = [&limited, &wrong, &broken, &shaky].map(|provider| provider.received().len());
+    assert_eq!(counts, [2, 2, 2 + 4, 4]);
+}

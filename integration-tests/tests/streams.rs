@@ -1,0 +1,126 @@
+//! A stream that ends without its dialect's end is never taken for a whole answer.
+
+use integration_tests::client::{Protocol, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Event, Script, ScriptedProvider};
+use integration_tests::python;
+use serde_json::{Value, json};
+
+/// Content of each dialect, after which its provider ends the stream as if that were all.
+fn cut_streams() -> Vec<(&'static str, Vec<Event>)> {
+    let chat = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hel"}, "finish_reason": null}]});
+    let text = json!({"id": "c", "object": "text_completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "text": "hel", "logprobs": null, "finish_reason": null}]});
+    let delta = json!({"type": "response.output_text.delta", "sequence_number": 0, "item_id": "i", "output_index": 0,
+        "content_index": 0, "delta": "hel", "logprobs": []});
+    let start = json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+        "model": "m", "content": [], "stop_reason": null, "stop_sequence": null,
+        "usage": {"input_tokens": 1, "output_tokens": 1}}});
+    let block =
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}});
+    let part =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}});
+    vec![
+        ("/v1/chat/completions", vec![Event::data(chat)]),
+        ("/v1/completions", vec![Event::data(text)]),
+        ("/v1/responses", vec![Event::named("response.output_text.delta", delta)]),
+        (
+            "/v1/messages",
+            vec![
+                Event::named("message_start", start),
+                Event::named("content_block_start", block),
+                Event::named("content_block_delta", part),
+            ],
+        ),
+    ]
+}
+
+async fn gateway(shape: Shape, provider: &ScriptedProvider) -> Envoy {
+    Gateway::new(shape)
+        .plugin(&json!({
+            "mode": "shadow",
+            "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
+            "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
+            "models": {"chat": {"tiers": [["one"], ["two"]]}},
+        }))
+        .provider("all", provider.port())
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn a_truncated_stream_ends_with_an_error_in_its_dialect_and_then_cleanly() {
+    let provider = ScriptedProvider::start("all").await;
+    for shape in [Shape::Loop, Shape::Single] {
+        let envoy = gateway(shape, &provider).await;
+        for (path, events) in cut_streams() {
+            let whole: String = events.iter().map(Event::to_wire).collect();
+            // Whole, and cut within its last event, in pieces of any size.
+            for (lost, split) in [(0, None), (7, None), (0, Some(5)), (7, Some(11))] {
+                for protocol in [Protocol::Http1, Protocol::H2c] {
+                    let case = format!("{shape:?} {path} {protocol:?} lost {lost} split {split:?}");
+                    let sent = whole[..whole.len() - lost].to_owned();
+                    let mut script = Script::usual().header("content-type", "text/event-stream").text(&sent);
+                    script.split = split;
+                    provider.script(script);
+                    check(&envoy, path, protocol, &whole, lost, &case).await;
+                }
+            }
+        }
+    }
+}
+
+async fn check(envoy: &Envoy, path: &str, protocol: Protocol, whole: &str, lost: usize, case: &str) {
+    let request = Request::post(path).json(&json!({"model": "chat", "stream": true, "max_tokens": 5}));
+    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let read = request.send(envoy.port()).await.unwrap().read().await;
+    if read.header("x-llm-attempts") == Some("2") {
+        // Nothing that counts as content had come whole.
+        assert!(lost > 0, "{case}");
+        return;
+    }
+    assert_eq!(read.status, 200, "{case}");
+    assert!(read.error.is_none(), "{case}: the response itself ends cleanly: {:?}", read.error);
+    let text = read.text();
+    let last_whole = if lost == 0 {
+        whole.len()
+    } else {
+        whole[..whole.len() - lost].rfind("\n\n").map_or(0, |at| at + 2)
+    };
+    let notice = text.strip_prefix(&whole[..last_whole]).unwrap_or_else(|| panic!("{case}: {text}"));
+    let data = notice
+        .lines()
+        .find_map(|line| line.strip_prefix("data: "))
+        .unwrap_or_else(|| panic!("{case}: {text}"));
+    let error: Value = serde_json::from_str(data).unwrap();
+    match path {
+        "/v1/messages" => assert_eq!(error["error"]["type"], "api_error", "{case}"),
+        "/v1/responses" => {
+            assert_eq!((&error["type"], &error["sequence_number"]), (&json!("error"), &json!(1)), "{case}");
+        }
+        _ => assert_eq!(error["error"]["code"], "stream_truncated", "{case}"),
+    }
+    assert_eq!(notice.matches("data: ").count(), 1, "{case}: exactly one event");
+    assert!(!text.contains("[DONE]") && !text.contains("message_stop"), "{case}");
+}
+
+#[tokio::test]
+async fn the_vendors_sdks_raise_an_error_on_a_truncated_stream() {
+    let provider = ScriptedProvider::start("all").await;
+    let envoy = gateway(Shape::Loop, &provider).await;
+    for (path, events) in cut_streams() {
+        if path != "/v1/completions" {
+            provider.script(Script::stream(events));
+        }
+    }
+    let base_url = format!("http://127.0.0.1:{}", envoy.port());
+    let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for line in lines {
+        assert!(line["came"].as_u64().unwrap() > 0, "{line}");
+        assert!(line["error"].is_string(), "{line}: a truncated answer was taken for a whole one");
+    }
+}

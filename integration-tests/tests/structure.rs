@@ -1,0 +1,472 @@
+//! What ARCHITECTURE.md and the other pages say about the repository holds, and what they show works.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use integration_tests::paths;
+use serde_json::Value;
+
+const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config"];
+const POLICIES: &[&str] = &["breaker", "balance", "fallback", "retry", "stream", "tenancy"];
+
+/// The folders of `src`, lowest first, and what each may import. ARCHITECTURE.md shows the same table.
+fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
+    let policies_and_below = [BELOW_POLICIES, POLICIES].concat();
+    vec![
+        ("base", vec![]),
+        ("request", vec!["base"]),
+        ("provider", vec!["base"]),
+        ("config", vec!["base", "provider"]),
+        ("breaker", BELOW_POLICIES.to_vec()),
+        ("balance", BELOW_POLICIES.to_vec()),
+        ("fallback", BELOW_POLICIES.to_vec()),
+        ("retry", BELOW_POLICIES.to_vec()),
+        ("stream", BELOW_POLICIES.to_vec()),
+        ("tenancy", BELOW_POLICIES.to_vec()),
+        ("record", policies_and_below.clone()),
+        ("journey", [&policies_and_below[..], &["record"]].concat()),
+        ("host", [&policies_and_below[..], &["record", "journey"]].concat()),
+    ]
+}
+
+// ---- sources ----
+
+#[test]
+fn imports_point_one_way() {
+    let table = import_table();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(folder) = source.folder() else { continue };
+        let allowed = table.iter().find(|(name, _)| *name == folder).map(|(_, allowed)| allowed);
+        let allowed = allowed.unwrap_or_else(|| panic!("src/{folder} is not in the table of imports"));
+        for (line, imported) in source.crate_paths() {
+            if imported != folder && !allowed.contains(&imported.as_str()) {
+                wrong.push(format!("{}:{line} imports {imported}", source.name));
+            }
+        }
+        wrong.extend(
+            source.ways_out().map(|line| format!("{}:{line} leaves its folder by `super`", source.name)),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_table_of_imports_has_one_direction_and_keeps_policies_apart() {
+    let table = import_table();
+    for (index, (folder, allowed)) in table.iter().enumerate() {
+        let above = |name: &&&str| !table[..index].iter().any(|(lower, _)| lower == *name);
+        let upwards: Vec<_> = allowed.iter().filter(above).collect();
+        assert!(upwards.is_empty(), "{folder} may import {upwards:?}, which is not below it");
+        if POLICIES.contains(folder) {
+            assert!(!allowed.iter().any(|name| POLICIES.contains(name)), "{folder} may import a policy");
+        }
+    }
+    let in_table: BTreeSet<_> = table.iter().map(|(folder, _)| (*folder).to_owned()).collect();
+    assert_eq!(folders_of_src(), in_table, "the table of imports lists the folders of src");
+}
+
+#[test]
+fn architecture_shows_this_table_and_every_folder() {
+    let page = read("ARCHITECTURE.md");
+    let rows = import_table().into_iter().map(|(folder, allowed)| {
+        let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(" ") };
+        format!("{folder:<9} <- {allowed}\n")
+    });
+    let table: String = rows.collect();
+    assert!(page.contains(&table), "ARCHITECTURE.md must contain\n{table}");
+    for folder in folders_of_src() {
+        assert!(page.contains(&format!("| `src/{folder}` |")), "the map lacks src/{folder}");
+    }
+}
+
+#[test]
+fn every_folder_says_what_it_is_for() {
+    for source in sources().iter().filter(|source| source.name.ends_with("/mod.rs")) {
+        assert!(source.text.starts_with("//! "), "{} begins without a module doc", source.name);
+    }
+    for folder in folders_of_src() {
+        assert!(
+            paths::root().join("src").join(&folder).join("mod.rs").is_file(),
+            "src/{folder} has no mod.rs"
+        );
+    }
+}
+
+#[test]
+fn only_the_host_touches_envoy_the_clock_the_environment_and_raw_memory() {
+    const FORBIDDEN: [&str; 11] = [
+        "proxy_wasm",
+        "SystemTime",
+        "Instant",
+        "env::var",
+        "RandomState",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::process",
+        "unsafe ",
+        "unsafe_code",
+    ];
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.folder() != Some("host")) {
+        for (number, line) in source.code() {
+            wrong.extend(
+                FORBIDDEN
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{}:{number} has `{word}`", source.name)),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+// ---- documentation ----
+
+#[test]
+fn every_path_that_the_documentation_names_exists() {
+    let root_entries = ["src/", "integration-tests/", "docs/", "envoy/", "scripts/", "fuzz/", ".ci/"];
+    let extensions = [".rs", ".md", ".yaml", ".toml", ".sh", ".py"];
+    let mut missing = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        for span in code_spans(&text) {
+            // What a build leaves under `target` is in no repository.
+            let path_like = !span.contains(char::is_whitespace)
+                && !span.starts_with("target/")
+                && (root_entries.iter().any(|entry| format!("{span}/").starts_with(entry))
+                    || extensions.iter().any(|extension| span.ends_with(extension)));
+            if path_like && !paths::root().join(span).exists() {
+                missing.push(format!("{page} names `{span}`"));
+            }
+        }
+        let folder = paths::root().join(&page).parent().map(Path::to_path_buf).unwrap_or_default();
+        for link in links(&text) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") && !folder.join(file).exists() {
+                missing.push(format!("{page} links to {link}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn the_make_targets_that_the_documentation_names_exist() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<_> = makefile
+        .lines()
+        .filter_map(|line| line.split_once(": ").or_else(|| line.split_once(":")))
+        .map(|(target, _)| target)
+        .collect();
+    for page in pages() {
+        let text = read(&page);
+        let in_blocks = text.lines().filter(|line| line.starts_with("make "));
+        for command in code_spans(&text).into_iter().chain(in_blocks) {
+            let words: Vec<_> = command.split_whitespace().skip_while(|word| word.contains('=')).collect();
+            if let ["make", target, ..] = words[..] {
+                assert!(targets.contains(target), "{page} names `make {target}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn headers_and_metrics_that_the_documentation_names_are_in_the_code() {
+    let code: String = sources().into_iter().map(|source| source.text).collect();
+    for page in pages() {
+        for span in code_spans(&read(&page)) {
+            let name = span.split([':', ' ']).next().unwrap_or(span);
+            if name.starts_with("x-llm-")
+                && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+                && name != "x-llm-"
+            {
+                assert!(code.contains(&format!("\"{name}\"")), "{page} names the header `{name}`");
+            }
+            if name.starts_with("llm_failsafe_") && name.is_ascii() {
+                let known = llm_failsafe::record::Metric::ALL.iter().any(|metric| metric.name() == name);
+                assert!(known, "{page} names the metric `{name}`");
+            }
+        }
+    }
+}
+
+/// What the table of metrics in docs/operations.md has to be: the catalogue with its own words.
+#[test]
+fn the_documentation_explains_every_metric_as_the_catalogue_does() {
+    let source = read("src/record/metrics.rs");
+    let (mut meanings, mut meaning) = (Vec::new(), Vec::new());
+    for line in source.lines().map(str::trim).skip_while(|line| *line != "catalogue! {") {
+        match line.strip_prefix("/// ") {
+            Some(words) => meaning.push(words),
+            None if line.ends_with("\";") => meanings.push(std::mem::take(&mut meaning).join(" ")),
+            None => meaning.clear(),
+        }
+    }
+    let metrics = llm_failsafe::record::Metric::ALL;
+    assert_eq!(meanings.len(), metrics.len(), "every metric of the catalogue has its words");
+    let rows: Vec<_> = metrics
+        .iter()
+        .zip(&meanings)
+        .map(|(metric, meaning)| {
+            let kind = format!("{:?}", metric.kind()).to_lowercase();
+            format!("| `{}` | {kind} | {meaning} |", metric.name())
+        })
+        .collect();
+    let page = read("docs/operations.md");
+    let shown: Vec<_> = page.lines().filter(|line| line.starts_with("| `llm_failsafe_")).collect();
+    assert_eq!(shown, rows, "docs/operations.md lists the catalogue:\n{}", rows.join("\n"));
+}
+
+#[test]
+fn configurations_in_the_documentation_load_or_fail_as_shown() {
+    let mut loaded = 0;
+    for page in pages() {
+        let text = read(&page);
+        let blocks = code_blocks(&text);
+        for (index, (language, block)) in blocks.iter().enumerate() {
+            let Some(plugin) = plugin_configuration(language, block) else { continue };
+            let said = blocks.get(index + 1).filter(|(_, next)| next.starts_with("the configuration has "));
+            match (load(&plugin), said) {
+                (Ok(_), None) => loaded += 1,
+                (Err(mistakes), Some((_, shown))) => assert_eq!(mistakes.trim(), shown.trim(), "{page}"),
+                (Err(mistakes), None) => panic!("{page}: {mistakes}\n{block}"),
+                (Ok(_), Some(_)) => panic!("{page} shows mistakes where there are none:\n{block}"),
+            }
+        }
+    }
+    assert!(loaded >= 3, "README.md and docs/configuration.md show configurations, {loaded} were found");
+}
+
+#[test]
+fn the_readme_shows_a_whole_configuration_for_the_loop() {
+    let page = read("README.md");
+    let blocks = code_blocks(&page);
+    let plugin = blocks.iter().find_map(|(language, block)| plugin_configuration(language, block));
+    let config = load(&plugin.expect("a configuration")).unwrap();
+    assert!(config.retry_loop);
+    assert!(config.model_named("chat").is_some());
+}
+
+// ---- shipped files ----
+
+#[test]
+fn shipped_configurations_load() {
+    for (file, in_loop) in [("envoy/envoy.yaml", true), ("envoy/single.yaml", false)] {
+        let config: Value =
+            serde_yaml_ng::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut found = Vec::new();
+        filters_in(&config, &mut found);
+        assert_eq!(found.len(), 1, "{file} has one llm-failsafe filter");
+        let plugin =
+            load(&found[0]["configuration"]["value"]).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_eq!(plugin.retry_loop, in_loop, "{file}");
+        let clusters = config["static_resources"]["clusters"].as_array().unwrap();
+        for provider in plugin.providers() {
+            let known = clusters.iter().any(|cluster| cluster["name"] == provider.cluster);
+            assert!(known, "{file} has no cluster {}", provider.cluster);
+        }
+    }
+}
+
+#[test]
+fn ci_runs_the_test_command_of_the_readme_and_nothing_else() {
+    let script = read(".ci/run");
+    let commands: Vec<_> = script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter(|line| !line.starts_with("set ") && !line.starts_with("cd "))
+        .collect();
+    assert_eq!(commands, ["exec make test </dev/null"]);
+    assert!(read("README.md").contains("\nmake test "));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(paths::root().join(".ci/run")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, ".ci/run is executable");
+    }
+}
+
+// ---- reading sources ----
+
+struct Source {
+    /// From the root, such as `src/base/ids.rs`.
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// The folder of `src` it is in; `None` for `src/lib.rs`.
+    fn folder(&self) -> Option<&str> {
+        self.name.strip_prefix("src/")?.split_once('/').map(|(folder, _)| folder)
+    }
+
+    /// Lines with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
+    }
+
+    /// The first name of every path that begins at the crate's root.
+    fn crate_paths(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        let code: String = self.code().flat_map(|(_, line)| [line, "\n"]).collect();
+        for (at, _) in code.match_indices("crate::") {
+            if code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$')) {
+                continue;
+            }
+            let line = code[..at].matches('\n').count() + 1;
+            let rest = &code[at + "crate::".len()..];
+            found.extend(first_names(rest).into_iter().map(|name| (line, name)));
+        }
+        found
+    }
+
+    /// Lines with a chain of `super` that reaches the crate's root.
+    fn ways_out(&self) -> impl Iterator<Item = usize> {
+        let inner = self.name.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        let depth = inner.split('/').count();
+        // Unit tests in the file are one module deeper, and may therefore go one up more.
+        let tests_from = self.text.lines().position(|line| line.starts_with("mod tests {"));
+        self.code().filter_map(move |(number, line)| {
+            let in_tests = tests_from.is_some_and(|from| number > from);
+            let chain = (1..=depth + 2).take_while(|count| line.contains(&"super::".repeat(*count))).count();
+            (chain >= depth + usize::from(in_tests)).then_some(number)
+        })
+    }
+}
+
+/// The first names of what follows `crate::`, which may be a group.
+fn first_names(path: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
+    let (mut names, mut depth, mut item) = (Vec::new(), 0, String::new());
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(word(std::mem::take(&mut item).trim())),
+            _ => {}
+        }
+        if c != ',' || depth > 0 {
+            item.push(c);
+        }
+    }
+    names.push(word(item.trim()));
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn sources() -> Vec<Source> {
+    let root = paths::root();
+    let mut found = Vec::new();
+    walk(&root.join("src"), &mut |path| {
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            found.push(Source { name, text: fs::read_to_string(path).unwrap() });
+        }
+    });
+    assert!(found.len() > 20, "only {} sources were found", found.len());
+    found
+}
+
+fn walk(folder: &Path, visit: &mut impl FnMut(&Path)) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() { walk(&path, visit) } else { visit(&path) }
+    }
+}
+
+fn folders_of_src() -> BTreeSet<String> {
+    let entries = fs::read_dir(paths::root().join("src")).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != "bin").collect()
+}
+
+// ---- reading pages ----
+
+fn read(path: &str) -> String {
+    fs::read_to_string(paths::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn pages() -> Vec<String> {
+    let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(String::from).to_vec();
+    walk(&paths::root().join("docs"), &mut |path| {
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages.push(path.strip_prefix(paths::root()).unwrap().to_str().unwrap().to_owned());
+        }
+    });
+    pages
+}
+
+/// Language and text of every fenced block, without the indentation of its fence.
+fn code_blocks(page: &str) -> Vec<(&str, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(&str, usize, String)> = None;
+    for line in page.lines() {
+        let indent = line.len() - line.trim_start().len();
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => open = Some((language, indent, String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take().map(|(language, _, text)| (language, text))),
+            (Some((_, indent, text)), None) => {
+                text.push_str(line.get(*indent..).unwrap_or_default());
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block is not closed");
+    blocks
+}
+
+/// What stands in single backticks, outside fenced blocks.
+fn code_spans(page: &str) -> Vec<&str> {
+    let outside = page.split("```").step_by(2);
+    outside.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The targets of inline links.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    page.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+}
+
+// ---- configurations ----
+
+/// The filter's configuration in a block: the block itself, or what it wraps in a Struct.
+fn plugin_configuration(language: &str, block: &str) -> Option<Value> {
+    let value: Value = match language {
+        "yaml" => serde_yaml_ng::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}")),
+        "json" => serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}")),
+        _ => return None,
+    };
+    let value = value.pointer("/configuration/value").unwrap_or(&value);
+    ["providers", "targets", "models"].iter().all(|member| value.get(member).is_some()).then(|| value.clone())
+}
+
+/// Loads it where every variable is set but the one that the documentation says is not.
+fn load(configuration: &Value) -> Result<llm_failsafe::config::Config, String> {
+    let env = |name: &str| (name != "ANTHROPIC_KEY_B").then(|| "sk-test".to_owned());
+    llm_failsafe::config::load(configuration.to_string().as_bytes(), &env)
+        .map_err(|mistakes| mistakes.to_string())
+}
+
+fn filters_in(config: &Value, found: &mut Vec<Value>) {
+    match config {
+        Value::Object(members) => {
+            if members.get("name").is_some_and(|name| name == "llm-failsafe")
+                && members.contains_key("root_id")
+            {
+                found.push(config.clone());
+            }
+            members.values().for_each(|value| filters_in(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| filters_in(item, found)),
+        _ => {}
+    }
+}

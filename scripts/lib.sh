@@ -1,0 +1,72 @@
+# Shared by the scripts beside it; sourced, never run.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+
+TOOLS=$ROOT/.tools
+WASM_TARGET=wasm32-wasip1
+WASM_TOOLCHAIN_FILE=$TOOLS/wasm-toolchain
+# Debian's toolchain builds its own std, with another compiler: in one target directory the two would evict each other.
+TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
+DEBIAN_TARGET_DIR=$TARGET_DIR/debian
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '\n%s\n' "error: $1" >&2
+    shift
+    [ $# -eq 0 ] || printf '  %s\n' "$@" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# bounded SECONDS COMMAND…: where coreutils' timeout is missing (macOS), run without a bound rather than not at all.
+bounded() {
+    local seconds=$1
+    shift
+    if have timeout; then
+        timeout "$seconds" "$@"
+    else
+        "$@"
+    fi
+}
+
+# wasm_cargo SUBCOMMAND TOOLCHAIN ARGS…: cargo for the Wasm target with the toolchain that set-up chose.
+wasm_cargo() {
+    local subcommand=$1 toolchain=$2
+    shift 2
+    case $toolchain in
+    default)
+        cargo "$subcommand" --target "$WASM_TARGET" "$@"
+        ;;
+    debian)
+        local -a cargo=(/usr/bin/cargo "$subcommand")
+        # Through /usr/bin/cargo, `clippy` would find rustup's in ~/.cargo/bin first, with another compiler's metadata.
+        [ "$subcommand" != clippy ] || cargo=(/usr/bin/cargo-clippy clippy)
+        env -u RUSTUP_TOOLCHAIN \
+            CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$DEBIAN_TARGET_DIR" \
+            RUSTFLAGS="-C linker=wasm-ld-19 -C link-self-contained=no -C link-arg=-L/usr/lib/wasm32-wasi" \
+            "${cargo[@]}" --target "$WASM_TARGET" -Zbuild-std=std,panic_abort "$@"
+        ;;
+    *) die "unknown Wasm toolchain '$toolchain'" "Known: default, debian. Remove $WASM_TOOLCHAIN_FILE and run: make setup" ;;
+    esac
+}
+
+# The directory in which a toolchain leaves its release build.
+wasm_release_dir() {
+    case $1 in
+    debian) say "$DEBIAN_TARGET_DIR/$WASM_TARGET/release" ;;
+    *) say "$TARGET_DIR/$WASM_TARGET/release" ;;
+    esac
+}
+
+# Sets WASM_TOOLCHAIN to what set-up recorded.
+load_wasm_toolchain() {
+    [ -f "$WASM_TOOLCHAIN_FILE" ] || die "no Wasm toolchain has been set up" "Run: make setup"
+    # shellcheck source=/dev/null
+    . "$WASM_TOOLCHAIN_FILE"
+}

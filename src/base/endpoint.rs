@@ -1,0 +1,85 @@
+/// The family of wire formats a request, its answer and its errors are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI's: `{"error":{"message","type","param","code"}}`.
+    OpenAi,
+    /// Anthropic's: `{"type":"error","error":{"type","message"}}`.
+    Anthropic,
+}
+
+/// The operations the filter understands, by the path that clients call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1/messages`
+    Messages,
+}
+
+impl Endpoint {
+    /// Every endpoint, in the order of the documentation.
+    pub const ALL: [Self; 5] =
+        [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages];
+
+    /// The endpoint that clients reach at `path` (without its query), if it is one.
+    pub fn of_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.client_path() == path)
+    }
+
+    /// The path clients call.
+    pub const fn client_path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+        }
+    }
+
+    /// The name used in configurations, metrics and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+        }
+    }
+
+    /// The endpoint with this configuration name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.name() == name)
+    }
+
+    /// The dialect that callers of this endpoint speak.
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Messages => Dialect::Anthropic,
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => Dialect::OpenAi,
+        }
+    }
+}
+
+/// A set of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointSet(u8);
+
+impl EndpointSet {
+    /// The set of exactly these.
+    pub fn of(endpoints: &[Endpoint]) -> Self {
+        Self(endpoints.iter().fold(0, |bits, endpoint| bits | 1 << *endpoint as u8))
+    }
+
+    /// Whether `endpoint` is in the set.
+    pub const fn contains(self, endpoint: Endpoint) -> bool {
+        self.0 & (1 << endpoint as u8) != 0
+    }
+}

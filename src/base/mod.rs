@@ -1,0 +1,17 @@
+//! The vocabulary everything shares: time, identifiers, randomness, the names of endpoints, dialects and failures.
+//!
+//! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
+
+mod endpoint;
+mod error_class;
+mod headers;
+mod ids;
+mod rng;
+mod time;
+
+pub use endpoint::{Dialect, Endpoint, EndpointSet};
+pub use error_class::{ClassSet, ErrorClass};
+pub use headers::{HeaderBlock, HeaderSink};
+pub use ids::{AccountId, ModelId, ProviderId, TargetId};
+pub use rng::{Random, SplitMix64};
+pub use time::Timestamp;

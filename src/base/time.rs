@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+/// A moment of wall time in whole milliseconds since the Unix epoch.
+///
+/// The host's clock may step backwards, so every operation saturates instead of wrapping or panicking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment `ms` milliseconds after the epoch.
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when the clock has stepped back behind it.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment plus `span`, saturating at the far end of time.
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_steps_back_yields_zero_not_a_wrap() {
+        assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn adding_saturates() {
+        assert_eq!(Timestamp::from_millis(u64::MAX - 1).after(Duration::MAX).as_millis(), u64::MAX);
+    }
+}

@@ -1,0 +1,322 @@
+//! What goes to the shared data and when, and what happens when it does not take it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::memory::{Memory, Shelf, policy};
+use super::*;
+use crate::base::{AccountId, ErrorClass, ProviderId, TargetId, Timestamp};
+use crate::config::{self, Config};
+
+const SERVER: Outcome = Outcome::Failure(ErrorClass::Server);
+const KEY: &str = "llm-failsafe/target/t";
+
+fn at(s: u64) -> Timestamp {
+    Timestamp::from_millis(1_000_000_000 + s * 1000)
+}
+
+fn config(targets: &[&str]) -> Config {
+    let target = |name: &&str| format!(r#""{name}": {{"account": "a", "model": "m"}}"#);
+    let all: Vec<_> = targets.iter().map(target).collect();
+    let json = format!(
+        r#"{{"providers": {{"p": {{"kind": "openai", "cluster": "c"}}}},
+             "accounts": {{"a": {{"provider": "p", "key": {{"value": "sk-x"}}}}}},
+             "targets": {{{}}}, "models": {{"m": {{"targets": ["t"]}}}}}}"#,
+        all.join(",")
+    );
+    config::load(json.as_bytes(), &|_| None).unwrap()
+}
+
+fn target(index: usize) -> Scope {
+    Scope::Target(TargetId::from_index(index).unwrap())
+}
+
+/// One worker and its access to what all share.
+struct One<'w> {
+    board: Board,
+    memory: Memory<'w>,
+}
+
+impl One<'_> {
+    fn new() -> Self {
+        Self::on(&Rc::default())
+    }
+
+    fn on(shelf: &Rc<RefCell<Shelf>>) -> Self {
+        Self { board: Board::new(&config(&["t"])), memory: Memory::on(Rc::clone(shelf)) }
+    }
+
+    fn attempt(&mut self, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
+        let ticket = self.board.ticket(target(0)).unwrap();
+        self.report(ticket, outcome, now)
+    }
+
+    fn report(&mut self, ticket: Ticket, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
+        self.board.report(&mut self.memory, target(0), &policy(), (ticket, outcome), now, 0)
+    }
+
+    fn trip(&mut self, now: Timestamp) {
+        for _ in 0..5 {
+            self.attempt(SERVER, now);
+        }
+        assert!(matches!(self.health().phase(), Phase::Open { .. }));
+    }
+
+    fn lease(&mut self, now: Timestamp) -> Option<Ticket> {
+        self.board.take_lease(&mut self.memory, target(0), &policy(), now).result
+    }
+
+    fn refresh(&mut self) -> &Health {
+        self.board.refresh(&mut self.memory);
+        self.health()
+    }
+
+    fn health(&self) -> &Health {
+        self.board.health(target(0)).unwrap()
+    }
+
+    fn standing(&self, now: Timestamp) -> Standing {
+        self.board.standing(target(0), &policy(), now)
+    }
+}
+
+#[test]
+fn the_successes_of_a_healthy_scope_cost_one_change_together() {
+    let mut one = One::new();
+    for _ in 0..1000 {
+        one.attempt(Outcome::Success, at(0));
+    }
+    assert_eq!(one.memory.calls, 0);
+    assert_eq!(one.board.flush(&mut one.memory, &policy(), at(0)), 0);
+    assert_eq!(one.memory.calls, 2);
+    assert_eq!(one.refresh().counts(&policy(), at(0)), (1000, 0));
+    one.memory.calls = 0;
+    one.board.flush(&mut one.memory, &policy(), at(0));
+    assert_eq!(one.memory.calls, 0, "nothing is reported twice");
+}
+
+#[test]
+fn a_failure_costs_a_read_and_a_write_and_what_is_neutral_nothing() {
+    let mut one = One::new();
+    one.attempt(SERVER, at(0));
+    assert_eq!(one.memory.calls, 2);
+    one.attempt(Outcome::Neutral, at(0));
+    assert_eq!(one.memory.calls, 2);
+}
+
+#[test]
+fn one_failure_in_four_opens_nothing_however_seldom_successes_are_handed_in() {
+    let mut one = One::new();
+    for round in 0..400 {
+        let outcome = if round % 4 == 3 { SERVER } else { Outcome::Success };
+        assert_eq!(one.attempt(outcome, at(0)).result, None, "round {round}");
+    }
+    assert_eq!(one.health().counts(&policy(), at(0)), (300, 100));
+}
+
+#[test]
+fn workers_that_create_a_record_at_once_lose_neither_change_whatever_it_is_counted_as() {
+    for changes in [0, 1, 2, 1000, u32::MAX - 3] {
+        let shelf = Rc::new(RefCell::new(Shelf::after_changes(changes)));
+        let second = RefCell::new(One::on(&shelf));
+        let mut raced = false;
+        let mut first = One::on(&shelf);
+        first.memory.before_write = Some(Box::new(|| {
+            if !std::mem::replace(&mut raced, true) {
+                second.borrow_mut().attempt(SERVER, at(0));
+            }
+        }));
+        assert!(first.attempt(SERVER, at(0)).shared);
+        assert_eq!(first.health().consecutive(), 2, "after {changes} changes");
+        assert_eq!(first.memory.calls, 4, "a read and a write, and again");
+    }
+}
+
+#[test]
+fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
+    let shelf = Rc::default();
+    let rival = RefCell::new(One::on(&shelf));
+    let mut one = One::on(&shelf);
+    rival.borrow_mut().trip(at(0));
+    one.refresh();
+    one.memory.calls = 0;
+    one.memory.before_write = Some(Box::new(|| {
+        let rival = &mut *rival.borrow_mut();
+        rival.board.command(&mut rival.memory, target(0), Command::Probe, at(30));
+        let ticket = rival.lease(at(30)).unwrap();
+        rival.report(ticket, Outcome::Neutral, at(30));
+    }));
+    let change = one.board.take_lease(&mut one.memory, target(0), &policy(), at(30));
+    assert!(change.result.is_some_and(|ticket| ticket.is_probe()), "rather too many probes than none");
+    assert!(!change.shared);
+    assert_eq!(one.memory.calls, 2 * MAX_TRIES);
+    one.memory.before_write = None;
+    assert_eq!(one.refresh(), rival.borrow().health(), "and learns what the others know");
+}
+
+#[test]
+fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
+    let mut one = One::new();
+    one.memory.broken = true;
+    one.attempt(Outcome::Success, at(0));
+    assert_eq!(one.board.flush(&mut one.memory, &policy(), at(0)), 1);
+    for _ in 0..5 {
+        assert!(!one.attempt(SERVER, at(0)).shared);
+    }
+    one.refresh();
+    assert!(matches!(one.standing(at(1)), Standing::Unfit(_)));
+    let ticket = one.lease(at(30)).unwrap();
+    assert_eq!(one.lease(at(30)), None);
+    one.report(ticket, Outcome::Success, at(31));
+    let ticket = one.lease(at(31)).unwrap();
+    assert_eq!(one.report(ticket, Outcome::Success, at(31)).result, Some(Transition::Closed));
+}
+
+#[test]
+fn where_nothing_can_be_written_a_worker_trips_for_itself() {
+    struct ReadOnly;
+    impl Store for ReadOnly {
+        fn read(&mut self, _: &str) -> Result<Option<Stored>, StoreError> {
+            Ok(None)
+        }
+        fn write(&mut self, _: &str, _: &[u8], _: u32) -> Result<(), StoreError> {
+            Err(StoreError::Failed)
+        }
+    }
+    let mut one = One::new();
+    for _ in 0..5 {
+        let ticket = one.board.ticket(target(0)).unwrap();
+        let change = one.board.report(&mut ReadOnly, target(0), &policy(), (ticket, SERVER), at(0), 0);
+        assert!(!change.shared);
+    }
+    one.board.refresh(&mut ReadOnly);
+    assert!(matches!(one.standing(at(1)), Standing::Unfit(_)));
+}
+
+#[test]
+fn an_old_view_neither_gets_a_second_lease_nor_is_refused_where_all_is_well_again() {
+    let shelf = Rc::default();
+    let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
+    first.trip(at(0));
+    second.refresh();
+    let probe = first.lease(at(30)).unwrap();
+    assert_eq!(second.standing(at(30)), Standing::Probe, "it does not know yet");
+    assert_eq!(second.lease(at(30)), None);
+    assert!(matches!(second.standing(at(30)), Standing::Unfit(_)), "now it does");
+    // Back to a view from before, and meanwhile the scope is well again.
+    first.report(probe, Outcome::Neutral, at(31));
+    second.refresh();
+    for _ in 0..2 {
+        let probe = first.lease(at(31)).unwrap();
+        first.report(probe, Outcome::Success, at(31));
+    }
+    assert_eq!(second.standing(at(31)), Standing::Probe);
+    assert_eq!(second.lease(at(31)).map(|ticket| ticket.is_probe()), Some(false));
+}
+
+#[test]
+fn every_order_reaches_every_worker_at_its_next_refresh() {
+    let shelf = Rc::default();
+    let mut workers: Vec<_> = (0..8).map(|_| One::on(&shelf)).collect();
+    workers[0].trip(at(0));
+    type Holds = fn(Standing) -> bool;
+    let wanted: [(Command, Holds); 7] = [
+        (Command::ForceClosed, |standing| matches!(standing, Standing::Fit { .. })),
+        (Command::ForceOpen, |standing| standing == Standing::Unfit(Unfit::ForcedOpen)),
+        (Command::Drain, |standing| standing == Standing::Unfit(Unfit::Drained)),
+        (Command::Undo, |standing| matches!(standing, Standing::Unfit(Unfit::Open { .. }))),
+        (Command::Probe, |standing| standing == Standing::Probe),
+        (Command::Reset, |standing| standing == Standing::Fit { permille: 1000 }),
+        (Command::Drain, |standing| standing == Standing::Unfit(Unfit::Drained)),
+    ];
+    for (giver, (command, holds)) in wanted.into_iter().enumerate() {
+        let worker = &mut workers[giver];
+        assert!(worker.board.command(&mut worker.memory, target(0), command, at(1)).shared);
+        for worker in &mut workers {
+            worker.refresh();
+            assert!(holds(worker.standing(at(1))), "{command:?}: {:?}", worker.standing(at(1)));
+        }
+    }
+}
+
+#[test]
+fn a_refresh_never_forgets_that_this_worker_opened() {
+    let shelf = Rc::default();
+    let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
+    second.attempt(Outcome::Success, at(0));
+    first.trip(at(0));
+    // The other one hands in what it collected before the trip.
+    second.board.flush(&mut second.memory, &policy(), at(0));
+    first.refresh();
+    assert!(matches!(first.standing(at(1)), Standing::Unfit(_)));
+}
+
+#[test]
+fn state_goes_by_name_and_survives_another_configuration() {
+    let mut one = One::new();
+    one.trip(at(0));
+    let mut next = Board::new(&config(&["earlier", "t", "zero"]));
+    next.refresh(&mut one.memory);
+    assert!(matches!(next.standing(target(1), &policy(), at(1)), Standing::Unfit(_)));
+    assert_eq!(next.standing(target(0), &policy(), at(1)), Standing::Fit { permille: 1000 });
+}
+
+#[test]
+fn scopes_of_different_kinds_do_not_meet() {
+    let mut one = One::new();
+    let account = Scope::Account(AccountId::from_index(0).unwrap());
+    let endpoint = Scope::Endpoint(ProviderId::from_index(0).unwrap());
+    one.board.command(&mut one.memory, account, Command::Drain, at(0));
+    one.refresh();
+    let fit = Standing::Fit { permille: 1000 };
+    assert_eq!(one.board.standing(account, &policy(), at(0)), Standing::Unfit(Unfit::Drained));
+    assert_eq!([one.standing(at(0)), one.board.standing(endpoint, &policy(), at(0))], [fit; 2]);
+}
+
+#[test]
+fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
+    let mut one = One::new();
+    let ticket = one.board.ticket(target(0)).unwrap();
+    assert_eq!(one.board.standing(target(9), &policy(), at(0)), Standing::Fit { permille: 1000 });
+    assert_eq!(one.board.ticket(target(9)), None);
+    one.board.report(&mut one.memory, target(9), &policy(), (ticket, SERVER), at(0), 0);
+    one.board.take_lease(&mut one.memory, target(9), &policy(), at(0));
+    assert_eq!(one.memory.calls, 0);
+}
+
+proptest! {
+    /// Whatever lies under the key: a record of another version, one that was cut, anything.
+    #[test]
+    fn what_is_no_record_reads_as_empty_and_is_overwritten(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..300),
+            (0_u8..=255, proptest::collection::vec(any::<u8>(), RECORD_BYTES - 1))
+                .prop_filter("of another version", |(version, _)| *version != 1)
+                .prop_map(|(version, rest)| [vec![version], rest].concat()),
+        ],
+        cas in 1_u32..,
+    ) {
+        prop_assume!(Health::decode(&bytes).is_none());
+        let mut one = One::new();
+        one.trip(at(0));
+        one.memory.shelf.borrow_mut().records.insert(KEY.to_owned(), Stored { bytes, cas });
+        prop_assert_eq!(one.refresh(), &Health::default());
+        prop_assert!(one.attempt(SERVER, at(0)).shared);
+        let stored = one.memory.shelf.borrow().records[KEY].bytes.clone();
+        prop_assert_eq!(Health::decode(&stored).map(|health| health.consecutive()), Some(1));
+    }
+}
+
+#[test]
+fn a_record_outlives_a_worker() {
+    let shelf = Rc::default();
+    One::on(&shelf).trip(at(0));
+    let mut next = One::on(&shelf);
+    assert!(matches!(next.standing(at(1)), Standing::Fit { .. }), "it knows nothing yet");
+    next.refresh();
+    let Standing::Unfit(unfit) = next.standing(at(1)) else { panic!() };
+    assert_eq!(unfit.until(), Some(at(0).after(Duration::from_secs(30))));
+}

@@ -1,0 +1,215 @@
+//! A scope's record as workers share it: fixed size, little endian, with a version.
+//!
+//! Records outlive the VM and the version of the filter that wrote them. One of another version, or one that says what
+//! cannot be, reads as empty: forgetting health is harmless, misreading it is not.
+
+use super::health::Health;
+use super::state::{Cause, Lease, MAX_PROBES, Order, Phase, Throttle, Why};
+use super::window::{BUCKETS, Window};
+use crate::base::{ErrorClass, Timestamp};
+
+const VERSION: u8 = 1;
+
+/// The size of every record.
+pub const RECORD_BYTES: usize = 9 + 17 + 8 + 4 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+
+impl Health {
+    /// The record of this state.
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
+        let mut out = Writer { bytes: [0; RECORD_BYTES], at: 0 };
+        out.u8(VERSION);
+        out.u32(self.generation);
+        out.u16(self.consecutive);
+        out.u8(self.trips);
+        let throttle = self.throttle;
+        out.u8(u8::from(throttle.is_some()));
+        let throttle = throttle.unwrap_or(Throttle {
+            since: Timestamp::default(),
+            until: Timestamp::default(),
+            strikes: 0,
+        });
+        out.time(throttle.since);
+        out.time(throttle.until);
+        out.u8(throttle.strikes);
+        out.u64(self.window.head);
+        for (good, bad) in self.window.buckets {
+            out.u16(good);
+            out.u16(bad);
+        }
+        out.u8(match self.order {
+            None => 0,
+            Some(Order::ForcedOpen) => 1,
+            Some(Order::ForcedClosed) => 2,
+            Some(Order::Drained) => 3,
+        });
+        out.phase(&self.phase);
+        out.bytes
+    }
+
+    /// The state that a record holds; `None` unless it is a record of this version.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut input = Reader { bytes };
+        if bytes.len() != RECORD_BYTES || input.u8()? != VERSION {
+            return None;
+        }
+        let generation = input.u32()?;
+        let consecutive = input.u16()?;
+        let trips = input.u8()?;
+        let throttled = flag(input.u8()?)?;
+        let throttle = Throttle { since: input.time()?, until: input.time()?, strikes: input.u8()? };
+        let mut window = Window { head: input.u64()?, ..Window::default() };
+        for bucket in &mut window.buckets {
+            *bucket = (input.u16()?, input.u16()?);
+        }
+        let order = match input.u8()? {
+            0 => None,
+            1 => Some(Order::ForcedOpen),
+            2 => Some(Order::ForcedClosed),
+            3 => Some(Order::Drained),
+            _ => return None,
+        };
+        let phase = input.phase()?;
+        Some(Self {
+            generation,
+            phase,
+            window,
+            consecutive,
+            trips,
+            throttle: throttled.then_some(throttle),
+            order,
+        })
+    }
+}
+
+struct Writer {
+    bytes: [u8; RECORD_BYTES],
+    at: usize,
+}
+
+impl Writer {
+    fn put<const N: usize>(&mut self, value: [u8; N]) {
+        if let Some(place) = self.bytes.get_mut(self.at..self.at + N) {
+            place.copy_from_slice(&value);
+        }
+        self.at += N;
+    }
+
+    fn u8(&mut self, value: u8) {
+        self.put([value]);
+    }
+
+    fn u16(&mut self, value: u16) {
+        self.put(value.to_le_bytes());
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.put(value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.put(value.to_le_bytes());
+    }
+
+    fn time(&mut self, value: Timestamp) {
+        self.u64(value.as_millis());
+    }
+
+    /// 1 tag, 2 why, 8 since, 8 until, 2 serial, 1 successes, and the leases: a lease's serial is never 0.
+    fn phase(&mut self, phase: &Phase) {
+        let none = Why { cause: Cause::Ratio, class: ErrorClass::Server };
+        let mut no_leases = [None; MAX_PROBES];
+        let (tag, why, since, until, serial, successes, leases) = match phase {
+            Phase::Closed { since, ramp } => {
+                (u8::from(*ramp), none, *since, Timestamp::default(), 0, 0, &mut no_leases)
+            }
+            Phase::Open { why, since, until } => (2, *why, *since, *until, 0, 0, &mut no_leases),
+            Phase::HalfOpen { why, since, leases, serial, successes } => {
+                no_leases = *leases;
+                (3, *why, *since, Timestamp::default(), *serial, *successes, &mut no_leases)
+            }
+        };
+        self.u8(tag);
+        self.u8(why.cause as u8);
+        self.u8(why.class as u8);
+        self.time(since);
+        self.time(until);
+        self.u16(serial);
+        self.u8(successes);
+        for lease in leases {
+            let lease = lease.unwrap_or(Lease {
+                serial: 0,
+                since: Timestamp::default(),
+                until: Timestamp::default(),
+            });
+            self.u16(lease.serial);
+            self.time(lease.since);
+            self.time(lease.until);
+        }
+    }
+}
+
+struct Reader<'b> {
+    bytes: &'b [u8],
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (value, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        Some(*value)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[value]| value)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        self.u64().map(Timestamp::from_millis)
+    }
+
+    fn phase(&mut self) -> Option<Phase> {
+        let tag = self.u8()?;
+        let cause = match self.u8()? {
+            0 => Cause::Consecutive,
+            1 => Cause::Ratio,
+            2 => Cause::Blocked,
+            3 => Cause::Probe,
+            _ => return None,
+        };
+        let class = *ErrorClass::ALL.get(usize::from(self.u8()?))?;
+        let why = Why { cause, class };
+        let (since, until) = (self.time()?, self.time()?);
+        let (serial, successes) = (self.u16()?, self.u8()?);
+        let mut leases = [None; MAX_PROBES];
+        for slot in &mut leases {
+            let lease = Lease { serial: self.u16()?, since: self.time()?, until: self.time()? };
+            *slot = (lease.serial != 0).then_some(lease);
+        }
+        match tag {
+            0 | 1 => Some(Phase::Closed { since, ramp: tag == 1 }),
+            2 => Some(Phase::Open { why, since, until }),
+            3 => Some(Phase::HalfOpen { why, since, leases, serial, successes }),
+            _ => None,
+        }
+    }
+}
+
+const fn flag(byte: u8) -> Option<bool> {
+    match byte {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}

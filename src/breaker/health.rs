@@ -1,0 +1,331 @@
+//! What is known of one scope and its transitions, as pure functions of state, event and time.
+
+use std::time::Duration;
+
+use super::state::{
+    Cause, Command, Lease, MAX_PROBES, Order, Outcome, Phase, Standing, Throttle, Ticket, Transition, Unfit,
+    Why,
+};
+use super::window::Window;
+use crate::base::Timestamp;
+use crate::config::BreakerPolicy;
+
+/// A rate limit without a hint throttles for this long, and twice as long for each further one in a row.
+const THROTTLE_FIRST: Duration = Duration::from_secs(1);
+/// Up to this.
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
+/// While a probe is under way, this is when to ask again: nobody knows how long it takes, and its lease is an upper bound
+/// that is rarely reached.
+const PROBE_TAKES: Duration = Duration::from_secs(1);
+/// No hint throttles longer than this: a provider's slip must not take a target away for days.
+const THROTTLE_HINT_MAX: Duration = Duration::from_secs(3600);
+
+/// Workers read the clock at slightly different moments, so a time that another worker noted may lie ahead. Only one that
+/// lies further ahead than this was noted before the clock stepped back.
+pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
+/// Everything that is known about one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Counts the changes of phase. A result counts only in the generation that its request started in.
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    pub(super) window: Window,
+    /// Failures since the last success.
+    pub(super) consecutive: u16,
+    /// Trips in a row without sustained health between them.
+    pub(super) trips: u8,
+    pub(super) throttle: Option<Throttle>,
+    pub(super) order: Option<Order>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            generation: 0,
+            phase: Phase::Closed { since: Timestamp::default(), ramp: false },
+            window: Window::default(),
+            consecutive: 0,
+            trips: 0,
+            throttle: None,
+            order: None,
+        }
+    }
+}
+
+impl Health {
+    /// Whether the scope may be asked at `now`.
+    pub fn standing(&self, policy: &BreakerPolicy, now: Timestamp) -> Standing {
+        match self.order {
+            Some(Order::ForcedOpen) => return Standing::Unfit(Unfit::ForcedOpen),
+            Some(Order::Drained) => return Standing::Unfit(Unfit::Drained),
+            Some(Order::ForcedClosed) => return Standing::Fit { permille: 1000 },
+            None => {}
+        }
+        if let Some(throttle) = self.throttle
+            && !is_due(throttle.since, throttle.until, now)
+        {
+            return Standing::Unfit(Unfit::Throttled { until: throttle.until });
+        }
+        match &self.phase {
+            Phase::Closed { since, ramp } => {
+                Standing::Fit { permille: ramp_share(*since, *ramp, policy, now) }
+            }
+            Phase::Open { since, until, .. } if is_due(*since, *until, now) => Standing::Probe,
+            Phase::Open { since, until, why } => {
+                Standing::Unfit(Unfit::Open { since: *since, until: *until, why: *why })
+            }
+            Phase::HalfOpen { why, since, leases, .. } => match free_slot(leases, policy, now) {
+                Some(_) => Standing::Probe,
+                None => {
+                    let expiry = leases.iter().flatten().map(|lease| lease.until).min().unwrap_or(now);
+                    let until = expiry.min(now.after(PROBE_TAKES));
+                    Standing::Unfit(Unfit::Open { since: *since, until, why: *why })
+                }
+            },
+        }
+    }
+
+    /// What an attempt that goes through a fit scope holds.
+    pub const fn ticket(&self) -> Ticket {
+        Ticket { generation: self.generation, lease: None }
+    }
+
+    /// Takes a lease; `None` when none is to be had, whatever a view of the state said before.
+    pub fn take_lease(&mut self, policy: &BreakerPolicy, now: Timestamp) -> Option<Ticket> {
+        if self.standing(policy, now) != Standing::Probe {
+            return None;
+        }
+        if let Phase::Open { why, .. } = self.phase {
+            let leases = [None; MAX_PROBES];
+            self.enter(Phase::HalfOpen { why, since: now, leases, serial: 0, successes: 0 });
+        }
+        let Phase::HalfOpen { leases, serial, .. } = &mut self.phase else { return None };
+        let slot = free_slot(leases, policy, now)?;
+        // Never zero, which in the record says that a slot is free.
+        *serial = serial.checked_add(1).unwrap_or(1);
+        *leases.get_mut(slot)? =
+            Some(Lease { serial: *serial, since: now, until: now.after(policy.probe_lease) });
+        let lease = Some((u8::try_from(slot).ok()?, *serial));
+        Some(Ticket { generation: self.generation, lease })
+    }
+
+    /// Takes in how an attempt ended. `jitter` is a random number that spreads open times.
+    pub fn report(
+        &mut self,
+        policy: &BreakerPolicy,
+        ticket: Ticket,
+        outcome: Outcome,
+        now: Timestamp,
+        jitter: u64,
+    ) -> Option<Transition> {
+        let throttled = match outcome {
+            Outcome::Throttled(hint) => self.throttle(hint, now),
+            _ => None,
+        };
+        if ticket.generation != self.generation {
+            return throttled;
+        }
+        let own_lease = self.end_lease(ticket);
+        match (&mut self.phase, outcome) {
+            (_, Outcome::Throttled(_) | Outcome::Neutral) | (Phase::Open { .. }, _) => throttled,
+            (Phase::Closed { .. }, Outcome::Success) => {
+                self.consecutive = 0;
+                self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
+                self.successes(policy, ticket, 1, now);
+                None
+            }
+            (Phase::Closed { .. }, Outcome::Failure(class)) => {
+                self.window.add(now, policy.window, 0, 1);
+                self.consecutive = self.consecutive.saturating_add(1);
+                let cause = self.trip_cause(policy, now)?;
+                Some(Transition::Opened(self.open(policy, Why { cause, class }, now, jitter)))
+            }
+            (Phase::Closed { .. }, Outcome::Blocked(class)) => {
+                let why = Why { cause: Cause::Blocked, class };
+                Some(Transition::Opened(self.open(policy, why, now, jitter)))
+            }
+            // Traffic that an operator or `try_anyway` let through decides nothing.
+            (Phase::HalfOpen { .. }, _) if !own_lease => None,
+            (Phase::HalfOpen { successes, .. }, Outcome::Success) => {
+                *successes = successes.saturating_add(1);
+                if *successes < policy.close_after {
+                    return None;
+                }
+                self.enter(Phase::Closed { since: now, ramp: true });
+                self.window = Window::default();
+                self.consecutive = 0;
+                Some(Transition::Closed)
+            }
+            (Phase::HalfOpen { why, .. }, Outcome::Failure(class) | Outcome::Blocked(class)) => {
+                let blocked = matches!(outcome, Outcome::Blocked(_)) || why.cause == Cause::Blocked;
+                let cause = if blocked { Cause::Blocked } else { Cause::Probe };
+                Some(Transition::Reopened(self.open(policy, Why { cause, class }, now, jitter)))
+            }
+        }
+    }
+
+    /// Takes in `count` successes of requests with this `ticket`, which a worker collected while it knew of no trouble and
+    /// reports together. They count in the window but end neither a run of failures nor a row of rate limits: those may
+    /// have begun after them. A worker that knows of either reports its next success at once, and that one does.
+    pub fn successes(&mut self, policy: &BreakerPolicy, ticket: Ticket, count: u16, now: Timestamp) {
+        let Phase::Closed { since, .. } = self.phase else { return };
+        if ticket.generation != self.generation {
+            return;
+        }
+        self.window.add(now, policy.window, count, 0);
+        // Sustained health: as long as the last open time, and at least a window.
+        if self.trips > 0
+            && now.since(since) >= policy.window.max(open_time(policy, self.trips, Cause::Ratio))
+        {
+            self.trips = 0;
+        }
+    }
+
+    /// Carries out what an operator orders.
+    pub fn command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::ForceOpen => self.order = Some(Order::ForcedOpen),
+            Command::ForceClosed => self.order = Some(Order::ForcedClosed),
+            Command::Drain => self.order = Some(Order::Drained),
+            Command::Undo => self.order = None,
+            Command::Reset => {
+                let generation = self.generation.wrapping_add(1);
+                *self = Self { generation, ..Self::default() };
+            }
+            Command::Probe => {
+                self.throttle = None;
+                match &mut self.phase {
+                    Phase::Open { until, .. } => *until = now,
+                    Phase::HalfOpen { leases, .. } => *leases = [None; MAX_PROBES],
+                    Phase::Closed { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Whether one more success would change nothing that cannot wait: there is no run of failures and no throttle for it
+    /// to end.
+    pub(super) const fn is_untroubled(&self) -> bool {
+        matches!(self.phase, Phase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
+    }
+
+    /// The phase, for whoever shows it.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// What an operator has ordered.
+    pub const fn order(&self) -> Option<Order> {
+        self.order
+    }
+
+    /// Successes and failures in the window.
+    pub fn counts(&self, policy: &BreakerPolicy, now: Timestamp) -> (u32, u32) {
+        self.window.counts(now, policy.window)
+    }
+
+    /// Failures since the last success.
+    pub const fn consecutive(&self) -> u16 {
+        self.consecutive
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.generation = self.generation.wrapping_add(1);
+        self.phase = phase;
+    }
+
+    fn open(&mut self, policy: &BreakerPolicy, why: Why, now: Timestamp, jitter: u64) -> Why {
+        self.trips = self.trips.saturating_add(1);
+        let time = open_time(policy, self.trips, why.cause);
+        // Up to a tenth longer, so that targets that opened together are not probed together.
+        let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
+        let until = now.after(time).after(Duration::from_millis(jitter % spread));
+        self.enter(Phase::Open { why, since: now, until });
+        why
+    }
+
+    fn trip_cause(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
+        if u32::from(self.consecutive) >= policy.consecutive {
+            return Some(Cause::Consecutive);
+        }
+        let (good, bad) = self.window.counts(now, policy.window);
+        let all = u64::from(good) + u64::from(bad);
+        let too_many = u64::from(bad) * 1000 >= all * u64::from(policy.failure_permille);
+        (all >= u64::from(policy.min_requests) && too_many).then_some(Cause::Ratio)
+    }
+
+    /// Ends the lease of `ticket` and says whether it still was in force.
+    fn end_lease(&mut self, ticket: Ticket) -> bool {
+        let (Phase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease) else {
+            return false;
+        };
+        let Some(slot) = leases.get_mut(usize::from(slot)) else { return false };
+        if slot.is_some_and(|lease| lease.serial == serial) {
+            *slot = None;
+            return true;
+        }
+        false
+    }
+
+    fn throttle(&mut self, hint: Option<Duration>, now: Timestamp) -> Option<Transition> {
+        let before = self.throttle.filter(|throttle| !stepped_back(throttle.since, now));
+        let in_force = before.filter(|throttle| throttle.until > now);
+        let strikes = match (hint, before) {
+            (Some(_), _) => 0,
+            // Requests that were under way together when the limit struck are one strike.
+            (None, Some(throttle)) if in_force.is_some() => throttle.strikes,
+            (None, Some(throttle)) => throttle.strikes.saturating_add(1),
+            (None, None) => 0,
+        };
+        let time = match hint {
+            Some(hint) => hint.min(THROTTLE_HINT_MAX),
+            None => THROTTLE_FIRST.saturating_mul(1 << strikes.min(10)).min(THROTTLE_MAX),
+        };
+        let until = now.after(time);
+        // The latest deadline wins; a shorter hint that comes later takes nothing back.
+        let latest = in_force.map_or(until, |throttle| throttle.until.max(until));
+        self.throttle = Some(Throttle { since: now, until: latest, strikes });
+        in_force.is_none_or(|throttle| latest > throttle.until).then_some(Transition::Throttled)
+    }
+}
+
+/// Whether a time that runs from `since` to `until` is over. A clock that stepped back behind its beginning ends it
+/// too: nothing stays shut for hours because of a clock.
+fn is_due(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    now >= until || stepped_back(since, now)
+}
+
+/// Whether the clock has stepped back since it showed `since`.
+fn stepped_back(since: Timestamp, now: Timestamp) -> bool {
+    now.after(CLOCK_SLACK) < since
+}
+
+/// A slot for one more lease; leases handed out under a policy of more probes count, too.
+fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: Timestamp) -> Option<usize> {
+    let is_free = |lease: &Option<Lease>| lease.is_none_or(|lease| is_due(lease.since, lease.until, now));
+    let in_force = leases.iter().filter(|lease| !is_free(lease)).count();
+    if in_force >= usize::from(policy.probes) {
+        return None;
+    }
+    leases.iter().position(is_free)
+}
+
+/// The open time of the `trips`-th trip in a row: doubling up to the longest.
+fn open_time(policy: &BreakerPolicy, trips: u8, cause: Cause) -> Duration {
+    let (first, longest) = match cause {
+        Cause::Blocked => (policy.block, policy.block_max),
+        Cause::Consecutive | Cause::Ratio | Cause::Probe => (policy.open, policy.open_max),
+    };
+    first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
+}
+
+/// The share of traffic during slow start: it grows in a straight line from a tenth.
+fn ramp_share(since: Timestamp, ramp: bool, policy: &BreakerPolicy, now: Timestamp) -> u16 {
+    let length = policy.slow_start.as_millis();
+    let passed = now.since(since).as_millis();
+    if !ramp || passed >= length || stepped_back(since, now) {
+        return 1000;
+    }
+    u16::try_from(100 + passed * 900 / length).unwrap_or(1000)
+}

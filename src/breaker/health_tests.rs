@@ -1,0 +1,435 @@
+//! Each transition, and what must not be one.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::memory::policy;
+use super::*;
+use crate::base::{ErrorClass, Timestamp};
+use crate::config::BreakerPolicy;
+
+const SERVER: Outcome = Outcome::Failure(ErrorClass::Server);
+
+fn at(s: u64) -> Timestamp {
+    Timestamp::from_millis(1_000_000_000 + s * 1000)
+}
+
+/// An attempt that starts and ends at once.
+fn attempt(health: &mut Health, outcome: Outcome, now: Timestamp) -> Option<Transition> {
+    let ticket = health.ticket();
+    health.report(&policy(), ticket, outcome, now, 0)
+}
+
+fn tripped() -> Health {
+    let mut health = Health::default();
+    for _ in 0..5 {
+        attempt(&mut health, SERVER, at(0));
+    }
+    assert!(matches!(health.phase(), Phase::Open { .. }));
+    health
+}
+
+fn probe(health: &mut Health, outcome: Outcome, now: Timestamp) -> Option<Transition> {
+    let ticket = health.take_lease(&policy(), now).expect("a lease");
+    health.report(&policy(), ticket, outcome, now, 0)
+}
+
+fn is_fit(health: &Health, now: Timestamp) -> bool {
+    matches!(health.standing(&policy(), now), Standing::Fit { .. })
+}
+
+#[test]
+fn a_run_of_failures_opens_and_one_less_does_not() {
+    let mut health = Health::default();
+    for _ in 0..4 {
+        assert_eq!(attempt(&mut health, SERVER, at(0)), None);
+    }
+    assert!(is_fit(&health, at(0)));
+    let why = Why { cause: Cause::Consecutive, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(why)));
+    let unfit = Unfit::Open { since: at(0), until: at(30), why };
+    assert_eq!(health.standing(&policy(), at(29)), Standing::Unfit(unfit));
+    assert_eq!(health.standing(&policy(), at(30)), Standing::Probe);
+}
+
+#[test]
+fn a_success_ends_a_run() {
+    let mut health = Health::default();
+    for round in 0..20 {
+        let outcome = if round % 5 == 4 { Outcome::Success } else { SERVER };
+        // Too few in the window for the ratio: one round a minute.
+        assert_eq!(attempt(&mut health, outcome, at(round * 60)), None);
+    }
+}
+
+#[test]
+fn a_ratio_opens_only_with_enough_requests() {
+    let mut health = Health::default();
+    for round in 0..8 {
+        let outcome = if round % 2 == 0 { SERVER } else { Outcome::Success };
+        assert_eq!(attempt(&mut health, outcome, at(0)), None, "round {round}");
+    }
+    assert_eq!(attempt(&mut health, Outcome::Success, at(0)), None);
+    let why = Why { cause: Cause::Ratio, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(why)));
+}
+
+#[test]
+fn what_says_nothing_about_health_changes_nothing() {
+    let mut health = Health::default();
+    for _ in 0..100 {
+        assert_eq!(attempt(&mut health, Outcome::Neutral, at(0)), None);
+    }
+    assert_eq!(health, Health::default());
+}
+
+#[test]
+fn one_refused_credential_blocks_at_once_and_for_longer() {
+    let mut health = Health::default();
+    let why = Why { cause: Cause::Blocked, class: ErrorClass::Auth };
+    assert_eq!(
+        attempt(&mut health, Outcome::Blocked(ErrorClass::Auth), at(0)),
+        Some(Transition::Opened(why))
+    );
+    let Standing::Unfit(unfit) = health.standing(&policy(), at(299)) else { panic!() };
+    assert_eq!(unfit.name(), "blocked");
+    assert_eq!(health.standing(&policy(), at(300)), Standing::Probe);
+    assert_eq!(
+        probe(&mut health, Outcome::Blocked(ErrorClass::Auth), at(300)),
+        Some(Transition::Reopened(why))
+    );
+    assert_eq!(health.standing(&policy(), at(300 + 600)), Standing::Probe, "twice as long");
+}
+
+#[test]
+fn probes_close_it_and_their_failure_doubles_the_open_time() {
+    let mut health = tripped();
+    let why = Why { cause: Cause::Probe, class: ErrorClass::Overloaded };
+    let failed = Outcome::Failure(ErrorClass::Overloaded);
+    assert_eq!(probe(&mut health, failed, at(30)), Some(Transition::Reopened(why)));
+    assert!(matches!(health.standing(&policy(), at(89)), Standing::Unfit(_)));
+    assert_eq!(probe(&mut health, Outcome::Success, at(90)), None);
+    assert_eq!(probe(&mut health, Outcome::Success, at(91)), Some(Transition::Closed));
+    assert!(is_fit(&health, at(91)));
+    assert_eq!(health.counts(&policy(), at(91)), (0, 0), "the past is not held against it");
+}
+
+#[test]
+fn the_open_time_stops_doubling_and_is_forgotten_after_sustained_health() {
+    let mut health = tripped();
+    let mut now = 30;
+    for expected in [60, 120, 240, 240, 240] {
+        probe(&mut health, SERVER, at(now));
+        assert!(matches!(health.standing(&policy(), at(now + expected - 1)), Standing::Unfit(_)));
+        now += expected;
+        assert_eq!(health.standing(&policy(), at(now)), Standing::Probe);
+    }
+    probe(&mut health, Outcome::Success, at(now));
+    probe(&mut health, Outcome::Success, at(now));
+    for _ in 0..5 {
+        attempt(&mut health, SERVER, at(now + 10));
+    }
+    assert!(
+        matches!(health.standing(&policy(), at(now + 10 + 239)), Standing::Unfit(_)),
+        "not forgotten yet"
+    );
+    now += 10 + 240;
+    probe(&mut health, Outcome::Success, at(now));
+    probe(&mut health, Outcome::Success, at(now));
+    attempt(&mut health, Outcome::Success, at(now + 240));
+    for _ in 0..5 {
+        attempt(&mut health, SERVER, at(now + 241));
+    }
+    assert_eq!(health.standing(&policy(), at(now + 241 + 30)), Standing::Probe, "forgotten");
+}
+
+#[test]
+fn half_open_lets_exactly_the_probes_through() {
+    let policy = BreakerPolicy { probes: 2, ..policy() };
+    let mut health = tripped();
+    let first = health.take_lease(&policy, at(30)).unwrap();
+    let second = health.take_lease(&policy, at(30)).unwrap();
+    assert_eq!(health.take_lease(&policy, at(30)), None);
+    assert!(matches!(health.standing(&policy, at(30)), Standing::Unfit(_)));
+    // A client that leaves gives its lease back.
+    assert_eq!(health.report(&policy, first, Outcome::Neutral, at(31), 0), None);
+    let third = health.take_lease(&policy, at(31)).unwrap();
+    assert_eq!(health.take_lease(&policy, at(31)), None);
+    assert_eq!(health.report(&policy, second, Outcome::Success, at(32), 0), None);
+    assert_eq!(health.report(&policy, third, Outcome::Success, at(32), 0), Some(Transition::Closed));
+}
+
+#[test]
+fn a_lease_whose_request_vanished_expires_and_its_late_result_decides_nothing() {
+    let mut health = tripped();
+    let lost = health.take_lease(&policy(), at(30)).unwrap();
+    assert_eq!(health.take_lease(&policy(), at(49)), None);
+    let next = health.take_lease(&policy(), at(50)).unwrap();
+    assert_eq!(health.report(&policy(), lost, SERVER, at(51), 0), None);
+    assert!(matches!(health.phase(), Phase::HalfOpen { .. }));
+    assert_eq!(health.report(&policy(), next, Outcome::Success, at(52), 0), None);
+    assert_eq!(probe(&mut health, Outcome::Success, at(53)), Some(Transition::Closed));
+}
+
+#[test]
+fn a_straggler_from_before_decides_nothing() {
+    let straggler = Health::default().ticket();
+    let mut health = tripped();
+    for outcome in [SERVER, Outcome::Success, Outcome::Blocked(ErrorClass::Auth)] {
+        assert_eq!(health.report(&policy(), straggler, outcome, at(10), 0), None);
+    }
+    let lease = health.take_lease(&policy(), at(30)).unwrap();
+    assert_eq!(health.report(&policy(), straggler, Outcome::Success, at(31), 0), None);
+    assert_eq!(health.report(&policy(), straggler, SERVER, at(31), 0), None);
+    assert_eq!(health.report(&policy(), lease, Outcome::Success, at(32), 0), None);
+    probe(&mut health, Outcome::Success, at(33));
+    for _ in 0..20 {
+        health.report(&policy(), straggler, SERVER, at(34), 0);
+    }
+    assert!(is_fit(&health, at(34)), "not even after it closed");
+}
+
+#[test]
+fn a_hundred_failures_at_once_trip_once() {
+    let mut health = Health::default();
+    let tickets: Vec<_> = (0..100).map(|_| health.ticket()).collect();
+    let trips = tickets.into_iter().filter_map(|ticket| health.report(&policy(), ticket, SERVER, at(0), 0));
+    assert_eq!(trips.count(), 1);
+    assert_eq!(health.standing(&policy(), at(30)), Standing::Probe, "and the open time is that of one");
+}
+
+#[test]
+fn slow_start_ramps_from_a_tenth_to_all() {
+    let mut health = tripped();
+    probe(&mut health, Outcome::Success, at(30));
+    probe(&mut health, Outcome::Success, at(30));
+    let share = |s| health.standing(&policy(), at(s));
+    assert_eq!(share(30), Standing::Fit { permille: 100 });
+    assert_eq!(share(35), Standing::Fit { permille: 550 });
+    assert_eq!(share(40), Standing::Fit { permille: 1000 });
+    assert_eq!(Health::default().standing(&policy(), at(0)), Standing::Fit { permille: 1000 });
+}
+
+#[test]
+fn a_rate_limit_is_no_illness_and_the_latest_deadline_wins() {
+    let mut health = Health::default();
+    let until = |health: &Health, now| match health.standing(&policy(), now) {
+        Standing::Unfit(Unfit::Throttled { until }) => Some(until),
+        _ => None,
+    };
+    let hint = |s| Outcome::Throttled(Some(Duration::from_secs(s)));
+    assert_eq!(attempt(&mut health, hint(20), at(0)), Some(Transition::Throttled));
+    assert_eq!(attempt(&mut health, hint(5), at(1)), None);
+    assert_eq!(until(&health, at(2)), Some(at(20)));
+    assert_eq!(attempt(&mut health, hint(30), at(3)), Some(Transition::Throttled));
+    assert_eq!(until(&health, at(4)), Some(at(33)));
+    assert!(is_fit(&health, at(33)));
+    assert_eq!(health.consecutive(), 0);
+    // Without a hint: a second, doubling for each one in a row, and those under way together count once.
+    let mut health = Health::default();
+    attempt(&mut health, Outcome::Throttled(None), at(0));
+    attempt(&mut health, Outcome::Throttled(None), at(0));
+    assert_eq!(until(&health, at(0)), Some(at(1)));
+    attempt(&mut health, Outcome::Throttled(None), at(1));
+    assert_eq!(until(&health, at(1)), Some(at(3)));
+    attempt(&mut health, Outcome::Success, at(3));
+    attempt(&mut health, Outcome::Throttled(None), at(4));
+    assert_eq!(until(&health, at(4)), Some(at(5)), "a success ends the row");
+}
+
+#[test]
+fn a_rate_limited_probe_gives_its_lease_back() {
+    let mut health = tripped();
+    assert_eq!(probe(&mut health, Outcome::Throttled(None), at(30)), Some(Transition::Throttled));
+    assert!(matches!(health.standing(&policy(), at(30)), Standing::Unfit(Unfit::Throttled { .. })));
+    assert_eq!(health.standing(&policy(), at(31)), Standing::Probe);
+}
+
+#[test]
+fn orders_stand_above_everything_until_they_are_taken_back() {
+    let mut health = tripped();
+    health.command(Command::ForceClosed, at(1));
+    assert!(is_fit(&health, at(1)));
+    assert_eq!(attempt(&mut health, SERVER, at(2)), None, "traffic under an order decides nothing");
+    health.command(Command::Undo, at(3));
+    assert!(matches!(health.standing(&policy(), at(3)), Standing::Unfit(Unfit::Open { .. })));
+    health.command(Command::ForceOpen, at(4));
+    assert_eq!(health.standing(&policy(), at(100)), Standing::Unfit(Unfit::ForcedOpen));
+    health.command(Command::Drain, at(5));
+    assert_eq!(health.standing(&policy(), at(100)), Standing::Unfit(Unfit::Drained));
+    health.command(Command::Undo, at(6));
+    health.command(Command::Probe, at(7));
+    assert_eq!(health.standing(&policy(), at(7)), Standing::Probe);
+    let straggler = health.ticket();
+    health.command(Command::Reset, at(8));
+    assert!(is_fit(&health, at(8)));
+    assert_eq!(health.report(&policy(), straggler, SERVER, at(8), 0), None);
+    assert_eq!(health.consecutive(), 0);
+}
+
+#[test]
+fn a_clock_that_steps_back_never_keeps_it_shut() {
+    let health = tripped();
+    assert_eq!(health.standing(&policy(), Timestamp::from_millis(5)), Standing::Probe);
+    let mut health = Health::default();
+    attempt(&mut health, Outcome::Throttled(Some(Duration::from_secs(3000))), at(0));
+    assert!(is_fit(&health, Timestamp::from_millis(5)));
+}
+
+#[test]
+fn a_worker_whose_clock_is_a_little_behind_takes_no_time_for_over() {
+    let behind = |s| Timestamp::from_millis(at(s).as_millis() - 1);
+    let mut health = tripped();
+    assert!(matches!(health.standing(&policy(), behind(0)), Standing::Unfit(_)), "just opened");
+    health.take_lease(&policy(), at(30)).unwrap();
+    assert_eq!(health.take_lease(&policy(), behind(30)), None, "just taken");
+    let mut health = Health::default();
+    let hint = |s| Outcome::Throttled(Some(Duration::from_secs(s)));
+    attempt(&mut health, hint(20), at(0));
+    assert_eq!(attempt(&mut health, hint(5), behind(0)), None, "the later deadline wins here, too");
+    assert_eq!(health.standing(&policy(), at(1)), Standing::Unfit(Unfit::Throttled { until: at(20) }));
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_prolong_slow_start() {
+    let mut health = tripped();
+    probe(&mut health, Outcome::Success, at(30));
+    probe(&mut health, Outcome::Success, at(30));
+    assert_eq!(health.standing(&policy(), Timestamp::from_millis(5)), Standing::Fit { permille: 1000 });
+}
+
+#[test]
+fn leases_of_a_policy_with_more_probes_count_under_one_with_fewer() {
+    let more = BreakerPolicy { probes: 3, ..policy() };
+    let mut health = tripped();
+    let [first, second, third] = [(); 3].map(|()| health.take_lease(&more, at(30)).unwrap());
+    for ticket in [first, second] {
+        health.report(&policy(), ticket, Outcome::Neutral, at(31), 0);
+        assert_eq!(health.take_lease(&policy(), at(31)), None);
+    }
+    health.report(&policy(), third, Outcome::Neutral, at(31), 0);
+    assert!(health.take_lease(&policy(), at(31)).is_some());
+}
+
+#[test]
+fn successes_that_are_reported_together_count_but_end_no_run() {
+    let mut health = Health::default();
+    let ticket = health.ticket();
+    attempt(&mut health, Outcome::Throttled(Some(Duration::from_millis(1))), at(0));
+    for _ in 0..4 {
+        attempt(&mut health, SERVER, at(1));
+    }
+    let throttle = health.throttle;
+    health.successes(&policy(), ticket, 100, at(1));
+    assert_eq!((health.counts(&policy(), at(1)), health.throttle), ((100, 4), throttle));
+    let why = Why { cause: Cause::Consecutive, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(1)), Some(Transition::Opened(why)));
+}
+
+#[test]
+fn successes_of_an_earlier_generation_that_are_reported_together_decide_nothing() {
+    let ticket = Health::default().ticket();
+    let mut health = tripped();
+    probe(&mut health, Outcome::Success, at(30));
+    probe(&mut health, Outcome::Success, at(30));
+    let before = health.clone();
+    health.successes(&policy(), ticket, 100, at(400));
+    assert_eq!(health, before);
+}
+
+#[test]
+fn the_configuration_allows_as_many_probes_as_a_record_holds() {
+    assert_eq!(usize::from(crate::config::MAX_PROBES), MAX_PROBES);
+}
+
+#[test]
+fn open_times_are_spread_by_a_tenth_at_most() {
+    for jitter in [0, 1, 2999, 3000, 3001, u64::MAX] {
+        let mut health = Health::default();
+        for _ in 0..5 {
+            let ticket = health.ticket();
+            health.report(&policy(), ticket, SERVER, at(0), jitter);
+        }
+        let Phase::Open { until, .. } = health.phase() else { panic!() };
+        assert!((at(30)..=at(33)).contains(until), "{jitter}");
+    }
+}
+
+pub(super) fn outcomes() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Success),
+        4 => Just(SERVER),
+        1 => Just(Outcome::Blocked(ErrorClass::Auth)),
+        1 => proptest::option::of(0_u64..100_000).prop_map(|ms| Outcome::Throttled(ms.map(Duration::from_millis))),
+        1 => Just(Outcome::Neutral),
+    ]
+}
+
+pub(super) fn commands() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        Just(Command::ForceOpen),
+        Just(Command::ForceClosed),
+        Just(Command::Drain),
+        Just(Command::Probe),
+        Just(Command::Undo),
+        Just(Command::Reset),
+    ]
+}
+
+proptest! {
+    /// Any history, with a clock that also steps back: the record survives its own encoding, no more leases than probes are
+    /// ever in force, and unless an operator ordered otherwise it can be asked again after the longest open time.
+    #[test]
+    fn any_history_is_sound(
+        steps in proptest::collection::vec((0_u8..6, outcomes(), 0_i64..90_000, any::<u64>(), commands()), 1..120),
+        probes in 1_u8..=4,
+    ) {
+        let policy = BreakerPolicy { probes, ..policy() };
+        let mut health = Health::default();
+        let mut now = 1_000_000_000_i64;
+        let mut running: Vec<Ticket> = Vec::new();
+        for (step, outcome, passed, random, command) in steps {
+            now += if random % 10 == 0 { -passed } else { passed };
+            let moment = Timestamp::from_millis(u64::try_from(now.max(0)).unwrap());
+            match step {
+                0 if random % 4 == 0 => health.command(command, moment),
+                0..=2 => match health.standing(&policy, moment) {
+                    Standing::Fit { permille } => {
+                        prop_assert!((100..=1000).contains(&permille));
+                        running.push(health.ticket());
+                    }
+                    Standing::Probe => running.push(health.take_lease(&policy, moment).unwrap()),
+                    Standing::Unfit(_) => prop_assert_eq!(health.take_lease(&policy, moment), None),
+                },
+                _ if !running.is_empty() => {
+                    let ticket = running.swap_remove(random as usize % running.len());
+                    health.report(&policy, ticket, outcome, moment, random);
+                }
+                _ => {}
+            }
+            prop_assert_eq!(Health::decode(&health.encode()), Some(health.clone()));
+            if let Phase::HalfOpen { leases, .. } = health.phase() {
+                prop_assert!(leases.iter().flatten().count() <= usize::from(probes));
+            }
+        }
+        let far = Timestamp::from_millis(u64::try_from(now.max(0)).unwrap()).after(Duration::from_secs(5000));
+        if health.order().is_none() {
+            prop_assert!(!matches!(health.standing(&policy, far), Standing::Unfit(_)));
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_to_a_sound_state_or_to_none(
+        bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), version in 0_u8..3
+    ) {
+        let mut bytes = bytes;
+        bytes[0] = version;
+        if let Some(health) = Health::decode(&bytes) {
+            prop_assert_eq!(version, 1);
+            prop_assert_eq!(Health::decode(&health.encode()), Some(health.clone()));
+            let _ = health.standing(&policy(), at(0));
+        }
+        prop_assert_eq!(Health::decode(&bytes[1..]), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Shared data made of memory, and policies to test with.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Store, StoreError, Stored};
+use crate::config::BreakerPolicy;
+
+#[derive(Debug, Default)]
+pub struct Shelf {
+    pub records: HashMap<String, Stored>,
+    last_cas: u32,
+}
+
+impl Shelf {
+    /// Data that has been changed so many times before.
+    pub fn after_changes(last_cas: u32) -> Self {
+        Self { last_cas, ..Self::default() }
+    }
+
+    /// As Envoy counts: changes of all keys together, from 1, and never 0.
+    fn next_cas(&mut self) -> u32 {
+        self.last_cas = self.last_cas.checked_add(1).unwrap_or(1);
+        self.last_cas
+    }
+}
+
+/// What runs between a worker's read and its write, as another worker would.
+type Interference<'w> = Box<dyn FnMut() + 'w>;
+
+/// One worker's access to the data that all share.
+pub struct Memory<'w> {
+    pub shelf: Rc<RefCell<Shelf>>,
+    pub before_write: Option<Interference<'w>>,
+    pub calls: usize,
+    pub broken: bool,
+}
+
+impl Memory<'_> {
+    pub fn new() -> Self {
+        Self::on(Rc::default())
+    }
+
+    pub fn on(shelf: Rc<RefCell<Shelf>>) -> Self {
+        Self { shelf, before_write: None, calls: 0, broken: false }
+    }
+}
+
+impl Store for Memory<'_> {
+    fn read(&mut self, key: &str) -> Result<Option<Stored>, StoreError> {
+        self.calls += 1;
+        if self.broken {
+            return Err(StoreError::Failed);
+        }
+        Ok(self.shelf.borrow().records.get(key).cloned())
+    }
+
+    /// As Envoy does: anything is accepted where there is nothing. There zero overwrites, which nobody may want.
+    fn write(&mut self, key: &str, bytes: &[u8], cas: u32) -> Result<(), StoreError> {
+        self.calls += 1;
+        assert_ne!(cas, 0, "a blind write");
+        if let Some(interfere) = &mut self.before_write {
+            interfere();
+        }
+        let mut shelf = self.shelf.borrow_mut();
+        if shelf.records.get(key).is_some_and(|stored| stored.cas != cas) {
+            return Err(StoreError::Changed);
+        }
+        let cas = shelf.next_cas();
+        shelf.records.insert(key.to_owned(), Stored { bytes: bytes.to_vec(), cas });
+        Ok(())
+    }
+}
+
+pub fn policy() -> BreakerPolicy {
+    BreakerPolicy {
+        window: Duration::from_secs(60),
+        min_requests: 10,
+        failure_permille: 500,
+        consecutive: 5,
+        open: Duration::from_secs(30),
+        open_max: Duration::from_secs(240),
+        probes: 1,
+        close_after: 2,
+        probe_lease: Duration::from_secs(20),
+        slow_start: Duration::from_secs(10),
+        ..BreakerPolicy::default()
+    }
+}

@@ -1,0 +1,261 @@
+//! How many attempts are under way at each target, over all workers.
+//!
+//! Windows count attempts when they end, so a target that has stopped answering looks idle to them; this shows the calls
+//! that it is sitting on. Each worker publishes its own counts with a heartbeat in a slot of its own, and reads those of
+//! the others. A worker that is gone stops its heartbeat, and what it had under way is forgotten with it. So nothing has
+//! to be counted down by anybody else, and no crash leaves a count behind.
+
+use std::time::Duration;
+
+use super::board::{CREATE, Store, StoreError};
+use crate::base::{TargetId, Timestamp};
+use crate::config::Config;
+
+/// The most workers whose counts are seen. Envoy runs one worker per core by default; further ones count only their own.
+pub const MAX_WORKERS: usize = 256;
+
+/// A worker whose heartbeat is older is gone. Workers tick every 100 ms.
+const GONE_AFTER: Duration = Duration::from_secs(3);
+
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 1 + 8 + 8;
+const ENTRY_BYTES: usize = 8 + 4;
+
+/// One worker's counts, and what it last read of the others'.
+#[derive(Debug)]
+pub struct Pending {
+    worker: u64,
+    slot: Option<(usize, u32)>,
+    /// The targets' names as records know them, so that counts of different configurations fit together.
+    names: Vec<u64>,
+    own: Vec<u32>,
+    others: Vec<u32>,
+}
+
+impl Pending {
+    /// Counts for the targets of `config`; `worker` is a random number that no other worker has.
+    pub fn new(config: &Config, worker: u64) -> Self {
+        let names: Vec<u64> = config.targets().iter().map(|target| fnv1a(target.name.as_bytes())).collect();
+        let none = vec![0; names.len()];
+        Self { worker, slot: None, names, own: none.clone(), others: none }
+    }
+
+    /// An attempt begins.
+    pub fn begin(&mut self, target: TargetId) {
+        if let Some(count) = self.own.get_mut(target.index()) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// An attempt has ended.
+    pub fn end(&mut self, target: TargetId) {
+        if let Some(count) = self.own.get_mut(target.index()) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Attempts under way at `target`: this worker's as of now, the others' as of the last exchange.
+    pub fn at(&self, target: TargetId) -> u32 {
+        let count = |list: &[u32]| list.get(target.index()).copied().unwrap_or(0);
+        count(&self.own).saturating_add(count(&self.others))
+    }
+
+    /// Publishes this worker's counts and reads the others'.
+    pub fn exchange(&mut self, store: &mut dyn Store, now: Timestamp) {
+        self.publish(store, now);
+        self.others.fill(0);
+        for slot in 0..MAX_WORKERS {
+            let Ok(Some(stored)) = store.read(&key(slot)) else { break };
+            let Some(record) = Record::decode(&stored.bytes) else { continue };
+            if record.worker == self.worker || record.is_gone(now) {
+                continue;
+            }
+            for (name, count) in record.entries() {
+                let known = self.names.iter().position(|known| *known == name);
+                if let Some(sum) = known.and_then(|index| self.others.get_mut(index)) {
+                    *sum = sum.saturating_add(count);
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, store: &mut dyn Store, now: Timestamp) {
+        let bytes = self.encode(now);
+        if let Some((slot, cas)) = self.slot {
+            if store.write(&key(slot), &bytes, cas).is_ok() {
+                self.slot = store.read(&key(slot)).ok().flatten().map(|stored| (slot, stored.cas));
+                return;
+            }
+            // Another worker took this one for gone.
+            self.slot = None;
+        }
+        for slot in 0..MAX_WORKERS {
+            let cas = match store.read(&key(slot)) {
+                Ok(None) => CREATE,
+                Ok(Some(stored)) => {
+                    let free = Record::decode(&stored.bytes)
+                        .is_none_or(|record| record.worker == self.worker || record.is_gone(now));
+                    if !free {
+                        continue;
+                    }
+                    stored.cas
+                }
+                Err(_) => return,
+            };
+            match store.write(&key(slot), &bytes, cas) {
+                Ok(()) => {
+                    self.slot = store.read(&key(slot)).ok().flatten().map(|stored| (slot, stored.cas));
+                    return;
+                }
+                Err(StoreError::Changed) => {}
+                Err(StoreError::Failed) => return,
+            }
+        }
+    }
+
+    fn encode(&self, now: Timestamp) -> Vec<u8> {
+        let busy = self.names.iter().zip(&self.own).filter(|(_, count)| **count > 0);
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.worker.to_le_bytes());
+        bytes.extend(now.as_millis().to_le_bytes());
+        for (name, count) in busy {
+            bytes.extend(name.to_le_bytes());
+            bytes.extend(count.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+struct Record<'b> {
+    worker: u64,
+    heartbeat: Timestamp,
+    entries: &'b [u8],
+}
+
+impl<'b> Record<'b> {
+    fn decode(bytes: &'b [u8]) -> Option<Self> {
+        let (header, entries) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let (version, header) = header.split_first()?;
+        let (worker, heartbeat) = header.split_first_chunk::<8>()?;
+        let heartbeat = u64::from_le_bytes(heartbeat.try_into().ok()?);
+        let whole = *version == VERSION && entries.len() % ENTRY_BYTES == 0;
+        whole.then(|| Self {
+            worker: u64::from_le_bytes(*worker),
+            heartbeat: Timestamp::from_millis(heartbeat),
+            entries,
+        })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
+            let (name, count) = entry.split_first_chunk::<8>()?;
+            Some((u64::from_le_bytes(*name), u32::from_le_bytes(count.try_into().ok()?)))
+        })
+    }
+
+    /// A heartbeat from the future is of a clock that has stepped back since; so old a clock is no heartbeat either.
+    fn is_gone(&self, now: Timestamp) -> bool {
+        now.since(self.heartbeat) > GONE_AFTER || self.heartbeat.since(now) > GONE_AFTER
+    }
+}
+
+fn key(slot: usize) -> String {
+    format!("llm-failsafe/pending/{slot}")
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Memory;
+    use super::*;
+    use crate::config;
+    use std::rc::Rc;
+
+    const CONFIG: &str = r#"{
+      "providers": {"openai": {"kind": "openai"}},
+      "targets": {
+        "gpt-a": {"provider": "openai", "model": "gpt-real"},
+        "gpt-b": {"provider": "openai", "model": "gpt-real"},
+        "gpt-c": {"provider": "openai", "model": "gpt-real"}
+      },
+      "models": {"chat": {"targets": ["gpt-a", "gpt-b", "gpt-c"]}}
+    }"#;
+
+    fn load(json: &str) -> Config {
+        config::load(json.as_bytes(), &|_| None).unwrap()
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    fn target(index: usize) -> TargetId {
+        TargetId::from_index(index).unwrap()
+    }
+
+    #[test]
+    fn workers_see_each_others_calls_until_they_are_gone() {
+        let shelf = Rc::default();
+        let config = load(CONFIG);
+        let mut stores: Vec<_> = (0..3).map(|_| Memory::on(Rc::clone(&shelf))).collect();
+        let mut workers: Vec<_> = (0..3).map(|id| Pending::new(&config, id)).collect();
+        for (worker, store) in workers.iter_mut().zip(&mut stores) {
+            worker.begin(target(0));
+            worker.begin(target(1));
+            worker.exchange(store, at(0));
+        }
+        workers[0].exchange(&mut stores[0], at(100));
+        assert_eq!((workers[0].at(target(0)), workers[0].at(target(2))), (3, 0));
+        workers[0].end(target(0));
+        assert_eq!(workers[0].at(target(0)), 2, "its own it knows at once");
+        // The second worker ends a call, the third has crashed.
+        workers[1].end(target(0));
+        workers[1].exchange(&mut stores[1], at(3_500));
+        workers[0].exchange(&mut stores[0], at(3_500));
+        assert_eq!(workers[0].at(target(0)), 0);
+        assert_eq!(workers[0].at(target(1)), 2);
+    }
+
+    #[test]
+    fn the_slot_of_a_worker_that_is_gone_is_used_again() {
+        let shelf = Rc::default();
+        let config = load(CONFIG);
+        for id in 0..50 {
+            let mut store = Memory::on(Rc::clone(&shelf));
+            Pending::new(&config, id).exchange(&mut store, at(id * 10_000));
+        }
+        assert_eq!(shelf.borrow().records.len(), 1);
+    }
+
+    #[test]
+    fn two_that_start_at_once_get_a_slot_each() {
+        let shelf: Rc<std::cell::RefCell<super::super::memory::Shelf>> = Rc::default();
+        let config = load(CONFIG);
+        let mut rival = Pending::new(&config, 7);
+        let mut rivals = Memory::on(Rc::clone(&shelf));
+        let mut store = Memory::on(Rc::clone(&shelf));
+        store.before_write = Some(Box::new(move || rival.exchange(&mut rivals, at(0))));
+        let mut worker = Pending::new(&config, 8);
+        worker.exchange(&mut store, at(0));
+        assert_eq!(shelf.borrow().records.len(), 2);
+    }
+
+    #[test]
+    fn garbage_is_passed_over() {
+        let shelf: Rc<std::cell::RefCell<super::super::memory::Shelf>> = Rc::default();
+        let mut store = Memory::on(Rc::clone(&shelf));
+        for (slot, bytes) in [vec![], vec![9; 40], vec![1; 18]].into_iter().enumerate() {
+            store.write(&key(slot), &bytes, CREATE).unwrap();
+        }
+        let mut worker = Pending::new(&load(CONFIG), 8);
+        worker.begin(target(0));
+        worker.exchange(&mut store, at(0));
+        assert_eq!(worker.at(target(0)), 1);
+    }
+}

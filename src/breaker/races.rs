@@ -1,0 +1,385 @@
+//! Workers whose operations interleave in every way that shared data allows: whole operations of others run between one's
+//! read and its write, and others again between theirs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::health_tests::{commands, outcomes};
+use super::memory::{Memory, Shelf, policy};
+use super::*;
+use crate::base::{TargetId, Timestamp};
+use crate::config::{self, BreakerPolicy, Config};
+
+/// How far one worker's clock may differ from another's, in milliseconds to either side.
+const MAX_SKEW_MS: i64 = 300;
+/// Whoever notes a time further ahead than this noted it before the clock stepped back: more than the clocks differ and
+/// the steps of one operation take together.
+const STEP_BACK: Duration = Duration::from_secs(1);
+/// How deep operations run within operations.
+const MAX_DEPTH: usize = 4;
+/// More writes of one operation than this are not interfered with, so that no race is lost for good.
+const MAX_LOSSES: u8 = 4;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Send,
+    End { which: usize, outcome: Outcome },
+    Tick,
+    Command(Command),
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    worker: usize,
+    act: Act,
+    passes_ms: i64,
+    skew_ms: i64,
+    /// How many of the steps that follow run before each of the first `losses` writes of this one.
+    rivals: u8,
+    losses: u8,
+    jitter: u64,
+}
+
+fn steps(workers: usize) -> impl Strategy<Value = Vec<Step>> {
+    let act = prop_oneof![
+        10 => Just(Act::Send),
+        10 => (any::<usize>(), outcomes()).prop_map(|(which, outcome)| Act::End { which, outcome }),
+        3 => Just(Act::Tick),
+        1 => commands().prop_map(Act::Command),
+    ];
+    let passes = prop_oneof![12 => 0_i64..200, 4 => 0_i64..12_000, 1 => -20_000_i64..0];
+    let step = (0..workers, act, passes, -MAX_SKEW_MS..=MAX_SKEW_MS, (0_u8..4, 0..=MAX_LOSSES), any::<u64>());
+    let step = step.prop_map(|(worker, act, passes_ms, skew_ms, (rivals, losses), jitter)| Step {
+        worker,
+        act,
+        passes_ms,
+        skew_ms,
+        rivals,
+        losses,
+        jitter,
+    });
+    proptest::collection::vec(step, 1..250)
+}
+
+fn histories() -> impl Strategy<Value = (usize, u8, u32, Vec<Step>)> {
+    (2_usize..=8, 1_u8..=4, prop_oneof![Just(0), Just(u32::MAX - 30), any::<u32>()])
+        .prop_flat_map(|(workers, probes, cas)| (Just(workers), Just(probes), Just(cas), steps(workers)))
+}
+
+struct Virtual {
+    board: Board,
+    running: Vec<Ticket>,
+    /// The generation of the last open state that this worker itself brought about.
+    opened: Option<u32>,
+    generation: u32,
+}
+
+/// What has happened, as an observer of all workers knows it.
+#[derive(Default)]
+struct Truth {
+    /// Leases that were granted and neither reported nor expired.
+    leases: Vec<(Ticket, Timestamp)>,
+    generation: u32,
+    /// Failures in a row that were reported in this generation.
+    run: u16,
+    phases: HashMap<u32, &'static str>,
+    seen: Seen,
+}
+
+/// What the histories have reached.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    opened: usize,
+    reopened: usize,
+    closed: usize,
+    leases: usize,
+    refused_leases: usize,
+    lost_races: usize,
+    stragglers: usize,
+}
+
+struct World {
+    shelf: Rc<RefCell<Shelf>>,
+    policy: BreakerPolicy,
+    scope: Scope,
+    clock_ms: Cell<i64>,
+    workers: Vec<RefCell<Virtual>>,
+    script: RefCell<VecDeque<Step>>,
+    truth: RefCell<Truth>,
+}
+
+fn config() -> Config {
+    let json = r#"{
+      "providers": {"p": {"kind": "openai", "cluster": "c"}},
+      "targets": {"t": {"provider": "p", "model": "m", "key": {"value": "sk-x"}}},
+      "models": {"m": {"targets": ["t"]}}
+    }"#;
+    config::load(json.as_bytes(), &|_| None).unwrap()
+}
+
+fn kind(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Closed { .. } => "closed",
+        Phase::Open { .. } => "open",
+        Phase::HalfOpen { .. } => "half-open",
+    }
+}
+
+impl World {
+    fn new(workers: usize, probes: u8, cas: u32, script: Vec<Step>) -> Rc<Self> {
+        let config = config();
+        let policy = BreakerPolicy {
+            probes,
+            consecutive: 3,
+            min_requests: 20,
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(20),
+            block: Duration::from_secs(5),
+            block_max: Duration::from_secs(20),
+            probe_lease: Duration::from_secs(4),
+            close_after: 1 + u8::from(probes.is_multiple_of(2)),
+            ..policy()
+        };
+        let board = || Virtual { board: Board::new(&config), running: vec![], opened: None, generation: 0 };
+        Rc::new(Self {
+            shelf: Rc::new(RefCell::new(Shelf::after_changes(cas))),
+            policy,
+            scope: Scope::Target(TargetId::from_index(0).unwrap()),
+            clock_ms: Cell::new(1_000_000_000),
+            workers: (0..workers).map(|_| RefCell::new(board())).collect(),
+            script: RefCell::new(script.into()),
+            truth: RefCell::default(),
+        })
+    }
+
+    fn record(&self) -> Option<Health> {
+        let shelf = self.shelf.borrow();
+        shelf.records.get("llm-failsafe/target/t").map(|stored| Health::decode(&stored.bytes).unwrap())
+    }
+
+    fn next(&self) -> Option<Step> {
+        self.script.borrow_mut().pop_front()
+    }
+}
+
+fn run(world: &Rc<World>) -> Seen {
+    while let Some(step) = world.next() {
+        play(world, &step, 0);
+    }
+    let now = Timestamp::from_millis(u64::try_from(world.clock_ms.get()).unwrap());
+    // Two rounds: the first may still have successes to hand in.
+    for worker in world.workers.iter().chain(&world.workers) {
+        let mut memory = Memory::on(Rc::clone(&world.shelf));
+        let board = &mut worker.borrow_mut().board;
+        board.flush(&mut memory, &world.policy, now);
+        board.refresh(&mut memory);
+    }
+    if let Some(record) = world.record() {
+        for worker in &world.workers {
+            assert_eq!(
+                worker.borrow().board.health(world.scope),
+                Some(&record),
+                "all know the same in the end"
+            );
+        }
+    }
+    world.truth.borrow().seen
+}
+
+fn play(world: &Rc<World>, step: &Step, depth: usize) {
+    // A worker does one thing at a time.
+    let Ok(mut worker) = world.workers[step.worker].try_borrow_mut() else { return };
+    // Between one's read and its write little time passes.
+    let passes = if depth == 0 { step.passes_ms } else { step.passes_ms.rem_euclid(2) };
+    world.clock_ms.set(world.clock_ms.get() + passes);
+    let now = Timestamp::from_millis(u64::try_from(world.clock_ms.get() + step.skew_ms).unwrap());
+    let mut memory = Memory::on(Rc::clone(&world.shelf));
+    memory.before_write = Some(rivals(world, step, depth));
+    match &step.act {
+        Act::Send => send(world, &mut worker, &mut memory, now),
+        Act::End { which, outcome } => {
+            if !worker.running.is_empty() {
+                // Half of them the newest, which is the probe if there is one.
+                let newest = worker.running.len() - 1;
+                let which = if which % 2 == 0 { newest } else { which / 2 % (newest + 1) };
+                let ticket = worker.running.swap_remove(which);
+                end(world, &mut worker, &mut memory, (ticket, *outcome), now, step.jitter);
+            }
+        }
+        Act::Tick => {
+            assert_eq!(worker.board.flush(&mut memory, &world.policy, now), 0);
+            worker.board.refresh(&mut memory);
+            if let Some(record) = world.record() {
+                assert_eq!(worker.board.health(world.scope), Some(&record), "orders and all");
+            }
+        }
+        Act::Command(command) => {
+            assert!(worker.board.command(&mut memory, world.scope, *command, now).shared);
+            if matches!(command, Command::Probe | Command::Reset) {
+                world.truth.borrow_mut().leases.clear();
+            }
+        }
+    }
+    check(world, &mut worker);
+}
+
+/// Runs the next steps of the script where another worker would come in between.
+fn rivals(world: &Rc<World>, step: &Step, depth: usize) -> Box<dyn FnMut()> {
+    let (world, rivals, mut losses) = (Rc::clone(world), step.rivals, step.losses);
+    Box::new(move || {
+        if losses == 0 || depth == MAX_DEPTH {
+            return;
+        }
+        losses -= 1;
+        let before = world.record();
+        for _ in 0..rivals {
+            let Some(step) = world.next() else { return };
+            play(&world, &step, depth + 1);
+        }
+        world.truth.borrow_mut().seen.lost_races += usize::from(world.record() != before);
+    })
+}
+
+fn send(world: &World, worker: &mut Virtual, memory: &mut Memory<'_>, now: Timestamp) {
+    let view = worker.board.health(world.scope).unwrap();
+    match view.standing(&world.policy, now) {
+        Standing::Fit { .. } => {
+            let forced = view.order() == Some(Order::ForcedClosed);
+            assert!(forced || worker.opened.is_none_or(|opened| view.generation > opened), "it opened this");
+            worker.running.push(view.ticket());
+        }
+        Standing::Probe => {
+            let change = worker.board.take_lease(memory, world.scope, &world.policy, now);
+            assert!(change.shared);
+            let truth = &mut *world.truth.borrow_mut();
+            let Some(ticket) = change.result else {
+                truth.seen.refused_leases += 1;
+                return;
+            };
+            worker.running.push(ticket);
+            if ticket.is_probe() {
+                truth.seen.leases += 1;
+                let end = world.policy.probe_lease;
+                truth.leases.retain(|(lease, since)| {
+                    let noted_before_a_step_back = *since > now.after(STEP_BACK);
+                    lease.generation == ticket.generation
+                        && now < since.after(end)
+                        && !noted_before_a_step_back
+                });
+                assert!(truth.leases.len() < usize::from(world.policy.probes), "one probe too many");
+                truth.leases.push((ticket, now));
+            }
+        }
+        Standing::Unfit(_) => {}
+    }
+}
+
+fn end(
+    world: &World,
+    worker: &mut Virtual,
+    memory: &mut Memory<'_>,
+    report: (Ticket, Outcome),
+    now: Timestamp,
+    jitter: u64,
+) {
+    let (ticket, outcome) = report;
+    let change = worker.board.report(memory, world.scope, &world.policy, report, now, jitter);
+    assert!(change.shared);
+    let truth = &mut *world.truth.borrow_mut();
+    truth.leases.retain(|(lease, _)| *lease != ticket);
+    // Without a record nothing has been written yet, so this was a success that is collected.
+    let Some(record) = world.record() else { return };
+    match change.result {
+        Some(Transition::Opened(_) | Transition::Reopened(_)) => {
+            assert_eq!(kind(record.phase()), "open");
+            worker.opened = Some(record.generation);
+            let reopened = matches!(change.result, Some(Transition::Reopened(_)));
+            truth.seen.opened += usize::from(!reopened);
+            truth.seen.reopened += usize::from(reopened);
+        }
+        Some(Transition::Closed) => {
+            assert_eq!(kind(record.phase()), "closed");
+            truth.seen.closed += 1;
+        }
+        Some(Transition::Throttled) | None => {}
+    }
+    truth.move_on(&record);
+    if change.result.is_some() || ticket.generation != record.generation {
+        truth.seen.stragglers += usize::from(ticket.generation < record.generation);
+    } else if kind(record.phase()) == "closed" {
+        match outcome {
+            Outcome::Failure(_) => truth.run += 1,
+            Outcome::Success if memory.calls > 0 => truth.run = 0,
+            _ => {}
+        }
+    }
+}
+
+impl Truth {
+    fn move_on(&mut self, record: &Health) {
+        assert!(record.generation >= self.generation, "the generation went back");
+        if record.generation > self.generation {
+            self.run = 0;
+        }
+        self.generation = record.generation;
+    }
+
+    fn check_phase(&mut self, health: &Health) {
+        let expected = *self.phases.entry(health.generation).or_insert(kind(health.phase()));
+        assert_eq!(kind(health.phase()), expected, "two phases in generation {}", health.generation);
+    }
+}
+
+fn check(world: &World, worker: &mut Virtual) {
+    let truth = &mut *world.truth.borrow_mut();
+    let view = worker.board.health(world.scope).unwrap();
+    assert!(view.generation >= worker.generation, "a view went back");
+    worker.generation = view.generation;
+    truth.check_phase(view);
+    let Some(record) = world.record() else { return };
+    truth.move_on(&record);
+    truth.check_phase(&record);
+    assert!(view.generation <= record.generation);
+    if kind(record.phase()) == "closed" {
+        assert!(u32::from(truth.run) < world.policy.consecutive, "a lost trip");
+        assert_eq!(record.consecutive(), truth.run, "a lost change");
+    }
+}
+
+proptest! {
+    /// Two to eight workers, any history, any interleaving, clocks that differ and step back:
+    /// no lease beyond `probes` is in force, no trip and no change is lost, generations never go back and each has one
+    /// phase, nobody sends where it has itself opened, everybody knows the record after a refresh.
+    #[test]
+    fn workers_that_interleave_arbitrarily_agree((workers, probes, cas, script) in histories()) {
+        run(&World::new(workers, probes, cas, script));
+    }
+}
+
+/// What the property is worth: its histories get everywhere.
+#[test]
+fn the_histories_reach_trips_probes_closings_and_lost_races() {
+    let mut runner = TestRunner::deterministic();
+    let mut all = Seen::default();
+    for _ in 0..200 {
+        let (workers, probes, cas, script) = histories().new_tree(&mut runner).unwrap().current();
+        let seen = run(&World::new(workers, probes, cas, script));
+        all.opened += seen.opened;
+        all.reopened += seen.reopened;
+        all.closed += seen.closed;
+        all.leases += seen.leases;
+        all.refused_leases += seen.refused_leases;
+        all.lost_races += seen.lost_races;
+        all.stragglers += seen.stragglers;
+    }
+    let Seen { opened, reopened, closed, leases, refused_leases, lost_races, stragglers } = all;
+    for count in [opened, reopened, closed, leases, refused_leases, lost_races, stragglers] {
+        assert!(count >= 20, "{all:?}");
+    }
+}

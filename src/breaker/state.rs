@@ -1,0 +1,210 @@
+//! The vocabulary of a breaker: what state a scope can be in, what is told to it, and what it answers.
+
+use std::time::Duration;
+
+use crate::base::{ErrorClass, Timestamp};
+
+/// The most leases a half-open breaker can hand out at a time.
+pub const MAX_PROBES: usize = 4;
+
+/// The breaker proper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Healthy: everything goes through.
+    Closed {
+        /// Since when.
+        since: Timestamp,
+        /// Whether it closed after being open, so that its share ramps up from `since`.
+        ramp: bool,
+    },
+    /// Nothing goes through.
+    Open {
+        /// What opened it.
+        why: Why,
+        /// Since when.
+        since: Timestamp,
+        /// From when on it may be probed.
+        until: Timestamp,
+    },
+    /// A few live requests show whether it is well again.
+    HalfOpen {
+        /// What had opened it.
+        why: Why,
+        /// Since when.
+        since: Timestamp,
+        /// The requests under way, by slot.
+        leases: [Option<Lease>; MAX_PROBES],
+        /// How many leases have been handed out in this generation.
+        serial: u16,
+        /// Probes that have succeeded.
+        successes: u8,
+    },
+}
+
+/// The right of one request to go through a half-open breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub(super) serial: u16,
+    pub(super) since: Timestamp,
+    pub(super) until: Timestamp,
+}
+
+/// Not ill, but not to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttle {
+    pub(super) since: Timestamp,
+    pub(super) until: Timestamp,
+    /// Rate limits in a row that came without a hint.
+    pub(super) strikes: u8,
+}
+
+/// What an operator has ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing goes through.
+    ForcedOpen,
+    /// Everything goes through.
+    ForcedClosed,
+    /// Nothing new goes through; what runs may end.
+    Drained,
+}
+
+/// What opened a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Why {
+    /// The rule that opened it.
+    pub cause: Cause,
+    /// The failure that did.
+    pub class: ErrorClass,
+}
+
+/// The rule that opened a breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A run of failures.
+    Consecutive,
+    /// Too many failures in the window.
+    Ratio,
+    /// A failure that one is enough of: quota, credential.
+    Blocked,
+    /// A probe failed.
+    Probe,
+}
+
+/// How an attempt ended, as far as this scope is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well, to the end.
+    Success,
+    /// Badly.
+    Failure(ErrorClass),
+    /// So badly that one is enough.
+    Blocked(ErrorClass),
+    /// With a rate limit, and the provider's word on how long to wait if it gave one.
+    Throttled(Option<Duration>),
+    /// In a way that says nothing about this scope.
+    Neutral,
+}
+
+/// What an attempt holds from the moment it is sent until it reports its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    pub(super) generation: u32,
+    /// The lease, if it is a probe: slot and serial.
+    pub(super) lease: Option<(u8, u16)>,
+}
+
+impl Ticket {
+    /// Whether this attempt probes the scope.
+    pub const fn is_probe(&self) -> bool {
+        self.lease.is_some()
+    }
+}
+
+/// Whether the scope may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes, with this share of its usual traffic, in 1/1000.
+    Fit {
+        /// 1000 except during slow start.
+        permille: u16,
+    },
+    /// By a request that takes a lease.
+    Probe,
+    /// No.
+    Unfit(Unfit),
+}
+
+/// Why the scope may not be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The breaker is open, or half-open with all leases taken.
+    Open {
+        /// Since when.
+        since: Timestamp,
+        /// The earliest moment at which it may be asked.
+        until: Timestamp,
+        /// What opened it.
+        why: Why,
+    },
+    /// A rate limit is in force.
+    Throttled {
+        /// Its end.
+        until: Timestamp,
+    },
+    /// An operator has forced it open.
+    ForcedOpen,
+    /// An operator drains it.
+    Drained,
+}
+
+impl Unfit {
+    /// The reason shown to clients and operators.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Open { why: Why { cause: Cause::Blocked, .. }, .. } => "blocked",
+            Self::Open { .. } => "open",
+            Self::Throttled { .. } => "throttled",
+            Self::ForcedOpen => "forced_open",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// When asking may help again; `None` while only an operator can tell.
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open { until, .. } | Self::Throttled { until } => Some(*until),
+            Self::ForcedOpen | Self::Drained => None,
+        }
+    }
+}
+
+/// A change that operators want to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// It opened.
+    Opened(Why),
+    /// It opened again after a failed probe.
+    Reopened(Why),
+    /// It closed after successful probes.
+    Closed,
+    /// A rate limit came into force or was extended.
+    Throttled,
+}
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Lets nothing through until undone.
+    ForceOpen,
+    /// Lets everything through until undone.
+    ForceClosed,
+    /// Lets nothing new through until undone.
+    Drain,
+    /// Allows a probe now, whatever time is left, and forgets a rate limit.
+    Probe,
+    /// Takes back an order.
+    Undo,
+    /// Forgets everything.
+    Reset,
+}

@@ -1,0 +1,116 @@
+//! Successes and failures of the recent past, by when attempts ended.
+
+use std::time::Duration;
+
+use crate::base::Timestamp;
+
+/// How many slices the window has. What leaves the window leaves it a slice at a time, so the window is between 90 and
+/// 100 % of its nominal length.
+pub const BUCKETS: usize = 10;
+
+/// A sliding window of counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Window {
+    /// The number of the newest slice since the epoch.
+    pub(super) head: u64,
+    /// Successes and failures per slice; slice `n` is at `n % BUCKETS`.
+    pub(super) buckets: [(u16, u16); BUCKETS],
+}
+
+impl Window {
+    /// Adds to the slice of `now`. When the clock steps back, to the newest slice there is.
+    pub fn add(&mut self, now: Timestamp, length: Duration, successes: u16, failures: u16) {
+        self.advance(now, length);
+        let slot = usize::try_from(self.head % BUCKETS as u64).unwrap_or(0);
+        if let Some((good, bad)) = self.buckets.get_mut(slot) {
+            *good = good.saturating_add(successes);
+            *bad = bad.saturating_add(failures);
+        }
+    }
+
+    /// Successes and failures that are still in the window.
+    pub fn counts(&self, now: Timestamp, length: Duration) -> (u32, u32) {
+        let mut current = self.clone();
+        current.advance(now, length);
+        current
+            .buckets
+            .iter()
+            .fold((0, 0), |(good, bad), bucket| (good + u32::from(bucket.0), bad + u32::from(bucket.1)))
+    }
+
+    fn advance(&mut self, now: Timestamp, length: Duration) {
+        let slice_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).div_ceil(BUCKETS as u64).max(1);
+        let newest = now.as_millis() / slice_ms;
+        // A clock that stepped back by more than the window, or a window of another length: start anew.
+        if newest.saturating_add(BUCKETS as u64) < self.head {
+            *self = Self { head: newest, ..Self::default() };
+        }
+        let passed = newest.saturating_sub(self.head).min(BUCKETS as u64);
+        for step in 1..=passed {
+            let slot = usize::try_from((newest - passed + step) % BUCKETS as u64).unwrap_or(0);
+            if let Some(bucket) = self.buckets.get_mut(slot) {
+                *bucket = (0, 0);
+            }
+        }
+        self.head = self.head.max(newest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LENGTH: Duration = Duration::from_secs(60);
+
+    fn at(s: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + s * 1000)
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_gone() {
+        let mut window = Window::default();
+        window.add(at(0), LENGTH, 3, 2);
+        window.add(at(30), LENGTH, 1, 0);
+        assert_eq!(window.counts(at(30), LENGTH), (4, 2));
+        assert_eq!(window.counts(at(61), LENGTH), (1, 0));
+        assert_eq!(window.counts(at(200), LENGTH), (0, 0));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_a_little_keeps_counting() {
+        let mut window = Window::default();
+        window.add(at(30), LENGTH, 1, 1);
+        window.add(at(20), LENGTH, 1, 1);
+        assert_eq!(window.counts(at(20), LENGTH), (2, 2));
+        window.add(at(0).after(Duration::from_secs(31)), LENGTH, 0, 1);
+        assert_eq!(window.counts(at(31), LENGTH), (2, 3));
+    }
+
+    #[test]
+    fn counts_saturate() {
+        let mut window = Window::default();
+        window.add(at(0), LENGTH, u16::MAX, u16::MAX);
+        window.add(at(0), LENGTH, 5, 5);
+        assert_eq!(window.counts(at(0), LENGTH), (u32::from(u16::MAX), u32::from(u16::MAX)));
+    }
+
+    proptest! {
+        /// Against the plain definition: everything of the last 60 s is in, nothing older than 66 s is.
+        #[test]
+        fn the_window_holds_what_its_length_says(
+            mut events in proptest::collection::vec((0_u64..300_000, any::<bool>()), 0..60), end in 300_000_u64..400_000
+        ) {
+            events.sort_unstable();
+            let moment = |ms: u64| Timestamp::from_millis(5_000_000 + ms);
+            let mut window = Window::default();
+            for (ms, good) in &events {
+                window.add(moment(*ms), LENGTH, u16::from(*good), u16::from(!*good));
+            }
+            let (good, bad) = window.counts(moment(end), LENGTH);
+            let within = |age: u64| u32::try_from(events.iter().filter(|(ms, _)| end - ms < age).count()).unwrap();
+            prop_assert!(good + bad >= within(54_000));
+            prop_assert!(good + bad <= within(60_001));
+        }
+    }
+}

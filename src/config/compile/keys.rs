@@ -1,0 +1,113 @@
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::names::Names;
+use super::{each, needed, whole};
+use crate::base::ModelId;
+use crate::config::compiled::ClientKey;
+use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::raw::{RawClientKey, Section, Words};
+
+/// SHA-256 of nothing (FIPS 180-4): what hashing an unset variable gives.
+const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// The outer `None` is a mistake, the inner one an absence: the two must not be confused, because absence
+/// admits everybody.
+pub(super) fn keys(
+    section: &Option<Section<RawClientKey>>,
+    models: &Names<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<Vec<ClientKey>>> {
+    let Some(entries) = section else {
+        return if mistakes.holds(&Trail::Root.field("keys")) { None } else { Some(None) };
+    };
+    if entries.is_empty() {
+        mistakes
+            .add(&Trail::Root.field("keys"), "is empty; leave it out to let every client use every model");
+    }
+    let mut holders: HashMap<[u8; 32], String> = HashMap::new();
+    let keys = each(section, "keys", mistakes, |name, raw, at, mistakes| {
+        let sha256 = digest(raw, &mut holders, name, at, mistakes);
+        let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
+        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models })
+    });
+    whole(keys).map(Some)
+}
+
+fn digest(
+    raw: &RawClientKey,
+    holders: &mut HashMap<[u8; 32], String>,
+    name: &str,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<[u8; 32]> {
+    let written = needed(&raw.sha256, "sha256", at, mistakes)?;
+    let at = at.field("sha256");
+    let Some(digest) = from_hex(written) else {
+        // A key itself may have been written here, so it is not shown.
+        mistakes.add(&at, "is no SHA-256, expected 64 hexadecimal digits");
+        return None;
+    };
+    if from_hex(DIGEST_OF_NOTHING) == Some(digest) {
+        mistakes.add(&at, "is the SHA-256 of an empty text, expected that of a key");
+        return None;
+    }
+    if let Some(other) = holders.get(&digest) {
+        mistakes.add_with(&at, || format!("is the same as that of key `{}`", shown(other)));
+        return None;
+    }
+    holders.insert(digest, name.to_owned());
+    Some(digest)
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 2 * digest.len() {
+        return None;
+    }
+    for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = digits else { return None };
+        let digit = |ascii: u8| char::from(ascii).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(digest)
+}
+
+fn allowed_models(
+    words: Option<&Words>,
+    models: &Names<'_>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<ModelId>> {
+    let words = words?;
+    if words.is_empty() {
+        mistakes.add(at, "is empty, so the key could use nothing; leave it out to allow every model");
+    }
+    let mut allowed: Vec<ModelId> = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let Some(word) = word else { continue };
+        let at = at.item(index);
+        let Some(id) = models.find(word, &at, mistakes).and_then(ModelId::from_index) else { continue };
+        if allowed.contains(&id) {
+            mistakes.add_with(&at, || format!("model `{}` is named twice", shown(word)));
+        } else {
+            allowed.push(id);
+        }
+    }
+    Some(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_64_hexadecimal_digits_of_either_case() {
+        let lower = from_hex(DIGEST_OF_NOTHING).unwrap();
+        assert_eq!((lower[0], lower[31]), (0xe3, 0x55));
+        assert_eq!(from_hex(&DIGEST_OF_NOTHING.to_uppercase()), Some(lower));
+        for text in ["", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"ä".repeat(32)] {
+            assert_eq!(from_hex(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The raw types → what the filter runs: defaults, bounds, references.
+//!
+//! An entry's identifier is its place in its section's sorted names, whether or not the entry itself
+//! compiles, so that one bad entry is not reported again by everything that refers to it. A mistake anywhere
+//! means that no configuration comes out, so places never shift.
+
+mod breaker;
+mod keys;
+mod models;
+mod names;
+mod providers;
+mod rest;
+mod section;
+mod stream;
+mod targets;
+mod text;
+
+use std::rc::Rc;
+
+use super::compiled::Config;
+use super::mistakes::{Mistakes, Trail, shown};
+use super::nearest::hint;
+use super::raw::{Mapping, RawConfig, Section};
+use crate::base::ModelId;
+use names::{NameRule, Names};
+
+/// Providers at most.
+pub const MAX_PROVIDERS: usize = 64;
+/// Entries of `accounts` at most. Targets with a provider of their own make further accounts, at most one
+/// each.
+pub const MAX_ACCOUNTS: usize = 256;
+/// Targets at most.
+pub const MAX_TARGETS: usize = 512;
+/// Logical models at most.
+pub const MAX_MODELS: usize = 256;
+/// Client keys at most.
+pub const MAX_CLIENT_KEYS: usize = 1000;
+/// Headers set for one provider at most.
+pub const MAX_HEADERS: usize = 32;
+/// Tiers of one model at most.
+pub const MAX_TIERS: usize = 16;
+/// Attempts per request at most, the first included.
+pub const MAX_ATTEMPTS: u8 = 10;
+/// The greatest weight of a target.
+pub const MAX_WEIGHT: u32 = 1_000_000;
+/// The greatest `limits.max_body`, in bytes.
+pub const MAX_BODY_BYTES: u64 = 256 * 1024 * 1024;
+/// The greatest `limits.max_journeys`.
+pub const MAX_JOURNEYS: usize = 100_000;
+
+/// The greatest `breaker.probes`: a breaker's shared record has room for this many leases.
+pub const MAX_PROBES: u8 = 4;
+
+/// Looks up an environment variable.
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Compiles `raw`, noting every mistake in it. `None` only when a mistake is known.
+pub(super) fn compile(
+    raw: &RawConfig,
+    fingerprint: u64,
+    env: Env<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Config> {
+    let root = Trail::Root;
+    required(&raw.providers, &root.field("providers"), mistakes);
+    required(&raw.targets, &root.field("targets"), mistakes);
+    required(&raw.models, &root.field("models"), mistakes);
+    let provider_names =
+        Names::of("provider", "providers", &raw.providers, MAX_PROVIDERS, NameRule::Plain, mistakes);
+    let account_names =
+        Names::of("account", "accounts", &raw.accounts, MAX_ACCOUNTS, NameRule::Plain, mistakes);
+    let target_names = Names::of("target", "targets", &raw.targets, MAX_TARGETS, NameRule::Plain, mistakes);
+    let model_names = Names::of("model", "models", &raw.models, MAX_MODELS, NameRule::Model, mistakes);
+    Names::of("key", "keys", &raw.keys, MAX_CLIENT_KEYS, NameRule::Plain, mistakes);
+
+    let providers = each(&raw.providers, "providers", mistakes, providers::provider);
+    let mut accounts = each(&raw.accounts, "accounts", mistakes, |name, raw, at, mistakes| {
+        targets::account(name, raw, &provider_names, env, at, mistakes)
+    });
+    let against = targets::Targets { providers: &provider_names, accounts: &account_names, env };
+    let targets = each(&raw.targets, "targets", mistakes, |name, raw, at, mistakes| {
+        against.target(name, raw, &mut accounts, at, mistakes)
+    });
+    let models = each(&raw.models, "models", mistakes, |name, raw, at, mistakes| {
+        models::model(name, raw, &target_names, at, mistakes)
+    });
+    let keys = keys::keys(&raw.keys, &model_names, mistakes);
+    let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
+    let limits = rest::limits(raw.limits.as_ref(), mistakes);
+    let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
+    let mode = rest::mode(raw.mode.as_ref(), mistakes);
+
+    let models = whole(models)?;
+    let ids = models.iter().enumerate();
+    let model_by_name = ids
+        .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
+        .collect();
+    Some(Config {
+        providers: whole(providers)?,
+        accounts: whole(accounts)?,
+        targets: whole(targets)?,
+        models,
+        model_by_name,
+        keys: keys?,
+        other_paths: other_paths?,
+        limits,
+        breaker,
+        mode,
+        retry_loop: raw.retry_loop.unwrap_or(false),
+        fingerprint,
+    })
+}
+
+/// Notes a section that must have entries and has none.
+fn required<T>(section: &Option<Section<T>>, at: &Trail<'_>, mistakes: &mut Mistakes) {
+    match section {
+        None => mistakes.add(at, "is missing, at least one entry is needed"),
+        Some(entries) if entries.is_empty() => mistakes.add(at, "is empty, at least one entry is needed"),
+        Some(_) => {}
+    }
+}
+
+/// Compiles the entries of a section, in the order of their names; those that fail keep their places.
+fn each<T, U>(
+    section: &Option<Section<T>>,
+    name: &str,
+    mistakes: &mut Mistakes,
+    mut compile_entry: impl FnMut(&str, &T, &Trail<'_>, &mut Mistakes) -> Option<U>,
+) -> Vec<Option<U>> {
+    let section_at = Trail::Root.field(name);
+    let entries = section.iter().flatten();
+    entries
+        .map(|(name, entry)| {
+            let Mapping(raw) = entry.as_ref()?;
+            compile_entry(name, raw, &section_at.field(name), mistakes)
+        })
+        .collect()
+}
+
+fn whole<T>(entries: Vec<Option<T>>) -> Option<Vec<T>> {
+    entries.into_iter().collect()
+}
+
+/// Notes a field that must be there and is not.
+fn needed<'a, T>(field: &'a Option<T>, name: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<&'a T> {
+    if field.is_none() {
+        mistakes.add(&at.field(name), "is missing");
+    }
+    field.as_ref()
+}
+
+/// A whole number within `bounds`, or the default when none is written.
+fn number(
+    written: Option<u64>,
+    default: u64,
+    bounds: std::ops::RangeInclusive<u64>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> u64 {
+    let number = written.unwrap_or(default);
+    if !bounds.contains(&number) {
+        mistakes.add(at, format!("is {number}, expected {} to {}", bounds.start(), bounds.end()));
+        return default;
+    }
+    number
+}
+
+/// The meaning of a word out of a fixed list, or the default when none is written.
+fn word<T: Copy + Default>(
+    written: Option<&String>,
+    meanings: &[(&str, T)],
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> T {
+    let Some(written) = written else { return T::default() };
+    let found = meanings.iter().find(|(word, _)| *word == written);
+    if found.is_none() {
+        let near = hint(written, meanings.iter().map(|(word, _)| *word));
+        mistakes.add(at, format!("`{}` means nothing here{near}", shown(written)));
+    }
+    found.map(|(_, meaning)| *meaning).unwrap_or_default()
+}

@@ -1,0 +1,49 @@
+use super::{MAX_BODY_BYTES, MAX_JOURNEYS, needed, number, text, word};
+use crate::config::compiled::{Limits, Mode, OtherPaths};
+use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::nearest::hint;
+use crate::config::raw::{Mapping, RawLimits, RawOtherPaths};
+use crate::config::size::Size;
+
+const MIN_BODY_BYTES: u64 = 1024;
+const DEFAULT_BODY_BYTES: u64 = 32 * 1024 * 1024;
+const DEFAULT_JOURNEYS: u64 = 10_000;
+
+pub(super) fn other_paths(raw: Option<&RawOtherPaths>, mistakes: &mut Mistakes) -> Option<OtherPaths> {
+    let at = Trail::Root.field("other_paths");
+    match raw {
+        None => Some(OtherPaths::Refuse),
+        Some(RawOtherPaths::Word(word)) if word == "refuse" => Some(OtherPaths::Refuse),
+        Some(RawOtherPaths::Word(word)) => {
+            let near = hint(word, std::iter::once("refuse"));
+            mistakes.add(
+                &at,
+                format!("`{}` means nothing{near}; to pass them on: {{ cluster: NAME }}", shown(word)),
+            );
+            None
+        }
+        Some(RawOtherPaths::Cluster(raw)) => {
+            let cluster = needed(&raw.cluster, "cluster", &at, mistakes)?;
+            text::checked(cluster, text::cluster, &at.field("cluster"), mistakes).map(OtherPaths::Cluster)
+        }
+    }
+}
+
+pub(super) fn limits(raw: Option<&Mapping<RawLimits>>, mistakes: &mut Mistakes) -> Limits {
+    let at = Trail::Root.field("limits");
+    let raw = raw.map(|Mapping(raw)| raw);
+    let Size(mut max_body_bytes) = raw.and_then(|raw| raw.max_body).unwrap_or(Size(DEFAULT_BODY_BYTES));
+    if !(MIN_BODY_BYTES..=MAX_BODY_BYTES).contains(&max_body_bytes) {
+        mistakes.add(&at.field("max_body"), format!("is {max_body_bytes} bytes, expected 1KiB to 256MiB"));
+        max_body_bytes = DEFAULT_BODY_BYTES;
+    }
+    let written = raw.and_then(|raw| raw.max_journeys);
+    let bounds = 1..=MAX_JOURNEYS as u64;
+    let max_journeys = number(written, DEFAULT_JOURNEYS, bounds, &at.field("max_journeys"), mistakes);
+    Limits { max_body_bytes, max_journeys: usize::try_from(max_journeys).unwrap_or(MAX_JOURNEYS) }
+}
+
+pub(super) fn mode(written: Option<&String>, mistakes: &mut Mistakes) -> Mode {
+    let meanings = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+    word(written, &meanings, &Trail::Root.field("mode"), mistakes)
+}

@@ -1,0 +1,207 @@
+use std::rc::Rc;
+
+use super::names::Names;
+use super::{Env, MAX_WEIGHT, needed, number, text};
+use crate::base::{AccountId, ProviderId};
+use crate::config::compiled::{Account, Secret, Target};
+use crate::config::mistakes::{Mistakes, Trail};
+use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
+
+/// Bytes of a credential at most. Tokens of cloud identity providers run to a few thousand.
+const MAX_CREDENTIAL: usize = 8192;
+
+pub(super) fn account(
+    name: &str,
+    raw: &RawAccount,
+    providers: &Names<'_>,
+    env: Env<'_>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Account> {
+    let provider = needed(&raw.provider, "provider", at, mistakes);
+    let provider = provider.and_then(|name| provider_id(name, providers, at, mistakes));
+    let key = credential(raw.key.as_ref(), env, &at.field("key"), mistakes);
+    Some(Account { name: Rc::from(name), provider: provider?, key: key? })
+}
+
+fn provider_id(
+    name: &str,
+    providers: &Names<'_>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<ProviderId> {
+    ProviderId::from_index(providers.find(name, &at.field("provider"), mistakes)?)
+}
+
+/// What targets are compiled against.
+pub(super) struct Targets<'a> {
+    pub(super) providers: &'a Names<'a>,
+    pub(super) accounts: &'a Names<'a>,
+    pub(super) env: Env<'a>,
+}
+
+impl Targets<'_> {
+    /// Compiles a target; one that names a provider adds an account of its own name to `accounts`.
+    pub(super) fn target(
+        &self,
+        name: &str,
+        raw: &RawTarget,
+        accounts: &mut Vec<Option<Account>>,
+        at: &Trail<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Target> {
+        let account = match (&raw.account, &raw.provider) {
+            (Some(account), None) => self.shared_account(account, raw, accounts, at, mistakes),
+            (None, Some(provider)) => self.own_account(name, provider, raw, accounts, at, mistakes),
+            (Some(_), Some(_)) => {
+                mistakes.add(
+                    at,
+                    "has both `account` and `provider`, expected one: an account knows its provider",
+                );
+                None
+            }
+            (None, None) => {
+                if !mistakes.holds(&at.field("account")) && !mistakes.holds(&at.field("provider")) {
+                    mistakes.add(at, "has neither `account` nor `provider`, expected one of them");
+                }
+                None
+            }
+        };
+        let model = needed(&raw.model, "model", at, mistakes);
+        let model = model.and_then(|model| text::checked(model, text::model, &at.field("model"), mistakes));
+        let weight = number(raw.weight, 1, 1..=u64::from(MAX_WEIGHT), &at.field("weight"), mistakes);
+        let (account, provider) = account?;
+        let weight = u32::try_from(weight).ok()?;
+        Some(Target { name: Rc::from(name), account, provider, model: Rc::from(model?), weight })
+    }
+
+    fn shared_account(
+        &self,
+        account: &str,
+        raw: &RawTarget,
+        accounts: &[Option<Account>],
+        at: &Trail<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(AccountId, ProviderId)> {
+        if raw.key.is_some() {
+            mistakes.add(&at.field("key"), "cannot stand beside `account`, whose own key is used");
+        }
+        let place = self.accounts.find(account, &at.field("account"), mistakes)?;
+        let provider = accounts.get(place)?.as_ref()?.provider;
+        Some((AccountId::from_index(place)?, provider))
+    }
+
+    fn own_account(
+        &self,
+        name: &str,
+        provider: &str,
+        raw: &RawTarget,
+        accounts: &mut Vec<Option<Account>>,
+        at: &Trail<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<(AccountId, ProviderId)> {
+        if self.accounts.contain(name) {
+            mistakes.add(
+                at,
+                format!(
+                    "makes an account of its own name, but `accounts.{name}` is another one; rename either"
+                ),
+            );
+        }
+        let provider = provider_id(provider, self.providers, at, mistakes);
+        let key = credential(raw.key.as_ref(), self.env, &at.field("key"), mistakes);
+        let (provider, key) = (provider?, key?);
+        let id = AccountId::from_index(accounts.len())?;
+        accounts.push(Some(Account { name: Rc::from(name), provider, key }));
+        Some((id, provider))
+    }
+}
+
+/// The credential that is written, or fetched from the environment; the outer `None` is a mistake, the inner
+/// one an absence.
+fn credential(
+    raw: Option<&Mapping<RawCredential>>,
+    env: Env<'_>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<Secret>> {
+    let Some(Mapping(raw)) = raw else { return if mistakes.holds(at) { None } else { Some(None) } };
+    let (text, at) = match (&raw.env, &raw.value) {
+        (Some(variable), None) => (from_env(variable, env, &at.field("env"), mistakes)?, at.field("env")),
+        (None, Some(value)) => (value.clone(), at.field("value")),
+        (Some(_), Some(_)) => {
+            mistakes.add(at, "has both `env` and `value`, expected one");
+            return None;
+        }
+        (None, None) => {
+            if !mistakes.holds(&at.field("env")) && !mistakes.holds(&at.field("value")) {
+                mistakes.add(at, "has neither `env` nor `value`, expected one of them");
+            }
+            return None;
+        }
+    };
+    let secret = usable(&text).map_err(|problem| mistakes.add(&at, problem)).ok()?;
+    Some(Some(secret))
+}
+
+/// Fetches a variable. Its name is shown only where it looks like one: a key pasted in its place must not
+/// reach the log.
+fn from_env(variable: &str, env: Env<'_>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<String> {
+    let is_name = variable.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name {
+        mistakes.add(
+            at,
+            "is no name of an environment variable, such as `OPENAI_KEY`; a key itself goes into `value`",
+        );
+        return None;
+    }
+    let value = env(variable).filter(|value| !value.is_empty());
+    if value.is_none() {
+        let is_conventional = variable.len() <= 64 && !variable.bytes().any(|byte| byte.is_ascii_lowercase());
+        let shown = if is_conventional { format!("`{variable}` ") } else { String::new() };
+        mistakes.add(
+            at,
+            format!(
+                "environment variable {shown}is unset or empty in the filter's VM; set it for Envoy and list it in \
+                 `vm_config.environment_variables.host_env_keys`"
+            ),
+        );
+    }
+    value
+}
+
+/// A credential that a header can carry. A line break at its end is what files and here-documents add, so it
+/// goes.
+fn usable(text: &str) -> Result<Secret, &'static str> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.is_empty() {
+        return Err("holds an empty key");
+    }
+    if text.len() > MAX_CREDENTIAL {
+        return Err("holds a key of more than 8192 bytes");
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "holds a key with spaces, line breaks or other characters that are not visible ASCII; write the bare \
+             key, without `Bearer`",
+        );
+    }
+    Ok(Secret::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_one_visible_word_and_may_end_with_a_line_break() {
+        for text in ["sk-1", "sk-1\n", "sk-1\r\n"] {
+            assert_eq!(usable(text).unwrap().expose(), "sk-1");
+        }
+        for text in ["", "\n", "Bearer sk-1", "sk-1\n\n", "sk\n1", "sk\0", "sk-ä", &"x".repeat(8193)] {
+            assert!(usable(text).is_err(), "{text:?}");
+        }
+    }
+}

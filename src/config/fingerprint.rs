@@ -1,0 +1,54 @@
+use serde_json::Value;
+
+/// Offset and prime of 64-bit FNV-1a (Fowler, Noll, Vo; draft-eastlake-fnv).
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// A number that is the same for the same configuration on every worker, host and version of the filter:
+/// FNV-1a over its JSON with sorted names, no spaces and whole numbers as integers. Credentials and the
+/// values of headers are left out, so it may be shown.
+pub(super) fn fingerprint(tree: &Value) -> u64 {
+    let mut public = tree.clone();
+    for section in ["accounts", "targets"] {
+        for entry in entries(&mut public, section) {
+            if let Some(value) = entry.pointer_mut("/key/value") {
+                value.take();
+            }
+        }
+    }
+    for provider in entries(&mut public, "providers") {
+        for value in entries(provider, "headers") {
+            value.take();
+        }
+    }
+    public.to_string().bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+}
+
+fn entries<'a>(tree: &'a mut Value, section: &str) -> impl Iterator<Item = &'a mut Value> {
+    tree.get_mut(section).and_then(Value::as_object_mut).into_iter().flat_map(serde_json::Map::values_mut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn it_is_fnv_1a_of_the_sorted_text() {
+        assert_eq!(fingerprint(&json!({})), 0x08f4_4b07_b590_1a25);
+        assert_eq!(fingerprint(&json!({"b": "x", "a": [1, true]})), 0xc915_9745_ff45_4f53);
+    }
+
+    #[test]
+    fn credentials_and_header_values_do_not_reach_it() {
+        let with = |secret: &str, header: &str, variable: &str| {
+            fingerprint(&json!({
+                "providers": {"p": {"headers": {"x-a": header}}},
+                "accounts": {"a": {"key": {"value": secret}}},
+                "targets": {"t": {"key": {"value": secret}}, "u": {"key": {"env": variable}}},
+            }))
+        };
+        assert_eq!(with("one", "two", "X"), with("three", "four", "X"));
+        assert_ne!(with("one", "two", "X"), with("one", "two", "Y"));
+    }
+}

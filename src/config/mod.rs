@@ -1,0 +1,35 @@
+//! What the operator wrote → what the filter runs.
+//!
+//! `read` turns the plugin's bytes into one tree, `shape` fits the tree into the `raw` types that mirror the
+//! file, `compile` resolves and bounds everything into the `compiled` ones, which cannot be invalid. Each
+//! step notes all the mistakes it finds, with their paths, and leaves the rest to the next; a configuration
+//! with a mistake never comes out. Nothing here reads a file or the environment by itself, and no message or
+//! debug output holds a credential.
+
+mod compile;
+mod compiled;
+mod duration;
+mod fingerprint;
+mod load;
+mod mistakes;
+mod nearest;
+mod numeric;
+mod raw;
+mod read;
+mod shape;
+mod size;
+
+pub use compile::{
+    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_MODELS,
+    MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+};
+pub use compiled::{
+    Account, BreakerPolicy, ClientKey, Config, Limits, Mode, Model, OnBreak, OtherPaths, Provider, Secret,
+    StreamPolicy, Target, WhenAllOpen,
+};
+pub use load::load;
+pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
+pub use read::{MAX_BYTES, MAX_NESTING};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Numbers as they arrive. Envoy's YAML reader makes text of a number with a decimal point (`0.5` becomes `"0.5"` in the
+//! Struct), so text that is a number is one.
+
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+use serde_json::Value;
+
+/// Any finite number.
+pub(super) fn decimal<'de, D: Deserializer<'de>>(input: D) -> Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(input)?;
+    // What was reported before stands as null from then on.
+    if value.is_null() {
+        return Ok(None);
+    }
+    read(&value).map(Some).ok_or_else(|| mismatch(&value, "f64"))
+}
+
+/// A whole number, zero or more; `3.0` is one.
+pub(super) fn whole<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
+    let value = Value::deserialize(input)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    if let Some(number) = value.as_u64() {
+        return Ok(Some(number));
+    }
+    // Above 2^53 a double no longer says which whole number was meant.
+    let exact = read(&value)
+        .filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number));
+    exact.map(|number| Some(number as u64)).ok_or_else(|| mismatch(&value, "u64"))
+}
+
+fn read(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        // Only what YAML would read as a decimal number: no `inf`, no `+1`, no blanks.
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte)) => {
+            text.parse().ok()
+        }
+        _ => None,
+    };
+    number.filter(|number: &f64| number.is_finite())
+}
+
+fn mismatch<E: Error>(value: &Value, expected: &'static str) -> E {
+    let found = match value {
+        Value::String(text) => Unexpected::Str(text),
+        Value::Bool(truth) => Unexpected::Bool(*truth),
+        Value::Number(_) => Unexpected::Other("number"),
+        Value::Array(_) => Unexpected::Seq,
+        Value::Object(_) => Unexpected::Map,
+        Value::Null => Unexpected::Unit,
+    };
+    E::invalid_type(found, &expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn text_that_is_a_number_is_one_and_no_other_text_is() {
+        for (value, expected) in [
+            (json!("3.0"), Some(3)),
+            (json!("3"), Some(3)),
+            (json!(3.0), Some(3)),
+            (json!(3), Some(3)),
+            (json!("3.5"), None),
+            (json!(-1), None),
+            (json!("-1"), None),
+            (json!("three"), None),
+            (json!("1e3"), None),
+            (json!(""), None),
+            (json!("inf"), None),
+            (json!(true), None),
+            (json!(1e300), None),
+        ] {
+            assert_eq!(whole(&value).ok().flatten(), expected, "{value}");
+        }
+        assert_eq!(decimal(&json!("0.25")).unwrap(), Some(0.25));
+        assert_eq!(decimal(&json!(0.25)).unwrap(), Some(0.25));
+        assert!(decimal(&json!("a quarter")).is_err());
+    }
+}

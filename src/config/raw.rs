@@ -1,0 +1,239 @@
+//! The configuration as it was written. Every field may be absent here, and whatever is `None` inside a list
+//! or section has already been reported: what must be there, and what it may say, is judged by `compile`.
+//!
+//! None of these types can be printed, because some hold credentials.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::numeric::{decimal, whole};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::duration::Span;
+use super::size::Size;
+
+/// Entries by name, in the order of the names.
+pub(super) type Section<T> = BTreeMap<String, Option<Mapping<T>>>;
+/// A list of words.
+pub(super) type Words = Vec<Option<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub providers: Option<Section<RawProvider>>,
+    pub accounts: Option<Section<RawAccount>>,
+    pub targets: Option<Section<RawTarget>>,
+    pub models: Option<Section<RawModel>>,
+    pub keys: Option<Section<RawClientKey>>,
+    pub other_paths: Option<RawOtherPaths>,
+    pub limits: Option<Mapping<RawLimits>>,
+    pub breaker: Option<Mapping<RawBreaker>>,
+    pub mode: Option<String>,
+    pub retry_loop: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProvider {
+    pub kind: Option<String>,
+    pub cluster: Option<String>,
+    pub host: Option<String>,
+    pub path_prefix: Option<String>,
+    pub api_version: Option<String>,
+    pub endpoints: Option<Words>,
+    pub headers: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAccount {
+    pub provider: Option<String>,
+    pub key: Option<Mapping<RawCredential>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCredential {
+    pub env: Option<String>,
+    pub value: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTarget {
+    pub account: Option<String>,
+    pub provider: Option<String>,
+    pub key: Option<Mapping<RawCredential>>,
+    pub model: Option<String>,
+    #[serde(default, deserialize_with = "whole")]
+    pub weight: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawModel {
+    pub tiers: Option<Vec<Option<Words>>>,
+    pub targets: Option<Words>,
+    pub fallback: Option<Mapping<RawFallback>>,
+    pub retry: Option<Mapping<RawRetry>>,
+    pub when_all_open: Option<String>,
+    pub stream: Option<Mapping<RawStream>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStream {
+    pub first_content: Option<Span>,
+    pub silence: Option<Span>,
+    pub content_silence: Option<Span>,
+    pub answer: Option<Span>,
+    pub total: Option<Span>,
+    pub on_break: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFallback {
+    pub on: Option<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRetry {
+    #[serde(default, deserialize_with = "whole")]
+    pub attempts: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawClientKey {
+    pub sha256: Option<String>,
+    pub models: Option<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub max_body: Option<Size>,
+    #[serde(default, deserialize_with = "whole")]
+    pub max_journeys: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBreaker {
+    pub window: Option<Span>,
+    #[serde(default, deserialize_with = "whole")]
+    pub min_requests: Option<u64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub failure_ratio: Option<f64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub consecutive: Option<u64>,
+    pub open: Option<Span>,
+    pub open_max: Option<Span>,
+    pub block: Option<Span>,
+    pub block_max: Option<Span>,
+    #[serde(default, deserialize_with = "whole")]
+    pub probes: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub close_after: Option<u64>,
+    pub probe_lease: Option<Span>,
+    pub slow_start: Option<Span>,
+    pub slow_first_content: Option<Span>,
+}
+
+pub(super) enum RawOtherPaths {
+    Word(String),
+    Cluster(RawCluster),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCluster {
+    pub cluster: Option<String>,
+}
+
+/// A struct that is written as a mapping and in no other way: serde's own would also take a list of the
+/// fields' values.
+pub(super) struct Mapping<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Mapping<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Mapping<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Mapping)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawOtherPaths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrFields;
+        impl<'de> Visitor<'de> for WordOrFields {
+            type Value = RawOtherPaths;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`refuse` or a mapping with the field `cluster`")
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<RawOtherPaths, E> {
+                Ok(RawOtherPaths::Word(word.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<RawOtherPaths, A::Error> {
+                RawCluster::deserialize(MapAccessDeserializer::new(fields)).map(RawOtherPaths::Cluster)
+            }
+        }
+        deserializer.deserialize_any(WordOrFields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../docs/configuration.md");
+
+    /// The fields of `T`, as its own complaint about an unknown one lists them.
+    fn fields<T: for<'de> Deserialize<'de>>() -> Vec<String> {
+        let Err(complaint) = serde_json::from_str::<T>(r#"{"?": 0}"#) else { panic!("`?` was taken") };
+        let complaint = complaint.to_string();
+        let names: Vec<String> = complaint.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert!(!names.is_empty(), "{complaint}");
+        names
+    }
+
+    #[test]
+    fn the_reference_names_every_field() {
+        let all = [
+            fields::<RawConfig>(),
+            fields::<RawProvider>(),
+            fields::<RawAccount>(),
+            fields::<RawCredential>(),
+            fields::<RawTarget>(),
+            fields::<RawModel>(),
+            fields::<RawFallback>(),
+            fields::<RawRetry>(),
+            fields::<RawStream>(),
+            fields::<RawClientKey>(),
+            fields::<RawLimits>(),
+            fields::<RawBreaker>(),
+            fields::<RawCluster>(),
+        ];
+        for field in all.iter().flatten() {
+            assert!(REFERENCE.contains(&format!("`{field}`")), "docs/configuration.md lacks `{field}`");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One HTTP stream: hands the callbacks to its exchange and carries out the steps.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use super::abi::{self, Buffer, Map};
+use super::calls;
+use super::root::{Shared, TICK};
+use super::wire::Wire;
+use crate::base::{Dialect, HeaderBlock, Timestamp};
+use crate::journey::{AlarmStep, Ending, Exchange, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
+use crate::stream::Deadlines;
+
+thread_local! {
+    /// The time as it was last read.
+    static CLOCK: Cell<Timestamp> = Cell::default();
+    /// The streams of this VM that wait for something. They belong to the VM and not to a root context, so that a change of
+    /// the configuration leaves no stream without its clock.
+    static WAITING: RefCell<Waiting> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Waiting {
+    streams: HashMap<u32, Rc<RefCell<Stream>>>,
+    deadlines: Deadlines<u32>,
+}
+
+/// Has every stream looked at whose time has come.
+pub fn look_at_streams(now: Timestamp) {
+    // Taken out first: a stream that is entered again while this goes on waits for the next tick.
+    let due: Vec<_> = WAITING.with_borrow_mut(|waiting| {
+        let Waiting { streams, deadlines } = waiting;
+        std::iter::from_fn(|| deadlines.next_due(now))
+            .filter_map(|id| Some((id, Rc::clone(streams.get(&id)?))))
+            .collect()
+    });
+    for (id, stream) in due {
+        let Ok(mut stream) = stream.try_borrow_mut() else { continue };
+        if abi::set_effective_context(id).is_ok() {
+            stream.look(now);
+        }
+        stream.wait(id);
+    }
+}
+
+/// Releases what a stream has staged.
+pub fn release(id: u32) {
+    let Some(stream) = WAITING.with_borrow(|waiting| waiting.streams.get(&id).map(Rc::clone)) else { return };
+    let Ok(mut stream) = stream.try_borrow_mut() else { return };
+    if abi::set_effective_context(id).is_ok() && abi::resume_response().is_ok() {
+        stream.exchange.released();
+    }
+}
+
+/// The stream context.
+pub struct Filter {
+    id: u32,
+    stream: Rc<RefCell<Stream>>,
+}
+
+impl Filter {
+    /// A stream of a configured filter. Without a configuration, which Envoy never lets happen, it lets everything pass.
+    pub fn new(id: u32, shared: Option<Rc<Shared>>) -> Self {
+        let stream =
+            Stream { id, shared, exchange: Exchange::default(), answer_complete: false, entered: None };
+        Self { id, stream: Rc::new(RefCell::new(stream)) }
+    }
+
+    /// Runs a callback, and sees to it that the stream is looked at when its time comes.
+    fn callback(&self, run: impl FnOnce(&mut Stream) -> Action) -> Action {
+        // Envoy never calls back while it is being called, so the stream is free.
+        let Ok(mut stream) = self.stream.try_borrow_mut() else { return Action::Continue };
+        let action = run(&mut stream);
+        // What is due later than entered is found out when the entry comes up; what is due sooner must be entered anew.
+        let due = stream.exchange.due();
+        if due.is_some_and(|due| stream.entered.is_none_or(|entered| due < entered)) {
+            WAITING.with_borrow_mut(|waiting| {
+                if let Some(entered) = stream.entered {
+                    waiting.deadlines.cancel(entered, self.id);
+                } else {
+                    waiting.streams.insert(self.id, Rc::clone(&self.stream));
+                }
+            });
+            stream.wait(self.id);
+        }
+        action
+    }
+}
+
+struct Stream {
+    id: u32,
+    shared: Option<Rc<Shared>>,
+    exchange: Exchange,
+    answer_complete: bool,
+    /// Where the stream stands among the deadlines.
+    entered: Option<Timestamp>,
+}
+
+impl Stream {
+    /// Enters the stream among the deadlines, if it waits for anything.
+    fn wait(&mut self, id: u32) {
+        self.entered = self.exchange.due();
+        if let Some(at) = self.entered {
+            WAITING.with_borrow_mut(|waiting| waiting.deadlines.enter(at, id));
+        }
+    }
+
+    /// Something may have taken too long.
+    fn look(&mut self, now: Timestamp) {
+        match self.step(|exchange, worker| exchange.alarm(worker, now)) {
+            Some(AlarmStep::Answer(local)) => answer(&local),
+            Some(AlarmStep::Tell(notice)) => {
+                let told = abi::write_buffer(Buffer::ResponseBody, 0, 0, notice.as_bytes());
+                let _ = told.and_then(|()| abi::resume_response());
+            }
+            Some(AlarmStep::Reset) => {
+                let _ = abi::reset_response();
+            }
+            Some(AlarmStep::Wait) | None => {}
+        }
+    }
+
+    /// Runs one step of the exchange and hands over what it counted.
+    fn step<T>(&mut self, run: impl FnOnce(&mut Exchange, &mut Worker) -> T) -> Option<T> {
+        let shared = self.shared.as_ref()?;
+        let mut worker = shared.worker.borrow_mut();
+        let result = run(&mut self.exchange, &mut worker);
+        shared.flush(&mut worker.tally);
+        calls::report();
+        Some(result)
+    }
+
+    fn request_step(
+        &mut self,
+        run: impl FnOnce(&mut Exchange, &mut Worker, &mut Wire) -> RequestStep,
+    ) -> Action {
+        let mut wire = Wire::request();
+        let step = self.step(|exchange, worker| {
+            let step = run(exchange, worker, &mut wire);
+            // A request whose headers could not be changed might carry the client's key to a provider.
+            if wire.failed && !matches!(step, RequestStep::Answer(_)) {
+                exchange.abandon(worker, Dialect::OpenAi, now())
+            } else {
+                step
+            }
+        });
+        match step {
+            Some(RequestStep::Send) | None => Action::Continue,
+            Some(RequestStep::Hold) => Action::Pause,
+            Some(RequestStep::Answer(local)) => {
+                answer(&local);
+                Action::Pause
+            }
+        }
+    }
+
+    fn response_step(
+        &mut self,
+        run: impl FnOnce(&mut Exchange, &mut Worker, &mut Wire) -> ResponseStep,
+    ) -> Action {
+        let mut wire = Wire::response();
+        match self.step(|exchange, worker| run(exchange, worker, &mut wire)) {
+            Some(ResponseStep::Hold) => Action::Pause,
+            Some(ResponseStep::Stage) => {
+                let queue = self.shared.as_ref().and_then(|shared| shared.releases);
+                let staged = queue.is_some_and(|queue| abi::enqueue(queue, &self.id.to_le_bytes()).is_ok());
+                if staged {
+                    return Action::Pause;
+                }
+                self.exchange.cannot_stage();
+                Action::Continue
+            }
+            Some(ResponseStep::Flow) => {
+                let _ = abi::resume_response();
+                Action::Pause
+            }
+            Some(ResponseStep::Pass) | None => Action::Continue,
+        }
+    }
+}
+
+impl Context for Filter {}
+
+impl HttpContext for Filter {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let headers = abi::headers(Map::Request).unwrap_or_default();
+        self.callback(|stream| {
+            stream.request_step(|exchange, worker, wire| {
+                exchange.request_headers(worker, &headers, end_of_stream, now(), wire)
+            })
+        })
+    }
+
+    fn on_http_request_body(&mut self, available: usize, end_of_stream: bool) -> Action {
+        self.callback(|stream| {
+            stream.request_step(|exchange, worker, wire| {
+                exchange.request_body(worker, available, end_of_stream, about_now(), wire)
+            })
+        })
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.callback(|stream| {
+            stream.request_step(|exchange, worker, wire| exchange.request_trailers(worker, about_now(), wire))
+        })
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let headers = abi::headers(Map::Response).unwrap_or_default();
+        self.callback(|stream| {
+            stream.answer_complete = end_of_stream;
+            stream.response_step(|exchange, worker, wire| {
+                exchange.response_headers(worker, headers, end_of_stream, about_now(), origin, wire)
+            })
+        })
+    }
+
+    fn on_http_response_body(&mut self, available: usize, end_of_stream: bool) -> Action {
+        self.callback(|stream| {
+            stream.answer_complete = end_of_stream;
+            stream.response_step(|exchange, worker, wire| {
+                exchange.response_body(worker, available, end_of_stream, about_now(), wire)
+            })
+        })
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.callback(|stream| {
+            stream.answer_complete = true;
+            stream
+                .response_step(|exchange, worker, wire| exchange.response_trailers(worker, about_now(), wire))
+        })
+    }
+
+    fn on_log(&mut self) {
+        let Ok(mut stream) = self.stream.try_borrow_mut() else { return };
+        WAITING.with_borrow_mut(|waiting| {
+            waiting.streams.remove(&self.id);
+            if let Some(at) = stream.entered.take() {
+                waiting.deadlines.cancel(at, self.id);
+            }
+        });
+        let ending = if stream.answer_complete { Ending::Complete } else { ending() };
+        stream.step(|exchange, worker| exchange.finish(worker, ending, about_now()));
+    }
+}
+
+/// The time as the host has it now.
+pub fn now() -> Timestamp {
+    let now = Timestamp::from_millis(abi::now_ns() / 1_000_000);
+    CLOCK.set(now);
+    now
+}
+
+/// No earlier than now as long as the tick comes in time, and at most one tick later: enough for whatever takes its time in
+/// seconds, and one call of the host less in every callback. Being late rather than early, it lets no limit run out too soon.
+fn about_now() -> Timestamp {
+    let read = CLOCK.get();
+    if read == Timestamp::default() { now() } else { read.after(TICK) }
+}
+
+fn answer(local: &LocalAnswer) {
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(local.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let block = HeaderBlock::encode(&headers);
+    let _ = abi::send_response(local.status, &block, local.body.as_bytes());
+}
+
+/// Envoy says how it came by an answer in the response code details.
+fn origin() -> Origin {
+    match abi::property("response\0code_details") {
+        Some(details) if details != b"via_upstream" => Origin::Envoy,
+        _ => Origin::Upstream,
+    }
+}
+
+/// Envoy's response flags for a client that closed its connection (DC), reset its stream (DR) or broke the protocol (DPE),
+/// which ends all that is on its connection.
+const CLIENT_GONE: u64 = 1 << 14 | 1 << 28 | 1 << 18;
+
+/// How a stream ended whose answer was not complete.
+fn ending() -> Ending {
+    let flags =
+        abi::property("response\0flags").and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
+    if flags.is_some_and(|flags| flags & CLIENT_GONE != 0) {
+        Ending::ClientGone
+    } else {
+        Ending::UpstreamGone
+    }
+}

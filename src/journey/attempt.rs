@@ -1,0 +1,321 @@
+//! One attempt: who gets it, how it is sent, how it ends.
+
+use std::rc::Rc;
+
+use super::departure::{self, Address};
+use super::exchange::{Ending, Exchange, Phase, RequestHost, RequestStep};
+use super::flow::Passing;
+use super::judge::Judge;
+use super::local;
+use super::plan::Choice;
+use super::reading::Reading;
+use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
+use crate::base::{ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
+use crate::breaker::Blame;
+use crate::config::OnBreak;
+use crate::record::Metric;
+use crate::request::{ModelEdit, StreamEditor};
+use crate::retry::Next;
+use crate::stream::Watch;
+
+/// A request that went to a target.
+pub(super) struct Attempt {
+    pub(super) journey: SharedJourney,
+    pub(super) target: TargetId,
+    /// Which entry of the journey's list this attempt is.
+    pub(super) slot: usize,
+    /// What it holds of its breakers until it has reported its outcome, which it does once.
+    pub(super) tickets: Option<Tickets>,
+    /// Why this target was not the first choice, if it was not.
+    pub(super) reason: Option<&'static str>,
+    pub(super) sent_at: Timestamp,
+    pub(super) watch: Watch,
+    pub(super) on_break: OnBreak,
+    /// Content has come.
+    pub(super) begun: bool,
+    /// Its first content took longer than the breakers tolerate.
+    pub(super) slow: bool,
+    pub(super) editor: Option<StreamEditor>,
+    pub(super) answer: AnswerPhase,
+}
+
+/// How far the answer to an attempt is.
+pub(super) enum AnswerPhase {
+    /// Nothing has come.
+    Awaited,
+    /// Headers and body are held until it is clear what they are.
+    Judged(Box<Judge>),
+    /// It goes to the client. What was not read to its end before is still read, because only that tells whether it was
+    /// a good answer.
+    Passed(Passing),
+    /// It failed and is thrown away by the edge, which starts another attempt.
+    Discarded,
+}
+
+/// A journey with the target of its next attempt.
+struct Picked {
+    journey: SharedJourney,
+    target: TargetId,
+    tickets: Tickets,
+    reason: Option<&'static str>,
+}
+
+impl Exchange {
+    /// The body has been read: who gets it?
+    pub(super) fn first_attempt<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        reading: Reading,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        let Reading {
+            config,
+            endpoint,
+            address,
+            scanner,
+            seen,
+            has_length,
+            client_key,
+            no_fallback,
+            id,
+            earlier_attempts,
+        } = reading;
+        let dialect = endpoint.dialect();
+        let facts = match scanner.finish() {
+            Ok(facts) => facts,
+            Err(error) => return self.refuse(worker, Refusal::Body(error), dialect),
+        };
+        let model = match local::logical_model(&config, &facts, client_key) {
+            Ok(model) => model,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
+        let journey = Journey {
+            config: Rc::clone(&config),
+            board: Rc::clone(&worker.board),
+            pending: Rc::clone(&worker.pending),
+            endpoint,
+            model,
+            facts,
+            began: now,
+            tried: Vec::new(),
+            forgotten: earlier_attempts,
+            may_move: false,
+            granted: false,
+        };
+        let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.attempts) };
+        if earlier_attempts >= attempts {
+            let refusal = Refusal::exhausted(&config, &journey.tried, 503);
+            return self.refuse(worker, refusal, dialect);
+        }
+        let (target, tickets, reason) = match self.pick(worker, &journey, now) {
+            Ok(picked) => picked,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
+        let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
+        let ready = edit.is_some_and(|edit| edit.is_noop() || edit.apply_held(host, seen).is_ok());
+        if !ready {
+            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            return self.refuse(worker, Refusal::Internal, dialect);
+        }
+        let journey = self.keep(worker, id, journey, no_fallback);
+        self.send(worker, Picked { journey, target, tickets, reason }, None, now)
+    }
+
+    /// A pass after a failed one: the needs are known, so the body is not read but only edited on its way.
+    pub(super) fn next_attempt(
+        &mut self,
+        worker: &mut Worker,
+        shared: SharedJourney,
+        headers: &HeaderBlock,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> RequestStep {
+        let allowed = {
+            let mut journey = shared.borrow_mut();
+            let granted = std::mem::take(&mut journey.granted);
+            granted
+                || match journey.tried.last().and_then(|attempt| attempt.failure) {
+                    Some(class) => journey.after_failure(class, now) == Next::Elsewhere,
+                    // The attempt before has not failed: the edge hedges against its being slow.
+                    None => journey.could_move(now),
+                }
+        };
+        let journey = shared.borrow();
+        let dialect = journey.endpoint.dialect();
+        let picked = if allowed { self.pick(worker, &journey, now).ok() } else { None };
+        let Some((target, tickets, reason)) = picked else {
+            let timed_out =
+                journey.tried.last().is_some_and(|last| last.failure == Some(ErrorClass::Timeout));
+            let status = if timed_out { 504 } else { 503 };
+            let refusal = Refusal::exhausted(&journey.config, &journey.tried, status);
+            return self.refuse(worker, refusal, dialect);
+        };
+        let path = headers.get(":path").unwrap_or_default();
+        let query = path.split_once('?').map(|(_, query)| query);
+        departure::strip_private(headers, sink);
+        let address = Address::read(headers, query);
+        let length = headers.get("content-length").and_then(|text| text.parse().ok());
+        let Some(edit) = journey.address_to(target, &address, length, sink) else {
+            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            return self.refuse(worker, Refusal::Internal, dialect);
+        };
+        drop(journey);
+        let editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
+        self.send(worker, Picked { journey: shared, target, tickets, reason }, editor, now)
+    }
+
+    /// Chooses a target, or says why there is none.
+    fn pick(
+        &self,
+        worker: &mut Worker,
+        journey: &Journey,
+        now: Timestamp,
+    ) -> Result<(TargetId, Tickets, Option<&'static str>), Refusal> {
+        match journey.choose(worker, now) {
+            Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),
+            Choice::Anyway(target, tickets) => {
+                worker.tally.count(Metric::TriedAnyway);
+                Ok((target, tickets, Some("tried_anyway")))
+            }
+            Choice::Nobody => Err(Refusal::nobody(journey, now)),
+        }
+    }
+
+    fn send(
+        &mut self,
+        worker: &mut Worker,
+        picked: Picked,
+        editor: Option<StreamEditor>,
+        now: Timestamp,
+    ) -> RequestStep {
+        let Picked { journey, target, tickets, reason } = picked;
+        let (slot, watch, on_break) = {
+            let mut journey = journey.borrow_mut();
+            journey.tried.push(Tried { target, failure: None });
+            journey.pending.borrow_mut().begin(target);
+            let policy = journey.model().map(|model| model.stream).unwrap_or_default();
+            let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
+            (journey.tried.len().saturating_sub(1), watch, policy.on_break)
+        };
+        worker.tally.count(Metric::Attempts);
+        worker.tally.add(Metric::AttemptsInFlight, 1);
+        self.phase = Phase::Sent(Box::new(Attempt {
+            journey,
+            target,
+            slot,
+            tickets: Some(tickets),
+            reason,
+            sent_at: now,
+            watch,
+            on_break,
+            begun: false,
+            slow: false,
+            editor,
+            answer: AnswerPhase::Awaited,
+        }));
+        RequestStep::Send
+    }
+
+    /// Keeps the journey for later attempts, where there can be any.
+    fn keep(
+        &mut self,
+        worker: &mut Worker,
+        id: Option<JourneyId>,
+        journey: Journey,
+        no_fallback: bool,
+    ) -> SharedJourney {
+        let limit = journey.config.limits.max_journeys;
+        let shared = Rc::new(std::cell::RefCell::new(journey));
+        if let Some(id) = id {
+            if worker.journeys.borrow_mut().begin(id, Rc::clone(&shared), limit) {
+                self.kept_as = Some(id);
+                shared.borrow_mut().may_move = !no_fallback;
+                worker.tally.add(Metric::Journeys, 1);
+            } else {
+                worker.tally.count(Metric::JourneysFull);
+            }
+        }
+        shared
+    }
+}
+
+impl Attempt {
+    /// Notes how the attempt ended and says whether the edge may start another one.
+    pub(super) fn conclude(mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
+        self.leave(worker);
+        let over = match &self.answer {
+            AnswerPhase::Discarded => true,
+            AnswerPhase::Passed(passing) => passing.settled() == Some(Ok(())),
+            _ => false,
+        };
+        if ending == Ending::ClientGone && !over {
+            worker.tally.count(Metric::ClientAborts);
+            self.report(worker, Blame::NOBODY, now);
+            return false;
+        }
+        let failure = match std::mem::replace(&mut self.answer, AnswerPhase::Discarded) {
+            AnswerPhase::Discarded => return true,
+            AnswerPhase::Passed(mut passing) => {
+                let failure = match ending {
+                    Ending::UpstreamGone => Some(ErrorClass::StreamTruncated),
+                    Ending::Complete | Ending::ClientGone => passing.ended_badly(),
+                };
+                self.report_answer(worker, failure, now);
+                return false;
+            }
+            AnswerPhase::Awaited => ErrorClass::Transport,
+            AnswerPhase::Judged(_) => ErrorClass::StreamTruncated,
+        };
+        worker.tally.count(Metric::AttemptsFailed);
+        if let Some(tried) = self.journey.borrow_mut().tried.get_mut(self.slot) {
+            tried.failure = Some(failure);
+        }
+        self.report(worker, Blame::of(failure, None), now);
+        true
+    }
+
+    /// The attempt is no longer under way.
+    pub(super) fn leave(&self, worker: &mut Worker) {
+        worker.tally.add(Metric::AttemptsInFlight, -1);
+        self.journey.borrow().pending.borrow_mut().end(self.target);
+    }
+
+    /// The answer that was passed on has come to its end, or to this failure.
+    pub(super) fn report_answer(&mut self, worker: &mut Worker, failure: Option<ErrorClass>, now: Timestamp) {
+        let slow = self.slow.then_some(ErrorClass::Timeout);
+        let blame = failure.or(slow).map_or(Blame::SUCCESS, |class| Blame::of(class, None));
+        self.report(worker, blame, now);
+    }
+
+    /// Tells the breakers how the attempt ended; only the first word counts.
+    pub(super) fn report(&mut self, worker: &mut Worker, blame: Blame, now: Timestamp) {
+        if let Some(tickets) = self.tickets.take() {
+            self.journey.borrow().report(worker, self.target, tickets, blame, now);
+        }
+    }
+}
+
+impl Journey {
+    /// Addresses the request to `target` and returns what has to change in the body. `length` is the length that the
+    /// client announced, if it did.
+    fn address_to(
+        &self,
+        target: TargetId,
+        address: &Address,
+        length: Option<usize>,
+        sink: &mut impl HeaderSink,
+    ) -> Option<ModelEdit> {
+        let target = self.config.target(target)?;
+        if !departure::address_to(&self.config, target, self.endpoint, address, sink) {
+            return None;
+        }
+        let edit = ModelEdit::new(&self.facts.model, &self.facts.model_spans, &target.model);
+        if let Some(length) = length
+            && !edit.is_noop()
+        {
+            sink.set("content-length", &edit.new_length(length).to_string());
+        }
+        Some(edit)
+    }
+}

@@ -1,0 +1,213 @@
+//! One pass of the filter, from the request's headers to the end of the stream. This file is the request's half.
+
+use std::rc::Rc;
+
+use super::attempt::Attempt;
+use super::departure::{self, Address};
+use super::reading::{self, Reading};
+use super::{JourneyId, LocalAnswer, Refusal, Worker, local};
+use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
+use crate::breaker::Blame;
+use crate::record::Metric;
+use crate::request::{BodyBuffer, Scanner};
+
+/// What the request's half needs of the host.
+pub trait RequestHost: HeaderSink + BodyBuffer {}
+impl<H: HeaderSink + BodyBuffer> RequestHost for H {}
+
+/// What the host does next with the request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RequestStep {
+    /// Hold headers and body, and go on reading.
+    Hold,
+    /// Let it go.
+    Send,
+    /// Send this to the client instead.
+    Answer(LocalAnswer),
+}
+
+/// How a stream ended, seen from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The answer was complete.
+    Complete,
+    /// The client (in the loop: the edge) went away.
+    ClientGone,
+    /// The provider broke off.
+    UpstreamGone,
+}
+
+/// One pass of the filter.
+#[derive(Default)]
+pub struct Exchange {
+    pub(super) phase: Phase,
+    /// The id under which the journey of this pass is kept; `None` when it is kept nowhere.
+    pub(super) kept_as: Option<JourneyId>,
+}
+
+#[derive(Default)]
+pub(super) enum Phase {
+    /// Nothing has been seen.
+    #[default]
+    Fresh,
+    /// The body is being read.
+    Reading(Box<Reading>),
+    /// Not a request for a model: it passes.
+    Foreign,
+    /// The filter has answered.
+    Answered,
+    /// The request is on its way, or its answer on its way back.
+    Sent(Box<Attempt>),
+}
+
+impl Exchange {
+    /// The request's headers have come.
+    pub fn request_headers(
+        &mut self,
+        worker: &mut Worker,
+        headers: &HeaderBlock,
+        end_of_stream: bool,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> RequestStep {
+        let config = Rc::clone(&worker.config);
+        let (id, attempt) = if config.retry_loop { reading::loop_headers(headers) } else { (None, 1) };
+        let earlier =
+            if attempt > 1 { id.and_then(|id| worker.journeys.borrow_mut().rejoin(id)) } else { None };
+        if let Some(journey) = earlier {
+            self.kept_as = id;
+            return self.next_attempt(worker, journey, headers, now, sink);
+        }
+
+        let target = headers.get(":path").unwrap_or_default();
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let method = headers.get(":method").unwrap_or_default();
+        let Some(endpoint) = Endpoint::of_path(path) else {
+            return self.no_endpoint(worker, &config, method, path, headers, sink);
+        };
+        worker.tally.count(Metric::Requests);
+        let dialect = endpoint.dialect();
+        if method != "POST" {
+            return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
+        }
+        let client_key = match local::authenticated(&config, headers) {
+            Ok(key) => key,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
+        if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return self.refuse(worker, Refusal::Encoding, dialect);
+        }
+        let length = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
+        let limit = config.limits.max_body_bytes;
+        if length.is_some_and(|length| length > limit) {
+            return self.refuse(worker, Refusal::TooLarge { limit }, dialect);
+        }
+        departure::strip_private(headers, sink);
+        let reading = Box::new(Reading {
+            config,
+            endpoint,
+            address: Address::read(headers, query),
+            scanner: Scanner::new(),
+            seen: 0,
+            has_length: length.is_some(),
+            client_key,
+            no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
+            id,
+            earlier_attempts: attempt.saturating_sub(1),
+        });
+        if end_of_stream {
+            let refusal = reading.scanner.finish().err().map_or(Refusal::NoModel, Refusal::Body);
+            return self.refuse(worker, refusal, dialect);
+        }
+        self.phase = Phase::Reading(reading);
+        RequestStep::Hold
+    }
+
+    /// More of the request's body has come. `available` is what the host's buffer holds: while the body is held all of
+    /// it so far, afterwards just the new part.
+    pub fn request_body<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        available: usize,
+        end_of_stream: bool,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        match std::mem::take(&mut self.phase) {
+            Phase::Reading(mut reading) => {
+                let dialect = reading.endpoint.dialect();
+                if let Err(refusal) = reading.read(available, host) {
+                    return self.refuse(worker, refusal, dialect);
+                }
+                if end_of_stream {
+                    return self.first_attempt(worker, *reading, now, host);
+                }
+                self.phase = Phase::Reading(reading);
+                RequestStep::Hold
+            }
+            Phase::Sent(mut attempt) => {
+                let edited =
+                    attempt.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok());
+                let dialect = attempt.journey.borrow().endpoint.dialect();
+                self.phase = Phase::Sent(attempt);
+                if edited { RequestStep::Send } else { self.abandon(worker, dialect, now) }
+            }
+            other => {
+                self.phase = other;
+                RequestStep::Send
+            }
+        }
+    }
+
+    /// The request ends with trailers instead of a last piece of body.
+    pub fn request_trailers<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        match std::mem::take(&mut self.phase) {
+            Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
+            other => {
+                self.phase = other;
+                RequestStep::Send
+            }
+        }
+    }
+
+    /// The host could not do what a step needs, so the request must not go on: it is answered instead, and nobody is
+    /// blamed.
+    pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
+        if let Phase::Sent(attempt) = &mut self.phase {
+            attempt.leave(worker);
+            attempt.report(worker, Blame::NOBODY, now);
+        }
+        self.refuse(worker, Refusal::Internal, dialect)
+    }
+
+    /// The stream is over, whichever way. Nothing of this pass is kept afterwards.
+    pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) {
+        let phase = std::mem::take(&mut self.phase);
+        let kept_as = self.kept_as.take();
+        let expects_another = match phase {
+            Phase::Sent(attempt) => attempt.conclude(worker, ending, now),
+            Phase::Reading(_) if ending == Ending::ClientGone => {
+                worker.tally.count(Metric::ClientAborts);
+                false
+            }
+            _ => false,
+        };
+        if let Some(id) = kept_as
+            && worker.journeys.borrow_mut().leave(id, expects_another, now)
+        {
+            worker.tally.add(Metric::Journeys, -1);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
+        worker.tally.count(Metric::Refusals);
+        self.phase = Phase::Answered;
+        RequestStep::Answer(refusal.answer(dialect))
+    }
+}

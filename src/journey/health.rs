@@ -1,0 +1,138 @@
+//! A target's health is that of three scopes: the target, its account, its endpoint. Here they are taken together.
+
+use crate::base::{Random, TargetId, Timestamp};
+use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Store, Ticket, Transition, Unfit};
+use crate::config::Config;
+use crate::record::{Metric, Tally};
+
+/// What an attempt holds of the three scopes that it goes through.
+#[derive(Debug, Clone, Copy)]
+pub struct Tickets([Option<Ticket>; 3]);
+
+impl Tickets {
+    /// Whether the attempt probes one of them.
+    pub fn is_probe(&self) -> bool {
+        self.0.iter().flatten().any(Ticket::is_probe)
+    }
+}
+
+fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
+    let entry = config.target(target)?;
+    Some([Scope::Target(target), Scope::Account(entry.account), Scope::Endpoint(entry.provider)])
+}
+
+/// Whether `target` may be asked: as much as the least fit of its scopes.
+pub fn standing(board: &Board, config: &Config, target: TargetId, now: Timestamp) -> Standing {
+    let mut worst = Standing::Fit { permille: 1000 };
+    for scope in scopes(config, target).into_iter().flatten() {
+        worst = match (worst, board.standing(scope, &config.breaker, now)) {
+            (Standing::Unfit(one), Standing::Unfit(other)) => Standing::Unfit(later(one, other)),
+            (Standing::Unfit(one), _) | (_, Standing::Unfit(one)) => Standing::Unfit(one),
+            (Standing::Probe, _) | (_, Standing::Probe) => Standing::Probe,
+            (Standing::Fit { permille: one }, Standing::Fit { permille: other }) => {
+                Standing::Fit { permille: one.min(other) }
+            }
+        };
+    }
+    worst
+}
+
+/// Of two reasons the one that lasts longer; what only an operator can end lasts longest.
+fn later(one: Unfit, other: Unfit) -> Unfit {
+    match (one.until(), other.until()) {
+        (None, _) => one,
+        (_, None) => other,
+        (Some(first), Some(second)) => {
+            if second > first {
+                other
+            } else {
+                one
+            }
+        }
+    }
+}
+
+/// Access to the shared records for one decision.
+pub struct Clinic<'a> {
+    pub config: &'a Config,
+    pub board: &'a mut Board,
+    pub store: &'a mut dyn Store,
+    pub tally: &'a mut Tally,
+    pub now: Timestamp,
+}
+
+impl Clinic<'_> {
+    /// Tickets for an attempt at `target`, with a lease where a scope wants to be probed; `None` when another request
+    /// was faster.
+    pub fn admit(&mut self, target: TargetId) -> Option<Tickets> {
+        let scopes = scopes(self.config, target)?;
+        let mut tickets = [None; 3];
+        for (slot, scope) in tickets.iter_mut().zip(scopes) {
+            *slot = match self.board.standing(scope, &self.config.breaker, self.now) {
+                Standing::Probe => {
+                    let Change { result, shared } =
+                        self.board.take_lease(self.store, scope, &self.config.breaker, self.now);
+                    self.note_contention(shared);
+                    match result {
+                        Some(ticket) => Some(ticket),
+                        None => {
+                            // What has been taken already goes back to others.
+                            self.report(target, Tickets(tickets), Blame::NOBODY, 0);
+                            return None;
+                        }
+                    }
+                }
+                Standing::Fit { .. } | Standing::Unfit(_) => self.board.ticket(scope),
+            };
+        }
+        let tickets = Tickets(tickets);
+        if tickets.is_probe() {
+            self.tally.count(Metric::BreakerProbes);
+        }
+        Some(tickets)
+    }
+
+    /// Tickets for an attempt at `target` whatever its health.
+    pub fn admit_anyway(&self, target: TargetId) -> Option<Tickets> {
+        Some(Tickets(scopes(self.config, target)?.map(|scope| self.board.ticket(scope))))
+    }
+
+    /// Takes in how an attempt ended.
+    pub fn report(&mut self, target: TargetId, tickets: Tickets, blame: Blame, jitter: u64) {
+        let Some(scopes) = scopes(self.config, target) else { return };
+        let outcomes = [blame.target, blame.account, blame.endpoint];
+        for ((scope, ticket), outcome) in scopes.into_iter().zip(tickets.0).zip(outcomes) {
+            let Some(ticket) = ticket else { continue };
+            if outcome == Outcome::Neutral && !ticket.is_probe() {
+                continue;
+            }
+            let Change { result, shared } = self.board.report(
+                self.store,
+                scope,
+                &self.config.breaker,
+                (ticket, outcome),
+                self.now,
+                jitter,
+            );
+            self.note_contention(shared);
+            match result {
+                Some(Transition::Opened(_)) => self.tally.count(Metric::BreakerOpened),
+                Some(Transition::Reopened(_)) => self.tally.count(Metric::BreakerReopened),
+                Some(Transition::Closed) => self.tally.count(Metric::BreakerClosed),
+                Some(Transition::Throttled) => self.tally.count(Metric::BreakerThrottled),
+                None => {}
+            }
+        }
+    }
+
+    fn note_contention(&mut self, shared: bool) {
+        if !shared {
+            self.tally.count(Metric::SharedDataFailed);
+        }
+    }
+}
+
+/// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws.
+pub fn ramp_draw(rng: &mut impl Random) -> u16 {
+    u16::try_from(rng.below(1000)).unwrap_or(0)
+}

@@ -1,0 +1,182 @@
+//! One client request across its attempts: the only place that sees all policies.
+//!
+//! A *journey* is one client request; an *attempt* is one pass of the filter, driven by an [`Exchange`]. In the retry
+//! loop the edge starts a pass for each attempt, and the [`Journeys`] of the worker join them by the id that the edge
+//! gave the request. In an ordinary listener every journey has one attempt and is kept nowhere.
+//!
+//! This folder orders the policies' answers; it makes no decision that one of them could make.
+
+mod alarm;
+mod attempt;
+mod departure;
+mod exchange;
+mod flow;
+mod health;
+mod judge;
+mod local;
+mod plan;
+mod reading;
+mod refusal;
+mod registry;
+mod response;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+pub use alarm::AlarmStep;
+pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
+pub use plan::Tried;
+pub use refusal::{LocalAnswer, Refusal};
+pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
+pub use response::{Origin, ResponseHost, ResponseStep};
+
+use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
+use crate::breaker::{Blame, Board, Pending, Store};
+use crate::config::{Config, Model};
+use crate::record::{Metric, Tally};
+use crate::request::Facts;
+use crate::retry::{self, Next, Standing};
+use health::{Clinic, Tickets};
+use plan::{Choice, Wanted};
+
+/// What every pass through one configured filter shares on one worker.
+pub struct Worker {
+    /// The configuration that new requests are served by. A journey keeps the one it began with.
+    pub config: Rc<Config>,
+    /// The journeys of this worker, whichever configuration they began with.
+    pub journeys: Rc<RefCell<Journeys>>,
+    /// What this worker knows of the health of the configuration's scopes.
+    pub board: Rc<RefCell<Board>>,
+    /// How many attempts are under way where.
+    pub pending: Rc<RefCell<Pending>>,
+    /// The data that all workers share.
+    pub store: Box<dyn Store>,
+    /// Where choices get their randomness.
+    pub rng: SplitMix64,
+    /// What has been counted and not yet handed to the host.
+    pub tally: Tally,
+}
+
+impl Worker {
+    /// A worker of which nothing has been asked yet. It knows at once what the others have shared: after a change of the
+    /// configuration its very first request must not go to a target that is open.
+    pub fn new(
+        config: Config,
+        journeys: Rc<RefCell<Journeys>>,
+        mut store: Box<dyn Store>,
+        mut rng: SplitMix64,
+    ) -> Self {
+        let mut board = Board::new(&config);
+        board.refresh(&mut *store);
+        let board = Rc::new(RefCell::new(board));
+        let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
+        Self { config: Rc::new(config), journeys, board, pending, store, rng, tally: Tally::default() }
+    }
+
+    /// Does what is due by time alone. To be called about every 100 ms.
+    pub fn tick(&mut self, now: Timestamp) {
+        let orphans = self.journeys.borrow_mut().expire(now);
+        if orphans > 0 {
+            let orphans = i64::try_from(orphans).unwrap_or(i64::MAX);
+            self.tally.add(Metric::JourneysOrphaned, orphans);
+            self.tally.add(Metric::Journeys, -orphans);
+        }
+        let mut board = self.board.borrow_mut();
+        let failed = board.flush(&mut *self.store, &self.config.breaker, now);
+        if failed > 0 {
+            self.tally.add(Metric::SharedDataFailed, i64::try_from(failed).unwrap_or(i64::MAX));
+        }
+        board.refresh(&mut *self.store);
+        self.pending.borrow_mut().exchange(&mut *self.store, now);
+    }
+}
+
+/// One client request across its attempts.
+#[derive(Debug)]
+pub struct Journey {
+    config: Rc<Config>,
+    /// The board that goes with the configuration: its ids are the configuration's.
+    board: Rc<RefCell<Board>>,
+    /// Likewise.
+    pending: Rc<RefCell<Pending>>,
+    endpoint: Endpoint,
+    model: ModelId,
+    facts: Facts,
+    /// When its first attempt was begun.
+    began: Timestamp,
+    tried: Vec<Tried>,
+    /// Attempts that Envoy counted but this worker knows nothing of, after a crash of the VM or a change of its code.
+    forgotten: u8,
+    /// Whether a failure may become another attempt: there is a loop, the journey is kept, the client allows it.
+    may_move: bool,
+    /// The last failure was already granted another attempt, so the next pass need not ask again.
+    granted: bool,
+}
+
+impl Journey {
+    fn model(&self) -> Option<&Model> {
+        self.config.model(self.model)
+    }
+
+    /// Attempts made so far.
+    fn attempts(&self) -> u8 {
+        u8::try_from(self.tried.len()).unwrap_or(u8::MAX).saturating_add(self.forgotten)
+    }
+
+    fn wanted(&self) -> Option<Wanted<'_>> {
+        Some(Wanted { model: self.model()?, endpoint: self.endpoint, tried: &self.tried })
+    }
+
+    fn anyone_left(&self, now: Timestamp) -> bool {
+        self.wanted().is_some_and(|wanted| wanted.anyone_left(&self.config, &self.board.borrow(), now))
+    }
+
+    /// What follows a failure of `class` now.
+    fn after_failure(&self, class: ErrorClass, now: Timestamp) -> Next {
+        let Some(model) = self.model() else { return Next::Stop(retry::Stop::NothingLeft) };
+        let untried = self.anyone_left(now);
+        let standing = Standing { attempts: self.attempts(), may_move: self.may_move, untried };
+        retry::after_failure(model, class, standing)
+    }
+
+    /// Whether any failure of the attempt that runs could still become another attempt.
+    fn could_move(&self, now: Timestamp) -> bool {
+        self.may_move
+            && self.model().is_some_and(|model| {
+                self.attempts() < model.attempts && model.fallback_on != ClassSet::default()
+            })
+            && self.anyone_left(now)
+    }
+
+    /// Who gets the next attempt.
+    fn choose(&self, worker: &mut Worker, now: Timestamp) -> Choice {
+        let Worker { store, rng, tally, .. } = worker;
+        let board = &mut *self.board.borrow_mut();
+        let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
+        self.wanted().map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, rng))
+    }
+
+    /// Takes in how an attempt ended.
+    fn report(&self, worker: &mut Worker, target: TargetId, tickets: Tickets, blame: Blame, now: Timestamp) {
+        let Worker { store, rng, tally, .. } = worker;
+        let board = &mut *self.board.borrow_mut();
+        let jitter = rng.next_u64();
+        Clinic { config: &self.config, board, store: &mut **store, tally, now }
+            .report(target, tickets, blame, jitter);
+    }
+
+    /// Why the target that is chosen now is not the one that would have been asked first: the failure that led to it, or
+    /// what kept the first tier out.
+    fn fallback_reason(&self, chosen: TargetId, now: Timestamp) -> Option<&'static str> {
+        let failure = self.tried.iter().rev().find_map(|attempt| attempt.failure);
+        match failure {
+            Some(class) => Some(class.name()),
+            None if self.forgotten > 0 => Some("unknown"),
+            None => self.wanted()?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Who gets the next attempt: brings boundaries, health and balance together.
+
+use super::health::{self, Clinic, Tickets};
+use crate::balance;
+use crate::base::{Endpoint, ErrorClass, Random, TargetId, Timestamp};
+use crate::breaker::{Board, Standing, Unfit};
+use crate::config::{Config, Mode, Model, WhenAllOpen};
+use crate::fallback::{self, Gate};
+
+/// One attempt that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// The target it went to.
+    pub target: TargetId,
+    /// What it ended with; `None` while it runs, and when its answer was good.
+    pub failure: Option<ErrorClass>,
+}
+
+/// Who gets the next attempt.
+#[derive(Debug, Clone, Copy)]
+pub enum Choice {
+    /// A target that is well, or that this request probes.
+    Well(TargetId, Tickets),
+    /// The least bad one, because the operator wants it tried anyway.
+    Anyway(TargetId, Tickets),
+    /// Nobody.
+    Nobody,
+}
+
+/// What a choice is made for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'j> {
+    /// The model that was asked for.
+    pub model: &'j Model,
+    /// The endpoint that was called.
+    pub endpoint: Endpoint,
+    /// What has been tried already.
+    pub tried: &'j [Tried],
+}
+
+impl Wanted<'_> {
+    /// The targets that may take the request and have not been tried, in the model's order.
+    fn candidates(self, config: &Config) -> impl Iterator<Item = TargetId> {
+        self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(config, *target))
+    }
+
+    fn is_candidate(self, config: &Config, target: TargetId) -> bool {
+        gate(config, target, self.endpoint).is_none()
+            && !self.tried.iter().any(|attempt| attempt.target == target)
+    }
+
+    /// Whether a further attempt would have somewhere to go.
+    pub fn anyone_left(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+        let blind = config.mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway;
+        self.candidates(config).any(|target| {
+            blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_))
+        })
+    }
+
+    /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it by
+    /// weight. A target that ramps up after an outage takes part according to its share, unless nobody else is left.
+    pub fn choose(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
+        if clinic.config.mode == Mode::Shadow {
+            return self.choose_in_shadow(clinic, rng);
+        }
+        // Each round that does not end leaves out a target whose lease another request was faster to take.
+        let mut lost: Vec<TargetId> = Vec::new();
+        for ramp in [health::ramp_draw(rng), 0] {
+            while let Some(target) = self.draw(clinic, ramp, &lost, rng) {
+                if let Some(tickets) = clinic.admit(target) {
+                    return Choice::Well(target, tickets);
+                }
+                lost.push(target);
+            }
+        }
+        if self.model.when_all_open == WhenAllOpen::TryAnyway {
+            return self.least_bad(clinic);
+        }
+        Choice::Nobody
+    }
+
+    /// By weight, from the first tier with anybody well; `ramp` is the draw that ramping targets have to exceed.
+    fn draw(
+        self,
+        clinic: &Clinic<'_>,
+        ramp: u16,
+        lost: &[TargetId],
+        rng: &mut impl Random,
+    ) -> Option<TargetId> {
+        let config = clinic.config;
+        self.model.tiers.iter().find_map(|tier| {
+            let well = tier.iter().filter_map(|target| {
+                let takes_part = match health::standing(clinic.board, config, *target, clinic.now) {
+                    Standing::Fit { permille } => permille > ramp,
+                    Standing::Probe => true,
+                    Standing::Unfit(_) => false,
+                };
+                let eligible = takes_part && !lost.contains(target) && self.is_candidate(config, *target);
+                eligible.then(|| Some((*target, config.target(*target)?.weight)))?
+            });
+            balance::weighted(well, rng)
+        })
+    }
+
+    /// As if every breaker were closed; what they would have done is counted.
+    fn choose_in_shadow(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
+        let config = clinic.config;
+        let chosen = self.model.tiers.iter().find_map(|tier| {
+            let all = tier.iter().filter_map(|target| {
+                let weight = config.target(*target)?.weight;
+                self.is_candidate(config, *target).then_some((*target, weight))
+            });
+            balance::weighted(all, rng)
+        });
+        let Some(target) = chosen else { return Choice::Nobody };
+        match health::standing(clinic.board, config, target, clinic.now) {
+            // Recovery has to be seen in shadow too.
+            Standing::Fit { .. } | Standing::Probe => {
+                if let Some(tickets) = clinic.admit(target) {
+                    return Choice::Well(target, tickets);
+                }
+            }
+            Standing::Unfit(_) => {
+                use crate::record::Metric;
+                let elsewhere = self.draw(clinic, 0, &[target], rng).is_some();
+                let metric = if elsewhere { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
+                clinic.tally.count(metric);
+            }
+        }
+        clinic.admit_anyway(target).map_or(Choice::Nobody, |tickets| Choice::Well(target, tickets))
+    }
+
+    /// The one that may be asked soonest. What an operator has shut stays shut.
+    fn least_bad(self, clinic: &Clinic<'_>) -> Choice {
+        let soonest = self
+            .candidates(clinic.config)
+            .filter_map(|target| match health::standing(clinic.board, clinic.config, target, clinic.now) {
+                Standing::Unfit(unfit) => Some((unfit.until()?, target)),
+                Standing::Fit { .. } | Standing::Probe => Some((clinic.now, target)),
+            })
+            .min_by_key(|(until, _)| *until);
+        soonest
+            .and_then(|(_, target)| Some(Choice::Anyway(target, clinic.admit_anyway(target)?)))
+            .unwrap_or(Choice::Nobody)
+    }
+
+    /// Why each target of the model is out of the question now: the gate it does not pass, or what ails it.
+    pub fn obstacles(
+        self,
+        config: &Config,
+        board: &Board,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (TargetId, Obstacle)> {
+        self.model.tiers.iter().flatten().filter_map(move |target| {
+            if let Some(gate) = gate(config, *target, self.endpoint) {
+                return Some((*target, Obstacle::Gate(gate)));
+            }
+            match health::standing(board, config, *target, now) {
+                Standing::Unfit(unfit) => Some((*target, Obstacle::Unfit(unfit))),
+                Standing::Probe => Some((*target, Obstacle::Probed)),
+                Standing::Fit { .. } => None,
+            }
+        })
+    }
+
+    /// Why `chosen` is not in the first tier, when no failure of this request is the reason.
+    pub fn first_tier_obstacle(
+        self,
+        config: &Config,
+        board: &Board,
+        chosen: TargetId,
+        now: Timestamp,
+    ) -> Option<&'static str> {
+        let first_tier = self.model.tiers.first()?;
+        if first_tier.contains(&chosen) {
+            return None;
+        }
+        let found = self.obstacles(config, board, now).find(|(target, _)| first_tier.contains(target));
+        Some(found.map_or("slow_start", |(_, obstacle)| obstacle.name()))
+    }
+}
+
+/// Why a target is out of the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It may not take the request.
+    Gate(Gate),
+    /// It is not to be asked.
+    Unfit(Unfit),
+    /// Others are probing it just now.
+    Probed,
+}
+
+impl Obstacle {
+    /// The name shown to clients and operators.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gate(gate) => gate.name(),
+            Self::Unfit(unfit) => unfit.name(),
+            Self::Probed => "open",
+        }
+    }
+}
+
+/// The gate that `target` does not pass, if there is one.
+pub fn gate(config: &Config, target: TargetId, endpoint: Endpoint) -> Option<Gate> {
+    let provider = config.target(target).and_then(|target| config.provider(target.provider))?;
+    fallback::admit(provider, endpoint).err()
+}

@@ -1,0 +1,57 @@
+//! A request whose body is being read.
+
+use std::rc::Rc;
+
+use super::departure::Address;
+use super::{JourneyId, Refusal};
+use crate::base::{Endpoint, HeaderBlock};
+use crate::config::Config;
+use crate::request::{BodyBuffer, Scanner};
+
+/// The most of a request body that is looked at in one piece. It bounds what a body of any size costs the VM.
+const WINDOW: usize = 64 * 1024;
+
+/// A request whose body is being read.
+pub(super) struct Reading {
+    pub(super) config: Rc<Config>,
+    pub(super) endpoint: Endpoint,
+    pub(super) address: Address,
+    pub(super) scanner: Scanner,
+    pub(super) seen: usize,
+    pub(super) has_length: bool,
+    pub(super) client_key: Option<usize>,
+    pub(super) no_fallback: bool,
+    pub(super) id: Option<JourneyId>,
+    pub(super) earlier_attempts: u8,
+}
+
+impl Reading {
+    /// Scans what is new in the buffer, window by window.
+    pub(super) fn read(&mut self, available: usize, host: &mut impl BodyBuffer) -> Result<(), Refusal> {
+        let limit = self.config.limits.max_body_bytes;
+        if u64::try_from(available).unwrap_or(u64::MAX) > limit {
+            return Err(Refusal::TooLarge { limit });
+        }
+        while self.seen < available {
+            let window =
+                host.read(self.seen, WINDOW.min(available - self.seen)).map_err(|_| Refusal::Internal)?;
+            if window.is_empty() {
+                return Err(Refusal::Internal);
+            }
+            self.scanner.feed(&window).map_err(Refusal::Body)?;
+            self.seen += window.len();
+        }
+        Ok(())
+    }
+}
+
+/// The journey's id and the number of the attempt, as the edge of the loop gives them.
+pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
+    let id = headers.get("x-llm-journey").and_then(JourneyId::parse);
+    let attempt = headers.get("x-envoy-attempt-count").and_then(|count| count.parse().ok()).unwrap_or(1);
+    (id, attempt)
+}
+
+pub(super) fn is_true(value: &str) -> bool {
+    matches!(value.trim(), "1") || value.trim().eq_ignore_ascii_case("true")
+}

@@ -1,0 +1,192 @@
+//! The answers that the filter makes itself.
+
+use std::rc::Rc;
+
+use crate::base::{Dialect, ErrorClass, Timestamp};
+use crate::breaker::Unfit;
+use crate::config::Config;
+use crate::journey::Journey;
+use crate::journey::plan::{Obstacle, Tried};
+use crate::provider::{LocalError, Rejected};
+use crate::request::ScanError;
+
+/// A whole response made by the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers besides the content type; names are lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, always JSON.
+    pub body: String,
+}
+
+/// Why a request is not sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The path is none that the filter serves.
+    UnknownPath,
+    /// The path exists, but not with this method.
+    Method {
+        /// The method it takes.
+        allowed: &'static str,
+    },
+    /// No key, or none that is known.
+    Unauthenticated,
+    /// The body is larger than `limits.max_body`.
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is compressed.
+    Encoding,
+    /// The body is not the JSON object it should be.
+    Body(ScanError),
+    /// The body names no model.
+    NoModel,
+    /// `model` is not a string.
+    ModelNotText,
+    /// The logical model does not exist, or the key may not use it.
+    UnknownModel {
+        /// What the client asked for, as far as it is kept.
+        name: String,
+    },
+    /// No target of the model may take the request; none was tried.
+    NobodyMay {
+        /// Each target with the gate that it does not pass.
+        rejected: Vec<Rejected>,
+    },
+    /// No target can be asked now: their breakers are open, or they are throttled.
+    NobodyWell {
+        /// Whether rate limits are all that is wrong.
+        throttled: bool,
+        /// Seconds until asking may help again; `None` while only an operator can tell.
+        wait_s: Option<u64>,
+        /// Each target with what ails it.
+        rejected: Vec<Rejected>,
+    },
+    /// The last attempt ended without an answer, and no further one is allowed or possible.
+    Exhausted {
+        /// 503, or 504 when the last attempt timed out.
+        status: u16,
+        /// Each target that was tried with the class of its failure.
+        tried: Vec<Rejected>,
+    },
+    /// The host did not do what the filter needed of it.
+    Internal,
+}
+
+impl Refusal {
+    /// The refusal of a request that no target can be asked for now, with each target's reason.
+    pub(super) fn nobody(journey: &Journey, now: Timestamp) -> Self {
+        let config = &journey.config;
+        let obstacles: Vec<_> = journey
+            .wanted()
+            .into_iter()
+            .flat_map(|wanted| wanted.obstacles(config, &journey.board.borrow(), now).collect::<Vec<_>>())
+            .collect();
+        let rejected = obstacles
+            .iter()
+            .filter_map(|(target, obstacle)| {
+                Some(Rejected { target: Rc::clone(&config.target(*target)?.name), reason: obstacle.name() })
+            })
+            .collect();
+        let mut ailing =
+            obstacles.iter().filter(|(_, obstacle)| !matches!(obstacle, Obstacle::Gate(_))).peekable();
+        if ailing.peek().is_none() {
+            return Self::NobodyMay { rejected };
+        }
+        let mut throttled = true;
+        let mut soonest: Option<Timestamp> = None;
+        for (_, obstacle) in ailing {
+            throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }));
+            let until = match obstacle {
+                Obstacle::Unfit(unfit) => unfit.until(),
+                Obstacle::Probed | Obstacle::Gate(_) => Some(now),
+            };
+            soonest = match (soonest, until) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+        let wait_s = soonest
+            .map(|until| u64::try_from(until.since(now).as_millis()).unwrap_or(0).div_ceil(1000).max(1));
+        Self::NobodyWell { throttled, wait_s, rejected }
+    }
+
+    /// A refusal that lists what was tried.
+    pub fn exhausted(config: &Config, tried: &[Tried], status: u16) -> Self {
+        let tried = tried
+            .iter()
+            .filter_map(|attempt| {
+                let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
+                Some(Rejected { target: Rc::clone(&config.target(attempt.target)?.name), reason })
+            })
+            .collect();
+        Self::Exhausted { status, tried }
+    }
+
+    /// The status, and the machine-readable reason that also stands in `x-llm-reason`.
+    pub const fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::UnknownPath => (404, "unknown_path"),
+            Self::Method { .. } => (405, "method_not_allowed"),
+            Self::Unauthenticated => (401, "invalid_api_key"),
+            Self::TooLarge { .. } => (413, "request_too_large"),
+            Self::Encoding => (415, "unsupported_content_encoding"),
+            Self::Body(_) => (400, "invalid_json"),
+            Self::NoModel => (400, "model_missing"),
+            Self::ModelNotText => (400, "model_not_a_string"),
+            Self::UnknownModel { .. } => (404, "model_not_found"),
+            Self::NobodyMay { .. } => (400, "no_target_may_take_it"),
+            Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
+            Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
+            Self::Exhausted { status, .. } => (*status, "all_targets_failed"),
+            Self::Internal => (500, "internal"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::UnknownPath => "This path is not served here.".to_owned(),
+            Self::Method { allowed } => format!("This path takes {allowed} requests only."),
+            Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
+            Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),
+            Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
+            Self::Body(error) => format!("The request body cannot be used: {error}."),
+            Self::NoModel => "The request body names no `model`.".to_owned(),
+            Self::ModelNotText => "`model` must be a string of at most 256 bytes.".to_owned(),
+            Self::UnknownModel { name } => {
+                format!("The model `{name}` does not exist or you do not have access to it.")
+            }
+            Self::NobodyMay { .. } => "No target of this model may take the request.".to_owned(),
+            Self::NobodyWell { throttled: true, .. } => {
+                "Every target of this model is at its rate limit.".to_owned()
+            }
+            Self::NobodyWell { throttled: false, .. } => "No target of this model is healthy now.".to_owned(),
+            Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
+            Self::Internal => "The gateway could not process the request.".to_owned(),
+        }
+    }
+
+    /// The answer in the caller's dialect.
+    pub fn answer(self, dialect: Dialect) -> LocalAnswer {
+        let (status, code) = self.code();
+        let mut headers = vec![("x-llm-reason", code.to_owned())];
+        if let Self::Method { allowed } = &self {
+            headers.push(("allow", (*allowed).to_owned()));
+        }
+        if let Self::NobodyWell { wait_s: Some(seconds), .. } = &self {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        let message = self.message();
+        let rejected = match self {
+            Self::NobodyMay { rejected: list }
+            | Self::NobodyWell { rejected: list, .. }
+            | Self::Exhausted { tried: list, .. } => list,
+            _ => Vec::new(),
+        };
+        let body = LocalError { status, code, message, rejected }.body(dialect);
+        LocalAnswer { status, headers, body }
+    }
+}

@@ -1,0 +1,240 @@
+//! The journeys that one worker keeps between the attempts of a request.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Journey;
+use crate::base::Timestamp;
+
+/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds; an
+/// event loop that is seconds behind still finds its journey, and one that Envoy has given up ends soon.
+pub const ORPHAN_AFTER: Duration = Duration::from_secs(5);
+
+/// The id that the edge gave a client request: the UUID of `%UNIQUE_ID%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct JourneyId(u128);
+
+impl JourneyId {
+    /// Reads a UUID in its usual form with hyphens, or as 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > 36 {
+            return None;
+        }
+        // Two halves, because Wasm has no shift of 128 bits.
+        let mut halves = [0_u64; 2];
+        let mut digits = 0;
+        for byte in text.bytes().filter(|byte| *byte != b'-') {
+            let half = halves.get_mut(digits / 16)?;
+            *half = (*half << 4) | u64::from(char::from(byte).to_digit(16)?);
+            digits += 1;
+        }
+        let [high, low] = halves.map(u128::from);
+        (digits == 32).then_some(Self((high << 64) | low))
+    }
+}
+
+/// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same time.
+pub type SharedJourney = Rc<RefCell<Journey>>;
+
+/// Journeys by id, with a bound on their number and an end for those that nobody continues.
+#[derive(Debug, Default)]
+pub struct Journeys {
+    kept: HashMap<JourneyId, Kept>,
+    /// When which wait ends, in the order in which the waits began. Entries of waits that ended otherwise are passed
+    /// over by their serial number.
+    waits: VecDeque<(Timestamp, JourneyId, u64)>,
+    next_wait: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    journey: SharedJourney,
+    in_flight: u32,
+    /// The serial number of the wait for the next attempt, if it waits for one.
+    waiting: Option<u64>,
+}
+
+impl Journeys {
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Keeps a journey whose first attempt begins now; `false` when `limit` are kept already or the id is taken.
+    pub fn begin(&mut self, id: JourneyId, journey: SharedJourney, limit: usize) -> bool {
+        if self.kept.len() >= limit || self.kept.contains_key(&id) {
+            return false;
+        }
+        self.kept.insert(id, Kept { journey, in_flight: 1, waiting: None });
+        true
+    }
+
+    /// The journey that a further attempt belongs to; the attempt counts as in flight from now.
+    pub fn rejoin(&mut self, id: JourneyId) -> Option<SharedJourney> {
+        let kept = self.kept.get_mut(&id)?;
+        kept.in_flight += 1;
+        kept.waiting = None;
+        Some(Rc::clone(&kept.journey))
+    }
+
+    /// An attempt has ended. `expects_another` says that the edge was asked for one, or may start one by itself.
+    /// Returns whether the journey is over.
+    pub fn leave(&mut self, id: JourneyId, expects_another: bool, now: Timestamp) -> bool {
+        let Some(kept) = self.kept.get_mut(&id) else { return false };
+        kept.in_flight = kept.in_flight.saturating_sub(1);
+        if kept.in_flight > 0 {
+            return false;
+        }
+        if !expects_another {
+            self.kept.remove(&id);
+            return true;
+        }
+        let serial = self.next_wait;
+        self.next_wait = self.next_wait.wrapping_add(1);
+        kept.waiting = Some(serial);
+        self.waits.push_back((now.after(ORPHAN_AFTER), id, serial));
+        false
+    }
+
+    /// Ends the journeys whose next attempt never came and returns how many those were.
+    pub fn expire(&mut self, now: Timestamp) -> usize {
+        let mut orphans = 0;
+        while let Some((deadline, id, serial)) = self.waits.front().copied() {
+            let over = self.kept.get(&id).is_none_or(|kept| kept.waiting != Some(serial));
+            // A clock that stepped back far must not keep orphans for hours. Twice the wait, because the moment at which it
+            // began may have been taken for a little later than it was.
+            let due = deadline <= now || deadline.since(now) > ORPHAN_AFTER * 2;
+            if !over && !due {
+                break;
+            }
+            self.waits.pop_front();
+            if !over {
+                self.kept.remove(&id);
+                orphans += 1;
+            }
+        }
+        orphans
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journey::test_support::some_journey;
+    use proptest::prelude::*;
+
+    fn id(n: u128) -> JourneyId {
+        JourneyId(n)
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    #[test]
+    fn ids_are_uuids_and_nothing_else() {
+        let parse = JourneyId::parse;
+        assert_eq!(parse("00000000-0000-0000-0000-0000000000ff"), Some(JourneyId(255)));
+        assert_eq!(parse("000000000000000000000000000000FF"), Some(JourneyId(255)));
+        for bad in ["", "ff", "0000000000000000000000000000000g", &"0".repeat(33), &"0-".repeat(20), "ü"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_journey_lives_while_it_has_an_attempt_or_expects_one() {
+        let mut journeys = Journeys::default();
+        assert!(journeys.begin(id(1), some_journey(), 10));
+        assert!(!journeys.leave(id(1), true, at(0)));
+        assert!(journeys.rejoin(id(1)).is_some());
+        assert_eq!(journeys.expire(at(60_000)), 0, "an attempt in flight is no orphan");
+        assert!(journeys.leave(id(1), false, at(60_000)));
+        assert!(journeys.is_empty());
+        assert!(journeys.rejoin(id(1)).is_none());
+    }
+
+    #[test]
+    fn two_attempts_in_flight_keep_one_journey() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.rejoin(id(1)).unwrap();
+        assert!(!journeys.leave(id(1), false, at(0)), "its sibling is still in flight");
+        assert!(journeys.leave(id(1), false, at(0)));
+    }
+
+    #[test]
+    fn an_orphan_ends_after_its_time() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.leave(id(1), true, at(0));
+        assert_eq!(journeys.expire(at(4_999)), 0);
+        assert_eq!(journeys.expire(at(5_000)), 1);
+        assert!(journeys.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_does_not_keep_orphans() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.leave(id(1), true, at(3_600_000));
+        assert_eq!(journeys.expire(at(0)), 1);
+    }
+
+    #[test]
+    fn the_bound_holds_and_an_id_is_never_shared() {
+        let mut journeys = Journeys::default();
+        assert!(journeys.begin(id(1), some_journey(), 2));
+        assert!(!journeys.begin(id(1), some_journey(), 2));
+        assert!(journeys.begin(id(2), some_journey(), 2));
+        assert!(!journeys.begin(id(3), some_journey(), 2));
+    }
+
+    #[test]
+    fn a_wait_that_began_a_little_in_the_future_is_no_orphan() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.leave(id(1), true, at(100));
+        assert_eq!(journeys.expire(at(0)), 0);
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: once every attempt has ended and time has passed, nothing is left.
+        #[test]
+        fn nothing_is_kept_for_ever(
+            steps in proptest::collection::vec((0_u8..4, 0_u128..4, any::<bool>(), 0_u64..20_000), 0..200)
+        ) {
+            let mut journeys = Journeys::default();
+            let mut in_flight = [0_u32; 4];
+            let mut now = 0;
+            for (step, journey, flag, time) in steps {
+                let slot = &mut in_flight[journey as usize];
+                match step {
+                    0 => *slot += u32::from(journeys.begin(id(journey), some_journey(), 3)),
+                    1 => *slot += u32::from(journeys.rejoin(id(journey)).is_some()),
+                    2 if *slot > 0 => {
+                        journeys.leave(id(journey), flag, at(now));
+                        *slot -= 1;
+                    }
+                    // The clock moves, sometimes backwards.
+                    _ => { now = time; journeys.expire(at(now)); }
+                }
+                prop_assert!(journeys.len() <= 3);
+            }
+            for (journey, count) in in_flight.into_iter().enumerate() {
+                for _ in 0..count {
+                    journeys.leave(id(journey as u128), true, at(now));
+                }
+            }
+            journeys.expire(at(now + 50_000));
+            prop_assert!(journeys.is_empty());
+            prop_assert!(journeys.waits.is_empty());
+        }
+    }
+}

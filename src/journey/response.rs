@@ -1,0 +1,366 @@
+//! One pass of the filter: the answer's half.
+
+use super::attempt::{AnswerPhase, Attempt};
+use super::exchange::{Exchange, Phase};
+use super::flow::Passing;
+use super::judge::{Judge, Verdict};
+use super::{Refusal, Worker};
+use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
+use crate::breaker::Blame;
+use crate::config::OnBreak;
+use crate::provider::{Failure, ProviderKind};
+use crate::record::Metric;
+use crate::request::BodyBuffer;
+use crate::retry::Next;
+
+/// The private response header that makes the edge of the loop start another attempt.
+pub(super) const RETRY_HEADER: &str = "x-llm-retry";
+
+/// What the answer's half needs of the host.
+pub trait ResponseHost: HeaderSink + BodyBuffer {}
+impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
+
+/// What the host does next with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseStep {
+    /// Hold headers and body, and go on reading.
+    Hold,
+    /// Let everything go that is held, and what follows.
+    Pass,
+    /// Hold what there is and release it by itself, in a callback of another kind: see [`Exchange::released`].
+    Stage,
+    /// Hold what there is and release it in this callback.
+    Flow,
+}
+
+/// Who made an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The provider.
+    Upstream,
+    /// Envoy itself: it could not reach the provider, or gave up on it.
+    Envoy,
+}
+
+impl Exchange {
+    /// The answer's headers have come. `origin` is asked only where the status says failure.
+    pub fn response_headers(
+        &mut self,
+        worker: &mut Worker,
+        headers: HeaderBlock,
+        end_of_stream: bool,
+        now: Timestamp,
+        origin: impl FnOnce() -> Origin,
+        sink: &mut impl HeaderSink,
+    ) -> ResponseStep {
+        let attempt = match &mut self.phase {
+            Phase::Sent(attempt) => attempt,
+            // The filter's own answers bear no such header, and nothing of a foreign answer may make the edge ask again.
+            Phase::Foreign => {
+                strip_ours(&headers, sink);
+                return ResponseStep::Pass;
+            }
+            _ => return ResponseStep::Pass,
+        };
+        let status = headers.get(":status").and_then(|text| text.parse::<u16>().ok()).unwrap_or(0);
+        if (100..200).contains(&status) {
+            return ResponseStep::Pass;
+        }
+        // An answer of the filter's own, after an alarm, comes by here too.
+        if !matches!(attempt.answer, AnswerPhase::Awaited) {
+            return ResponseStep::Pass;
+        }
+        attempt.watch.heard(now);
+        strip_ours(&headers, sink);
+        let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
+        if (200..300).contains(&status) {
+            let endpoint = attempt.journey.borrow().endpoint;
+            let judge = Judge::of_success(kind, endpoint, &headers);
+            // Where a failure could lead nowhere else, nothing is gained by holding the answer.
+            let hold = judge.is_some() && attempt.journey.borrow().could_move(now);
+            return match judge {
+                Some(judge) if hold && end_of_stream => attempt.end_without_body(worker, judge, now, sink),
+                Some(judge) if hold => attempt.hold(judge),
+                judge => {
+                    // Headers are no content: a stream that is not held may think as long as one that is.
+                    if end_of_stream {
+                        attempt.content(now);
+                        attempt.watch.over();
+                    }
+                    attempt.pass(worker, judge.map_or(Passing::Unread, Passing::of), now, sink)
+                }
+            };
+        }
+        let judge = match origin() {
+            Origin::Envoy => Judge::of_envoys(kind, status),
+            Origin::Upstream => Judge::of_failure(kind, status, headers),
+        };
+        if end_of_stream { attempt.end_without_body(worker, judge, now, sink) } else { attempt.hold(judge) }
+    }
+
+    /// More of the answer has come. `available` is what the host's buffer holds: while the answer is held all of it so
+    /// far, afterwards just the new part.
+    pub fn response_body<H: ResponseHost>(
+        &mut self,
+        worker: &mut Worker,
+        available: usize,
+        end_of_stream: bool,
+        now: Timestamp,
+        host: &mut H,
+    ) -> ResponseStep {
+        let Phase::Sent(attempt) = &mut self.phase else { return ResponseStep::Pass };
+        attempt.watch.heard(now);
+        if end_of_stream {
+            attempt.watch.over();
+        }
+        let judge = match &mut attempt.answer {
+            AnswerPhase::Judged(judge) => judge,
+            AnswerPhase::Passed(passing) => {
+                let (content, step) = match passing {
+                    Passing::Stream(flow) => flow.chunk(host, available, end_of_stream),
+                    Passing::Plain(judge) => (judge.follow(host, available), ResponseStep::Pass),
+                    // What cannot be read is watched for silence only.
+                    Passing::Unread => (true, ResponseStep::Pass),
+                };
+                if content {
+                    attempt.content(now);
+                }
+                attempt.settle(worker, now);
+                return step;
+            }
+            AnswerPhase::Awaited | AnswerPhase::Discarded => return ResponseStep::Pass,
+        };
+        match judge.read(host, available, end_of_stream) {
+            Verdict::Open => ResponseStep::Hold,
+            Verdict::Answer => {
+                let AnswerPhase::Judged(judge) = std::mem::replace(&mut attempt.answer, AnswerPhase::Awaited)
+                else {
+                    return ResponseStep::Pass;
+                };
+                attempt.content(now);
+                let step = attempt.pass(worker, Passing::of(*judge), now, host);
+                match &mut attempt.answer {
+                    AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
+                    _ => step,
+                }
+            }
+            Verdict::Failure(failure) => {
+                let blame = Blame::of(failure.class, judge.wait_hint(now));
+                if let Some(status) = judge.envoys_status() {
+                    attempt.replace_envoys_body(status, &failure, available, host);
+                }
+                attempt.fail(worker, &failure, blame, now, host)
+            }
+        }
+    }
+
+    /// What was staged has been released.
+    pub fn released(&mut self) {
+        if let Phase::Sent(attempt) = &mut self.phase
+            && let AnswerPhase::Passed(Passing::Stream(flow)) = &mut attempt.answer
+        {
+            flow.released();
+        }
+    }
+
+    /// What was to be staged went at once, because the host has no other callback for it.
+    pub fn cannot_stage(&mut self) {
+        if let Phase::Sent(attempt) = &mut self.phase
+            && let AnswerPhase::Passed(Passing::Stream(flow)) = &mut attempt.answer
+        {
+            flow.leave_unprimed();
+        }
+    }
+
+    /// The answer ends with trailers instead of a last piece of body.
+    pub fn response_trailers<H: ResponseHost>(
+        &mut self,
+        worker: &mut Worker,
+        now: Timestamp,
+        host: &mut H,
+    ) -> ResponseStep {
+        let Phase::Sent(attempt) = &mut self.phase else { return ResponseStep::Pass };
+        attempt.watch.over();
+        let AnswerPhase::Judged(judge) = &attempt.answer else { return ResponseStep::Pass };
+        let held = judge.seen();
+        self.response_body(worker, held, true, now, host)
+    }
+}
+
+impl Attempt {
+    fn provider_kind(&self) -> Option<ProviderKind> {
+        let journey = self.journey.borrow();
+        let config = &journey.config;
+        Some(config.provider(config.target(self.target)?.provider)?.kind)
+    }
+
+    fn hold(&mut self, judge: Judge) -> ResponseStep {
+        self.answer = AnswerPhase::Judged(Box::new(judge));
+        ResponseStep::Hold
+    }
+
+    /// The answer has no body: its headers decide.
+    fn end_without_body(
+        &mut self,
+        worker: &mut Worker,
+        mut judge: Judge,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> ResponseStep {
+        match judge.end() {
+            Verdict::Failure(failure) => {
+                let blame = Blame::of(failure.class, judge.wait_hint(now));
+                self.fail(worker, &failure, blame, now, sink)
+            }
+            Verdict::Open | Verdict::Answer => {
+                self.content(now);
+                self.watch.over();
+                self.pass(worker, Passing::Unread, now, sink)
+            }
+        }
+    }
+
+    /// Part of the answer has come.
+    fn content(&mut self, now: Timestamp) {
+        if !self.begun {
+            self.begun = true;
+            let tolerated = self.journey.borrow().config.breaker.slow_first_content;
+            self.slow = tolerated.is_some_and(|tolerated| now.since(self.sent_at) > tolerated);
+        }
+        self.watch.content(now);
+    }
+
+    /// The answer goes to the client.
+    fn pass(
+        &mut self,
+        worker: &mut Worker,
+        mut passing: Passing,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> ResponseStep {
+        worker.tally.count(Metric::AttemptsAnswered);
+        if let Passing::Stream(flow) = &mut passing {
+            if self.on_break == OnBreak::ErrorEvent {
+                flow.prime();
+            }
+            // A notice at its end may make it longer than its provider announced.
+            sink.remove("content-length");
+        }
+        self.disclose(sink);
+        self.answer = AnswerPhase::Passed(passing);
+        self.settle(worker, now);
+        ResponseStep::Pass
+    }
+
+    /// Reports a stream as soon as it is certain what it has come to: clients stop reading at a terminal event, and the
+    /// more so at an error, so waiting for the end would take both for clients that merely left.
+    fn settle(&mut self, worker: &mut Worker, now: Timestamp) {
+        let AnswerPhase::Passed(passing) = &self.answer else { return };
+        if let Some(outcome) = passing.settled() {
+            // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
+            self.watch.over();
+            self.report_answer(worker, outcome.err(), now);
+        }
+    }
+
+    /// The attempt failed: either the edge starts another one, or the client gets this failure.
+    fn fail(
+        &mut self,
+        worker: &mut Worker,
+        failure: &Failure,
+        blame: Blame,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> ResponseStep {
+        let next = self.failed(worker, failure.class, blame, now);
+        // Disclosed in any case: when Envoy declines to retry, this is what the client gets.
+        self.disclose(sink);
+        self.answer = match next {
+            Next::Elsewhere => {
+                worker.tally.count(Metric::Failovers);
+                sink.set(RETRY_HEADER, failure.class.name());
+                AnswerPhase::Discarded
+            }
+            Next::Stop(_) => AnswerPhase::Passed(Passing::Unread),
+        };
+        ResponseStep::Pass
+    }
+
+    /// Notes a failure of which the client has seen nothing, and decides what follows.
+    pub(super) fn failed(
+        &mut self,
+        worker: &mut Worker,
+        class: ErrorClass,
+        blame: Blame,
+        now: Timestamp,
+    ) -> Next {
+        worker.tally.count(Metric::AttemptsFailed);
+        self.report(worker, blame, now);
+        let mut journey = self.journey.borrow_mut();
+        if let Some(tried) = journey.tried.get_mut(self.slot) {
+            tried.failure = Some(class);
+        }
+        let next = journey.after_failure(class, now);
+        journey.granted |= next == Next::Elsewhere;
+        next
+    }
+
+    /// Tells the client who answers, with which model, after how many attempts and why.
+    pub(super) fn disclose(&self, sink: &mut impl Disclosure) {
+        let journey = self.journey.borrow();
+        let Some(target) = journey.config.target(self.target) else { return };
+        sink.tell("x-llm-target", &target.name);
+        sink.tell("x-llm-model", &target.model);
+        sink.tell("x-llm-attempts", &journey.attempts().to_string());
+        if let Some(reason) = self.reason {
+            sink.tell("x-llm-fallback", reason);
+        }
+    }
+
+    /// Envoy's own text ("upstream connect error …") is none of the client's dialect.
+    fn replace_envoys_body(
+        &self,
+        status: u16,
+        failure: &Failure,
+        held: usize,
+        host: &mut (impl HeaderSink + BodyBuffer),
+    ) {
+        let journey = self.journey.borrow();
+        let mut tried = journey.tried.clone();
+        if let Some(this) = tried.get_mut(self.slot) {
+            this.failure = Some(failure.class);
+        }
+        let answer = Refusal::exhausted(&journey.config, &tried, status).answer(journey.endpoint.dialect());
+        if host.replace_front(held, answer.body.as_bytes()).is_err() {
+            return;
+        }
+        host.set("content-type", "application/json");
+        host.set("content-length", &answer.body.len().to_string());
+        for (name, value) in &answer.headers {
+            host.set(name, value);
+        }
+    }
+}
+
+/// Where the client is told who answers: the provider's headers, or those of an answer made here.
+pub(super) trait Disclosure {
+    fn tell(&mut self, name: &'static str, value: &str);
+}
+
+impl<S: HeaderSink> Disclosure for S {
+    fn tell(&mut self, name: &'static str, value: &str) {
+        self.set(name, value);
+    }
+}
+
+/// What a provider says under our names would be taken for ours, and what it says under Envoy's would be taken for the
+/// inner listener's: at a 429 with `x-envoy-ratelimited`, as a provider behind an Envoy gives it, the edge would not retry.
+fn strip_ours(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    for (name, _) in headers.iter() {
+        if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-"))
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            sink.remove(name);
+        }
+    }
+}

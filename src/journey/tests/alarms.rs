@@ -1,0 +1,199 @@
+//! What follows when a provider takes too long.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::test_support::*;
+use super::super::{AlarmStep, Ending, LocalAnswer, Origin, RequestStep, Worker};
+use super::{CHAT, OK_STREAM, again};
+use crate::base::{HeaderBlock, Timestamp};
+use crate::record::Metric;
+
+const CONTENT: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
+
+fn s(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+fn streamed(worker: &mut Worker) -> Pass {
+    let pass = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"chat","stream":true}"#, 99, s(0));
+    assert_eq!(pass.step, RequestStep::Send);
+    pass
+}
+
+fn headers_come(worker: &mut Worker, pass: &mut Pass, now: Timestamp) {
+    let block = HeaderBlock::of(OK_STREAM);
+    pass.exchange.response_headers(worker, block, false, now, || Origin::Upstream, &mut pass.response);
+}
+
+fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &[u8], now: Timestamp) {
+    pass.response.body.extend_from_slice(bytes);
+    let available = pass.response.body.len();
+    let step = pass.exchange.response_body(worker, available, false, now, &mut pass.response);
+    if step != super::super::ResponseStep::Hold {
+        pass.response.body.clear();
+        pass.exchange.released();
+    }
+}
+
+fn header<'a>(answer: &'a LocalAnswer, name: &str) -> Option<&'a str> {
+    answer.headers.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn a_provider_that_says_nothing_is_followed_by_another() {
+    let worker = &mut worker(load(CONFIG));
+    let mut first = streamed(worker);
+    assert_eq!(first.exchange.due(), Some(s(30)));
+    assert_eq!(first.exchange.alarm(worker, s(29)), AlarmStep::Wait);
+    let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(30)) else { panic!() };
+    assert_eq!((answer.status, header(&answer, "x-llm-retry")), (504, Some("timeout")));
+    assert_eq!(first.exchange.due(), None);
+    first.exchange.finish(worker, Ending::Complete, s(30));
+    let second = again(worker, 2);
+    assert_eq!(second.request.get("authorization"), Some("Bearer sk-provider-b"));
+}
+
+#[test]
+fn so_is_one_that_stalls_before_its_first_content_whatever_bytes_it_sends() {
+    let worker = &mut worker(load(CONFIG));
+    let mut first = streamed(worker);
+    headers_come(worker, &mut first, s(1));
+    bytes_come(worker, &mut first, b": ping\n\n", s(20));
+    bytes_come(
+        worker,
+        &mut first,
+        b"data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+        s(28),
+    );
+    let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(30)) else { panic!() };
+    assert_eq!(header(&answer, "x-llm-retry"), Some("timeout"));
+    assert_eq!(
+        header(&answer, "x-llm-target"),
+        Some("gpt-a"),
+        "fit for the client, should the edge not retry"
+    );
+    assert_eq!(header(&answer, "x-llm-attempts"), Some("1"));
+}
+
+#[test]
+fn the_answer_to_an_alarm_passes_the_filter_as_it_is() {
+    let worker = &mut worker(load(CONFIG));
+    let mut first = streamed(worker);
+    let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(30)) else { panic!() };
+    let mut headers: Vec<_> = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    headers.push((":status", "504"));
+    first.answer_from(worker, Origin::Envoy, &headers, answer.body.as_bytes());
+    assert_eq!(first.response.get("x-llm-retry"), Some("timeout"));
+    assert_eq!(first.response.body, answer.body.as_bytes());
+}
+
+#[test]
+fn a_stream_that_stalls_after_content_is_broken_off_and_blamed_but_not_repeated() {
+    for (pings, expected) in [(false, 35), (true, 125)] {
+        let worker = &mut worker(load(CONFIG));
+        let mut first = streamed(worker);
+        headers_come(worker, &mut first, s(1));
+        bytes_come(worker, &mut first, CONTENT, s(5));
+        let mut told_at = None;
+        for second in 6..200 {
+            if pings {
+                bytes_come(worker, &mut first, b": ping\n\n", s(second));
+            }
+            if first.exchange.due().is_some_and(|due| due <= s(second))
+                && let AlarmStep::Tell(notice) = first.exchange.alarm(worker, s(second))
+            {
+                assert!(notice.contains("stream_stalled"));
+                told_at = Some(second);
+                break;
+            }
+        }
+        assert_eq!(told_at, Some(expected), "pings: {pings}");
+        assert_eq!(first.exchange.due(), Some(s(expected)), "on the next tick");
+        assert_eq!(first.exchange.alarm(worker, s(expected)), AlarmStep::Reset);
+        assert_eq!(first.exchange.alarm(worker, s(expected + 1)), AlarmStep::Wait);
+        first.exchange.finish(worker, Ending::UpstreamGone, s(200));
+        assert!(worker.journeys.borrow().is_empty(), "nothing is expected to follow");
+    }
+}
+
+#[test]
+fn the_total_ends_a_request_over_all_attempts_without_another_one() {
+    let stream = json!({"first_content": "20s", "total": "30s"});
+    let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]], "stream": stream}});
+    let worker = &mut worker(config_with(json!({"models": models})));
+    let mut first = streamed(worker);
+    let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(20)) else { panic!() };
+    assert!(header(&answer, "x-llm-retry").is_some());
+    first.exchange.finish(worker, Ending::Complete, s(20));
+    let mut second = pass_at(worker, loop_request(CHAT, 2), br#"{"model":"chat","stream":true}"#, 99, s(20));
+    assert_eq!(second.exchange.due(), Some(s(30)));
+    let AlarmStep::Answer(answer) = second.exchange.alarm(worker, s(30)) else { panic!() };
+    assert_eq!((answer.status, header(&answer, "x-llm-retry")), (504, None));
+}
+
+#[test]
+fn a_plain_answer_is_given_up_by_a_limit_of_its_own() {
+    let worker = &mut worker(load(CONFIG));
+    let mut first = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 99, s(0));
+    let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(300)) else { panic!() };
+    assert_eq!(header(&answer, "x-llm-retry"), Some("timeout"));
+}
+
+/// Of a model with one target nothing is held, so its headers pass long before there is content.
+#[test]
+fn headers_that_pass_at_once_do_not_shorten_the_time_for_the_first_content() {
+    let stream = json!({"first_content": "100s", "silence": "20s"});
+    let models = json!({"chat": {"targets": ["gpt-a"], "stream": stream}});
+    let worker = &mut worker(config_with(json!({"models": models})));
+    let mut only = streamed(worker);
+    headers_come(worker, &mut only, s(1));
+    assert_eq!(only.exchange.due(), Some(s(100)));
+    bytes_come(worker, &mut only, b": ping\n\n", s(50));
+    assert_eq!(only.exchange.due(), Some(s(100)), "a ping is no content");
+    bytes_come(worker, &mut only, CONTENT, s(90));
+    assert_eq!(only.exchange.due(), Some(s(110)), "from now on silence counts");
+}
+
+#[test]
+fn first_content_is_slow_by_when_it_comes_and_not_by_when_its_headers_do() {
+    for (content_at, opened) in [(4, 0), (6, 1)] {
+        let breaker = json!({"consecutive": 1, "slow_first_content": "5s"});
+        let models = json!({"chat": {"targets": ["gpt-a"]}});
+        let worker = &mut worker(config_with(json!({"models": models, "breaker": breaker})));
+        let mut only = streamed(worker);
+        headers_come(worker, &mut only, s(1));
+        bytes_come(worker, &mut only, CONTENT, s(content_at));
+        bytes_come(worker, &mut only, b"data: [DONE]\n\n", s(content_at));
+        only.exchange.finish(worker, Ending::Complete, s(content_at));
+        assert_eq!(counted(worker, Metric::BreakerOpened), opened, "{content_at}");
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_trailers_is_waited_for_no_longer() {
+    let worker = &mut worker(load(CONFIG));
+    let mut sent = streamed(worker);
+    headers_come(worker, &mut sent, s(1));
+    bytes_come(worker, &mut sent, CONTENT, s(2));
+    assert!(sent.exchange.due().is_some());
+    sent.exchange.response_trailers(worker, s(3), &mut sent.response);
+    assert_eq!(sent.exchange.due(), None);
+}
+
+#[test]
+fn a_healthy_stream_that_the_total_ends_is_no_fault_of_its_target() {
+    let models = json!({"chat": {"targets": ["gpt-a"], "stream": {"total": "10s"}}});
+    let worker = &mut worker(config_with(json!({"models": models})));
+    for _ in 0..10 {
+        let mut pass = streamed(worker);
+        headers_come(worker, &mut pass, s(1));
+        for second in 2..10 {
+            bytes_come(worker, &mut pass, CONTENT, s(second));
+        }
+        assert!(matches!(pass.exchange.alarm(worker, s(10)), AlarmStep::Tell(_)));
+        pass.exchange.finish(worker, Ending::UpstreamGone, s(10));
+    }
+    assert_eq!(counted(worker, crate::record::Metric::BreakerOpened), 0);
+}

@@ -1,0 +1,402 @@
+//! Outages played through with virtual workers, seeded arrivals and a clock made of numbers: who is asked how often while it
+//! fails, and how soon it is used again. Everything that decides is real; only time passes faster.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::health::{Clinic, Tickets};
+use super::super::plan::{Choice, Tried, Wanted};
+use super::super::test_support::{NOW, config_with};
+use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
+use crate::breaker::memory::{Memory, Shelf};
+use crate::breaker::{Blame, Board, Health, Phase};
+use crate::config::Config;
+use crate::record::{Metric, Tally};
+
+const WORKERS: usize = 4;
+/// Requests per second that come in over all workers.
+const RATE: u64 = 100;
+const REFRESH_MS: u64 = 100;
+/// How long a good answer takes at least and at most.
+const GOOD_MS: (u64, u64) = (200, 1500);
+/// How long a failure takes at most.
+const MAX_FAILURE_MS: u64 = 300;
+const CONSECUTIVE: u64 = 5;
+const OPEN_MS: u64 = 5_000;
+const CLOSE_AFTER: u64 = 2;
+const SLOW_START_MS: u64 = 10_000;
+
+/// Whether target 0 or 1 fails at a time, given a random number below 1000.
+type Fails = fn(target: usize, now_ms: u64, draw: u64) -> bool;
+
+/// Which requests fail.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Those that begin at a bad time; what is under way goes on well.
+    FailsAtStart(Fails),
+    /// Those that end at a bad time, whenever they began.
+    FailsAtEnd(Fails),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Arrive { worker: usize },
+    End { worker: usize, running: usize },
+    Tick { worker: usize },
+}
+
+struct Running {
+    target: TargetId,
+    tickets: Tickets,
+    tried: Vec<Tried>,
+    doomed: bool,
+}
+
+struct Virtual {
+    board: Board,
+    memory: Memory<'static>,
+    tally: Tally,
+}
+
+/// One attempt that was sent: when, and to which target.
+type Sent = (u64, usize);
+
+struct Simulation {
+    config: Config,
+    load: Load,
+    shelf: Rc<RefCell<Shelf>>,
+    /// The last change of target 0's record that was looked at.
+    seen: u32,
+    workers: Vec<Virtual>,
+    rng: SplitMix64,
+    events: BinaryHeap<Reverse<(u64, usize, Event)>>,
+    queued: usize,
+    running: Vec<Option<Running>>,
+    result: Outage,
+}
+
+/// A phase, since when, and the end of its open time.
+#[derive(Debug)]
+struct Seen {
+    from_ms: u64,
+    name: &'static str,
+    until_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Outage {
+    sent: Vec<Sent>,
+    refused: u64,
+    /// Requests that ended in a failure for their client.
+    failed: u64,
+    /// What the breaker of target 0 went through.
+    phases: Vec<Seen>,
+    opened: i64,
+    reopened: i64,
+    closed: i64,
+    probes: i64,
+}
+
+impl Outage {
+    fn sent_to(&self, target: usize, from_ms: u64, to_ms: u64) -> u64 {
+        let within = |(at, to): &&Sent| *to == target && (from_ms..to_ms).contains(at);
+        self.sent.iter().filter(within).count() as u64
+    }
+
+    /// The share of target 0, in 1/1000.
+    fn share(&self, from_ms: u64, to_ms: u64) -> u64 {
+        let [one, other] = [0, 1].map(|target| self.sent_to(target, from_ms, to_ms));
+        one * 1000 / (one + other).max(1)
+    }
+}
+
+fn config(breaker: &Value) -> Config {
+    let mut policy = json!({
+        "open": format!("{OPEN_MS}ms"), "open_max": "60s", "consecutive": CONSECUTIVE, "close_after": CLOSE_AFTER,
+        "slow_start": format!("{SLOW_START_MS}ms"), "probe_lease": "10s",
+    });
+    for (name, value) in breaker.as_object().unwrap() {
+        policy[name] = value.clone();
+    }
+    config_with(json!({
+        "breaker": policy,
+        "targets": {"a": {"account": "a", "model": "m"}, "b": {"account": "b", "model": "m"}},
+        "models": {"chat": {"targets": ["a", "b"]}},
+    }))
+}
+
+fn at(ms: u64) -> Timestamp {
+    NOW.after(Duration::from_millis(ms))
+}
+
+/// Plays `requests` that arrive evenly but for a jitter of one interval.
+fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
+    let config = config(breaker);
+    let shelf: Rc<RefCell<Shelf>> = Rc::default();
+    let worker = |_| Virtual {
+        board: Board::new(&config),
+        memory: Memory::on(Rc::clone(&shelf)),
+        tally: Tally::default(),
+    };
+    let mut simulation = Simulation {
+        load,
+        shelf: Rc::clone(&shelf),
+        seen: 0,
+        workers: (0..WORKERS).map(worker).collect(),
+        rng: SplitMix64::new(seed),
+        events: BinaryHeap::new(),
+        queued: 0,
+        running: Vec::new(),
+        result: Outage::default(),
+        config,
+    };
+    let interval = 1000 / RATE;
+    for request in 0..requests {
+        let worker = simulation.draw(WORKERS as u64) as usize;
+        let when = request * interval + simulation.draw(interval);
+        simulation.queue(when, Event::Arrive { worker });
+    }
+    for worker in 0..WORKERS {
+        let first = simulation.draw(REFRESH_MS);
+        for round in 0..=requests * interval / REFRESH_MS {
+            simulation.queue(first + round * REFRESH_MS, Event::Tick { worker });
+        }
+    }
+    simulation.run();
+    simulation.result
+}
+
+impl Simulation {
+    fn draw(&mut self, bound: u64) -> u64 {
+        self.rng.below(bound)
+    }
+
+    fn queue(&mut self, when: u64, event: Event) {
+        self.queued += 1;
+        self.events.push(Reverse((when, self.queued, event)));
+    }
+
+    fn run(&mut self) {
+        while let Some(Reverse((now_ms, _, event))) = self.events.pop() {
+            match event {
+                Event::Arrive { worker } => self.send(worker, Vec::new(), now_ms),
+                Event::End { worker, running } => {
+                    let running = self.running[running].take().unwrap();
+                    self.end(worker, running, now_ms);
+                }
+                Event::Tick { worker } => {
+                    let worker = &mut self.workers[worker];
+                    assert_eq!(worker.board.flush(&mut worker.memory, &self.config.breaker, at(now_ms)), 0);
+                    worker.board.refresh(&mut worker.memory);
+                }
+            }
+            self.watch(now_ms);
+        }
+        for worker in &mut self.workers {
+            worker.tally.drain(|metric, delta| match metric {
+                Metric::BreakerOpened => self.result.opened += delta,
+                Metric::BreakerReopened => self.result.reopened += delta,
+                Metric::BreakerClosed => self.result.closed += delta,
+                Metric::BreakerProbes => self.result.probes += delta,
+                _ => {}
+            });
+        }
+    }
+
+    fn send(&mut self, worker: usize, mut tried: Vec<Tried>, now_ms: u64) {
+        let Virtual { board, memory, tally } = &mut self.workers[worker];
+        let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
+        let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
+        let wanted = Wanted { model, endpoint: Endpoint::Chat, tried: &tried };
+        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &mut self.rng) else {
+            let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
+            *count += 1;
+            return;
+        };
+        self.result.sent.push((now_ms, target.index()));
+        tried.push(Tried { target, failure: None });
+        let draw = self.draw(1000);
+        let (Load::FailsAtStart(fails) | Load::FailsAtEnd(fails)) = self.load;
+        let doomed = fails(target.index(), now_ms, draw);
+        let takes =
+            if doomed { 1 + self.draw(MAX_FAILURE_MS) } else { GOOD_MS.0 + self.draw(GOOD_MS.1 - GOOD_MS.0) };
+        self.running.push(Some(Running { target, tickets, tried, doomed }));
+        let running = self.running.len() - 1;
+        self.queue(now_ms + takes, Event::End { worker, running });
+    }
+
+    fn end(&mut self, worker: usize, running: Running, now_ms: u64) {
+        let Running { target, tickets, mut tried, doomed } = running;
+        let draw = self.draw(1000);
+        let failed = match self.load {
+            Load::FailsAtStart(_) => doomed,
+            Load::FailsAtEnd(fails) => fails(target.index(), now_ms, draw),
+        };
+        let blame = if failed { Blame::of(ErrorClass::Server, None) } else { Blame::SUCCESS };
+        let jitter = self.rng.next_u64();
+        let Virtual { board, memory, tally } = &mut self.workers[worker];
+        Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) }
+            .report(target, tickets, blame, jitter);
+        if failed {
+            if let Some(last) = tried.last_mut() {
+                last.failure = Some(ErrorClass::Server);
+            }
+            self.send(worker, tried, now_ms);
+        }
+    }
+
+    /// Notes when the breaker of target 0 changes its phase.
+    fn watch(&mut self, now_ms: u64) {
+        let shelf = self.shelf.borrow();
+        let Some(stored) =
+            shelf.records.get("llm-failsafe/target/a").filter(|stored| stored.cas != self.seen)
+        else {
+            return;
+        };
+        self.seen = stored.cas;
+        let (phase, until_ms) = match Health::decode(&stored.bytes).unwrap().phase() {
+            Phase::Closed { .. } => ("closed", 0),
+            Phase::Open { until, .. } => ("open", u64::try_from(until.since(NOW).as_millis()).unwrap()),
+            Phase::HalfOpen { .. } => ("half-open", 0),
+        };
+        if self.result.phases.last().is_none_or(|last| last.name != phase) {
+            self.result.phases.push(Seen { from_ms: now_ms, name: phase, until_ms });
+        }
+    }
+}
+
+/// No more requests than this arrive within any `ms`.
+const fn arrivals(ms: u64) -> u64 {
+    RATE * ms / 1000 + 1
+}
+
+/// How often a target is probed at most during an outage of `ms`: open times double, so the `k`-th probe comes no sooner
+/// than `open · (2ᵏ − 1)` after the trip.
+fn probes_within(ms: u64) -> u64 {
+    (1..).take_while(|k| OPEN_MS * ((1 << k) - 1) <= ms).count() as u64
+}
+
+/// What a failing target gets until every worker knows: the run of failures that trips, what is sent while the last of
+/// them are under way, and what workers send that have not refreshed since the trip. In the worst case all of it to one.
+fn until_all_know() -> u64 {
+    CONSECUTIVE + arrivals(MAX_FAILURE_MS) + arrivals(REFRESH_MS)
+}
+
+const SEEDS: std::ops::Range<u64> = 0..4;
+const REQUESTS: u64 = 10_000;
+const DOWN: u64 = 20_000;
+const UP: u64 = 50_000;
+
+fn check_outage(outage: &Outage, bound: u64) {
+    let reached = outage.sent_to(0, DOWN, UP);
+    assert!(reached <= bound, "{reached} of at most {bound}");
+    assert_eq!((outage.refused, outage.failed), (0, 0), "the other one takes over");
+    // One trip, a failed probe for each open time that ends in the outage, one recovery: it does not oscillate.
+    let failed_probes = i64::try_from(probes_within(UP - DOWN)).unwrap();
+    assert_eq!((outage.opened, outage.reopened, outage.closed), (1, failed_probes, 1));
+    assert_eq!(outage.probes, failed_probes + i64::try_from(CLOSE_AFTER).unwrap());
+
+    // Back after the open time that was left, and as many good answers as close it, one after the other. Each may take
+    // its time, a refresh, and some requests that are not drawn to this target (64 in a row are as likely as 2⁻⁶⁴).
+    let left_until = outage.phases.iter().rfind(|seen| seen.name == "open").unwrap().until_ms;
+    let closed = outage.phases.last().unwrap();
+    assert_eq!(closed.name, "closed");
+    let by = left_until.max(UP) + CLOSE_AFTER * (GOOD_MS.1 + REFRESH_MS + 64 * 1000 / RATE);
+    assert!(closed.from_ms <= by, "{closed:?} by {by}");
+
+    // The share of two ramps up to a half from a twentieth: by draw, one target in two takes part with its permille.
+    let start = closed.from_ms;
+    let part = |n| outage.share(start + n * SLOW_START_MS / 4, start + (n + 1) * SLOW_START_MS / 4);
+    assert!(part(0) < 180 && part(0) < part(1) && part(1) < part(3), "{:?}", [0, 1, 2, 3].map(part));
+    let full = outage.share(start + SLOW_START_MS + REFRESH_MS, REQUESTS * 1000 / RATE);
+    // Five standard deviations of a binomial with n ≥ 2,500 are at most 50 ‰.
+    assert!(full.abs_diff(500) <= 50, "{full}");
+}
+
+/// Ten thousand requests, of which one target would get 1,500 in the 30 s in which it fails all of them, those under way
+/// included. It gets at most `consecutive` + arrivals in the longest failure + arrivals in a refresh + probes.
+#[test]
+fn an_outage_reaches_the_requests_that_trip_it_and_its_probes() {
+    for seed in SEEDS {
+        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtEnd(is_down));
+        check_outage(&outage, until_all_know() + probes_within(UP - DOWN));
+        assert!(outage.sent_to(0, DOWN, UP) <= 20, "what the same seeds give");
+    }
+}
+
+/// Where what is under way goes on well, its late successes break the runs of failures until the last of them has ended.
+#[test]
+fn an_outage_of_new_requests_trips_no_later_than_the_last_old_one_ends() {
+    for seed in SEEDS {
+        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtStart(is_down));
+        check_outage(&outage, arrivals(GOOD_MS.1) + until_all_know() + probes_within(UP - DOWN));
+    }
+}
+
+fn is_down(target: usize, now_ms: u64, _: u64) -> bool {
+    target == 0 && (DOWN..UP).contains(&now_ms)
+}
+
+/// Three seconds well, three seconds out, all the time: each trip doubles the open time, so the `k`-th comes no sooner
+/// than `open · (2ᵏ⁻¹ − 1)` after the first.
+#[test]
+fn a_flapping_target_is_left_alone_for_longer_and_longer() {
+    let is_out = |now_ms: u64| now_ms / 3000 % 2 == 1;
+    for seed in SEEDS {
+        let load = Load::FailsAtEnd(|target, now_ms, _| target == 0 && now_ms / 3000 % 2 == 1);
+        let outage = play(REQUESTS, seed, &json!({}), load);
+        let trips = u64::try_from(outage.opened + outage.reopened).unwrap();
+        assert!(trips <= 1 + probes_within(REQUESTS * 1000 / RATE), "{trips}");
+        let failing = outage.sent.iter().filter(|(at, target)| *target == 0 && is_out(*at)).count() as u64;
+        let opened = u64::try_from(outage.opened).unwrap();
+        let bound = opened * until_all_know() + u64::try_from(outage.probes).unwrap();
+        assert!(failing <= bound, "{failing} of at most {bound}");
+        assert_eq!((outage.refused, outage.failed), (0, 0));
+    }
+}
+
+/// The ratio alone: runs are out of the question. (A run of `n` independent failures with probability `p` takes
+/// `(p⁻ⁿ − 1) / (1 − p)` requests on average: 586 for five at 30 %.)
+#[test]
+fn a_target_that_fails_less_than_the_ratio_stays_closed_and_one_that_fails_more_opens() {
+    let policy = json!({"consecutive": 50, "window": "10s"});
+    for seed in SEEDS {
+        let seldom = Load::FailsAtEnd(|target, now_ms, draw| target == 0 && now_ms >= DOWN && draw < 300);
+        let outage = play(REQUESTS, seed, &policy, seldom);
+        assert_eq!((outage.opened, outage.failed), (0, 0));
+        // Five standard deviations of a binomial with n = 8,000 are 224.
+        assert!(outage.sent_to(0, DOWN, u64::MAX).abs_diff(4000) < 224);
+
+        let often = Load::FailsAtEnd(|target, now_ms, draw| target == 0 && now_ms >= DOWN && draw < 600);
+        let outage = play(REQUESTS / 2, seed, &policy, often);
+        let opened = outage.phases.iter().find(|seen| seen.name == "open").unwrap().from_ms;
+        // As soon as five sixths of the window are of the bad time; at the latest when all of it is.
+        assert!((DOWN..DOWN + 10_000).contains(&opened), "{opened}");
+    }
+}
+
+/// Nobody is left and the answer is `refuse`: the providers see what trips the two, and then their probes only.
+#[test]
+fn while_every_target_is_out_nothing_but_probes_leaves() {
+    for seed in SEEDS {
+        let load = Load::FailsAtEnd(|_, now_ms, _| (DOWN..UP).contains(&now_ms));
+        let outage = play(REQUESTS, seed, &json!({}), load);
+        let all_know = DOWN + 1000;
+        let [one, other] = [0, 1].map(|target| outage.sent_to(target, all_know, UP));
+        let probes = probes_within(UP - DOWN);
+        assert!(one <= probes && other <= probes, "{one} {other}");
+        // What is under way when they fail comes back once; each request that comes then makes two attempts.
+        let bound = arrivals(GOOD_MS.1) + 2 * until_all_know();
+        let first = outage.sent_to(0, DOWN, all_know) + outage.sent_to(1, DOWN, all_know);
+        assert!(first <= bound, "{first} of at most {bound}");
+        // Refused from the first second of the outage to the probes after it; then both are back.
+        assert!(outage.refused >= RATE * (UP - all_know) / 1000 - 2 * probes, "{}", outage.refused);
+        assert_eq!(outage.closed, 2);
+        assert_eq!(outage.share(70_000, u64::MAX).abs_diff(500) / 60, 0);
+    }
+}

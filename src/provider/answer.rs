@@ -1,0 +1,258 @@
+//! What the filter answers by itself, in the caller's dialect: its errors and the list of logical models.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::report::cut;
+use crate::base::Dialect;
+
+/// At most this many rejected targets are listed in an error; how many more there were is told.
+pub const MAX_REJECTED: usize = 32;
+
+/// The longest message of an error, in bytes; it may name what the client sent.
+const MAX_MESSAGE: usize = 1024;
+
+/// The owner of logical models in OpenAI's model list.
+const OWNER: &str = "llm-failsafe";
+
+/// A logical model has no release date; Anthropic's reference asks for the epoch then.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+/// An error the filter makes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalError {
+    /// The HTTP status, 400 to 599.
+    pub status: u16,
+    /// The reason for machines: `model_not_found`, `invalid_json`, `no_target`, …
+    pub code: &'static str,
+    /// The reason for people, in one sentence; cut after 1024 bytes.
+    pub message: String,
+    /// The targets that were not taken, in the order they were looked at.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A target that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its name in the configuration.
+    pub target: Rc<str>,
+    /// The name of the reason.
+    pub reason: &'static str,
+}
+
+impl LocalError {
+    /// An error without rejected targets.
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), rejected: Vec::new() }
+    }
+
+    /// The JSON body for callers of `dialect`. Both carry an `llm_failsafe` member beside the dialect's own:
+    /// `{"reason","targets":[{"target","reason"}],"more_targets"}`, the last two only when there are any.
+    pub fn body(&self, dialect: Dialect) -> String {
+        let message = cut(&self.message, MAX_MESSAGE);
+        let own = self.own();
+        let body = match dialect {
+            Dialect::OpenAi => json!({"error": {
+                "message": message,
+                "type": openai_type(self.status),
+                "param": null,
+                "code": self.code,
+                "llm_failsafe": own,
+            }}),
+            Dialect::Anthropic => json!({"type": "error", "error": {
+                "type": anthropic_type(self.status),
+                "message": message,
+                "llm_failsafe": own,
+            }}),
+        };
+        body.to_string()
+    }
+
+    fn own(&self) -> Value {
+        let mut own = json!({"reason": self.code});
+        let listed = self.rejected.iter().take(MAX_REJECTED);
+        let targets: Vec<_> =
+            listed.map(|rejected| json!({"target": *rejected.target, "reason": rejected.reason})).collect();
+        if let Some(members) = own.as_object_mut().filter(|_| !targets.is_empty()) {
+            members.insert("targets".to_owned(), Value::from(targets));
+            let more = self.rejected.len().saturating_sub(MAX_REJECTED);
+            if more > 0 {
+                members.insert("more_targets".to_owned(), Value::from(more));
+            }
+        }
+        own
+    }
+}
+
+/// OpenAI's error type for a status.
+const fn openai_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "insufficient_quota",
+        403 => "permission_error",
+        408 | 504 => "timeout_error",
+        429 => "rate_limit_error",
+        503 | 529 => "service_unavailable_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+/// Anthropic's error type for a status.
+const fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        408 | 504 => "timeout_error",
+        409 => "conflict_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
+/// The body that answers `GET /v1/models` with these logical models.
+pub fn models_list<'a>(dialect: Dialect, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let data: Vec<_> = names.iter().map(|name| model(dialect, name)).collect();
+    let list = match dialect {
+        Dialect::OpenAi => json!({"object": "list", "data": data}),
+        Dialect::Anthropic => json!({
+            "data": data,
+            "has_more": false,
+            "first_id": names.first(),
+            "last_id": names.last(),
+        }),
+    };
+    list.to_string()
+}
+
+/// The body that answers `GET /v1/models/{name}`.
+pub fn model_object(dialect: Dialect, name: &str) -> String {
+    model(dialect, name).to_string()
+}
+
+fn model(dialect: Dialect, name: &str) -> Value {
+    match dialect {
+        Dialect::OpenAi => json!({"id": name, "object": "model", "created": 0, "owned_by": OWNER}),
+        Dialect::Anthropic => json!({"type": "model", "id": name, "display_name": name, "created_at": EPOCH}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(body: &str) -> Value {
+        serde_json::from_str(body).unwrap()
+    }
+
+    fn refusal(targets: usize) -> LocalError {
+        let rejected =
+            (0..targets).map(|n| Rejected { target: Rc::from(format!("t{n}")), reason: "breaker_open" });
+        LocalError { rejected: rejected.collect(), ..LocalError::new(503, "no_target", "No target is free.") }
+    }
+
+    #[test]
+    fn openai_sdks_find_message_type_param_and_code() {
+        assert_eq!(
+            parsed(&LocalError::new(404, "model_not_found", "No model \"x\".").body(Dialect::OpenAi)),
+            json!({"error": {
+                "message": "No model \"x\".",
+                "type": "invalid_request_error",
+                "param": null,
+                "code": "model_not_found",
+                "llm_failsafe": {"reason": "model_not_found"},
+            }})
+        );
+    }
+
+    #[test]
+    fn anthropic_sdks_find_type_and_message() {
+        assert_eq!(
+            parsed(&refusal(1).body(Dialect::Anthropic)),
+            json!({"type": "error", "error": {
+                "type": "overloaded_error",
+                "message": "No target is free.",
+                "llm_failsafe": {
+                    "reason": "no_target",
+                    "targets": [{"target": "t0", "reason": "breaker_open"}],
+                },
+            }})
+        );
+    }
+
+    #[test]
+    fn the_type_follows_the_status() {
+        for (status, openai, anthropic) in [
+            (400, "invalid_request_error", "invalid_request_error"),
+            (401, "authentication_error", "authentication_error"),
+            (402, "insufficient_quota", "billing_error"),
+            (403, "permission_error", "permission_error"),
+            (404, "invalid_request_error", "not_found_error"),
+            (405, "invalid_request_error", "invalid_request_error"),
+            (409, "invalid_request_error", "conflict_error"),
+            (413, "invalid_request_error", "request_too_large"),
+            (429, "rate_limit_error", "rate_limit_error"),
+            (500, "server_error", "api_error"),
+            (502, "server_error", "api_error"),
+            (503, "service_unavailable_error", "overloaded_error"),
+            (504, "timeout_error", "timeout_error"),
+            (529, "service_unavailable_error", "overloaded_error"),
+        ] {
+            let type_for =
+                |dialect| parsed(&LocalError::new(status, "c", "m").body(dialect))["error"]["type"].clone();
+            assert_eq!(type_for(Dialect::OpenAi), openai, "{status}");
+            assert_eq!(type_for(Dialect::Anthropic), anthropic, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_rejected_targets_is_bounded_and_says_so() {
+        let own = |targets| parsed(&refusal(targets).body(Dialect::OpenAi))["error"]["llm_failsafe"].clone();
+        assert_eq!(own(MAX_REJECTED)["targets"].as_array().unwrap().len(), MAX_REJECTED);
+        assert_eq!(own(MAX_REJECTED)["more_targets"], Value::Null);
+        assert_eq!(own(MAX_REJECTED + 5)["targets"].as_array().unwrap().len(), MAX_REJECTED);
+        assert_eq!(own(MAX_REJECTED + 5)["more_targets"], 5);
+    }
+
+    #[test]
+    fn model_lists_have_the_shape_of_their_dialect() {
+        assert_eq!(
+            parsed(&models_list(Dialect::OpenAi, ["chat", "fast"])),
+            json!({"object": "list", "data": [
+                {"id": "chat", "object": "model", "created": 0, "owned_by": "llm-failsafe"},
+                {"id": "fast", "object": "model", "created": 0, "owned_by": "llm-failsafe"},
+            ]})
+        );
+        let entry =
+            |id| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
+        assert_eq!(
+            parsed(&models_list(Dialect::Anthropic, ["chat", "fast"])),
+            json!({"data": [entry("chat"), entry("fast")], "has_more": false, "first_id": "chat", "last_id": "fast"})
+        );
+        assert_eq!(
+            parsed(&models_list(Dialect::Anthropic, [])),
+            json!({"data": [], "has_more": false, "first_id": null, "last_id": null})
+        );
+        assert_eq!(parsed(&model_object(Dialect::Anthropic, "chat")), entry("chat"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_message_quotes_the_body_is_json_and_short(message in "\\PC{0,3000}") {
+            for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+                let body = parsed(&LocalError::new(400, "invalid_json", message.clone()).body(dialect));
+                let told = body["error"]["message"].as_str().unwrap();
+                prop_assert!(message.starts_with(told));
+                prop_assert!(told.len() <= MAX_MESSAGE && told.len() + 4 > message.len().min(MAX_MESSAGE));
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The types and codes by which vendors name what went wrong.
+//!
+//! Two tables. The telling names decide whatever the status is: they are narrower than it (a 429 may be a rate or an
+//! empty purse). The broad ones only repeat what a status would say, so they count where there is none: OpenAI's 401
+//! is an `invalid_request_error` too.
+
+use crate::base::ErrorClass;
+
+/// Names that are narrower than any status.
+const TELLING: &[(&str, ErrorClass)] = &[
+    ("insufficient_quota", ErrorClass::QuotaExhausted),
+    ("credit_balance_exhausted", ErrorClass::QuotaExhausted),
+    ("organization_usage_limit_exceeded", ErrorClass::QuotaExhausted),
+    ("billing_hard_limit_reached", ErrorClass::QuotaExhausted),
+    ("billing_not_active", ErrorClass::QuotaExhausted),
+    ("billing_error", ErrorClass::QuotaExhausted),
+    ("payment_required", ErrorClass::QuotaExhausted),
+    ("quota_exceeded", ErrorClass::QuotaExhausted),
+    ("exceeded_current_quota_error", ErrorClass::QuotaExhausted),
+    ("rate_limit_exceeded", ErrorClass::RateLimited),
+    ("rate_limit_error", ErrorClass::RateLimited),
+    ("rate_limited", ErrorClass::RateLimited),
+    ("slow_down", ErrorClass::RateLimited),
+    ("too_many_requests", ErrorClass::RateLimited),
+    ("ratelimiterror", ErrorClass::RateLimited),
+    ("context_length_exceeded", ErrorClass::ContextLength),
+    ("context_window_exceeded", ErrorClass::ContextLength),
+    ("exceed_context_size_error", ErrorClass::ContextLength),
+    ("content_filter", ErrorClass::ContentPolicy),
+    ("content_policy_violation", ErrorClass::ContentPolicy),
+    ("image_content_policy_violation", ErrorClass::ContentPolicy),
+    ("responsibleaipolicyviolation", ErrorClass::ContentPolicy),
+    ("moderation_blocked", ErrorClass::ContentPolicy),
+    ("data_inspection_failed", ErrorClass::ContentPolicy),
+    ("refusal", ErrorClass::ContentPolicy),
+    ("server_is_overloaded", ErrorClass::Overloaded),
+    ("overloaded_error", ErrorClass::Overloaded),
+    ("engine_overloaded_error", ErrorClass::Overloaded),
+    ("provider_overloaded", ErrorClass::Overloaded),
+    ("overloaded", ErrorClass::Overloaded),
+    ("model_not_found", ErrorClass::NotFound),
+    ("deploymentnotfound", ErrorClass::NotFound),
+    ("not_found_error", ErrorClass::NotFound),
+    ("previous_response_not_found", ErrorClass::Invalid),
+    ("invalid_api_key", ErrorClass::Auth),
+    ("account_deactivated", ErrorClass::Auth),
+    ("authentication_error", ErrorClass::Auth),
+    ("permission_error", ErrorClass::Permission),
+    ("unsupported_country_region_territory", ErrorClass::Permission),
+    ("request_too_large", ErrorClass::TooLarge),
+    ("payload_too_large", ErrorClass::TooLarge),
+    ("timeout_error", ErrorClass::Timeout),
+    ("deadline_exceeded", ErrorClass::Timeout),
+];
+
+/// Names that say no more than a status does.
+const BROAD: &[(&str, ErrorClass)] = &[
+    ("invalid_request_error", ErrorClass::Invalid),
+    ("invalid_request", ErrorClass::Invalid),
+    ("invalid_prompt", ErrorClass::Invalid),
+    ("invalid_argument", ErrorClass::Invalid),
+    ("max_tokens_exceeded", ErrorClass::Invalid),
+    ("unprocessable", ErrorClass::Invalid),
+    ("validation", ErrorClass::Invalid),
+    ("badrequesterror", ErrorClass::Invalid),
+    ("bad_request", ErrorClass::Invalid),
+    ("failed_precondition", ErrorClass::Permission),
+    ("permission_denied", ErrorClass::Permission),
+    ("permissiondeniederror", ErrorClass::Permission),
+    ("authentication", ErrorClass::Auth),
+    ("unauthenticated", ErrorClass::Auth),
+    ("authenticationerror", ErrorClass::Auth),
+    ("not_found", ErrorClass::NotFound),
+    ("notfounderror", ErrorClass::NotFound),
+    ("resource_exhausted", ErrorClass::RateLimited),
+    ("unavailable", ErrorClass::Overloaded),
+    ("service_unavailable_error", ErrorClass::Overloaded),
+    ("service_unavailable", ErrorClass::Overloaded),
+    ("serviceunavailableerror", ErrorClass::Overloaded),
+    ("timeout", ErrorClass::Timeout),
+    ("server_error", ErrorClass::Server),
+    ("server", ErrorClass::Server),
+    ("api_error", ErrorClass::Server),
+    ("conflict_error", ErrorClass::Server),
+    ("internal", ErrorClass::Server),
+    ("internal_error", ErrorClass::Server),
+    ("internal_server_error", ErrorClass::Server),
+    ("internalservererror", ErrorClass::Server),
+    ("provider_unavailable", ErrorClass::Server),
+];
+
+/// The class that one of the names tells. An empty purse wins over everything: nothing may retry it.
+pub(super) fn telling<'a>(names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
+    let mut first = None;
+    for name in names {
+        match spend_limit(name).or_else(|| look_up(TELLING, name)) {
+            Some(ErrorClass::QuotaExhausted) => return Some(ErrorClass::QuotaExhausted),
+            class => first = first.or(class),
+        }
+    }
+    first
+}
+
+/// The class that the names suggest where no status says it.
+pub(super) fn broad<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
+    names.find_map(|name| look_up(BROAD, name))
+}
+
+/// `project_spend_limit_exceeded`, `organization_spend_limit_exceeded` and their kin.
+fn spend_limit(name: &str) -> Option<ErrorClass> {
+    name.to_ascii_lowercase().ends_with("_spend_limit_exceeded").then_some(ErrorClass::QuotaExhausted)
+}
+
+fn look_up(table: &[(&str, ErrorClass)], name: &str) -> Option<ErrorClass> {
+    table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_in_the_tables_twice_and_all_are_lower_case() {
+        let names: Vec<_> = TELLING.iter().chain(BROAD).map(|(name, _)| *name).collect();
+        for (at, name) in names.iter().enumerate() {
+            assert!(!names[..at].contains(name), "{name}");
+            assert_eq!(*name, name.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn an_empty_purse_wins_over_a_rate() {
+        let names = ["rate_limit_exceeded", "insufficient_quota"];
+        assert_eq!(telling(names.into_iter()), Some(ErrorClass::QuotaExhausted));
+        assert_eq!(telling(["Project_Spend_Limit_Exceeded"].into_iter()), Some(ErrorClass::QuotaExhausted));
+    }
+}

@@ -1,0 +1,204 @@
+//! The table of who speaks what: for each vendor the host, the path prefix and, per endpoint, how it is called.
+//!
+//! Sources: the vendors' API references. Anthropic's and Gemini's OpenAI-compatible endpoints take a bearer token;
+//! Mistral has its own fill-in-the-middle completions, which are not OpenAI's, so `completions` is not spoken there.
+
+use super::ProviderKind;
+use crate::base::{Dialect, Endpoint, EndpointSet};
+
+/// The request headers in which clients and vendors put credentials. Whoever sets one of them for a provider removes
+/// the others, so that a client's key never travels to a vendor it was not meant for.
+pub const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// How a credential is written into its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer <key>`
+    Bearer,
+    /// The key alone.
+    Plain,
+}
+
+impl Scheme {
+    /// The header value that carries `key`.
+    pub fn value(self, key: &str) -> String {
+        match self {
+            Self::Bearer => format!("Bearer {key}"),
+            Self::Plain => key.to_owned(),
+        }
+    }
+}
+
+/// How one vendor is called for one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The path after the prefix: `/chat/completions`.
+    pub operation: &'static str,
+    /// The lower-case name of the header that carries the credential.
+    pub credential: &'static str,
+    /// How the credential is written there.
+    pub scheme: Scheme,
+    /// Headers the vendor demands, sent when the client has not set them; names are lower case.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The dialect of requests and answers. Errors may come in the vendor's own shape nevertheless.
+    pub dialect: Dialect,
+}
+
+/// What a vendor asks of every call.
+struct Vendor {
+    host: Option<&'static str>,
+    prefix: &'static str,
+    endpoints: &'static [Endpoint],
+}
+
+const fn vendor(kind: ProviderKind) -> Vendor {
+    use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+    match kind {
+        ProviderKind::OpenAi => Vendor {
+            host: Some("api.openai.com"),
+            prefix: "/v1",
+            endpoints: &[Chat, Completions, Embeddings, Responses],
+        },
+        // The host carries the resource's name, so there is none to assume.
+        ProviderKind::AzureOpenAi => Vendor {
+            host: None,
+            prefix: "/openai/v1",
+            endpoints: &[Chat, Completions, Embeddings, Responses],
+        },
+        ProviderKind::Anthropic => {
+            Vendor { host: Some("api.anthropic.com"), prefix: "/v1", endpoints: &[Chat, Messages] }
+        }
+        ProviderKind::Gemini => Vendor {
+            host: Some("generativelanguage.googleapis.com"),
+            prefix: "/v1beta/openai",
+            endpoints: &[Chat, Embeddings],
+        },
+        ProviderKind::OpenRouter => {
+            Vendor { host: Some("openrouter.ai"), prefix: "/api/v1", endpoints: &Endpoint::ALL }
+        }
+        ProviderKind::Mistral => {
+            Vendor { host: Some("api.mistral.ai"), prefix: "/v1", endpoints: &[Chat, Embeddings] }
+        }
+        // vLLM and others speak the Messages dialect as well.
+        ProviderKind::OpenAiCompatible => Vendor { host: None, prefix: "/v1", endpoints: &Endpoint::ALL },
+    }
+}
+
+/// How `kind` is called for `endpoint`; `None` when it does not speak it.
+pub fn route(kind: ProviderKind, endpoint: Endpoint) -> Option<Route> {
+    if !vendor(kind).endpoints.contains(&endpoint) {
+        return None;
+    }
+    let (credential, scheme) = credential_header(kind, endpoint);
+    let headers = default_headers(kind, endpoint);
+    Some(Route { operation: operation(endpoint), credential, scheme, headers, dialect: endpoint.dialect() })
+}
+
+/// What `kind` can be asked for.
+pub fn endpoints(kind: ProviderKind) -> EndpointSet {
+    EndpointSet::of(vendor(kind).endpoints)
+}
+
+/// The host `kind` is reached at unless the operator says otherwise; `None` where there is no usual one.
+pub const fn default_host(kind: ProviderKind) -> Option<&'static str> {
+    vendor(kind).host
+}
+
+/// The path prefix of `kind`, without a trailing slash.
+pub const fn default_prefix(kind: ProviderKind) -> &'static str {
+    vendor(kind).prefix
+}
+
+/// The header (lower case) that carries the credential of `kind` for `endpoint`, and how.
+pub const fn credential_header(kind: ProviderKind, endpoint: Endpoint) -> (&'static str, Scheme) {
+    match (kind, endpoint) {
+        (ProviderKind::AzureOpenAi, _) => ("api-key", Scheme::Plain),
+        (ProviderKind::Anthropic, Endpoint::Messages) => ("x-api-key", Scheme::Plain),
+        _ => ("authorization", Scheme::Bearer),
+    }
+}
+
+/// Headers `kind` demands for `endpoint`, to be sent when the client has not set them; names are lower case.
+pub const fn default_headers(
+    kind: ProviderKind,
+    endpoint: Endpoint,
+) -> &'static [(&'static str, &'static str)] {
+    match (kind, endpoint) {
+        (ProviderKind::Anthropic, Endpoint::Messages) => &[("anthropic-version", "2023-06-01")],
+        _ => &[],
+    }
+}
+
+/// The path of an endpoint after any vendor's prefix.
+const fn operation(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat => "/chat/completions",
+        Endpoint::Completions => "/completions",
+        Endpoint::Embeddings => "/embeddings",
+        Endpoint::Responses => "/responses",
+        Endpoint::Messages => "/messages",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_vendor_speaks_exactly_what_its_documentation_says() {
+        let spoken = |kind| {
+            let set = endpoints(kind);
+            Endpoint::ALL.into_iter().filter(|e| set.contains(*e)).map(Endpoint::name).collect::<Vec<_>>()
+        };
+        let openai = ["chat", "completions", "embeddings", "responses"];
+        let all = ["chat", "completions", "embeddings", "responses", "messages"];
+        assert_eq!(spoken(ProviderKind::OpenAi), openai);
+        assert_eq!(spoken(ProviderKind::AzureOpenAi), openai);
+        assert_eq!(spoken(ProviderKind::Anthropic), ["chat", "messages"]);
+        assert_eq!(spoken(ProviderKind::Gemini), ["chat", "embeddings"]);
+        assert_eq!(spoken(ProviderKind::OpenRouter), all);
+        assert_eq!(spoken(ProviderKind::Mistral), ["chat", "embeddings"]);
+        assert_eq!(spoken(ProviderKind::OpenAiCompatible), all);
+    }
+
+    #[test]
+    fn a_route_exists_exactly_for_what_is_spoken() {
+        for kind in ProviderKind::ALL {
+            for endpoint in Endpoint::ALL {
+                assert_eq!(route(kind, endpoint).is_some(), endpoints(kind).contains(endpoint));
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_travel_as_the_vendor_expects() {
+        let carried = |kind, endpoint| {
+            let (name, scheme) = credential_header(kind, endpoint);
+            format!("{name}: {}", scheme.value("k"))
+        };
+        assert_eq!(carried(ProviderKind::OpenAi, Endpoint::Chat), "authorization: Bearer k");
+        assert_eq!(carried(ProviderKind::AzureOpenAi, Endpoint::Responses), "api-key: k");
+        assert_eq!(carried(ProviderKind::Anthropic, Endpoint::Messages), "x-api-key: k");
+        assert_eq!(carried(ProviderKind::Anthropic, Endpoint::Chat), "authorization: Bearer k");
+        assert_eq!(carried(ProviderKind::OpenRouter, Endpoint::Messages), "authorization: Bearer k");
+    }
+
+    #[test]
+    fn every_credential_header_in_use_is_in_the_list_that_gets_cleared() {
+        for kind in ProviderKind::ALL {
+            for endpoint in Endpoint::ALL {
+                assert!(CREDENTIAL_HEADERS.contains(&credential_header(kind, endpoint).0));
+            }
+        }
+    }
+
+    #[test]
+    fn only_anthropics_own_dialect_demands_a_version() {
+        assert_eq!(
+            default_headers(ProviderKind::Anthropic, Endpoint::Messages),
+            [("anthropic-version", "2023-06-01")]
+        );
+        assert!(default_headers(ProviderKind::Anthropic, Endpoint::Chat).is_empty());
+        assert!(default_headers(ProviderKind::OpenAi, Endpoint::Chat).is_empty());
+    }
+}

@@ -1,0 +1,142 @@
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only ever grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+macro_rules! catalogue {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $kind:ident, $name:literal;)+) => {
+        /// Every metric of the filter.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Metric {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Metric {
+            /// The whole catalogue, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name under which Envoy exports it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// How it behaves.
+            pub const fn kind(self) -> MetricKind {
+                match self { $(Self::$variant => MetricKind::$kind,)+ }
+            }
+        }
+    };
+}
+
+catalogue! {
+    /// Client requests for a model, counted when their first attempt begins or they are refused.
+    Requests, Counter, "llm_failsafe_requests";
+    /// Requests that the filter answered with an error of its own.
+    Refusals, Counter, "llm_failsafe_refusals";
+    /// Attempts sent to a provider.
+    Attempts, Counter, "llm_failsafe_attempts";
+    /// Attempts under way at the moment, all workers together.
+    AttemptsInFlight, Gauge, "llm_failsafe_attempts_in_flight";
+    /// Attempts whose answer was not a failure when it was passed on.
+    AttemptsAnswered, Counter, "llm_failsafe_attempts_answered";
+    /// Attempts that failed before anything reached the client.
+    AttemptsFailed, Counter, "llm_failsafe_attempts_failed";
+    /// Failed attempts after which another target was asked for.
+    Failovers, Counter, "llm_failsafe_failovers";
+    /// Attempts that took longer than a time limit of theirs.
+    Alarms, Counter, "llm_failsafe_alarms";
+    /// Requests whose client left before the answer was complete.
+    ClientAborts, Counter, "llm_failsafe_client_aborts";
+    /// Journeys that one of the workers keeps at the moment, all workers together.
+    Journeys, Gauge, "llm_failsafe_journeys";
+    /// Journeys that waited in vain for their next attempt: Envoy declined the retry or the client left.
+    JourneysOrphaned, Counter, "llm_failsafe_journeys_orphaned";
+    /// Requests that got a single attempt because the worker kept `limits.max_journeys` already.
+    JourneysFull, Counter, "llm_failsafe_journeys_full";
+    /// Breakers that opened.
+    BreakerOpened, Counter, "llm_failsafe_breaker_opened";
+    /// Breakers that opened again because a probe failed.
+    BreakerReopened, Counter, "llm_failsafe_breaker_reopened";
+    /// Breakers that closed after successful probes.
+    BreakerClosed, Counter, "llm_failsafe_breaker_closed";
+    /// Rate limits that came into force or were extended.
+    BreakerThrottled, Counter, "llm_failsafe_breaker_throttled";
+    /// Requests that probed a breaker.
+    BreakerProbes, Counter, "llm_failsafe_breaker_probes";
+    /// Requests sent to an unhealthy target because the model says `when_all_open: try_anyway`.
+    TriedAnyway, Counter, "llm_failsafe_tried_anyway";
+    /// In shadow mode: requests that enforcement would have sent to another target.
+    ShadowWouldMove, Counter, "llm_failsafe_shadow_would_move";
+    /// In shadow mode: requests that enforcement would have refused.
+    ShadowWouldRefuse, Counter, "llm_failsafe_shadow_would_refuse";
+    /// Changes of shared records that only one worker knows of, because of contention or the host.
+    SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
+    /// The largest memory that the VM of any worker has reached, in bytes. A Wasm memory never shrinks.
+    WasmMemory, Gauge, "llm_failsafe_wasm_memory_bytes";
+}
+
+/// Deltas not yet handed to the host.
+#[derive(Debug, Default)]
+pub struct Tally {
+    deltas: [i64; Metric::ALL.len()],
+    changed: bool,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn count(&mut self, metric: Metric) {
+        self.add(metric, 1);
+    }
+
+    /// Adds to a counter or moves a gauge.
+    pub fn add(&mut self, metric: Metric, delta: i64) {
+        if let Some(sum) = self.deltas.get_mut(metric as usize) {
+            *sum = sum.saturating_add(delta);
+            self.changed = true;
+        }
+    }
+
+    /// Hands every change to `sink` and forgets it.
+    pub fn drain(&mut self, mut sink: impl FnMut(Metric, i64)) {
+        if !self.changed {
+            return;
+        }
+        self.changed = false;
+        for (metric, delta) in Metric::ALL.iter().zip(self.deltas.iter_mut()) {
+            if *delta != 0 {
+                sink(*metric, *delta);
+                *delta = 0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_carry_the_prefix() {
+        let mut names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        assert!(names.iter().all(|name| name.starts_with("llm_failsafe_")));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Metric::ALL.len());
+    }
+
+    #[test]
+    fn a_delta_is_handed_out_once() {
+        let mut tally = Tally::default();
+        tally.count(Metric::Requests);
+        tally.add(Metric::Journeys, 2);
+        tally.add(Metric::Journeys, -2);
+        let mut seen = Vec::new();
+        tally.drain(|metric, delta| seen.push((metric, delta)));
+        tally.drain(|metric, delta| seen.push((metric, delta)));
+        assert_eq!(seen, [(Metric::Requests, 1)]);
+    }
+}

@@ -1,0 +1,240 @@
+//! From what the lexer reads to facts.
+//!
+//! Only containers that mean something get a frame; all others are counted in and out. A value replaces what an
+//! earlier duplicate said, which is why every container resets what its members are about to set.
+
+mod tally;
+mod values;
+
+use self::tally::{AllTurns, Options, Tools, Turns};
+use super::facts::{Facts, MAX_MODEL_MEMBERS, ModelField, Span, StateKind};
+use super::lexer::{Container, Sink, Value};
+use super::scan::ScanError;
+use super::spot::{Spot, TurnsKey};
+use super::text::{Kept, Want};
+
+/// An open container that means something.
+#[derive(Debug)]
+struct Frame {
+    spot: Spot,
+    container: Container,
+    kind: Kind,
+    signed: bool,
+    /// Bytes of a source's `data`, which are text or media depending on a `type` that may come later.
+    held: usize,
+}
+
+/// What a part or source is by its `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Image,
+    Audio,
+    File,
+    Thinking,
+    RedactedThinking,
+    ItemReference,
+}
+
+impl Kind {
+    fn of(kind: &[u8]) -> Self {
+        match kind {
+            b"image_url" | b"input_image" | b"image" | b"computer_screenshot" => Self::Image,
+            b"input_audio" | b"audio" => Self::Audio,
+            b"file" | b"input_file" | b"document" | b"container_upload" | b"video_url" | b"input_video" => {
+                Self::File
+            }
+            b"thinking" => Self::Thinking,
+            b"redacted_thinking" => Self::RedactedThinking,
+            b"item_reference" => Self::ItemReference,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Makes facts of one body.
+#[derive(Debug)]
+pub(super) struct Collector {
+    frames: Vec<Frame>,
+    /// Open containers that mean nothing, above the frames.
+    skipped: u8,
+    /// What the next value means.
+    next: Spot,
+    turns_key: TurnsKey,
+    turns: AllTurns,
+    tools: Tools,
+    options: Options,
+    facts: Facts,
+}
+
+impl Collector {
+    pub(super) fn new() -> Self {
+        Self {
+            frames: Vec::new(),
+            skipped: 0,
+            next: Spot::Root,
+            turns_key: TurnsKey::Messages,
+            turns: AllTurns::default(),
+            tools: Tools::default(),
+            options: Options::default(),
+            facts: Facts::default(),
+        }
+    }
+
+    pub(super) fn finish(mut self, body_bytes: usize) -> Facts {
+        self.facts.body_bytes = body_bytes as u64;
+        self.turns.add_to(&mut self.facts);
+        self.tools.add_to(&mut self.facts);
+        self.options.add_to(&mut self.facts);
+        self.facts
+    }
+
+    fn note_model(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
+        if self.facts.model_spans.len() >= MAX_MODEL_MEMBERS {
+            return Err(ScanError::TooManyModels { offset: span.start });
+        }
+        self.facts.model_spans.push(span);
+        self.facts.model = match value {
+            Value::Text { kept: Kept::Text(name), .. } => match std::str::from_utf8(name) {
+                Ok(name) => ModelField::Text { value: name.to_owned() },
+                Err(_) => ModelField::NotText,
+            },
+            Value::Text { kept: Kept::TooLong, .. } => ModelField::TooLong,
+            _ => ModelField::NotText,
+        };
+        Ok(())
+    }
+
+    fn count_text(&mut self, length: usize) {
+        let bytes = match self.next {
+            _ if self.skipped > 0 => &mut self.facts.text_bytes,
+            Spot::Media => &mut self.facts.media_bytes,
+            Spot::SourceData => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.held = frame.held.saturating_add(length);
+                }
+                return;
+            }
+            _ => &mut self.facts.text_bytes,
+        };
+        *bytes = bytes.saturating_add(length as u64);
+    }
+
+    fn end_part(&mut self, frame: &Frame) {
+        let turns = self.turns();
+        let media = &mut turns.media;
+        match frame.kind {
+            Kind::Plain => {}
+            Kind::Image => media.images = media.images.saturating_add(1),
+            Kind::Audio => media.audio = media.audio.saturating_add(1),
+            Kind::File => media.files = media.files.saturating_add(1),
+            Kind::Thinking => turns.sealed |= frame.signed,
+            Kind::RedactedThinking => turns.sealed = true,
+            Kind::ItemReference => turns.state = turns.state.with(StateKind::StoredItem, true),
+        }
+    }
+
+    fn end_source(&mut self, frame: &Frame) {
+        let bytes = match frame.kind {
+            Kind::Plain => &mut self.facts.text_bytes,
+            _ => &mut self.facts.media_bytes,
+        };
+        *bytes = bytes.saturating_add(frame.held as u64);
+    }
+
+    const fn turns(&mut self) -> &mut Turns {
+        self.turns.of(self.turns_key)
+    }
+}
+
+impl Sink for Collector {
+    #[inline]
+    fn key(&mut self, key: Option<&[u8]>) {
+        if self.skipped == 0 {
+            self.next = match (self.frames.last(), key) {
+                (Some(frame), Some(key)) => frame.spot.member(key),
+                _ => Spot::Other,
+            };
+        }
+    }
+
+    #[inline]
+    fn want(&self) -> Want {
+        match self.next {
+            _ if self.skipped > 0 => Want::Length,
+            Spot::User | Spot::PromptCacheKey | Spot::MetadataUser => Want::Hash,
+            Spot::Model
+            | Spot::N
+            | Spot::OutputTokens(_)
+            | Spot::Modality
+            | Spot::ToolType
+            | Spot::ToolChoice
+            | Spot::ToolChoiceType
+            | Spot::FormatType(_)
+            | Spot::ReasoningEffort
+            | Spot::ReasoningInnerEffort
+            | Spot::ThinkingType
+            | Spot::PartType
+            | Spot::SourceType => Want::Text,
+            _ => Want::Length,
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
+        if let Value::Text { length, .. } = value {
+            self.count_text(length);
+        }
+        match self.next {
+            _ if self.skipped > 0 => {}
+            Spot::Model => self.note_model(value, span)?,
+            _ => self.note(value),
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, container: Container, start: usize) -> Result<(), ScanError> {
+        if self.skipped > 0 {
+            self.skipped = self.skipped.saturating_add(1);
+            return Ok(());
+        }
+        let spot = self.next;
+        match spot {
+            Spot::Model => self.note_model(Value::Opening(container), Span { start, end: start })?,
+            _ => self.note(Value::Opening(container)),
+        }
+        if spot == Spot::Other {
+            self.skipped = 1;
+            return Ok(());
+        }
+        let kind = if spot == Spot::Source { Kind::File } else { Kind::Plain };
+        self.frames.push(Frame { spot, container, kind, signed: false, held: 0 });
+        self.next = if container == Container::Array { spot.element() } else { Spot::Other };
+        Ok(())
+    }
+
+    fn close(&mut self, end: usize) {
+        if self.skipped > 0 {
+            self.skipped -= 1;
+            return;
+        }
+        if let Some(frame) = self.frames.pop() {
+            match (frame.spot, frame.container) {
+                (Spot::Model, _) => {
+                    if let Some(span) = self.facts.model_spans.last_mut() {
+                        span.end = end;
+                    }
+                }
+                (Spot::Part, Container::Object) => self.end_part(&frame),
+                (Spot::Source, Container::Object) => self.end_source(&frame),
+                (Spot::Tool, Container::Object) => self.tools.end_tool(),
+                _ => {}
+            }
+        }
+        // The parent of an array's element goes on with elements; an object's next key says what follows.
+        self.next = match self.frames.last() {
+            Some(frame) if frame.container == Container::Array => frame.spot.element(),
+            _ => Spot::Other,
+        };
+    }
+}

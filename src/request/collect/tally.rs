@@ -1,0 +1,141 @@
+//! Sums that a later duplicate must be able to take back: each top-level member has its own until the end.
+
+use super::super::facts::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice};
+use super::super::spot::{FormatKey, TokensKey, TurnsKey};
+
+/// What one of `messages`, `input`, `prompt` and `system` holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Turns {
+    pub(super) items: u32,
+    pub(super) media: MediaParts,
+    pub(super) token_ids: u64,
+    pub(super) sealed: bool,
+    pub(super) state: StateSet,
+}
+
+/// The four of them.
+#[derive(Debug, Default)]
+pub(super) struct AllTurns {
+    system: Turns,
+    messages: Turns,
+    input: Turns,
+    prompt: Turns,
+}
+
+impl AllTurns {
+    pub(super) const fn of(&mut self, key: TurnsKey) -> &mut Turns {
+        match key {
+            TurnsKey::System => &mut self.system,
+            TurnsKey::Messages => &mut self.messages,
+            TurnsKey::Input => &mut self.input,
+            TurnsKey::Prompt => &mut self.prompt,
+        }
+    }
+
+    pub(super) fn add_to(&self, facts: &mut Facts) {
+        for turns in [&self.system, &self.messages, &self.input, &self.prompt] {
+            facts.items = facts.items.saturating_add(turns.items);
+            facts.token_ids = facts.token_ids.saturating_add(turns.token_ids);
+            facts.media.images = facts.media.images.saturating_add(turns.media.images);
+            facts.media.audio = facts.media.audio.saturating_add(turns.media.audio);
+            facts.media.files = facts.media.files.saturating_add(turns.media.files);
+            facts.sealed_reasoning |= turns.sealed;
+            facts.state = facts.state.union(turns.state);
+        }
+    }
+}
+
+/// What `tools` holds, and the tool being read.
+#[derive(Debug, Default)]
+pub(super) struct Tools {
+    pub(super) count: u32,
+    pub(super) hosted: bool,
+    pub(super) strict: bool,
+    pub(super) state: StateSet,
+    pub(super) current: Tool,
+    pub(super) mcp_servers: bool,
+    pub(super) web_search: bool,
+}
+
+/// One tool.
+#[derive(Debug, Default)]
+pub(super) struct Tool {
+    pub(super) hosted: bool,
+    pub(super) strict: bool,
+    pub(super) function_strict: bool,
+}
+
+impl Tools {
+    /// `tools` begins, perhaps again.
+    pub(super) fn restart(&mut self) {
+        *self = Self { mcp_servers: self.mcp_servers, web_search: self.web_search, ..Self::default() };
+    }
+
+    /// The current tool is complete.
+    pub(super) const fn end_tool(&mut self) {
+        self.hosted |= self.current.hosted;
+        self.strict |= self.current.strict | self.current.function_strict;
+    }
+
+    pub(super) fn add_to(&self, facts: &mut Facts) {
+        facts.tools.count = self.count;
+        facts.tools.hosted = self.hosted | self.mcp_servers | self.web_search;
+        facts.tools.strict = self.strict;
+        facts.state = facts.state.union(self.state);
+    }
+}
+
+/// The members of which several say the same thing in different dialects.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    pub(super) parallel_tool_calls: Option<bool>,
+    pub(super) disable_parallel: Option<bool>,
+    pub(super) choice: ToolChoice,
+    pub(super) logprobs: bool,
+    pub(super) top_logprobs: bool,
+    pub(super) reasoning_effort: bool,
+    pub(super) reasoning: ReasoningOptions,
+    pub(super) thinking: bool,
+    pub(super) cached_content: bool,
+    pub(super) google_cached_content: bool,
+    formats: [OutputFormat; 4],
+    tokens: [Option<u64>; 3],
+}
+
+/// `reasoning` and its members.
+#[derive(Debug, Default)]
+pub(super) struct ReasoningOptions {
+    pub(super) there: bool,
+    pub(super) no_effort: bool,
+    pub(super) not_enabled: bool,
+}
+
+impl Options {
+    pub(super) fn set_format(&mut self, key: FormatKey, format: OutputFormat) {
+        if let Some(slot) = self.formats.get_mut(key as usize) {
+            *slot = format;
+        }
+    }
+
+    pub(super) fn set_tokens(&mut self, key: TokensKey, tokens: Option<u64>) {
+        if let Some(slot) = self.tokens.get_mut(key as usize) {
+            *slot = tokens;
+        }
+    }
+
+    pub(super) fn add_to(&self, facts: &mut Facts) {
+        facts.tools.choice = self.choice;
+        facts.tools.parallel = self.parallel_tool_calls.or(self.disable_parallel.map(|disable| !disable));
+        facts.output = self.formats.into_iter().max().unwrap_or_default();
+        facts.max_output_tokens = self.tokens.into_iter().flatten().max();
+        facts.logprobs = self.logprobs | self.top_logprobs;
+        let reasoning = self.reasoning.there && !self.reasoning.no_effort && !self.reasoning.not_enabled;
+        if self.reasoning_effort | reasoning | self.thinking {
+            facts.reasoning = Reasoning::Asked;
+        }
+        let cached = self.cached_content | self.google_cached_content;
+        if cached {
+            facts.state = facts.state.with(StateKind::CachedContent, true);
+        }
+    }
+}

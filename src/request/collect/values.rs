@@ -1,0 +1,239 @@
+//! What each value says where it stands.
+
+use super::super::facts::{OutputFormat, StateKind, ToolChoice};
+use super::super::lexer::{Container, Value};
+use super::super::number::as_count;
+use super::super::spot::{FormatKey, Spot, TurnsKey};
+use super::super::text::Kept;
+use super::tally::{ReasoningOptions, Tool, Turns};
+use super::{Collector, Kind};
+
+impl Collector {
+    /// Takes a value, or the beginning of one, for what it means here.
+    pub(super) fn note(&mut self, value: Value<'_>) {
+        if let Some(parent) = self.frames.last()
+            && let (Spot::Turns(key), Container::Array) = (parent.spot, parent.container)
+            && key != TurnsKey::System
+        {
+            let turns = self.turns();
+            turns.items = turns.items.saturating_add(1);
+        }
+        let there = value != Value::Null;
+        match self.next {
+            Spot::Other => {}
+            Spot::Stream => self.facts.stream = is_true(value),
+            Spot::StreamOptions => self.facts.include_usage = false,
+            Spot::IncludeUsage => self.facts.include_usage = is_true(value),
+            Spot::N => self.facts.n = count(value),
+            Spot::Seed => self.facts.seed = there,
+            Spot::Logprobs => self.options.logprobs = there && value != Value::Bool(false),
+            Spot::TopLogprobs => self.options.top_logprobs = there && value != Value::Bool(false),
+            Spot::OutputTokens(key) => self.options.set_tokens(key, count(value)),
+            Spot::Modalities => self.facts.audio_output = false,
+            Spot::Modality => self.facts.audio_output |= is_text(value, &[b"audio"]),
+            Spot::TextOptions => self.note_format(Spot::Format(FormatKey::Text), Value::Null),
+            Spot::OutputConfig => {
+                self.note_format(Spot::Format(FormatKey::OutputConfig), Value::Null);
+            }
+            Spot::Format(_) | Spot::FormatType(_) => self.note_format(self.next, value),
+            Spot::Store => self.facts.store = boolean(value),
+            Spot::User => self.facts.affinity.user = hash(value),
+            Spot::PromptCacheKey => self.facts.affinity.prompt_cache_key = hash(value),
+            Spot::Metadata => self.facts.affinity.metadata_user = None,
+            Spot::MetadataUser => self.facts.affinity.metadata_user = hash(value),
+            Spot::ReasoningEffort
+            | Spot::Reasoning
+            | Spot::ReasoningInnerEffort
+            | Spot::ReasoningEnabled
+            | Spot::Thinking
+            | Spot::ThinkingType => self.note_reasoning(value, there),
+            Spot::PreviousResponse
+            | Spot::Conversation
+            | Spot::Background
+            | Spot::Container
+            | Spot::CachedContent
+            | Spot::ExtraBody
+            | Spot::Google
+            | Spot::GoogleCachedContent => self.note_state(value, there),
+            Spot::Turns(_)
+            | Spot::Part
+            | Spot::PartType
+            | Spot::PartSignature
+            | Spot::FileId
+            | Spot::Sealed
+            | Spot::StoredId
+            | Spot::Source
+            | Spot::SourceType
+            | Spot::SourceData => self.note_turns(value, there),
+            _ => self.note_tools(value, there),
+        }
+    }
+
+    fn note_format(&mut self, spot: Spot, value: Value<'_>) {
+        match spot {
+            Spot::Format(key) => {
+                let plain = matches!(value, Value::Null | Value::Opening(Container::Object));
+                self.options.set_format(key, if plain { OutputFormat::Text } else { OutputFormat::Other });
+            }
+            Spot::FormatType(key) => {
+                let format = match value {
+                    Value::Null => OutputFormat::Text,
+                    Value::Text { kept: Kept::Text(b"text"), .. } => OutputFormat::Text,
+                    Value::Text { kept: Kept::Text(b"json_object"), .. } => OutputFormat::JsonObject,
+                    Value::Text { kept: Kept::Text(b"json_schema"), .. } => OutputFormat::JsonSchema,
+                    _ => OutputFormat::Other,
+                };
+                self.options.set_format(key, format);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_reasoning(&mut self, value: Value<'_>, there: bool) {
+        let options = &mut self.options;
+        match self.next {
+            Spot::ReasoningEffort => options.reasoning_effort = there && !is_text(value, &[b"none"]),
+            Spot::Reasoning => options.reasoning = ReasoningOptions { there, ..ReasoningOptions::default() },
+            Spot::ReasoningInnerEffort => options.reasoning.no_effort = is_text(value, &[b"none"]),
+            Spot::ReasoningEnabled => options.reasoning.not_enabled = value == Value::Bool(false),
+            Spot::Thinking => options.thinking = there,
+            Spot::ThinkingType => options.thinking = !is_text(value, &[b"disabled"]),
+            _ => {}
+        }
+    }
+
+    fn note_state(&mut self, value: Value<'_>, there: bool) {
+        let (kind, present) = match self.next {
+            Spot::PreviousResponse => (StateKind::PreviousResponse, there),
+            Spot::Conversation => (StateKind::Conversation, there),
+            Spot::Background => (StateKind::Background, is_true(value)),
+            Spot::Container => (StateKind::Container, there),
+            Spot::CachedContent => {
+                self.options.cached_content = there;
+                return;
+            }
+            Spot::GoogleCachedContent => {
+                self.options.google_cached_content = there;
+                return;
+            }
+            _ => {
+                self.options.google_cached_content = false;
+                return;
+            }
+        };
+        self.facts.state = self.facts.state.with(kind, present);
+    }
+
+    fn note_turns(&mut self, value: Value<'_>, there: bool) {
+        match self.next {
+            Spot::Turns(key) => {
+                self.turns_key = key;
+                let single = matches!(value, Value::Text { .. }) && key != TurnsKey::System;
+                *self.turns() = Turns { items: single.into(), ..Turns::default() };
+            }
+            Spot::Part if matches!(value, Value::Number(_)) => {
+                let turns = self.turns();
+                turns.token_ids = turns.token_ids.saturating_add(1);
+            }
+            Spot::FileId if there => self.note_turn_state(StateKind::File),
+            Spot::StoredId if there => self.note_turn_state(StateKind::StoredItem),
+            Spot::Sealed if there && !is_empty_text(value) => self.turns().sealed = true,
+            Spot::PartType => self.set_kind(match value {
+                Value::Text { kept: Kept::Text(kind), .. } => Kind::of(kind),
+                _ => Kind::Plain,
+            }),
+            // A source is a file unless its type says that its data is text.
+            Spot::SourceType => {
+                self.set_kind(if is_text(value, &[b"text"]) { Kind::Plain } else { Kind::File });
+            }
+            Spot::PartSignature => {
+                let signed = there && !is_empty_text(value);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.signed = signed;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_tools(&mut self, value: Value<'_>, there: bool) {
+        let tools = &mut self.tools;
+        match self.next {
+            Spot::Tools => tools.restart(),
+            Spot::Tool => {
+                tools.count = tools.count.saturating_add(1);
+                tools.current = Tool::default();
+            }
+            Spot::ToolType => {
+                tools.current.hosted = there && !is_text(value, &[b"function", b"custom"]);
+            }
+            Spot::ToolStrict => tools.current.strict = is_true(value),
+            Spot::ToolFunction => tools.current.function_strict = false,
+            Spot::ToolFunctionStrict => tools.current.function_strict = is_true(value),
+            Spot::ToolContainer if matches!(value, Value::Text { .. }) => {
+                tools.state = tools.state.with(StateKind::Container, true);
+            }
+            Spot::ToolFile => tools.state = tools.state.with(StateKind::File, true),
+            Spot::McpServers => tools.mcp_servers = there && value != Value::Opening(Container::Array),
+            Spot::McpServer => tools.mcp_servers = true,
+            Spot::WebSearchOptions => tools.web_search = there,
+            Spot::Functions => {
+                self.facts.tools.legacy_functions = there && value != Value::Opening(Container::Array);
+            }
+            Spot::Function => self.facts.tools.legacy_functions = true,
+            Spot::ToolChoice => {
+                self.options.disable_parallel = None;
+                self.options.choice = tool_choice(value);
+            }
+            Spot::ToolChoiceType => self.options.choice = tool_choice(value),
+            Spot::DisableParallel => self.options.disable_parallel = boolean(value),
+            Spot::ParallelToolCalls => self.options.parallel_tool_calls = boolean(value),
+            _ => {}
+        }
+    }
+
+    fn note_turn_state(&mut self, kind: StateKind) {
+        let turns = self.turns();
+        turns.state = turns.state.with(kind, true);
+    }
+
+    fn set_kind(&mut self, kind: Kind) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.kind = kind;
+        }
+    }
+}
+
+fn is_true(value: Value<'_>) -> bool {
+    value == Value::Bool(true)
+}
+
+const fn boolean(value: Value<'_>) -> Option<bool> {
+    if let Value::Bool(value) = value { Some(value) } else { None }
+}
+
+fn is_text(value: Value<'_>, texts: &[&[u8]]) -> bool {
+    matches!(value, Value::Text { kept: Kept::Text(text), .. } if texts.contains(&text))
+}
+
+const fn is_empty_text(value: Value<'_>) -> bool {
+    matches!(value, Value::Text { length: 0, .. })
+}
+
+fn count(value: Value<'_>) -> Option<u64> {
+    if let Value::Number(Kept::Text(text)) = value { as_count(text) } else { None }
+}
+
+/// The hash of a text that is not empty.
+const fn hash(value: Value<'_>) -> Option<u64> {
+    match value {
+        Value::Text { kept: Kept::Hash(hash), length: 1.. } => Some(hash),
+        _ => None,
+    }
+}
+
+/// An object without a `type` forces something that is not known here.
+fn tool_choice(value: Value<'_>) -> ToolChoice {
+    let free = value == Value::Null || is_text(value, &[b"none", b"auto"]);
+    if free { ToolChoice::Free } else { ToolChoice::Forced }
+}

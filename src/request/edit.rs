@@ -1,0 +1,202 @@
+//! Putting another model name into a body that the host holds.
+//!
+//! The host's buffer can be changed only at its front and its end. A model named near the front costs one rewrite of
+//! the prefix. One named behind megabytes of messages, as many SDKs send it, would need all those megabytes in Wasm
+//! memory, which never shrinks; instead the body goes round once: windows are taken from the front and put at the end.
+
+use super::facts::{ModelField, Span};
+
+/// The most that is read from the buffer at once, and the longest prefix that is rewritten in one piece.
+pub const EDIT_WINDOW_BYTES: usize = 64 * 1024;
+
+/// What the host lets a filter do with the bytes it has buffered.
+pub trait BodyBuffer {
+    /// What the host says when it cannot.
+    type Error;
+
+    /// The `len` bytes from `start`.
+    ///
+    /// # Errors
+    /// The host's.
+    fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, Self::Error>;
+
+    /// Puts `with` in the place of the first `len` bytes.
+    ///
+    /// # Errors
+    /// The host's.
+    fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), Self::Error>;
+
+    /// Puts `bytes` after the last.
+    ///
+    /// # Errors
+    /// The host's.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Why an edit stopped. The buffer may hold half of it, so the body must not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError<E> {
+    /// The host refused.
+    #[error("the host's body buffer refused an edit")]
+    Buffer(E),
+    /// The buffer gave other than what it was said to hold.
+    #[error("the host's body buffer gave {got} bytes where {asked} were asked for")]
+    Length {
+        /// How many bytes were asked for.
+        asked: usize,
+        /// How many came.
+        got: usize,
+    },
+}
+
+/// The replacement of every model value of one body by one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelEdit {
+    /// In order and apart from each other.
+    spans: Vec<Span>,
+    literal: Vec<u8>,
+}
+
+impl ModelEdit {
+    /// The edit that makes `new_model` the only model of the body with these `spans`, as the scan found them (see
+    /// [`Facts`](super::Facts)). With one span that already says `new_model`, however escaped, it does nothing.
+    pub fn new(model: &ModelField, spans: &[Span], new_model: &str) -> Self {
+        let same = matches!(model, ModelField::Text { value } if value == new_model) && spans.len() == 1;
+        Self {
+            spans: if same { Vec::new() } else { spans.to_vec() },
+            literal: serde_json::Value::from(new_model).to_string().into_bytes(),
+        }
+    }
+
+    /// Whether the body stays as it is.
+    pub fn is_noop(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// By how many bytes the body grows; negative when it shrinks.
+    pub fn length_delta(&self) -> i64 {
+        let new = self.literal.len() as i64;
+        self.spans.iter().map(|span| new - (span.end - span.start) as i64).sum()
+    }
+
+    /// The length of the edited body.
+    pub fn new_length(&self, old: usize) -> usize {
+        let removed: usize = self.spans.iter().map(|span| span.end - span.start).sum();
+        (old + self.literal.len() * self.spans.len()).saturating_sub(removed)
+    }
+
+    /// Edits a body of `body_len` bytes that is in the buffer as a whole, and gives its new length.
+    ///
+    /// No read is longer than [`EDIT_WINDOW_BYTES`], no write longer than that and the names put in.
+    ///
+    /// # Errors
+    /// When the buffer fails; the body is lost then.
+    pub fn apply_held<B: BodyBuffer>(
+        &self,
+        buffer: &mut B,
+        body_len: usize,
+    ) -> Result<usize, EditError<B::Error>> {
+        self.apply_at(0, buffer, body_len)
+    }
+
+    /// Edits the `len` bytes in the buffer, which are those from `offset` of the body.
+    fn apply_at<B: BodyBuffer>(
+        &self,
+        offset: usize,
+        buffer: &mut B,
+        len: usize,
+    ) -> Result<usize, EditError<B::Error>> {
+        let touched = self.touched(offset, len);
+        if touched == 0 {
+            Ok(len)
+        } else if touched <= EDIT_WINDOW_BYTES {
+            let new = self.edited(offset, &read_exactly(buffer, touched)?);
+            buffer.replace_front(touched, &new).map_err(EditError::Buffer)?;
+            Ok(len - touched + new.len())
+        } else {
+            self.rotate(offset, buffer, len)
+        }
+    }
+
+    /// Takes everything from the front, window by window, and puts it at the end, edited.
+    fn rotate<B: BodyBuffer>(
+        &self,
+        offset: usize,
+        buffer: &mut B,
+        len: usize,
+    ) -> Result<usize, EditError<B::Error>> {
+        let mut done = 0;
+        let mut new_len = 0;
+        while done < len {
+            let window = EDIT_WINDOW_BYTES.min(len - done);
+            let new = self.edited(offset + done, &read_exactly(buffer, window)?);
+            // Before the front goes, so that the buffer is never empty: a host may take that for the end.
+            buffer.append(&new).map_err(EditError::Buffer)?;
+            buffer.replace_front(window, b"").map_err(EditError::Buffer)?;
+            done += window;
+            new_len += new.len();
+        }
+        Ok(new_len)
+    }
+
+    /// How many of the `len` bytes from `offset` an edit must see: up to the end of the last span in them.
+    fn touched(&self, offset: usize, len: usize) -> usize {
+        let end = offset.saturating_add(len);
+        let inside = |span: &&Span| span.start < end && span.end > offset;
+        self.spans.iter().rfind(inside).map_or(0, |span| span.end.min(end) - offset)
+    }
+
+    /// What becomes of the bytes from `offset`. A span's new value stands where the span began; what of the old one
+    /// comes later just goes.
+    fn edited(&self, offset: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut new = Vec::with_capacity(bytes.len() + self.literal.len());
+        let mut kept_to = 0;
+        for span in &self.spans {
+            let start = span.start.saturating_sub(offset).min(bytes.len());
+            new.extend_from_slice(bytes.get(kept_to..start).unwrap_or_default());
+            if span.start >= offset && start < bytes.len() {
+                new.extend_from_slice(&self.literal);
+            }
+            kept_to = kept_to.max(span.end.saturating_sub(offset).min(bytes.len()));
+        }
+        new.extend_from_slice(bytes.get(kept_to..).unwrap_or_default());
+        new
+    }
+}
+
+/// Edits a body whose chunks pass one after the other. Chunks without a part of a model value are not even read.
+#[derive(Debug)]
+pub struct StreamEditor {
+    edit: ModelEdit,
+    offset: usize,
+}
+
+impl StreamEditor {
+    /// An editor before the first chunk.
+    pub const fn new(edit: ModelEdit) -> Self {
+        Self { edit, offset: 0 }
+    }
+
+    /// Edits the next `chunk_len` bytes of the body, which are all that the buffer holds, and gives their new length.
+    /// The reads and writes are bounded as those of [`ModelEdit::apply_held`].
+    ///
+    /// # Errors
+    /// When the buffer fails; the chunk is lost then, and with it the body.
+    pub fn edit_chunk<B: BodyBuffer>(
+        &mut self,
+        buffer: &mut B,
+        chunk_len: usize,
+    ) -> Result<usize, EditError<B::Error>> {
+        let new_len = self.edit.apply_at(self.offset, buffer, chunk_len)?;
+        self.offset = self.offset.saturating_add(chunk_len);
+        Ok(new_len)
+    }
+}
+
+fn read_exactly<B: BodyBuffer>(buffer: &mut B, asked: usize) -> Result<Vec<u8>, EditError<B::Error>> {
+    let bytes = buffer.read(0, asked).map_err(EditError::Buffer)?;
+    match bytes.len() {
+        got if got == asked => Ok(bytes),
+        got => Err(EditError::Length { asked, got }),
+    }
+}

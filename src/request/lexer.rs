@@ -1,0 +1,415 @@
+//! JSON as a state machine: any chunking in, the same events out.
+//!
+//! Why not a parser from a library: those want the whole body, and a Wasm memory that once grew for a large body
+//! never shrinks. The machine is a state, a bit per open container, and the string being read if someone wants it.
+
+use super::facts::Span;
+use super::number::NumberState;
+use super::plain_run::plain_run;
+use super::scan::ScanError;
+use super::text::{Gatherer, Kept, Want};
+
+/// The deepest nesting of objects and arrays taken: the same as serde_json's, so that what passes here can be
+/// parsed there.
+pub const MAX_DEPTH: u8 = 127;
+
+/// An object or an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Container {
+    Object,
+    Array,
+}
+
+/// A value, or of an object or array its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value<'a> {
+    Opening(Container),
+    Null,
+    Bool(bool),
+    Number(Kept<'a>),
+    /// A string; `length` counts its decoded bytes.
+    Text {
+        kept: Kept<'a>,
+        length: usize,
+    },
+}
+
+/// Who is told what is read, in the order of the body.
+pub(super) trait Sink {
+    /// A key of the innermost object; `None` when it is too long or means no text.
+    fn key(&mut self, key: Option<&[u8]>);
+    /// What is needed of the string or number that begins now.
+    fn want(&self) -> Want;
+    /// A value that is not a container.
+    fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError>;
+    /// An object or array begins at `start`.
+    fn open(&mut self, container: Container, start: usize) -> Result<(), ScanError>;
+    /// The innermost object or array ended before `end`.
+    fn close(&mut self, end: usize);
+}
+
+/// What a string is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Key,
+    Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Literal {
+    True,
+    False,
+    Null,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    FirstKey,
+    NextKey,
+    Colon,
+    Value,
+    FirstElement,
+    AfterValue,
+    String(Role),
+    Escape(Role),
+    Unicode { role: Role, digits: u8, unit: u16 },
+    Number(NumberState),
+    Literal { rest: &'static [u8], literal: Literal },
+    End,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub(super) struct Lexer {
+    state: State,
+    /// One bit per open container, the innermost lowest: 1 is an object.
+    containers: u128,
+    depth: u8,
+    /// Bytes of the windows before this one.
+    base: usize,
+    /// Where the value being read began.
+    value_start: usize,
+    gatherer: Gatherer,
+}
+
+impl Lexer {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::Start,
+            containers: 0,
+            depth: 0,
+            base: 0,
+            value_start: 0,
+            gatherer: Gatherer::new(),
+        }
+    }
+
+    /// Reads one window.
+    pub(super) fn feed<S: Sink>(&mut self, window: &[u8], sink: &mut S) -> Result<(), ScanError> {
+        let mut at = 0;
+        while let Some(&byte) = window.get(at) {
+            at = match self.state {
+                State::String(role) => self.string(role, window, at, sink)?,
+                State::Number(number) => self.number(number, window, at, sink)?,
+                State::Escape(role) => self.escape(role, byte, at)?,
+                State::Unicode { role, digits, unit } => self.unicode(role, digits, unit, byte, at)?,
+                State::Literal { rest, literal } => self.literal(rest, literal, byte, at, sink)?,
+                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => at + 1,
+                between => {
+                    self.between(between, byte, at, sink)?;
+                    at + 1
+                }
+            };
+        }
+        self.base = self.base.saturating_add(window.len());
+        Ok(())
+    }
+
+    /// Ends the body and gives its length.
+    pub(super) fn finish(&self) -> Result<usize, ScanError> {
+        match self.state {
+            State::End => Ok(self.base),
+            State::Start => Err(ScanError::Empty),
+            _ => Err(ScanError::Truncated { offset: self.base }),
+        }
+    }
+
+    /// A byte that is neither white space nor inside a string, number or literal.
+    #[inline]
+    fn between<S: Sink>(&mut self, state: State, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
+        match (state, byte) {
+            (State::Value | State::FirstElement, b'"') => {
+                self.value_start = self.base + at;
+                self.gatherer.begin(sink.want());
+                self.state = State::String(Role::Value);
+            }
+            (State::FirstKey | State::NextKey, b'"') => {
+                self.gatherer.begin(Want::Text);
+                self.state = State::String(Role::Key);
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::AfterValue, b',') => {
+                self.state = if self.in_object() { State::NextKey } else { State::Value };
+            }
+            (State::AfterValue, b'}') if self.in_object() => self.close(at, sink),
+            (State::AfterValue, b']') if !self.in_object() => self.close(at, sink),
+            (State::FirstKey, b'}') | (State::FirstElement, b']') => self.close(at, sink),
+            (State::Start | State::Value | State::FirstElement, b'{') => {
+                self.open(Container::Object, at, sink)?;
+            }
+            (State::Value | State::FirstElement, b'[') => self.open(Container::Array, at, sink)?,
+            (State::Value | State::FirstElement, _) => self.begin_bare(byte, at, sink)?,
+            _ => return Err(self.unexpected(byte, at)),
+        }
+        Ok(())
+    }
+
+    /// A number or literal begins.
+    fn begin_bare<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
+        self.value_start = self.base + at;
+        self.state = match byte {
+            b't' => State::Literal { rest: b"rue", literal: Literal::True },
+            b'f' => State::Literal { rest: b"alse", literal: Literal::False },
+            b'n' => State::Literal { rest: b"ull", literal: Literal::Null },
+            _ => {
+                let number = NumberState::begin(byte).ok_or_else(|| self.unexpected(byte, at))?;
+                self.gatherer.begin(sink.want());
+                self.gatherer.plain(&[byte]);
+                State::Number(number)
+            }
+        };
+        Ok(())
+    }
+
+    /// Reads on in a string to its end or the window's.
+    #[inline]
+    fn string<S: Sink>(
+        &mut self,
+        role: Role,
+        window: &[u8],
+        mut at: usize,
+        sink: &mut S,
+    ) -> Result<usize, ScanError> {
+        loop {
+            let rest = window.get(at..).unwrap_or_default();
+            let (plain, rest) = rest.split_at_checked(plain_run(rest)).unwrap_or_default();
+            at += plain.len();
+            match rest {
+                [b'"', ..] => {
+                    self.end_string(role, plain, at, sink)?;
+                    return Ok(at + 1);
+                }
+                // Escapes are common enough to be spared the way through the states when they come whole.
+                [b'\\', escape @ ..] => {
+                    self.gatherer.plain(plain);
+                    match (escape, escape.get(1..5).and_then(utf16_unit)) {
+                        ([b'u', ..], Some(unit)) => {
+                            self.gatherer.unit(unit);
+                            at += 6;
+                        }
+                        ([b'u', ..] | [], _) => {
+                            self.state = State::Escape(role);
+                            return Ok(at + 1);
+                        }
+                        ([simple, ..], _) => at = self.escape(role, *simple, at + 1)?,
+                    }
+                }
+                [_, ..] => return Err(self.not_json(at, "no control character in a string")),
+                [] => {
+                    self.gatherer.plain(plain);
+                    return Ok(at);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn end_string<S: Sink>(
+        &mut self,
+        role: Role,
+        last: &[u8],
+        quote: usize,
+        sink: &mut S,
+    ) -> Result<(), ScanError> {
+        let (kept, length) = self.gatherer.finish(last);
+        match role {
+            Role::Key => {
+                sink.key(if let Kept::Text(key) = kept { Some(key) } else { None });
+                self.state = State::Colon;
+            }
+            Role::Value => {
+                let span = Span { start: self.value_start, end: self.base + quote + 1 };
+                sink.scalar(Value::Text { kept, length }, span)?;
+                self.state = State::AfterValue;
+            }
+        }
+        Ok(())
+    }
+
+    fn escape(&mut self, role: Role, byte: u8, at: usize) -> Result<usize, ScanError> {
+        let meant = match byte {
+            b'"' | b'\\' | b'/' => byte,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                self.state = State::Unicode { role, digits: 0, unit: 0 };
+                return Ok(at + 1);
+            }
+            _ => return Err(self.not_json(at, "an escape that JSON knows")),
+        };
+        self.gatherer.plain(&[meant]);
+        self.state = State::String(role);
+        Ok(at + 1)
+    }
+
+    fn unicode(
+        &mut self,
+        role: Role,
+        digits: u8,
+        unit: u16,
+        byte: u8,
+        at: usize,
+    ) -> Result<usize, ScanError> {
+        let value = hex_value(byte).ok_or_else(|| self.not_json(at, "four hexadecimal digits"))?;
+        let unit = unit << 4 | u16::from(value);
+        if digits == 3 {
+            self.gatherer.unit(unit);
+            self.state = State::String(role);
+        } else {
+            self.state = State::Unicode { role, digits: digits + 1, unit };
+        }
+        Ok(at + 1)
+    }
+
+    fn number<S: Sink>(
+        &mut self,
+        mut number: NumberState,
+        window: &[u8],
+        at: usize,
+        sink: &mut S,
+    ) -> Result<usize, ScanError> {
+        let rest = window.get(at..).unwrap_or_default();
+        let mut taken = 0;
+        let ended = loop {
+            match rest.get(taken) {
+                None => break false,
+                Some(&byte) => match number.next(byte) {
+                    Some(next) => number = next,
+                    None => break true,
+                },
+            }
+            taken += 1;
+        };
+        let stop = at + taken;
+        self.gatherer.plain(rest.get(..taken).unwrap_or_default());
+        self.state = State::Number(number);
+        if ended {
+            if !number.may_end() {
+                return Err(self.not_json(stop, "a digit"));
+            }
+            let span = Span { start: self.value_start, end: self.base + stop };
+            let (kept, _) = self.gatherer.finish(b"");
+            sink.scalar(Value::Number(kept), span)?;
+            self.state = State::AfterValue;
+        }
+        Ok(stop)
+    }
+
+    fn literal<S: Sink>(
+        &mut self,
+        rest: &'static [u8],
+        literal: Literal,
+        byte: u8,
+        at: usize,
+        sink: &mut S,
+    ) -> Result<usize, ScanError> {
+        match rest.split_first() {
+            Some((expected, rest)) if *expected == byte => {
+                if rest.is_empty() {
+                    let value = match literal {
+                        Literal::True => Value::Bool(true),
+                        Literal::False => Value::Bool(false),
+                        Literal::Null => Value::Null,
+                    };
+                    sink.scalar(value, Span { start: self.value_start, end: self.base + at + 1 })?;
+                    self.state = State::AfterValue;
+                } else {
+                    self.state = State::Literal { rest, literal };
+                }
+                Ok(at + 1)
+            }
+            _ => Err(self.not_json(at, "true, false or null")),
+        }
+    }
+
+    fn open<S: Sink>(&mut self, container: Container, at: usize, sink: &mut S) -> Result<(), ScanError> {
+        let start = self.base + at;
+        if self.depth >= MAX_DEPTH {
+            return Err(ScanError::TooDeep { offset: start });
+        }
+        self.depth += 1;
+        self.containers = self.containers << 1 | u128::from(container == Container::Object);
+        sink.open(container, start)?;
+        self.state = match container {
+            Container::Object => State::FirstKey,
+            Container::Array => State::FirstElement,
+        };
+        Ok(())
+    }
+
+    fn close<S: Sink>(&mut self, at: usize, sink: &mut S) {
+        self.depth = self.depth.saturating_sub(1);
+        self.containers >>= 1;
+        sink.close(self.base + at + 1);
+        self.state = if self.depth == 0 { State::End } else { State::AfterValue };
+    }
+
+    const fn in_object(&self) -> bool {
+        self.containers & 1 == 1
+    }
+
+    fn unexpected(&self, byte: u8, at: usize) -> ScanError {
+        let offset = self.base + at;
+        let expected = match self.state {
+            State::Start => {
+                return match byte {
+                    b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                        ScanError::NotAnObject { offset }
+                    }
+                    _ => ScanError::NotJson { offset, expected: "an object" },
+                };
+            }
+            State::FirstKey => "a key or }",
+            State::NextKey => "a key",
+            State::Colon => "a colon",
+            State::FirstElement => "a value or ]",
+            State::AfterValue if self.in_object() => "a comma or }",
+            State::AfterValue => "a comma or ]",
+            State::End => "nothing after the object",
+            _ => "a value",
+        };
+        ScanError::NotJson { offset, expected }
+    }
+
+    const fn not_json(&self, at: usize, expected: &'static str) -> ScanError {
+        ScanError::NotJson { offset: self.base + at, expected }
+    }
+}
+
+/// The unit that these hexadecimal digits are.
+fn utf16_unit(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | u16::from(hex_value(*digit)?)))
+}
+
+const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}

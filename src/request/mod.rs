@@ -1,0 +1,34 @@
+//! Reading a request without holding it.
+//!
+//! A body passes once, window by window, through [`Scanner`], which checks that it is a JSON object and leaves
+//! [`Facts`]: what the request asks for, where its `model` stands, how large it is. [`ModelEdit`] then puts the
+//! target's model name into the buffered body, or into the chunks as they pass.
+//!
+//! What this module refuses to be: a JSON library (it builds no tree and keeps no text but the model's name), a
+//! validator of requests (the provider judges what it is asked), and a translator between dialects. It knows the
+//! shapes of all endpoints at once and is not told which one it reads: a member that an endpoint does not know is
+//! a need all the same, because the provider may yet act on it.
+//!
+//! Memory does not depend on the body: a stack of at most [`MAX_DEPTH`] small frames, one string of at most
+//! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`] spans, and one window of [`EDIT_WINDOW_BYTES`] while editing.
+
+mod collect;
+mod edit;
+mod facts;
+mod lexer;
+mod number;
+mod plain_run;
+mod scan;
+mod spot;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use edit::{BodyBuffer, EDIT_WINDOW_BYTES, EditError, ModelEdit, StreamEditor};
+pub use facts::{
+    Affinity, Facts, MAX_MODEL_MEMBERS, MediaParts, ModelField, OutputFormat, Reasoning, Span, StateKind,
+    StateSet, ToolChoice, ToolNeeds,
+};
+pub use lexer::MAX_DEPTH;
+pub use scan::{ScanError, Scanner};
+pub use text::MAX_KEPT_BYTES;

@@ -1,0 +1,232 @@
+//! What the edits do, in a buffer that can do no more than the host's.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::super::{BodyBuffer, EDIT_WINDOW_BYTES, EditError, MAX_MODEL_MEMBERS, ModelEdit, StreamEditor};
+use super::bodies::{Json, Style, body};
+use super::scan;
+
+/// The host's buffer, which counts what it is asked for and holds the bounds.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    largest_write: usize,
+    reads: usize,
+    writes: usize,
+}
+
+impl BodyBuffer for Held {
+    type Error = &'static str;
+
+    fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, Self::Error> {
+        assert!(len <= EDIT_WINDOW_BYTES, "a read of {len} bytes");
+        self.reads += 1;
+        self.bytes.get(start..start + len).map(<[u8]>::to_vec).ok_or("out of range")
+    }
+
+    fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), Self::Error> {
+        self.wrote(with);
+        self.bytes.splice(..len, with.iter().copied());
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        self.wrote(bytes);
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Held {
+    fn of(body: &str) -> Self {
+        Self { bytes: body.as_bytes().to_vec(), ..Self::default() }
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        self.writes += 1;
+        self.largest_write = self.largest_write.max(bytes.len());
+    }
+}
+
+fn edit_of(body: &str, new_model: &str) -> ModelEdit {
+    let facts = scan(body).unwrap();
+    ModelEdit::new(&facts.model, &facts.model_spans, new_model)
+}
+
+/// The body with every model replaced, by the spans, on the whole text.
+fn expected(body: &str, new_model: &str) -> String {
+    let mut out = body.to_owned();
+    for span in scan(body).unwrap().model_spans.iter().rev() {
+        out.replace_range(span.start..span.end, &serde_json::to_string(new_model).unwrap());
+    }
+    out
+}
+
+fn held(body: &str, new_model: &str) -> Held {
+    let edit = edit_of(body, new_model);
+    let mut buffer = Held::of(body);
+    let new_len = edit.apply_held(&mut buffer, body.len()).unwrap();
+    assert_eq!(new_len, buffer.bytes.len());
+    assert_eq!(new_len, edit.new_length(body.len()));
+    assert_eq!(new_len as i64 - body.len() as i64, edit.length_delta());
+    assert!(buffer.largest_write <= EDIT_WINDOW_BYTES + MAX_MODEL_MEMBERS * (2 + 6 * new_model.len()));
+    buffer
+}
+
+/// What goes out when `body` passes in chunks of the lengths `cuts`, and how many reads that took.
+fn streamed(body: &str, new_model: &str, cuts: &[usize]) -> (Vec<u8>, usize) {
+    let edit = edit_of(body, new_model);
+    let new_length = edit.new_length(body.len());
+    let mut editor = StreamEditor::new(edit);
+    let (mut out, mut reads, mut rest) = (Vec::new(), 0, body.as_bytes());
+    for cut in cuts.iter().chain(std::iter::repeat(&body.len())) {
+        let (chunk, later) = rest.split_at((*cut).min(rest.len()));
+        let mut buffer = Held { bytes: chunk.to_vec(), ..Held::default() };
+        let new_len = editor.edit_chunk(&mut buffer, chunk.len()).unwrap();
+        assert_eq!(new_len, buffer.bytes.len());
+        reads += buffer.reads;
+        out.extend(buffer.bytes);
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(out.len(), new_length);
+    (out, reads)
+}
+
+fn with_model(value: &Value, model: &str) -> Value {
+    let mut value = value.clone();
+    if let Some(old) = value.get_mut("model") {
+        *old = model.into();
+    }
+    value
+}
+
+fn large(before: usize, between: usize, after: usize) -> String {
+    let text = |length: usize| "x".repeat(length);
+    format!(
+        r#"{{"a":"{}","model":"old","b":"{}","model":"a-much-longer-name","c":"{}"}}"#,
+        text(before),
+        text(between),
+        text(after)
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_edited_body_is_the_same_but_for_the_model(
+        body in body(),
+        style in any::<u64>(),
+        first in proptest::option::of("[a-z]{0,8}"),
+        new_model in prop_oneof![any::<String>(), "[a-z]{0,8}", Just("gpt-4.1-mini".to_owned())],
+        cuts in proptest::collection::vec(0..60_usize, 0..40),
+    ) {
+        let body = match (body, first) {
+            (Json::Object(mut members), Some(model)) => {
+                members.insert(0, ("model".to_owned(), Json::Text(model)));
+                Json::Object(members)
+            }
+            (body, _) => body,
+        };
+        prop_assume!(body.all("model").count() <= MAX_MODEL_MEMBERS);
+        let text = body.write(Style(style));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+
+        let held = held(&text, &new_model).bytes;
+        let edited: Value = serde_json::from_slice(&held).unwrap();
+        prop_assert_eq!(edited, with_model(&parsed, &new_model));
+        if !edit_of(&text, &new_model).is_noop() {
+            prop_assert_eq!(std::str::from_utf8(&held).unwrap(), expected(&text, &new_model));
+        }
+        prop_assert_eq!(&streamed(&text, &new_model, &cuts).0, &held);
+        prop_assert_eq!(&streamed(&text, &new_model, &vec![1; text.len()]).0, &held);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn large_bodies_are_edited_as_small_ones_are(
+        before in 0..3 * EDIT_WINDOW_BYTES,
+        between in 0..2 * EDIT_WINDOW_BYTES,
+        after in 0..3 * EDIT_WINDOW_BYTES,
+        new_model in "[a-z\"é]{0,30}",
+        cuts in proptest::collection::vec(0..2 * EDIT_WINDOW_BYTES, 0..6),
+    ) {
+        let body = large(before, between, after);
+        let expected = expected(&body, &new_model).into_bytes();
+        prop_assert!(held(&body, &new_model).bytes == expected);
+        prop_assert!(streamed(&body, &new_model, &cuts).0 == expected);
+    }
+}
+
+#[test]
+fn every_place_of_a_model_around_the_window_is_edited() {
+    for before in EDIT_WINDOW_BYTES - 60..EDIT_WINDOW_BYTES + 10 {
+        let body = large(before, 0, 100);
+        assert!(held(&body, "n").bytes == expected(&body, "n").into_bytes(), "{before}");
+    }
+}
+
+#[test]
+fn an_early_model_costs_one_short_read_and_one_write_however_large_the_body() {
+    let body = format!(r#"{{"model":"old","messages":[{{"content":"{}"}}]}}"#, "x".repeat(1 << 20));
+    let buffer = held(&body, "new");
+    assert_eq!((buffer.reads, buffer.writes, buffer.largest_write), (1, 1, r#"{"model":"new""#.len()));
+}
+
+#[test]
+fn a_late_model_takes_every_byte_round_once() {
+    let body = large(4 * EDIT_WINDOW_BYTES, 0, 0);
+    assert_eq!(held(&body, "new").reads, body.len().div_ceil(EDIT_WINDOW_BYTES));
+}
+
+#[test]
+fn chunks_without_a_model_are_not_read() {
+    let body = format!(r#"{{"a":"{}","model":"old","b":"{}"}}"#, "x".repeat(1000), "x".repeat(1000));
+    let (out, reads) = streamed(&body, "new", &[100; 25]);
+    assert_eq!((out, reads), (expected(&body, "new").into_bytes(), 1));
+}
+
+#[test]
+fn a_model_that_is_already_right_is_left_alone() {
+    for (body, noop) in [
+        (r#"{"model":"same"}"#, true),
+        (r#"{"model":"s\u0061me"}"#, true),
+        (r#"{}"#, true),
+        (r#"{"model":"other"}"#, false),
+        (r#"{"model":"other","model":"same"}"#, false),
+        (r#"{"model":null}"#, false),
+    ] {
+        assert_eq!(edit_of(body, "same").is_noop(), noop, "{body}");
+        let buffer = held(body, "same");
+        assert_eq!(buffer.reads == 0 && buffer.writes == 0, noop, "{body}");
+    }
+    assert_eq!(edit_of(r#"{"model":"same"}"#, "same").length_delta(), 0);
+}
+
+#[test]
+fn a_buffer_that_fails_or_gives_too_little_is_an_error() {
+    struct Short;
+    impl BodyBuffer for Short {
+        type Error = ();
+        fn read(&mut self, _: usize, len: usize) -> Result<Vec<u8>, ()> {
+            Ok(vec![0; len - 1])
+        }
+        fn replace_front(&mut self, _: usize, _: &[u8]) -> Result<(), ()> {
+            Err(())
+        }
+        fn append(&mut self, _: &[u8]) -> Result<(), ()> {
+            Err(())
+        }
+    }
+    let edit = edit_of(r#"{"model":"old"}"#, "new");
+    assert_eq!(edit.apply_held(&mut Short, 15), Err(EditError::Length { asked: 14, got: 13 }));
+    let lost = edit.apply_held(&mut Held::default(), 15);
+    assert_eq!(lost, Err(EditError::Buffer("out of range")));
+}

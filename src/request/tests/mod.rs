@@ -1,0 +1,29 @@
+//! What the scan and the edits promise, held against a straightforward reading of the whole body.
+
+mod bodies;
+mod edits;
+mod examples;
+mod reference;
+mod scans;
+
+use super::{Facts, ScanError, Scanner};
+
+/// Scans `body` in windows of the lengths in `cuts`, over and over; all at once when there are none.
+fn scan_in(body: &[u8], cuts: &[usize]) -> Result<Facts, ScanError> {
+    let mut scanner = Scanner::new();
+    let mut rest = body;
+    for cut in cuts.iter().cycle() {
+        if rest.is_empty() || cuts.iter().all(|cut| *cut == 0) {
+            break;
+        }
+        let (window, later) = rest.split_at((*cut).min(rest.len()));
+        scanner.feed(window)?;
+        rest = later;
+    }
+    scanner.feed(rest)?;
+    scanner.finish()
+}
+
+fn scan(body: &str) -> Result<Facts, ScanError> {
+    scan_in(body.as_bytes(), &[])
+}

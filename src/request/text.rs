@@ -1,0 +1,202 @@
+//! What is kept of the string or number being read: nothing, a bounded copy, or a hash.
+
+/// The longest string kept, in decoded bytes: a model's name or a value of an enumeration.
+pub const MAX_KEPT_BYTES: usize = 256;
+
+const FNV_OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+/// What the reader of a string or number needs of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Only its length.
+    Length,
+    /// Its text, if it has at most [`MAX_KEPT_BYTES`].
+    Text,
+    /// Its 64-bit hash.
+    Hash,
+}
+
+/// What was kept of a string or number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept<'a> {
+    /// Nothing, because nothing was wanted.
+    Nothing,
+    /// All of it, decoded. Its UTF-8 is not checked.
+    Text(&'a [u8]),
+    /// More than [`MAX_KEPT_BYTES`].
+    TooLong,
+    /// It has surrogates that are not pairs and so means no text.
+    Undecodable,
+    /// FNV-1a, 64 bits, of the decoded bytes.
+    Hash(u64),
+}
+
+/// Gathers one string or number that may come in many pieces.
+#[derive(Debug)]
+pub(super) struct Gatherer {
+    want: Want,
+    text: Vec<u8>,
+    hash: u64,
+    length: usize,
+    high_surrogate: Option<u16>,
+    undecodable: bool,
+}
+
+impl Gatherer {
+    pub(super) const fn new() -> Self {
+        Self {
+            want: Want::Length,
+            text: Vec::new(),
+            hash: FNV_OFFSET_BASIS,
+            length: 0,
+            high_surrogate: None,
+            undecodable: false,
+        }
+    }
+
+    /// Forgets what it has and begins anew.
+    #[inline]
+    pub(super) fn begin(&mut self, want: Want) {
+        self.want = want;
+        self.text.clear();
+        self.hash = FNV_OFFSET_BASIS;
+        self.length = 0;
+        self.high_surrogate = None;
+        self.undecodable = false;
+    }
+
+    /// Takes bytes that stand for themselves.
+    #[inline]
+    pub(super) fn plain(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.undecodable |= self.high_surrogate.take().is_some();
+        self.add(bytes);
+    }
+
+    /// Takes the UTF-16 unit of a `\u` escape.
+    pub(super) fn unit(&mut self, unit: u16) {
+        match (self.high_surrogate.take(), unit) {
+            (Some(high), 0xdc00..=0xdfff) => {
+                let decoded = char::decode_utf16([high, unit]).next();
+                // Its first half was counted when it came.
+                self.length = self.length.saturating_sub(2);
+                self.character(decoded.and_then(Result::ok));
+            }
+            (pending, 0xd800..=0xdbff) => {
+                self.undecodable |= pending.is_some();
+                self.high_surrogate = Some(unit);
+                self.length = self.length.saturating_add(2);
+            }
+            (pending, _) => {
+                self.undecodable |= pending.is_some();
+                self.character(char::from_u32(unit.into()));
+            }
+        }
+    }
+
+    /// What has come of it, with `last` as its final piece: without a copy when that piece is all there is.
+    #[inline]
+    pub(super) fn finish<'a>(&'a mut self, last: &'a [u8]) -> (Kept<'a>, usize) {
+        let whole = self.length == 0 && self.high_surrogate.is_none() && !self.undecodable;
+        if whole && self.want != Want::Hash {
+            let kept = match self.want {
+                Want::Text if last.len() <= MAX_KEPT_BYTES => Kept::Text(last),
+                Want::Text => Kept::TooLong,
+                Want::Length | Want::Hash => Kept::Nothing,
+            };
+            return (kept, last.len());
+        }
+        self.plain(last);
+        self.undecodable |= self.high_surrogate.is_some();
+        let kept = match self.want {
+            Want::Length => Kept::Nothing,
+            _ if self.undecodable => Kept::Undecodable,
+            Want::Hash => Kept::Hash(self.hash),
+            Want::Text if self.length > MAX_KEPT_BYTES => Kept::TooLong,
+            Want::Text => Kept::Text(&self.text),
+        };
+        (kept, self.length)
+    }
+
+    fn character(&mut self, character: Option<char>) {
+        match character {
+            Some(character) => self.add(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {
+                self.undecodable = true;
+                self.length = self.length.saturating_add(2);
+            }
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.length = self.length.saturating_add(bytes.len());
+        match self.want {
+            Want::Length => {}
+            Want::Text if self.length <= MAX_KEPT_BYTES => self.text.extend_from_slice(bytes),
+            Want::Text => {}
+            Want::Hash => self.hash = fnv1a(self.hash, bytes),
+        }
+    }
+}
+
+fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_of_surrogates_is_one_character_of_four_bytes() {
+        let mut gatherer = Gatherer::new();
+        gatherer.begin(Want::Text);
+        gatherer.unit(0xd83d);
+        gatherer.unit(0xde00);
+        assert_eq!(gatherer.finish(b"!"), (Kept::Text("😀!".as_bytes()), 5));
+    }
+
+    #[test]
+    fn surrogates_that_are_no_pair_mean_no_text() {
+        for units in [&[0xd83d][..], &[0xde00], &[0xde00, 0xd83d], &[0xd83d, 0xd83d, 0xde00], &[0xd83d, 0x41]]
+        {
+            let mut gatherer = Gatherer::new();
+            gatherer.begin(Want::Text);
+            units.iter().for_each(|unit| gatherer.unit(*unit));
+            assert_eq!(gatherer.finish(b"").0, Kept::Undecodable, "{units:x?}");
+        }
+        let mut gatherer = Gatherer::new();
+        gatherer.begin(Want::Text);
+        gatherer.unit(0xd83d);
+        assert_eq!(gatherer.finish(b"x").0, Kept::Undecodable);
+    }
+
+    #[test]
+    fn the_longest_text_is_kept_and_one_byte_more_is_not() {
+        for pieces in [1, 2, 256] {
+            for (length, fits) in [(MAX_KEPT_BYTES, true), (MAX_KEPT_BYTES + 1, false)] {
+                let text = vec![b'm'; length];
+                let mut gatherer = Gatherer::new();
+                gatherer.begin(Want::Text);
+                let (head, last) = text.split_at(if pieces == 1 { 0 } else { length - length / pieces });
+                gatherer.plain(head);
+                let expected = if fits { Kept::Text(&text) } else { Kept::TooLong };
+                assert_eq!(gatherer.finish(last), (expected, length));
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_does_not_depend_on_the_pieces_and_is_fnv_1a() {
+        let mut gatherer = Gatherer::new();
+        for cut in 0..=6 {
+            gatherer.begin(Want::Hash);
+            let (head, last) = b"foobar".split_at(cut);
+            gatherer.plain(head);
+            assert_eq!(gatherer.finish(last), (Kept::Hash(0x8594_4171_f739_67e8), 6));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! OpenAI's chat and legacy completions streams, as OpenAI, Azure, Mistral, OpenRouter, vLLM and many others send them.
+
+use super::json::{Json, Read, is_filled};
+use super::meaning::{Answers, Failure, FinishReason, Meaning, Reading};
+use super::usage::Counts;
+
+/// What was found in one chunk.
+#[derive(Default)]
+struct Chunk<'e> {
+    error: Option<&'e [u8]>,
+    is_error_object: bool,
+    /// How many choices there are; `None` without the member.
+    choices: Option<usize>,
+    content: bool,
+    finish: Option<FinishReason>,
+    answers: Answers,
+    usage: Option<Counts>,
+    members: usize,
+}
+
+/// Reads one event's data. `[DONE]` is not JSON and is seen to before.
+pub(super) fn read(data: &[u8]) -> Read<Reading<'_>> {
+    let mut chunk = Chunk::default();
+    let is_object = Json::read_object(data, |key, json| chunk.read_member(key, json))?;
+    if chunk.is_error_object && chunk.error.is_none() {
+        chunk.error = Some(data);
+    }
+    let meaning = if is_object { chunk.meaning() } else { Meaning::Unknown };
+    Ok(Reading { meaning, usage: chunk.usage, finish: chunk.finish, answers: chunk.answers })
+}
+
+impl<'e> Chunk<'e> {
+    fn read_member(&mut self, key: &[u8], json: &mut Json<'e>) -> Read<()> {
+        self.members += 1;
+        match key {
+            b"choices" => self.choices = json.array(|json| self.read_choice(json))?,
+            b"error" => self.read_error(json)?,
+            // Mistral's and older vLLM's errors are flat.
+            b"object" => self.is_error_object = json.value()? == br#""error""#,
+            b"usage" => self.usage = Some(Counts::read_openai(json)?).filter(Counts::any),
+            _ => drop(json.value()?),
+        }
+        Ok(())
+    }
+
+    fn read_choice(&mut self, json: &mut Json<'e>) -> Read<()> {
+        let mut index = 0;
+        let mut finish = None;
+        json.object(|key, json| {
+            match key {
+                // `message`: a server that answers a streaming request in one piece.
+                b"delta" | b"message" => self.read_delta(json)?,
+                b"text" => self.content |= json.filled()?,
+                b"finish_reason" => {
+                    finish = json.text()?.filter(|name| !name.is_empty()).map(FinishReason::from_wire);
+                }
+                b"index" => index = json.count()?.unwrap_or_default(),
+                b"error" => self.read_error(json)?,
+                _ => drop(json.value()?),
+            }
+            Ok(())
+        })?;
+        self.answers.add(Answers::at(index, finish.is_some()));
+        self.finish = finish.or(self.finish);
+        Ok(())
+    }
+
+    /// Servers add members of their own (`reasoning`, `reasoning_content`, `images`, …), so whatever is filled is
+    /// content but for what only says who speaks.
+    fn read_delta(&mut self, json: &mut Json<'e>) -> Read<()> {
+        json.object(|key, json| {
+            match key {
+                b"role" | b"name" => drop(json.value()?),
+                _ => self.content |= json.filled()?,
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn read_error(&mut self, json: &mut Json<'e>) -> Read<()> {
+        let raw = json.value()?;
+        if is_filled(raw) {
+            self.error = Some(raw);
+        }
+        Ok(())
+    }
+
+    fn meaning(&self) -> Meaning<'e> {
+        if let Some(error) = self.error {
+            return Meaning::Failed(Failure::Error(error));
+        }
+        match (self.finish, self.choices) {
+            (Some(FinishReason::Error), _) => Meaning::Failed(Failure::FinishedInError),
+            (Some(_), _) => Meaning::Finished { with_content: self.content },
+            (None, Some(0) | None) if self.usage.is_some() => Meaning::UsageOnly,
+            (None, Some(_)) if self.content => Meaning::Content,
+            (None, Some(_)) => Meaning::Empty,
+            (None, None) if self.members == 0 => Meaning::Empty,
+            (None, None) => Meaning::Unknown,
+        }
+    }
+}

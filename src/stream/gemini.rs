@@ -1,0 +1,104 @@
+//! Gemini's `streamGenerateContent?alt=sse`: whole responses in pieces, no terminal event.
+
+use super::json::{Json, Read, is_filled};
+use super::meaning::{Answers, Failure, FinishReason, Meaning, Reading};
+use super::usage::Counts;
+
+/// What was found in one chunk.
+#[derive(Default)]
+struct Chunk<'e> {
+    error: Option<&'e [u8]>,
+    blocked: bool,
+    content: bool,
+    finish: Option<FinishReason>,
+    answers: Answers,
+    usage: Option<Counts>,
+    members: usize,
+    known: bool,
+}
+
+/// Reads one event's data.
+pub(super) fn read(data: &[u8]) -> Read<Reading<'_>> {
+    let mut chunk = Chunk::default();
+    let is_object = Json::read_object(data, |key, json| chunk.read_member(key, json))?;
+    let meaning = if is_object { chunk.meaning() } else { Meaning::Unknown };
+    Ok(Reading { meaning, usage: chunk.usage, finish: chunk.finish, answers: chunk.answers })
+}
+
+impl<'e> Chunk<'e> {
+    fn read_member(&mut self, key: &[u8], json: &mut Json<'e>) -> Read<()> {
+        self.members += 1;
+        self.known |= matches!(key, b"candidates" | b"usageMetadata" | b"promptFeedback" | b"modelVersion");
+        match key {
+            b"candidates" => drop(json.array(|json| self.read_candidate(json))?),
+            b"error" => self.error = Some(json.value()?).filter(|raw| is_filled(raw)),
+            b"usageMetadata" => self.usage = Some(Counts::read_gemini(json)?).filter(Counts::any),
+            b"promptFeedback" => {
+                json.object(|key, json| {
+                    match key {
+                        b"blockReason" => self.blocked |= given(json.text()?, b"BLOCK_REASON_UNSPECIFIED"),
+                        _ => drop(json.value()?),
+                    }
+                    Ok(())
+                })?;
+            }
+            _ => drop(json.value()?),
+        }
+        Ok(())
+    }
+
+    fn read_candidate(&mut self, json: &mut Json<'e>) -> Read<()> {
+        let mut index = 0;
+        let mut finish = None;
+        json.object(|key, json| {
+            match key {
+                b"content" => {
+                    json.object(|key, json| {
+                        match key {
+                            b"parts" => drop(json.array(|json| self.read_part(json))?),
+                            _ => drop(json.value()?),
+                        }
+                        Ok(())
+                    })?;
+                }
+                b"finishReason" => {
+                    finish = json
+                        .text()?
+                        .filter(|name| given(Some(name), b"FINISH_REASON_UNSPECIFIED"))
+                        .map(FinishReason::from_wire);
+                }
+                b"index" => index = json.count()?.unwrap_or_default(),
+                _ => drop(json.value()?),
+            }
+            Ok(())
+        })?;
+        self.answers.add(Answers::at(index, finish.is_some()));
+        self.finish = finish.or(self.finish);
+        Ok(())
+    }
+
+    /// Text, a thought, a function call, inline data …: whatever is filled. (`thought` itself is a boolean.)
+    fn read_part(&mut self, json: &mut Json<'e>) -> Read<()> {
+        json.object(|_, json| {
+            self.content |= json.filled()?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn meaning(&self) -> Meaning<'e> {
+        match (self.error, self.finish) {
+            (Some(error), _) => Meaning::Failed(Failure::Error(error)),
+            (None, _) if self.blocked => Meaning::Failed(Failure::PromptBlocked),
+            (None, Some(_)) => Meaning::Finished { with_content: self.content },
+            (None, None) if self.content => Meaning::Content,
+            (None, None) if self.known || self.members == 0 => Meaning::Empty,
+            (None, None) => Meaning::Unknown,
+        }
+    }
+}
+
+/// Whether an enum member says anything; protocol buffers write its absence in two ways.
+fn given(name: Option<&[u8]>, unspecified: &[u8]) -> bool {
+    name.is_some_and(|name| !name.is_empty() && name != unspecified)
+}

@@ -1,0 +1,30 @@
+//! SSE framing, what a stream's events mean in each dialect, and what of an answer takes too long.
+//!
+//! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]. Neither keeps any of the text or knows
+//! the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
+//! the time is an argument to both. None of them decides what to do about what it finds.
+
+mod chat;
+mod deadlines;
+mod dialect;
+mod event;
+mod framer;
+mod gemini;
+mod json;
+mod meaning;
+mod messages;
+mod notice;
+mod responses;
+#[cfg(test)]
+mod samples;
+mod usage;
+mod watch;
+
+pub use deadlines::Deadlines;
+pub use dialect::{StreamDialect, StreamState};
+pub use event::{Event, Form};
+pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
+pub use meaning::{Ending, Failure, FinishReason, Meaning, Terminal};
+pub use notice::notice;
+pub use usage::Usage;
+pub use watch::{Alarm, Watch};
