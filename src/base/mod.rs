@@ -1,4 +1,4 @@
-//! The vocabulary everything shares: time, identifiers, randomness, the names of endpoints, dialects and failures.
+//! The vocabulary everything shares: time, identifiers, randomness, shared records, the names of endpoints, dialects and failures.
 //!
 //! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
 
@@ -6,7 +6,10 @@ mod endpoint;
 mod error_class;
 mod headers;
 mod ids;
+#[cfg(test)]
+pub(crate) mod memory;
 mod rng;
+mod store;
 mod time;
 
 pub use endpoint::{Dialect, Endpoint, EndpointSet};
@@ -14,4 +17,5 @@ pub use error_class::{ClassSet, ErrorClass};
 pub use headers::{HeaderBlock, HeaderSink};
 pub use ids::{AccountId, ModelId, ProviderId, TargetId};
 pub use rng::{Random, SplitMix64};
+pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
 pub use time::Timestamp;

@@ -9,52 +9,10 @@
 //! never allows a second probe, because leases are only taken inside the loop, and never a request to a target that this
 //! worker itself has opened.
 
-use super::codec::RECORD_BYTES;
 use super::health::Health;
 use super::state::{Command, Outcome, Standing, Ticket, Transition};
-use crate::base::{AccountId, ProviderId, TargetId, Timestamp};
+use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp, update};
 use crate::config::{BreakerPolicy, Config};
-
-/// How often a transition is tried again after a lost race. With `w` workers, a worker loses at most `w − 1` times in a
-/// row to others that each make one change, so this is generous; past it the change is made in this worker's copy only.
-pub const MAX_TRIES: usize = 16;
-
-/// The compare-and-swap value that creates a record: shared data accepts any non-zero one where there is no record, and
-/// this one is never given out to a record before 2³² − 1 changes.
-pub(super) const CREATE: u32 = u32::MAX;
-
-/// Data that all workers share, with compare-and-swap.
-pub trait Store {
-    /// The record under `key`; `None` where there is none.
-    ///
-    /// # Errors
-    /// When the host declines.
-    fn read(&mut self, key: &str) -> Result<Option<Stored>, StoreError>;
-
-    /// Writes the record if it is still the one that was read with `cas`.
-    ///
-    /// # Errors
-    /// [`StoreError::Changed`] when it is not; [`StoreError::Failed`] when the host declines.
-    fn write(&mut self, key: &str, bytes: &[u8], cas: u32) -> Result<(), StoreError>;
-}
-
-/// A record as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// What a write must show to be accepted.
-    pub cas: u32,
-}
-
-/// Why a record was not read or written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreError {
-    /// Another worker has changed it.
-    Changed,
-    /// The host declined.
-    Failed,
-}
 
 /// What has a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -259,35 +217,25 @@ impl Entry {
         }
     }
 
-    /// Reads, decides, writes; a lost race starts again from what the winner wrote. Only the last decision counts.
+    /// Changes the shared record, or where that fails just this worker's copy.
     fn change<T>(
         &mut self,
         store: &mut dyn Store,
         mut transition: impl FnMut(&mut Health) -> T,
     ) -> Change<T> {
-        for _ in 0..MAX_TRIES {
-            let (mut health, cas) = match store.read(&self.key) {
-                Ok(Some(stored)) => (Health::decode(&stored.bytes).unwrap_or_default(), stored.cas),
-                Ok(None) => (Health::default(), CREATE),
-                Err(_) => break,
-            };
-            let before = health.clone();
+        let decided = update(store, &self.key, |bytes| {
+            let before = bytes.and_then(Health::decode).unwrap_or_default();
+            let mut health = before.clone();
             let result = transition(&mut health);
-            if health == before {
+            let write = (health != before).then(|| health.encode());
+            ((result, health), write)
+        });
+        match decided {
+            Some((result, health)) => {
                 self.health = health;
-                return Change { result, shared: true };
+                Change { result, shared: true }
             }
-            let bytes: [u8; RECORD_BYTES] = health.encode();
-            match store.write(&self.key, &bytes, cas) {
-                Ok(()) => {
-                    self.health = health;
-                    return Change { result, shared: true };
-                }
-                Err(StoreError::Changed) => {}
-                Err(StoreError::Failed) => break,
-            }
+            None => Change { result: transition(&mut self.health), shared: false },
         }
-        let result = transition(&mut self.health);
-        Change { result, shared: false }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::memory::{Memory, Shelf, policy};
+use super::test_policy::policy;
 use super::*;
-use crate::base::{AccountId, ErrorClass, ProviderId, TargetId, Timestamp};
+use crate::base::memory::{Memory, Shelf};
+use crate::base::{AccountId, ErrorClass, MAX_TRIES, ProviderId, StoreError, Stored, TargetId, Timestamp};
 use crate::config::{self, Config};
 
 const SERVER: Outcome = Outcome::Failure(ErrorClass::Server);
@@ -178,7 +179,7 @@ fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
 #[test]
 fn where_nothing_can_be_written_a_worker_trips_for_itself() {
     struct ReadOnly;
-    impl Store for ReadOnly {
+    impl crate::base::Store for ReadOnly {
         fn read(&mut self, _: &str) -> Result<Option<Stored>, StoreError> {
             Ok(None)
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::memory::policy;
+use super::test_policy::policy;
 use super::*;
 use crate::base::{ErrorClass, Timestamp};
 use crate::config::BreakerPolicy;

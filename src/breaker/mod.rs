@@ -32,12 +32,12 @@ mod board_tests;
 #[cfg(test)]
 mod health_tests;
 #[cfg(test)]
-pub(crate) mod memory;
-#[cfg(test)]
 mod races;
+#[cfg(test)]
+mod test_policy;
 
 pub use blame::Blame;
-pub use board::{Board, Change, MAX_TRIES, Scope, Store, StoreError, Stored};
+pub use board::{Board, Change, Scope};
 pub use codec::RECORD_BYTES;
 pub use health::Health;
 pub use pending::{MAX_WORKERS, Pending};

@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use super::board::{CREATE, Store, StoreError};
-use crate::base::{TargetId, Timestamp};
+use crate::base::{CREATE, Store, StoreError, TargetId, Timestamp};
 use crate::config::Config;
 
 /// The most workers whose counts are seen. Envoy runs one worker per core by default; further ones count only their own.
@@ -172,8 +171,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::Memory;
     use super::*;
+    use crate::base::memory::Memory;
     use crate::config;
     use std::rc::Rc;
 
@@ -235,7 +234,7 @@ mod tests {
 
     #[test]
     fn two_that_start_at_once_get_a_slot_each() {
-        let shelf: Rc<std::cell::RefCell<super::super::memory::Shelf>> = Rc::default();
+        let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
         let config = load(CONFIG);
         let mut rival = Pending::new(&config, 7);
         let mut rivals = Memory::on(Rc::clone(&shelf));
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn garbage_is_passed_over() {
-        let shelf: Rc<std::cell::RefCell<super::super::memory::Shelf>> = Rc::default();
+        let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
         let mut store = Memory::on(Rc::clone(&shelf));
         for (slot, bytes) in [vec![], vec![9; 40], vec![1; 18]].into_iter().enumerate() {
             store.write(&key(slot), &bytes, CREATE).unwrap();

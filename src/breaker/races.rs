@@ -11,8 +11,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::health_tests::{commands, outcomes};
-use super::memory::{Memory, Shelf, policy};
+use super::test_policy::policy;
 use super::*;
+use crate::base::memory::{Memory, Shelf};
 use crate::base::{TargetId, Timestamp};
 use crate::config::{self, BreakerPolicy, Config};
 

@@ -1,7 +1,7 @@
 //! Envoy's shared data: one process-wide map for all workers of a `vm_id`.
 
 use super::abi::{self, Declined};
-use crate::breaker::{Store, StoreError, Stored};
+use crate::base::{Store, StoreError, Stored};
 
 /// The ABI's statuses for a key that is not there and for a lost race.
 const NOT_FOUND: i32 = 1;

@@ -1,7 +1,7 @@
 //! A target's health is that of three scopes: the target, its account, its endpoint. Here they are taken together.
 
-use crate::base::{Random, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Store, Ticket, Transition, Unfit};
+use crate::base::{Random, Store, TargetId, Timestamp};
+use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Ticket, Transition, Unfit};
 use crate::config::Config;
 use crate::record::{Metric, Tally};
 

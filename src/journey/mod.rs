@@ -34,8 +34,8 @@ pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::{Origin, ResponseHost, ResponseStep};
 
-use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Pending, Store};
+use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
+use crate::breaker::{Blame, Board, Pending};
 use crate::config::{Config, Model};
 use crate::record::{Metric, Tally};
 use crate::request::Facts;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney, Worker};
+use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
-use crate::breaker::memory::Memory;
 use crate::breaker::{Board, Pending};
 use crate::config::{self, Config};
 use crate::record::Metric;

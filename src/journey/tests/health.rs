@@ -10,7 +10,7 @@ use super::super::test_support::*;
 use super::super::{Ending, RequestStep, Worker};
 use super::{ANSWER, CHAT, OK_JSON, OK_STREAM, refusal};
 use crate::base::Timestamp;
-use crate::breaker::memory::{Memory, Shelf};
+use crate::base::memory::{Memory, Shelf};
 use crate::config::Config;
 use crate::record::Metric;
 

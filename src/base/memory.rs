@@ -1,12 +1,10 @@
-//! Shared data made of memory, and policies to test with.
+//! Shared data made of memory.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::{Store, StoreError, Stored};
-use crate::config::BreakerPolicy;
 
 #[derive(Debug, Default)]
 pub struct Shelf {
@@ -71,21 +69,5 @@ impl Store for Memory<'_> {
         let cas = shelf.next_cas();
         shelf.records.insert(key.to_owned(), Stored { bytes: bytes.to_vec(), cas });
         Ok(())
-    }
-}
-
-pub fn policy() -> BreakerPolicy {
-    BreakerPolicy {
-        window: Duration::from_secs(60),
-        min_requests: 10,
-        failure_permille: 500,
-        consecutive: 5,
-        open: Duration::from_secs(30),
-        open_max: Duration::from_secs(240),
-        probes: 1,
-        close_after: 2,
-        probe_lease: Duration::from_secs(20),
-        slow_start: Duration::from_secs(10),
-        ..BreakerPolicy::default()
     }
 }
