@@ -261,7 +261,12 @@ impl Json {
         matches!(self, Self::Bare(text) if text == bare)
     }
 
-    /// Without the duplicates inside of top-level members, but for `type`.
+    const fn is_container(&self) -> bool {
+        matches!(self, Self::Array(_) | Self::Object(_))
+    }
+
+    /// Without the duplicates inside of top-level members, but for a `type` that is no container: what larger parts contain
+    /// counts whether or not a duplicate follows.
     pub(super) fn with_duplicates_at_the_top_only(self) -> Self {
         match self {
             Self::Object(members) => Self::Object(
@@ -279,7 +284,10 @@ impl Json {
             Self::Object(members) => {
                 let mut kept: Vec<(String, Self)> = Vec::new();
                 for (key, value) in members {
-                    if key == "type" || kept.iter().all(|(other, _)| *other != key) {
+                    if key == "type" && !value.is_container() {
+                        kept.retain(|(other, earlier)| other != "type" || !earlier.is_container());
+                        kept.push((key, value));
+                    } else if kept.iter().all(|(other, _)| *other != key) {
                         kept.push((key, value.without_duplicates()));
                     }
                 }
