@@ -1,4 +1,4 @@
-//! The vocabulary everything shares: time, identifiers, randomness, shared records, the names of endpoints, dialects and failures.
+//! The vocabulary everything shares: time, identifiers, money, randomness, shared records, the names of endpoints, dialects and failures.
 //!
 //! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
 
@@ -8,6 +8,7 @@ mod headers;
 mod ids;
 #[cfg(test)]
 pub(crate) mod memory;
+mod money;
 mod rng;
 mod store;
 mod time;
@@ -16,6 +17,7 @@ pub use endpoint::{Dialect, Endpoint, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
 pub use headers::{HeaderBlock, HeaderSink};
 pub use ids::{AccountId, ModelId, ProviderId, TargetId};
+pub use money::MicroDollars;
 pub use rng::{Random, SplitMix64};
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
 pub use time::Timestamp;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::offers::Offers;
 use crate::base::{AccountId, ClassSet, EndpointSet, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
@@ -77,6 +78,8 @@ pub struct Account {
     pub provider: ProviderId,
     /// The credential; without one the client's `authorization` is left alone.
     pub key: Option<Secret>,
+    /// Who pays for it, as the operator calls them; `None` when nothing is said.
+    pub billing_owner: Option<Rc<str>>,
 }
 
 /// One model reached through one account.
@@ -92,6 +95,8 @@ pub struct Target {
     pub model: Rc<str>,
     /// Its share within a tier, 1 to 1,000,000.
     pub weight: u32,
+    /// What it can do and under which terms.
+    pub offers: Offers,
 }
 
 /// When breakers open and how they recover.

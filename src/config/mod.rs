@@ -14,6 +14,7 @@ mod load;
 mod mistakes;
 mod nearest;
 mod numeric;
+mod offers;
 mod raw;
 mod read;
 mod shape;
@@ -29,6 +30,7 @@ pub use compiled::{
 };
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
+pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub(super) struct RawProvider {
 pub(super) struct RawAccount {
     pub provider: Option<String>,
     pub key: Option<Mapping<RawCredential>>,
+    pub billing_owner: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +71,41 @@ pub(super) struct RawTarget {
     pub model: Option<String>,
     #[serde(default, deserialize_with = "whole")]
     pub weight: Option<u64>,
+    pub tools: Option<bool>,
+    pub parallel_tools: Option<bool>,
+    pub strict_tools: Option<bool>,
+    pub hosted_tools: Option<bool>,
+    pub json_schema: Option<bool>,
+    pub json_object: Option<bool>,
+    pub vision: Option<bool>,
+    pub audio: Option<bool>,
+    pub audio_output: Option<bool>,
+    pub files: Option<bool>,
+    pub reasoning: Option<bool>,
+    pub logprobs: Option<bool>,
+    pub seed: Option<bool>,
+    pub n: Option<bool>,
+    #[serde(default, deserialize_with = "whole")]
+    pub context_window: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub max_output_tokens: Option<u64>,
+    pub region: Option<String>,
+    pub zero_retention: Option<bool>,
+    pub training_opt_out: Option<bool>,
+    pub price: Option<Mapping<RawPrice>>,
+    #[serde(default, deserialize_with = "whole")]
+    pub quality: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPrice {
+    #[serde(default, deserialize_with = "decimal")]
+    pub input: Option<f64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub output: Option<f64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub cached_input: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -223,6 +259,7 @@ mod tests {
             fields::<RawAccount>(),
             fields::<RawCredential>(),
             fields::<RawTarget>(),
+            fields::<RawPrice>(),
             fields::<RawModel>(),
             fields::<RawFallback>(),
             fields::<RawRetry>(),

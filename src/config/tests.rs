@@ -10,6 +10,8 @@ use super::*;
 use crate::base::{ClassSet, Endpoint, ErrorClass};
 use crate::provider::ProviderKind;
 
+mod offers;
+
 fn env(name: &str) -> Option<String> {
     match name {
         "OPENAI_KEY" => Some("sk-from-env\n".into()),

@@ -8,6 +8,7 @@ mod breaker;
 mod keys;
 mod models;
 mod names;
+mod offers;
 mod providers;
 mod rest;
 mod section;
@@ -77,7 +78,8 @@ pub(super) fn compile(
     let mut accounts = each(&raw.accounts, "accounts", mistakes, |name, raw, at, mistakes| {
         targets::account(name, raw, &provider_names, env, at, mistakes)
     });
-    let against = targets::Targets { providers: &provider_names, accounts: &account_names, env };
+    let against =
+        targets::Targets { names: &provider_names, providers: &providers, accounts: &account_names, env };
     let targets = each(&raw.targets, "targets", mistakes, |name, raw, at, mistakes| {
         against.target(name, raw, &mut accounts, at, mistakes)
     });

@@ -1,11 +1,12 @@
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{Env, MAX_WEIGHT, needed, number, text};
+use super::{Env, MAX_WEIGHT, needed, number, offers, text};
 use crate::base::{AccountId, ProviderId};
-use crate::config::compiled::{Account, Secret, Target};
+use crate::config::compiled::{Account, Provider, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
+use crate::provider::ProviderKind;
 
 /// Bytes of a credential at most. Tokens of cloud identity providers run to a few thousand.
 const MAX_CREDENTIAL: usize = 8192;
@@ -21,7 +22,12 @@ pub(super) fn account(
     let provider = needed(&raw.provider, "provider", at, mistakes);
     let provider = provider.and_then(|name| provider_id(name, providers, at, mistakes));
     let key = credential(raw.key.as_ref(), env, &at.field("key"), mistakes);
-    Some(Account { name: Rc::from(name), provider: provider?, key: key? })
+    let billing_owner = match &raw.billing_owner {
+        Some(owner) => Some(text::checked(owner, text::owner, &at.field("billing_owner"), mistakes)?),
+        None => None,
+    };
+    let billing_owner = billing_owner.map(Rc::from);
+    Some(Account { name: Rc::from(name), provider: provider?, key: key?, billing_owner })
 }
 
 fn provider_id(
@@ -35,7 +41,8 @@ fn provider_id(
 
 /// What targets are compiled against.
 pub(super) struct Targets<'a> {
-    pub(super) providers: &'a Names<'a>,
+    pub(super) names: &'a Names<'a>,
+    pub(super) providers: &'a [Option<Provider>],
     pub(super) accounts: &'a Names<'a>,
     pub(super) env: Env<'a>,
 }
@@ -70,9 +77,20 @@ impl Targets<'_> {
         let model = needed(&raw.model, "model", at, mistakes);
         let model = model.and_then(|model| text::checked(model, text::model, &at.field("model"), mistakes));
         let weight = number(raw.weight, 1, 1..=u64::from(MAX_WEIGHT), &at.field("weight"), mistakes);
+        // Where the provider is a mistake, what is offered is still looked at.
+        let provider = account.and_then(|(_, provider)| self.providers.get(provider.index())?.as_ref());
+        let kind = provider.map_or(ProviderKind::OpenAiCompatible, |provider| provider.kind);
+        let offers = offers::offers(raw, kind, at, mistakes);
         let (account, provider) = account?;
         let weight = u32::try_from(weight).ok()?;
-        Some(Target { name: Rc::from(name), account, provider, model: Rc::from(model?), weight })
+        Some(Target {
+            name: Rc::from(name),
+            account,
+            provider,
+            model: Rc::from(model?),
+            weight,
+            offers: offers?,
+        })
     }
 
     fn shared_account(
@@ -108,11 +126,11 @@ impl Targets<'_> {
                 ),
             );
         }
-        let provider = provider_id(provider, self.providers, at, mistakes);
+        let provider = provider_id(provider, self.names, at, mistakes);
         let key = credential(raw.key.as_ref(), self.env, &at.field("key"), mistakes);
         let (provider, key) = (provider?, key?);
         let id = AccountId::from_index(accounts.len())?;
-        accounts.push(Some(Account { name: Rc::from(name), provider, key }));
+        accounts.push(Some(Account { name: Rc::from(name), provider, key, billing_owner: None }));
         Some((id, provider))
     }
 }

@@ -12,6 +12,8 @@ const MAX_PREFIX: usize = 256;
 const MAX_MODEL: usize = 256;
 /// Characters of an `api-version` at most.
 const MAX_API_VERSION: usize = 64;
+/// Characters of a region or of the name of who pays at most.
+const MAX_OWN_WORD: usize = 64;
 
 /// A check: the text as it will be used, or what was expected instead.
 type Check = fn(&str) -> Result<String, &'static str>;
@@ -80,6 +82,30 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     } else {
         Err("a version such as `2024-10-21` or `preview`")
+    }
+}
+
+/// A region, or the name of who pays: words of the operator's own that are compared and shown.
+fn own_word(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=MAX_OWN_WORD).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Where data is worked on, in lower case.
+pub(super) fn region(text: &str) -> Result<String, &'static str> {
+    if own_word(text) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("a region such as `eu` or `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`")
+    }
+}
+
+/// Who pays.
+pub(super) fn owner(text: &str) -> Result<String, &'static str> {
+    if own_word(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name of who pays: 1 to 64 letters, digits, `.`, `_` or `-`")
     }
 }
 

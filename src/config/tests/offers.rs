@@ -1,0 +1,128 @@
+//! What targets offer: defaults by kind, what overrides them, and every mistake in them.
+
+use super::*;
+use crate::base::MicroDollars;
+use crate::provider::{Capability, profile};
+
+fn of_kind(kind: &str, fields: Value) -> Value {
+    let mut config = with(smallest(), "/providers/openai", json!({"kind": kind, "host": "x.test"}));
+    for (name, value) in fields.as_object().unwrap() {
+        config["targets"]["gpt"][name] = value.clone();
+    }
+    config
+}
+
+fn offers_of(kind: &str, fields: Value) -> Offers {
+    load_json(&of_kind(kind, fields)).unwrap().targets()[0].offers.clone()
+}
+
+#[test]
+fn a_target_of_which_nothing_is_said_offers_what_its_kind_vouches_for() {
+    for kind in ProviderKind::ALL {
+        let offers = offers_of(kind.name(), json!({}));
+        assert_eq!(offers.capabilities, profile(kind).capabilities, "{}", kind.name());
+        assert!(offers.declared.is_empty());
+        assert_eq!(offers.context_window.tokens, profile(kind).context_window);
+        assert!(!offers.context_window.declared && !offers.max_output_tokens.declared);
+        assert_eq!((offers.region, offers.price, offers.quality), (None, None, None));
+        assert_eq!((offers.zero_retention, offers.training_opt_out), (None, None));
+    }
+}
+
+#[test]
+fn what_is_declared_overrides_the_kind_in_both_directions() {
+    for capability in Capability::ALL {
+        for present in [true, false] {
+            for kind in ["openai", "openai-compatible"] {
+                let offers = offers_of(kind, json!({ capability.name(): present }));
+                assert_eq!(offers.capabilities.contains(capability), present, "{}", capability.name());
+                assert_eq!(offers.declared.iter().collect::<Vec<_>>(), [capability]);
+            }
+        }
+    }
+}
+
+#[test]
+fn terms_sizes_and_prices_are_kept_as_written() {
+    let offers = offers_of(
+        "openai",
+        json!({
+            "context_window": 1_047_576, "max_output_tokens": "32768.0", "region": "EU-West.1", "zero_retention": true,
+            "training_opt_out": false, "quality": 2, "price": {"input": "0.40", "output": 1.6},
+        }),
+    );
+    assert_eq!((offers.context_window.tokens, offers.context_window.declared), (1_047_576, true));
+    assert_eq!(offers.max_output_tokens.tokens, 32_768);
+    assert_eq!(offers.region.as_deref(), Some("eu-west.1"), "the case of a region means nothing");
+    assert_eq!((offers.zero_retention, offers.training_opt_out), (Some(true), Some(false)));
+    assert_eq!(offers.quality, Some(2));
+    let price = offers.price.unwrap();
+    assert_eq!((price.input, price.output), (MicroDollars::new(400_000), MicroDollars::new(1_600_000)));
+    assert_eq!(
+        price.cached_input, price.input,
+        "without a price of its own what is cached costs as the rest"
+    );
+    let cached = offers_of("openai", json!({"price": {"input": 1, "output": 1, "cached_input": 0.000_001}}));
+    assert_eq!(cached.price.unwrap().cached_input, MicroDollars::new(1));
+}
+
+#[test]
+fn every_mistake_in_offers_is_told_at_once_with_its_path() {
+    let config = of_kind(
+        "openai",
+        json!({
+            "tools": "yes", "context_window": 0, "max_output_tokens": 1.5, "region": "a b", "quality": 101,
+            "price": {"input": -1, "cached_input": 100_001}, "visoin": true,
+        }),
+    );
+    check(
+        &config,
+        &[
+            "targets.gpt.context_window: is 0, expected 1 to 1000000000",
+            "targets.gpt.max_output_tokens: found 1.5, expected a whole number, zero or more",
+            "targets.gpt.price.cached_input: is 100001, expected US dollars, 0 to 100000",
+            "targets.gpt.price.input: is -1, expected US dollars, 0 to 100000",
+            "targets.gpt.price.output: is missing, expected US dollars",
+            "targets.gpt.quality: is 101, expected 1 to 100",
+            "targets.gpt.region: cannot be used as it is, expected a region such as `eu` or `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`",
+            "targets.gpt.tools: found text, expected `true` or `false`",
+            "targets.gpt.visoin: unknown field `visoin`, did you mean `vision`?",
+        ],
+    );
+}
+
+#[test]
+fn an_account_may_say_who_pays_for_it() {
+    let config = with(full(), "/accounts/openai-a/billing_owner", json!("team-x"));
+    assert_eq!(load_json(&config).unwrap().accounts()[0].billing_owner.as_deref(), Some("team-x"));
+    let config = with(full(), "/accounts/openai-a/billing_owner", json!("team x"));
+    check(
+        &config,
+        &[
+            "accounts.openai-a.billing_owner: cannot be used as it is, expected a name of who pays: 1 to 64 letters, digits, `.`, `_` or `-`",
+        ],
+    );
+}
+
+#[test]
+fn the_reference_states_what_each_kind_vouches_for() {
+    let reference = include_str!("../../../docs/configuration.md");
+    for capability in Capability::ALL {
+        let row = reference
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` | ", capability.name())))
+            .unwrap_or_else(|| panic!("no row for `{}`", capability.name()));
+        let vouched = row.rsplit(" | ").next().unwrap();
+        for kind in ProviderKind::ALL {
+            // One row names the exceptions instead.
+            let stated = vouched.contains(&format!("`{}`", kind.name())) != vouched.starts_with("all but");
+            assert_eq!(stated, profile(kind).capabilities.contains(capability), "{row} {}", kind.name());
+        }
+    }
+    for kind in ProviderKind::ALL {
+        let profile = profile(kind);
+        let numbers = format!("| {} | {} |", profile.context_window, profile.max_output_tokens);
+        let stated = |line: &str| line.contains(&format!("`{}`", kind.name())) && line.ends_with(&numbers);
+        assert!(reference.lines().any(stated), "{} {numbers}", kind.name());
+    }
+}
