@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::framer::Framer;
-use super::super::samples::{self, letter};
 use super::*;
+use crate::stream::framer::Framer;
+use crate::stream::samples::{self, letter};
 
 /// Feeds `chunks` as one stream; the meanings in letters, and what it came to.
 fn replay<'c>(dialect: StreamDialect, chunks: impl IntoIterator<Item = &'c [u8]>) -> (String, StreamState) {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::samples;
 use super::*;
+use crate::stream::samples;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owned {
