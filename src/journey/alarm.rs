@@ -3,6 +3,7 @@
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::flow::Passing;
+use super::outcome::End;
 use super::response::Disclosure;
 use super::{LocalAnswer, Refusal, Worker};
 use crate::base::{ErrorClass, Timestamp};
@@ -48,7 +49,7 @@ impl Exchange {
             }
             AnswerPhase::Passed(_) => {
                 let class = class_of(alarm);
-                attempt.report(worker, blame_for(alarm), now);
+                attempt.report(worker, End::Failed(class), blame_for(alarm), now);
                 attempt.tell(class, now).map_or(AlarmStep::Reset, AlarmStep::Tell)
             }
             AnswerPhase::Discarded => AlarmStep::Wait,

@@ -1,12 +1,14 @@
 //! One attempt: who gets it, how it is sent, how it ends.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::departure::{self, Address};
 use super::exchange::{Ending, Exchange, Phase, RequestHost, RequestStep};
 use super::flow::Passing;
 use super::judge::Judge;
 use super::local;
+use super::outcome::End;
 use super::plan::Choice;
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
@@ -31,8 +33,8 @@ pub(super) struct Attempt {
     pub(super) sent_at: Timestamp,
     pub(super) watch: Watch,
     pub(super) on_break: OnBreak,
-    /// Content has come.
-    pub(super) begun: bool,
+    /// How long its first content took, once that has come.
+    pub(super) first_content: Option<Duration>,
     /// Its first content took longer than the breakers tolerate.
     pub(super) slow: bool,
     pub(super) editor: Option<StreamEditor>,
@@ -192,7 +194,7 @@ impl Exchange {
         let Picked { journey, target, tickets, reason } = picked;
         let (slot, watch, on_break) = {
             let mut journey = journey.borrow_mut();
-            journey.tried.push(Tried { target, failure: None });
+            journey.tried.push(Tried::new(target));
             journey.pending.borrow_mut().begin(target);
             let policy = journey.model().map(|model| model.stream).unwrap_or_default();
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
@@ -209,7 +211,7 @@ impl Exchange {
             sent_at: now,
             watch,
             on_break,
-            begun: false,
+            first_content: None,
             slow: false,
             editor,
             answer: AnswerPhase::Awaited,
@@ -251,12 +253,12 @@ impl Attempt {
         };
         if ending == Ending::ClientGone && !over {
             worker.tally.count(Metric::ClientAborts);
-            self.report(worker, Blame::NOBODY, now);
+            self.report(worker, End::ClientGone, Blame::NOBODY, now);
             return false;
         }
-        let failure = match std::mem::replace(&mut self.answer, AnswerPhase::Discarded) {
+        let failure = match &mut self.answer {
             AnswerPhase::Discarded => return true,
-            AnswerPhase::Passed(mut passing) => {
+            AnswerPhase::Passed(passing) => {
                 let failure = match ending {
                     Ending::UpstreamGone => Some(ErrorClass::StreamTruncated),
                     Ending::Complete | Ending::ClientGone => passing.ended_badly(),
@@ -271,7 +273,7 @@ impl Attempt {
         if let Some(tried) = self.journey.borrow_mut().tried.get_mut(self.slot) {
             tried.failure = Some(failure);
         }
-        self.report(worker, Blame::of(failure, None), now);
+        self.report(worker, End::Failed(failure), Blame::of(failure, None), now);
         true
     }
 
@@ -285,13 +287,16 @@ impl Attempt {
     pub(super) fn report_answer(&mut self, worker: &mut Worker, failure: Option<ErrorClass>, now: Timestamp) {
         let slow = self.slow.then_some(ErrorClass::Timeout);
         let blame = failure.or(slow).map_or(Blame::SUCCESS, |class| Blame::of(class, None));
-        self.report(worker, blame, now);
+        self.report(worker, failure.map_or(End::Complete, End::Failed), blame, now);
     }
 
-    /// Tells the breakers how the attempt ended; only the first word counts.
-    pub(super) fn report(&mut self, worker: &mut Worker, blame: Blame, now: Timestamp) {
+    /// Tells everyone who learns from it how the attempt ended; only the first word counts.
+    pub(super) fn report(&mut self, worker: &mut Worker, end: End, blame: Blame, now: Timestamp) {
         if let Some(tickets) = self.tickets.take() {
-            self.journey.borrow().report(worker, self.target, tickets, blame, now);
+            let outcome = self.outcome(end, now);
+            let mut journey = self.journey.borrow_mut();
+            journey.report(worker, self.target, tickets, blame, now);
+            journey.learn(worker, self.slot, outcome);
         }
     }
 }

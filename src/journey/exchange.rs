@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::attempt::Attempt;
 use super::departure::{self, Address};
+use super::outcome::End;
 use super::reading::{self, Reading};
 use super::{JourneyId, LocalAnswer, Refusal, Worker, local};
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
@@ -181,7 +182,7 @@ impl Exchange {
     pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
         if let Phase::Sent(attempt) = &mut self.phase {
             attempt.leave(worker);
-            attempt.report(worker, Blame::NOBODY, now);
+            attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
         }
         self.refuse(worker, Refusal::Internal, dialect)
     }

@@ -15,7 +15,7 @@ pub const MAX_WAITING: usize = 64 * 1024;
 pub enum Passing {
     /// Nothing: it has been read to its end, or cannot be read.
     Unread,
-    /// JSON, of which only the end tells whether it was an error object.
+    /// JSON, which says somewhere what it took, and of which only the end tells whether it was an error object.
     Plain(Box<Judge>),
     /// A stream.
     Stream(Box<Flow>),
@@ -42,6 +42,15 @@ impl Passing {
         match self {
             Self::Stream(flow) => flow.follower.settled(),
             Self::Unread | Self::Plain(_) => None,
+        }
+    }
+
+    /// The judge of what is still read.
+    pub fn follower(&self) -> Option<&Judge> {
+        match self {
+            Self::Stream(flow) => Some(&flow.follower),
+            Self::Plain(judge) => Some(judge),
+            Self::Unread => None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
 use crate::request::BodyBuffer;
-use crate::stream::{self, Ending, Event, Framer, Meaning, StreamDialect, StreamState};
+use crate::stream::{
+    self, AnswerReader, Ending, Event, FinishReason, Framer, Meaning, StreamDialect, StreamState, Usage,
+};
 
 /// A plain answer longer than this is no error object, and is no longer held.
 pub const MAX_HELD_PLAIN: usize = 16 * 1024;
@@ -39,8 +41,8 @@ enum Subject {
     Envoys { status: u16 },
     /// The provider answered with a status that says failure; the body says which.
     Failure { status: u16, headers: HeaderBlock, body: Vec<u8> },
-    /// JSON with a status that says success.
-    Plain { body: Vec<u8> },
+    /// JSON with a status that says success. Its beginning is kept; all of it is read for what it says of itself.
+    Plain { body: Vec<u8>, reader: Box<AnswerReader> },
     /// An event stream with a status that says success, and the failure that it has told of.
     Stream { framer: Framer, state: StreamState, failed: Option<ErrorClass> },
 }
@@ -66,7 +68,7 @@ impl Judge {
             let dialect = StreamDialect::of(endpoint)?;
             Subject::Stream { framer: Framer::new(), state: StreamState::new(dialect), failed: None }
         } else if media_type.eq_ignore_ascii_case("application/json") {
-            Subject::Plain { body: Vec::new() }
+            Subject::Plain { body: Vec::new(), reader: Box::new(AnswerReader::new(endpoint)) }
         } else {
             return None;
         };
@@ -107,24 +109,26 @@ impl Judge {
             }
             self.seen += window.len();
             let verdict = self.window(&window);
-            // Of a stream all is read, because it is followed to its end.
             decided = if decided == Verdict::Open { verdict } else { decided };
-            if decided != Verdict::Open && !matches!(self.subject, Subject::Stream { .. }) {
+            // Of an answer all is read, because it is followed to its end.
+            if decided != Verdict::Open
+                && !matches!(self.subject, Subject::Stream { .. } | Subject::Plain { .. })
+            {
                 return decided;
             }
         }
         if end_of_stream && decided == Verdict::Open { self.end() } else { decided }
     }
 
-    /// What goes on reading an answer that is passed on before it is clear what it is: a stream, or JSON of which nothing
-    /// has been read yet because it was not held.
-    pub fn into_follower(self) -> Option<Box<Self>> {
-        let open = match self.subject {
-            Subject::Stream { .. } => true,
-            Subject::Plain { .. } => self.seen == 0,
-            Subject::Envoys { .. } | Subject::Failure { .. } => false,
-        };
-        open.then(|| Box::new(Self { seen: 0, ..self }))
+    /// What goes on reading an answer that is passed on.
+    pub fn into_follower(mut self) -> Option<Box<Self>> {
+        match &mut self.subject {
+            Subject::Stream { .. } => self.seen = 0,
+            // It has been judged by its beginning, which is not needed any more; that `seen` runs ahead tells so.
+            Subject::Plain { body, .. } => *body = Vec::new(),
+            Subject::Envoys { .. } | Subject::Failure { .. } => return None,
+        }
+        Some(Box::new(self))
     }
 
     /// Reads a piece of an answer that passes, all of the host's buffer being new, and says whether content is in it.
@@ -145,14 +149,15 @@ impl Judge {
                     content |= framer.is_passing_over();
                 }
                 // Whatever is larger is no error object; that `seen` runs ahead then tells that not all was kept.
-                Subject::Plain { body } => {
+                Subject::Plain { body, reader } => {
                     content = true;
+                    reader.feed(&window);
                     self.seen = self.seen.saturating_add(window.len());
                     if self.seen > MAX_HELD_PLAIN {
-                        body.clear();
-                        return true;
+                        *body = Vec::new();
+                    } else {
+                        body.extend_from_slice(&window);
                     }
-                    body.extend_from_slice(&window);
                 }
                 Subject::Envoys { .. } | Subject::Failure { .. } => return true,
             }
@@ -186,12 +191,30 @@ impl Judge {
         }
     }
 
+    /// The tokens that the answer has said so far it took; `None` where it has said nothing, or cannot be read.
+    pub fn usage(&self) -> Option<Usage> {
+        match &self.subject {
+            Subject::Stream { state, .. } => state.usage(),
+            Subject::Plain { reader, .. } => reader.usage(),
+            Subject::Envoys { .. } | Subject::Failure { .. } => None,
+        }
+    }
+
+    /// Why the answer has said so far that it ended.
+    pub const fn finish_reason(&self) -> Option<FinishReason> {
+        match &self.subject {
+            Subject::Stream { state, .. } => state.finish_reason(),
+            Subject::Plain { reader, .. } => reader.finish_reason(),
+            Subject::Envoys { .. } | Subject::Failure { .. } => None,
+        }
+    }
+
     /// Whether the answer that has ended here was no good one, and what was wrong with it.
     pub fn ended_badly(&mut self) -> Option<ErrorClass> {
         let kind = self.kind;
         let (framer, state, failed) = match &mut self.subject {
             Subject::Stream { framer, state, failed } => (framer, state, failed),
-            Subject::Plain { body } if self.seen == body.len() => {
+            Subject::Plain { body, .. } if self.seen == body.len() => {
                 if body.trim_ascii().is_empty() {
                     return Some(ErrorClass::StreamTruncated);
                 }
@@ -217,8 +240,11 @@ impl Judge {
                 body.extend_from_slice(window);
                 if body.len() < MAX_ERROR_BODY { Verdict::Open } else { self.end() }
             }
-            Subject::Plain { body } => {
-                body.extend_from_slice(window);
+            Subject::Plain { body, reader } => {
+                reader.feed(window);
+                if body.len() < MAX_HELD_PLAIN {
+                    body.extend_from_slice(window);
+                }
                 if body.len() < MAX_HELD_PLAIN { Verdict::Open } else { Verdict::Answer }
             }
             Subject::Stream { framer, state, failed } => {
@@ -249,10 +275,10 @@ impl Judge {
                 Verdict::Failure(provider::classify(self.kind, *status, headers, body))
             }
             // A status and no answer is what a proxy in trouble sends.
-            Subject::Plain { body } if body.trim_ascii().is_empty() => {
+            Subject::Plain { body, .. } if body.trim_ascii().is_empty() => {
                 Verdict::Failure(Failure { class: ErrorClass::StreamTruncated, kind: None, code: None })
             }
-            Subject::Plain { body } => {
+            Subject::Plain { body, .. } => {
                 provider::failure_in_success(self.kind, body).map_or(Verdict::Answer, Verdict::Failure)
             }
             Subject::Stream { framer, state, failed } => {

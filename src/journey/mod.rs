@@ -14,6 +14,7 @@ mod flow;
 mod health;
 mod judge;
 mod local;
+mod outcome;
 mod plan;
 mod reading;
 mod refusal;
@@ -29,6 +30,7 @@ use std::rc::Rc;
 
 pub use alarm::AlarmStep;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
+pub use outcome::{End, Outcome};
 pub use plan::Tried;
 pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};

@@ -1,5 +1,6 @@
 //! Who gets the next attempt: brings boundaries, health and balance together.
 
+use super::Outcome;
 use super::health::{self, Clinic, Tickets};
 use crate::balance;
 use crate::base::{Endpoint, ErrorClass, Random, TargetId, Timestamp};
@@ -14,6 +15,15 @@ pub struct Tried {
     pub target: TargetId,
     /// What it ended with; `None` while it runs, and when its answer was good.
     pub failure: Option<ErrorClass>,
+    /// What came of it, once that is certain.
+    pub outcome: Option<Outcome>,
+}
+
+impl Tried {
+    /// An attempt that begins.
+    pub const fn new(target: TargetId) -> Self {
+        Self { target, failure: None, outcome: None }
+    }
 }
 
 /// Who gets the next attempt.

@@ -4,6 +4,7 @@ use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::flow::Passing;
 use super::judge::{Judge, Verdict};
+use super::outcome::End;
 use super::{Refusal, Worker};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
@@ -222,10 +223,11 @@ impl Attempt {
 
     /// Part of the answer has come.
     fn content(&mut self, now: Timestamp) {
-        if !self.begun {
-            self.begun = true;
+        if self.first_content.is_none() {
+            let took = now.since(self.sent_at);
+            self.first_content = Some(took);
             let tolerated = self.journey.borrow().config.breaker.slow_first_content;
-            self.slow = tolerated.is_some_and(|tolerated| now.since(self.sent_at) > tolerated);
+            self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
         }
         self.watch.content(now);
     }
@@ -295,7 +297,7 @@ impl Attempt {
         now: Timestamp,
     ) -> Next {
         worker.tally.count(Metric::AttemptsFailed);
-        self.report(worker, blame, now);
+        self.report(worker, End::Failed(class), blame, now);
         let mut journey = self.journey.borrow_mut();
         if let Some(tried) = journey.tried.get_mut(self.slot) {
             tried.failure = Some(class);

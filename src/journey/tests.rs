@@ -3,6 +3,7 @@
 mod alarms;
 mod health;
 mod outages;
+mod usage;
 
 use serde_json::json;
 

@@ -51,6 +51,18 @@ catalogue! {
     Alarms, Counter, "llm_failsafe_alarms";
     /// Requests whose client left before the answer was complete.
     ClientAborts, Counter, "llm_failsafe_client_aborts";
+    /// Input tokens that providers reported, those from and for a prompt cache included.
+    TokensInput, Counter, "llm_failsafe_tokens_input";
+    /// Of the input tokens, those read from a prompt cache.
+    TokensCachedInput, Counter, "llm_failsafe_tokens_cached_input";
+    /// Of the input tokens, those written to a prompt cache.
+    TokensCacheCreation, Counter, "llm_failsafe_tokens_cache_creation";
+    /// Output tokens that providers reported, reasoning included.
+    TokensOutput, Counter, "llm_failsafe_tokens_output";
+    /// Of the output tokens, those spent on reasoning, where the provider tells them apart.
+    TokensReasoning, Counter, "llm_failsafe_tokens_reasoning";
+    /// Attempts that brought content and no word of the tokens they took.
+    UsageMissing, Counter, "llm_failsafe_usage_missing";
     /// Journeys that one of the workers keeps at the moment, all workers together.
     Journeys, Gauge, "llm_failsafe_journeys";
     /// Journeys that waited in vain for their next attempt: Envoy declined the retry or the client left.

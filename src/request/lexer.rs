@@ -15,34 +15,48 @@ pub const MAX_DEPTH: u8 = 127;
 
 /// An object or an array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Container {
+pub enum Container {
+    /// `{…}`
     Object,
+    /// `[…]`
     Array,
 }
 
 /// A value, or of an object or array its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub enum Value<'a> {
+    /// What follows is inside.
     Opening(Container),
+    /// `null`
     Null,
+    /// `true` or `false`
     Bool(bool),
+    /// A number, as it is written.
     Number(Kept<'a>),
-    /// A string; `length` counts its decoded bytes.
+    /// A string.
     Text {
+        /// What was wanted of it.
         kept: Kept<'a>,
+        /// How many bytes it has, decoded.
         length: usize,
     },
 }
 
 /// Who is told what is read, in the order of the body.
-pub(super) trait Sink {
+pub trait Sink {
     /// A key of the innermost object; `None` when it is too long or means no text.
     fn key(&mut self, key: Option<&[u8]>);
     /// What is needed of the string or number that begins now.
     fn want(&self) -> Want;
     /// A value that is not a container.
+    ///
+    /// # Errors
+    /// To read no further.
     fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError>;
     /// An object or array begins at `start`.
+    ///
+    /// # Errors
+    /// To read no further.
     fn open(&mut self, container: Container, start: usize) -> Result<(), ScanError>;
     /// The innermost object or array ended before `end`.
     fn close(&mut self, end: usize);
@@ -81,7 +95,7 @@ enum State {
 
 /// The state machine.
 #[derive(Debug)]
-pub(super) struct Lexer {
+pub struct Lexer {
     state: State,
     /// One bit per open container, the innermost lowest: 1 is an object.
     containers: u128,
@@ -94,7 +108,8 @@ pub(super) struct Lexer {
 }
 
 impl Lexer {
-    pub(super) const fn new() -> Self {
+    /// A machine before the first byte.
+    pub const fn new() -> Self {
         Self {
             state: State::Start,
             containers: 0,
@@ -105,8 +120,11 @@ impl Lexer {
         }
     }
 
-    /// Reads one window.
-    pub(super) fn feed<S: Sink>(&mut self, window: &[u8], sink: &mut S) -> Result<(), ScanError> {
+    /// Reads one window, and tells `sink` what it brings.
+    ///
+    /// # Errors
+    /// As soon as what was read cannot become a JSON object any more, or when the sink wants no more.
+    pub fn feed<S: Sink>(&mut self, window: &[u8], sink: &mut S) -> Result<(), ScanError> {
         let mut at = 0;
         while let Some(&byte) = window.get(at) {
             at = match self.state {
@@ -397,6 +415,12 @@ impl Lexer {
 
     const fn not_json(&self, at: usize, expected: &'static str) -> ScanError {
         ScanError::NotJson { offset: self.base + at, expected }
+    }
+}
+
+impl Default for Lexer {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -9,6 +9,8 @@
 //! shapes of all endpoints at once and is not told which one it reads: a member that an endpoint does not know is
 //! a need all the same, because the provider may yet act on it.
 //!
+//! The machine underneath, [`Lexer`], is lent out: answers that pass are read with it too.
+//!
 //! Memory does not depend on the body: a stack of at most [`MAX_DEPTH`] small frames, one string of at most
 //! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`] spans, and one window of [`EDIT_WINDOW_BYTES`] while editing.
 
@@ -29,6 +31,6 @@ pub use facts::{
     Affinity, Facts, MAX_MODEL_MEMBERS, MediaParts, ModelField, OutputFormat, Reasoning, Span, StateKind,
     StateSet, ToolChoice, ToolNeeds,
 };
-pub use lexer::MAX_DEPTH;
+pub use lexer::{Container, Lexer, MAX_DEPTH, Sink, Value};
 pub use scan::{ScanError, Scanner};
-pub use text::MAX_KEPT_BYTES;
+pub use text::{Kept, MAX_KEPT_BYTES, Want};

@@ -8,7 +8,7 @@ const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// What the reader of a string or number needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub enum Want {
     /// Only its length.
     Length,
     /// Its text, if it has at most [`MAX_KEPT_BYTES`].
@@ -19,7 +19,7 @@ pub(super) enum Want {
 
 /// What was kept of a string or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept<'a> {
+pub enum Kept<'a> {
     /// Nothing, because nothing was wanted.
     Nothing,
     /// All of it, decoded. Its UTF-8 is not checked.

@@ -39,7 +39,7 @@ impl StreamDialect {
         }
     }
 
-    const fn sums(self) -> Sums {
+    pub(super) const fn sums(self) -> Sums {
         match self {
             Self::Chat | Self::Completions | Self::Responses => Sums::Totals,
             Self::Messages => Sums::InputWithoutCache,

@@ -118,11 +118,7 @@ impl<'a> Json<'a> {
 
     /// A count, `None` for anything that is not a number or is negative. Fractions are cut off.
     pub(super) fn count(&mut self) -> Read<Option<u64>> {
-        let number = std::str::from_utf8(self.value()?).unwrap_or_default();
-        let whole = number.parse::<u64>().ok();
-        // A float too large saturates in the cast.
-        Ok(whole
-            .or_else(|| number.parse::<f64>().ok().filter(|float| *float >= 0.0).map(|float| float as u64)))
+        self.value().map(count_of)
     }
 
     /// Skips brackets and what they hold; the next byte is the opening one. Whether brackets match in kind is not
@@ -190,6 +186,14 @@ impl<'a> Json<'a> {
     fn since(&self, before: &'a [u8]) -> Read<&'a [u8]> {
         before.get(..before.len() - self.rest.len()).ok_or(NotJson)
     }
+}
+
+/// The count that a raw value is, see [`Json::count`].
+pub(super) fn count_of(raw: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(raw).unwrap_or_default();
+    let whole = number.parse::<u64>().ok();
+    // A float too large saturates in the cast.
+    whole.or_else(|| number.parse::<f64>().ok().filter(|float| *float >= 0.0).map(|float| float as u64))
 }
 
 /// Whether a raw value is a non-empty string, array or object.

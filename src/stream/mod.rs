@@ -1,7 +1,7 @@
-//! SSE framing, what a stream's events mean in each dialect, and what of an answer takes too long.
+//! SSE framing, what a stream's events mean in each dialect, what answers took, and what of an answer takes too long.
 //!
-//! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]. Neither keeps any of the text or knows
-//! the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
+//! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]; of an answer that is no stream,
+//! [`AnswerReader`] reads what is not text. None of them keeps any of the text or knows the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
 //! the time is an argument to both. None of them decides what to do about what it finds.
 
 mod chat;
@@ -14,6 +14,9 @@ mod json;
 mod meaning;
 mod messages;
 mod notice;
+mod plain;
+#[cfg(test)]
+mod plain_tests;
 mod responses;
 #[cfg(test)]
 mod samples;
@@ -26,5 +29,6 @@ pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use meaning::{Ending, Failure, FinishReason, Meaning, Terminal};
 pub use notice::notice;
-pub use usage::Usage;
+pub use plain::AnswerReader;
+pub use usage::{MAX_TOKENS, Usage};
 pub use watch::{Alarm, Watch};

@@ -1,6 +1,9 @@
 use super::json::{Json, Read};
 
-/// The tokens a stream says it took, in one sense for all dialects (the GenAI conventions').
+/// The most tokens of one kind that an answer is believed to have taken. What sums them up never overflows.
+pub const MAX_TOKENS: u64 = 1_000_000_000;
+
+/// The tokens an answer says it took, in one sense for all dialects (the GenAI conventions').
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Input tokens, those read from and written to a prompt cache included.
@@ -38,38 +41,82 @@ pub(super) struct Counts {
     reasoning: Option<u64>,
 }
 
+/// One of the counts, whatever a dialect calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    Input,
+    ToolInput,
+    CachedInput,
+    CacheCreation,
+    Output,
+    Reasoning,
+}
+
+impl Count {
+    /// What a member of OpenAI's `usage` counts, by the names of either chat or responses.
+    pub(super) fn openai(key: &[u8]) -> Option<Self> {
+        match key {
+            b"prompt_tokens" | b"input_tokens" => Some(Self::Input),
+            b"completion_tokens" | b"output_tokens" => Some(Self::Output),
+            _ => None,
+        }
+    }
+
+    /// What a member of OpenAI's details counts; those of input and output have no name in common.
+    pub(super) fn openai_detail(key: &[u8]) -> Option<Self> {
+        match key {
+            b"cached_tokens" => Some(Self::CachedInput),
+            b"cache_write_tokens" | b"cache_creation_tokens" => Some(Self::CacheCreation),
+            b"reasoning_tokens" => Some(Self::Reasoning),
+            _ => None,
+        }
+    }
+
+    /// Whether a member of OpenAI's `usage` holds details.
+    pub(super) fn is_openai_details(key: &[u8]) -> bool {
+        matches!(
+            key,
+            b"prompt_tokens_details"
+                | b"input_tokens_details"
+                | b"completion_tokens_details"
+                | b"output_tokens_details"
+        )
+    }
+
+    /// What a member of Anthropic's `usage` counts.
+    pub(super) fn anthropic(key: &[u8]) -> Option<Self> {
+        match key {
+            b"input_tokens" => Some(Self::Input),
+            b"cache_read_input_tokens" => Some(Self::CachedInput),
+            b"cache_creation_input_tokens" => Some(Self::CacheCreation),
+            b"output_tokens" => Some(Self::Output),
+            _ => None,
+        }
+    }
+
+    /// What a member of Gemini's `usageMetadata` counts.
+    pub(super) fn gemini(key: &[u8]) -> Option<Self> {
+        match key {
+            b"promptTokenCount" => Some(Self::Input),
+            b"toolUsePromptTokenCount" => Some(Self::ToolInput),
+            b"cachedContentTokenCount" => Some(Self::CachedInput),
+            b"candidatesTokenCount" => Some(Self::Output),
+            b"thoughtsTokenCount" => Some(Self::Reasoning),
+            _ => None,
+        }
+    }
+}
+
 impl Counts {
-    /// Reads OpenAI's `usage`, by the names of either chat or responses.
+    /// Reads OpenAI's `usage`.
     pub(super) fn read_openai(json: &mut Json<'_>) -> Read<Self> {
         let mut counts = Self::default();
         json.object(|key, json| {
-            match key {
-                b"prompt_tokens" | b"input_tokens" => counts.input = json.count()?,
-                b"completion_tokens" | b"output_tokens" => counts.output = json.count()?,
-                b"prompt_tokens_details" | b"input_tokens_details" => {
-                    json.object(|key, json| {
-                        match key {
-                            b"cached_tokens" => counts.cached_input = json.count()?,
-                            b"cache_write_tokens" | b"cache_creation_tokens" => {
-                                counts.cache_creation = json.count()?;
-                            }
-                            _ => drop(json.value()?),
-                        }
-                        Ok(())
-                    })?;
-                }
-                b"completion_tokens_details" | b"output_tokens_details" => {
-                    json.object(|key, json| {
-                        match key {
-                            b"reasoning_tokens" => counts.reasoning = json.count()?,
-                            _ => drop(json.value()?),
-                        }
-                        Ok(())
-                    })?;
-                }
-                _ => drop(json.value()?),
+            if Count::is_openai_details(key) {
+                json.object(|key, json| counts.read(Count::openai_detail(key), json))?;
+                return Ok(());
             }
-            Ok(())
+            counts.read(Count::openai(key), json)
         })?;
         Ok(counts)
     }
@@ -77,34 +124,34 @@ impl Counts {
     /// Reads Anthropic's `usage`.
     pub(super) fn read_anthropic(json: &mut Json<'_>) -> Read<Self> {
         let mut counts = Self::default();
-        json.object(|key, json| {
-            match key {
-                b"input_tokens" => counts.input = json.count()?,
-                b"cache_read_input_tokens" => counts.cached_input = json.count()?,
-                b"cache_creation_input_tokens" => counts.cache_creation = json.count()?,
-                b"output_tokens" => counts.output = json.count()?,
-                _ => drop(json.value()?),
-            }
-            Ok(())
-        })?;
+        json.object(|key, json| counts.read(Count::anthropic(key), json))?;
         Ok(counts)
     }
 
     /// Reads Gemini's `usageMetadata`.
     pub(super) fn read_gemini(json: &mut Json<'_>) -> Read<Self> {
         let mut counts = Self::default();
-        json.object(|key, json| {
-            match key {
-                b"promptTokenCount" => counts.input = json.count()?,
-                b"toolUsePromptTokenCount" => counts.tool_input = json.count()?,
-                b"cachedContentTokenCount" => counts.cached_input = json.count()?,
-                b"candidatesTokenCount" => counts.output = json.count()?,
-                b"thoughtsTokenCount" => counts.reasoning = json.count()?,
-                _ => drop(json.value()?),
-            }
-            Ok(())
-        })?;
+        json.object(|key, json| counts.read(Count::gemini(key), json))?;
         Ok(counts)
+    }
+
+    fn read(&mut self, count: Option<Count>, json: &mut Json<'_>) -> Read<()> {
+        match count {
+            Some(count) => self.set(count, json.count()?),
+            None => drop(json.value()?),
+        }
+        Ok(())
+    }
+
+    pub(super) const fn set(&mut self, count: Count, value: Option<u64>) {
+        match count {
+            Count::Input => self.input = value,
+            Count::ToolInput => self.tool_input = value,
+            Count::CachedInput => self.cached_input = value,
+            Count::CacheCreation => self.cache_creation = value,
+            Count::Output => self.output = value,
+            Count::Reasoning => self.reasoning = value,
+        }
     }
 
     /// Whether anything was counted.
@@ -127,7 +174,7 @@ impl Counts {
         if !self.any() {
             return None;
         }
-        let known = Option::unwrap_or_default;
+        let known = |count: Option<u64>| count.unwrap_or_default().min(MAX_TOKENS);
         let mut usage = Usage {
             input: known(self.input).saturating_add(known(self.tool_input)),
             cached_input: known(self.cached_input),

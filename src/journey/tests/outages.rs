@@ -219,7 +219,7 @@ impl Simulation {
             return;
         };
         self.result.sent.push((now_ms, target.index()));
-        tried.push(Tried { target, failure: None });
+        tried.push(Tried::new(target));
         let draw = self.draw(1000);
         let (Load::FailsAtStart(fails) | Load::FailsAtEnd(fails)) = self.load;
         let doomed = fails(target.index(), now_ms, draw);

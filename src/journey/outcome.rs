@@ -1,0 +1,95 @@
+//! What came of an attempt: one value, made once, that goes to all who learn from it.
+//!
+//! It is made as soon as the end is certain, which for a stream is its terminal event. Budgets, estimates, balance and
+//! the record hang on [`Journey::learn`] and nowhere else; the breakers are told in the same moment ([`Attempt::report`]).
+
+use std::time::Duration;
+
+use super::attempt::{AnswerPhase, Attempt};
+use super::{Journey, Worker};
+use crate::base::{ErrorClass, Timestamp};
+use crate::record::{Metric, Tally};
+use crate::stream::{FinishReason, Usage};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its answer went to the client, whole as far as it could be read.
+    Complete,
+    /// It failed, before or after part of the answer went to the client ([`Outcome::passed`]).
+    Failed(ErrorClass),
+    /// The client left.
+    ClientGone,
+    /// The filter could not do its part, and answered itself.
+    Withdrawn,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Whether any of the answer went to the client.
+    pub passed: bool,
+    /// The tokens that the provider said it took; `None` when it said nothing, which is not none. Of an answer that is not
+    /// [`Complete`](End::Complete) it is what had been said until then, and the bill may be higher.
+    pub usage: Option<Usage>,
+    /// Why the answer ended, in the provider's words.
+    pub finish: Option<FinishReason>,
+    /// From sending the request to its first content; `None` when there was none.
+    pub first_content: Option<Duration>,
+    /// From sending the request to its end.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Whether there was something to pay for and the provider has not said how much.
+    pub const fn usage_is_missing(&self) -> bool {
+        self.first_content.is_some() && self.usage.is_none()
+    }
+
+    fn count(&self, tally: &mut Tally) {
+        if self.usage_is_missing() {
+            tally.count(Metric::UsageMissing);
+        }
+        let Some(usage) = self.usage else { return };
+        for (metric, tokens) in [
+            (Metric::TokensInput, usage.input),
+            (Metric::TokensCachedInput, usage.cached_input),
+            (Metric::TokensCacheCreation, usage.cache_creation),
+            (Metric::TokensOutput, usage.output),
+            (Metric::TokensReasoning, usage.reasoning),
+        ] {
+            tally.add(metric, i64::try_from(tokens).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+impl Attempt {
+    /// What has come of it if it ends so.
+    pub(super) fn outcome(&self, end: End, now: Timestamp) -> Outcome {
+        let read = match &self.answer {
+            AnswerPhase::Judged(judge) => Some(&**judge),
+            AnswerPhase::Passed(passing) => passing.follower(),
+            AnswerPhase::Awaited | AnswerPhase::Discarded => None,
+        };
+        Outcome {
+            end,
+            passed: matches!(self.answer, AnswerPhase::Passed(_)),
+            usage: read.and_then(|judge| judge.usage()),
+            finish: read.and_then(|judge| judge.finish_reason()),
+            first_content: self.first_content,
+            took: now.since(self.sent_at),
+        }
+    }
+}
+
+impl Journey {
+    /// Takes in what came of the attempt in `slot`, once for each.
+    pub(super) fn learn(&mut self, worker: &mut Worker, slot: usize, outcome: Outcome) {
+        outcome.count(&mut worker.tally);
+        if let Some(tried) = self.tried.get_mut(slot) {
+            tried.outcome = Some(outcome);
+        }
+    }
+}
