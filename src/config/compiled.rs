@@ -236,6 +236,33 @@ pub struct ClientKey {
     pub sha256: [u8; 32],
     /// The models it may use; `None` for all.
     pub models: Option<Vec<ModelId>>,
+    /// How much it may use; `None` for as much as it likes.
+    pub budget: Option<Budget>,
+    /// What the operator wants recorded with its requests, in the order of the names.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// How much one key may use; what is `None` is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// Requests in any 60 seconds.
+    pub requests_per_minute: Option<u64>,
+    /// Input and output tokens in any 60 seconds.
+    pub tokens_per_minute: Option<u64>,
+    /// Input and output tokens per day (UTC).
+    pub tokens_per_day: Option<u64>,
+    /// Millionths of a US dollar per day (UTC).
+    pub micro_usd_per_day: Option<u64>,
+    /// The share of a limit from which on answers carry a warning, in 1/1000.
+    pub warn_permille: Option<u16>,
+}
+
+impl Budget {
+    /// The use of `limit` from which on answers carry a warning.
+    pub fn warns_at(&self, limit: u64) -> Option<u64> {
+        let permille = u128::from(self.warn_permille?);
+        u64::try_from(u128::from(limit) * permille / 1000).ok()
+    }
 }
 
 /// What happens to requests on paths that are no endpoint.

@@ -21,12 +21,12 @@ mod shape;
 mod size;
 
 pub use compile::{
-    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_MODELS,
-    MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_METADATA,
+    MAX_MODELS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, BreakerPolicy, ClientKey, Config, Limits, Mode, Model, OnBreak, OtherPaths, Provider, Secret,
-    StreamPolicy, Target, WhenAllOpen,
+    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OnBreak, OtherPaths, Provider,
+    Secret, StreamPolicy, Target, WhenAllOpen,
 };
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};

@@ -148,6 +148,23 @@ pub(super) struct RawRetry {
 pub(super) struct RawClientKey {
     pub sha256: Option<String>,
     pub models: Option<Words>,
+    pub budget: Option<Mapping<RawBudget>>,
+    pub metadata: Option<BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBudget {
+    #[serde(default, deserialize_with = "whole")]
+    pub requests_per_minute: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub tokens_per_minute: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub tokens_per_day: Option<u64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub usd_per_day: Option<f64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub warn_at: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +282,7 @@ mod tests {
             fields::<RawRetry>(),
             fields::<RawStream>(),
             fields::<RawClientKey>(),
+            fields::<RawBudget>(),
             fields::<RawLimits>(),
             fields::<RawBreaker>(),
             fields::<RawCluster>(),

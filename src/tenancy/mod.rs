@@ -1,90 +1,19 @@
-//! Client keys and what each may use.
+//! Client keys: who asks, what they may use, and how much of it.
 //!
-//! The configuration holds only hashes. Which keys exist is not to be learned from an answer or from its timing.
+//! The configuration holds only hashes of keys. Which keys exist is not to be learned from an answer or from its timing.
+//!
+//! **Budgets** ([`Ledger`]) are counted over all workers in one shared record per key. A request reserves what it is
+//! estimated to take before it is sent, and settles when its provider says what it took: so requests under way count, and
+//! any number that come together cannot overrun a budget by more than their estimates are wrong.
+//!
+//! What this folder refuses to be: a store of keys, a bill (it counts what providers report, and an estimate where they
+//! report nothing), or a limit over several Envoys (that is Envoy's rate-limit service, to which the host tells the tokens).
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
-use crate::base::{HeaderBlock, ModelId};
-use crate::config::ClientKey;
-
-/// A credential longer than this is nobody's.
-const MAX_CREDENTIAL_BYTES: usize = 1024;
-
-/// The client key that the request carries, by its position in `keys`.
-///
-/// `authorization: Bearer`, `x-api-key` and `api-key` are looked at, in this order; SDKs for different dialects send
-/// different ones and some send two, so the first that is known counts.
-pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock) -> Option<usize> {
-    let bearer = headers.get("authorization").and_then(bearer_token);
-    [bearer, headers.get("x-api-key"), headers.get("api-key")]
-        .into_iter()
-        .flatten()
-        .find_map(|credential| find(keys, credential.trim()))
-}
-
-fn bearer_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-/// Every key is compared, whichever matches, and each comparison takes the same time.
-fn find(keys: &[ClientKey], credential: &str) -> Option<usize> {
-    if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
-        return None;
-    }
-    let digest = Sha256::digest(credential.as_bytes());
-    let mut found = None;
-    for (index, key) in keys.iter().enumerate() {
-        if bool::from(key.sha256.as_slice().ct_eq(digest.as_slice())) {
-            found = Some(index);
-        }
-    }
-    found
-}
-
-/// Whether `key` may use `model`.
-pub fn may_use(key: &ClientKey, model: ModelId) -> bool {
-    key.models.as_ref().is_none_or(|models| models.contains(&model))
-}
-
+mod budget;
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod budget_tests;
+mod codec;
+mod keys;
 
-    fn key(name: &str, secret: &str, models: Option<Vec<ModelId>>) -> ClientKey {
-        ClientKey { name: name.into(), sha256: Sha256::digest(secret.as_bytes()).into(), models }
-    }
-
-    #[test]
-    fn a_key_is_found_in_any_of_the_headers_that_sdks_use() {
-        let keys = [key("a", "sk-a", None), key("b", "sk-b", None)];
-        let check = |headers: &[(&str, &str)]| authenticate(&keys, &HeaderBlock::of(headers));
-        assert_eq!(check(&[("authorization", "Bearer sk-b")]), Some(1));
-        assert_eq!(check(&[("authorization", "bearer  sk-a")]), Some(0));
-        assert_eq!(check(&[("x-api-key", "sk-a")]), Some(0));
-        assert_eq!(check(&[("api-key", "sk-b")]), Some(1));
-        assert_eq!(check(&[("authorization", "Bearer nonsense"), ("x-api-key", "sk-b")]), Some(1));
-    }
-
-    #[test]
-    fn anything_else_is_nobody() {
-        let keys = [key("a", "sk-a", None)];
-        let check = |headers: &[(&str, &str)]| authenticate(&keys, &HeaderBlock::of(headers));
-        assert_eq!(check(&[]), None);
-        assert_eq!(check(&[("authorization", "Basic sk-a")]), None);
-        assert_eq!(check(&[("authorization", "sk-a")]), None);
-        assert_eq!(check(&[("authorization", "Bearer ")]), None);
-        assert_eq!(check(&[("x-api-key", "sk-A")]), None);
-        assert_eq!(check(&[("x-api-key", &"x".repeat(MAX_CREDENTIAL_BYTES + 1))]), None);
-    }
-
-    #[test]
-    fn a_list_of_models_is_exhaustive() {
-        let [first, second] = [0, 1].map(|index| ModelId::from_index(index).unwrap());
-        assert!(may_use(&key("a", "x", None), second));
-        assert!(may_use(&key("a", "x", Some(vec![first])), first));
-        assert!(!may_use(&key("a", "x", Some(vec![first])), second));
-        assert!(!may_use(&key("a", "x", Some(Vec::new())), first));
-    }
-}
+pub use budget::{Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle};
+pub use keys::{authenticate, may_use};

@@ -2,7 +2,7 @@ use super::MAX_PROBES;
 use super::section::Section;
 use crate::config::compiled::BreakerPolicy;
 use crate::config::duration::Span;
-use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawBreaker};
 
 const HOUR: Span = Span::seconds(3_600);
@@ -55,21 +55,6 @@ pub(super) fn policy(raw: Option<&Mapping<RawBreaker>>, mistakes: &mut Mistakes)
 type Field = (&'static str, Option<Span>, Span);
 
 impl Section<'_> {
-    /// A share above 0 and up to 1, in 1/1000. A share that rounds to nothing is the least there is: it must
-    /// not become one that every request reaches.
-    fn permille(&mut self, name: &str, written: Option<f64>, default: u16) -> u16 {
-        let Some(ratio) = written else { return default };
-        if !(ratio > 0.0 && ratio <= 1.0) {
-            self.mistakes.add(
-                &self.at.field(name),
-                format!("is {}, expected more than 0 and at most 1", shown(&ratio.to_string())),
-            );
-            return default;
-        }
-        // Between 1 and 1000, which the cast keeps.
-        (ratio * 1000.0).round().max(1.0) as u16
-    }
-
     /// A time that doubles, and how far. The default of the latter gives way to the former: who only wants
     /// longer times need not know that there is a limit.
     fn growing(&mut self, first: Field, last: Field) -> (Span, Span) {

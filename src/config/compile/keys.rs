@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{each, needed, whole};
+use super::{budget, each, needed, whole};
 use crate::base::ModelId;
 use crate::config::compiled::ClientKey;
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -29,7 +29,9 @@ pub(super) fn keys(
     let keys = each(section, "keys", mistakes, |name, raw, at, mistakes| {
         let sha256 = digest(raw, &mut holders, name, at, mistakes);
         let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
-        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models })
+        let budget = budget::budget(raw.budget.as_ref(), at, mistakes);
+        let metadata = budget::metadata(raw.metadata.as_ref(), at, mistakes);
+        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models, budget, metadata })
     });
     whole(keys).map(Some)
 }

@@ -5,6 +5,7 @@
 //! means that no configuration comes out, so places never shift.
 
 mod breaker;
+mod budget;
 mod keys;
 mod models;
 mod names;
@@ -23,6 +24,7 @@ use super::mistakes::{Mistakes, Trail, shown};
 use super::nearest::hint;
 use super::raw::{Mapping, RawConfig, Section};
 use crate::base::ModelId;
+pub use budget::MAX_METADATA;
 use names::{NameRule, Names};
 
 /// Providers at most.

@@ -1,0 +1,341 @@
+//! What a key has used of its budgets.
+//!
+//! **Why reservations.** Tokens are known only when an answer is complete, which may be minutes after its request was let
+//! through. Counting then would let every request of those minutes pass. So a request takes its estimate at once, and the
+//! difference is settled at its end.
+//!
+//! **Minutes** are the last 60 seconds in slices of five: what is used counts for 60 to 65 seconds, so that no 60 seconds
+//! ever hold more than the budget. **Days** are calendar days in UTC.
+//!
+//! Whatever is uncertain about money stays counted: a reservation whose worker vanished, an answer whose provider did not
+//! say what it took, a client that left in the middle.
+
+use std::time::Duration;
+
+use crate::base::{Store, Timestamp, update};
+use crate::config::Budget;
+
+/// How long one slice of the minute is.
+const SLICE_MS: u64 = 5_000;
+/// Twelve slices are a minute; the thirteenth is the one that is filling.
+pub const SLICES: usize = 13;
+const DAY_MS: u64 = 86_400_000;
+
+/// Tokens and money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Input and output tokens.
+    pub tokens: u64,
+    /// Millionths of a US dollar.
+    pub micro_usd: u64,
+}
+
+/// One of the budgets that a key can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKind {
+    /// `requests_per_minute`
+    RequestsPerMinute,
+    /// `tokens_per_minute`
+    TokensPerMinute,
+    /// `tokens_per_day`
+    TokensPerDay,
+    /// `usd_per_day`
+    UsdPerDay,
+}
+
+impl BudgetKind {
+    /// Every kind, in the order of the documentation.
+    pub const ALL: [Self; 4] =
+        [Self::RequestsPerMinute, Self::TokensPerMinute, Self::TokensPerDay, Self::UsdPerDay];
+
+    /// The name used in configurations, answers and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute => "requests_per_minute",
+            Self::TokensPerMinute => "tokens_per_minute",
+            Self::TokensPerDay => "tokens_per_day",
+            Self::UsdPerDay => "usd_per_day",
+        }
+    }
+}
+
+/// A set of budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BudgetSet(u8);
+
+impl BudgetSet {
+    /// Whether `kind` is in the set.
+    pub const fn contains(self, kind: BudgetKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// Whether nothing is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its budgets, in the order of the documentation.
+    pub fn kinds(self) -> impl Iterator<Item = BudgetKind> {
+        BudgetKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
+    }
+
+    const fn insert(&mut self, kind: BudgetKind) {
+        self.0 |= 1 << kind as u8;
+    }
+}
+
+/// What a request has taken before it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    at: Timestamp,
+    amount: Amount,
+}
+
+impl Reservation {
+    /// How much was taken.
+    pub const fn amount(&self) -> Amount {
+        self.amount
+    }
+}
+
+/// A request that may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// What it has taken.
+    pub reservation: Reservation,
+    /// The budgets of which it brings the use to the key's mark or above it.
+    pub warnings: BudgetSet,
+}
+
+/// A request that may not go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The budget that it does not fit into; of several the one that it has to wait for longest.
+    pub which: BudgetKind,
+    /// How long until it would, if nothing else is used until then; `None` when it is larger than the whole budget.
+    pub wait: Option<Duration>,
+}
+
+/// What one key has used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ledger {
+    /// The number of the newest slice since the epoch.
+    pub(super) head: u64,
+    /// Requests and tokens per slice; slice `n` is at `n % SLICES`.
+    pub(super) slices: [(u32, u64); SLICES],
+    /// The number of the day since the epoch.
+    pub(super) day: u64,
+    pub(super) day_used: Amount,
+}
+
+impl Ledger {
+    /// Takes `estimate` and one request out of the budgets, or nothing if it does not fit into each of them.
+    ///
+    /// # Errors
+    /// The budget that stands in the way.
+    pub fn reserve(
+        &mut self,
+        budget: &Budget,
+        estimate: Amount,
+        now: Timestamp,
+    ) -> Result<Granted, Exhausted> {
+        self.advance(now);
+        let mut refused: Option<Exhausted> = None;
+        let mut warnings = BudgetSet::default();
+        for kind in BudgetKind::ALL {
+            let Some(limit) = limit(budget, kind) else { continue };
+            let need = match kind {
+                BudgetKind::RequestsPerMinute => 1,
+                BudgetKind::TokensPerMinute | BudgetKind::TokensPerDay => estimate.tokens,
+                BudgetKind::UsdPerDay => estimate.micro_usd,
+            };
+            let used = self.used(kind);
+            let then = used.saturating_add(need);
+            if then > limit {
+                let wait = self.wait(kind, need, limit, now);
+                // Larger than the whole budget is the longest wait there is.
+                let longer = refused.is_none_or(|other| match (other.wait, wait) {
+                    (None, _) => false,
+                    (Some(_), None) => true,
+                    (Some(other), Some(this)) => this > other,
+                });
+                if longer {
+                    refused = Some(Exhausted { which: kind, wait });
+                }
+            } else if budget.warns_at(limit).is_some_and(|mark| then >= mark) {
+                warnings.insert(kind);
+            }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        if let Some((requests, tokens)) = self.slice_mut(self.head) {
+            *requests = requests.saturating_add(1);
+            *tokens = tokens.saturating_add(estimate.tokens);
+        }
+        self.day_used = Amount {
+            tokens: self.day_used.tokens.saturating_add(estimate.tokens),
+            micro_usd: self.day_used.micro_usd.saturating_add(estimate.micro_usd),
+        };
+        Ok(Granted { reservation: Reservation { at: now, amount: estimate }, warnings })
+    }
+
+    /// Puts what a request really took in the place of what it had reserved. What it took more than that in a minute or a
+    /// day that is over counts now.
+    pub fn settle(&mut self, reservation: Reservation, actual: Amount, now: Timestamp) {
+        self.advance(now);
+        let reserved = reservation.amount;
+        let number = reservation.at.as_millis() / SLICE_MS;
+        let in_window = number <= self.head && number.saturating_add(SLICES as u64) > self.head;
+        if let Some((_, tokens)) = self.slice_mut(if in_window { number } else { self.head }) {
+            *tokens = settled(*tokens, in_window, reserved.tokens, actual.tokens);
+        }
+        let same_day = reservation.at.as_millis() / DAY_MS == self.day;
+        let used = self.day_used;
+        self.day_used = Amount {
+            tokens: settled(used.tokens, same_day, reserved.tokens, actual.tokens),
+            micro_usd: settled(used.micro_usd, same_day, reserved.micro_usd, actual.micro_usd),
+        };
+    }
+
+    /// How much of a budget is used now.
+    pub fn used_at(&self, kind: BudgetKind, now: Timestamp) -> u64 {
+        let mut current = self.clone();
+        current.advance(now);
+        current.used(kind)
+    }
+
+    fn used(&self, kind: BudgetKind) -> u64 {
+        match kind {
+            BudgetKind::RequestsPerMinute => {
+                self.slices.iter().map(|(requests, _)| u64::from(*requests)).sum()
+            }
+            BudgetKind::TokensPerMinute => {
+                self.slices.iter().fold(0, |sum: u64, (_, tokens)| sum.saturating_add(*tokens))
+            }
+            BudgetKind::TokensPerDay => self.day_used.tokens,
+            BudgetKind::UsdPerDay => self.day_used.micro_usd,
+        }
+    }
+
+    /// How long until `need` fits into `limit`.
+    fn wait(&self, kind: BudgetKind, need: u64, limit: u64, now: Timestamp) -> Option<Duration> {
+        if need > limit {
+            return None;
+        }
+        match kind {
+            BudgetKind::TokensPerDay | BudgetKind::UsdPerDay => {
+                let midnight = (now.as_millis() / DAY_MS).saturating_add(1).saturating_mul(DAY_MS);
+                Some(Duration::from_millis(midnight.saturating_sub(now.as_millis())))
+            }
+            BudgetKind::RequestsPerMinute | BudgetKind::TokensPerMinute => {
+                let mut used = self.used(kind);
+                let oldest = self.head.saturating_sub(SLICES as u64 - 1);
+                let leaves = (oldest..=self.head).find(|number| {
+                    let (requests, tokens) = self.slice(*number);
+                    let freed =
+                        if kind == BudgetKind::RequestsPerMinute { u64::from(requests) } else { tokens };
+                    used = used.saturating_sub(freed);
+                    used.saturating_add(need) <= limit
+                })?;
+                let at = leaves.saturating_add(SLICES as u64).saturating_mul(SLICE_MS);
+                Some(Duration::from_millis(at.saturating_sub(now.as_millis())))
+            }
+        }
+    }
+
+    fn slice(&self, number: u64) -> (u32, u64) {
+        self.slices.get(place(number)).copied().unwrap_or_default()
+    }
+
+    fn slice_mut(&mut self, number: u64) -> Option<&mut (u32, u64)> {
+        self.slices.get_mut(place(number))
+    }
+
+    /// Forgets what is over. A clock that stepped back a little adds to the newest slice there is; one that stepped back
+    /// further than a minute, or a day, starts anew, because nothing may stay shut for long because of a clock.
+    fn advance(&mut self, now: Timestamp) {
+        let newest = now.as_millis() / SLICE_MS;
+        if newest.saturating_add(SLICES as u64) < self.head {
+            self.head = newest;
+            self.slices = Default::default();
+        }
+        let passed = newest.saturating_sub(self.head).min(SLICES as u64);
+        for number in newest.saturating_sub(passed).saturating_add(1)..=newest {
+            if passed > 0
+                && let Some(slice) = self.slice_mut(number)
+            {
+                *slice = (0, 0);
+            }
+        }
+        self.head = self.head.max(newest);
+        let today = now.as_millis() / DAY_MS;
+        if today > self.day || today.saturating_add(1) < self.day {
+            self.day = today;
+            self.day_used = Amount::default();
+        }
+    }
+}
+
+/// What is used after a settlement; `there` says whether the reservation is still among it.
+const fn settled(used: u64, there: bool, reserved: u64, actual: u64) -> u64 {
+    if there {
+        used.saturating_sub(reserved).saturating_add(actual)
+    } else {
+        used.saturating_add(actual.saturating_sub(reserved))
+    }
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number % SLICES as u64).unwrap_or(0)
+}
+
+const fn limit(budget: &Budget, kind: BudgetKind) -> Option<u64> {
+    match kind {
+        BudgetKind::RequestsPerMinute => budget.requests_per_minute,
+        BudgetKind::TokensPerMinute => budget.tokens_per_minute,
+        BudgetKind::TokensPerDay => budget.tokens_per_day,
+        BudgetKind::UsdPerDay => budget.micro_usd_per_day,
+    }
+}
+
+/// Reserves for the key called `name`, over all workers. `None` when what is shared cannot be changed now: the request may
+/// go then, and nothing is to be settled.
+pub fn reserve(
+    store: &mut dyn Store,
+    name: &str,
+    budget: &Budget,
+    estimate: Amount,
+    now: Timestamp,
+) -> Option<Result<Granted, Exhausted>> {
+    update(store, &record_key(name), |bytes| {
+        let mut ledger = bytes.and_then(Ledger::decode).unwrap_or_default();
+        let decision = ledger.reserve(budget, estimate, now);
+        let write = decision.is_ok().then(|| ledger.encode());
+        (decision, write)
+    })
+}
+
+/// Settles what was reserved, over all workers; `false` when what is shared cannot be changed now, and the reservation stays.
+pub fn settle(
+    store: &mut dyn Store,
+    name: &str,
+    reservation: Reservation,
+    actual: Amount,
+    now: Timestamp,
+) -> bool {
+    if reservation.amount == actual {
+        return true;
+    }
+    let settled = update(store, &record_key(name), |bytes| {
+        let mut ledger = bytes.and_then(Ledger::decode).unwrap_or_default();
+        ledger.settle(reservation, actual, now);
+        ((), Some(ledger.encode()))
+    });
+    settled.is_some()
+}
+
+/// Records go by the key's name, so what is used outlives a change of the configuration.
+fn record_key(name: &str) -> String {
+    format!("llm-failsafe/budget/{name}")
+}
