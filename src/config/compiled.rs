@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::offers::Offers;
-use crate::base::{AccountId, ClassSet, EndpointSet, ModelId, ProviderId, TargetId};
+use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
@@ -251,8 +251,8 @@ pub struct Budget {
     pub tokens_per_minute: Option<u64>,
     /// Input and output tokens per day (UTC).
     pub tokens_per_day: Option<u64>,
-    /// Millionths of a US dollar per day (UTC).
-    pub micro_usd_per_day: Option<u64>,
+    /// Money per day (UTC).
+    pub usd_per_day: Option<MicroDollars>,
     /// The share of a limit from which on answers carry a warning, in 1/1000.
     pub warn_permille: Option<u16>,
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::base::{ClassSet, Endpoint, ErrorClass};
 use crate::provider::ProviderKind;
 
+mod budgets;
 mod offers;
 
 fn env(name: &str) -> Option<String> {

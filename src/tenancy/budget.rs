@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Store, Timestamp, update};
+use crate::base::{MicroDollars, Store, Timestamp, update};
 use crate::config::Budget;
 
 /// How long one slice of the minute is.
@@ -26,8 +26,8 @@ const DAY_MS: u64 = 86_400_000;
 pub struct Amount {
     /// Input and output tokens.
     pub tokens: u64,
-    /// Millionths of a US dollar.
-    pub micro_usd: u64,
+    /// What they cost.
+    pub cost: MicroDollars,
 }
 
 /// One of the budgets that a key can have.
@@ -147,7 +147,7 @@ impl Ledger {
             let need = match kind {
                 BudgetKind::RequestsPerMinute => 1,
                 BudgetKind::TokensPerMinute | BudgetKind::TokensPerDay => estimate.tokens,
-                BudgetKind::UsdPerDay => estimate.micro_usd,
+                BudgetKind::UsdPerDay => estimate.cost.micros(),
             };
             let used = self.used(kind);
             let then = used.saturating_add(need);
@@ -175,7 +175,7 @@ impl Ledger {
         }
         self.day_used = Amount {
             tokens: self.day_used.tokens.saturating_add(estimate.tokens),
-            micro_usd: self.day_used.micro_usd.saturating_add(estimate.micro_usd),
+            cost: self.day_used.cost.plus(estimate.cost),
         };
         Ok(Granted { reservation: Reservation { at: now, amount: estimate }, warnings })
     }
@@ -194,7 +194,12 @@ impl Ledger {
         let used = self.day_used;
         self.day_used = Amount {
             tokens: settled(used.tokens, same_day, reserved.tokens, actual.tokens),
-            micro_usd: settled(used.micro_usd, same_day, reserved.micro_usd, actual.micro_usd),
+            cost: MicroDollars::new(settled(
+                used.cost.micros(),
+                same_day,
+                reserved.cost.micros(),
+                actual.cost.micros(),
+            )),
         };
     }
 
@@ -214,7 +219,7 @@ impl Ledger {
                 self.slices.iter().fold(0, |sum: u64, (_, tokens)| sum.saturating_add(*tokens))
             }
             BudgetKind::TokensPerDay => self.day_used.tokens,
-            BudgetKind::UsdPerDay => self.day_used.micro_usd,
+            BudgetKind::UsdPerDay => self.day_used.cost.micros(),
         }
     }
 
@@ -290,12 +295,12 @@ fn place(number: u64) -> usize {
     usize::try_from(number % SLICES as u64).unwrap_or(0)
 }
 
-const fn limit(budget: &Budget, kind: BudgetKind) -> Option<u64> {
+fn limit(budget: &Budget, kind: BudgetKind) -> Option<u64> {
     match kind {
         BudgetKind::RequestsPerMinute => budget.requests_per_minute,
         BudgetKind::TokensPerMinute => budget.tokens_per_minute,
         BudgetKind::TokensPerDay => budget.tokens_per_day,
-        BudgetKind::UsdPerDay => budget.micro_usd_per_day,
+        BudgetKind::UsdPerDay => budget.usd_per_day.map(MicroDollars::micros),
     }
 }
 

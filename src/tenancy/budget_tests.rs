@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::Timestamp;
 use crate::base::memory::{Memory, Shelf};
+use crate::base::{MicroDollars, Timestamp};
 use crate::config::Budget;
 
 /// Noon of some day, at the beginning of a slice.
@@ -17,7 +17,7 @@ fn at(s: u64) -> Timestamp {
 }
 
 fn tokens(tokens: u64) -> Amount {
-    Amount { tokens, micro_usd: 0 }
+    Amount { tokens, cost: MicroDollars::ZERO }
 }
 
 fn per_minute(requests: Option<u64>, tokens: Option<u64>) -> Budget {
@@ -25,7 +25,7 @@ fn per_minute(requests: Option<u64>, tokens: Option<u64>) -> Budget {
 }
 
 fn per_day(tokens: Option<u64>, micro_usd: Option<u64>) -> Budget {
-    Budget { tokens_per_day: tokens, micro_usd_per_day: micro_usd, ..Budget::default() }
+    Budget { tokens_per_day: tokens, usd_per_day: micro_usd.map(MicroDollars::new), ..Budget::default() }
 }
 
 fn seconds(wait: Option<Duration>) -> Option<u64> {
@@ -87,7 +87,7 @@ fn after_its_minute_only_what_was_more_than_reserved_counts() {
 #[test]
 fn a_day_ends_at_midnight_in_utc() {
     let budget = per_day(None, Some(1_000_000));
-    let money = |micro_usd| Amount { tokens: 0, micro_usd };
+    let money = |micros| Amount { tokens: 0, cost: MicroDollars::new(micros) };
     let mut ledger = Ledger::default();
     let late = ledger.reserve(&budget, money(900_000), at(0)).unwrap();
     let refused = ledger.reserve(&budget, money(200_000), at(3600)).unwrap_err();
@@ -220,7 +220,7 @@ proptest! {
             now_ms += pause;
             let now = Timestamp::from_millis(now_ms);
             if let Ok(granted) = ledger.reserve(&Budget::default(), tokens(reserved), now) {
-                ledger.settle(granted.reservation, Amount { tokens: used, micro_usd: used / 2 }, now);
+                ledger.settle(granted.reservation, Amount { tokens: used, cost: MicroDollars::new(used / 2) }, now);
             }
         }
         let bytes = ledger.encode();

@@ -1,6 +1,7 @@
 //! A key's record as workers share it: fixed size, little endian, with a version. One of another version reads as empty.
 
 use super::budget::{Amount, Ledger, SLICES};
+use crate::base::MicroDollars;
 
 const VERSION: u8 = 1;
 const SLICE_BYTES: usize = 4 + 8;
@@ -20,7 +21,7 @@ impl Ledger {
         }
         bytes.extend(self.day.to_le_bytes());
         bytes.extend(self.day_used.tokens.to_le_bytes());
-        bytes.extend(self.day_used.micro_usd.to_le_bytes());
+        bytes.extend(self.day_used.cost.micros().to_le_bytes());
         bytes
     }
 
@@ -40,7 +41,7 @@ impl Ledger {
         ledger.day = u64::from_le_bytes(take(&mut rest)?);
         ledger.day_used = Amount {
             tokens: u64::from_le_bytes(take(&mut rest)?),
-            micro_usd: u64::from_le_bytes(take(&mut rest)?),
+            cost: MicroDollars::new(u64::from_le_bytes(take(&mut rest)?)),
         };
         Some(ledger)
     }

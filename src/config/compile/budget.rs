@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::section::Section;
-use crate::config::compiled::Budget;
+use crate::base::MicroDollars;
+use crate::config::compiled::{Budget, ClientKey, Model, Target};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{Mapping, RawBudget};
 
 const MAX_REQUESTS_PER_MINUTE: u64 = 10_000_000;
 const MAX_TOKENS: u64 = 1_000_000_000_000;
-const MAX_USD: f64 = 10_000_000.0;
+const MAX_PER_DAY: MicroDollars = MicroDollars::new(10_000_000_000_000);
 
 /// Static metadata of one key at most.
 pub const MAX_METADATA: usize = 16;
@@ -28,10 +29,10 @@ pub(super) fn budget(
     let requests_per_minute = count("requests_per_minute", raw.requests_per_minute, MAX_REQUESTS_PER_MINUTE);
     let tokens_per_minute = count("tokens_per_minute", raw.tokens_per_minute, MAX_TOKENS);
     let tokens_per_day = count("tokens_per_day", raw.tokens_per_day, MAX_TOKENS);
-    let micro_usd_per_day = raw.usd_per_day.and_then(|usd| section.micro_usd("usd_per_day", usd));
+    let usd_per_day = raw.usd_per_day.and_then(|usd| section.dollars("usd_per_day", usd));
     let warn_permille = raw.warn_at.map(|share| section.permille("warn_at", Some(share), 1000));
     let budget =
-        Budget { requests_per_minute, tokens_per_minute, tokens_per_day, micro_usd_per_day, warn_permille };
+        Budget { requests_per_minute, tokens_per_minute, tokens_per_day, usd_per_day, warn_permille };
     if (Budget { warn_permille: None, ..budget }) == Budget::default() && raw.usd_per_day.is_none() {
         section.mistakes.add(&section.at, "limits nothing; leave it out, or give it at least one limit");
     }
@@ -39,18 +40,16 @@ pub(super) fn budget(
 }
 
 impl Section<'_> {
-    /// US dollars in millionths, from one millionth up.
-    fn micro_usd(&mut self, name: &str, usd: f64) -> Option<u64> {
-        if (0.000_001..=MAX_USD).contains(&usd) {
-            // Within the bounds the cast is exact enough: the result has at most 14 digits.
-            return Some((usd * 1e6).round() as u64);
+    /// Money, from one millionth of a dollar up.
+    fn dollars(&mut self, name: &str, dollars: f64) -> Option<MicroDollars> {
+        let amount = MicroDollars::from_dollars(dollars)
+            .filter(|amount| *amount > MicroDollars::ZERO && *amount <= MAX_PER_DAY);
+        if amount.is_none() {
+            let shown = shown(&dollars.to_string());
+            let problem = format!("is {shown}, expected US dollars, more than 0 and at most {MAX_PER_DAY}");
+            self.mistakes.add(&self.at.field(name), problem);
         }
-        let problem = format!(
-            "is {}, expected US dollars, more than 0 and at most 10 million",
-            shown(&usd.to_string())
-        );
-        self.mistakes.add(&self.at.field(name), problem);
-        None
+        amount
     }
 }
 
@@ -78,4 +77,29 @@ pub(super) fn metadata(
         }
     }
     metadata
+}
+
+/// Notes each target without a price that a key with a budget of money could reach: what nobody knows the price of cannot
+/// be kept within a budget.
+pub(super) fn need_prices(keys: &[ClientKey], models: &[Model], targets: &[Target], mistakes: &mut Mistakes) {
+    for key in keys {
+        if key.budget.is_none_or(|budget| budget.usd_per_day.is_none()) {
+            continue;
+        }
+        let usable = models.iter().enumerate().filter(|(index, _)| {
+            key.models.as_ref().is_none_or(|models| models.iter().any(|model| model.index() == *index))
+        });
+        let reached = usable.flat_map(|(_, model)| model.tiers.iter().flatten());
+        let unpriced = reached
+            .filter_map(|target| targets.get(target.index()))
+            .find(|target| target.offers.price.is_none());
+        if let Some(target) = unpriced {
+            let at = Trail::Root.field("keys");
+            let (at, name) = (at.field(&key.name), shown(&target.name));
+            let problem = format!(
+                "needs the `price` of each target that the key may reach, and target `{name}` has none"
+            );
+            mistakes.add(&at.field("budget").field("usd_per_day"), problem);
+        }
+    }
 }

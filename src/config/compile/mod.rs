@@ -99,13 +99,15 @@ pub(super) fn compile(
     let model_by_name = ids
         .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
         .collect();
+    let (targets, keys) = (whole(targets)?, keys?);
+    budget::need_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     Some(Config {
         providers: whole(providers)?,
         accounts: whole(accounts)?,
-        targets: whole(targets)?,
+        targets,
         models,
         model_by_name,
-        keys: keys?,
+        keys,
         other_paths: other_paths?,
         limits,
         breaker,
