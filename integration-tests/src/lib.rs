@@ -11,3 +11,4 @@ pub mod gateway;
 pub mod paths;
 pub mod provider;
 pub mod python;
+pub mod rate_limit;
