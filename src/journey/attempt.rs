@@ -92,7 +92,7 @@ impl Exchange {
             Ok(model) => model,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        let journey = Journey {
+        let mut journey = Journey {
             config: Rc::clone(&config),
             board: Rc::clone(&worker.board),
             pending: Rc::clone(&worker.pending),
@@ -103,6 +103,7 @@ impl Exchange {
             tried: Vec::new(),
             forgotten: earlier_attempts,
             may_move: false,
+            spending: None,
             granted: false,
         };
         let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.attempts) };
@@ -114,10 +115,15 @@ impl Exchange {
             Ok(picked) => picked,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
+        if let Err(refusal) = journey.reserve(worker, client_key, target, now) {
+            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            return self.refuse(worker, refusal, dialect);
+        }
         let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
         let ready = edit.is_some_and(|edit| edit.is_noop() || edit.apply_held(host, seen).is_ok());
         if !ready {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
+            journey.settle(worker, now);
             return self.refuse(worker, Refusal::Internal, dialect);
         }
         let journey = self.keep(worker, id, journey, no_fallback);

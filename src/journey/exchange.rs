@@ -191,6 +191,10 @@ impl Exchange {
     pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) {
         let phase = std::mem::take(&mut self.phase);
         let kept_as = self.kept_as.take();
+        let unkept = match &phase {
+            Phase::Sent(attempt) if kept_as.is_none() => Some(Rc::clone(&attempt.journey)),
+            _ => None,
+        };
         let expects_another = match phase {
             Phase::Sent(attempt) => attempt.conclude(worker, ending, now),
             Phase::Reading(_) if ending == Ending::ClientGone => {
@@ -199,10 +203,12 @@ impl Exchange {
             }
             _ => false,
         };
-        if let Some(id) = kept_as
-            && worker.journeys.borrow_mut().leave(id, expects_another, now)
-        {
+        let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
+        if left.is_some() {
             worker.tally.add(Metric::Journeys, -1);
+        }
+        if let Some(journey) = left.or(unkept) {
+            journey.borrow_mut().settle(worker, now);
         }
     }
 

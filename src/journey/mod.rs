@@ -20,6 +20,7 @@ mod reading;
 mod refusal;
 mod registry;
 mod response;
+mod spending;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::request::Facts;
 use crate::retry::{self, Next, Standing};
 use health::{Clinic, Tickets};
 use plan::{Choice, Wanted};
+use spending::Spending;
 
 /// What every pass through one configured filter shares on one worker.
 pub struct Worker {
@@ -82,10 +84,10 @@ impl Worker {
     /// Does what is due by time alone. To be called about every 100 ms.
     pub fn tick(&mut self, now: Timestamp) {
         let orphans = self.journeys.borrow_mut().expire(now);
-        if orphans > 0 {
-            let orphans = i64::try_from(orphans).unwrap_or(i64::MAX);
-            self.tally.add(Metric::JourneysOrphaned, orphans);
-            self.tally.add(Metric::Journeys, -orphans);
+        for orphan in orphans {
+            orphan.borrow_mut().settle(self, now);
+            self.tally.count(Metric::JourneysOrphaned);
+            self.tally.add(Metric::Journeys, -1);
         }
         let mut board = self.board.borrow_mut();
         let failed = board.flush(&mut *self.store, &self.config.breaker, now);
@@ -115,6 +117,8 @@ pub struct Journey {
     forgotten: u8,
     /// Whether a failure may become another attempt: there is a loop, the journey is kept, the client allows it.
     may_move: bool,
+    /// What it has taken of its key's budgets, where the key has any.
+    spending: Option<Spending>,
     /// The last failure was already granted another attempt, so the next pass need not ask again.
     granted: bool,
 }

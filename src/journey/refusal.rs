@@ -10,6 +10,9 @@ use crate::journey::plan::{Obstacle, Tried};
 use crate::provider::{LocalError, Rejected};
 use crate::request::ScanError;
 
+/// A minute's budget is free again within 65 seconds; SDKs wait that long of their own accord, and no longer.
+const LONGEST_CLIENT_WAIT_S: u64 = 65;
+
 /// A whole response made by the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalAnswer {
@@ -64,6 +67,13 @@ pub enum Refusal {
         wait_s: Option<u64>,
         /// Each target with what ails it.
         rejected: Vec<Rejected>,
+    },
+    /// The key has used up a budget of its own.
+    BudgetExhausted {
+        /// The budget's name.
+        budget: &'static str,
+        /// Seconds until the request fits into it; `None` when it never does.
+        wait_s: Option<u64>,
     },
     /// The last attempt ended without an answer, and no further one is allowed or possible.
     Exhausted {
@@ -141,6 +151,7 @@ impl Refusal {
             Self::NobodyMay { .. } => (400, "no_target_may_take_it"),
             Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
+            Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
             Self::Exhausted { status, .. } => (*status, "all_targets_failed"),
             Self::Internal => (500, "internal"),
         }
@@ -164,6 +175,12 @@ impl Refusal {
                 "Every target of this model is at its rate limit.".to_owned()
             }
             Self::NobodyWell { throttled: false, .. } => "No target of this model is healthy now.".to_owned(),
+            Self::BudgetExhausted { budget, wait_s: Some(_) } => {
+                format!("This key's budget `{budget}` is used up.")
+            }
+            Self::BudgetExhausted { budget, wait_s: None } => {
+                format!("The request asks for more than this key's whole budget `{budget}`.")
+            }
             Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
             Self::Internal => "The gateway could not process the request.".to_owned(),
         }
@@ -176,8 +193,18 @@ impl Refusal {
         if let Self::Method { allowed } = &self {
             headers.push(("allow", (*allowed).to_owned()));
         }
-        if let Self::NobodyWell { wait_s: Some(seconds), .. } = &self {
+        if let Self::NobodyWell { wait_s: Some(seconds), .. }
+        | Self::BudgetExhausted { wait_s: Some(seconds), .. } = &self
+        {
             headers.push(("retry-after", seconds.to_string()));
+        }
+        let mut budget_name = None;
+        if let Self::BudgetExhausted { budget, wait_s } = &self {
+            budget_name = Some(*budget);
+            // What waits longer than any client does is not to be sent again by the client's own retries.
+            if wait_s.is_none_or(|seconds| seconds > LONGEST_CLIENT_WAIT_S) {
+                headers.push(("x-should-retry", "false".to_owned()));
+            }
         }
         let message = self.message();
         let rejected = match self {
@@ -186,7 +213,7 @@ impl Refusal {
             | Self::Exhausted { tried: list, .. } => list,
             _ => Vec::new(),
         };
-        let body = LocalError { status, code, message, rejected }.body(dialect);
+        let body = LocalError { status, code, message, rejected, budget: budget_name }.body(dialect);
         LocalAnswer { status, headers, body }
     }
 }

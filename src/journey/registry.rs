@@ -85,27 +85,26 @@ impl Journeys {
     }
 
     /// An attempt has ended. `expects_another` says that the edge was asked for one, or may start one by itself.
-    /// Returns whether the journey is over.
-    pub fn leave(&mut self, id: JourneyId, expects_another: bool, now: Timestamp) -> bool {
-        let Some(kept) = self.kept.get_mut(&id) else { return false };
+    /// Returns the journey if it is over.
+    pub fn leave(&mut self, id: JourneyId, expects_another: bool, now: Timestamp) -> Option<SharedJourney> {
+        let kept = self.kept.get_mut(&id)?;
         kept.in_flight = kept.in_flight.saturating_sub(1);
         if kept.in_flight > 0 {
-            return false;
+            return None;
         }
         if !expects_another {
-            self.kept.remove(&id);
-            return true;
+            return self.kept.remove(&id).map(|kept| kept.journey);
         }
         let serial = self.next_wait;
         self.next_wait = self.next_wait.wrapping_add(1);
         kept.waiting = Some(serial);
         self.waits.push_back((now.after(ORPHAN_AFTER), id, serial));
-        false
+        None
     }
 
-    /// Ends the journeys whose next attempt never came and returns how many those were.
-    pub fn expire(&mut self, now: Timestamp) -> usize {
-        let mut orphans = 0;
+    /// Ends the journeys whose next attempt never came and returns them.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<SharedJourney> {
+        let mut orphans = Vec::new();
         while let Some((deadline, id, serial)) = self.waits.front().copied() {
             let over = self.kept.get(&id).is_none_or(|kept| kept.waiting != Some(serial));
             // A clock that stepped back far must not keep orphans for hours. Twice the wait, because the moment at which it
@@ -116,8 +115,7 @@ impl Journeys {
             }
             self.waits.pop_front();
             if !over {
-                self.kept.remove(&id);
-                orphans += 1;
+                orphans.extend(self.kept.remove(&id).map(|kept| kept.journey));
             }
         }
         orphans
@@ -152,10 +150,10 @@ mod tests {
     fn a_journey_lives_while_it_has_an_attempt_or_expects_one() {
         let mut journeys = Journeys::default();
         assert!(journeys.begin(id(1), some_journey(), 10));
-        assert!(!journeys.leave(id(1), true, at(0)));
+        assert!(journeys.leave(id(1), true, at(0)).is_none());
         assert!(journeys.rejoin(id(1)).is_some());
-        assert_eq!(journeys.expire(at(60_000)), 0, "an attempt in flight is no orphan");
-        assert!(journeys.leave(id(1), false, at(60_000)));
+        assert_eq!(journeys.expire(at(60_000)).len(), 0, "an attempt in flight is no orphan");
+        assert!(journeys.leave(id(1), false, at(60_000)).is_some());
         assert!(journeys.is_empty());
         assert!(journeys.rejoin(id(1)).is_none());
     }
@@ -165,8 +163,8 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.rejoin(id(1)).unwrap();
-        assert!(!journeys.leave(id(1), false, at(0)), "its sibling is still in flight");
-        assert!(journeys.leave(id(1), false, at(0)));
+        assert!(journeys.leave(id(1), false, at(0)).is_none(), "its sibling is still in flight");
+        assert!(journeys.leave(id(1), false, at(0)).is_some());
     }
 
     #[test]
@@ -174,8 +172,8 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.leave(id(1), true, at(0));
-        assert_eq!(journeys.expire(at(4_999)), 0);
-        assert_eq!(journeys.expire(at(5_000)), 1);
+        assert_eq!(journeys.expire(at(4_999)).len(), 0);
+        assert_eq!(journeys.expire(at(5_000)).len(), 1);
         assert!(journeys.is_empty());
     }
 
@@ -184,7 +182,7 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.leave(id(1), true, at(3_600_000));
-        assert_eq!(journeys.expire(at(0)), 1);
+        assert_eq!(journeys.expire(at(0)).len(), 1);
     }
 
     #[test]
@@ -201,7 +199,7 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.leave(id(1), true, at(100));
-        assert_eq!(journeys.expire(at(0)), 0);
+        assert_eq!(journeys.expire(at(0)).len(), 0);
     }
 
     proptest! {

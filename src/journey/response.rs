@@ -317,6 +317,9 @@ impl Attempt {
         if let Some(reason) = self.reason {
             sink.tell("x-llm-fallback", reason);
         }
+        if let Some(warnings) = journey.budget_warnings() {
+            sink.tell("x-llm-budget-warning", &warnings);
+        }
     }
 
     /// Envoy's own text ("upstream connect error …") is none of the client's dialect.

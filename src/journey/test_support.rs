@@ -140,6 +140,7 @@ pub fn some_journey() -> SharedJourney {
         tried: Vec::new(),
         forgotten: 0,
         may_move: true,
+        spending: None,
         granted: false,
     }))
 }

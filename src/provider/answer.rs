@@ -30,6 +30,8 @@ pub struct LocalError {
     pub message: String,
     /// The targets that were not taken, in the order they were looked at.
     pub rejected: Vec<Rejected>,
+    /// The budget of the client's key that is used up, if that is the reason.
+    pub budget: Option<&'static str>,
 }
 
 /// A target that was not taken.
@@ -44,11 +46,11 @@ pub struct Rejected {
 impl LocalError {
     /// An error without rejected targets.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), rejected: Vec::new() }
+        Self { status, code, message: message.into(), rejected: Vec::new(), budget: None }
     }
 
     /// The JSON body for callers of `dialect`. Both carry an `llm_failsafe` member beside the dialect's own:
-    /// `{"reason","targets":[{"target","reason"}],"more_targets"}`, the last two only when there are any.
+    /// `{"reason","budget","targets":[{"target","reason"}],"more_targets"}`, all but the first only where there is something to say.
     pub fn body(&self, dialect: Dialect) -> String {
         let message = cut(&self.message, MAX_MESSAGE);
         let own = self.own();
@@ -71,6 +73,9 @@ impl LocalError {
 
     fn own(&self) -> Value {
         let mut own = json!({"reason": self.code});
+        if let (Some(members), Some(budget)) = (own.as_object_mut(), self.budget) {
+            members.insert("budget".to_owned(), Value::from(budget));
+        }
         let listed = self.rejected.iter().take(MAX_REJECTED);
         let targets: Vec<_> =
             listed.map(|rejected| json!({"target": *rejected.target, "reason": rejected.reason})).collect();

@@ -85,6 +85,10 @@ catalogue! {
     ShadowWouldMove, Counter, "llm_failsafe_shadow_would_move";
     /// In shadow mode: requests that enforcement would have refused.
     ShadowWouldRefuse, Counter, "llm_failsafe_shadow_would_refuse";
+    /// Requests refused because a budget of their key was used up.
+    BudgetRefusals, Counter, "llm_failsafe_budget_refusals";
+    /// Requests that brought a budget of their key to its `warn_at` or above.
+    BudgetWarnings, Counter, "llm_failsafe_budget_warnings";
     /// Changes of shared records that only one worker knows of, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
     /// The largest memory that the VM of any worker has reached, in bytes. A Wasm memory never shrinks.

@@ -1,0 +1,144 @@
+//! What a request takes of its key's budgets: an estimate before it is sent, what it really took when it is over.
+
+use std::rc::Rc;
+
+use super::outcome::{End, Outcome};
+use super::plan::Tried;
+use super::{Journey, Refusal, Worker};
+use crate::base::{ErrorClass, MicroDollars, TargetId, Timestamp};
+use crate::config::Config;
+use crate::record::Metric;
+use crate::stream::Usage;
+use crate::tenancy::{self, Amount, BudgetKind, BudgetSet, Granted, Reservation};
+
+/// The answer's tokens, where the request does not limit them.
+pub(super) const USUAL_OUTPUT_TOKENS: u64 = 1024;
+
+/// What a request has reserved.
+#[derive(Debug)]
+pub(super) struct Spending {
+    key: Rc<str>,
+    reservation: Reservation,
+    /// The budgets that it brings to the key's mark.
+    warnings: BudgetSet,
+    estimate: Tokens,
+}
+
+/// Estimated tokens of one attempt.
+#[derive(Debug, Clone, Copy)]
+struct Tokens {
+    input: u64,
+    output: u64,
+}
+
+impl Tokens {
+    /// What they come to at a target; one without a price costs nothing that could be counted.
+    fn at(self, config: &Config, target: TargetId) -> Amount {
+        let price = config.target(target).and_then(|target| target.offers.price);
+        let cost = price.map_or(MicroDollars::ZERO, |price| price.of(self.input, self.output));
+        Amount { tokens: self.input.saturating_add(self.output), cost }
+    }
+}
+
+impl Journey {
+    /// Takes what an attempt at `target` is estimated to take out of the key's budgets.
+    pub(super) fn reserve(
+        &mut self,
+        worker: &mut Worker,
+        client_key: Option<usize>,
+        target: TargetId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let key = client_key.and_then(|index| self.config.keys.as_ref()?.get(index));
+        let Some((key, budget)) = key.and_then(|key| Some((key, key.budget?))) else { return Ok(()) };
+        let estimate = self.estimate();
+        let amount = estimate.at(&self.config, target);
+        match tenancy::reserve(&mut *worker.store, &key.name, &budget, amount, now) {
+            Some(Ok(Granted { reservation, warnings })) => {
+                if !warnings.is_empty() {
+                    worker.tally.count(Metric::BudgetWarnings);
+                }
+                self.spending = Some(Spending { key: Rc::clone(&key.name), reservation, warnings, estimate });
+                Ok(())
+            }
+            Some(Err(exhausted)) => {
+                worker.tally.count(Metric::BudgetRefusals);
+                let wait_s = exhausted.wait.map(|wait| wait.as_millis().div_ceil(1000).max(1));
+                let wait_s = wait_s.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX));
+                Err(Refusal::BudgetExhausted { budget: exhausted.which.name(), wait_s })
+            }
+            // Budgets that cannot be counted are no reason to refuse a request.
+            None => {
+                worker.tally.count(Metric::SharedDataFailed);
+                Ok(())
+            }
+        }
+    }
+
+    /// The budgets that the request brings to the key's mark, for the client to read; `None` where there are none.
+    pub(super) fn budget_warnings(&self) -> Option<String> {
+        let warnings = self.spending.as_ref()?.warnings;
+        let names: Vec<_> = warnings.kinds().map(BudgetKind::name).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    }
+
+    /// The request is over: what its attempts really took is put in the place of what was reserved.
+    pub(super) fn settle(&mut self, worker: &mut Worker, now: Timestamp) {
+        let Some(spending) = self.spending.take() else { return };
+        let mut actual = Amount::default();
+        for attempt in &self.tried {
+            let taken = self.taken(attempt, spending.estimate);
+            actual.tokens = actual.tokens.saturating_add(taken.tokens);
+            actual.cost = actual.cost.plus(taken.cost);
+        }
+        if !tenancy::settle(&mut *worker.store, &spending.key, spending.reservation, actual, now) {
+            worker.tally.count(Metric::SharedDataFailed);
+        }
+    }
+
+    /// What one attempt took: what its provider said, nothing where it said that it failed, and the estimate where nobody knows.
+    fn taken(&self, attempt: &Tried, estimate: Tokens) -> Amount {
+        match attempt.outcome {
+            Some(Outcome { usage: Some(usage), .. }) => self.amount(attempt.target, &usage),
+            Some(outcome) if !may_be_billed(&outcome) => Amount::default(),
+            _ => estimate.at(&self.config, attempt.target),
+        }
+    }
+
+    /// What `usage` at a target comes to.
+    fn amount(&self, target: TargetId, usage: &Usage) -> Amount {
+        let tokens = usage.input.saturating_add(usage.output);
+        let price = self.config.target(target).and_then(|target| target.offers.price);
+        let cost = price.map_or(MicroDollars::ZERO, |price| {
+            let fresh = usage.input.saturating_sub(usage.cached_input);
+            price.of(fresh, usage.output).plus(price.cached_input.for_tokens(usage.cached_input))
+        });
+        Amount { tokens, cost }
+    }
+
+    fn estimate(&self) -> Tokens {
+        let facts = &self.facts;
+        let input = (facts.text_bytes / 4).saturating_add(facts.token_ids);
+        let answers = facts.n.unwrap_or(1).max(1);
+        let output = facts.max_output_tokens.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(answers);
+        Tokens { input, output }
+    }
+}
+
+/// Whether an attempt without usage may have cost something: part of an answer came, or it was lost in the middle of the work.
+const fn may_be_billed(outcome: &Outcome) -> bool {
+    match outcome.end {
+        End::Complete | End::ClientGone => true,
+        End::Withdrawn => false,
+        End::Failed(class) => {
+            outcome.first_content.is_some()
+                || matches!(
+                    class,
+                    ErrorClass::Timeout
+                        | ErrorClass::StreamTruncated
+                        | ErrorClass::StreamError
+                        | ErrorClass::StreamStalled
+                )
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A key's budgets: what a request has reserved is settled once, whichever way it ends.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::super::registry::ORPHAN_AFTER;
+use super::super::test_support::*;
+use super::super::{Ending, Worker};
+use super::{ANSWER, CHAT, OK_JSON, OK_STREAM};
+use crate::base::memory::{Memory, Shelf};
+use crate::base::{MicroDollars, Store};
+use crate::config::Budget;
+use crate::tenancy::{BudgetKind, Ledger};
+
+const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
+/// `chat` is all the text there is: one token, and 96 of the answer.
+const ESTIMATE: u64 = 97;
+
+struct Desk {
+    worker: Worker,
+    shelf: Rc<RefCell<Shelf>>,
+}
+
+fn desk(retry_loop: bool) -> Desk {
+    let sha256: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let keys = json!({"team": {"sha256": sha256, "budget": {"tokens_per_day": 1000}}});
+    let shelf: Rc<RefCell<Shelf>> = Rc::default();
+    let config = config_with(json!({"keys": keys, "retry_loop": retry_loop}));
+    Desk { worker: worker_on(config, Memory::on(Rc::clone(&shelf))), shelf }
+}
+
+impl Desk {
+    fn ask(&mut self, attempt: u8) -> Pass {
+        pass(&mut self.worker, loop_request(CHAT, attempt), BODY, 1000)
+    }
+
+    fn used(&self) -> u64 {
+        let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
+        stored
+            .map_or(0, |stored| Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW))
+    }
+}
+
+const USAGE: &[u8] =
+    br#"{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":5}}"#;
+const OVERLOADED: &[(&str, &str)] = &[(":status", "503"), ("content-type", "application/json")];
+
+#[test]
+fn what_the_provider_reports_takes_the_place_of_the_estimate() {
+    for retry_loop in [true, false] {
+        let mut desk = desk(retry_loop);
+        let mut sent = desk.ask(1);
+        assert_eq!(desk.used(), ESTIMATE, "while it is under way");
+        sent.answer(&mut desk.worker, OK_JSON, USAGE);
+        sent.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+        assert_eq!(desk.used(), 12);
+    }
+}
+
+#[test]
+fn what_nobody_reports_stays_as_estimated() {
+    let mut desk = desk(true);
+    let mut sent = desk.ask(1);
+    sent.answer(&mut desk.worker, OK_JSON, ANSWER);
+    sent.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), ESTIMATE);
+    let mut left = desk.ask(1);
+    left.exchange.finish(&mut desk.worker, Ending::ClientGone, NOW);
+    assert_eq!(desk.used(), 2 * ESTIMATE, "a client that left does not stop the bill");
+}
+
+#[test]
+fn a_failure_that_the_provider_owns_up_to_costs_nothing_and_the_next_attempt_reserves_nothing_more() {
+    let mut desk = desk(true);
+    let mut failed = desk.ask(1);
+    failed.answer(&mut desk.worker, OVERLOADED, b"{}");
+    failed.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), ESTIMATE, "the request goes on");
+    let mut second = desk.ask(2);
+    assert_eq!(desk.used(), ESTIMATE);
+    second.answer(&mut desk.worker, OK_JSON, USAGE);
+    second.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), 12);
+}
+
+#[test]
+fn a_request_whose_next_attempt_never_comes_is_settled_too() {
+    let mut desk = desk(true);
+    let mut failed = desk.ask(1);
+    failed.answer(&mut desk.worker, OVERLOADED, b"{}");
+    failed.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    desk.worker.tick(NOW.after(ORPHAN_AFTER + Duration::from_secs(1)));
+    assert_eq!(desk.used(), 0);
+}
+
+#[test]
+fn a_stream_that_breaks_off_after_content_costs_what_was_estimated() {
+    let mut desk = desk(true);
+    let mut sent = desk.ask(1);
+    let event = br#"data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}"#;
+    sent.answer(&mut desk.worker, OK_STREAM, &[event.as_slice(), b"\n\n"].concat());
+    sent.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), ESTIMATE);
+}
+
+#[test]
+fn a_refused_request_holds_nothing_of_its_target_and_can_be_asked_again_later() {
+    let mut desk = desk(true);
+    let budget = Budget { tokens_per_day: Some(1000), ..Budget::default() };
+    let amount = crate::tenancy::Amount { tokens: 1000, cost: MicroDollars::ZERO };
+    let mut store = Memory::on(Rc::clone(&desk.shelf));
+    let granted = crate::tenancy::reserve(&mut store, "team", &budget, amount, NOW).unwrap().unwrap();
+    let refused = desk.ask(1);
+    let (status, body) = super::refusal(&refused.step);
+    assert_eq!((status, body["error"]["llm_failsafe"]["budget"].as_str()), (429, Some("tokens_per_day")));
+    assert!(desk.worker.journeys.borrow().is_empty());
+    assert!(crate::tenancy::settle(&mut store, "team", granted.reservation, Default::default(), NOW));
+    assert!(matches!(desk.ask(1).step, super::RequestStep::Send));
+}
