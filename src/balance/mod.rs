@@ -1,23 +1,66 @@
 //! Choosing among the targets that may take a request.
 //!
-//! Whoever may not take it (`fallback`) or is not well enough (`breaker`) has been left out before. The same random
-//! source gives the same choices.
+//! Whoever may not take it (`fallback`) or is not well enough (`breaker`) has been left out before: capability and health
+//! filter first, the strategy comes last. Every strategy is a pure function of the candidates and of a random source, and
+//! the same source gives the same choices.
+//!
+//! The candidates are walked and never collected, so a choice allocates nothing; a tier has a handful of them.
+
+mod least_pending;
+mod session;
+mod sticky;
+#[cfg(test)]
+mod test_support;
+
+pub use session::{Session, SessionHints};
 
 use crate::base::{Random, TargetId};
+use crate::config::Balance;
 
-/// Picks one candidate with a probability proportional to its weight; `None` when there is none to pick.
-///
-/// The candidates are walked twice and never collected, so a choice allocates nothing.
-pub fn weighted<I>(candidates: I, rng: &mut impl Random) -> Option<TargetId>
+/// A target that may be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub target: TargetId,
+    /// The hash of its name, which is the same in every worker and every configuration.
+    pub name_hash: u64,
+    /// Its configured weight.
+    pub weight: u32,
+    /// Attempts under way there, over all workers.
+    pub pending: u32,
+}
+
+/// Chooses one of the candidates; `None` when there is none.
+pub fn choose<I>(
+    how: &Balance,
+    session: Option<Session>,
+    candidates: I,
+    rng: &mut impl Random,
+) -> Option<TargetId>
 where
-    I: Iterator<Item = (TargetId, u32)> + Clone,
+    I: Iterator<Item = Candidate> + Clone,
 {
-    let total: u64 = candidates.clone().map(|(_, weight)| u64::from(weight)).sum();
+    match (how, session) {
+        (Balance::LeastPending, _) => least_pending::choose(candidates, rng),
+        (Balance::Sticky { .. }, Some(session)) => sticky::choose(session, candidates),
+        // A request of no session can be anywhere.
+        (Balance::Weighted | Balance::Sticky { .. }, _) => {
+            weighted(candidates, rng).map(|chosen| chosen.target)
+        }
+    }
+}
+
+/// One candidate, with a probability in proportion to its weight.
+fn weighted<I>(candidates: I, rng: &mut impl Random) -> Option<Candidate>
+where
+    I: Iterator<Item = Candidate> + Clone,
+{
+    let total: u64 = candidates.clone().map(|candidate| u64::from(candidate.weight)).sum();
     let mut ticket = rng.below(total);
-    for (target, weight) in candidates {
-        match ticket.checked_sub(u64::from(weight)) {
+    for candidate in candidates {
+        match ticket.checked_sub(u64::from(candidate.weight)) {
             Some(rest) => ticket = rest,
-            None => return Some(target),
+            None => return Some(candidate),
         }
     }
     None
@@ -25,20 +68,18 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::test_support::*;
     use super::*;
     use crate::base::SplitMix64;
 
-    fn target(index: usize) -> TargetId {
-        TargetId::from_index(index).unwrap()
-    }
-
     #[test]
     fn shares_follow_the_weights() {
-        let candidates = [(target(0), 1), (target(1), 3), (target(2), 0), (target(3), 6)];
+        let candidates = [idle(0, 1), idle(1, 3), idle(2, 0), idle(3, 6)];
         let mut rng = SplitMix64::new(42);
         let mut counts = [0_u32; 4];
         for _ in 0..10_000 {
-            counts[weighted(candidates.iter().copied(), &mut rng).unwrap().index()] += 1;
+            let chosen = choose(&Balance::Weighted, None, candidates.iter().copied(), &mut rng);
+            counts[chosen.unwrap().index()] += 1;
         }
         assert_eq!(counts[2], 0, "weight zero is never chosen");
         // Five standard deviations of a binomial with n = 10,000 are at most 250.
@@ -49,16 +90,23 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_its_choices() {
-        let candidates = [(target(0), 2), (target(1), 2), (target(2), 2)];
-        let run = || {
-            let mut rng = SplitMix64::new(9);
-            (0..50).map(|_| weighted(candidates.iter().copied(), &mut rng)).collect::<Vec<_>>()
-        };
-        assert_eq!(run(), run());
+        let candidates = [idle(0, 2), idle(1, 2), idle(2, 2)];
+        for how in [Balance::Weighted, Balance::LeastPending] {
+            let run = || {
+                let mut rng = SplitMix64::new(9);
+                (0..50).map(|_| choose(&how, None, candidates.into_iter(), &mut rng)).collect::<Vec<_>>()
+            };
+            assert_eq!(run(), run());
+        }
     }
 
     #[test]
-    fn nobody_is_chosen_from_nobody() {
-        assert_eq!(weighted(std::iter::empty(), &mut SplitMix64::new(1)), None);
+    fn nobody_is_chosen_from_nobody_and_the_only_one_always() {
+        let rng = &mut SplitMix64::new(1);
+        let session = Some(Session::of(1));
+        for how in [Balance::Weighted, Balance::LeastPending, Balance::Sticky { by: Vec::new() }] {
+            assert_eq!(choose(&how, session, std::iter::empty(), rng), None);
+            assert_eq!(choose(&how, session, std::iter::once(idle(3, 7)), rng), Some(target(3)));
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The vocabulary everything shares: time, identifiers, money, randomness, shared records, the names of endpoints, dialects and failures.
+//! The vocabulary everything shares: time, identifiers, money, randomness, hashes, shared records, the names of endpoints, dialects and failures.
 //!
 //! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
 
 mod endpoint;
 mod error_class;
+mod hash;
 mod headers;
 mod ids;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod time;
 
 pub use endpoint::{Dialect, Endpoint, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
+pub use hash::{FNV_BASIS, fnv1a, mix};
 pub use headers::{HeaderBlock, HeaderSink};
 pub use ids::{AccountId, ModelId, ProviderId, TargetId};
 pub use money::MicroDollars;

@@ -1,3 +1,5 @@
+use super::hash::mix;
+
 /// Where randomness comes from. Decisions take it as an argument, so a seed repeats them exactly.
 pub trait Random {
     /// The next 64 uniformly distributed bits.
@@ -24,10 +26,7 @@ impl SplitMix64 {
 impl Random for SplitMix64 {
     fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix(self.0)
     }
 }
 

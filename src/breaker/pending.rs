@@ -34,7 +34,7 @@ pub struct Pending {
 impl Pending {
     /// Counts for the targets of `config`; `worker` is a random number that no other worker has.
     pub fn new(config: &Config, worker: u64) -> Self {
-        let names: Vec<u64> = config.targets().iter().map(|target| fnv1a(target.name.as_bytes())).collect();
+        let names: Vec<u64> = config.targets().iter().map(|target| target.name_hash).collect();
         let none = vec![0; names.len()];
         Self { worker, slot: None, names, own: none.clone(), others: none }
     }
@@ -160,13 +160,6 @@ impl<'b> Record<'b> {
 
 fn key(slot: usize) -> String {
     format!("llm-failsafe/pending/{slot}")
-}
-
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::balance::Balance;
 use super::offers::Offers;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
@@ -87,6 +88,8 @@ pub struct Account {
 pub struct Target {
     /// Its name in the configuration.
     pub name: Rc<str>,
+    /// The name's hash: the same in every worker and every configuration.
+    pub name_hash: u64,
     /// The credential it uses.
     pub account: AccountId,
     /// The provider of that account.
@@ -197,6 +200,8 @@ pub struct Model {
     pub name: Rc<str>,
     /// Its targets, first tier first; no tier is empty, no target occurs twice.
     pub tiers: Vec<Vec<TargetId>>,
+    /// How one of a tier's targets is chosen.
+    pub balance: Balance,
     /// Attempts at most per request, the first included.
     pub attempts: u8,
     /// The failures after which another target may be tried.

@@ -1,8 +1,6 @@
 use serde_json::Value;
 
-/// Offset and prime of 64-bit FNV-1a (Fowler, Noll, Vo; draft-eastlake-fnv).
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+use crate::base::{FNV_BASIS, fnv1a};
 
 /// A number that is the same for the same configuration on every worker, host and version of the filter:
 /// FNV-1a over its JSON with sorted names, no spaces and whole numbers as integers. Credentials and the
@@ -21,7 +19,7 @@ pub(super) fn fingerprint(tree: &Value) -> u64 {
             value.take();
         }
     }
-    public.to_string().bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+    fnv1a(FNV_BASIS, public.to_string().as_bytes())
 }
 
 fn entries<'a>(tree: &'a mut Value, section: &str) -> impl Iterator<Item = &'a mut Value> {

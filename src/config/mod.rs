@@ -6,6 +6,7 @@
 //! with a mistake never comes out. Nothing here reads a file or the environment by itself, and no message or
 //! debug output holds a credential.
 
+mod balance;
 mod compile;
 mod compiled;
 mod duration;
@@ -20,6 +21,7 @@ mod read;
 mod shape;
 mod size;
 
+pub use balance::{Balance, SessionKey};
 pub use compile::{
     MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_METADATA,
     MAX_MODELS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,

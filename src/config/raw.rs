@@ -113,6 +113,7 @@ pub(super) struct RawPrice {
 pub(super) struct RawModel {
     pub tiers: Option<Vec<Option<Words>>>,
     pub targets: Option<Words>,
+    pub balance: Option<Mapping<RawBalance>>,
     pub fallback: Option<Mapping<RawFallback>>,
     pub retry: Option<Mapping<RawRetry>>,
     pub when_all_open: Option<String>,
@@ -128,6 +129,13 @@ pub(super) struct RawStream {
     pub answer: Option<Span>,
     pub total: Option<Span>,
     pub on_break: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBalance {
+    pub strategy: Option<String>,
+    pub by: Option<Words>,
 }
 
 #[derive(Deserialize)]
@@ -278,6 +286,7 @@ mod tests {
             fields::<RawTarget>(),
             fields::<RawPrice>(),
             fields::<RawModel>(),
+            fields::<RawBalance>(),
             fields::<RawFallback>(),
             fields::<RawRetry>(),
             fields::<RawStream>(),

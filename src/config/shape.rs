@@ -109,6 +109,7 @@ fn example(path: &Path) -> &'static str {
     match path.iter().next_back() {
         Some(Segment::Map { key }) if key == "key" => " such as `{ env: OPENAI_KEY }`",
         Some(Segment::Map { key }) if key == "fallback" => " such as `{ on: [server] }`",
+        Some(Segment::Map { key }) if key == "balance" => " such as `{ strategy: least_pending }`",
         Some(Segment::Map { key }) if key == "retry" => " such as `{ attempts: 3 }`",
         _ => "",
     }

@@ -11,6 +11,7 @@ use super::*;
 use crate::base::{ClassSet, Endpoint, ErrorClass};
 use crate::provider::ProviderKind;
 
+mod balance;
 mod budgets;
 mod offers;
 

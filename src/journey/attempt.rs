@@ -79,6 +79,7 @@ impl Exchange {
             seen,
             has_length,
             client_key,
+            session_hints,
             no_fallback,
             id,
             earlier_attempts,
@@ -92,6 +93,8 @@ impl Exchange {
             Ok(model) => model,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
+        let session =
+            config.model(model).and_then(|model| session_hints.session(&model.balance, facts.affinity));
         let mut journey = Journey {
             config: Rc::clone(&config),
             board: Rc::clone(&worker.board),
@@ -99,6 +102,7 @@ impl Exchange {
             endpoint,
             model,
             facts,
+            session,
             began: now,
             tried: Vec::new(),
             forgotten: earlier_attempts,

@@ -7,6 +7,7 @@ use super::departure::{self, Address};
 use super::outcome::End;
 use super::reading::{self, Reading};
 use super::{JourneyId, LocalAnswer, Refusal, Worker, local};
+use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::record::Metric;
@@ -105,6 +106,8 @@ impl Exchange {
             return self.refuse(worker, Refusal::TooLarge { limit }, dialect);
         }
         departure::strip_private(headers, sink);
+        let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
+        let session_hints = SessionHints::read(headers, key);
         let reading = Box::new(Reading {
             config,
             endpoint,
@@ -113,6 +116,7 @@ impl Exchange {
             seen: 0,
             has_length: length.is_some(),
             client_key,
+            session_hints,
             no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
             id,
             earlier_attempts: attempt.saturating_sub(1),

@@ -1,6 +1,6 @@
 //! A target's health is that of three scopes: the target, its account, its endpoint. Here they are taken together.
 
-use crate::base::{Random, Store, TargetId, Timestamp};
+use crate::base::{Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Ticket, Transition, Unfit};
 use crate::config::Config;
 use crate::record::{Metric, Tally};
@@ -130,9 +130,4 @@ impl Clinic<'_> {
             self.tally.count(Metric::SharedDataFailed);
         }
     }
-}
-
-/// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws.
-pub fn ramp_draw(rng: &mut impl Random) -> u16 {
-    u16::try_from(rng.below(1000)).unwrap_or(0)
 }

@@ -37,6 +37,7 @@ pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::{Origin, ResponseHost, ResponseStep};
 
+use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
 use crate::config::{Config, Model};
@@ -44,7 +45,7 @@ use crate::record::{Metric, Tally};
 use crate::request::Facts;
 use crate::retry::{self, Next, Standing};
 use health::{Clinic, Tickets};
-use plan::{Choice, Wanted};
+use plan::{Choice, Load, Wanted};
 use spending::Spending;
 
 /// What every pass through one configured filter shares on one worker.
@@ -110,6 +111,8 @@ pub struct Journey {
     endpoint: Endpoint,
     model: ModelId,
     facts: Facts,
+    /// What it has in common with the requests that shall go where it goes.
+    session: Option<Session>,
     /// When its first attempt was begun.
     began: Timestamp,
     tried: Vec<Tried>,
@@ -134,7 +137,12 @@ impl Journey {
     }
 
     fn wanted(&self) -> Option<Wanted<'_>> {
-        Some(Wanted { model: self.model()?, endpoint: self.endpoint, tried: &self.tried })
+        Some(Wanted {
+            model: self.model()?,
+            endpoint: self.endpoint,
+            session: self.session,
+            tried: &self.tried,
+        })
     }
 
     fn anyone_left(&self, now: Timestamp) -> bool {
@@ -162,8 +170,9 @@ impl Journey {
     fn choose(&self, worker: &mut Worker, now: Timestamp) -> Choice {
         let Worker { store, rng, tally, .. } = worker;
         let board = &mut *self.board.borrow_mut();
+        let load = Load { pending: &self.pending.borrow() };
         let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
-        self.wanted().map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, rng))
+        self.wanted().map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, &load, rng))
     }
 
     /// Takes in how an attempt ended.

@@ -2,9 +2,9 @@
 
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
-use crate::balance;
+use crate::balance::{self, Candidate, Session};
 use crate::base::{Endpoint, ErrorClass, Random, TargetId, Timestamp};
-use crate::breaker::{Board, Standing, Unfit};
+use crate::breaker::{Board, Pending, Standing, Unfit};
 use crate::config::{Config, Mode, Model, WhenAllOpen};
 use crate::fallback::{self, Gate};
 
@@ -44,8 +44,29 @@ pub struct Wanted<'j> {
     pub model: &'j Model,
     /// The endpoint that was called.
     pub endpoint: Endpoint,
+    /// The session that it belongs to.
+    pub session: Option<Session>,
     /// What has been tried already.
     pub tried: &'j [Tried],
+}
+
+/// What is known of how busy targets are.
+pub struct Load<'a> {
+    /// Attempts under way.
+    pub pending: &'a Pending,
+}
+
+impl Load<'_> {
+    /// What the choice among those that may be asked depends on.
+    fn candidate(&self, config: &Config, target: TargetId) -> Option<Candidate> {
+        let entry = config.target(target)?;
+        Some(Candidate {
+            target,
+            name_hash: entry.name_hash,
+            weight: entry.weight,
+            pending: self.pending.at(target),
+        })
+    }
 }
 
 impl Wanted<'_> {
@@ -67,16 +88,16 @@ impl Wanted<'_> {
         })
     }
 
-    /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it by
-    /// weight. A target that ramps up after an outage takes part according to its share, unless nobody else is left.
-    pub fn choose(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
+    /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it as the
+    /// model balances. A target that ramps up after an outage takes part according to its share, unless nobody else is left.
+    pub fn choose(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
         if clinic.config.mode == Mode::Shadow {
-            return self.choose_in_shadow(clinic, rng);
+            return self.choose_in_shadow(clinic, load, rng);
         }
         // Each round that does not end leaves out a target whose lease another request was faster to take.
         let mut lost: Vec<TargetId> = Vec::new();
-        for ramp in [health::ramp_draw(rng), 0] {
-            while let Some(target) = self.draw(clinic, ramp, &lost, rng) {
+        for ramp in [self.ramp_draw(rng), 0] {
+            while let Some(target) = self.draw(clinic, load, ramp, &lost, rng) {
                 if let Some(tickets) = clinic.admit(target) {
                     return Choice::Well(target, tickets);
                 }
@@ -89,10 +110,18 @@ impl Wanted<'_> {
         Choice::Nobody
     }
 
-    /// By weight, from the first tier with anybody well; `ramp` is the draw that ramping targets have to exceed.
+    /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for
+    /// 30 % of the sessions, which so come back one after the other and once each.
+    fn ramp_draw(self, rng: &mut impl Random) -> u16 {
+        let draw = self.session.map_or_else(|| rng.below(1000), |session| session.draw(0, 1000).into());
+        u16::try_from(draw).unwrap_or(0)
+    }
+
+    /// From the first tier with anybody well; `ramp` is the draw that ramping targets have to exceed.
     fn draw(
         self,
         clinic: &Clinic<'_>,
+        load: &Load<'_>,
         ramp: u16,
         lost: &[TargetId],
         rng: &mut impl Random,
@@ -106,21 +135,20 @@ impl Wanted<'_> {
                     Standing::Unfit(_) => false,
                 };
                 let eligible = takes_part && !lost.contains(target) && self.is_candidate(config, *target);
-                eligible.then(|| Some((*target, config.target(*target)?.weight)))?
+                eligible.then(|| load.candidate(config, *target))?
             });
-            balance::weighted(well, rng)
+            balance::choose(&self.model.balance, self.session, well, rng)
         })
     }
 
     /// As if every breaker were closed; what they would have done is counted.
-    fn choose_in_shadow(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
+    fn choose_in_shadow(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
         let config = clinic.config;
         let chosen = self.model.tiers.iter().find_map(|tier| {
             let all = tier.iter().filter_map(|target| {
-                let weight = config.target(*target)?.weight;
-                self.is_candidate(config, *target).then_some((*target, weight))
+                self.is_candidate(config, *target).then(|| load.candidate(config, *target))?
             });
-            balance::weighted(all, rng)
+            balance::choose(&self.model.balance, self.session, all, rng)
         });
         let Some(target) = chosen else { return Choice::Nobody };
         match health::standing(clinic.board, config, target, clinic.now) {
@@ -132,7 +160,7 @@ impl Wanted<'_> {
             }
             Standing::Unfit(_) => {
                 use crate::record::Metric;
-                let elsewhere = self.draw(clinic, 0, &[target], rng).is_some();
+                let elsewhere = self.draw(clinic, load, 0, &[target], rng).is_some();
                 let metric = if elsewhere { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
                 clinic.tally.count(metric);
             }

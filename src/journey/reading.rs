@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::departure::Address;
 use super::{JourneyId, Refusal};
+use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};
 use crate::config::Config;
 use crate::request::{BodyBuffer, Scanner};
@@ -20,6 +21,7 @@ pub(super) struct Reading {
     pub(super) seen: usize,
     pub(super) has_length: bool,
     pub(super) client_key: Option<usize>,
+    pub(super) session_hints: SessionHints,
     pub(super) no_fallback: bool,
     pub(super) id: Option<JourneyId>,
     pub(super) earlier_attempts: u8,

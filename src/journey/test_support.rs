@@ -136,6 +136,7 @@ pub fn some_journey() -> SharedJourney {
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),
         facts: scanner.finish().unwrap(),
+        session: None,
         began: NOW,
         tried: Vec::new(),
         forgotten: 0,

@@ -1,10 +1,9 @@
 //! What is kept of the string or number being read: nothing, a bounded copy, or a hash.
 
+use crate::base::{FNV_BASIS, fnv1a};
+
 /// The longest string kept, in decoded bytes: a model's name or a value of an enumeration.
 pub const MAX_KEPT_BYTES: usize = 256;
-
-const FNV_OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// What the reader of a string or number needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl Gatherer {
         Self {
             want: Want::Length,
             text: Vec::new(),
-            hash: FNV_OFFSET_BASIS,
+            hash: FNV_BASIS,
             length: 0,
             high_surrogate: None,
             undecodable: false,
@@ -60,7 +59,7 @@ impl Gatherer {
     pub(super) fn begin(&mut self, want: Want) {
         self.want = want;
         self.text.clear();
-        self.hash = FNV_OFFSET_BASIS;
+        self.hash = FNV_BASIS;
         self.length = 0;
         self.high_surrogate = None;
         self.undecodable = false;
@@ -140,10 +139,6 @@ impl Gatherer {
             Want::Hash => self.hash = fnv1a(self.hash, bytes),
         }
     }
-}
-
-fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 #[cfg(test)]

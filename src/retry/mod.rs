@@ -64,6 +64,7 @@ mod tests {
         Model {
             name: "chat".into(),
             tiers: Vec::new(),
+            balance: crate::config::Balance::default(),
             attempts,
             fallback_on: ClassSet::of(&[ErrorClass::Server, ErrorClass::Transport]),
             when_all_open: WhenAllOpen::default(),

@@ -4,6 +4,7 @@
 //! compiles, so that one bad entry is not reported again by everything that refers to it. A mistake anywhere
 //! means that no configuration comes out, so places never shift.
 
+mod balance;
 mod breaker;
 mod budget;
 mod keys;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{MAX_ATTEMPTS, MAX_TIERS, number, stream, word};
+use super::{MAX_ATTEMPTS, MAX_TIERS, balance, number, stream, word};
 use crate::base::{ClassSet, ErrorClass, TargetId};
 use crate::config::compiled::{Model, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -45,6 +45,7 @@ pub(super) fn model(
     Some(Model {
         name: Rc::from(name),
         tiers: tiers?,
+        balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
         attempts: u8::try_from(attempts).ok()?,
         fallback_on,
         when_all_open,

@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use super::names::Names;
 use super::{Env, MAX_WEIGHT, needed, number, offers, text};
-use crate::base::{AccountId, ProviderId};
+use crate::base::{AccountId, FNV_BASIS, ProviderId, fnv1a};
 use crate::config::compiled::{Account, Provider, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
@@ -85,6 +85,7 @@ impl Targets<'_> {
         let weight = u32::try_from(weight).ok()?;
         Some(Target {
             name: Rc::from(name),
+            name_hash: fnv1a(FNV_BASIS, name.as_bytes()),
             account,
             provider,
             model: Rc::from(model?),

@@ -14,7 +14,7 @@ use super::super::plan::{Choice, Tried, Wanted};
 use super::super::test_support::{NOW, config_with};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Health, Phase};
+use crate::breaker::{Blame, Board, Health, Pending, Phase};
 use crate::config::Config;
 use crate::record::{Metric, Tally};
 
@@ -212,8 +212,9 @@ impl Simulation {
         let Virtual { board, memory, tally } = &mut self.workers[worker];
         let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
         let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
-        let wanted = Wanted { model, endpoint: Endpoint::Chat, tried: &tried };
-        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &mut self.rng) else {
+        let wanted = Wanted { model, endpoint: Endpoint::Chat, session: None, tried: &tried };
+        let load = crate::journey::plan::Load { pending: &Pending::new(&self.config, 0) };
+        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &load, &mut self.rng) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
             *count += 1;
             return;

@@ -1,0 +1,11 @@
+use super::Candidate;
+use crate::base::{TargetId, mix};
+
+pub fn target(index: usize) -> TargetId {
+    TargetId::from_index(index).unwrap()
+}
+
+/// A target of this weight with nothing under way.
+pub fn idle(index: usize, weight: u32) -> Candidate {
+    Candidate { target: target(index), name_hash: mix(index as u64 + 1), weight, pending: 0 }
+}

@@ -1,0 +1,44 @@
+//! How one of a tier's targets is chosen: every strategy, and every mistake in it.
+
+use super::*;
+
+fn balance_of(balance: Value) -> Balance {
+    load_json(&with(smallest(), "/models/chat/balance", balance)).unwrap().models()[0].balance.clone()
+}
+
+#[test]
+fn every_strategy_can_be_written_and_weights_are_the_default() {
+    assert_eq!(load_json(&smallest()).unwrap().models()[0].balance, Balance::Weighted);
+    assert_eq!(balance_of(json!({})), Balance::Weighted);
+    assert_eq!(balance_of(json!({"strategy": "weighted"})), Balance::Weighted);
+    assert_eq!(balance_of(json!({"strategy": "least_pending"})), Balance::LeastPending);
+    assert_eq!(balance_of(json!({"strategy": "sticky"})), Balance::Sticky { by: SessionKey::ALL.to_vec() });
+    let by = vec![SessionKey::Key, SessionKey::User];
+    assert_eq!(balance_of(json!({"strategy": "sticky", "by": ["key", "user"]})), Balance::Sticky { by });
+}
+
+#[test]
+fn mistakes_are_told_where_they_are() {
+    for (balance, expected) in [
+        (
+            json!({"strategy": "stiky"}),
+            "models.chat.balance.strategy: `stiky` means nothing here, did you mean `sticky`?",
+        ),
+        (json!({"by": ["key"]}), "models.chat.balance.by: means something beside `strategy: sticky` only"),
+        (json!({"strategy": "sticky", "by": []}), "models.chat.balance.by: is empty, expected at least one"),
+        (
+            json!({"strategy": "sticky", "by": ["user", "user"]}),
+            "models.chat.balance.by[1]: `user` is listed twice",
+        ),
+        (
+            json!({"strategy": "sticky", "by": ["usr"]}),
+            "models.chat.balance.by[0]: `usr` tells nothing of sessions, did you mean `user`?",
+        ),
+        (
+            json!("sticky"),
+            "models.chat.balance: found text, expected a mapping such as `{ strategy: least_pending }`",
+        ),
+    ] {
+        check(&with(smallest(), "/models/chat/balance", balance), &[expected]);
+    }
+}

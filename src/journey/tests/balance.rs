@@ -1,0 +1,155 @@
+//! Who gets a request where several may: sessions stay together, busy targets are spared.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::test_support::*;
+use super::super::{Ending, RequestStep, Worker};
+use super::{ANSWER, CHAT, OK_JSON};
+use crate::base::Timestamp;
+use crate::config::Config;
+
+const FAILED: [(&str, &str); 2] = [(":status", "500"), ("content-type", "application/json")];
+
+fn config(balance: serde_json::Value) -> Config {
+    let targets: Vec<_> = (0..4).map(|index| format!("t{index}")).collect();
+    let entries: serde_json::Map<_, _> = targets
+        .iter()
+        .map(|name| (name.clone(), json!({"provider": "openai", "model": name, "key": {"value": name}})))
+        .collect();
+    config_with(json!({
+        "targets": entries,
+        "models": {"chat": {"targets": targets, "balance": balance}},
+    }))
+}
+
+fn ask_at(worker: &mut Worker, session: Option<&str>, body: &serde_json::Value, now: Timestamp) -> Pass {
+    let mut request = loop_request(CHAT, 1);
+    if let Some(session) = session {
+        request.headers.push(("x-llm-session".to_owned(), session.to_owned()));
+    }
+    pass_at(worker, request, body.to_string().as_bytes(), 1000, now)
+}
+
+fn ask(worker: &mut Worker, session: Option<&str>, body: &serde_json::Value) -> Pass {
+    ask_at(worker, session, body, NOW)
+}
+
+/// The chosen target: its model is called as it is.
+fn target_of(pass: &Pass) -> String {
+    assert_eq!(pass.step, RequestStep::Send);
+    pass.sent_json()["model"].as_str().unwrap().to_owned()
+}
+
+fn answered(worker: &mut Worker, session: Option<&str>, body: &serde_json::Value) -> String {
+    let mut pass = ask(worker, session, body);
+    pass.answer(worker, OK_JSON, ANSWER);
+    pass.exchange.finish(worker, Ending::Complete, NOW);
+    target_of(&pass)
+}
+
+fn sticky(by: &[&str]) -> Worker {
+    worker(config(json!({"strategy": "sticky", "by": by})))
+}
+
+#[test]
+fn requests_of_one_session_go_to_one_target_by_whatever_it_is_known() {
+    let plain = json!({"model": "chat"});
+    for (by, session, body) in [
+        ("session", Some("s"), plain.clone()),
+        ("prompt_cache_key", None, json!({"model": "chat", "prompt_cache_key": "s"})),
+        ("user", None, json!({"model": "chat", "user": "s"})),
+        ("user", None, json!({"model": "chat", "metadata": {"user_id": "s"}})),
+    ] {
+        let worker = &mut sticky(&[by]);
+        let met: BTreeSet<_> = (0..30).map(|_| answered(worker, session, &body)).collect();
+        assert_eq!(met.len(), 1, "{by} {body}");
+        let met: BTreeSet<_> = (0..60).map(|_| answered(worker, None, &plain)).collect();
+        assert_eq!(met.len(), 4, "without a session it can be anywhere");
+    }
+}
+
+#[test]
+fn the_first_of_the_listed_keys_that_a_request_has_decides() {
+    let worker = &mut sticky(&["session", "user"]);
+    let user = |name: &str| json!({"model": "chat", "user": name});
+    let of_session: BTreeSet<_> =
+        (0..20).map(|index| answered(worker, Some("s"), &user(&index.to_string()))).collect();
+    assert_eq!(of_session.len(), 1);
+    let of_users: BTreeSet<_> =
+        (0..20).map(|index| answered(worker, None, &user(&index.to_string()))).collect();
+    assert!(of_users.len() > 1);
+    // An empty header is none.
+    assert_eq!(answered(worker, Some(" "), &user("7")), answered(worker, None, &user("7")));
+}
+
+#[test]
+fn a_session_moves_to_the_next_target_when_its_own_fails_and_comes_back() {
+    let worker = &mut sticky(&["session"]);
+    let body = json!({"model": "chat"});
+    let homes: Vec<_> = (0..40).map(|index| answered(worker, Some(&index.to_string()), &body)).collect();
+    // Whoever is sent to the first one finds it failing, until its breaker opens.
+    let lost = homes[0].clone();
+    for _ in 0..5 {
+        let mut pass = ask(worker, Some("0"), &body);
+        assert_eq!(target_of(&pass), lost);
+        pass.answer(worker, &FAILED, br#"{"error":{"message":"no"}}"#);
+        pass.exchange.finish(worker, Ending::Complete, NOW);
+        worker.journeys.borrow_mut().expire(NOW.after(Duration::from_secs(60)));
+    }
+    let mut heirs = BTreeSet::new();
+    for (index, home) in homes.iter().enumerate() {
+        let met = answered(worker, Some(&index.to_string()), &body);
+        assert_eq!(met == *home, *home != lost, "only its own sessions move");
+        if *home == lost {
+            heirs.insert(met);
+        }
+    }
+    assert!(heirs.len() > 1, "and they move to several: {heirs:?}");
+    // Well again: what comes back first are the two probes, whatever their session.
+    let later = NOW.after(Duration::from_secs(40));
+    for _ in 0..2 {
+        let mut pass = ask_at(worker, Some("0"), &body, later);
+        assert_eq!(target_of(&pass), lost);
+        pass.answer(worker, OK_JSON, ANSWER);
+        pass.exchange.finish(worker, Ending::Complete, later);
+    }
+    // Its sessions return one after the other while its share grows, and each of them once.
+    let mut returned = BTreeSet::new();
+    for second in (0..=32).step_by(2) {
+        for (index, home) in homes.iter().enumerate().filter(|(_, home)| **home == lost) {
+            let now = later.after(Duration::from_secs(second));
+            let mut pass = ask_at(worker, Some(&index.to_string()), &body, now);
+            let back = target_of(&pass) == *home;
+            assert!(back || !returned.contains(&index), "session {index} left again after {second} s");
+            if back {
+                returned.insert(index);
+            }
+            pass.answer(worker, OK_JSON, ANSWER);
+            pass.exchange.finish(worker, Ending::Complete, now);
+        }
+        if second == 4 {
+            assert!(returned.len() < homes.iter().filter(|home| **home == lost).count());
+        }
+    }
+    assert_eq!(returned.len(), homes.iter().filter(|home| **home == lost).count());
+}
+
+#[test]
+fn the_less_busy_of_two_gets_the_next_request() {
+    let worker = &mut worker(config(json!({"strategy": "least_pending"})));
+    let body = json!({"model": "chat"});
+    // Nobody answers: after each round of four all four have one more under way, within what two random choices allow.
+    let mut counts = [0_u32; 4];
+    let mut passes = Vec::new();
+    for _ in 0..400 {
+        let pass = ask(worker, None, &body);
+        let target: usize = target_of(&pass)[1..].parse().unwrap();
+        counts[target] += 1;
+        passes.push(pass);
+    }
+    let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
+    assert!(most - least <= 4, "{counts:?}");
+}
