@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::offers::Offers;
+use super::stream_policy::StreamPolicy;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
@@ -149,46 +150,6 @@ impl Default for BreakerPolicy {
             probe_lease: Duration::from_secs(60),
             slow_start: Duration::from_secs(30),
             slow_first_content: None,
-        }
-    }
-}
-
-/// How a stream ends that went silent after its first content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnBreak {
-    /// With an error event of its dialect, and then a reset.
-    #[default]
-    ErrorEvent,
-    /// With a reset.
-    Reset,
-}
-
-/// How long what may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamPolicy {
-    /// From sending an attempt to the first content of its stream.
-    pub first_content: Duration,
-    /// Between two bytes of a stream, once content has come.
-    pub silence: Duration,
-    /// Between two pieces of content.
-    pub content_silence: Duration,
-    /// From sending an attempt to the end of its answer, where that is no stream.
-    pub answer: Duration,
-    /// The client's whole request, over all attempts, streamed or not.
-    pub total: Duration,
-    /// How a stream ends that went silent after its first content.
-    pub on_break: OnBreak,
-}
-
-impl Default for StreamPolicy {
-    fn default() -> Self {
-        Self {
-            first_content: Duration::from_secs(30),
-            silence: Duration::from_secs(30),
-            content_silence: Duration::from_secs(120),
-            answer: Duration::from_secs(300),
-            total: Duration::from_secs(600),
-            on_break: OnBreak::default(),
         }
     }
 }

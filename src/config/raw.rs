@@ -128,6 +128,7 @@ pub(super) struct RawStream {
     pub content_silence: Option<Span>,
     pub answer: Option<Span>,
     pub total: Option<Span>,
+    pub gate: Option<Mapping<RawGate>>,
     pub on_break: Option<String>,
 }
 
@@ -136,6 +137,13 @@ pub(super) struct RawStream {
 pub(super) struct RawBalance {
     pub strategy: Option<String>,
     pub by: Option<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGate {
+    pub until: Option<String>,
+    pub max_bytes: Option<Size>,
 }
 
 #[derive(Deserialize)]
@@ -290,6 +298,7 @@ mod tests {
             fields::<RawFallback>(),
             fields::<RawRetry>(),
             fields::<RawStream>(),
+            fields::<RawGate>(),
             fields::<RawClientKey>(),
             fields::<RawBudget>(),
             fields::<RawLimits>(),

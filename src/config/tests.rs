@@ -14,6 +14,7 @@ use crate::provider::ProviderKind;
 mod balance;
 mod budgets;
 mod offers;
+mod streams;
 
 fn env(name: &str) -> Option<String> {
     match name {

@@ -14,7 +14,7 @@ use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
-use crate::config::OnBreak;
+use crate::config::{Gate, OnBreak};
 use crate::record::Metric;
 use crate::request::{ModelEdit, StreamEditor};
 use crate::retry::Next;
@@ -32,6 +32,7 @@ pub(super) struct Attempt {
     pub(super) reason: Option<&'static str>,
     pub(super) sent_at: Timestamp,
     pub(super) watch: Watch,
+    pub(super) gate: Gate,
     pub(super) on_break: OnBreak,
     /// How long its first content took, once that has come.
     pub(super) first_content: Option<Duration>,
@@ -81,6 +82,7 @@ impl Exchange {
             client_key,
             session_hints,
             no_fallback,
+            timeout,
             id,
             earlier_attempts,
         } = reading;
@@ -104,6 +106,7 @@ impl Exchange {
             facts,
             session,
             began: now,
+            timeout,
             tried: Vec::new(),
             forgotten: earlier_attempts,
             may_move: false,
@@ -202,13 +205,13 @@ impl Exchange {
         now: Timestamp,
     ) -> RequestStep {
         let Picked { journey, target, tickets, reason } = picked;
-        let (slot, watch, on_break) = {
+        let (slot, watch, policy) = {
             let mut journey = journey.borrow_mut();
             journey.tried.push(Tried::new(target));
             journey.pending.borrow_mut().begin(target);
-            let policy = journey.model().map(|model| model.stream).unwrap_or_default();
+            let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
-            (journey.tried.len().saturating_sub(1), watch, policy.on_break)
+            (journey.tried.len().saturating_sub(1), watch, policy)
         };
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);
@@ -220,7 +223,8 @@ impl Exchange {
             reason,
             sent_at: now,
             watch,
-            on_break,
+            gate: policy.gate,
+            on_break: policy.on_break,
             first_content: None,
             slow: false,
             editor,

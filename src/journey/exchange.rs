@@ -105,6 +105,10 @@ impl Exchange {
         if length.is_some_and(|length| length > limit) {
             return self.refuse(worker, Refusal::TooLarge { limit }, dialect);
         }
+        let timeout = match reading::timeout(headers) {
+            Ok(timeout) => timeout,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
         departure::strip_private(headers, sink);
         let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
         let session_hints = SessionHints::read(headers, key);
@@ -118,6 +122,7 @@ impl Exchange {
             client_key,
             session_hints,
             no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
+            timeout,
             id,
             earlier_attempts: attempt.saturating_sub(1),
         });

@@ -286,6 +286,7 @@ fn read_all<B: BodyBuffer>(host: &mut B, available: usize) -> Result<Vec<u8>, B:
 mod tests {
     use super::*;
     use crate::base::{Endpoint, HeaderBlock};
+    use crate::config::Gate;
     use crate::journey::test_support::FakeWire;
     use crate::provider::ProviderKind;
     use proptest::prelude::*;
@@ -296,7 +297,8 @@ mod tests {
 
     fn flow() -> Flow {
         let headers = HeaderBlock::of(&[("content-type", "text/event-stream")]);
-        let judge = Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers).unwrap();
+        let judge =
+            Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers, true, Gate::default()).unwrap();
         Flow::new(judge.into_follower().unwrap())
     }
 

@@ -75,12 +75,19 @@ impl Exchange {
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
         if (200..300).contains(&status) {
-            let endpoint = attempt.journey.borrow().endpoint;
-            let judge = Judge::of_success(kind, endpoint, &headers);
+            stream_headers(&headers, sink);
+            let (endpoint, streamed) = {
+                let journey = attempt.journey.borrow();
+                (journey.endpoint, journey.facts.stream)
+            };
+            let judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
-            let hold = judge.is_some() && attempt.journey.borrow().could_move(now);
+            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
+                && attempt.journey.borrow().could_move(now);
             return match judge {
-                Some(judge) if hold && end_of_stream => attempt.end_without_body(worker, judge, now, sink),
+                Some(judge) if judge.is_page() || (hold && end_of_stream) => {
+                    attempt.end_without_body(worker, judge, now, sink)
+                }
                 Some(judge) if hold => attempt.hold(judge),
                 judge => {
                     // Headers are no content: a stream that is not held may think as long as one that is.
@@ -138,7 +145,9 @@ impl Exchange {
                 else {
                     return ResponseStep::Pass;
                 };
-                attempt.content(now);
+                if judge.has_content() {
+                    attempt.content(now);
+                }
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
                 match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
@@ -355,6 +364,19 @@ pub(super) trait Disclosure {
 impl<S: HeaderSink> Disclosure for S {
     fn tell(&mut self, name: &'static str, value: &str) {
         self.set(name, value);
+    }
+}
+
+/// What is between the provider and the client must neither keep a stream nor wait until it has all of it. `x-accel-buffering`
+/// is what nginx and those who follow it go by.
+fn stream_headers(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    let media_type = headers.get("content-type").unwrap_or_default();
+    if media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+    {
+        if headers.get("cache-control").is_none() {
+            sink.set("cache-control", "no-cache");
+        }
+        sink.set("x-accel-buffering", "no");
     }
 }
 

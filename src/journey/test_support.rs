@@ -138,6 +138,7 @@ pub fn some_journey() -> SharedJourney {
         facts: scanner.finish().unwrap(),
         session: None,
         began: NOW,
+        timeout: None,
         tried: Vec::new(),
         forgotten: 0,
         may_move: true,

@@ -3,6 +3,7 @@
 mod alarms;
 mod balance;
 mod budgets;
+mod gates;
 mod health;
 mod outages;
 mod usage;
