@@ -31,6 +31,8 @@ pub struct Config {
     pub mode: Mode,
     /// Whether this filter sits in the retry loop and may trust the edge's headers.
     pub retry_loop: bool,
+    /// Whether Envoy's rate-limit filter stands behind this one and is told whose request it is and what it took.
+    pub fleet_rate_limit: bool,
     pub(super) fingerprint: u64,
 }
 

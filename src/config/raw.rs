@@ -33,6 +33,7 @@ pub(super) struct RawConfig {
     pub breaker: Option<Mapping<RawBreaker>>,
     pub mode: Option<String>,
     pub retry_loop: Option<bool>,
+    pub fleet_rate_limit: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -105,6 +105,7 @@ impl Exchange {
             model,
             facts,
             session,
+            client_key,
             began: now,
             timeout,
             tried: Vec::new(),
@@ -122,7 +123,7 @@ impl Exchange {
             Ok(picked) => picked,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        if let Err(refusal) = journey.reserve(worker, client_key, target, now) {
+        if let Err(refusal) = journey.reserve(worker, target, now) {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             return self.refuse(worker, refusal, dialect);
         }
@@ -213,6 +214,7 @@ impl Exchange {
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
             (journey.tried.len().saturating_sub(1), watch, policy)
         };
+        self.key = journey.borrow().key_to_tell();
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);
         self.phase = Phase::Sent(Box::new(Attempt {

@@ -41,7 +41,7 @@ pub use response::{Origin, ResponseHost, ResponseStep};
 use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{Config, Model, StreamPolicy};
+use crate::config::{ClientKey, Config, Model, StreamPolicy};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
@@ -115,6 +115,8 @@ pub struct Journey {
     facts: Facts,
     /// What it has in common with the requests that shall go where it goes.
     session: Option<Session>,
+    /// Whose key it carries, by its position in the configuration.
+    client_key: Option<usize>,
     /// When its first attempt was begun.
     began: Timestamp,
     /// How long the client gives it, where it says so.
@@ -144,6 +146,11 @@ impl Journey {
                 && offers.capabilities.contains(Capability::Reasoning)
         });
         self.model().map(|model| model.stream).unwrap_or_default().narrowed(reasoning, self.timeout)
+    }
+
+    /// The client's key, where keys are configured.
+    fn client_key(&self) -> Option<&ClientKey> {
+        self.config.keys.as_ref()?.get(self.client_key?)
     }
 
     /// Attempts made so far.

@@ -100,6 +100,8 @@ impl Exchange {
             };
         }
         let judge = match origin() {
+            // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
+            Origin::Envoy if status == 429 => return attempt.held_back(worker, now),
             Origin::Envoy => Judge::of_envoys(kind, status),
             Origin::Upstream => Judge::of_failure(kind, status, headers),
         };
@@ -202,6 +204,15 @@ impl Attempt {
         let journey = self.journey.borrow();
         let config = &journey.config;
         Some(config.provider(config.target(self.target)?.provider)?.kind)
+    }
+
+    /// Envoy did not send the request; its answer passes.
+    fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
+        worker.tally.count(Metric::FleetRefusals);
+        self.watch.over();
+        self.report(worker, End::Withdrawn, Blame::NOBODY, now);
+        self.answer = AnswerPhase::Passed(Passing::Unread);
+        ResponseStep::Pass
     }
 
     fn hold(&mut self, judge: Judge) -> ResponseStep {

@@ -137,6 +137,7 @@ pub fn some_journey() -> SharedJourney {
         model: ModelId::from_index(0).unwrap(),
         facts: scanner.finish().unwrap(),
         session: None,
+        client_key: None,
         began: NOW,
         timeout: None,
         tried: Vec::new(),
