@@ -52,6 +52,8 @@ pub struct Provider {
     pub api_version: Option<String>,
     /// What it can be asked for.
     pub endpoints: EndpointSet,
+    /// Whether streams of chat and completions are asked for their usage where the client does not ask.
+    pub asks_usage: bool,
     /// Headers set on every request to it, after the credential, in the order of their names; names are lower case.
     pub headers: Vec<(String, String)>,
 }
@@ -68,6 +70,7 @@ impl fmt::Debug for Provider {
             .field("path_prefix", &self.path_prefix)
             .field("api_version", &self.api_version)
             .field("endpoints", &self.endpoints)
+            .field("asks_usage", &self.asks_usage)
             .field("header_names", &header_names)
             .finish()
     }

@@ -45,6 +45,7 @@ pub(super) struct RawProvider {
     pub path_prefix: Option<String>,
     pub api_version: Option<String>,
     pub endpoints: Option<Words>,
+    pub usage: Option<String>,
     pub headers: Option<BTreeMap<String, Option<String>>>,
 }
 

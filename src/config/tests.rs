@@ -43,7 +43,7 @@ fn full() -> Value {
             "openai": {"kind": "openai", "cluster": "oa", "host": "Proxy.example:8443", "path_prefix": "/x/v1",
                        "endpoints": ["chat", "responses"], "headers": {"X-Foo": "bar", "a-b": "header secret"}},
             "azure": {"kind": "azure-openai", "host": "r.openai.azure.com", "api_version": "2024-10-21"},
-            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/"},
+            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/", "usage": "leave"},
         },
         "accounts": {"openai-a": {"provider": "openai", "key": {"env": "OPENAI_KEY"}}},
         "targets": {
@@ -182,6 +182,7 @@ fn what_is_written_is_what_runs() {
     assert!(!provider_of("gpt-a").endpoints.contains(Endpoint::Embeddings));
     assert_eq!(provider_of("az").api_version.as_deref(), Some("2024-10-21"));
     assert_eq!(provider_of("local").path_prefix.as_deref(), Some(""));
+    assert!(provider_of("gpt-a").asks_usage && !provider_of("local").asks_usage);
     assert_eq!(key_of("gpt-a"), Some("sk-from-env"));
     assert_eq!(key_of("az"), Some("value-secret?"));
     assert_eq!(key_of("local"), None);
@@ -499,6 +500,7 @@ fn what_contradicts_itself_or_its_bounds_is_refused() {
         ("/providers/openai/host", json!("https://x"), "providers.openai.host: cannot be used as it is, expected a host such as `api.openai.com` or `10.0.0.7:8000`, without scheme or path".into()),
         ("/providers/openai/path_prefix", json!("/v1/"), "providers.openai.path_prefix: cannot be used as it is, expected a path such as `/v1`: a slash first, none at the end, no query; `/` alone for no prefix".into()),
         ("/providers/openai/api_version", json!("1"), "providers.openai.api_version: means nothing to kind `openai`, only to `azure-openai`".into()),
+        ("/providers/openai/usage", json!("asks"), "providers.openai.usage: `asks` means nothing here, did you mean `ask`?".into()),
         ("/providers/openai/endpoints", json!([]), "providers.openai.endpoints: is empty: nothing could be asked of this provider; leave it out for all its kind speaks".into()),
         ("/providers/openai/endpoints/1", json!("chat"), "providers.openai.endpoints[1]: `chat` is listed twice".into()),
         ("/providers/openai/endpoints/1", json!("messages"), "providers.openai.endpoints[1]: kind `openai` does not speak `messages`, expected one of `chat`, `completions`, `embeddings`, `responses`".into()),

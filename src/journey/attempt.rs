@@ -12,11 +12,11 @@ use super::outcome::End;
 use super::plan::Choice;
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
-use crate::base::{ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{Gate, OnBreak};
 use crate::record::Metric;
-use crate::request::{ModelEdit, StreamEditor};
+use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::Next;
 use crate::stream::Watch;
 
@@ -38,6 +38,8 @@ pub(super) struct Attempt {
     pub(super) first_content: Option<Duration>,
     /// Its first content took longer than the breakers tolerate.
     pub(super) slow: bool,
+    /// It was asked to tell its usage and the client did not ask, so the client does not get that event.
+    pub(super) asked_usage: bool,
     pub(super) editor: Option<StreamEditor>,
     pub(super) answer: AnswerPhase,
 }
@@ -61,6 +63,7 @@ struct Picked {
     target: TargetId,
     tickets: Tickets,
     reason: Option<&'static str>,
+    asked_usage: bool,
 }
 
 impl Exchange {
@@ -128,14 +131,15 @@ impl Exchange {
             return self.refuse(worker, refusal, dialect);
         }
         let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
-        let ready = edit.is_some_and(|edit| edit.is_noop() || edit.apply_held(host, seen).is_ok());
-        if !ready {
+        let ready = |edit: &BodyEdit| edit.is_noop() || edit.apply_held(host, seen).is_ok();
+        let Some(edit) = edit.filter(ready) else {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             journey.settle(worker, now);
             return self.refuse(worker, Refusal::Internal, dialect);
-        }
+        };
         let journey = self.keep(worker, id, journey, no_fallback);
-        self.send(worker, Picked { journey, target, tickets, reason }, None, now)
+        let asked_usage = edit.asks_for_usage();
+        self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, None, now)
     }
 
     /// A pass after a failed one: the needs are known, so the body is not read but only edited on its way.
@@ -177,8 +181,9 @@ impl Exchange {
             return self.refuse(worker, Refusal::Internal, dialect);
         };
         drop(journey);
+        let asked_usage = edit.asks_for_usage();
         let editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
-        self.send(worker, Picked { journey: shared, target, tickets, reason }, editor, now)
+        self.send(worker, Picked { journey: shared, target, tickets, reason, asked_usage }, editor, now)
     }
 
     /// Chooses a target, or says why there is none.
@@ -205,7 +210,7 @@ impl Exchange {
         editor: Option<StreamEditor>,
         now: Timestamp,
     ) -> RequestStep {
-        let Picked { journey, target, tickets, reason } = picked;
+        let Picked { journey, target, tickets, reason, asked_usage } = picked;
         let (slot, watch, policy) = {
             let mut journey = journey.borrow_mut();
             journey.tried.push(Tried::new(target));
@@ -229,6 +234,7 @@ impl Exchange {
             on_break: policy.on_break,
             first_content: None,
             slow: false,
+            asked_usage,
             editor,
             answer: AnswerPhase::Awaited,
         }));
@@ -318,6 +324,12 @@ impl Attempt {
 }
 
 impl Journey {
+    /// Whether the answer is a stream that says what it took only where that is asked for, and it is not.
+    const fn lacks_usage(&self) -> bool {
+        let says_unasked = !matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions);
+        self.facts.stream && !self.facts.include_usage && !says_unasked
+    }
+
     /// Addresses the request to `target` and returns what has to change in the body. `length` is the length that the
     /// client announced, if it did.
     fn address_to(
@@ -326,12 +338,15 @@ impl Journey {
         address: &Address,
         length: Option<usize>,
         sink: &mut impl HeaderSink,
-    ) -> Option<ModelEdit> {
+    ) -> Option<BodyEdit> {
         let target = self.config.target(target)?;
         if !departure::address_to(&self.config, target, self.endpoint, address, sink) {
             return None;
         }
-        let edit = ModelEdit::new(&self.facts.model, &self.facts.model_spans, &target.model);
+        let mut edit = BodyEdit::of_model(&self.facts, &target.model);
+        if self.lacks_usage() && self.config.provider(target.provider)?.asks_usage {
+            edit = edit.asking_for_usage(&self.facts);
+        }
         if let Some(length) = length
             && !edit.is_noop()
         {

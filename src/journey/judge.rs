@@ -1,7 +1,9 @@
 //! Looking at the beginning of an answer while it is held: is it one, or a failure in disguise?
 
+use std::ops::Range;
 use std::time::Duration;
 
+use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
@@ -61,6 +63,8 @@ struct Told {
     failed: Option<ErrorClass>,
     /// Whether content has come.
     content: bool,
+    /// What the client is spared.
+    unasked: Unasked,
 }
 
 impl Judge {
@@ -91,7 +95,8 @@ impl Judge {
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
                 let state = StreamState::new(StreamDialect::of(endpoint)?);
-                let told = Told { kind, gate, state, failed: None, content: false };
+                let told =
+                    Told { kind, gate, state, failed: None, content: false, unasked: Unasked::default() };
                 Subject::Stream(Box::new(Stream { framer: Framer::new(), told }))
             }
             // Also where a stream was asked for: some servers answer in one piece all the same.
@@ -99,6 +104,14 @@ impl Judge {
             Media::Page => Subject::Page,
         };
         Some(Self { kind, seen: 0, subject })
+    }
+
+    /// The same for a client that is not to be told of usage.
+    pub fn sparing_usage(mut self) -> Self {
+        if let Subject::Stream(stream) = &mut self.subject {
+            stream.told.unasked.spare();
+        }
+        self
     }
 
     /// Whether its headers alone say that it is no answer.
@@ -187,6 +200,7 @@ impl Judge {
             match &mut self.subject {
                 Subject::Stream(stream) => {
                     let Stream { framer, told } = &mut **stream;
+                    told.unasked.before(framer, &window);
                     framer.feed(&window, |event| content |= told.follow(&event));
                     // An event so large that it is passed over is something all the same.
                     content |= framer.is_passing_over();
@@ -213,6 +227,22 @@ impl Judge {
         match &self.subject {
             Subject::Stream(stream) => Some(usize::try_from(stream.framer.tail_len()).unwrap_or(usize::MAX)),
             _ => None,
+        }
+    }
+
+    /// How much of a stream has been read.
+    pub fn position(&self) -> u64 {
+        match &self.subject {
+            Subject::Stream(stream) => stream.framer.position(),
+            _ => 0,
+        }
+    }
+
+    /// What is to be taken out of what has been read since this was called last.
+    pub fn take_unasked(&mut self) -> Vec<Range<u64>> {
+        match &mut self.subject {
+            Subject::Stream(stream) => stream.told.unasked.take(),
+            _ => Vec::new(),
         }
     }
 
@@ -298,6 +328,7 @@ impl Judge {
             Subject::Stream(stream) => {
                 let Stream { framer, told } = &mut **stream;
                 let mut verdict = Verdict::Open;
+                told.unasked.before(framer, window);
                 framer.feed(window, |event| told.judge(&event, &mut verdict));
                 if verdict == Verdict::Open && self.seen >= told.gate.max_bytes {
                     Verdict::Answer
@@ -350,7 +381,7 @@ impl Told {
             self.follow(event);
             return;
         }
-        *verdict = match self.state.read(event) {
+        *verdict = match self.read(event) {
             Meaning::Failed(failure) => {
                 let failure = in_band(self.kind, &failure, event.data);
                 self.failed = Some(failure.class);
@@ -366,9 +397,15 @@ impl Told {
         };
     }
 
+    fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
+        let meaning = self.state.read(event);
+        self.unasked.read(event, &meaning);
+        meaning
+    }
+
     /// Says whether the event brings content. Of several failures the first is the one.
     fn follow(&mut self, event: &Event<'_>) -> bool {
-        let meaning = self.state.read(event);
+        let meaning = self.read(event);
         if let Meaning::Failed(failure) = &meaning
             && self.failed.is_none()
         {

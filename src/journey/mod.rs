@@ -25,6 +25,7 @@ mod spending;
 mod test_support;
 #[cfg(test)]
 mod tests;
+mod unasked;
 
 use std::cell::RefCell;
 use std::rc::Rc;

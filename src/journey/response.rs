@@ -80,7 +80,10 @@ impl Exchange {
                 let journey = attempt.journey.borrow();
                 (journey.endpoint, journey.facts.stream)
             };
-            let judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
+            let mut judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
+            if attempt.asked_usage {
+                judge = judge.map(Judge::sparing_usage);
+            }
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
             let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
                 && attempt.journey.borrow().could_move(now);

@@ -6,6 +6,7 @@ mod budgets;
 mod gates;
 mod health;
 mod outages;
+mod unasked;
 mod usage;
 
 use serde_json::json;
