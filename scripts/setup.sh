@@ -32,6 +32,11 @@ need_python() {
         die "Python is too old: $(python3 --version)" "3.$MIN_PYTHON_MINOR or newer is needed, as python3 on the PATH."
 }
 
+# Also what is built for Wasm has parts that run here, such as derive macros.
+need_linker() {
+    have cc || die "a C linker (cc) is missing" "Rust links with it. On Debian or Ubuntu: apt-get install gcc libc6-dev"
+}
+
 # ---- the Wasm target ----
 
 # Compiling is the only proof: `rustup target add` may report success and still leave no usable standard library.
@@ -110,6 +115,7 @@ setup_wasm() {
         recorded=$(sed -n 's/^WASM_TOOLCHAIN=//p' "$WASM_TOOLCHAIN_FILE")
         if [ "$wanted" = auto ] || [ "$wanted" = "$recorded" ]; then return; fi
     fi
+    need_linker
     local chosen
     case $wanted in
     auto)

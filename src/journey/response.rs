@@ -75,22 +75,15 @@ impl Exchange {
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
         if (200..300).contains(&status) {
-            stream_headers(&headers, sink);
-            let (endpoint, streamed) = {
-                let journey = attempt.journey.borrow();
-                (journey.endpoint, journey.facts.stream)
-            };
-            let mut judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
-            if attempt.asked_usage {
-                judge = judge.map(Judge::sparing_usage);
-            }
+            let endpoint = attempt.journey.borrow().endpoint;
+            // A 200 without a body is no answer, whatever type it would have had.
+            let is_nothing = status == 200 && end_of_stream;
+            let judge = Judge::of_success(kind, endpoint, &headers)
+                .or_else(|| is_nothing.then(|| Judge::of_nothing(kind, endpoint)));
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
-            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
-                && attempt.journey.borrow().could_move(now);
+            let hold = judge.is_some() && attempt.journey.borrow().could_move(now);
             return match judge {
-                Some(judge) if judge.is_page() || (hold && end_of_stream) => {
-                    attempt.end_without_body(worker, judge, now, sink)
-                }
+                Some(judge) if hold && end_of_stream => attempt.end_without_body(worker, judge, now, sink),
                 Some(judge) if hold => attempt.hold(judge),
                 judge => {
                     // Headers are no content: a stream that is not held may think as long as one that is.
@@ -103,8 +96,6 @@ impl Exchange {
             };
         }
         let judge = match origin() {
-            // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
-            Origin::Envoy if status == 429 => return attempt.held_back(worker, now),
             Origin::Envoy => Judge::of_envoys(kind, status),
             Origin::Upstream => Judge::of_failure(kind, status, headers),
         };
@@ -150,9 +141,7 @@ impl Exchange {
                 else {
                     return ResponseStep::Pass;
                 };
-                if judge.has_content() {
-                    attempt.content(now);
-                }
+                attempt.content(now);
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
                 match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
@@ -207,15 +196,6 @@ impl Attempt {
         let journey = self.journey.borrow();
         let config = &journey.config;
         Some(config.provider(config.target(self.target)?.provider)?.kind)
-    }
-
-    /// Envoy did not send the request; its answer passes.
-    fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
-        worker.tally.count(Metric::FleetRefusals);
-        self.watch.over();
-        self.report(worker, End::Withdrawn, Blame::NOBODY, now);
-        self.answer = AnswerPhase::Passed(Passing::Unread);
-        ResponseStep::Pass
     }
 
     fn hold(&mut self, judge: Judge) -> ResponseStep {
@@ -381,24 +361,12 @@ impl<S: HeaderSink> Disclosure for S {
     }
 }
 
-/// What is between the provider and the client must neither keep a stream nor wait until it has all of it. `x-accel-buffering`
-/// is what nginx and those who follow it go by.
-fn stream_headers(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
-    let media_type = headers.get("content-type").unwrap_or_default();
-    if media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
-    {
-        if headers.get("cache-control").is_none() {
-            sink.set("cache-control", "no-cache");
-        }
-        sink.set("x-accel-buffering", "no");
-    }
-}
-
 /// What a provider says under our names would be taken for ours, and what it says under Envoy's would be taken for the
 /// inner listener's: at a 429 with `x-envoy-ratelimited`, as a provider behind an Envoy gives it, the edge would not retry.
+/// A `te`, which no answer should have, is what Envoy passes on from HTTP/1 although HTTP/2 forbids it: it would break the hop.
 fn strip_ours(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     for (name, _) in headers.iter() {
-        if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-"))
+        if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-") || name == b"te")
             && let Ok(name) = std::str::from_utf8(name)
         {
             sink.remove(name);

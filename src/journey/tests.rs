@@ -3,10 +3,8 @@
 mod alarms;
 mod balance;
 mod budgets;
-mod gates;
 mod health;
 mod outages;
-mod unasked;
 mod usage;
 
 use serde_json::json;
@@ -419,7 +417,7 @@ fn a_provider_cannot_speak_in_our_name() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = first(worker);
     let headers =
-        &[(":status", "200"), ("x-llm-retry", "1"), ("x-llm-target", "other"), ("x-llm-spoof", "1")];
+        &[(":status", "204"), ("x-llm-retry", "1"), ("x-llm-target", "other"), ("x-llm-spoof", "1")];
     sent.answer(worker, headers, b"");
     assert_eq!(sent.response.get("x-llm-retry"), None);
     assert_eq!(sent.response.get("x-llm-spoof"), None);
@@ -455,4 +453,25 @@ fn json_of_no_bytes_is_no_answer() {
         sent.answer(worker, OK_JSON, body);
         assert_eq!(sent.response.get("x-llm-retry"), Some("stream_truncated"));
     }
+}
+
+#[test]
+fn a_200_of_no_type_and_without_a_body_is_no_answer() {
+    let worker = &mut worker(load(CONFIG));
+    let mut sent = first(worker);
+    assert_eq!(sent.answer(worker, &[(":status", "200")], b""), ResponseStep::Pass);
+    assert_eq!(sent.response.get("x-llm-retry"), Some("stream_truncated"));
+    // Other codes that say success may well have none.
+    let worker = &mut self::worker(load(CONFIG));
+    let mut sent = first(worker);
+    assert_eq!(sent.answer(worker, &[(":status", "204")], b""), ResponseStep::Pass);
+    assert_eq!(sent.response.get("x-llm-retry"), None);
+}
+
+#[test]
+fn what_http2_forbids_in_an_answer_goes_no_further() {
+    let worker = &mut worker(load(CONFIG));
+    let mut sent = first(worker);
+    sent.answer(worker, &[OK_JSON, &[("te", "gzip")]].concat(), ANSWER);
+    assert_eq!(sent.response.get("te"), None);
 }
