@@ -1,4 +1,5 @@
-//! The edits: a body with another model is the same body but for the model, held or passing in chunks.
+//! The edits: a body with another model, that asks for usage or not, is the same body but for that, held or passing in
+//! chunks.
 //!
 //! The first byte says how long the chunks are, the second how much white space makes the body long, up to some
 //! windows; the rest is the body.
@@ -8,7 +9,7 @@
 use std::convert::Infallible;
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::request::{BodyBuffer, EDIT_WINDOW_BYTES, ModelEdit, Scanner, StreamEditor};
+use llm_failsafe::request::{BodyBuffer, EDIT_WINDOW_BYTES, BodyEdit, Scanner, StreamEditor};
 use serde_json::Value;
 
 const NEW_MODEL: &str = "new \"model\"";
@@ -34,7 +35,7 @@ impl BodyBuffer for Held {
     }
 }
 
-fn streamed(edit: &ModelEdit, body: &[u8], chunk_len: usize) -> Vec<u8> {
+fn streamed(edit: &BodyEdit, body: &[u8], chunk_len: usize) -> Vec<u8> {
     let mut editor = StreamEditor::new(edit.clone());
     let mut out = Vec::new();
     for chunk in body.chunks(chunk_len) {
@@ -56,7 +57,8 @@ fuzz_target!(|input: &[u8]| {
     }
     let Ok(facts) = scanner.finish() else { return };
 
-    let edit = ModelEdit::new(&facts.model, &facts.model_spans, NEW_MODEL);
+    let edit = BodyEdit::of_model(&facts, NEW_MODEL);
+    let edit = if padding & 8 == 0 { edit } else { edit.asking_for_usage(&facts) };
     let mut buffer = Held(long.clone());
     let new_len = edit.apply_held(&mut buffer, long.len()).unwrap_or_default();
     let edited = buffer.0;
@@ -68,6 +70,14 @@ fuzz_target!(|input: &[u8]| {
         if let Some(model) = parsed.get_mut("model") {
             *model = NEW_MODEL.into();
         }
-        assert_eq!(serde_json::from_slice::<Value>(&edited).ok(), Some(parsed));
+        let mut edited: Value = serde_json::from_slice(&edited).expect("JSON stays JSON");
+        if edit.asks_for_usage() {
+            assert_eq!(edited["stream_options"]["include_usage"], true);
+            // What else stands there is compared as text by the unit tests: duplicates make it hard to say here.
+            for body in [&mut edited, &mut parsed] {
+                body.as_object_mut().and_then(|members| members.remove("stream_options"));
+            }
+        }
+        assert_eq!(edited, parsed);
     }
 });

@@ -3,11 +3,11 @@
 #[expect(dead_code, reason = "other scenarios use the rest of the scene")]
 mod scene;
 
-use integration_tests::client::Protocol;
+use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
 use scene::{Ask, Scene, chat, messages};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
     envoy.stat(&format!("wasmcustom.llm_failsafe_{kind}")).await.unwrap_or_default()
@@ -24,8 +24,8 @@ async fn every_dialects_tokens_are_counted_plain_and_streamed() {
     let scene = Scene::start(&json!({})).await;
     let (mut input, mut output) = (0, 0);
     for ask in asks() {
-        // A chat stream tells its usage only to whom asks for it; that is another scenario.
-        let forms = if ask.path.ends_with("/completions") { vec![ask] } else { vec![ask, ask.streamed()] };
+        // Mistral is not asked for the usage of streams: it tells unasked, as this scripted one does not.
+        let forms = if ask.model == "mistral" { vec![ask] } else { vec![ask, ask.streamed()] };
         for ask in forms {
             // Once so small that all of it is held, once far too large for that.
             for words in [3, 20_000] {
@@ -55,4 +55,89 @@ async fn an_answer_that_does_not_say_what_it_took_is_counted_as_such() {
     assert_eq!(read.status, 200);
     scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
     assert_eq!(tokens(&scene.envoy, "tokens_input").await, 0);
+}
+
+/// What a client that asks so gets, and what its provider was asked.
+async fn asked(scene: &Scene, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
+    let request = Request::post(path).json(body);
+    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let read = request.send(scene.envoy.port()).await.unwrap().read().await;
+    assert!(read.error.is_none() && read.status == 200, "{:?} {}", read.error, read.text());
+    let received = scene.first.received();
+    (read.text(), received.last().unwrap().json())
+}
+
+#[tokio::test]
+async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_asked() {
+    let scene = Scene::start(&json!({})).await;
+    let mut input = 0;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        for path in ["/v1/chat/completions", "/v1/completions"] {
+            // Whole events, and pieces that end anywhere.
+            for split in [None, Some(7), Some(1000)] {
+                for options in
+                    [None, Some(json!({"include_usage": false})), Some(json!({"include_usage": true}))]
+                {
+                    let case = format!("{protocol:?} {path} {split:?} {options:?}");
+                    let mut body = json!({"model": "openai", "stream": true, "messages": [], "prompt": "x"});
+                    let asks = options == Some(json!({"include_usage": true}));
+                    if let Some(options) = options {
+                        body["stream_options"] = options;
+                    }
+                    let mut script = Script::usual().tokens(100, 7);
+                    script.split = split;
+                    scene.first.script(script);
+                    let (text, request) = asked(&scene, path, protocol, &body).await;
+                    assert_eq!(request["stream_options"]["include_usage"], true, "{case}");
+                    assert_eq!(text.contains("\"choices\":[]"), asks, "{case}: {text}");
+                    assert!(text.ends_with("data: [DONE]\n\n"), "{case}: {text}");
+                    let whole = text.split_terminator("\n\n").all(|event| event.starts_with("data: "));
+                    assert!(whole, "{case}: {text}");
+                    input += 100;
+                    scene
+                        .envoy
+                        .wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == input)
+                        .await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_to_be_asked_is_not() {
+    let scene = Scene::start(&json!({})).await;
+    let body = json!({"model": "mistral", "stream": true, "messages": []});
+    let (text, request) = asked(&scene, "/v1/chat/completions", Protocol::Http1, &body).await;
+    assert_eq!(request.get("stream_options"), None);
+    assert!(text.contains("[DONE]"));
+    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
+}
+
+#[tokio::test]
+async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() {
+    let scene = Scene::start(&json!({})).await;
+    // No sentinel behind it: the event that is taken out was the last of the stream.
+    let chunk = |rest: &str| format!("data: {{\"choices\":[{rest}]}}\r\n\r\n");
+    let said = [
+        chunk(r#"{"index":0,"delta":{"content":"hi"}}"#),
+        chunk(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#),
+    ]
+    .concat();
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1}}\r\n\r\n";
+    let large = "x".repeat(300_000);
+    for (split, words) in [(None, ""), (Some(said.len()), ""), (Some(3), large.as_str())] {
+        let mut script =
+            Script::usual().header("content-type", "text/event-stream").text(&(said.clone() + usage));
+        script.split = split;
+        scene.first.script(script);
+        let body =
+            json!({"messages": [{"role": "user", "content": words}], "model": "openai", "stream": true});
+        let (text, request) = asked(&scene, "/v1/chat/completions", Protocol::Http1, &body).await;
+        assert_eq!(text, said, "{split:?}");
+        let expected = json!({"messages": [{"role": "user", "content": words}], "model": "openai-model", "stream": true,
+            "stream_options": {"include_usage": true}});
+        assert!(request == expected, "{split:?}");
+    }
+    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == 15).await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::offers::Offers;
+use super::stream_policy::StreamPolicy;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub mode: Mode,
     /// Whether this filter sits in the retry loop and may trust the edge's headers.
     pub retry_loop: bool,
+    /// Whether Envoy's rate-limit filter stands behind this one and is told whose request it is and what it took.
+    pub fleet_rate_limit: bool,
     pub(super) fingerprint: u64,
 }
 
@@ -49,6 +52,8 @@ pub struct Provider {
     pub api_version: Option<String>,
     /// What it can be asked for.
     pub endpoints: EndpointSet,
+    /// Whether streams of chat and completions are asked for their usage where the client does not ask.
+    pub asks_usage: bool,
     /// Headers set on every request to it, after the credential, in the order of their names; names are lower case.
     pub headers: Vec<(String, String)>,
 }
@@ -65,6 +70,7 @@ impl fmt::Debug for Provider {
             .field("path_prefix", &self.path_prefix)
             .field("api_version", &self.api_version)
             .field("endpoints", &self.endpoints)
+            .field("asks_usage", &self.asks_usage)
             .field("header_names", &header_names)
             .finish()
     }
@@ -149,46 +155,6 @@ impl Default for BreakerPolicy {
             probe_lease: Duration::from_secs(60),
             slow_start: Duration::from_secs(30),
             slow_first_content: None,
-        }
-    }
-}
-
-/// How a stream ends that went silent after its first content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnBreak {
-    /// With an error event of its dialect, and then a reset.
-    #[default]
-    ErrorEvent,
-    /// With a reset.
-    Reset,
-}
-
-/// How long what may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamPolicy {
-    /// From sending an attempt to the first content of its stream.
-    pub first_content: Duration,
-    /// Between two bytes of a stream, once content has come.
-    pub silence: Duration,
-    /// Between two pieces of content.
-    pub content_silence: Duration,
-    /// From sending an attempt to the end of its answer, where that is no stream.
-    pub answer: Duration,
-    /// The client's whole request, over all attempts, streamed or not.
-    pub total: Duration,
-    /// How a stream ends that went silent after its first content.
-    pub on_break: OnBreak,
-}
-
-impl Default for StreamPolicy {
-    fn default() -> Self {
-        Self {
-            first_content: Duration::from_secs(30),
-            silence: Duration::from_secs(30),
-            content_silence: Duration::from_secs(120),
-            answer: Duration::from_secs(300),
-            total: Duration::from_secs(600),
-            on_break: OnBreak::default(),
         }
     }
 }

@@ -14,6 +14,11 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span(u64);
 
+/// Reads a duration as the configuration has them, or `None`: `100ms`, `1.5s`, `5m`.
+pub fn duration(text: &str) -> Option<Duration> {
+    Span::parse(text).ok().map(Span::duration)
+}
+
 impl Span {
     pub(super) const ZERO: Self = Self(0);
 

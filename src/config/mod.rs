@@ -20,6 +20,7 @@ mod raw;
 mod read;
 mod shape;
 mod size;
+mod stream_policy;
 
 pub use balance::{Balance, SessionKey};
 pub use compile::{
@@ -27,13 +28,15 @@ pub use compile::{
     MAX_MODELS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OnBreak, OtherPaths, Provider,
-    Secret, StreamPolicy, Target, WhenAllOpen,
+    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OtherPaths, Provider, Secret,
+    Target, WhenAllOpen,
 };
+pub use duration::duration;
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
+pub use stream_policy::{Gate, GateUntil, OnBreak, StreamPolicy};
 
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ pub(super) struct RawConfig {
     pub breaker: Option<Mapping<RawBreaker>>,
     pub mode: Option<String>,
     pub retry_loop: Option<bool>,
+    pub fleet_rate_limit: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +45,7 @@ pub(super) struct RawProvider {
     pub path_prefix: Option<String>,
     pub api_version: Option<String>,
     pub endpoints: Option<Words>,
+    pub usage: Option<String>,
     pub headers: Option<BTreeMap<String, Option<String>>>,
 }
 
@@ -128,6 +130,7 @@ pub(super) struct RawStream {
     pub content_silence: Option<Span>,
     pub answer: Option<Span>,
     pub total: Option<Span>,
+    pub gate: Option<Mapping<RawGate>>,
     pub on_break: Option<String>,
 }
 
@@ -136,6 +139,13 @@ pub(super) struct RawStream {
 pub(super) struct RawBalance {
     pub strategy: Option<String>,
     pub by: Option<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGate {
+    pub until: Option<String>,
+    pub max_bytes: Option<Size>,
 }
 
 #[derive(Deserialize)]
@@ -290,6 +300,7 @@ mod tests {
             fields::<RawFallback>(),
             fields::<RawRetry>(),
             fields::<RawStream>(),
+            fields::<RawGate>(),
             fields::<RawClientKey>(),
             fields::<RawBudget>(),
             fields::<RawLimits>(),

@@ -14,6 +14,7 @@ use crate::provider::ProviderKind;
 mod balance;
 mod budgets;
 mod offers;
+mod streams;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -42,7 +43,7 @@ fn full() -> Value {
             "openai": {"kind": "openai", "cluster": "oa", "host": "Proxy.example:8443", "path_prefix": "/x/v1",
                        "endpoints": ["chat", "responses"], "headers": {"X-Foo": "bar", "a-b": "header secret"}},
             "azure": {"kind": "azure-openai", "host": "r.openai.azure.com", "api_version": "2024-10-21"},
-            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/"},
+            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/", "usage": "leave"},
         },
         "accounts": {"openai-a": {"provider": "openai", "key": {"env": "OPENAI_KEY"}}},
         "targets": {
@@ -181,6 +182,7 @@ fn what_is_written_is_what_runs() {
     assert!(!provider_of("gpt-a").endpoints.contains(Endpoint::Embeddings));
     assert_eq!(provider_of("az").api_version.as_deref(), Some("2024-10-21"));
     assert_eq!(provider_of("local").path_prefix.as_deref(), Some(""));
+    assert!(provider_of("gpt-a").asks_usage && !provider_of("local").asks_usage);
     assert_eq!(key_of("gpt-a"), Some("sk-from-env"));
     assert_eq!(key_of("az"), Some("value-secret?"));
     assert_eq!(key_of("local"), None);
@@ -438,11 +440,6 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
             json!(null),
             "models.chat.tiers[0][1]: is empty, expected a value; leave it out for its default",
         ),
-        (
-            "/tracing",
-            json!({}),
-            "tracing: unknown field `tracing`, expected one of `providers`, `accounts`, `targets`, `models`, `keys`, `other_paths`, `limits`, `breaker` or 2 more",
-        ),
         ("/breaker", json!("30s"), "breaker: found text, expected a mapping"),
         ("/breaker", json!([]), "breaker: found a list, expected a mapping"),
         (
@@ -475,6 +472,16 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
 }
 
 #[test]
+fn an_unknown_field_of_many_is_told_some_of_them() {
+    let mistakes = load_json(&with(full(), "/tracing", json!(true))).unwrap_err();
+    let lines: Vec<_> = mistakes.iter().map(|m| format!("{}: {}", m.path, m.problem)).collect();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let beginning =
+        "tracing: unknown field `tracing`, expected one of `providers`, `accounts`, `targets`, `models`";
+    assert!(line.starts_with(beginning) && line.ends_with(" more"), "{line}");
+}
+
+#[test]
 fn a_bare_on_that_yaml_turned_into_a_truth_value_is_explained() {
     check_change(
         "/models/chat/fallback",
@@ -493,6 +500,7 @@ fn what_contradicts_itself_or_its_bounds_is_refused() {
         ("/providers/openai/host", json!("https://x"), "providers.openai.host: cannot be used as it is, expected a host such as `api.openai.com` or `10.0.0.7:8000`, without scheme or path".into()),
         ("/providers/openai/path_prefix", json!("/v1/"), "providers.openai.path_prefix: cannot be used as it is, expected a path such as `/v1`: a slash first, none at the end, no query; `/` alone for no prefix".into()),
         ("/providers/openai/api_version", json!("1"), "providers.openai.api_version: means nothing to kind `openai`, only to `azure-openai`".into()),
+        ("/providers/openai/usage", json!("asks"), "providers.openai.usage: `asks` means nothing here, did you mean `ask`?".into()),
         ("/providers/openai/endpoints", json!([]), "providers.openai.endpoints: is empty: nothing could be asked of this provider; leave it out for all its kind speaks".into()),
         ("/providers/openai/endpoints/1", json!("chat"), "providers.openai.endpoints[1]: `chat` is listed twice".into()),
         ("/providers/openai/endpoints/1", json!("messages"), "providers.openai.endpoints[1]: kind `openai` does not speak `messages`, expected one of `chat`, `completions`, `embeddings`, `responses`".into()),

@@ -68,6 +68,7 @@ unsafe extern "C" {
     ) -> i32;
     fn proxy_remove_header_map_value(map: i32, name: *const u8, name_size: usize) -> i32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> i32;
+    fn proxy_set_property(path: *const u8, path_size: usize, data: *const u8, size: usize) -> i32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -180,6 +181,12 @@ pub fn remove_header(map: Map, name: &str) -> Result<(), Declined> {
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the host reads the path and writes a pointer and a size during the call.
     take(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }).ok()
+}
+
+/// Sets a property of the stream. Envoy keeps it as the filter state `wasm.{path}`, which its access log can show.
+pub fn set_property(path: &str, value: &str) -> Result<(), Declined> {
+    // SAFETY: the host reads path and value during the call.
+    check(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }
 
 /// Answers the client in place of the provider. `headers` is a block in the host's own shape.

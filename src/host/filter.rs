@@ -15,6 +15,11 @@ use crate::base::{Dialect, HeaderBlock, Timestamp};
 use crate::journey::{AlarmStep, Ending, Exchange, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
 use crate::stream::Deadlines;
 
+/// Where Envoy's rate-limit filter finds what a request took: `%FILTER_STATE(wasm.llm_tokens:PLAIN)%`.
+const TOKENS: &str = "llm_tokens";
+/// And whose it is.
+const KEY: &str = "llm_key";
+
 thread_local! {
     /// The time as it was last read.
     static CLOCK: Cell<Timestamp> = Cell::default();
@@ -148,6 +153,10 @@ impl Stream {
                 step
             }
         });
+        if let Some(key) = self.exchange.take_key() {
+            // A request that cannot be charged goes all the same: the filter behind lets pass what it has no descriptor for.
+            let _ = abi::set_property(KEY, &key);
+        }
         match step {
             Some(RequestStep::Send) | None => Action::Continue,
             Some(RequestStep::Hold) => Action::Pause,
@@ -246,6 +255,10 @@ impl HttpContext for Filter {
         });
         let ending = if stream.answer_complete { Ending::Complete } else { ending() };
         stream.step(|exchange, worker| exchange.finish(worker, ending, about_now()));
+        if let Some(tokens) = stream.exchange.tokens() {
+            // Without it the rate-limit filter charges nothing; the stream is over, and nothing else can be done.
+            let _ = abi::set_property(TOKENS, &tokens.to_string());
+        }
     }
 }
 

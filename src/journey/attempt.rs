@@ -12,11 +12,11 @@ use super::outcome::End;
 use super::plan::Choice;
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
-use crate::base::{ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
-use crate::config::OnBreak;
+use crate::config::{Gate, OnBreak};
 use crate::record::Metric;
-use crate::request::{ModelEdit, StreamEditor};
+use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::Next;
 use crate::stream::Watch;
 
@@ -32,11 +32,14 @@ pub(super) struct Attempt {
     pub(super) reason: Option<&'static str>,
     pub(super) sent_at: Timestamp,
     pub(super) watch: Watch,
+    pub(super) gate: Gate,
     pub(super) on_break: OnBreak,
     /// How long its first content took, once that has come.
     pub(super) first_content: Option<Duration>,
     /// Its first content took longer than the breakers tolerate.
     pub(super) slow: bool,
+    /// It was asked to tell its usage and the client did not ask, so the client does not get that event.
+    pub(super) asked_usage: bool,
     pub(super) editor: Option<StreamEditor>,
     pub(super) answer: AnswerPhase,
 }
@@ -60,6 +63,7 @@ struct Picked {
     target: TargetId,
     tickets: Tickets,
     reason: Option<&'static str>,
+    asked_usage: bool,
 }
 
 impl Exchange {
@@ -81,6 +85,7 @@ impl Exchange {
             client_key,
             session_hints,
             no_fallback,
+            timeout,
             id,
             earlier_attempts,
         } = reading;
@@ -103,7 +108,9 @@ impl Exchange {
             model,
             facts,
             session,
+            client_key,
             began: now,
+            timeout,
             tried: Vec::new(),
             forgotten: earlier_attempts,
             may_move: false,
@@ -119,19 +126,20 @@ impl Exchange {
             Ok(picked) => picked,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        if let Err(refusal) = journey.reserve(worker, client_key, target, now) {
+        if let Err(refusal) = journey.reserve(worker, target, now) {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             return self.refuse(worker, refusal, dialect);
         }
         let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
-        let ready = edit.is_some_and(|edit| edit.is_noop() || edit.apply_held(host, seen).is_ok());
-        if !ready {
+        let ready = |edit: &BodyEdit| edit.is_noop() || edit.apply_held(host, seen).is_ok();
+        let Some(edit) = edit.filter(ready) else {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             journey.settle(worker, now);
             return self.refuse(worker, Refusal::Internal, dialect);
-        }
+        };
         let journey = self.keep(worker, id, journey, no_fallback);
-        self.send(worker, Picked { journey, target, tickets, reason }, None, now)
+        let asked_usage = edit.asks_for_usage();
+        self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, None, now)
     }
 
     /// A pass after a failed one: the needs are known, so the body is not read but only edited on its way.
@@ -173,8 +181,9 @@ impl Exchange {
             return self.refuse(worker, Refusal::Internal, dialect);
         };
         drop(journey);
+        let asked_usage = edit.asks_for_usage();
         let editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
-        self.send(worker, Picked { journey: shared, target, tickets, reason }, editor, now)
+        self.send(worker, Picked { journey: shared, target, tickets, reason, asked_usage }, editor, now)
     }
 
     /// Chooses a target, or says why there is none.
@@ -201,15 +210,16 @@ impl Exchange {
         editor: Option<StreamEditor>,
         now: Timestamp,
     ) -> RequestStep {
-        let Picked { journey, target, tickets, reason } = picked;
-        let (slot, watch, on_break) = {
+        let Picked { journey, target, tickets, reason, asked_usage } = picked;
+        let (slot, watch, policy) = {
             let mut journey = journey.borrow_mut();
             journey.tried.push(Tried::new(target));
             journey.pending.borrow_mut().begin(target);
-            let policy = journey.model().map(|model| model.stream).unwrap_or_default();
+            let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
-            (journey.tried.len().saturating_sub(1), watch, policy.on_break)
+            (journey.tried.len().saturating_sub(1), watch, policy)
         };
+        self.key = journey.borrow().key_to_tell();
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);
         self.phase = Phase::Sent(Box::new(Attempt {
@@ -220,9 +230,11 @@ impl Exchange {
             reason,
             sent_at: now,
             watch,
-            on_break,
+            gate: policy.gate,
+            on_break: policy.on_break,
             first_content: None,
             slow: false,
+            asked_usage,
             editor,
             answer: AnswerPhase::Awaited,
         }));
@@ -312,6 +324,12 @@ impl Attempt {
 }
 
 impl Journey {
+    /// Whether the answer is a stream that says what it took only where that is asked for, and it is not.
+    const fn lacks_usage(&self) -> bool {
+        let says_unasked = !matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions);
+        self.facts.stream && !self.facts.include_usage && !says_unasked
+    }
+
     /// Addresses the request to `target` and returns what has to change in the body. `length` is the length that the
     /// client announced, if it did.
     fn address_to(
@@ -320,12 +338,15 @@ impl Journey {
         address: &Address,
         length: Option<usize>,
         sink: &mut impl HeaderSink,
-    ) -> Option<ModelEdit> {
+    ) -> Option<BodyEdit> {
         let target = self.config.target(target)?;
         if !departure::address_to(&self.config, target, self.endpoint, address, sink) {
             return None;
         }
-        let edit = ModelEdit::new(&self.facts.model, &self.facts.model_spans, &target.model);
+        let mut edit = BodyEdit::of_model(&self.facts, &target.model);
+        if self.lacks_usage() && self.config.provider(target.provider)?.asks_usage {
+            edit = edit.asking_for_usage(&self.facts);
+        }
         if let Some(length) = length
             && !edit.is_noop()
         {

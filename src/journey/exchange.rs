@@ -45,6 +45,8 @@ pub struct Exchange {
     pub(super) phase: Phase,
     /// The id under which the journey of this pass is kept; `None` when it is kept nowhere.
     pub(super) kept_as: Option<JourneyId>,
+    pub(super) key: Option<Rc<str>>,
+    tokens: Option<u64>,
 }
 
 #[derive(Default)]
@@ -105,6 +107,10 @@ impl Exchange {
         if length.is_some_and(|length| length > limit) {
             return self.refuse(worker, Refusal::TooLarge { limit }, dialect);
         }
+        let timeout = match reading::timeout(headers) {
+            Ok(timeout) => timeout,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
         departure::strip_private(headers, sink);
         let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
         let session_hints = SessionHints::read(headers, key);
@@ -118,6 +124,7 @@ impl Exchange {
             client_key,
             session_hints,
             no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
+            timeout,
             id,
             earlier_attempts: attempt.saturating_sub(1),
         });
@@ -195,8 +202,8 @@ impl Exchange {
     pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) {
         let phase = std::mem::take(&mut self.phase);
         let kept_as = self.kept_as.take();
-        let unkept = match &phase {
-            Phase::Sent(attempt) if kept_as.is_none() => Some(Rc::clone(&attempt.journey)),
+        let sent = match &phase {
+            Phase::Sent(attempt) => Some((Rc::clone(&attempt.journey), attempt.slot)),
             _ => None,
         };
         let expects_another = match phase {
@@ -207,6 +214,8 @@ impl Exchange {
             }
             _ => false,
         };
+        self.tokens = sent.as_ref().and_then(|(journey, slot)| journey.borrow().tokens_to_tell(*slot));
+        let unkept = sent.filter(|_| kept_as.is_none()).map(|(journey, _)| journey);
         let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
         if left.is_some() {
             worker.tally.add(Metric::Journeys, -1);
@@ -214,6 +223,16 @@ impl Exchange {
         if let Some(journey) = left.or(unkept) {
             journey.borrow_mut().settle(worker, now);
         }
+    }
+
+    /// Whose request is sent now, where Envoy's rate-limit filter wants to know. To be told once.
+    pub fn take_key(&mut self) -> Option<Rc<str>> {
+        self.key.take()
+    }
+
+    /// The tokens that Envoy's rate-limit filter is to charge for this pass. Known when it is over.
+    pub const fn tokens(&self) -> Option<u64> {
+        self.tokens
     }
 
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {

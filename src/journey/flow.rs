@@ -5,6 +5,7 @@
 
 use super::judge::Judge;
 use super::response::ResponseStep;
+use super::unasked;
 use crate::base::ErrorClass;
 use crate::request::BodyBuffer;
 
@@ -173,8 +174,9 @@ impl Flow {
     /// Leaves in the buffer what is to be passed on, and says how much that is where it is not the end.
     fn arrange(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> usize {
         let Some(open) = self.follower.open_event() else { return available };
+        let failure = if end { self.follower.ended_badly() } else { None };
+        let available = self.without_unasked(host, available);
         if end {
-            let failure = self.follower.ended_badly();
             self.finish(host, available, open, failure);
             return available;
         }
@@ -204,6 +206,26 @@ impl Flow {
             self.waiting.extend_from_slice(&chunk);
             0
         }
+    }
+
+    /// Takes out what the client has not asked for, and says how much is in the buffer then: with what waited, if anything
+    /// was taken out.
+    fn without_unasked(&mut self, host: &mut impl BodyBuffer, available: usize) -> usize {
+        let cuts = self.follower.take_unasked();
+        if cuts.is_empty() {
+            return available;
+        }
+        let Ok(chunk) = read_all(host, available) else { return self.give_up(available) };
+        let waited = self.waiting.len();
+        self.waiting.extend_from_slice(&chunk);
+        let start = self.follower.position().saturating_sub(self.waiting.len() as u64);
+        let kept = unasked::without(&self.waiting, start, &cuts);
+        if host.replace_front(available, &kept).is_err() {
+            self.waiting.truncate(waited);
+            return self.give_up(available);
+        }
+        self.waiting.clear();
+        kept.len()
     }
 
     /// What came last is in the buffer. A stream that ended in the middle is told so at its last whole event.
@@ -286,6 +308,7 @@ fn read_all<B: BodyBuffer>(host: &mut B, available: usize) -> Result<Vec<u8>, B:
 mod tests {
     use super::*;
     use crate::base::{Endpoint, HeaderBlock};
+    use crate::config::Gate;
     use crate::journey::test_support::FakeWire;
     use crate::provider::ProviderKind;
     use proptest::prelude::*;
@@ -296,7 +319,8 @@ mod tests {
 
     fn flow() -> Flow {
         let headers = HeaderBlock::of(&[("content-type", "text/event-stream")]);
-        let judge = Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers).unwrap();
+        let judge =
+            Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers, true, Gate::default()).unwrap();
         Flow::new(judge.into_follower().unwrap())
     }
 

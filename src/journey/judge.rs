@@ -1,8 +1,11 @@
 //! Looking at the beginning of an answer while it is held: is it one, or a failure in disguise?
 
+use std::ops::Range;
 use std::time::Duration;
 
+use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
+use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::stream::{
@@ -11,9 +14,6 @@ use crate::stream::{
 
 /// A plain answer longer than this is no error object, and is no longer held.
 pub const MAX_HELD_PLAIN: usize = 16 * 1024;
-
-/// A stream that has brought this much without content is no longer held.
-pub const MAX_HELD_STREAM: usize = 64 * 1024;
 
 /// The most that is read from the host in one piece.
 const WINDOW: usize = 16 * 1024;
@@ -43,8 +43,28 @@ enum Subject {
     Failure { status: u16, headers: HeaderBlock, body: Vec<u8> },
     /// JSON with a status that says success. Its beginning is kept; all of it is read for what it says of itself.
     Plain { body: Vec<u8>, reader: Box<AnswerReader> },
-    /// An event stream with a status that says success, and the failure that it has told of.
-    Stream { framer: Framer, state: StreamState, failed: Option<ErrorClass> },
+    /// A web page with a status that says success: no model's API answers so, but what stands before one does.
+    Page,
+    /// An event stream with a status that says success.
+    Stream(Box<Stream>),
+}
+
+/// A stream as far as it has been read.
+struct Stream {
+    framer: Framer,
+    told: Told,
+}
+
+/// What its events have told.
+struct Told {
+    kind: ProviderKind,
+    gate: Gate,
+    state: StreamState,
+    failed: Option<ErrorClass>,
+    /// Whether content has come.
+    content: bool,
+    /// What the client is spared.
+    unasked: Unasked,
 }
 
 impl Subject {
@@ -65,20 +85,57 @@ impl Judge {
     }
 
     /// For an answer whose status says success; `None` when its beginning tells nothing that could be understood.
-    pub fn of_success(kind: ProviderKind, endpoint: Endpoint, headers: &HeaderBlock) -> Option<Self> {
+    /// `streamed` says whether the client asked for a stream.
+    pub fn of_success(
+        kind: ProviderKind,
+        endpoint: Endpoint,
+        headers: &HeaderBlock,
+        streamed: bool,
+        gate: Gate,
+    ) -> Option<Self> {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return None;
         }
-        let media_type = headers.get("content-type")?.split(';').next()?.trim();
-        let subject = if media_type.eq_ignore_ascii_case("text/event-stream") {
-            let dialect = StreamDialect::of(endpoint)?;
-            Subject::Stream { framer: Framer::new(), state: StreamState::new(dialect), failed: None }
-        } else if media_type.eq_ignore_ascii_case("application/json") {
-            Subject::plain(endpoint)
-        } else {
-            return None;
+        let subject = match Media::of(headers)? {
+            // Some servers call their events plain text. What is none ends without an event, as a stream cut off.
+            Media::Text if !streamed => return None,
+            Media::Events | Media::Text => {
+                let state = StreamState::new(StreamDialect::of(endpoint)?);
+                let told =
+                    Told { kind, gate, state, failed: None, content: false, unasked: Unasked::default() };
+                Subject::Stream(Box::new(Stream { framer: Framer::new(), told }))
+            }
+            // Also where a stream was asked for: some servers answer in one piece all the same.
+            Media::Json => Subject::plain(endpoint),
+            Media::Page => Subject::Page,
         };
         Some(Self { kind, seen: 0, subject })
+    }
+
+    /// The same for a client that is not to be told of usage.
+    pub fn sparing_usage(mut self) -> Self {
+        if let Subject::Stream(stream) = &mut self.subject {
+            stream.told.unasked.spare();
+        }
+        self
+    }
+
+    /// Whether its headers alone say that it is no answer.
+    pub const fn is_page(&self) -> bool {
+        matches!(self.subject, Subject::Page)
+    }
+
+    /// Whether it is a stream that shall not be held.
+    pub fn opens_at_once(&self) -> bool {
+        matches!(&self.subject, Subject::Stream(stream) if stream.told.gate.until == GateUntil::Headers)
+    }
+
+    /// Whether what has been read brings something of the answer, or something that may be.
+    pub const fn has_content(&self) -> bool {
+        match &self.subject {
+            Subject::Stream(stream) => stream.told.content,
+            _ => true,
+        }
     }
 
     /// For an answer that says success and has neither body nor type.
@@ -98,7 +155,7 @@ impl Judge {
     pub fn wait_hint(&self, now: Timestamp) -> Option<Duration> {
         match &self.subject {
             Subject::Failure { status, headers, body } => provider::wait_hint(headers, body, *status, now),
-            Subject::Envoys { .. } | Subject::Plain { .. } | Subject::Stream { .. } => None,
+            Subject::Envoys { .. } | Subject::Plain { .. } | Subject::Page | Subject::Stream(_) => None,
         }
     }
 
@@ -122,8 +179,7 @@ impl Judge {
             let verdict = self.window(&window);
             decided = if decided == Verdict::Open { verdict } else { decided };
             // Of an answer all is read, because it is followed to its end.
-            if decided != Verdict::Open
-                && !matches!(self.subject, Subject::Stream { .. } | Subject::Plain { .. })
+            if decided != Verdict::Open && !matches!(self.subject, Subject::Stream(_) | Subject::Plain { .. })
             {
                 return decided;
             }
@@ -134,10 +190,10 @@ impl Judge {
     /// What goes on reading an answer that is passed on.
     pub fn into_follower(mut self) -> Option<Box<Self>> {
         match &mut self.subject {
-            Subject::Stream { .. } => self.seen = 0,
+            Subject::Stream(_) => self.seen = 0,
             // It has been judged by its beginning, which is not needed any more; that `seen` runs ahead tells so.
             Subject::Plain { body, .. } => *body = Vec::new(),
-            Subject::Envoys { .. } | Subject::Failure { .. } => return None,
+            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return None,
         }
         Some(Box::new(self))
     }
@@ -153,9 +209,10 @@ impl Judge {
             }
             read += window.len();
             match &mut self.subject {
-                Subject::Stream { framer, state, failed } => {
-                    let kind = self.kind;
-                    framer.feed(&window, |event| content |= follow_event(kind, state, &event, failed));
+                Subject::Stream(stream) => {
+                    let Stream { framer, told } = &mut **stream;
+                    told.unasked.before(framer, &window);
+                    framer.feed(&window, |event| content |= told.follow(&event));
                     // An event so large that it is passed over is something all the same.
                     content |= framer.is_passing_over();
                 }
@@ -170,7 +227,7 @@ impl Judge {
                         body.extend_from_slice(&window);
                     }
                 }
-                Subject::Envoys { .. } | Subject::Failure { .. } => return true,
+                Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return true,
             }
         }
         content
@@ -179,15 +236,34 @@ impl Judge {
     /// How many bytes of a stream's next event have come; `None` for what is no stream.
     pub fn open_event(&self) -> Option<usize> {
         match &self.subject {
-            Subject::Stream { framer, .. } => Some(usize::try_from(framer.tail_len()).unwrap_or(usize::MAX)),
+            Subject::Stream(stream) => Some(usize::try_from(stream.framer.tail_len()).unwrap_or(usize::MAX)),
             _ => None,
+        }
+    }
+
+    /// How much of a stream has been read.
+    pub fn position(&self) -> u64 {
+        match &self.subject {
+            Subject::Stream(stream) => stream.framer.position(),
+            _ => 0,
+        }
+    }
+
+    /// What is to be taken out of what has been read since this was called last.
+    pub fn take_unasked(&mut self) -> Vec<Range<u64>> {
+        match &mut self.subject {
+            Subject::Stream(stream) => stream.told.unasked.take(),
+            _ => Vec::new(),
         }
     }
 
     /// What the client of a stream is told when it ends with a failure of `class` here.
     pub fn notice(&self, class: ErrorClass) -> Option<String> {
         match &self.subject {
-            Subject::Stream { state, .. } => Some(stream::notice(state.dialect(), class, state.events())),
+            Subject::Stream(stream) => {
+                let state = &stream.told.state;
+                Some(stream::notice(state.dialect(), class, state.events()))
+            }
             _ => None,
         }
     }
@@ -196,8 +272,10 @@ impl Judge {
     /// event has come, or it has told of a failure.
     pub fn settled(&self) -> Option<Result<(), ErrorClass>> {
         match &self.subject {
-            Subject::Stream { failed: Some(class), .. } => Some(Err(*class)),
-            Subject::Stream { state, .. } if state.is_over() => Some(Ok(())),
+            Subject::Stream(stream) => match stream.told.failed {
+                Some(class) => Some(Err(class)),
+                None => stream.told.state.is_over().then_some(Ok(())),
+            },
             _ => None,
         }
     }
@@ -205,40 +283,40 @@ impl Judge {
     /// The tokens that the answer has said so far it took; `None` where it has said nothing, or cannot be read.
     pub fn usage(&self) -> Option<Usage> {
         match &self.subject {
-            Subject::Stream { state, .. } => state.usage(),
+            Subject::Stream(stream) => stream.told.state.usage(),
             Subject::Plain { reader, .. } => reader.usage(),
-            Subject::Envoys { .. } | Subject::Failure { .. } => None,
+            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => None,
         }
     }
 
     /// Why the answer has said so far that it ended.
     pub const fn finish_reason(&self) -> Option<FinishReason> {
         match &self.subject {
-            Subject::Stream { state, .. } => state.finish_reason(),
+            Subject::Stream(stream) => stream.told.state.finish_reason(),
             Subject::Plain { reader, .. } => reader.finish_reason(),
-            Subject::Envoys { .. } | Subject::Failure { .. } => None,
+            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => None,
         }
     }
 
     /// Whether the answer that has ended here was no good one, and what was wrong with it.
     pub fn ended_badly(&mut self) -> Option<ErrorClass> {
-        let kind = self.kind;
-        let (framer, state, failed) = match &mut self.subject {
-            Subject::Stream { framer, state, failed } => (framer, state, failed),
+        let Stream { framer, told } = match &mut self.subject {
+            Subject::Stream(stream) => &mut **stream,
+            // Less than all of it, or nothing: a status and no answer is what a proxy in trouble sends.
+            Subject::Plain { reader, .. } if reader.is_cut_off() => {
+                return Some(ErrorClass::StreamTruncated);
+            }
             Subject::Plain { body, .. } if self.seen == body.len() => {
-                if body.trim_ascii().is_empty() {
-                    return Some(ErrorClass::StreamTruncated);
-                }
-                return provider::failure_in_success(kind, body).map(|failure| failure.class);
+                return provider::failure_in_success(self.kind, body).map(|failure| failure.class);
             }
             _ => return None,
         };
         framer.finish(|event| {
-            follow_event(kind, state, &event, failed);
+            told.follow(&event);
         });
-        match state.ending() {
+        match told.state.ending() {
             Ending::Truncated => Some(ErrorClass::StreamTruncated),
-            Ending::Failed => Some(failed.unwrap_or(ErrorClass::StreamError)),
+            Ending::Failed => Some(told.failed.unwrap_or(ErrorClass::StreamError)),
             // Every answer has its finish reason; that some servers leave the terminal event out hurts nobody.
             Ending::Complete | Ending::Unfinished | Ending::NoTerminal | Ending::Unwatched => None,
         }
@@ -246,7 +324,7 @@ impl Judge {
 
     fn window(&mut self, window: &[u8]) -> Verdict {
         match &mut self.subject {
-            Subject::Envoys { .. } => Verdict::Open,
+            Subject::Envoys { .. } | Subject::Page => Verdict::Open,
             Subject::Failure { body, .. } => {
                 body.extend_from_slice(window);
                 if body.len() < MAX_ERROR_BODY { Verdict::Open } else { self.end() }
@@ -258,11 +336,12 @@ impl Judge {
                 }
                 if body.len() < MAX_HELD_PLAIN { Verdict::Open } else { Verdict::Answer }
             }
-            Subject::Stream { framer, state, failed } => {
+            Subject::Stream(stream) => {
+                let Stream { framer, told } = &mut **stream;
                 let mut verdict = Verdict::Open;
-                let kind = self.kind;
-                framer.feed(window, |event| judge_event(kind, state, &event, (&mut verdict, &mut *failed)));
-                if verdict == Verdict::Open && self.seen >= MAX_HELD_STREAM {
+                told.unasked.before(framer, window);
+                framer.feed(window, |event| told.judge(&event, &mut verdict));
+                if verdict == Verdict::Open && self.seen >= told.gate.max_bytes {
                     Verdict::Answer
                 } else {
                     verdict
@@ -280,26 +359,25 @@ impl Judge {
                 } else {
                     ErrorClass::Transport
                 };
-                Verdict::Failure(Failure { class, kind: None, code: None })
+                Verdict::Failure(of_class(class))
             }
             Subject::Failure { status, headers, body } => {
                 Verdict::Failure(provider::classify(self.kind, *status, headers, body))
             }
-            // A status and no answer is what a proxy in trouble sends.
-            Subject::Plain { body, .. } if body.trim_ascii().is_empty() => {
-                Verdict::Failure(Failure { class: ErrorClass::StreamTruncated, kind: None, code: None })
+            Subject::Plain { reader, .. } if reader.is_cut_off() => {
+                Verdict::Failure(of_class(ErrorClass::StreamTruncated))
             }
             Subject::Plain { body, .. } => {
                 provider::failure_in_success(self.kind, body).map_or(Verdict::Answer, Verdict::Failure)
             }
-            Subject::Stream { framer, state, failed } => {
+            Subject::Page => Verdict::Failure(of_class(ErrorClass::Server)),
+            Subject::Stream(stream) => {
+                let Stream { framer, told } = &mut **stream;
                 let mut verdict = Verdict::Open;
-                let kind = self.kind;
-                framer.finish(|event| judge_event(kind, state, &event, (&mut verdict, &mut *failed)));
+                framer.finish(|event| told.judge(&event, &mut verdict));
                 if verdict == Verdict::Open {
                     // Nothing of an answer came: whatever the status said, the client got nothing yet.
-                    let class = ErrorClass::StreamTruncated;
-                    verdict = Verdict::Failure(Failure { class, kind: None, code: None });
+                    verdict = Verdict::Failure(of_class(ErrorClass::StreamTruncated));
                 }
                 verdict
             }
@@ -307,43 +385,74 @@ impl Judge {
     }
 }
 
-/// The first event that is neither empty nor a mere finish decides. What comes after it in the same piece is only noted.
-fn judge_event(
-    kind: ProviderKind,
-    state: &mut StreamState,
-    event: &Event<'_>,
-    (verdict, failed): (&mut Verdict, &mut Option<ErrorClass>),
-) {
-    if *verdict != Verdict::Open {
-        follow_event(kind, state, event, failed);
-        return;
-    }
-    *verdict = match state.read(event) {
-        Meaning::Failed(failure) => {
-            let failure = in_band(kind, &failure, event.data);
-            *failed = Some(failure.class);
-            Verdict::Failure(failure)
+impl Told {
+    /// The first event that is neither empty nor a mere finish decides. What comes after it in the same piece is only noted.
+    fn judge(&mut self, event: &Event<'_>, verdict: &mut Verdict) {
+        if *verdict != Verdict::Open {
+            self.follow(event);
+            return;
         }
-        Meaning::Terminal(_) => Verdict::Answer,
-        meaning if meaning.is_content() => Verdict::Answer,
-        _ => Verdict::Open,
-    };
+        *verdict = match self.read(event) {
+            Meaning::Failed(failure) => {
+                let failure = in_band(self.kind, &failure, event.data);
+                self.failed = Some(failure.class);
+                Verdict::Failure(failure)
+            }
+            Meaning::Terminal(_) => Verdict::Answer,
+            meaning if meaning.is_content() => {
+                self.content = true;
+                Verdict::Answer
+            }
+            _ if self.gate.until == GateUntil::FirstContent => Verdict::Open,
+            _ => Verdict::Answer,
+        };
+    }
+
+    fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
+        let meaning = self.state.read(event);
+        self.unasked.read(event, &meaning);
+        meaning
+    }
+
+    /// Says whether the event brings content. Of several failures the first is the one.
+    fn follow(&mut self, event: &Event<'_>) -> bool {
+        let meaning = self.read(event);
+        if let Meaning::Failed(failure) = &meaning
+            && self.failed.is_none()
+        {
+            self.failed = Some(in_band(self.kind, failure, event.data).class);
+        }
+        self.content |= meaning.is_content();
+        meaning.is_content()
+    }
 }
 
-/// Says whether the event brings content. Of several failures the first is the one.
-fn follow_event(
-    kind: ProviderKind,
-    state: &mut StreamState,
-    event: &Event<'_>,
-    failed: &mut Option<ErrorClass>,
-) -> bool {
-    let meaning = state.read(event);
-    if let Meaning::Failed(failure) = &meaning
-        && failed.is_none()
-    {
-        *failed = Some(in_band(kind, failure, event.data).class);
+/// What the content type says an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Events,
+    Json,
+    Text,
+    Page,
+}
+
+impl Media {
+    /// `None` for what the filter knows nothing of, and where the provider does not say.
+    fn of(headers: &HeaderBlock) -> Option<Self> {
+        let media_type = headers.get("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "text/event-stream" => Some(Self::Events),
+            "application/json" => Some(Self::Json),
+            "text/plain" => Some(Self::Text),
+            "text/html" | "text/xml" | "application/xml" | "application/xhtml+xml" => Some(Self::Page),
+            other if other.starts_with("application/") && other.ends_with("+json") => Some(Self::Json),
+            _ => None,
+        }
     }
-    meaning.is_content()
+}
+
+const fn of_class(class: ErrorClass) -> Failure {
+    Failure { class, kind: None, code: None }
 }
 
 fn in_band(kind: ProviderKind, failure: &stream::Failure<'_>, data: &[u8]) -> Failure {

@@ -25,9 +25,11 @@ mod spending;
 mod test_support;
 #[cfg(test)]
 mod tests;
+mod unasked;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use alarm::AlarmStep;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
@@ -40,7 +42,8 @@ pub use response::{Origin, ResponseHost, ResponseStep};
 use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{Config, Model};
+use crate::config::{ClientKey, Config, Model, StreamPolicy};
+use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
 use crate::retry::{self, Next, Standing};
@@ -113,8 +116,12 @@ pub struct Journey {
     facts: Facts,
     /// What it has in common with the requests that shall go where it goes.
     session: Option<Session>,
+    /// Whose key it carries, by its position in the configuration.
+    client_key: Option<usize>,
     /// When its first attempt was begun.
     began: Timestamp,
+    /// How long the client gives it, where it says so.
+    timeout: Option<Duration>,
     tried: Vec<Tried>,
     /// Attempts that Envoy counted but this worker knows nothing of, after a crash of the VM or a change of its code.
     forgotten: u8,
@@ -129,6 +136,22 @@ pub struct Journey {
 impl Journey {
     fn model(&self) -> Option<&Model> {
         self.config.model(self.model)
+    }
+
+    /// What the answer of `target` may take, and how it is passed on.
+    fn stream_policy(&self, target: TargetId) -> StreamPolicy {
+        let reasoning = self.config.target(target).is_some_and(|target| {
+            let offers = &target.offers;
+            // A kind of provider that vouches for it has some models that do; only the mark says that this one does.
+            offers.declared.contains(Capability::Reasoning)
+                && offers.capabilities.contains(Capability::Reasoning)
+        });
+        self.model().map(|model| model.stream).unwrap_or_default().narrowed(reasoning, self.timeout)
+    }
+
+    /// The client's key, where keys are configured.
+    fn client_key(&self) -> Option<&ClientKey> {
+        self.config.keys.as_ref()?.get(self.client_key?)
     }
 
     /// Attempts made so far.

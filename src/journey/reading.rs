@@ -1,12 +1,13 @@
 //! A request whose body is being read.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::departure::Address;
 use super::{JourneyId, Refusal};
 use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::request::{BodyBuffer, Scanner};
 
 /// The most of a request body that is looked at in one piece. It bounds what a body of any size costs the VM.
@@ -23,6 +24,7 @@ pub(super) struct Reading {
     pub(super) client_key: Option<usize>,
     pub(super) session_hints: SessionHints,
     pub(super) no_fallback: bool,
+    pub(super) timeout: Option<Duration>,
     pub(super) id: Option<JourneyId>,
     pub(super) earlier_attempts: u8,
 }
@@ -56,4 +58,13 @@ pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
 
 pub(super) fn is_true(value: &str) -> bool {
     matches!(value.trim(), "1") || value.trim().eq_ignore_ascii_case("true")
+}
+
+/// How long the client gives its request (`x-llm-timeout`): a duration as the configuration has them, or seconds without a
+/// unit. `Err` for what is neither, or nothing.
+pub(super) fn timeout(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
+    let Some(text) = headers.get("x-llm-timeout") else { return Ok(None) };
+    let text = text.trim();
+    let limit = config::duration(text).or_else(|| config::duration(&format!("{text}s")));
+    limit.filter(|limit| !limit.is_zero()).map(Some).ok_or(Refusal::InvalidTimeout)
 }

@@ -43,6 +43,8 @@ pub enum Refusal {
     },
     /// The body is compressed.
     Encoding,
+    /// `x-llm-timeout` is no length of time.
+    InvalidTimeout,
     /// The body is not the JSON object it should be.
     Body(ScanError),
     /// The body names no model.
@@ -144,6 +146,7 @@ impl Refusal {
             Self::Unauthenticated => (401, "invalid_api_key"),
             Self::TooLarge { .. } => (413, "request_too_large"),
             Self::Encoding => (415, "unsupported_content_encoding"),
+            Self::InvalidTimeout => (400, "invalid_timeout"),
             Self::Body(_) => (400, "invalid_json"),
             Self::NoModel => (400, "model_missing"),
             Self::ModelNotText => (400, "model_not_a_string"),
@@ -164,6 +167,10 @@ impl Refusal {
             Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
             Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),
             Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
+            Self::InvalidTimeout => {
+                "The header `x-llm-timeout` must be a number of seconds or a number with a unit (ms, s, m or h), more than 0."
+                    .to_owned()
+            }
             Self::Body(error) => format!("The request body cannot be used: {error}."),
             Self::NoModel => "The request body names no `model`.".to_owned(),
             Self::ModelNotText => "`model` must be a string of at most 256 bytes.".to_owned(),

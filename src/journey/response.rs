@@ -75,15 +75,26 @@ impl Exchange {
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
         if (200..300).contains(&status) {
-            let endpoint = attempt.journey.borrow().endpoint;
+            stream_headers(&headers, sink);
+            let (endpoint, streamed) = {
+                let journey = attempt.journey.borrow();
+                (journey.endpoint, journey.facts.stream)
+            };
+            let mut judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
+            if attempt.asked_usage {
+                judge = judge.map(Judge::sparing_usage);
+            }
             // A 200 without a body is no answer, whatever type it would have had.
-            let is_nothing = status == 200 && end_of_stream;
-            let judge = Judge::of_success(kind, endpoint, &headers)
-                .or_else(|| is_nothing.then(|| Judge::of_nothing(kind, endpoint)));
+            if judge.is_none() && status == 200 && end_of_stream {
+                judge = Some(Judge::of_nothing(kind, endpoint));
+            }
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
-            let hold = judge.is_some() && attempt.journey.borrow().could_move(now);
+            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
+                && attempt.journey.borrow().could_move(now);
             return match judge {
-                Some(judge) if hold && end_of_stream => attempt.end_without_body(worker, judge, now, sink),
+                Some(judge) if judge.is_page() || (hold && end_of_stream) => {
+                    attempt.end_without_body(worker, judge, now, sink)
+                }
                 Some(judge) if hold => attempt.hold(judge),
                 judge => {
                     // Headers are no content: a stream that is not held may think as long as one that is.
@@ -96,6 +107,8 @@ impl Exchange {
             };
         }
         let judge = match origin() {
+            // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
+            Origin::Envoy if status == 429 => return attempt.held_back(worker, now),
             Origin::Envoy => Judge::of_envoys(kind, status),
             Origin::Upstream => Judge::of_failure(kind, status, headers),
         };
@@ -141,7 +154,9 @@ impl Exchange {
                 else {
                     return ResponseStep::Pass;
                 };
-                attempt.content(now);
+                if judge.has_content() {
+                    attempt.content(now);
+                }
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
                 match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
@@ -196,6 +211,15 @@ impl Attempt {
         let journey = self.journey.borrow();
         let config = &journey.config;
         Some(config.provider(config.target(self.target)?.provider)?.kind)
+    }
+
+    /// Envoy did not send the request; its answer passes.
+    fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
+        worker.tally.count(Metric::FleetRefusals);
+        self.watch.over();
+        self.report(worker, End::Withdrawn, Blame::NOBODY, now);
+        self.answer = AnswerPhase::Passed(Passing::Unread);
+        ResponseStep::Pass
     }
 
     fn hold(&mut self, judge: Judge) -> ResponseStep {
@@ -358,6 +382,19 @@ pub(super) trait Disclosure {
 impl<S: HeaderSink> Disclosure for S {
     fn tell(&mut self, name: &'static str, value: &str) {
         self.set(name, value);
+    }
+}
+
+/// What is between the provider and the client must neither keep a stream nor wait until it has all of it. `x-accel-buffering`
+/// is what nginx and those who follow it go by.
+fn stream_headers(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    let media_type = headers.get("content-type").unwrap_or_default();
+    if media_type.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("text/event-stream"))
+    {
+        if headers.get("cache-control").is_none() {
+            sink.set("cache-control", "no-cache");
+        }
+        sink.set("x-accel-buffering", "no");
     }
 }
 

@@ -45,12 +45,12 @@ impl Journey {
     pub(super) fn reserve(
         &mut self,
         worker: &mut Worker,
-        client_key: Option<usize>,
         target: TargetId,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let key = client_key.and_then(|index| self.config.keys.as_ref()?.get(index));
-        let Some((key, budget)) = key.and_then(|key| Some((key, key.budget?))) else { return Ok(()) };
+        let Some((key, budget)) = self.client_key().and_then(|key| Some((key, key.budget?))) else {
+            return Ok(());
+        };
         let estimate = self.estimate();
         let amount = estimate.at(&self.config, target);
         match tenancy::reserve(&mut *worker.store, &key.name, &budget, amount, now) {
@@ -114,6 +114,21 @@ impl Journey {
             price.of(fresh, usage.output).plus(price.cached_input.for_tokens(usage.cached_input))
         });
         Amount { tokens, cost }
+    }
+
+    /// Whose request it is, where Envoy's rate-limit filter wants to know.
+    pub(super) fn key_to_tell(&self) -> Option<Rc<str>> {
+        let key = self.client_key().filter(|_| self.config.fleet_rate_limit)?;
+        Some(Rc::clone(&key.name))
+    }
+
+    /// The tokens of the attempt in `slot`, where Envoy's rate-limit filter wants to know them.
+    pub(super) fn tokens_to_tell(&self, slot: usize) -> Option<u64> {
+        if !self.config.fleet_rate_limit {
+            return None;
+        }
+        let usage = self.tried.get(slot)?.outcome?.usage?;
+        Some(usage.input.saturating_add(usage.output))
     }
 
     fn estimate(&self) -> Tokens {

@@ -3,8 +3,10 @@
 mod alarms;
 mod balance;
 mod budgets;
+mod gates;
 mod health;
 mod outages;
+mod unasked;
 mod usage;
 
 use serde_json::json;

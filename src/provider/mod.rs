@@ -29,5 +29,5 @@ pub use path::upstream_path;
 pub use report::{MAX_ERROR_BODY, MAX_NAME};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
-    endpoints, route,
+    endpoints, route, takes_usage_option,
 };

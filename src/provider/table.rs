@@ -129,6 +129,19 @@ pub const fn default_headers(
     }
 }
 
+/// Whether `kind` takes `stream_options.include_usage`, so that its streams of chat and completions say what they took.
+/// OpenRouter says so unasked. Mistral does too, and refuses members that it does not know.
+pub const fn takes_usage_option(kind: ProviderKind) -> bool {
+    match kind {
+        ProviderKind::OpenAi
+        | ProviderKind::AzureOpenAi
+        | ProviderKind::Anthropic
+        | ProviderKind::Gemini
+        | ProviderKind::OpenAiCompatible => true,
+        ProviderKind::OpenRouter | ProviderKind::Mistral => false,
+    }
+}
+
 /// The path of an endpoint after any vendor's prefix.
 const fn operation(endpoint: Endpoint) -> &'static str {
     match endpoint {

@@ -89,6 +89,8 @@ catalogue! {
     BudgetRefusals, Counter, "llm_failsafe_budget_refusals";
     /// Requests that brought a budget of their key to its `warn_at` or above.
     BudgetWarnings, Counter, "llm_failsafe_budget_warnings";
+    /// Requests that Envoy's own rate-limit filter, behind this one, refused.
+    FleetRefusals, Counter, "llm_failsafe_fleet_refusals";
     /// Changes of shared records that only one worker knows of, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
     /// The largest memory that the VM of any worker has reached, in bytes. A Wasm memory never shrinks.

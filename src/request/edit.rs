@@ -1,10 +1,10 @@
-//! Putting another model name into a body that the host holds.
+//! Putting another model name, or the wish to be told of usage, into a body that the host holds.
 //!
 //! The host's buffer can be changed only at its front and its end. A model named near the front costs one rewrite of
 //! the prefix. One named behind megabytes of messages, as many SDKs send it, would need all those megabytes in Wasm
 //! memory, which never shrinks; instead the body goes round once: windows are taken from the front and put at the end.
 
-use super::facts::{ModelField, Span};
+use super::facts::{Facts, ModelField, Span};
 
 /// The most that is read from the buffer at once, and the longest prefix that is rewritten in one piece.
 pub const EDIT_WINDOW_BYTES: usize = 64 * 1024;
@@ -49,45 +49,87 @@ pub enum EditError<E> {
     },
 }
 
-/// The replacement of every model value of one body by one name.
+/// What is to be written into one body: the target's name for the model, and maybe that usage be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelEdit {
-    /// In order and apart from each other.
-    spans: Vec<Span>,
-    literal: Vec<u8>,
+pub struct BodyEdit {
+    /// In order and apart from each other, none of them empty.
+    changes: Vec<Change>,
+    /// The new model, quoted.
+    model: Vec<u8>,
+    asks_for_usage: bool,
 }
 
-impl ModelEdit {
-    /// The edit that makes `new_model` the only model of the body with these `spans`, as the scan found them (see
-    /// [`Facts`](super::Facts)). With one span that already says `new_model`, however escaped, it does nothing.
-    pub fn new(model: &ModelField, spans: &[Span], new_model: &str) -> Self {
-        let same = matches!(model, ModelField::Text { value } if value == new_model) && spans.len() == 1;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    span: Span,
+    with: With,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum With {
+    Model,
+    Text(&'static [u8]),
+}
+
+impl BodyEdit {
+    /// The edit that makes `new_model` the only model of the body that was scanned. With one model that already says
+    /// `new_model`, however escaped, it does nothing.
+    pub fn of_model(facts: &Facts, new_model: &str) -> Self {
+        let spans = &facts.model_spans;
+        let same =
+            matches!(&facts.model, ModelField::Text { value } if value == new_model) && spans.len() == 1;
+        let changed = spans.iter().filter(|_| !same);
         Self {
-            spans: if same { Vec::new() } else { spans.to_vec() },
-            literal: serde_json::Value::from(new_model).to_string().into_bytes(),
+            changes: changed.map(|span| Change { span: *span, with: With::Model }).collect(),
+            model: serde_json::Value::from(new_model).to_string().into_bytes(),
+            asks_for_usage: false,
         }
+    }
+
+    /// The same with `stream_options.include_usage: true`, where the body lets it be put in.
+    pub fn asking_for_usage(mut self, facts: &Facts) -> Self {
+        if let Some(changes) = facts.usage_spots.changes().filter(|_| !facts.model_spans.is_empty()) {
+            let changes = changes.into_iter().map(|(span, text)| Change { span, with: With::Text(text) });
+            self.changes.extend(changes);
+            self.changes.sort_by_key(|change| change.span.start);
+            self.asks_for_usage = true;
+        }
+        self
+    }
+
+    /// Whether the edited body asks for usage where the client's did not.
+    pub const fn asks_for_usage(&self) -> bool {
+        self.asks_for_usage
     }
 
     /// Whether the body stays as it is.
     pub fn is_noop(&self) -> bool {
-        self.spans.is_empty()
+        self.changes.is_empty()
     }
 
     /// By how many bytes the body grows; negative when it shrinks.
     pub fn length_delta(&self) -> i64 {
-        let new = self.literal.len() as i64;
-        self.spans.iter().map(|span| new - (span.end - span.start) as i64).sum()
+        let delta = |change: &Change| self.text(change.with).len() as i64 - change.span.len() as i64;
+        self.changes.iter().map(delta).sum()
     }
 
     /// The length of the edited body.
     pub fn new_length(&self, old: usize) -> usize {
-        let removed: usize = self.spans.iter().map(|span| span.end - span.start).sum();
-        (old + self.literal.len() * self.spans.len()).saturating_sub(removed)
+        let added: usize = self.changes.iter().map(|change| self.text(change.with).len()).sum();
+        let removed: usize = self.changes.iter().map(|change| change.span.len()).sum();
+        (old + added).saturating_sub(removed)
+    }
+
+    fn text(&self, with: With) -> &[u8] {
+        match with {
+            With::Model => &self.model,
+            With::Text(text) => text,
+        }
     }
 
     /// Edits a body of `body_len` bytes that is in the buffer as a whole, and gives its new length.
     ///
-    /// No read is longer than [`EDIT_WINDOW_BYTES`], no write longer than that and the names put in.
+    /// No read is longer than [`EDIT_WINDOW_BYTES`], no write longer than that and what is put in.
     ///
     /// # Errors
     /// When the buffer fails; the body is lost then.
@@ -142,20 +184,21 @@ impl ModelEdit {
     /// How many of the `len` bytes from `offset` an edit must see: up to the end of the last span in them.
     fn touched(&self, offset: usize, len: usize) -> usize {
         let end = offset.saturating_add(len);
-        let inside = |span: &&Span| span.start < end && span.end > offset;
-        self.spans.iter().rfind(inside).map_or(0, |span| span.end.min(end) - offset)
+        let mut spans = self.changes.iter().map(|change| change.span);
+        let last = spans.rfind(|span| span.start < end && span.end > offset);
+        last.map_or(0, |span| span.end.min(end) - offset)
     }
 
     /// What becomes of the bytes from `offset`. A span's new value stands where the span began; what of the old one
     /// comes later just goes.
     fn edited(&self, offset: usize, bytes: &[u8]) -> Vec<u8> {
-        let mut new = Vec::with_capacity(bytes.len() + self.literal.len());
+        let mut new = Vec::with_capacity(bytes.len() + self.model.len());
         let mut kept_to = 0;
-        for span in &self.spans {
+        for Change { span, with } in &self.changes {
             let start = span.start.saturating_sub(offset).min(bytes.len());
             new.extend_from_slice(bytes.get(kept_to..start).unwrap_or_default());
             if span.start >= offset && start < bytes.len() {
-                new.extend_from_slice(&self.literal);
+                new.extend_from_slice(self.text(*with));
             }
             kept_to = kept_to.max(span.end.saturating_sub(offset).min(bytes.len()));
         }
@@ -164,21 +207,21 @@ impl ModelEdit {
     }
 }
 
-/// Edits a body whose chunks pass one after the other. Chunks without a part of a model value are not even read.
+/// Edits a body whose chunks pass one after the other. Chunks in which nothing is to be changed are not even read.
 #[derive(Debug)]
 pub struct StreamEditor {
-    edit: ModelEdit,
+    edit: BodyEdit,
     offset: usize,
 }
 
 impl StreamEditor {
     /// An editor before the first chunk.
-    pub const fn new(edit: ModelEdit) -> Self {
+    pub const fn new(edit: BodyEdit) -> Self {
         Self { edit, offset: 0 }
     }
 
     /// Edits the next `chunk_len` bytes of the body, which are all that the buffer holds, and gives their new length.
-    /// The reads and writes are bounded as those of [`ModelEdit::apply_held`].
+    /// The reads and writes are bounded as those of [`BodyEdit::apply_held`].
     ///
     /// # Errors
     /// When the buffer fails; the chunk is lost then, and with it the body.

@@ -1,5 +1,7 @@
 //! What a request asks for, as far as routing must know.
 
+use super::usage_spots::UsageSpots;
+
 /// How often a body may carry the top-level member `model`. Duplicates are legal JSON and parsers differ in which
 /// one they take, so each is rewritten; more than this is no honest request.
 pub const MAX_MODEL_MEMBERS: usize = 8;
@@ -11,6 +13,18 @@ pub struct Span {
     pub start: usize,
     /// The byte after the last.
     pub end: usize,
+}
+
+impl Span {
+    /// How many bytes it has.
+    pub const fn len(self) -> usize {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Everything one scan of a body leaves behind.
@@ -29,6 +43,8 @@ pub struct Facts {
     pub stream: bool,
     /// `stream_options.include_usage` is `true`.
     pub include_usage: bool,
+    /// What would have to change to make it so.
+    pub usage_spots: UsageSpots,
     /// What it wants of tools.
     pub tools: ToolNeeds,
     /// The form the answer's text must have.

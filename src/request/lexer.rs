@@ -145,7 +145,7 @@ impl Lexer {
     }
 
     /// Ends the body and gives its length.
-    pub(super) fn finish(&self) -> Result<usize, ScanError> {
+    pub fn finish(&self) -> Result<usize, ScanError> {
         match self.state {
             State::End => Ok(self.base),
             State::Start => Err(ScanError::Empty),

@@ -1,8 +1,9 @@
 //! Reading a request without holding it.
 //!
 //! A body passes once, window by window, through [`Scanner`], which checks that it is a JSON object and leaves
-//! [`Facts`]: what the request asks for, where its `model` stands, how large it is. [`ModelEdit`] then puts the
-//! target's model name into the buffered body, or into the chunks as they pass.
+//! [`Facts`]: what the request asks for, where its `model` stands, how large it is. [`BodyEdit`] then puts the
+//! target's model name, and where it is wanted the wish to be told of usage, into the buffered body, or into the chunks
+//! as they pass.
 //!
 //! What this module refuses to be: a JSON library (it builds no tree and keeps no text but the model's name), a
 //! validator of requests (the provider judges what it is asked), and a translator between dialects. It knows the
@@ -12,7 +13,7 @@
 //! The machine underneath, [`Lexer`], is lent out: answers that pass are read with it too.
 //!
 //! Memory does not depend on the body: a stack of at most [`MAX_DEPTH`] small frames, one string of at most
-//! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`] spans, and one window of [`EDIT_WINDOW_BYTES`] while editing.
+//! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`] and [`MAX_USAGE_SPOTS`] spans, and one window of [`EDIT_WINDOW_BYTES`] while editing.
 
 mod collect;
 mod edit;
@@ -25,8 +26,9 @@ mod spot;
 #[cfg(test)]
 mod tests;
 mod text;
+mod usage_spots;
 
-pub use edit::{BodyBuffer, EDIT_WINDOW_BYTES, EditError, ModelEdit, StreamEditor};
+pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};
 pub use facts::{
     Affinity, Facts, MAX_MODEL_MEMBERS, MediaParts, ModelField, OutputFormat, Reasoning, Span, StateKind,
     StateSet, ToolChoice, ToolNeeds,
@@ -34,3 +36,4 @@ pub use facts::{
 pub use lexer::{Container, Lexer, MAX_DEPTH, Sink, Value};
 pub use scan::{ScanError, Scanner};
 pub use text::{Kept, MAX_KEPT_BYTES, Want};
+pub use usage_spots::{MAX_USAGE_SPOTS, UsageSpots};

@@ -169,6 +169,11 @@ impl Framer {
         self.position.saturating_sub(self.boundary)
     }
 
+    /// Whether the last byte was a CR, so that an LF at this place would be the rest of that line's end.
+    pub const fn is_after_cr(&self) -> bool {
+        self.after_cr
+    }
+
     /// Bytes fed so far.
     pub const fn position(&self) -> u64 {
         self.position

@@ -39,6 +39,11 @@ impl AnswerReader {
         }
     }
 
+    /// Whether it would be cut off if it ended here. What is no JSON object cannot be told to be.
+    pub fn is_cut_off(&self) -> bool {
+        self.readable && self.lexer.finish().is_err()
+    }
+
     /// The tokens that it says it took; `None` when it has said nothing of them.
     pub fn usage(&self) -> Option<Usage> {
         self.members.counts.usage(self.members.dialect.sums())

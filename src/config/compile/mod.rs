@@ -94,6 +94,10 @@ pub(super) fn compile(
     let limits = rest::limits(raw.limits.as_ref(), mistakes);
     let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
     let mode = rest::mode(raw.mode.as_ref(), mistakes);
+    if raw.fleet_rate_limit == Some(true) && raw.keys.is_none() {
+        mistakes
+            .add(&root.field("fleet_rate_limit"), "needs `keys`: without them nobody knows whom to charge");
+    }
 
     let models = whole(models)?;
     let ids = models.iter().enumerate();
@@ -114,6 +118,7 @@ pub(super) fn compile(
         breaker,
         mode,
         retry_loop: raw.retry_loop.unwrap_or(false),
+        fleet_rate_limit: raw.fleet_rate_limit.unwrap_or(false),
         fingerprint,
     })
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{MAX_HEADERS, text};
+use super::{MAX_HEADERS, text, word};
 use crate::base::{Endpoint, EndpointSet};
 use crate::config::compiled::Provider;
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -46,6 +46,7 @@ pub(super) fn provider(
     });
     let api_version = api_version(raw, kind, at, mistakes);
     let endpoints = endpoints(raw.endpoints.as_ref(), kind, at, mistakes);
+    let asks_usage = asks_usage(raw, kind, at, mistakes);
     let headers = headers(raw.headers.as_ref(), at, mistakes);
     Some(Provider {
         name: Rc::from(name),
@@ -55,6 +56,7 @@ pub(super) fn provider(
         path_prefix: path_prefix?,
         api_version: api_version?,
         endpoints: endpoints?,
+        asks_usage: asks_usage?,
         headers,
     })
 }
@@ -154,6 +156,21 @@ fn endpoint(word: &str, kind: Option<ProviderKind>, listed: &[Endpoint]) -> Resu
         return Err(format!("`{word}` is listed twice"));
     }
     Ok(endpoint)
+}
+
+fn asks_usage(
+    raw: &RawProvider,
+    kind: Option<ProviderKind>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<bool> {
+    let asked = word(
+        raw.usage.as_ref(),
+        &[("ask", Some(true)), ("leave", Some(false))],
+        &at.field("usage"),
+        mistakes,
+    );
+    asked.or_else(|| kind.map(provider::takes_usage_option))
 }
 
 fn headers(

@@ -58,6 +58,17 @@ fn every_mistake_in_a_key_is_reported() {
 }
 
 #[test]
+fn a_fleets_limit_needs_keys_to_charge() {
+    assert!(
+        load_json(&with(with_key(json!({})), "/fleet_rate_limit", json!(true))).unwrap().fleet_rate_limit
+    );
+    check(
+        &with(smallest(), "/fleet_rate_limit", json!(true)),
+        &["fleet_rate_limit: needs `keys`: without them nobody knows whom to charge"],
+    );
+}
+
+#[test]
 fn money_can_only_be_counted_where_prices_are_known() {
     let mut config = with_key(json!({"budget": {"usd_per_day": 1}}));
     load_json(&config).unwrap();

@@ -105,6 +105,16 @@ impl Collector {
         Ok(())
     }
 
+    fn note_usage(&mut self, value: Value<'_>, span: Span) {
+        if self.next == Spot::StreamOptions {
+            self.facts.include_usage = false;
+            self.facts.usage_spots.options(value, span);
+        } else {
+            self.facts.include_usage = value == Value::Bool(true);
+            self.facts.usage_spots.include_usage(span);
+        }
+    }
+
     fn count_text(&mut self, length: usize) {
         let bytes = match self.next {
             _ if self.skipped > 0 => &mut self.facts.text_bytes,
@@ -151,6 +161,9 @@ impl Sink for Collector {
     #[inline]
     fn key(&mut self, key: Option<&[u8]>) {
         if self.skipped == 0 {
+            if self.frames.last().is_some_and(|frame| frame.spot == Spot::StreamOptions) {
+                self.facts.usage_spots.option();
+            }
             self.next = match (self.frames.last(), key) {
                 (Some(frame), Some(key)) => frame.spot.member(key),
                 _ => Spot::Other,
@@ -188,6 +201,7 @@ impl Sink for Collector {
         match self.next {
             _ if self.skipped > 0 => {}
             Spot::Model => self.note_model(value, span)?,
+            Spot::StreamOptions | Spot::IncludeUsage => self.note_usage(value, span),
             _ => self.note(value),
         }
         Ok(())
@@ -201,6 +215,10 @@ impl Sink for Collector {
         let spot = self.next;
         match spot {
             Spot::Model => self.note_model(Value::Opening(container), Span { start, end: start })?,
+            Spot::StreamOptions | Spot::IncludeUsage => {
+                self.note_usage(Value::Opening(container), Span { start, end: start });
+            }
+            Spot::Root => self.facts.usage_spots.root(start),
             _ => self.note(Value::Opening(container)),
         }
         if spot == Spot::Other {
@@ -225,6 +243,7 @@ impl Sink for Collector {
                         span.end = end;
                     }
                 }
+                (Spot::IncludeUsage, _) => self.facts.usage_spots.include_usage_ends(end),
                 (Spot::Part, Container::Object) => self.end_part(&frame),
                 (Spot::Source, Container::Object) => self.end_source(&frame),
                 (Spot::Tool, Container::Object) => self.tools.end_tool(),

@@ -22,8 +22,6 @@ impl Collector {
         match self.next {
             Spot::Other => {}
             Spot::Stream => self.facts.stream = is_true(value),
-            Spot::StreamOptions => self.facts.include_usage = false,
-            Spot::IncludeUsage => self.facts.include_usage = is_true(value),
             Spot::N => self.facts.n = count(value),
             Spot::Seed => self.facts.seed = there,
             Spot::Logprobs => self.options.logprobs = there && value != Value::Bool(false),

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::{BodyBuffer, EDIT_WINDOW_BYTES, EditError, MAX_MODEL_MEMBERS, ModelEdit, StreamEditor};
+use super::super::{
+    BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, MAX_MODEL_MEMBERS, MAX_USAGE_SPOTS, StreamEditor,
+};
 use super::bodies::{Json, Style, body};
 use super::scan;
 
@@ -49,9 +51,13 @@ impl Held {
     }
 }
 
-fn edit_of(body: &str, new_model: &str) -> ModelEdit {
+fn edit_of(body: &str, new_model: &str) -> BodyEdit {
+    BodyEdit::of_model(&scan(body).unwrap(), new_model)
+}
+
+fn asking_edit_of(body: &str, new_model: &str) -> BodyEdit {
     let facts = scan(body).unwrap();
-    ModelEdit::new(&facts.model, &facts.model_spans, new_model)
+    BodyEdit::of_model(&facts, new_model).asking_for_usage(&facts)
 }
 
 /// The body with every model replaced, by the spans, on the whole text.
@@ -64,19 +70,25 @@ fn expected(body: &str, new_model: &str) -> String {
 }
 
 fn held(body: &str, new_model: &str) -> Held {
-    let edit = edit_of(body, new_model);
+    held_with(&edit_of(body, new_model), body, MAX_MODEL_MEMBERS * (2 + 6 * new_model.len()))
+}
+
+fn held_with(edit: &BodyEdit, body: &str, most_put_in: usize) -> Held {
     let mut buffer = Held::of(body);
     let new_len = edit.apply_held(&mut buffer, body.len()).unwrap();
     assert_eq!(new_len, buffer.bytes.len());
     assert_eq!(new_len, edit.new_length(body.len()));
     assert_eq!(new_len as i64 - body.len() as i64, edit.length_delta());
-    assert!(buffer.largest_write <= EDIT_WINDOW_BYTES + MAX_MODEL_MEMBERS * (2 + 6 * new_model.len()));
+    assert!(buffer.largest_write <= EDIT_WINDOW_BYTES + most_put_in);
     buffer
 }
 
 /// What goes out when `body` passes in chunks of the lengths `cuts`, and how many reads that took.
 fn streamed(body: &str, new_model: &str, cuts: &[usize]) -> (Vec<u8>, usize) {
-    let edit = edit_of(body, new_model);
+    streamed_with(edit_of(body, new_model), body, cuts)
+}
+
+fn streamed_with(edit: BodyEdit, body: &str, cuts: &[usize]) -> (Vec<u8>, usize) {
     let new_length = edit.new_length(body.len());
     let mut editor = StreamEditor::new(edit);
     let (mut out, mut reads, mut rest) = (Vec::new(), 0, body.as_bytes());
@@ -229,4 +241,112 @@ fn a_buffer_that_fails_or_gives_too_little_is_an_error() {
     assert_eq!(edit.apply_held(&mut Short, 15), Err(EditError::Length { asked: 14, got: 13 }));
     let lost = edit.apply_held(&mut Held::default(), 15);
     assert_eq!(lost, Err(EditError::Buffer("out of range")));
+}
+
+/// The body as a parser that keeps the last of duplicates reads it, asking for usage; `None` where it is left alone.
+fn asking(body: &Value) -> Option<Value> {
+    let mut body = body.clone();
+    match &mut body["stream_options"] {
+        options @ Value::Null => *options = serde_json::json!({"include_usage": true}),
+        Value::Object(options) => drop(options.insert("include_usage".to_owned(), Value::Bool(true))),
+        _ => return None,
+    }
+    Some(body)
+}
+
+fn any_options() -> impl Strategy<Value = Json> {
+    let word = |word: &str| Just(Json::Bare(word.to_owned()));
+    let value = prop_oneof![
+        word("true"),
+        word("false"),
+        word("null"),
+        Just(Json::Object(Vec::new())),
+        Just(Json::Array(vec![Json::Bare("null".to_owned())]))
+    ];
+    let key = prop_oneof![Just("include_usage".to_owned()), "[a-z]{0,3}"];
+    prop_oneof![word("null"), proptest::collection::vec((key, value), 0..4).prop_map(Json::Object)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn the_edited_body_is_the_same_but_asks_for_usage(
+        body in body(),
+        options in proptest::collection::vec((any::<proptest::sample::Index>(), any_options()), 0..3),
+        style in any::<u64>(),
+        cuts in proptest::collection::vec(0..60_usize, 0..40),
+    ) {
+        let Json::Object(mut members) = body else { return Ok(()) };
+        members.push(("model".to_owned(), Json::Text("old".to_owned())));
+        for (index, options) in options {
+            members.insert(index.index(members.len()), ("stream_options".to_owned(), options));
+        }
+        let body = Json::Object(members);
+        prop_assume!(body.all("model").count() <= MAX_MODEL_MEMBERS);
+        let text = body.write(Style(style));
+        let edit = asking_edit_of(&text, "new");
+        let held = held_with(&edit, &text, 1000).bytes;
+        let parsed = with_model(&serde_json::from_str(&text).unwrap(), "new");
+        let edited: Value = serde_json::from_slice(&held).unwrap();
+        if edit.asks_for_usage() {
+            let mut expected = asking(&parsed).unwrap();
+            // Of duplicates inside it, what came last stays; the text of the rest is untouched all the same.
+            prop_assert_eq!(&edited["stream_options"]["include_usage"], &Value::Bool(true));
+            prop_assert!(scan(std::str::from_utf8(&held).unwrap()).unwrap().include_usage);
+            expected["stream_options"] = edited["stream_options"].clone();
+            prop_assert_eq!(edited, expected);
+        } else {
+            prop_assert_eq!(edited, parsed);
+        }
+        prop_assert_eq!(&streamed_with(edit.clone(), &text, &cuts).0, &held);
+        prop_assert_eq!(&streamed_with(edit, &text, &vec![1; text.len()]).0, &held);
+    }
+}
+
+#[test]
+fn usage_is_asked_for_wherever_a_provider_may_look_and_nothing_else_changes() {
+    for (body, expected) in [
+        (r#"{"model":"m"}"#, r#"{"stream_options":{"include_usage":true},"model":"m"}"#),
+        (r#" { "model":"m"}"#, r#" {"stream_options":{"include_usage":true}, "model":"m"}"#),
+        (
+            r#"{"model":"m","stream_options":null}"#,
+            r#"{"model":"m","stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"model":"m","stream_options":{ }}"#,
+            r#"{"model":"m","stream_options":{"include_usage":true }}"#,
+        ),
+        (
+            r#"{"stream_options":{"include_obfuscation":false},"model":"m"}"#,
+            r#"{"stream_options":{"include_usage":true,"include_obfuscation":false},"model":"m"}"#,
+        ),
+        (
+            r#"{"stream_options":{"a":1,"include_usage": false ,"b":2},"model":"m"}"#,
+            r#"{"stream_options":{"a":1,"include_usage": true ,"b":2},"model":"m"}"#,
+        ),
+        (
+            r#"{"stream_options":{"include_usage":[{"include_usage":1}],"include_usage":null},"model":"m"}"#,
+            r#"{"stream_options":{"include_usage":true,"include_usage":true},"model":"m"}"#,
+        ),
+        (
+            r#"{"stream_options":null,"model":"m","stream_options":{"x":{"include_usage":false}}}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream_options":{"include_usage":true,"x":{"include_usage":false}}}"#,
+        ),
+    ] {
+        let held = held_with(&asking_edit_of(body, "m"), body, 1000).bytes;
+        assert_eq!(std::str::from_utf8(&held).unwrap(), expected);
+        assert_eq!(streamed_with(asking_edit_of(body, "m"), body, &vec![1; body.len()]).0, held);
+    }
+}
+
+#[test]
+fn options_that_no_provider_takes_are_left_to_it() {
+    let many = format!(r#"{{"model":"m"{}}}"#, r#","stream_options":null"#.repeat(MAX_USAGE_SPOTS + 1));
+    for body in [r#"{"model":"m","stream_options":"x"}"#, r#"{"model":"m","stream_options":[{}]}"#, &many] {
+        let edit = asking_edit_of(body, "m");
+        assert!(edit.is_noop() && !edit.asks_for_usage(), "{body}");
+    }
+    let most = format!(r#"{{"model":"m"{}}}"#, r#","stream_options":null"#.repeat(MAX_USAGE_SPOTS));
+    assert!(asking_edit_of(&most, "m").asks_for_usage());
 }

@@ -38,6 +38,7 @@ fn a_chat_request_is_read_whole() {
         model_spans: vec![Span { start, end: start + 9 }],
         stream: true,
         include_usage: true,
+        usage_spots: facts.usage_spots.clone(),
         tools: ToolNeeds {
             count: 1,
             hosted: false,

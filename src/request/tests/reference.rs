@@ -2,7 +2,7 @@
 
 use super::super::{
     Affinity, Facts, MAX_KEPT_BYTES, MediaParts, ModelField, OutputFormat, Reasoning, StateKind, StateSet,
-    ToolChoice, ToolNeeds,
+    ToolChoice, ToolNeeds, UsageSpots,
 };
 use super::bodies::Json;
 
@@ -39,6 +39,7 @@ pub(super) fn facts_of(body: &Json) -> Facts {
         model: model(body.last("model")),
         model_spans: Vec::new(),
         stream: is_true(body.last("stream")),
+        usage_spots: UsageSpots::default(),
         include_usage: is_true(body.last("stream_options").and_then(|options| options.last("include_usage"))),
         tools,
         output: output(body),

@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::{Facts, MAX_DEPTH, MAX_MODEL_MEMBERS, ScanError, Scanner};
+use super::super::{Facts, MAX_DEPTH, MAX_MODEL_MEMBERS, ScanError, Scanner, UsageSpots};
 use super::bodies::{Json, Style, body};
 use super::reference::facts_of;
 use super::{scan, scan_in};
 
 fn without_positions(mut facts: Facts) -> Facts {
     facts.model_spans.clear();
+    facts.usage_spots = UsageSpots::default();
     facts.body_bytes = 0;
     facts
 }

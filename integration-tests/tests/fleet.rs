@@ -1,0 +1,119 @@
+//! Budgets over many Envoys: their rate-limit filter asks a service and charges it what answers took.
+
+use std::time::Duration;
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::paths;
+use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::rate_limit::{Charge, RateLimitService};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn configuration() -> Value {
+    let sha256: String = Sha256::digest(b"team-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "fleet_rate_limit": true,
+        "providers": {
+            "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
+            "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},
+        },
+        "targets": {
+            "first": {"provider": "first", "model": "first-model"},
+            "spare": {"provider": "spare", "model": "spare-model"},
+        },
+        "models": {"chat": {"tiers": [["first"], ["spare"]]}},
+        "keys": {"team": {"sha256": sha256}},
+    })
+}
+
+/// The shipped configuration with what `envoy/rate-limit.yaml` says to add.
+async fn gateway(shape: Shape, service: &RateLimitService, [first, spare]: [&ScriptedProvider; 2]) -> Envoy {
+    let text = std::fs::read_to_string(paths::root().join("envoy/rate-limit.yaml")).unwrap();
+    let added: Value = serde_yaml_ng::from_str(&text).unwrap();
+    let mut more = added["cluster"].clone();
+    more["type"] = json!("STATIC");
+    more.as_object_mut().unwrap().remove("load_assignment");
+    Gateway::new(shape)
+        .plugin(&configuration())
+        .edit(|config| {
+            let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
+            let manager =
+                &mut listeners.last_mut().unwrap()["filter_chains"][0]["filters"][0]["typed_config"];
+            let filters = manager["http_filters"].as_array_mut().unwrap();
+            let ours = filters.iter().position(|filter| filter["name"] == "llm-failsafe").unwrap();
+            filters.insert(ours + 1, added["http_filter"].clone());
+            manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] =
+                added["per_filter_config"].clone();
+            let mapper = added["local_reply_mapper"].clone();
+            match manager["local_reply_config"]["mappers"].as_array_mut() {
+                Some(mappers) => mappers.push(mapper),
+                None => manager["local_reply_config"] = json!({"mappers": [mapper]}),
+            }
+        })
+        .cluster("rate_limit", service.port(), &more)
+        .provider("first", first.port())
+        .provider("spare", spare.port())
+        .start()
+        .await
+}
+
+async fn ask(envoy: &Envoy, stream: bool) -> Read {
+    let request = Request::chat("chat", stream).header("authorization", "Bearer team-key");
+    request.patience(SOON).send(envoy.port()).await.unwrap().read().await
+}
+
+fn of_team(hits: u64) -> Charge {
+    Charge { domain: "llm-failsafe".into(), entries: vec![("key".into(), "team".into())], hits }
+}
+
+#[tokio::test]
+async fn the_service_is_asked_first_and_charged_what_the_answer_took() {
+    for shape in [Shape::Loop, Shape::Single] {
+        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+        let service = RateLimitService::start().await;
+        let envoy = gateway(shape, &service, [&first, &spare]).await;
+        first.script(Script::usual().tokens(30, 12));
+        let read = ask(&envoy, false).await;
+        assert_eq!(read.status, 200, "{shape:?}: {}", read.text());
+        let charges = service.wait_until(SOON, |charges| charges.len() >= 2).await;
+        assert_eq!(charges, [of_team(0), of_team(42)], "{shape:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_charged_nothing_and_the_one_that_answered_is() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let service = RateLimitService::start().await;
+    let envoy = gateway(Shape::Loop, &service, [&first, &spare]).await;
+    first.script(Script::status(500));
+    spare.script(Script::usual().tokens(5, 2));
+    assert_eq!(ask(&envoy, false).await.header("x-llm-target"), Some("spare"));
+    let charges = service.wait_until(SOON, |charges| charges.len() >= 3).await;
+    assert_eq!(charges, [of_team(0), of_team(0), of_team(7)]);
+}
+
+#[tokio::test]
+async fn a_key_over_the_fleets_limit_is_refused_and_no_target_is_blamed() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let service = RateLimitService::start().await;
+    service.limit(100);
+    let envoy = gateway(Shape::Loop, &service, [&first, &spare]).await;
+    first.by_default(Script::usual().tokens(60, 50));
+    assert_eq!(ask(&envoy, false).await.status, 200);
+    service.wait_until(SOON, |charges| charges.contains(&of_team(110))).await;
+    for _ in 0..10 {
+        let read = ask(&envoy, true).await;
+        assert_eq!(read.status, 429);
+        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        assert_eq!(body["error"]["code"], "fleet_rate_limit", "{body}");
+        assert_eq!((read.header("x-llm-target"), read.header("x-llm-retry")), (None, None));
+    }
+    assert_eq!((first.received().len(), spare.received().len()), (1, 0), "it did not become another attempt");
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_fleet_refusals").await, Some(10));
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_breaker_opened").await.unwrap_or(0), 0);
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_journeys", |journeys| journeys == 0).await;
+}

@@ -1,0 +1,141 @@
+//! Until when a stream is held, and what fails while it is: a real Envoy, a provider that answers as scripted, and a spare one.
+
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use integration_tests::client::{Protocol, Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Event, Script, ScriptedProvider};
+use scene::{SOON, Scene, chat, messages, said};
+use serde_json::{Value, json};
+
+const ROLE: &str = r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+const ERROR: &str = r#"{"error":{"message":"busy","type":"overloaded_error"}}"#;
+
+#[tokio::test]
+async fn what_is_no_answer_under_a_200_moves_on() {
+    let scene = Scene::start(&json!({})).await;
+    let page = Script::usual().header("content-type", "text/html").text("<html>please sign in</html>");
+    let cut = r#"{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assi"#;
+    for ask in [chat("openai"), messages()] {
+        scene.check_moves(ask, &page, "server").await;
+        scene.check_moves(ask.streamed(), &page, "server").await;
+        let error = Script::usual().json(json!({"error": {"message": "no provider", "code": 502}}));
+        scene.check_moves(ask.streamed(), &error, "server").await;
+        let json = Script::usual().header("content-type", "application/json");
+        scene.check_moves(ask, &json.clone().text(cut), "stream_truncated").await;
+        scene.check_moves(ask, &json.clone().text(""), "stream_truncated").await;
+        // The provider goes away before it has sent what it announced.
+        scene.check_moves(ask, &Script::usual().cut_after_bytes(20), "stream_truncated").await;
+        scene
+            .check_moves(
+                ask.streamed(),
+                &Script::usual().header("content-type", "text/plain").text("hello"),
+                "stream_truncated",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_streamed_request_that_is_answered_in_one_piece_is_answered() {
+    let scene = Scene::start(&json!({})).await;
+    let whole = json!({"id": "x", "choices": [{"index": 0, "message": {"role": "assistant", "content": "all at once"}, "finish_reason": "stop"}]});
+    scene.first.script(Script::usual().json(whole));
+    let read = chat("openai").streamed().send(scene.envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&read, false), "all at once");
+    assert_eq!(read.header("x-llm-attempts"), Some("1"));
+}
+
+#[tokio::test]
+async fn streams_bear_the_headers_that_they_need_and_no_length() {
+    let scene = Scene::start(&json!({})).await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        scene.first.script(Script::usual());
+        let read = chat("openai").streamed().send(scene.envoy.port(), protocol).await;
+        assert_eq!(said(&read, true), "hello from first");
+        assert_eq!(read.header("cache-control"), Some("no-cache"));
+        assert_eq!(read.header("x-accel-buffering"), Some("no"));
+        assert_eq!(read.header("content-length"), None);
+        scene.first.script(Script::usual().header("cache-control", "private"));
+        let read = chat("openai").streamed().send(scene.envoy.port(), protocol).await;
+        assert_eq!(read.header("cache-control"), Some("private"), "the provider's own word holds");
+        // A plain answer keeps its length and gets none of these.
+        scene.first.script(Script::usual());
+        let read = chat("openai").send(scene.envoy.port(), protocol).await;
+        assert_eq!(read.header("content-length"), Some(read.bytes().len().to_string().as_str()));
+        assert_eq!(read.header("x-accel-buffering"), None);
+    }
+}
+
+async fn gateway(first: &ScriptedProvider, spare: &ScriptedProvider, stream: Value) -> Envoy {
+    let models = json!({"chat": {"tiers": [["gpt-a"], ["haiku"]], "stream": stream}});
+    Gateway::new(Shape::Loop)
+        .configure(&json!({"mode": "shadow", "models": models}))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .start()
+        .await
+}
+
+async fn ask(envoy: &Envoy) -> Read {
+    Request::chat("chat", true).send(envoy.port()).await.unwrap().read().await
+}
+
+#[tokio::test]
+async fn the_gate_opens_at_headers_at_an_event_or_at_content() {
+    let first = ScriptedProvider::start("first").await;
+    let spare = ScriptedProvider::start("spare").await;
+    for until in ["headers", "first_event", "first_content"] {
+        let envoy = gateway(&first, &spare, json!({"gate": {"until": until}})).await;
+        let error = Script::stream([Event::data(ERROR)]).delay_body(Duration::from_millis(50));
+        first.script(error);
+        let read = ask(&envoy).await;
+        if until == "headers" {
+            assert!(read.text().contains("busy") && read.header("x-llm-attempts") == Some("1"), "{until}");
+        } else {
+            assert_eq!(read.header("x-llm-fallback"), Some("overloaded"), "{until}");
+        }
+        let error_later = [Event::data(ROLE), Event::data(ERROR)];
+        first.script(Script::stream(error_later).delay_chunks(Duration::from_millis(50)));
+        let read = ask(&envoy).await;
+        if until == "first_content" {
+            assert_eq!(read.header("x-llm-fallback"), Some("overloaded"), "{until}");
+        } else {
+            assert!(read.text().contains("busy") && read.header("x-llm-attempts") == Some("1"), "{until}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_shortens_its_total_over_all_attempts() {
+    let first = ScriptedProvider::start("first").await;
+    let spare = ScriptedProvider::start("spare").await;
+    let envoy = gateway(&first, &spare, json!({"first_content": "600ms", "total": "20s"})).await;
+    first.by_default(Script::hang());
+    spare.by_default(Script::hang());
+    let send = |timeout: &'static str| {
+        let request = Request::chat("chat", true).header("x-llm-timeout", timeout);
+        async { request.send(envoy.port()).await.unwrap().read().await }
+    };
+    let began = Instant::now();
+    let read = send("900ms").await;
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < SOON, "{took:?}");
+    assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (504, Some("2")), "{}", read.text());
+    assert_eq!(first.received()[0].header("x-llm-timeout"), None);
+    let asked = first.received().len();
+    let read = send("whenever").await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (400, Some("invalid_timeout")));
+    assert_eq!(first.received().len(), asked);
+    first.by_default(Script::usual());
+    let read = send("30").await;
+    assert_answered_by_first(&read);
+}
+
+fn assert_answered_by_first(read: &Read) {
+    assert_eq!((said(read, true).as_str(), read.header("x-llm-attempts")), ("hello from first", Some("1")));
+    assert_eq!(read.status, 200);
+}

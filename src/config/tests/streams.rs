@@ -1,0 +1,53 @@
+//! What `stream` says of a model: defaults, bounds, mistakes.
+
+use super::*;
+
+fn stream_of(stream: Value) -> StreamPolicy {
+    load_json(&with(smallest(), "/models/chat/stream", stream)).unwrap().models()[0].stream
+}
+
+#[test]
+fn what_is_written_of_the_gate_is_what_runs() {
+    let default = StreamPolicy::default();
+    assert_eq!(stream_of(json!({})), default);
+    assert_eq!(default.gate, Gate { until: GateUntil::FirstContent, max_bytes: 65_536 });
+    for (word, until) in [
+        ("headers", GateUntil::Headers),
+        ("first_event", GateUntil::FirstEvent),
+        ("first_content", GateUntil::FirstContent),
+    ] {
+        let gate = Gate { until, ..default.gate };
+        assert_eq!(stream_of(json!({"gate": {"until": word}})), StreamPolicy { gate, ..default });
+    }
+    for (written, max_bytes) in [("1KiB", 1024), ("1MiB", 1_048_576)] {
+        let gate = Gate { max_bytes, ..default.gate };
+        assert_eq!(stream_of(json!({"gate": {"max_bytes": written}})), StreamPolicy { gate, ..default });
+    }
+}
+
+#[test]
+fn a_first_content_that_is_written_holds_for_targets_that_reason_too() {
+    let [usual, written] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
+    let of = |policy: StreamPolicy| {
+        [false, true].map(|marked| policy.narrowed(marked, None).first_content.as_secs())
+    };
+    assert_eq!((of(usual), of(written)), ([30, 120], [7, 7]));
+}
+
+#[test]
+fn mistakes_in_it_are_told_with_their_paths() {
+    for (stream, expected) in [
+        (
+            json!({"gate": {"until": "first_contents"}}),
+            "gate.until: `first_contents` means nothing here, did you mean `first_content`?",
+        ),
+        (json!({"gate": {"max_bytes": "1023B"}}), "gate.max_bytes: is 1023 bytes, expected 1KiB to 1MiB"),
+        (json!({"gate": {"max_bytes": "1.1MiB"}}), "gate.max_bytes: is 1153433 bytes, expected 1KiB to 1MiB"),
+        (
+            json!({"gate": {"max_byte": "64KiB"}}),
+            "gate.max_byte: unknown field `max_byte`, did you mean `max_bytes`?",
+        ),
+    ] {
+        check_change("/models/chat/stream", stream, &format!("models.chat.stream.{expected}"));
+    }
+}

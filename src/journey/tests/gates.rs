@@ -1,0 +1,182 @@
+//! What is held, until when, and what of it is a failure.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::test_support::*;
+use super::super::{AlarmStep, Origin, RequestStep, ResponseStep, Worker};
+use super::{CHAT, OK_JSON, OK_STREAM, refusal};
+use crate::base::{HeaderBlock, Timestamp};
+
+const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
+const ERROR: &str = "data: {\"error\":{\"message\":\"busy\",\"type\":\"overloaded_error\"}}\n\n";
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+fn s(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+fn with(stream: &serde_json::Value) -> Worker {
+    worker(config_with(json!({"models": {"chat": {"tiers": [["gpt-a"], ["gpt-b"]], "stream": stream}}})))
+}
+
+fn ask(worker: &mut Worker, stream: bool) -> Pass {
+    let body = json!({"model": "chat", "stream": stream}).to_string();
+    let pass = pass_at(worker, loop_request(CHAT, 1), body.as_bytes(), 99, s(0));
+    assert_eq!(pass.step, RequestStep::Send);
+    pass
+}
+
+fn headers_come(worker: &mut Worker, pass: &mut Pass, headers: &[(&str, &str)]) -> ResponseStep {
+    pass.response = FakeWire::new(headers);
+    let block = HeaderBlock::of(headers);
+    pass.exchange.response_headers(worker, block, false, s(1), || Origin::Upstream, &mut pass.response)
+}
+
+fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &str) -> ResponseStep {
+    pass.response.body.extend_from_slice(bytes.as_bytes());
+    let available = pass.response.body.len();
+    pass.exchange.response_body(worker, available, false, s(1), &mut pass.response)
+}
+
+#[test]
+fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
+    let html = &[(":status", "200"), ("content-type", "text/html; charset=utf-8")];
+    let text = &[(":status", "200"), ("content-type", "text/plain")];
+    let problem = &[(":status", "200"), ("content-type", "application/problem+json")];
+    let other = &[(":status", "200"), ("content-type", "application/vnd.amazon.eventstream")];
+    let untyped = &[(":status", "200")];
+    let answer = r#"{"choices":[{"message":{"content":"hi"}}]}"#;
+    let failed = r#"{"error":{"message":"no provider","code":502}}"#;
+    let whole = &[CONTENT, "data: [DONE]\n\n"].concat();
+    let cases: [(bool, Headers<'_>, &str, Option<&str>); 15] = [
+        (true, html, "<html>sign in</html>", Some("server")),
+        (false, html, "<html>sign in</html>", Some("server")),
+        (true, html, "", Some("server")),
+        (true, OK_JSON, answer, None),
+        (true, OK_JSON, failed, Some("server")),
+        (true, problem, failed, Some("server")),
+        (false, problem, failed, Some("server")),
+        (false, OK_JSON, r#"{"choices":[{"message":{"content":"h"#, Some("stream_truncated")),
+        (false, OK_JSON, r#"{"choices":[{"message":{"content":"hi"}}"#, Some("stream_truncated")),
+        (false, OK_JSON, "strange but whole", None),
+        (false, OK_JSON, " \n", Some("stream_truncated")),
+        (true, text, whole, None),
+        (true, text, "upstream says hello", Some("stream_truncated")),
+        (true, other, "\0\0\0", None),
+        (true, untyped, "?", None),
+    ];
+    for (stream, headers, body, failure) in cases {
+        let worker = &mut with(&json!({}));
+        let mut first = ask(worker, stream);
+        first.answer(worker, headers, body.as_bytes());
+        let case = format!("stream {stream} {headers:?} {body}");
+        assert_eq!(first.response.get("x-llm-retry"), failure, "{case}");
+        assert_eq!(first.response.body, body.as_bytes(), "{case}");
+    }
+}
+
+#[test]
+fn the_gate_opens_where_the_operator_says() {
+    let held = ResponseStep::Hold;
+    for (until, at_headers, at_comment, at_role, at_error) in [
+        ("headers", ResponseStep::Pass, ResponseStep::Pass, ResponseStep::Stage, None),
+        ("first_event", held, held, ResponseStep::Stage, Some("overloaded")),
+        ("first_content", held, held, held, Some("overloaded")),
+    ] {
+        let gate = json!({"gate": {"until": until}});
+        let begin = |bytes: &str| {
+            let worker = &mut with(&gate);
+            let mut first = ask(worker, true);
+            let headers = headers_come(worker, &mut first, OK_STREAM);
+            (headers, bytes_come(worker, &mut first, bytes), first)
+        };
+        // A comment is no event, and this one not even whole.
+        let (headers, comment, _) = begin(": wait");
+        assert_eq!((headers, comment), (at_headers, at_comment), "{until}");
+        let (_, role, first) = begin(ROLE);
+        assert_eq!((role, first.exchange.due()), (at_role, Some(s(30))), "{until}: neither is content");
+        let (_, _, first) = begin(ERROR);
+        assert_eq!(first.response.get("x-llm-retry"), at_error, "{until}");
+    }
+}
+
+#[test]
+fn no_more_than_its_bytes_are_held_and_they_are_no_content() {
+    let worker = &mut with(&json!({"gate": {"max_bytes": "1KiB"}}));
+    let mut first = ask(worker, true);
+    headers_come(worker, &mut first, OK_STREAM);
+    let mut held = 0;
+    while bytes_come(worker, &mut first, ROLE) == ResponseStep::Hold {
+        held += ROLE.len();
+    }
+    assert!((1024 - ROLE.len()..1024).contains(&held), "{held}");
+    assert_eq!(first.exchange.due(), Some(s(30)), "the time for the first content runs on");
+    assert!(matches!(first.exchange.alarm(worker, s(30)), AlarmStep::Reset), "too late for another target");
+}
+
+#[test]
+fn a_stream_is_kept_from_caches_and_buffers_unless_its_provider_says_how() {
+    let told = &[(":status", "200"), ("content-type", "text/event-stream"), ("cache-control", "no-store")];
+    for (headers, cache) in [(OK_STREAM, Some("no-cache")), (told, Some("no-store")), (OK_JSON, None)] {
+        let worker = &mut with(&json!({}));
+        let mut first = ask(worker, true);
+        headers_come(worker, &mut first, headers);
+        assert_eq!(first.response.get("cache-control"), cache);
+        assert_eq!(first.response.get("x-accel-buffering"), cache.map(|_| "no"));
+    }
+}
+
+#[test]
+fn a_target_that_is_marked_reasoning_may_think_for_longer_unless_the_operator_says_how_long() {
+    let targets = json!({
+        "thinks": {"account": "a", "model": "m", "reasoning": true},
+        "not": {"account": "a", "model": "m", "reasoning": false},
+        "unmarked": {"account": "c", "model": "m"},
+    });
+    for (target, written, due) in
+        [("thinks", None, 120), ("not", None, 30), ("unmarked", None, 30), ("thinks", Some("7s"), 7)]
+    {
+        let stream = written.map_or(json!({}), |span| json!({"first_content": span}));
+        let models = json!({"chat": {"targets": [target], "stream": stream}});
+        let worker = &mut worker(config_with(json!({"targets": targets, "models": models})));
+        assert_eq!(ask(worker, true).exchange.due(), Some(s(due)), "{target} {written:?}");
+    }
+}
+
+#[test]
+fn a_client_may_shorten_its_total_over_all_attempts_and_gets_told_what_is_no_time() {
+    let sent = |timeout: &str| {
+        let worker = &mut with(&json!({"total": "20s", "first_content": "8s"}));
+        let request = || {
+            let mut request = loop_request(CHAT, 1);
+            request.headers.push(("x-llm-timeout".to_owned(), timeout.to_owned()));
+            request
+        };
+        let body = br#"{"model":"chat","stream":true}"#;
+        let mut first = pass_at(worker, request(), body, 99, s(0));
+        if first.step != RequestStep::Send {
+            return Err(refusal(&first.step));
+        }
+        assert_eq!(first.request.get("x-llm-timeout"), None, "no provider sees it");
+        let AlarmStep::Answer(_) = first.exchange.alarm(worker, s(8)) else {
+            return Ok(first.exchange.due());
+        };
+        first.exchange.finish(worker, super::Ending::Complete, s(8));
+        let second = pass_at(worker, loop_request(CHAT, 2), body, 99, s(9));
+        Ok(second.exchange.due())
+    };
+    for (written, due) in [("10s", 10), ("10", 10), ("10.0", 10), (" 12000ms ", 12), ("1h", 17)] {
+        assert_eq!(sent(written), Ok(Some(s(due))), "{written}");
+    }
+    for (written, due) in [("8.5", 8_500), ("9", 9_000)] {
+        assert_eq!(sent(written), Ok(Some(NOW.after(Duration::from_millis(due)))), "{written}");
+    }
+    for wrong in ["", "0", "0s", "-1", "soon", "10 parsecs", "1e3", "∞"] {
+        let (status, body) = sent(wrong).unwrap_err();
+        assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_timeout")), "{wrong}");
+    }
+}
