@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::state::{
-    Cause, Command, Lease, MAX_PROBES, Order, Outcome, Phase, Standing, Throttle, Ticket, Transition, Unfit,
-    Why,
+    Cause, Command, Lease, MAX_PROBES, Order, Outcome, Phase, Standing, State, Throttle, Ticket, Transition,
+    Unfit, Why,
 };
 use super::window::Window;
 use crate::base::Timestamp;
@@ -208,6 +208,34 @@ impl Health {
     /// to end.
     pub(super) const fn is_untroubled(&self) -> bool {
         matches!(self.phase, Phase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
+    }
+
+    /// What the scope looks like from outside.
+    pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
+        match self.order {
+            Some(Order::ForcedOpen) => return State::ForcedOpen,
+            Some(Order::Drained) => return State::Drained,
+            Some(Order::ForcedClosed) => return State::ForcedClosed,
+            None => {}
+        }
+        match (self.standing(policy, now), &self.phase) {
+            (Standing::Unfit(Unfit::Throttled { .. }), _) => State::Throttled,
+            (_, Phase::Closed { .. }) => State::Closed,
+            (_, Phase::HalfOpen { .. }) | (Standing::Probe, Phase::Open { .. }) => State::HalfOpen,
+            (_, Phase::Open { why: Why { cause: Cause::Blocked, .. }, .. }) => State::Blocked,
+            (_, Phase::Open { .. }) => State::Open,
+        }
+    }
+
+    /// Until when a rate limit is in force.
+    pub fn throttled_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let in_force = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
+        in_force.map(|throttle| throttle.until)
+    }
+
+    /// Trips in a row without sustained health between them.
+    pub const fn trips(&self) -> u8 {
+        self.trips
     }
 
     /// The phase, for whoever shows it.

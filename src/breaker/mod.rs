@@ -42,6 +42,6 @@ pub use codec::RECORD_BYTES;
 pub use health::Health;
 pub use pending::{MAX_WORKERS, Pending};
 pub use state::{
-    Cause, Command, MAX_PROBES, Order, Outcome, Phase, Standing, Ticket, Transition, Unfit, Why,
+    Cause, Command, MAX_PROBES, Order, Outcome, Phase, Standing, State, Ticket, Transition, Unfit, Why,
 };
 pub use window::BUCKETS;

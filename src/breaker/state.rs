@@ -179,6 +179,67 @@ impl Unfit {
     }
 }
 
+/// What a scope looks like from outside: the breaker's phase, or what stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Healthy.
+    Closed,
+    /// An operator lets everything through.
+    ForcedClosed,
+    /// Its open time is over: single requests probe it.
+    HalfOpen,
+    /// A rate limit is in force.
+    Throttled,
+    /// An operator lets nothing new through.
+    Drained,
+    /// An operator lets nothing through.
+    ForcedOpen,
+    /// Too much failed.
+    Open,
+    /// An account whose credential or money is not good.
+    Blocked,
+}
+
+impl State {
+    /// Every state, from the best to the worst. A state's place is its number in metrics.
+    pub const ALL: [Self; 8] = [
+        Self::Closed,
+        Self::ForcedClosed,
+        Self::HalfOpen,
+        Self::Throttled,
+        Self::Drained,
+        Self::ForcedOpen,
+        Self::Open,
+        Self::Blocked,
+    ];
+
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ForcedClosed => "forced_closed",
+            Self::HalfOpen => "half_open",
+            Self::Throttled => "throttled",
+            Self::Drained => "drained",
+            Self::ForcedOpen => "forced_open",
+            Self::Open => "open",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl Cause {
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consecutive => "consecutive",
+            Self::Ratio => "ratio",
+            Self::Blocked => "blocked",
+            Self::Probe => "probe",
+        }
+    }
+}
+
 /// A change that operators want to know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
@@ -207,4 +268,27 @@ pub enum Command {
     Undo,
     /// Forgets everything.
     Reset,
+}
+
+impl Command {
+    /// Every order.
+    pub const ALL: [Self; 6] =
+        [Self::ForceOpen, Self::ForceClosed, Self::Drain, Self::Probe, Self::Undo, Self::Reset];
+
+    /// The name by which operators give it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForceOpen => "force-open",
+            Self::ForceClosed => "force-close",
+            Self::Drain => "drain",
+            Self::Probe => "probe",
+            Self::Undo => "undo",
+            Self::Reset => "reset",
+        }
+    }
+
+    /// The order of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|command| command.name() == name)
+    }
 }

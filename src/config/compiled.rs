@@ -21,6 +21,8 @@ pub struct Config {
     pub(super) model_by_name: HashMap<Rc<str>, ModelId>,
     /// Client keys; `None` when the configuration has none and every client may use every model.
     pub keys: Option<Vec<ClientKey>>,
+    /// The keys that open `/llm-failsafe/…`; without any there are no such paths.
+    pub operators: Vec<OperatorKey>,
     /// What happens to requests on paths that are no endpoint.
     pub other_paths: OtherPaths,
     /// Bounds on what one request and one worker may hold.
@@ -234,6 +236,15 @@ impl Budget {
         let permille = u128::from(self.warn_permille?);
         u64::try_from(u128::from(limit) * permille / 1000).ok()
     }
+}
+
+/// One operator's key.
+#[derive(Debug)]
+pub struct OperatorKey {
+    /// Its name in the configuration: what the log and the list of orders call it.
+    pub name: Rc<str>,
+    /// SHA-256 of the key.
+    pub sha256: [u8; 32],
 }
 
 /// What happens to requests on paths that are no endpoint.

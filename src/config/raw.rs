@@ -28,6 +28,7 @@ pub(super) struct RawConfig {
     pub targets: Option<Section<RawTarget>>,
     pub models: Option<Section<RawModel>>,
     pub keys: Option<Section<RawClientKey>>,
+    pub operator: Option<Mapping<RawOperator>>,
     pub other_paths: Option<RawOtherPaths>,
     pub limits: Option<Mapping<RawLimits>>,
     pub breaker: Option<Mapping<RawBreaker>>,
@@ -187,6 +188,19 @@ pub(super) struct RawBudget {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawOperator {
+    pub sha256: Option<String>,
+    pub keys: Option<Section<RawOperatorKey>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOperatorKey {
+    pub sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub max_body: Option<Size>,
     #[serde(default, deserialize_with = "whole")]
@@ -303,6 +317,8 @@ mod tests {
             fields::<RawGate>(),
             fields::<RawClientKey>(),
             fields::<RawBudget>(),
+            fields::<RawOperator>(),
+            fields::<RawOperatorKey>(),
             fields::<RawLimits>(),
             fields::<RawBreaker>(),
             fields::<RawCluster>(),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::abi::{self, Buffer, Map};
+use super::abi::{self, Buffer, Level, Map};
 use super::calls;
 use super::root::{Shared, TICK};
 use super::wire::Wire;
@@ -135,6 +135,9 @@ impl Stream {
         let mut worker = shared.worker.borrow_mut();
         let result = run(&mut self.exchange, &mut worker);
         shared.flush(&mut worker.tally);
+        for line in worker.log.drain(..) {
+            abi::log(Level::Warn, &format!("llm-failsafe: {line}"));
+        }
         calls::report();
         Some(result)
     }
@@ -277,7 +280,10 @@ fn about_now() -> Timestamp {
 }
 
 fn answer(local: &LocalAnswer) {
-    let mut headers = vec![("content-type", "application/json")];
+    let mut headers = Vec::with_capacity(local.headers.len() + 1);
+    if !local.headers.iter().any(|(name, _)| *name == "content-type") {
+        headers.push(("content-type", "application/json"));
+    }
     headers.extend(local.headers.iter().map(|(name, value)| (*name, value.as_str())));
     let block = HeaderBlock::encode(&headers);
     let _ = abi::send_response(local.status, &block, local.body.as_bytes());

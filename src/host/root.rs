@@ -49,7 +49,8 @@ impl Shared {
 
     fn new(config: Config) -> Self {
         let rng = SplitMix64::new(RandomState::new().build_hasher().finish());
-        let worker = Worker::new(config, JOURNEYS.with(Rc::clone), Box::new(SharedData), rng);
+        let mut worker = Worker::new(config, JOURNEYS.with(Rc::clone), Box::new(SharedData), rng);
+        worker.envoy = envoy_version();
         let mut metrics = [None; Metric::ALL.len()];
         for (slot, metric) in metrics.iter_mut().zip(Metric::ALL) {
             *slot = abi::define_metric(metric.kind(), metric.name()).ok();
@@ -135,6 +136,17 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// As Envoy tells it of itself in its node: three numbers.
+fn envoy_version() -> Option<String> {
+    let number = |part: &str| {
+        let path = format!("xds\0node\0user_agent_build_version\0version\0{part}");
+        abi::property(&path).and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
+    };
+    let (major, minor, patch) =
+        (number("major_number")?, number("minor_number")?, number("patch").unwrap_or_default());
+    Some(format!("{major}.{minor}.{patch}"))
 }
 
 /// The only reading of the environment: provider keys, while the configuration is loaded.

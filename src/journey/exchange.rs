@@ -6,7 +6,7 @@ use super::attempt::Attempt;
 use super::departure::{self, Address};
 use super::outcome::End;
 use super::reading::{self, Reading};
-use super::{JourneyId, LocalAnswer, Refusal, Worker, local};
+use super::{JourneyId, LocalAnswer, Refusal, Worker, local, operator};
 use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
@@ -88,6 +88,10 @@ impl Exchange {
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let method = headers.get(":method").unwrap_or_default();
         let Some(endpoint) = Endpoint::of_path(path) else {
+            if let Some(answer) = operator::answer(worker, method, path, headers, now) {
+                self.phase = Phase::Answered;
+                return RequestStep::Answer(answer);
+            }
             return self.no_endpoint(worker, &config, method, path, headers, sink);
         };
         worker.tally.count(Metric::Requests);

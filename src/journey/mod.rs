@@ -14,6 +14,7 @@ mod flow;
 mod health;
 mod judge;
 mod local;
+mod operator;
 mod outcome;
 mod plan;
 mod reading;
@@ -38,6 +39,8 @@ pub use plan::Tried;
 pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::{Origin, ResponseHost, ResponseStep};
+
+use operator::Desk;
 
 use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
@@ -65,6 +68,12 @@ pub struct Worker {
     pub store: Box<dyn Store>,
     /// Where choices get their randomness.
     pub rng: SplitMix64,
+    /// Envoy's version, where it tells.
+    pub envoy: Option<String>,
+    /// How often operators may still be served.
+    pub desk: Desk,
+    /// Lines for the host's log that it has not been given yet.
+    pub log: Vec<String>,
     /// What has been counted and not yet handed to the host.
     pub tally: Tally,
 }
@@ -82,7 +91,18 @@ impl Worker {
         board.refresh(&mut *store);
         let board = Rc::new(RefCell::new(board));
         let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
-        Self { config: Rc::new(config), journeys, board, pending, store, rng, tally: Tally::default() }
+        Self {
+            config: Rc::new(config),
+            journeys,
+            board,
+            pending,
+            store,
+            rng,
+            envoy: None,
+            desk: Desk::default(),
+            log: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// Does what is due by time alone. To be called about every 100 ms.

@@ -18,9 +18,9 @@ const LONGEST_CLIENT_WAIT_S: u64 = 65;
 pub struct LocalAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// Headers besides the content type; names are lower case.
+    /// Its headers; names are lower case. Without a content type it is JSON.
     pub headers: Vec<(&'static str, String)>,
-    /// The body, always JSON.
+    /// The body.
     pub body: String,
 }
 

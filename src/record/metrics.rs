@@ -93,15 +93,25 @@ catalogue! {
     FleetRefusals, Counter, "llm_failsafe_fleet_refusals";
     /// Changes of shared records that only one worker knows of, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
+    /// Orders that operators gave.
+    OperatorOrders, Counter, "llm_failsafe_operator_orders";
+    /// Requests on operators' paths that were declined: a wrong key, a foreign page, too many.
+    OperatorDeclined, Counter, "llm_failsafe_operator_declined";
     /// The largest memory that the VM of any worker has reached, in bytes. A Wasm memory never shrinks.
     WasmMemory, Gauge, "llm_failsafe_wasm_memory_bytes";
 }
 
 /// Deltas not yet handed to the host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     deltas: [i64; Metric::ALL.len()],
     changed: bool,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { deltas: [0; Metric::ALL.len()], changed: false }
+    }
 }
 
 impl Tally {

@@ -4,5 +4,10 @@
 //! afterwards, so the core needs no host to count.
 
 mod metrics;
+pub mod orders;
+pub mod status;
+
+/// The operators' page: one file with its own style and script, and without data.
+pub const PAGE: &str = include_str!("page.html");
 
 pub use metrics::{Metric, MetricKind, Tally};

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::base::{HeaderBlock, ModelId};
-use crate::config::ClientKey;
+use crate::config::{ClientKey, OperatorKey};
 
 /// A credential longer than this is nobody's.
 const MAX_CREDENTIAL_BYTES: usize = 1024;
@@ -18,7 +18,14 @@ pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock) -> Option<usize> 
     [bearer, headers.get("x-api-key"), headers.get("api-key")]
         .into_iter()
         .flatten()
-        .find_map(|credential| find(keys, credential.trim()))
+        .find_map(|credential| find(keys.iter().map(|key| &key.sha256), credential.trim()))
+}
+
+/// The operator whose key the request carries. Only `authorization: Bearer` is looked at: a browser never sends it by
+/// itself, so no foreign page can borrow an operator's browser.
+pub fn operator<'a>(keys: &'a [OperatorKey], headers: &HeaderBlock) -> Option<&'a OperatorKey> {
+    let token = headers.get("authorization").and_then(bearer_token)?;
+    find(keys.iter().map(|key| &key.sha256), token.trim()).and_then(|index| keys.get(index))
 }
 
 fn bearer_token(value: &str) -> Option<&str> {
@@ -27,14 +34,14 @@ fn bearer_token(value: &str) -> Option<&str> {
 }
 
 /// Every key is compared, whichever matches, and each comparison takes the same time.
-fn find(keys: &[ClientKey], credential: &str) -> Option<usize> {
+fn find<'a>(digests: impl Iterator<Item = &'a [u8; 32]>, credential: &str) -> Option<usize> {
     if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
         return None;
     }
     let digest = Sha256::digest(credential.as_bytes());
     let mut found = None;
-    for (index, key) in keys.iter().enumerate() {
-        if bool::from(key.sha256.as_slice().ct_eq(digest.as_slice())) {
+    for (index, known) in digests.enumerate() {
+        if bool::from(known.as_slice().ct_eq(digest.as_slice())) {
             found = Some(index);
         }
     }
@@ -81,6 +88,21 @@ mod tests {
         assert_eq!(check(&[("authorization", "Bearer ")]), None);
         assert_eq!(check(&[("x-api-key", "sk-A")]), None);
         assert_eq!(check(&[("x-api-key", &"x".repeat(MAX_CREDENTIAL_BYTES + 1))]), None);
+    }
+
+    #[test]
+    fn an_operator_is_known_by_a_bearer_token_and_by_nothing_else() {
+        let keys = [("a", "op-a"), ("b", "op-b")].map(|(name, secret)| OperatorKey {
+            name: name.into(),
+            sha256: Sha256::digest(secret.as_bytes()).into(),
+        });
+        let check =
+            |name, value| operator(&keys, &HeaderBlock::of(&[(name, value)])).map(|key| key.name.to_string());
+        assert_eq!(check("authorization", "Bearer op-b").as_deref(), Some("b"));
+        assert_eq!(check("authorization", "Basic op-b"), None);
+        assert_eq!(check("authorization", "Bearer "), None);
+        assert_eq!(check("x-api-key", "op-b"), None);
+        assert_eq!(check("cookie", "op-b"), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Client keys: who asks, what they may use, and how much of it.
+//! Client keys: who asks, what they may use, and how much of it. Operators' keys, and how often they are served.
 //!
 //! The configuration holds only hashes of keys. Which keys exist is not to be learned from an answer or from its timing.
 //!
@@ -9,11 +9,13 @@
 //! What this folder refuses to be: a store of keys, a bill (it counts what providers report, and an estimate where they
 //! report nothing), or a limit over several Envoys (that is Envoy's rate-limit service, to which the host tells the tokens).
 
+mod allowance;
 mod budget;
 #[cfg(test)]
 mod budget_tests;
 mod codec;
 mod keys;
 
+pub use allowance::{Allowance, Rate};
 pub use budget::{Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle};
-pub use keys::{authenticate, may_use};
+pub use keys::{authenticate, may_use, operator};

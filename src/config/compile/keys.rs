@@ -27,7 +27,8 @@ pub(super) fn keys(
     }
     let mut holders: HashMap<[u8; 32], String> = HashMap::new();
     let keys = each(section, "keys", mistakes, |name, raw, at, mistakes| {
-        let sha256 = digest(raw, &mut holders, name, at, mistakes);
+        let sha256 = needed(&raw.sha256, "sha256", at, mistakes)
+            .and_then(|written| digest(written, &mut holders, name, at, mistakes));
         let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
         let budget = budget::budget(raw.budget.as_ref(), at, mistakes);
         let metadata = budget::metadata(raw.metadata.as_ref(), at, mistakes);
@@ -36,14 +37,14 @@ pub(super) fn keys(
     whole(keys).map(Some)
 }
 
-fn digest(
-    raw: &RawClientKey,
+/// The digest that is `written`, if nobody among the `holders` has it.
+pub(super) fn digest(
+    written: &str,
     holders: &mut HashMap<[u8; 32], String>,
     name: &str,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<[u8; 32]> {
-    let written = needed(&raw.sha256, "sha256", at, mistakes)?;
     let at = at.field("sha256");
     let Some(digest) = from_hex(written) else {
         // A key itself may have been written here, so it is not shown.

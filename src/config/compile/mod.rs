@@ -11,6 +11,7 @@ mod keys;
 mod models;
 mod names;
 mod offers;
+mod operator;
 mod providers;
 mod rest;
 mod section;
@@ -39,6 +40,8 @@ pub const MAX_TARGETS: usize = 512;
 pub const MAX_MODELS: usize = 256;
 /// Client keys at most.
 pub const MAX_CLIENT_KEYS: usize = 1000;
+/// Operators' keys at most.
+pub const MAX_OPERATOR_KEYS: usize = 32;
 /// Headers set for one provider at most.
 pub const MAX_HEADERS: usize = 32;
 /// Tiers of one model at most.
@@ -90,6 +93,7 @@ pub(super) fn compile(
         models::model(name, raw, &target_names, at, mistakes)
     });
     let keys = keys::keys(&raw.keys, &model_names, mistakes);
+    let operators = operator::operators(raw.operator.as_ref(), mistakes);
     let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
     let limits = rest::limits(raw.limits.as_ref(), mistakes);
     let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
@@ -113,6 +117,7 @@ pub(super) fn compile(
         models,
         model_by_name,
         keys,
+        operators: operators?,
         other_paths: other_paths?,
         limits,
         breaker,

@@ -63,13 +63,24 @@ impl<'a> Names<'a> {
         rule: NameRule,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let at = Trail::Root.field(name);
-        if mistakes.holds(&at) {
+        Self::within(entry, &Trail::Root.field(name), section, max, rule, mistakes)
+    }
+
+    /// The same for a section that stands at `at`.
+    pub(super) fn within<T>(
+        entry: &'static str,
+        at: &Trail<'_>,
+        section: &'a Option<Section<T>>,
+        max: usize,
+        rule: NameRule,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        if mistakes.holds(at) {
             return Self { entry, known: None };
         }
         let known: Vec<&str> = section.iter().flatten().map(|(name, _)| name.as_str()).collect();
         if known.len() > max {
-            mistakes.add(&at, format!("has {} entries, at most {max} are taken", known.len()));
+            mistakes.add(at, format!("has {} entries, at most {max} are taken", known.len()));
         }
         for name in known.iter().filter(|name| !rule.allows(name)) {
             mistakes.add(&at.field(name), rule.expected());

@@ -1,0 +1,313 @@
+//! `/llm-failsafe/…` before a real Envoy with two workers: who may, what the report says, and that an order holds everywhere.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::paths;
+use integration_tests::provider::{Script, ScriptedProvider, errors};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// So many requests in a row, each on a connection of its own, meet both workers: the chance that they do not is 2⁻¹⁹.
+const EVERY_WORKER: usize = 20;
+/// An order holds on every worker after this.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Reports are not asked for more often than operators get them.
+const PAUSE: Duration = Duration::from_millis(100);
+
+const OPERATOR: &str = "op-3f1c-secret";
+const CLIENT: &str = "client-77aa-secret";
+
+fn sha256(key: &str) -> String {
+    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn configuration() -> Value {
+    json!({
+        "providers": {
+            "first": {"kind": "openai-compatible", "host": "first.test"},
+            "spare": {"kind": "openai-compatible", "host": "spare.test"},
+        },
+        "accounts": {
+            "a": {"provider": "first", "key": {"value": "sk-provider-a"}},
+            "s": {"provider": "spare", "key": {"value": "sk-provider-s"}},
+        },
+        "targets": {
+            "first": {"account": "a", "model": "first-model"},
+            "spare": {"account": "s", "model": "spare-model"},
+        },
+        "models": {"chat": {"tiers": [["first"], ["spare"]]}},
+        "keys": {"team": {"sha256": sha256(CLIENT)}},
+        "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR)}}},
+    })
+}
+
+struct Scene {
+    first: ScriptedProvider,
+    _spare: ScriptedProvider,
+    envoy: Envoy,
+}
+
+impl Scene {
+    async fn start(configuration: &Value) -> Self {
+        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+        let gateway = Gateway::new(Shape::Loop)
+            .plugin(configuration)
+            .provider("first", first.port())
+            .provider("spare", spare.port())
+            .concurrency(2);
+        Self { first, _spare: spare, envoy: gateway.start().await }
+    }
+
+    async fn chat(&self) -> Read {
+        let request = Request::chat("chat", false).header("authorization", &format!("Bearer {CLIENT}"));
+        request.send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    /// Who answers, on every worker.
+    async fn who_answers(&self) -> Vec<String> {
+        let mut who = Vec::new();
+        for _ in 0..EVERY_WORKER {
+            let read = self.chat().await;
+            who.push(read.header("x-llm-target").unwrap_or("nobody").to_owned());
+        }
+        who.sort();
+        who.dedup();
+        who
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Read {
+        let request =
+            headers.iter().fold(Request::get(path), |request, (name, value)| request.header(name, value));
+        request.send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Read {
+        let request =
+            headers.iter().fold(Request::post(path), |request, (name, value)| request.header(name, value));
+        request.send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    async fn order(&self, path: &str) -> Value {
+        let read = self.post(&format!("/llm-failsafe/{path}"), &[key()]).await;
+        assert_eq!(read.status, 200, "{path}: {}", read.text());
+        serde_json::from_slice(&read.bytes()).unwrap()
+    }
+
+    async fn status(&self) -> Value {
+        let read = self.get("/llm-failsafe/status", &[key()]).await;
+        assert_eq!(read.status, 200, "{}", read.text());
+        serde_json::from_slice(&read.bytes()).unwrap()
+    }
+}
+
+fn key() -> (&'static str, &'static str) {
+    ("authorization", "Bearer op-3f1c-secret")
+}
+
+fn reason(read: &Read) -> (u16, &str) {
+    (read.status.as_u16(), read.header("x-llm-reason").unwrap_or_default())
+}
+
+fn named<'s>(status: &'s Value, list: &str, name: &str) -> &'s Value {
+    status[list].as_array().unwrap().iter().find(|entry| entry["name"] == name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_holds_on_every_worker_within_a_second_until_it_is_taken_back() {
+    let scene = Scene::start(&configuration()).await;
+    assert_eq!(scene.who_answers().await, ["first"]);
+    for (order, answering, state) in [
+        ("targets/first/force-open", "spare", "forced_open"),
+        ("targets/first/undo", "first", "closed"),
+        ("accounts/a/drain", "spare", "closed"),
+        ("accounts/a/reset", "first", "closed"),
+        ("endpoints/first/force-open", "spare", "closed"),
+        ("endpoints/first/undo", "first", "closed"),
+    ] {
+        scene.order(order).await;
+        tokio::time::sleep(SOON).await;
+        assert_eq!(scene.who_answers().await, [answering], "{order}");
+        assert_eq!(named(&scene.status().await, "targets", "first")["state"], state, "{order}");
+    }
+    let orders = scene.status().await["orders"].clone();
+    let told: Vec<_> = orders
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|order| format!("{} {} {} {}", order["by"], order["order"], order["scope"], order["name"]))
+        .collect();
+    assert_eq!(told.len(), 6);
+    assert_eq!(told[5], r#""anna" "force-open" "target" "first""#, "the newest come first");
+    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_operator_orders", |count| count == 6).await;
+    scene.envoy.wait_for_log("operator anna ordered force-open of target first").await;
+    assert!(!scene.envoy.log().contains(OPERATOR));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
+    let mut configuration = configuration();
+    configuration["breaker"] = json!({"consecutive": 3, "open": "60s"});
+    let scene = Scene::start(&configuration).await;
+    scene.first.by_default(errors::openai_500());
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let status = loop {
+        assert_eq!(scene.chat().await.status, 200);
+        let status = scene.status().await;
+        if named(&status, "targets", "first")["state"] == "open" {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "{status:#}");
+        tokio::time::sleep(PAUSE).await;
+    };
+    let first = named(&status, "targets", "first");
+    assert_eq!(first["reason"], json!({"rule": "consecutive", "failure": "server"}));
+    assert_eq!((&first["account"], &first["endpoint"]), (&json!("a"), &json!("first")));
+    assert!(first["until_ms"].as_u64() > status["now_ms"].as_u64(), "{first}");
+    // Moments that need no exact clock are up to a tick ahead.
+    let ago = status["now_ms"].as_i64().unwrap() - first["since_ms"].as_i64().unwrap();
+    assert!((-200..15_000).contains(&ago), "{first}");
+    assert_eq!(first["window"]["failures"], 3);
+    assert_eq!((&status["models"][0]["fit"], &status["models"][0]["of"]), (&json!(1), &json!(2)));
+    assert_eq!(named(&status, "targets", "spare")["state"], "closed");
+    let envoy = status["versions"]["envoy"].as_str().expect("Envoy tells its version");
+    assert!(scene.envoy.admin("/server_info").await.contains(&format!("/{envoy}/")), "{envoy}");
+
+    // Well again, but its minute is not over: an operator who knows lets a probe through.
+    scene.first.by_default(Script::usual());
+    assert_eq!(scene.who_answers().await, ["spare"]);
+    let answer = scene.order("targets/first/probe").await;
+    assert_eq!(answer["now"]["state"], "half_open");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while named(&scene.status().await, "targets", "first")["state"] != "closed" {
+        scene.chat().await;
+        tokio::time::sleep(PAUSE).await;
+        assert!(Instant::now() < deadline, "{:#}", scene.status().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_operators_key_opens_it_and_it_opens_nothing_else() {
+    let scene = Scene::start(&configuration()).await;
+    let (status, order) = ("/llm-failsafe/status", "/llm-failsafe/targets/first/force-open");
+    for headers in [
+        vec![],
+        vec![("authorization", "Bearer client-77aa-secret")],
+        vec![("authorization", "Bearer op-3f1c-secre")],
+        vec![("x-api-key", OPERATOR)],
+        vec![("cookie", "authorization=op-3f1c-secret")],
+    ] {
+        assert_eq!(reason(&scene.get(status, &headers).await), (401, "invalid_operator_key"), "{headers:?}");
+        assert_eq!(reason(&scene.post(order, &headers).await), (401, "invalid_operator_key"), "{headers:?}");
+    }
+    let in_the_url =
+        scene.get(&format!("{status}?key={OPERATOR}&authorization=Bearer%20{OPERATOR}"), &[]).await;
+    assert_eq!(reason(&in_the_url), (401, "invalid_operator_key"));
+    let as_a_client = Request::chat("chat", false).header(key().0, key().1);
+    let as_a_client = as_a_client.send(scene.envoy.port()).await.unwrap().read().await;
+    assert_eq!(reason(&as_a_client), (401, "invalid_api_key"));
+    assert_eq!(scene.who_answers().await, ["first"], "nobody's order was obeyed");
+    assert!(scene.status().await["orders"].as_array().unwrap().is_empty());
+
+    // Everything that is wrong with the right key, too.
+    for (path, expected) in [
+        ("/llm-failsafe/targets/nobody/drain", (404, "unknown_name")),
+        ("/llm-failsafe/targets/first/explode", (404, "unknown_path")),
+        ("/llm-failsafe/targets/first/drain/now", (404, "unknown_path")),
+        ("/llm-failsafe/status", (405, "method_not_allowed")),
+    ] {
+        assert_eq!(reason(&scene.post(path, &[key()]).await), expected, "{path}");
+    }
+    assert_eq!(reason(&scene.get(order, &[key()]).await), (405, "method_not_allowed"));
+    assert_eq!(reason(&scene.get("/llm-failsafely", &[key()]).await), (404, "unknown_path"));
+    for headers in [[key(), ("sec-fetch-site", "cross-site")], [key(), ("sec-fetch-site", "same-site")]] {
+        assert_eq!(reason(&scene.post(order, &headers).await), (403, "cross_site_request"), "{headers:?}");
+    }
+    for form in
+        ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "Multipart/Form-Data; boundary=x"]
+    {
+        let read = scene.post(order, &[key(), ("content-type", form)]).await;
+        assert_eq!(reason(&read), (415, "unsupported_content_type"), "{form}");
+    }
+    assert!(scene.status().await["orders"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_much_is_declined_and_wrong_keys_lock_nobody_out() {
+    let scene = Scene::start(&configuration()).await;
+    for _ in 0..200 {
+        let read = scene.get("/llm-failsafe/status", &[("authorization", "Bearer guess")]).await;
+        assert_eq!(read.status, 401);
+    }
+    let mut declined = 0;
+    for _ in 0..200 {
+        let read = scene.post("/llm-failsafe/targets/first/undo", &[key()]).await;
+        if read.status == 429 {
+            assert_eq!(reason(&read), (429, "too_many_requests"));
+            assert!(read.header("retry-after").is_some());
+            declined += 1;
+        } else {
+            assert_eq!(read.status, 200, "{}", read.text());
+        }
+    }
+    assert!(declined >= 50, "{declined} of 200 orders at once were declined");
+    assert_eq!(scene.chat().await.status, 200, "clients are not concerned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_holds_no_data_and_nothing_from_elsewhere() {
+    let scene = Scene::start(&configuration()).await;
+    let page = scene.get("/llm-failsafe/", &[]).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
+    let text = page.text();
+    assert!(!text.contains("first-model") && !text.contains("://"), "no data, no address of another host");
+    let moved = scene.get("/llm-failsafe", &[]).await;
+    assert_eq!((moved.status.as_u16(), moved.header("location")), (308, Some("/llm-failsafe/")));
+}
+
+/// The rule that docs/operations.md shows, as it stands there: it knows this machine from no network that it lets in.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rule_of_the_documentation_keeps_others_from_asking() {
+    let page = std::fs::read_to_string(paths::root().join("docs/operations.md")).unwrap();
+    let block = page.split("```yaml\n").find(|block| block.starts_with("http_filters:")).unwrap();
+    let rule: Value = serde_yaml_ng::from_str(block.split("```").next().unwrap()).unwrap();
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    for (network, expected) in [("10.0.0.0", 403), ("127.0.0.0", 200)] {
+        let text = rule["http_filters"][0].to_string().replace("10.0.0.0", network);
+        let gateway = Gateway::new(Shape::Loop)
+            .plugin(&configuration())
+            .provider("first", first.port())
+            .provider("spare", spare.port())
+            .edit(|config| {
+                let edge = config.pointer_mut(
+                    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters",
+                );
+                edge.unwrap().as_array_mut().unwrap().insert(0, serde_json::from_str(&text).unwrap());
+            });
+        let envoy = gateway.start().await;
+        let get = |path: &str| Request::get(path).header(key().0, key().1).send(envoy.port());
+        assert_eq!(get("/llm-failsafe/status").await.unwrap().status, expected, "{network}");
+        let models = Request::get("/v1/models").header("x-api-key", CLIENT).send(envoy.port()).await.unwrap();
+        assert_eq!(models.status, 200, "clients are not concerned");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_operators_there_are_no_such_paths() {
+    let mut configuration = configuration();
+    configuration.as_object_mut().unwrap().remove("operator");
+    let scene = Scene::start(&configuration).await;
+    let unknown = scene.get("/nothing/here", &[]).await;
+    for path in ["/llm-failsafe", "/llm-failsafe/", "/llm-failsafe/status"] {
+        let read = scene.get(path, &[key()]).await;
+        assert_eq!(reason(&read), (404, "unknown_path"), "{path}");
+        assert_eq!(read.text(), unknown.text(), "{path}");
+    }
+    assert_eq!(scene.post("/llm-failsafe/targets/first/drain", &[key()]).await.status, 404);
+}

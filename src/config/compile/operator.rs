@@ -1,0 +1,117 @@
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::keys::digest;
+use super::names::{NameRule, Names};
+use super::{MAX_OPERATOR_KEYS, needed};
+use crate::config::compiled::OperatorKey;
+use crate::config::mistakes::{Mistakes, Trail};
+use crate::config::raw::{Mapping, RawOperator};
+
+/// Who gives orders by the one key that has no name of its own.
+const ONLY_OPERATOR: &str = "operator";
+
+/// No section, no operators. `None` when there is a mistake in it, so that nobody takes a mistake for an absence.
+pub(super) fn operators(
+    raw: Option<&Mapping<RawOperator>>,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<OperatorKey>> {
+    let at = Trail::Root.field("operator");
+    let Some(Mapping(raw)) = raw else {
+        return if mistakes.holds(&at) { None } else { Some(Vec::new()) };
+    };
+    if mistakes.holds(&at.field("keys")) || mistakes.holds(&at.field("sha256")) {
+        return None;
+    }
+    let mut holders = HashMap::new();
+    if raw.sha256.is_some() && raw.keys.is_some() {
+        mistakes.add(&at, "has both `sha256` and `keys`; name the one key among the others");
+        return None;
+    }
+    let Some(named) = &raw.keys else {
+        let written = needed(&raw.sha256, "sha256", &at, mistakes)?;
+        let sha256 = digest(written, &mut holders, ONLY_OPERATOR, &at, mistakes)?;
+        return Some(vec![OperatorKey { name: Rc::from(ONLY_OPERATOR), sha256 }]);
+    };
+    let at = at.field("keys");
+    Names::within("key", &at, &raw.keys, MAX_OPERATOR_KEYS, NameRule::Plain, mistakes);
+    if named.is_empty() {
+        mistakes.add(&at, "is empty; leave `operator` out to have no operators");
+        return None;
+    }
+    let keys: Vec<_> = named
+        .iter()
+        .map(|(name, entry)| {
+            let Mapping(raw) = entry.as_ref()?;
+            let at = at.field(name);
+            let written = needed(&raw.sha256, "sha256", &at, mistakes)?;
+            let sha256 = digest(written, &mut holders, name, &at, mistakes)?;
+            Some(OperatorKey { name: Rc::from(name.as_str()), sha256 })
+        })
+        .collect();
+    super::whole(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{self, Config};
+    use serde_json::{Value, json};
+
+    fn load(operator: Value) -> Result<Config, String> {
+        let config = json!({
+            "providers": {"openai": {"kind": "openai"}},
+            "targets": {"gpt": {"provider": "openai", "model": "m"}},
+            "models": {"chat": {"targets": ["gpt"]}},
+            "keys": {"team": {"sha256": "ab".repeat(32)}},
+            "operator": operator,
+        });
+        config::load(config.to_string().as_bytes(), &|_| None).map_err(|mistakes| mistakes.to_string())
+    }
+
+    fn names(operator: Value) -> Vec<String> {
+        load(operator).unwrap().operators.iter().map(|key| key.name.to_string()).collect()
+    }
+
+    #[test]
+    fn one_key_needs_no_name_and_several_have_theirs() {
+        assert_eq!(names(json!({"sha256": "cd".repeat(32)})), ["operator"]);
+        let two = json!({"keys": {"anna": {"sha256": "cd".repeat(32)}, "bert": {"sha256": "ef".repeat(32)}}});
+        assert_eq!(names(two), ["anna", "bert"]);
+        assert_eq!(
+            names(json!({"sha256": "ab".repeat(32)})),
+            ["operator"],
+            "a client's key may be an operator's too"
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_named_and_never_means_that_there_are_no_operators() {
+        let named = |entry: Value| json!({"keys": {"anna": entry}});
+        for (operator, expected) in [
+            (json!({}), "operator.sha256: is missing"),
+            (
+                json!({"sha256": "op-secret"}),
+                "operator.sha256: is no SHA-256, expected 64 hexadecimal digits",
+            ),
+            (json!({"keys": {}}), "operator.keys: is empty"),
+            (named(json!({})), "operator.keys.anna.sha256: is missing"),
+            (named(json!({"sha256": ""})), "operator.keys.anna.sha256: is no SHA-256"),
+            (json!({"keys": {"a b": {"sha256": "cd".repeat(32)}}}), "a name is 1 to 64 letters"),
+            (json!({"sha256": "cd".repeat(32), "keys": {}}), "operator: has both `sha256` and `keys`"),
+            (json!({"password": "x"}), "operator.password: "),
+            (json!("op-secret"), "operator: "),
+            (json!({"keys": 5}), "operator.keys: "),
+        ] {
+            let mistakes = load(operator.clone()).unwrap_err();
+            assert!(mistakes.contains(expected), "{operator}: {mistakes}");
+            assert!(!mistakes.contains("op-secret"), "{mistakes}");
+        }
+        let twice = json!({"keys": {"a": {"sha256": "cd".repeat(32)}, "b": {"sha256": "cd".repeat(32)}}});
+        assert!(load(twice).unwrap_err().contains("operator.keys.b.sha256: is the same as that of key `a`"));
+        let many: serde_json::Map<_, _> =
+            (0..33).map(|n| (format!("n{n}"), json!({"sha256": format!("{n:064x}")}))).collect();
+        assert!(
+            load(json!({"keys": many})).unwrap_err().contains("operator.keys: has 33 entries, at most 32")
+        );
+    }
+}

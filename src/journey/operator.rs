@@ -1,0 +1,280 @@
+//! `/llm-failsafe/…`: how things are now, and operators' orders. Served by the filter itself, and only where the
+//! configuration has an operator's key.
+//!
+//! **Who may.** Whoever sends an operator's key as `authorization: Bearer`. A client's key opens nothing here, and an
+//! operator's key buys no answer of a model. The page itself holds no data and asks for the key, so it needs none.
+//!
+//! **Against borrowed browsers** (CSRF): a browser adds that header to no request by itself, and no cookie counts here.
+//! What a browser marks as sent by another site, and what a plain form could have sent, is refused on top of that.
+//!
+//! **Against too much**: each worker reports and obeys only so often. Wrong keys do not use that up, or anybody could lock
+//! operators out; they are long and random, so guessing is hopeless, and all that a guess costs is one hash.
+
+use sha2::{Digest, Sha256};
+
+use super::{LocalAnswer, Worker};
+use crate::base::{Dialect, HeaderBlock, Timestamp};
+use crate::breaker::{Change, Command};
+use crate::provider::LocalError;
+use crate::record::orders::{self, Kind};
+use crate::record::status::{self, Sources};
+use crate::record::{Metric, PAGE};
+use crate::tenancy::{self, Allowance, Rate};
+
+/// Under it are the operators' paths.
+const ROOT: &str = "/llm-failsafe";
+/// Reports per worker. A page that refreshes takes one every two seconds.
+const REPORTS: Rate = Rate { burst: 40, per_second: 10 };
+/// Orders per worker.
+const ORDERS: Rate = Rate { burst: 20, per_second: 2 };
+
+/// How often operators may still be served by this worker.
+#[derive(Debug)]
+pub struct Desk {
+    reports: Allowance,
+    orders: Allowance,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { reports: Allowance::new(REPORTS), orders: Allowance::new(ORDERS) }
+    }
+}
+
+/// What a path under [`ROOT`] asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wish<'p> {
+    /// The root without its slash, from which the page's own requests would go astray.
+    Root,
+    Page,
+    Status,
+    Order {
+        kind: Kind,
+        name: &'p str,
+        command: Command,
+    },
+    Nothing,
+}
+
+impl<'p> Wish<'p> {
+    fn of(rest: &'p str) -> Self {
+        match rest {
+            "" => return Self::Root,
+            "/" => return Self::Page,
+            "/status" => return Self::Status,
+            _ => {}
+        }
+        let mut parts = rest.splitn(4, '/').skip(1);
+        let (Some(list), Some(name), Some(order)) = (parts.next(), parts.next(), parts.next()) else {
+            return Self::Nothing;
+        };
+        let kind = match list {
+            "targets" => Kind::Target,
+            "accounts" => Kind::Account,
+            "endpoints" => Kind::Endpoint,
+            _ => return Self::Nothing,
+        };
+        Command::from_name(order).map_or(Self::Nothing, |command| Self::Order { kind, name, command })
+    }
+}
+
+/// Why an operator's request is declined.
+enum Decline {
+    UnknownPath,
+    NoSuchScope { kind: Kind },
+    Key,
+    Method { allowed: &'static str },
+    CrossSite,
+    Form,
+    TooOften { wait_s: u64 },
+    NotShared,
+}
+
+/// The answer to a request on an operators' path; `None` when it is none, or when there are no operators.
+pub fn answer(
+    worker: &mut Worker,
+    method: &str,
+    path: &str,
+    headers: &HeaderBlock,
+    now: Timestamp,
+) -> Option<LocalAnswer> {
+    if worker.config.operators.is_empty() {
+        return None;
+    }
+    let rest = path.strip_prefix(ROOT).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    Some(serve(worker, method, &Wish::of(rest), headers, now).unwrap_or_else(|decline| {
+        worker.tally.count(Metric::OperatorDeclined);
+        decline.answer()
+    }))
+}
+
+fn serve(
+    worker: &mut Worker,
+    method: &str,
+    wish: &Wish<'_>,
+    headers: &HeaderBlock,
+    now: Timestamp,
+) -> Result<LocalAnswer, Decline> {
+    match wish {
+        Wish::Root => {
+            only("GET", method)?;
+            let headers = vec![("location", format!("{ROOT}/"))];
+            return Ok(LocalAnswer { status: 308, headers, body: String::new() });
+        }
+        Wish::Page => {
+            only("GET", method)?;
+            return Ok(page());
+        }
+        Wish::Status | Wish::Order { .. } | Wish::Nothing => {}
+    }
+    let config = std::rc::Rc::clone(&worker.config);
+    let operator = tenancy::operator(&config.operators, headers).ok_or(Decline::Key)?;
+    match wish {
+        Wish::Status => {
+            only("GET", method)?;
+            worker.desk.reports.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
+            Ok(report(worker, now))
+        }
+        Wish::Order { kind, name, command } => {
+            only("POST", method)?;
+            same_site(headers)?;
+            worker.desk.orders.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
+            obey(worker, &operator.name, *kind, name, *command, now)
+        }
+        Wish::Root | Wish::Page | Wish::Nothing => Err(Decline::UnknownPath),
+    }
+}
+
+fn only(allowed: &'static str, method: &str) -> Result<(), Decline> {
+    if method == allowed { Ok(()) } else { Err(Decline::Method { allowed }) }
+}
+
+/// Refuses what a browser sends for a page of another site, and what any page can send without asking this one.
+fn same_site(headers: &HeaderBlock) -> Result<(), Decline> {
+    if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Decline::CrossSite);
+    }
+    let of_a_form = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
+    let content_type = headers.get("content-type").map(str::to_ascii_lowercase);
+    if content_type.is_some_and(|written| of_a_form.iter().any(|form| written.trim_start().starts_with(form)))
+    {
+        return Err(Decline::Form);
+    }
+    Ok(())
+}
+
+/// The state of everything, as the shared records have it at this moment.
+fn report(worker: &mut Worker, now: Timestamp) -> LocalAnswer {
+    let Worker { config, board, pending, store, envoy, .. } = worker;
+    board.borrow_mut().refresh(&mut **store);
+    let orders = orders::recent(&mut **store);
+    let (board, pending) = (board.borrow(), pending.borrow());
+    let sources = Sources { config, board: &board, pending: &pending, now };
+    json(&sources.status(envoy.as_deref(), orders))
+}
+
+fn obey(
+    worker: &mut Worker,
+    by: &str,
+    kind: Kind,
+    name: &str,
+    command: Command,
+    now: Timestamp,
+) -> Result<LocalAnswer, Decline> {
+    let Worker { config, board, pending, store, tally, log, .. } = worker;
+    let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
+    let Change { shared, .. } = board.borrow_mut().command(&mut **store, scope, command, now);
+    tally.count(Metric::OperatorOrders);
+    log.push(format!("operator {by} ordered {} of {} {name}", command.name(), kind.name()));
+    if !shared {
+        tally.count(Metric::SharedDataFailed);
+        return Err(Decline::NotShared);
+    }
+    orders::remember(&mut **store, by, kind, name, command, now);
+    let (board, pending) = (board.borrow(), pending.borrow());
+    let sources = Sources { config, board: &board, pending: &pending, now };
+    Ok(json(&serde_json::json!({
+        "order": command.name(), "by": by, "scope": kind, "now": sources.scope(scope),
+    })))
+}
+
+fn json(value: &impl serde::Serialize) -> LocalAnswer {
+    // No map with other keys than text is in there, so this cannot fail.
+    let body = serde_json::to_string(value).unwrap_or_default();
+    LocalAnswer { status: 200, headers: vec![("cache-control", "no-store".to_owned())], body }
+}
+
+/// The page: no data, nothing from elsewhere, and nothing runs in it but its own script.
+fn page() -> LocalAnswer {
+    let policy = format!(
+        "default-src 'none'; connect-src 'self'; script-src 'sha256-{}'; style-src 'sha256-{}'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        digest(between("<script>", "</script>")),
+        digest(between("<style>", "</style>")),
+    );
+    let headers = vec![
+        ("content-type", "text/html; charset=utf-8".to_owned()),
+        ("content-security-policy", policy),
+        ("cache-control", "no-store".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("referrer-policy", "no-referrer".to_owned()),
+    ];
+    LocalAnswer { status: 200, headers, body: PAGE.to_owned() }
+}
+
+fn between(start: &str, end: &str) -> &'static str {
+    let inner = PAGE.split_once(start).and_then(|(_, rest)| rest.split_once(end));
+    inner.map(|(inner, _)| inner).unwrap_or_default()
+}
+
+fn digest(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text))
+}
+
+impl Decline {
+    fn answer(self) -> LocalAnswer {
+        let (status, code, message) = match &self {
+            Self::UnknownPath => (404, "unknown_path", "Operators have no such path.".to_owned()),
+            Self::NoSuchScope { kind } => {
+                (404, "unknown_name", format!("The configuration has no {} of this name.", kind.name()))
+            }
+            Self::Key => (
+                401,
+                "invalid_operator_key",
+                "Operators send their key as `authorization: Bearer …`; this one is missing or not known.".to_owned(),
+            ),
+            Self::Method { allowed } => {
+                (405, "method_not_allowed", format!("This path takes {allowed} requests only."))
+            }
+            Self::CrossSite => {
+                (403, "cross_site_request", "The browser says that another site's page sent this.".to_owned())
+            }
+            Self::Form => (
+                415,
+                "unsupported_content_type",
+                "An order has no body, or one of type application/json; a form could be anybody's.".to_owned(),
+            ),
+            Self::TooOften { wait_s } => {
+                (429, "too_many_requests", format!("This worker serves operators again in {wait_s} s."))
+            }
+            Self::NotShared => (
+                503,
+                "order_not_shared",
+                "The order holds on one worker only, because the shared record could not be changed: give it again."
+                    .to_owned(),
+            ),
+        };
+        let mut headers = vec![("x-llm-reason", code.to_owned()), ("cache-control", "no-store".to_owned())];
+        match &self {
+            Self::Key => {
+                headers.push(("www-authenticate", "Bearer realm=\"llm-failsafe operators\"".to_owned()))
+            }
+            Self::Method { allowed } => headers.push(("allow", (*allowed).to_owned())),
+            Self::TooOften { wait_s } => headers.push(("retry-after", wait_s.to_string())),
+            _ => {}
+        }
+        let body = LocalError::new(status, code, message).body(Dialect::OpenAi);
+        LocalAnswer { status, headers, body }
+    }
+}
