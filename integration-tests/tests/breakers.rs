@@ -60,8 +60,9 @@ impl Scene {
                 "chat": {"tiers": [["a-small"], ["spare"]]},
                 "large": {"tiers": [["a-large"], ["spare"]]},
                 "other": {"tiers": [["b-small"], ["spare"]]},
-                "lone": {"targets": ["a-small"]},
-                "anyway": {"targets": ["a-small"], "when_all_open": "try_anyway"},
+                // One failure of a request is one failure of its target.
+                "lone": {"targets": ["a-small"], "retry": {"attempts_per_target": 1}},
+                "anyway": {"targets": ["a-small"], "when_all_open": "try_anyway", "retry": {"attempts_per_target": 1}},
             },
             "breaker": breaker,
         });
@@ -522,7 +523,7 @@ fn cases(count: usize) -> impl FnOnce(&mut Value) {
         for case in 0..count {
             let name = format!("case-{case}");
             configuration["targets"][&name] = json!({"account": "a", "model": name});
-            configuration["models"][&name] = json!({"targets": [name]});
+            configuration["models"][&name] = json!({"targets": [name], "retry": {"attempts_per_target": 1}});
         }
     }
 }
@@ -695,7 +696,9 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
     let breaker = json!({"open": "200ms", "open_max": "400ms", "slow_start": "300ms", "close_after": 1,
         "consecutive": 3, "min_requests": 10, "failure_ratio": 0.2});
     let scene = Scene::with(Shape::Loop, breaker, |configuration| {
-        configuration["models"]["mixed"] = json!({"tiers": [["a-small", "b-small"], ["spare"]]});
+        configuration["models"]["mixed"] = json!({
+            "tiers": [["a-small", "b-small"], ["spare"]], "retry": {"replay_uncertain": "always"},
+        });
     })
     .await;
     // What happens before the first content can always be healed by `spare`, which is well.

@@ -142,6 +142,8 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
     for kind in ["openai", "anthropic"] {
         configuration["models"][format!("{kind}-never")] =
             json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
+        // Nobody is asked after the spare one, so nothing is gained by holding its answer.
+        configuration["models"][kind]["retry"] = json!({"attempts": 2});
     }
     let gateway = Gateway::new(Shape::Loop)
         .plugin(&configuration)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::offers::Offers;
+use super::retry::RetryPolicy;
 use super::stream_policy::StreamPolicy;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
@@ -170,9 +171,9 @@ pub struct Model {
     pub tiers: Vec<Vec<TargetId>>,
     /// How one of a tier's targets is chosen.
     pub balance: Balance,
-    /// Attempts at most per request, the first included.
-    pub attempts: u8,
-    /// The failures after which another target may be tried.
+    /// How a request is attempted again.
+    pub retry: RetryPolicy,
+    /// The failures after which it is.
     pub fallback_on: ClassSet,
     /// What happens to a request when breakers stand in the way of every target.
     pub when_all_open: WhenAllOpen,

@@ -18,6 +18,7 @@ mod numeric;
 mod offers;
 mod raw;
 mod read;
+mod retry;
 mod shape;
 mod size;
 mod stream_policy;
@@ -36,6 +37,7 @@ pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
+pub use retry::{Backoff, LastError, Replay, RetryPolicy};
 pub use stream_policy::{Gate, GateUntil, OnBreak, StreamPolicy};
 
 #[cfg(test)]

@@ -160,6 +160,19 @@ pub(super) struct RawFallback {
 pub(super) struct RawRetry {
     #[serde(default, deserialize_with = "whole")]
     pub attempts: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub attempts_per_target: Option<u64>,
+    pub backoff: Option<Mapping<RawBackoff>>,
+    pub retry_after_cap: Option<Span>,
+    pub replay_uncertain: Option<String>,
+    pub last_error: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBackoff {
+    pub base: Option<Span>,
+    pub max: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -313,6 +326,7 @@ mod tests {
             fields::<RawBalance>(),
             fields::<RawFallback>(),
             fields::<RawRetry>(),
+            fields::<RawBackoff>(),
             fields::<RawStream>(),
             fields::<RawGate>(),
             fields::<RawClientKey>(),

@@ -142,7 +142,7 @@ fn the_smallest_configuration_gets_every_default() {
     assert_eq!((&*account.name, account.key.as_ref().unwrap().expose()), ("gpt", "sk-from-env"));
     assert_eq!(config.targets()[0].weight, 1);
     let chat = config.model(config.model_named("chat").unwrap()).unwrap();
-    assert_eq!((chat.tiers.len(), chat.attempts), (1, 3));
+    assert_eq!((chat.tiers.len(), chat.retry.attempts), (1, 3));
     let never = [
         ErrorClass::Permission,
         ErrorClass::Invalid,
@@ -196,7 +196,7 @@ fn what_is_written_is_what_runs() {
         .collect();
     assert_eq!(names, [vec!["gpt-a", "az"], vec!["local"]]);
     assert_eq!(chat.fallback_on, ClassSet::of(&[ErrorClass::Server, ErrorClass::ContextLength]));
-    assert_eq!(chat.attempts, 5);
+    assert_eq!(chat.retry.attempts, 5);
     let free = config.model(config.model_named("meta/llama:free").unwrap()).unwrap();
     assert_eq!(free.fallback_on, ClassSet::default());
 
@@ -416,8 +416,8 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
         ),
         (
             "/models/chat/retry",
-            json!({"backoff": 1}),
-            "models.chat.retry.backoff: unknown field `backoff`, expected `attempts`",
+            json!({"atempts": 1}),
+            "models.chat.retry.atempts: unknown field `atempts`, did you mean `attempts`?",
         ),
         (
             "/other_paths",

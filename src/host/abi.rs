@@ -237,6 +237,13 @@ pub fn resume_response() -> Result<(), Declined> {
     check(unsafe { proxy_continue_stream(HTTP_RESPONSE) })
 }
 
+/// Lets the request go on that was held.
+pub fn resume_request() -> Result<(), Declined> {
+    const HTTP_REQUEST: i32 = 0;
+    // SAFETY: a plain number.
+    check(unsafe { proxy_continue_stream(HTTP_REQUEST) })
+}
+
 /// Makes a queue of which this root context is told when something is in it.
 pub fn register_queue(name: &str) -> Result<u32, Declined> {
     let mut id = 0;

@@ -116,6 +116,15 @@ impl Stream {
 
     /// Something may have taken too long.
     fn look(&mut self, now: Timestamp) {
+        if self.exchange.is_held() {
+            let step = self.take_request_step(|exchange, worker, wire| exchange.wake(worker, now, wire));
+            if step == Some(RequestStep::Send) {
+                let _ = abi::resume_request();
+            } else if let Some(RequestStep::Answer(local)) = step {
+                answer(&local);
+            }
+            return;
+        }
         match self.step(|exchange, worker| exchange.alarm(worker, now)) {
             Some(AlarmStep::Answer(local)) => answer(&local),
             Some(AlarmStep::Tell(notice)) => {
@@ -146,6 +155,20 @@ impl Stream {
         &mut self,
         run: impl FnOnce(&mut Exchange, &mut Worker, &mut Wire) -> RequestStep,
     ) -> Action {
+        match self.take_request_step(run) {
+            Some(RequestStep::Send) | None => Action::Continue,
+            Some(RequestStep::Hold) => Action::Pause,
+            Some(RequestStep::Answer(local)) => {
+                answer(&local);
+                Action::Pause
+            }
+        }
+    }
+
+    fn take_request_step(
+        &mut self,
+        run: impl FnOnce(&mut Exchange, &mut Worker, &mut Wire) -> RequestStep,
+    ) -> Option<RequestStep> {
         let mut wire = Wire::request();
         let step = self.step(|exchange, worker| {
             let step = run(exchange, worker, &mut wire);
@@ -160,14 +183,7 @@ impl Stream {
             // A request that cannot be charged goes all the same: the filter behind lets pass what it has no descriptor for.
             let _ = abi::set_property(KEY, &key);
         }
-        match step {
-            Some(RequestStep::Send) | None => Action::Continue,
-            Some(RequestStep::Hold) => Action::Pause,
-            Some(RequestStep::Answer(local)) => {
-                answer(&local);
-                Action::Pause
-            }
-        }
+        step
     }
 
     fn response_step(
@@ -291,10 +307,7 @@ fn answer(local: &LocalAnswer) {
 
 /// Envoy says how it came by an answer in the response code details.
 fn origin() -> Origin {
-    match abi::property("response\0code_details") {
-        Some(details) if details != b"via_upstream" => Origin::Envoy,
-        _ => Origin::Upstream,
-    }
+    Origin::of(abi::property("response\0code_details").as_deref())
 }
 
 /// Envoy's response flags for a client that closed its connection (DC), reset its stream (DR) or broke the protocol (DPE),

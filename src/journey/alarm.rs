@@ -4,12 +4,13 @@ use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::flow::Passing;
 use super::outcome::End;
-use super::response::Disclosure;
+use super::refusal::ALL_FAILED;
+use super::response::{Disclosure, goes_on};
 use super::{LocalAnswer, Refusal, Worker};
 use crate::base::{ErrorClass, Timestamp};
 use crate::breaker::Blame;
 use crate::record::Metric;
-use crate::retry::Next;
+use crate::retry::Failed;
 use crate::stream::Alarm;
 
 /// What the host does about a stream whose time has come.
@@ -30,6 +31,7 @@ impl Exchange {
     pub fn due(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Sent(attempt) => attempt.watch.due().map(|(at, _)| at),
+            Phase::Held(held) => Some(held.at),
             _ => None,
         }
     }
@@ -71,17 +73,19 @@ impl Attempt {
     /// or tells the client.
     fn time_out(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) -> LocalAnswer {
         let class = class_of(alarm);
-        let next = self.failed(worker, class, blame_for(alarm), now);
+        let failed = Failed::of(class);
+        let next = self.failed_by(worker, failed, blame_for(alarm), now);
         let journey = self.journey.borrow();
         let mut answer =
             Refusal::exhausted(&journey.config, &journey.tried, 504).answer(journey.endpoint.dialect());
         drop(journey);
         self.disclose(&mut Headers(&mut answer.headers));
-        if next == Next::Elsewhere && alarm != Alarm::Total {
-            worker.tally.count(Metric::Failovers);
+        if goes_on(worker, next) {
             answer.headers.push((super::response::RETRY_HEADER, class.name().to_owned()));
             self.answer = AnswerPhase::Discarded;
         } else {
+            self.journey.borrow().advise(next, failed, now, &mut Headers(&mut answer.headers));
+            answer.headers.retain(|(name, value)| *name != "x-llm-reason" || value == ALL_FAILED);
             self.answer = AnswerPhase::Passed(Passing::Unread);
         }
         answer
@@ -93,6 +97,10 @@ struct Headers<'a>(&'a mut Vec<(&'static str, String)>);
 impl Disclosure for Headers<'_> {
     fn tell(&mut self, name: &'static str, value: &str) {
         self.0.push((name, value.to_owned()));
+    }
+
+    fn untell(&mut self, name: &'static str) {
+        self.0.retain(|(candidate, _)| *candidate != name);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::departure::{self, Address};
 use super::exchange::{Ending, Exchange, Phase, RequestHost, RequestStep};
 use super::flow::Passing;
+use super::hold::Held;
 use super::judge::Judge;
 use super::local;
 use super::outcome::End;
@@ -17,7 +18,7 @@ use crate::breaker::Blame;
 use crate::config::{Gate, OnBreak};
 use crate::record::Metric;
 use crate::request::{BodyEdit, StreamEditor};
-use crate::retry::Next;
+use crate::retry::{Failed, Next, Permission, Stop};
 use crate::stream::Watch;
 
 /// A request that went to a target.
@@ -58,12 +59,12 @@ pub(super) enum AnswerPhase {
 }
 
 /// A journey with the target of its next attempt.
-struct Picked {
-    journey: SharedJourney,
-    target: TargetId,
-    tickets: Tickets,
-    reason: Option<&'static str>,
-    asked_usage: bool,
+pub(super) struct Picked {
+    pub(super) journey: SharedJourney,
+    pub(super) target: TargetId,
+    pub(super) tickets: Tickets,
+    pub(super) reason: Option<&'static str>,
+    pub(super) asked_usage: bool,
 }
 
 impl Exchange {
@@ -113,11 +114,14 @@ impl Exchange {
             timeout,
             tried: Vec::new(),
             forgotten: earlier_attempts,
-            may_move: false,
             spending: None,
-            granted: false,
+            permission: Permission::Denied(Stop::NoRetryLoop),
+            granted: None,
+            failed: None,
+            only: None,
+            replays: 0,
         };
-        let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.attempts) };
+        let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.retry.attempts) };
         if earlier_attempts >= attempts {
             let refusal = Refusal::exhausted(&config, &journey.tried, 503);
             return self.refuse(worker, refusal, dialect);
@@ -151,17 +155,27 @@ impl Exchange {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> RequestStep {
-        let allowed = {
+        let (granted, hedges) = {
             let mut journey = shared.borrow_mut();
-            let granted = std::mem::take(&mut journey.granted);
-            granted
-                || match journey.tried.last().and_then(|attempt| attempt.failure) {
-                    Some(class) => journey.after_failure(class, now) == Next::Elsewhere,
-                    // The attempt before has not failed: the edge hedges against its being slow.
-                    None => journey.could_move(now),
-                }
+            // The attempt before has not failed: the edge hedges against its being slow.
+            let hedges = journey.tried.last().is_some_and(|last| last.failure.is_none());
+            (journey.granted.take(), hedges)
         };
+        if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
+            departure::strip_private(headers, sink);
+            let until = shared.borrow().held_until(at, now);
+            let held = Held {
+                journey: shared,
+                address: Address::of(headers),
+                length: announced(headers),
+                at,
+                until,
+                buffered: 0,
+            };
+            return self.hold(worker, held);
+        }
         let journey = shared.borrow();
+        let allowed = granted.is_some() || (hedges && journey.could_move(now));
         let dialect = journey.endpoint.dialect();
         let picked = if allowed { self.pick(worker, &journey, now).ok() } else { None };
         let Some((target, tickets, reason)) = picked else {
@@ -171,12 +185,8 @@ impl Exchange {
             let refusal = Refusal::exhausted(&journey.config, &journey.tried, status);
             return self.refuse(worker, refusal, dialect);
         };
-        let path = headers.get(":path").unwrap_or_default();
-        let query = path.split_once('?').map(|(_, query)| query);
         departure::strip_private(headers, sink);
-        let address = Address::read(headers, query);
-        let length = headers.get("content-length").and_then(|text| text.parse().ok());
-        let Some(edit) = journey.address_to(target, &address, length, sink) else {
+        let Some(edit) = journey.address_to(target, &Address::of(headers), announced(headers), sink) else {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             return self.refuse(worker, Refusal::Internal, dialect);
         };
@@ -187,7 +197,7 @@ impl Exchange {
     }
 
     /// Chooses a target, or says why there is none.
-    fn pick(
+    pub(super) fn pick(
         &self,
         worker: &mut Worker,
         journey: &Journey,
@@ -203,7 +213,7 @@ impl Exchange {
         }
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         worker: &mut Worker,
         picked: Picked,
@@ -254,14 +264,21 @@ impl Exchange {
         if let Some(id) = id {
             if worker.journeys.borrow_mut().begin(id, Rc::clone(&shared), limit) {
                 self.kept_as = Some(id);
-                shared.borrow_mut().may_move = !no_fallback;
+                shared.borrow_mut().permission =
+                    if no_fallback { Permission::Denied(Stop::ClientForbids) } else { Permission::Granted };
                 worker.tally.add(Metric::Journeys, 1);
             } else {
+                shared.borrow_mut().permission = Permission::Denied(Stop::JourneysFull);
                 worker.tally.count(Metric::JourneysFull);
             }
         }
         shared
     }
+}
+
+/// The length that the client announced.
+fn announced(headers: &HeaderBlock) -> Option<usize> {
+    headers.get("content-length").and_then(|text| text.parse().ok())
 }
 
 impl Attempt {
@@ -292,10 +309,9 @@ impl Attempt {
             AnswerPhase::Judged(_) => ErrorClass::StreamTruncated,
         };
         worker.tally.count(Metric::AttemptsFailed);
-        if let Some(tried) = self.journey.borrow_mut().tried.get_mut(self.slot) {
-            tried.failure = Some(failure);
-        }
         self.report(worker, End::Failed(failure), Blame::of(failure, None), now);
+        // Whether another pass follows is Envoy's doing; if it does, this is what it goes by.
+        self.journey.borrow_mut().after_failure(worker, self.slot, Failed::of(failure), now);
         true
     }
 
@@ -330,9 +346,15 @@ impl Journey {
         self.facts.stream && !self.facts.include_usage && !says_unasked
     }
 
+    /// Until when a request is held that is to be tried at `at`: somebody else may be faster to take what is free then.
+    fn held_until(&self, at: Timestamp, now: Timestamp) -> Timestamp {
+        let cap = self.model().map(|model| model.retry).unwrap_or_default().retry_after_cap;
+        now.after(cap).min(self.deadline()).max(at)
+    }
+
     /// Addresses the request to `target` and returns what has to change in the body. `length` is the length that the
     /// client announced, if it did.
-    fn address_to(
+    pub(super) fn address_to(
         &self,
         target: TargetId,
         address: &Address,

@@ -52,6 +52,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// Reads it from the headers of a request whose path nobody has looked at.
+    pub fn of(headers: &HeaderBlock) -> Self {
+        let path = headers.get(":path").unwrap_or_default();
+        Self::read(headers, path.split_once('?').map(|(_, query)| query))
+    }
+
     /// Reads it from the request's headers.
     pub fn read(headers: &HeaderBlock, query: Option<&str>) -> Self {
         let mut address = Self { query: query.map(Box::from), ..Self::default() };

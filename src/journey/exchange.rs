@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::attempt::Attempt;
 use super::departure::{self, Address};
+use super::hold::Held;
 use super::outcome::End;
 use super::reading::{self, Reading};
 use super::{JourneyId, LocalAnswer, Refusal, Worker, local, operator};
@@ -60,6 +61,8 @@ pub(super) enum Phase {
     Foreign,
     /// The filter has answered.
     Answered,
+    /// The request waits for its next attempt.
+    Held(Box<Held>),
     /// The request is on its way, or its answer on its way back.
     Sent(Box<Attempt>),
 }
@@ -169,6 +172,11 @@ impl Exchange {
                 self.phase = Phase::Sent(attempt);
                 if edited { RequestStep::Send } else { self.abandon(worker, dialect, now) }
             }
+            Phase::Held(mut held) => {
+                held.buffered = available;
+                self.phase = Phase::Held(held);
+                RequestStep::Hold
+            }
             other => {
                 self.phase = other;
                 RequestStep::Send
@@ -185,6 +193,10 @@ impl Exchange {
     ) -> RequestStep {
         match std::mem::take(&mut self.phase) {
             Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
+            held @ Phase::Held(_) => {
+                self.phase = held;
+                RequestStep::Hold
+            }
             other => {
                 self.phase = other;
                 RequestStep::Send
@@ -214,6 +226,13 @@ impl Exchange {
             Phase::Sent(attempt) => attempt.conclude(worker, ending, now),
             Phase::Reading(_) if ending == Ending::ClientGone => {
                 worker.tally.count(Metric::ClientAborts);
+                false
+            }
+            Phase::Held(_) => {
+                worker.tally.add(Metric::Waiting, -1);
+                if ending == Ending::ClientGone {
+                    worker.tally.count(Metric::ClientAborts);
+                }
                 false
             }
             _ => false,

@@ -8,6 +8,7 @@ use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
 use crate::request::BodyBuffer;
+use crate::retry::{Failed, Received};
 use crate::stream::{
     self, AnswerReader, Ending, Event, FinishReason, Framer, Meaning, StreamDialect, StreamState, Usage,
 };
@@ -38,7 +39,7 @@ pub struct Judge {
 
 enum Subject {
     /// Envoy made it, because the provider could not be reached or did not answer in time.
-    Envoys { status: u16 },
+    Envoys { status: u16, received: Received },
     /// The provider answered with a status that says failure; the body says which.
     Failure { status: u16, headers: HeaderBlock, body: Vec<u8> },
     /// JSON with a status that says success. Its beginning is kept; all of it is read for what it says of itself.
@@ -75,8 +76,8 @@ impl Subject {
 
 impl Judge {
     /// For an answer that Envoy made itself.
-    pub const fn of_envoys(kind: ProviderKind, status: u16) -> Self {
-        Self { kind, seen: 0, subject: Subject::Envoys { status } }
+    pub const fn of_envoys(kind: ProviderKind, status: u16, received: Received) -> Self {
+        Self { kind, seen: 0, subject: Subject::Envoys { status, received } }
     }
 
     /// For an answer whose status says failure.
@@ -146,7 +147,7 @@ impl Judge {
     /// The status of an answer that Envoy made, whose body is to be replaced by one that the client can read.
     pub const fn envoys_status(&self) -> Option<u16> {
         match self.subject {
-            Subject::Envoys { status } => Some(status),
+            Subject::Envoys { status, .. } => Some(status),
             _ => None,
         }
     }
@@ -156,6 +157,18 @@ impl Judge {
         match &self.subject {
             Subject::Failure { status, headers, body } => provider::wait_hint(headers, body, *status, now),
             Subject::Envoys { .. } | Subject::Plain { .. } | Subject::Page | Subject::Stream(_) => None,
+        }
+    }
+
+    /// What is known of a failure of `class` that the answer has turned out to be.
+    pub fn failed(&self, class: ErrorClass, now: Timestamp) -> Failed {
+        let failed = Failed { hint: self.wait_hint(now), ..Failed::of(class) };
+        match &self.subject {
+            Subject::Envoys { received, .. } => Failed { received: *received, ..failed },
+            Subject::Failure { headers, .. } => {
+                Failed { should_retry: provider::should_retry(headers), ..failed }
+            }
+            Subject::Page | Subject::Plain { .. } | Subject::Stream { .. } => failed,
         }
     }
 
@@ -353,7 +366,7 @@ impl Judge {
     /// The answer is over, or as much of it has been read as ever is.
     pub fn end(&mut self) -> Verdict {
         match &mut self.subject {
-            Subject::Envoys { status } => {
+            Subject::Envoys { status, .. } => {
                 let class = if *status == 504 || *status == 408 {
                     ErrorClass::Timeout
                 } else {

@@ -12,6 +12,7 @@ mod departure;
 mod exchange;
 mod flow;
 mod health;
+mod hold;
 mod judge;
 mod local;
 mod operator;
@@ -43,13 +44,13 @@ pub use response::{Origin, ResponseHost, ResponseStep};
 use operator::Desk;
 
 use crate::balance::Session;
-use crate::base::{ClassSet, Endpoint, ErrorClass, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
+use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
 use crate::config::{ClientKey, Config, Model, StreamPolicy};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
-use crate::retry::{self, Next, Standing};
+use crate::retry::{self, Failed, Next, Permission, Received, Spent, Stop};
 use health::{Clinic, Tickets};
 use plan::{Choice, Load, Wanted};
 use spending::Spending;
@@ -146,11 +147,17 @@ pub struct Journey {
     /// Attempts that Envoy counted but this worker knows nothing of, after a crash of the VM or a change of its code.
     forgotten: u8,
     /// Whether a failure may become another attempt: there is a loop, the journey is kept, the client allows it.
-    may_move: bool,
     /// What it has taken of its key's budgets, where the key has any.
     spending: Option<Spending>,
-    /// The last failure was already granted another attempt, so the next pass need not ask again.
-    granted: bool,
+    permission: Permission,
+    /// What was decided after the last failure, if that was to go on: the next pass need not ask again.
+    granted: Option<Next>,
+    /// The last failure.
+    failed: Option<Failed>,
+    /// Who alone may get the next attempt.
+    only: Option<TargetId>,
+    /// How often the request was sent again although a provider might have taken it on.
+    replays: u8,
 }
 
 impl Journey {
@@ -185,6 +192,8 @@ impl Journey {
             endpoint: self.endpoint,
             session: self.session,
             tried: &self.tried,
+            returning: false,
+            only: self.only,
         })
     }
 
@@ -192,19 +201,54 @@ impl Journey {
         self.wanted().is_some_and(|wanted| wanted.anyone_left(&self.config, &self.board.borrow(), now))
     }
 
-    /// What follows a failure of `class` now.
-    fn after_failure(&self, class: ErrorClass, now: Timestamp) -> Next {
-        let Some(model) = self.model() else { return Next::Stop(retry::Stop::NothingLeft) };
-        let untried = self.anyone_left(now);
-        let standing = Standing { attempts: self.attempts(), may_move: self.may_move, untried };
-        retry::after_failure(model, class, standing)
+    /// When the client's whole request must be over.
+    fn deadline(&self) -> Timestamp {
+        let policy = self.model().map(|model| model.stream).unwrap_or_default();
+        self.began.after(policy.narrowed(false, self.timeout).total)
+    }
+
+    /// Decides what follows the failure of the attempt in `slot`, and notes both.
+    fn after_failure(&mut self, worker: &mut Worker, slot: usize, failed: Failed, now: Timestamp) -> Next {
+        if let Some(tried) = self.tried.get_mut(slot) {
+            tried.failure = Some(failed.class);
+            tried.returns = retry::may_return(failed.class, failed.should_retry);
+        }
+        self.failed = Some(failed);
+        self.only = None;
+        let next = self.decide(worker, slot, failed, now);
+        if matches!(next, Next::Again { .. })
+            && self.model().is_some_and(|model| !model.fallback_on.contains(failed.class))
+        {
+            self.only = self.tried.get(slot).map(|tried| tried.target);
+        }
+        if !matches!(next, Next::Stop(_)) {
+            self.granted = Some(next);
+            self.replays = self.replays.saturating_add(u8::from(failed.received == Received::Perhaps));
+        }
+        next
+    }
+
+    fn decide(&self, worker: &mut Worker, slot: usize, failed: Failed, now: Timestamp) -> Next {
+        let (Some(wanted), Some(tried)) = (self.wanted(), self.tried.get(slot)) else {
+            return Next::Stop(Stop::NothingLeft);
+        };
+        let spent = Spent {
+            attempts: self.attempts(),
+            at_target: wanted.attempts_at(tried.target),
+            replays: self.replays,
+            deadline: self.deadline(),
+            stateful: !self.facts.state.is_empty(),
+        };
+        let left = wanted.left(&self.config, &self.board.borrow(), tried.target, now);
+        let policy = (&wanted.model.retry, wanted.model.fallback_on);
+        retry::after_failure(policy, failed, self.permission, spent, left, (now, worker.rng.next_u64()))
     }
 
     /// Whether any failure of the attempt that runs could still become another attempt.
     fn could_move(&self, now: Timestamp) -> bool {
-        self.may_move
+        self.permission == Permission::Granted
             && self.model().is_some_and(|model| {
-                self.attempts() < model.attempts && model.fallback_on != ClassSet::default()
+                self.attempts() < model.retry.attempts && model.fallback_on != ClassSet::default()
             })
             && self.anyone_left(now)
     }
@@ -230,8 +274,8 @@ impl Journey {
     /// Why the target that is chosen now is not the one that would have been asked first: the failure that led to it, or
     /// what kept the first tier out.
     fn fallback_reason(&self, chosen: TargetId, now: Timestamp) -> Option<&'static str> {
-        let failure = self.tried.iter().rev().find_map(|attempt| attempt.failure);
-        match failure {
+        let elsewhere = self.tried.iter().rev().filter(|attempt| attempt.target != chosen);
+        match elsewhere.filter_map(|attempt| attempt.failure).next() {
             Some(class) => Some(class.name()),
             None if self.forgotten > 0 => Some("unknown"),
             None => self.wanted()?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),

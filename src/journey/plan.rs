@@ -7,6 +7,7 @@ use crate::base::{Endpoint, ErrorClass, Random, TargetId, Timestamp};
 use crate::breaker::{Board, Pending, Standing, Unfit};
 use crate::config::{Config, Mode, Model, WhenAllOpen};
 use crate::fallback::{self, Gate};
+use crate::retry::{Left, Reach};
 
 /// One attempt that was made.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +18,14 @@ pub struct Tried {
     pub failure: Option<ErrorClass>,
     /// What came of it, once that is certain.
     pub outcome: Option<Outcome>,
+    /// Whether the failure is one after which the target may get the request again.
+    pub returns: bool,
 }
 
 impl Tried {
     /// An attempt that begins.
     pub const fn new(target: TargetId) -> Self {
-        Self { target, failure: None, outcome: None }
+        Self { target, failure: None, returns: false, outcome: None }
     }
 }
 
@@ -48,6 +51,11 @@ pub struct Wanted<'j> {
     pub session: Option<Session>,
     /// What has been tried already.
     pub tried: &'j [Tried],
+    /// Whether it may be a target that has been tried, because no other one is left.
+    pub returning: bool,
+    /// The one target it may be, because a provider asked for the request again after a failure with which nobody else is
+    /// to be bothered.
+    pub only: Option<TargetId>,
 }
 
 /// What is known of how busy targets are.
@@ -70,34 +78,93 @@ impl Load<'_> {
 }
 
 impl Wanted<'_> {
-    /// The targets that may take the request and have not been tried, in the model's order.
+    /// The targets that may take the request and have not been tried (or, when returning, may be tried again), in the
+    /// model's order.
     fn candidates(self, config: &Config) -> impl Iterator<Item = TargetId> {
         self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(config, *target))
     }
 
     fn is_candidate(self, config: &Config, target: TargetId) -> bool {
         gate(config, target, self.endpoint).is_none()
-            && !self.tried.iter().any(|attempt| attempt.target == target)
+            && self.only.is_none_or(|only| only == target)
+            && if self.returning { self.may_return_to(target) } else { self.attempts_at(target) == 0 }
     }
 
-    /// Whether a further attempt would have somewhere to go.
+    /// How often `target` has been tried.
+    pub fn attempts_at(self, target: TargetId) -> u8 {
+        let attempts = self.tried.iter().filter(|attempt| attempt.target == target).count();
+        u8::try_from(attempts).unwrap_or(u8::MAX)
+    }
+
+    /// Whether a target that was tried may get the request again: nothing is under way there, and nothing that happened
+    /// there forbids it.
+    fn may_return_to(self, target: TargetId) -> bool {
+        let attempts = self.attempts_at(target);
+        (1..self.model.retry.attempts_per_target).contains(&attempts)
+            && self.tried.iter().all(|attempt| attempt.target != target || attempt.returns)
+    }
+
+    /// The same for a request that has tried nothing yet.
+    pub const fn afresh(self) -> Self {
+        Self { tried: &[], only: None, returning: false, ..self }
+    }
+
+    /// The same, of targets that have been tried.
+    const fn returning(self) -> Self {
+        Self { returning: true, ..self }
+    }
+
+    /// What is left for a request whose attempt at `failed` has just failed.
+    pub fn left(self, config: &Config, board: &Board, failed: TargetId, now: Timestamp) -> Left {
+        let blind = self.is_blind(config);
+        let may =
+            |target| blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_));
+        let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
+        let reach = |target: TargetId| {
+            let near = its_tier.is_some_and(|tier| tier.contains(&target));
+            if near { Reach::Account } else { Reach::Tier }
+        };
+        let throttled_until = |target| match health::standing(board, config, target, now) {
+            Standing::Unfit(Unfit::Throttled { until }) => Some(until),
+            _ => None,
+        };
+        let anybody = self.candidates(config).chain(self.returning().candidates(config));
+        Left {
+            elsewhere: self.candidates(config).find(|target| may(*target)).map(reach),
+            same: self.returning().is_candidate(config, failed) && may(failed),
+            free_at: anybody.filter_map(throttled_until).min(),
+        }
+    }
+
+    /// Whether targets are asked whatever ails them.
+    fn is_blind(self, config: &Config) -> bool {
+        config.mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway
+    }
+
+    /// Whether a further attempt would have somewhere to go, if the one that runs failed now.
     pub fn anyone_left(self, config: &Config, board: &Board, now: Timestamp) -> bool {
-        let blind = config.mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway;
-        self.candidates(config).any(|target| {
-            blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_))
-        })
+        let blind = self.is_blind(config);
+        let once_more = self
+            .tried
+            .last()
+            .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
+        once_more
+            || self.candidates(config).any(|target| {
+                blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_))
+            })
     }
 
     /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it as the
-    /// model balances. A target that ramps up after an outage takes part according to its share, unless nobody else is left.
+    /// model balances; where there is none, one that was tried and may be tried again. A target that ramps up after an
+    /// outage takes part according to its share, unless nobody else is left.
     pub fn choose(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
         if clinic.config.mode == Mode::Shadow {
             return self.choose_in_shadow(clinic, load, rng);
         }
         // Each round that does not end leaves out a target whose lease another request was faster to take.
         let mut lost: Vec<TargetId> = Vec::new();
-        for ramp in [self.ramp_draw(rng), 0] {
-            while let Some(target) = self.draw(clinic, load, ramp, &lost, rng) {
+        for (wanted, ramp) in [(self, self.ramp_draw(rng)), (self, 0), (self.returning(), 0)] {
+            while let Some(target) = wanted.draw(clinic, load, ramp, &lost, rng) {
                 if let Some(tickets) = clinic.admit(target) {
                     return Choice::Well(target, tickets);
                 }
@@ -144,11 +211,13 @@ impl Wanted<'_> {
     /// As if every breaker were closed; what they would have done is counted.
     fn choose_in_shadow(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
         let config = clinic.config;
-        let chosen = self.model.tiers.iter().find_map(|tier| {
-            let all = tier.iter().filter_map(|target| {
-                self.is_candidate(config, *target).then(|| load.candidate(config, *target))?
-            });
-            balance::choose(&self.model.balance, self.session, all, rng)
+        let chosen = [self, self.returning()].into_iter().find_map(|wanted| {
+            self.model.tiers.iter().find_map(|tier| {
+                let all = tier.iter().filter_map(|target| {
+                    wanted.is_candidate(config, *target).then(|| load.candidate(config, *target))?
+                });
+                balance::choose(&self.model.balance, self.session, all, rng)
+            })
         });
         let Some(target) = chosen else { return Choice::Nobody };
         match health::standing(clinic.board, config, target, clinic.now) {
@@ -172,6 +241,7 @@ impl Wanted<'_> {
     fn least_bad(self, clinic: &Clinic<'_>) -> Choice {
         let soonest = self
             .candidates(clinic.config)
+            .chain(self.returning().candidates(clinic.config))
             .filter_map(|target| match health::standing(clinic.board, clinic.config, target, clinic.now) {
                 Standing::Unfit(unfit) => Some((unfit.until()?, target)),
                 Standing::Fit { .. } | Standing::Probe => Some((clinic.now, target)),
@@ -230,6 +300,14 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// When asking may help again; `None` while nobody can tell.
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Unfit(unfit) => unfit.until(),
+            Self::Gate(_) | Self::Probed => None,
+        }
+    }
+
     /// The name shown to clients and operators.
     pub fn name(&self) -> &'static str {
         match self {

@@ -24,6 +24,9 @@ pub struct LocalAnswer {
     pub body: String,
 }
 
+/// The reason of a refusal that follows failed attempts.
+pub(super) const ALL_FAILED: &str = "all_targets_failed";
+
 /// Why a request is not sent on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -155,7 +158,7 @@ impl Refusal {
             Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
             Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
-            Self::Exhausted { status, .. } => (*status, "all_targets_failed"),
+            Self::Exhausted { status, .. } => (*status, ALL_FAILED),
             Self::Internal => (500, "internal"),
         }
     }

@@ -1,18 +1,23 @@
 //! One pass of the filter: the answer's half.
 
+use std::time::Duration;
+
+use memchr::memmem;
+
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::flow::Passing;
 use super::judge::{Judge, Verdict};
 use super::outcome::End;
-use super::{Refusal, Worker};
+use super::refusal::ALL_FAILED;
+use super::{Journey, Refusal, Worker};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
-use crate::config::OnBreak;
-use crate::provider::{Failure, ProviderKind};
+use crate::config::{LastError, OnBreak};
+use crate::provider::ProviderKind;
 use crate::record::Metric;
 use crate::request::BodyBuffer;
-use crate::retry::Next;
+use crate::retry::{Failed, Next, Received, Stop};
 
 /// The private response header that makes the edge of the loop start another attempt.
 pub(super) const RETRY_HEADER: &str = "x-llm-retry";
@@ -40,8 +45,37 @@ pub enum Origin {
     /// The provider.
     Upstream,
     /// Envoy itself: it could not reach the provider, or gave up on it.
-    Envoy,
+    Envoy {
+        /// Whether the provider got the request.
+        received: Received,
+    },
 }
+
+impl Origin {
+    /// Reads it from Envoy's response code details; without any the provider is taken for the author.
+    pub fn of(details: Option<&[u8]>) -> Self {
+        match details {
+            None | Some(b"via_upstream") => Self::Upstream,
+            Some(details) if NOT_SENT.iter().any(|sign| memmem::find(details, sign.as_bytes()).is_some()) => {
+                Self::Envoy { received: Received::Never }
+            }
+            Some(_) => Self::Envoy { received: Received::Perhaps },
+        }
+    }
+}
+
+/// What in Envoy's response code details says that no provider has got anything of the request.
+const NOT_SENT: [&str; 9] = [
+    "connection_failure",
+    "connection_timeout",
+    "connect_error",
+    "refused_stream",
+    "overflow",
+    "no_healthy_upstream",
+    "cluster_not_found",
+    "route_not_found",
+    "no_cluster",
+];
 
 impl Exchange {
     /// The answer's headers have come. `origin` is asked only where the status says failure.
@@ -108,8 +142,8 @@ impl Exchange {
         }
         let judge = match origin() {
             // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
-            Origin::Envoy if status == 429 => return attempt.held_back(worker, now),
-            Origin::Envoy => Judge::of_envoys(kind, status),
+            Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now),
+            Origin::Envoy { received } => Judge::of_envoys(kind, status, received),
             Origin::Upstream => Judge::of_failure(kind, status, headers),
         };
         if end_of_stream { attempt.end_without_body(worker, judge, now, sink) } else { attempt.hold(judge) }
@@ -164,11 +198,23 @@ impl Exchange {
                 }
             }
             Verdict::Failure(failure) => {
-                let blame = Blame::of(failure.class, judge.wait_hint(now));
-                if let Some(status) = judge.envoys_status() {
-                    attempt.replace_envoys_body(status, &failure, available, host);
+                let failed = judge.failed(failure.class, now);
+                let envoys = judge.envoys_status();
+                let next = attempt.failed(worker, failed, now);
+                let own = attempt.own_status(next, failed);
+                // Envoy's own text ("upstream connect error …") is none of the client's dialect.
+                let replaced = match envoys.or(own) {
+                    Some(status) => attempt.replace_body(status, available, host),
+                    None => false,
+                };
+                if let (true, None, Some(status)) = (replaced, envoys, own) {
+                    host.set(":status", &status.to_string());
                 }
-                attempt.fail(worker, &failure, blame, now, host)
+                attempt.hand_on(worker, failed, next, now, host);
+                if replaced {
+                    host.set("x-llm-reason", ALL_FAILED);
+                }
+                ResponseStep::Pass
             }
         }
     }
@@ -237,8 +283,8 @@ impl Attempt {
     ) -> ResponseStep {
         match judge.end() {
             Verdict::Failure(failure) => {
-                let blame = Blame::of(failure.class, judge.wait_hint(now));
-                self.fail(worker, &failure, blame, now, sink)
+                let failed = judge.failed(failure.class, now);
+                self.fail(worker, failed, now, sink)
             }
             Verdict::Open | Verdict::Answer => {
                 self.content(now);
@@ -296,42 +342,65 @@ impl Attempt {
     fn fail(
         &mut self,
         worker: &mut Worker,
-        failure: &Failure,
-        blame: Blame,
+        failed: Failed,
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> ResponseStep {
-        let next = self.failed(worker, failure.class, blame, now);
-        // Disclosed in any case: when Envoy declines to retry, this is what the client gets.
-        self.disclose(sink);
-        self.answer = match next {
-            Next::Elsewhere => {
-                worker.tally.count(Metric::Failovers);
-                sink.set(RETRY_HEADER, failure.class.name());
-                AnswerPhase::Discarded
-            }
-            Next::Stop(_) => AnswerPhase::Passed(Passing::Unread),
-        };
+        let next = self.failed(worker, failed, now);
+        self.hand_on(worker, failed, next, now, sink);
         ResponseStep::Pass
     }
 
-    /// Notes a failure of which the client has seen nothing, and decides what follows.
-    pub(super) fn failed(
+    /// Marks the answer for the edge, or makes it fit for the client.
+    fn hand_on(
         &mut self,
         worker: &mut Worker,
-        class: ErrorClass,
+        failed: Failed,
+        next: Next,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) {
+        // Disclosed in any case: when Envoy declines to retry, this is what the client gets.
+        self.disclose(sink);
+        self.answer = if goes_on(worker, next) {
+            sink.set(RETRY_HEADER, failed.class.name());
+            AnswerPhase::Discarded
+        } else {
+            self.journey.borrow().advise(next, failed, now, sink);
+            AnswerPhase::Passed(Passing::Unread)
+        };
+    }
+
+    /// The status of the error that takes the place of the provider's, where the operator wants that.
+    fn own_status(&self, next: Next, failed: Failed) -> Option<u16> {
+        let journey = self.journey.borrow();
+        let own = journey.model()?.retry.last_error == LastError::Own;
+        match next {
+            Next::Stop(stop) if own && stop.is_surrender() => Some(match failed.class {
+                ErrorClass::RateLimited => 429,
+                ErrorClass::Timeout | ErrorClass::StreamStalled => 504,
+                _ => 503,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Notes a failure of which the client has seen nothing, and decides what follows.
+    pub(super) fn failed(&mut self, worker: &mut Worker, failed: Failed, now: Timestamp) -> Next {
+        self.failed_by(worker, failed, Blame::of(failed.class, failed.hint), now)
+    }
+
+    /// The same, where somebody else is to blame than such a failure says.
+    pub(super) fn failed_by(
+        &mut self,
+        worker: &mut Worker,
+        failed: Failed,
         blame: Blame,
         now: Timestamp,
     ) -> Next {
         worker.tally.count(Metric::AttemptsFailed);
-        self.report(worker, End::Failed(class), blame, now);
-        let mut journey = self.journey.borrow_mut();
-        if let Some(tried) = journey.tried.get_mut(self.slot) {
-            tried.failure = Some(class);
-        }
-        let next = journey.after_failure(class, now);
-        journey.granted |= next == Next::Elsewhere;
-        next
+        self.report(worker, End::Failed(failed.class), blame, now);
+        self.journey.borrow_mut().after_failure(worker, self.slot, failed, now)
     }
 
     /// Tells the client who answers, with which model, after how many attempts and why.
@@ -349,39 +418,103 @@ impl Attempt {
         }
     }
 
-    /// Envoy's own text ("upstream connect error …") is none of the client's dialect.
-    fn replace_envoys_body(
-        &self,
-        status: u16,
-        failure: &Failure,
-        held: usize,
-        host: &mut (impl HeaderSink + BodyBuffer),
-    ) {
+    /// Puts an error that lists what was tried in the place of the body that is held.
+    fn replace_body(&self, status: u16, held: usize, host: &mut (impl HeaderSink + BodyBuffer)) -> bool {
         let journey = self.journey.borrow();
-        let mut tried = journey.tried.clone();
-        if let Some(this) = tried.get_mut(self.slot) {
-            this.failure = Some(failure.class);
-        }
-        let answer = Refusal::exhausted(&journey.config, &tried, status).answer(journey.endpoint.dialect());
+        let answer =
+            Refusal::exhausted(&journey.config, &journey.tried, status).answer(journey.endpoint.dialect());
         if host.replace_front(held, answer.body.as_bytes()).is_err() {
-            return;
+            return false;
         }
         host.set("content-type", "application/json");
         host.set("content-length", &answer.body.len().to_string());
         for (name, value) in &answer.headers {
             host.set(name, value);
         }
+        true
+    }
+}
+
+/// Whether the request goes on, and counts how.
+pub(super) fn goes_on(worker: &mut Worker, next: Next) -> bool {
+    match next {
+        Next::Elsewhere(_) => worker.tally.count(Metric::Failovers),
+        Next::Again { .. } => worker.tally.count(Metric::Repetitions),
+        Next::Wait { .. } => {}
+        Next::Stop(stop) => {
+            if let Some(metric) = surrender_metric(stop) {
+                worker.tally.count(metric);
+            }
+            return false;
+        }
+    }
+    true
+}
+
+const fn surrender_metric(stop: Stop) -> Option<Metric> {
+    match stop {
+        Stop::AttemptsUsedUp => Some(Metric::GaveUpAttempts),
+        Stop::MaybeBilled => Some(Metric::GaveUpMaybeBilled),
+        Stop::Deadline => Some(Metric::GaveUpDeadline),
+        Stop::NothingLeft => Some(Metric::GaveUpNothingLeft),
+        Stop::WaitTooLong => Some(Metric::GaveUpWaitTooLong),
+        Stop::RetryBudget => Some(Metric::GaveUpRetryBudget),
+        Stop::Policy | Stop::NoRetryLoop | Stop::JourneysFull | Stop::ClientForbids => None,
+    }
+}
+
+/// SDKs follow a `retry-after` of up to a minute and treat a longer one as none.
+const HEEDED_BY_CLIENTS: Duration = Duration::from_secs(60);
+
+impl Journey {
+    /// Tells the client of a request that is given up why, and whether to send it again: after a time where waiting helps,
+    /// and not by itself where it can only make matters worse.
+    pub(super) fn advise(&self, next: Next, failed: Failed, now: Timestamp, sink: &mut impl Disclosure) {
+        let Next::Stop(stop) = next else { return };
+        if !stop.is_surrender() {
+            return;
+        }
+        sink.tell("x-llm-reason", stop.name());
+        let wait = self.soonest(now).map(|at| at.since(now));
+        if let Some(wait) = wait
+            && failed.hint.is_none_or(|hint| wait < hint)
+        {
+            for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+                sink.untell(name);
+            }
+            let seconds = u64::try_from(wait.as_millis()).unwrap_or(0).div_ceil(1000).max(1);
+            sink.tell("retry-after", &seconds.to_string());
+        }
+        if wait.or(failed.hint).is_none_or(|wait| wait > HEEDED_BY_CLIENTS) {
+            sink.tell("x-should-retry", "false");
+        }
+    }
+
+    /// When the first target of the model may be asked again; `None` when one may be now, or only an operator can tell.
+    fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
+        let wanted = self.wanted()?.afresh();
+        if wanted.anyone_left(&self.config, &self.board.borrow(), now) {
+            return None;
+        }
+        let board = self.board.borrow();
+        wanted.obstacles(&self.config, &board, now).filter_map(|(_, obstacle)| obstacle.until()).min()
     }
 }
 
 /// Where the client is told who answers: the provider's headers, or those of an answer made here.
 pub(super) trait Disclosure {
     fn tell(&mut self, name: &'static str, value: &str);
+    /// Takes back what others have told.
+    fn untell(&mut self, name: &'static str);
 }
 
 impl<S: HeaderSink> Disclosure for S {
     fn tell(&mut self, name: &'static str, value: &str) {
         self.set(name, value);
+    }
+
+    fn untell(&mut self, name: &'static str) {
+        self.remove(name);
     }
 }
 

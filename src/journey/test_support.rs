@@ -142,9 +142,12 @@ pub fn some_journey() -> SharedJourney {
         timeout: None,
         tried: Vec::new(),
         forgotten: 0,
-        may_move: true,
         spending: None,
-        granted: false,
+        permission: crate::retry::Permission::Granted,
+        granted: None,
+        failed: None,
+        only: None,
+        replays: 0,
     }))
 }
 

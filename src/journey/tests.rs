@@ -5,6 +5,7 @@ mod balance;
 mod budgets;
 mod gates;
 mod health;
+mod holds;
 mod outages;
 mod unasked;
 mod usage;
@@ -172,7 +173,12 @@ fn what_envoy_says_for_a_provider_is_said_in_the_clients_dialect() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = first(worker);
     let headers = &[(":status", "503"), ("content-type", "text/plain"), ("content-length", "10")];
-    sent.answer_from(worker, Origin::Envoy, headers, b"upstream connect");
+    sent.answer_from(
+        worker,
+        Origin::Envoy { received: crate::retry::Received::Never },
+        headers,
+        b"upstream connect",
+    );
     assert_eq!(sent.response.get("x-llm-retry"), Some("transport"));
     assert_eq!(sent.response.get("content-type"), Some("application/json"));
     let body: serde_json::Value = serde_json::from_slice(&sent.response.body).unwrap();
@@ -196,7 +202,8 @@ fn a_provider_that_breaks_off_while_held_is_followed_by_another() {
 
 #[test]
 fn when_the_edge_comes_back_after_the_last_attempt_the_client_is_told() {
-    let config = config_with(json!({"models": {"chat": {"targets": ["gpt-a"]}}}));
+    let model = json!({"targets": ["gpt-a"], "retry": {"attempts_per_target": 1}});
+    let config = config_with(json!({"models": {"chat": model}}));
     let worker = &mut worker(config);
     let mut sent = first(worker);
     sent.exchange.finish(worker, Ending::UpstreamGone, at(0));
@@ -443,7 +450,7 @@ fn a_request_that_is_none_for_a_model_is_never_sent_twice() {
     assert_eq!(sent.step, RequestStep::Send);
     // As the inner listener marks an answer of Envoy's own, or as a server may by itself.
     let headers = [(":status", "503"), ("x-llm-retry", "transport"), ("etag", "e")];
-    sent.answer_from(worker, Origin::Envoy, &headers, b"");
+    sent.answer_from(worker, Origin::Envoy { received: crate::retry::Received::Never }, &headers, b"");
     assert_eq!((sent.response.get("x-llm-retry"), sent.response.get("etag")), (None, Some("e")));
 }
 

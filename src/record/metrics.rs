@@ -47,6 +47,24 @@ catalogue! {
     AttemptsFailed, Counter, "llm_failsafe_attempts_failed";
     /// Failed attempts after which another target was asked for.
     Failovers, Counter, "llm_failsafe_failovers";
+    /// Failed attempts after which the same target was to be asked again, after a back-off.
+    Repetitions, Counter, "llm_failsafe_repetitions";
+    /// Requests that were held before an attempt: for a back-off, or until somebody was free.
+    Waits, Counter, "llm_failsafe_waits";
+    /// Requests held at the moment, all workers together.
+    Waiting, Gauge, "llm_failsafe_waiting";
+    /// Requests given up because they had had all their attempts (`attempts_used_up`).
+    GaveUpAttempts, Counter, "llm_failsafe_gave_up_attempts_used_up";
+    /// Requests given up because every target that may take them had been tried (`nothing_left`).
+    GaveUpNothingLeft, Counter, "llm_failsafe_gave_up_nothing_left";
+    /// Requests given up because a provider may have taken them on and may charge for them (`maybe_billed`).
+    GaveUpMaybeBilled, Counter, "llm_failsafe_gave_up_maybe_billed";
+    /// Requests given up because somebody would be free, but too late (`wait_too_long`).
+    GaveUpWaitTooLong, Counter, "llm_failsafe_gave_up_wait_too_long";
+    /// Requests given up because their total time was over (`deadline`).
+    GaveUpDeadline, Counter, "llm_failsafe_gave_up_deadline";
+    /// Requests given up because too many of all requests were attempted again (`retry_budget`).
+    GaveUpRetryBudget, Counter, "llm_failsafe_gave_up_retry_budget";
     /// Attempts that took longer than a time limit of theirs.
     Alarms, Counter, "llm_failsafe_alarms";
     /// Requests whose client left before the answer was complete.

@@ -14,6 +14,7 @@ mod offers;
 mod operator;
 mod providers;
 mod rest;
+mod retry;
 mod section;
 mod stream;
 mod targets;

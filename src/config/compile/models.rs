@@ -2,15 +2,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{MAX_ATTEMPTS, MAX_TIERS, balance, number, stream, word};
+use super::{MAX_TIERS, balance, retry, stream, word};
 use crate::base::{ClassSet, ErrorClass, TargetId};
 use crate::config::compiled::{Model, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawModel, Words};
 
-/// Attempts per request unless the configuration says otherwise.
-const DEFAULT_ATTEMPTS: u8 = 3;
 /// The failures that another target may not have. The others are the request's own, or a provider's refusal
 /// of the content, and are not shopped around unless asked for.
 const DEFAULT_FALLBACK_ON: [ErrorClass; 11] = [
@@ -35,9 +33,6 @@ pub(super) fn model(
     mistakes: &mut Mistakes,
 ) -> Option<Model> {
     let tiers = tiers(raw, targets, at, mistakes);
-    let attempts = raw.retry.as_ref().and_then(|Mapping(retry)| retry.attempts);
-    let (default, most) = (u64::from(DEFAULT_ATTEMPTS), u64::from(MAX_ATTEMPTS));
-    let attempts = number(attempts, default, 1..=most, &at.field("retry").field("attempts"), mistakes);
     let words = raw.fallback.as_ref().and_then(|Mapping(fallback)| fallback.on.as_ref());
     let fallback_on = fallback_on(words, &at.field("fallback").field("on"), mistakes);
     let answers = [("refuse", WhenAllOpen::Refuse), ("try_anyway", WhenAllOpen::TryAnyway)];
@@ -46,7 +41,7 @@ pub(super) fn model(
         name: Rc::from(name),
         tiers: tiers?,
         balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
-        attempts: u8::try_from(attempts).ok()?,
+        retry: retry::policy(raw.retry.as_ref(), &at.field("retry"), mistakes),
         fallback_on,
         when_all_open,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),

@@ -84,7 +84,12 @@ fn the_answer_to_an_alarm_passes_the_filter_as_it_is() {
     let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(30)) else { panic!() };
     let mut headers: Vec<_> = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     headers.push((":status", "504"));
-    first.answer_from(worker, Origin::Envoy, &headers, answer.body.as_bytes());
+    first.answer_from(
+        worker,
+        Origin::Envoy { received: crate::retry::Received::Never },
+        &headers,
+        answer.body.as_bytes(),
+    );
     assert_eq!(first.response.get("x-llm-retry"), Some("timeout"));
     assert_eq!(first.response.body, answer.body.as_bytes());
 }

@@ -120,7 +120,7 @@ fn an_endpoint_that_cannot_be_reached_takes_everything_behind_it_out() {
         let mut pass = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"gpt"}"#, 99, s(0));
         pass.answer_from(
             worker,
-            super::super::Origin::Envoy,
+            super::super::Origin::Envoy { received: crate::retry::Received::Never },
             &[(":status", "503")],
             b"upstream connect error",
         );

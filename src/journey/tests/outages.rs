@@ -212,7 +212,14 @@ impl Simulation {
         let Virtual { board, memory, tally } = &mut self.workers[worker];
         let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
         let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
-        let wanted = Wanted { model, endpoint: Endpoint::Chat, session: None, tried: &tried };
+        let wanted = Wanted {
+            model,
+            endpoint: Endpoint::Chat,
+            session: None,
+            tried: &tried,
+            returning: false,
+            only: None,
+        };
         let load = crate::journey::plan::Load { pending: &Pending::new(&self.config, 0) };
         let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &load, &mut self.rng) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };

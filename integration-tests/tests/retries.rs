@@ -1,0 +1,233 @@
+//! The same target again, and the wait before it: requests that are held inside the filter and sent on later.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use integration_tests::client::{Protocol, Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Ending, Point, Script, ScriptedProvider, errors};
+use serde_json::{Value, json};
+
+const HELD: &str = "wasmcustom.llm_failsafe_waiting";
+const JOURNEYS: &str = "wasmcustom.llm_failsafe_journeys";
+
+/// A model with one target.
+async fn alone(provider: &ScriptedProvider, retry: Value) -> Envoy {
+    let models = json!({"chat": {"tiers": null, "targets": ["gpt-a"], "retry": retry}});
+    Gateway::new(Shape::Loop)
+        // Half of what is played here fails, which is no reason to stop playing.
+        .configure(&json!({"models": models, "breaker": {"min_requests": 10_000, "consecutive": 1_000}}))
+        .provider("openai", provider.port())
+        .start()
+        .await
+}
+
+fn over(protocol: Protocol, request: Request) -> Request {
+    if protocol == Protocol::H2c { request.h2c() } else { request }
+}
+
+async fn ask(envoy: &Envoy, stream: bool, protocol: Protocol) -> Read {
+    over(protocol, Request::chat("chat", stream)).send(envoy.port()).await.unwrap().read().await
+}
+
+async fn nothing_is_left(envoy: &Envoy) {
+    envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
+    envoy.wait_for_stat(HELD, |value| value == 0).await;
+}
+
+#[tokio::test]
+async fn the_only_target_is_asked_once_more_after_a_back_off() {
+    let provider = ScriptedProvider::start("only").await;
+    let envoy = alone(&provider, json!({})).await;
+    let failures = [
+        ("server", errors::openai_500()),
+        ("overloaded", errors::openai_503()),
+        ("error event", errors::openai_error_event()),
+        ("empty stream", Script::stream([])),
+        ("broken off", Script::usual().ending(Ending::Reset(Point::BeforeHeaders))),
+    ];
+    for (case, script) in failures {
+        for protocol in [Protocol::Http1, Protocol::H2c] {
+            provider.forget_received();
+            provider.script(script.clone());
+            let read = ask(&envoy, true, protocol).await;
+            assert_eq!(read.status, 200, "{case}: {}", read.text());
+            assert!(read.text().ends_with("data: [DONE]\n\n"), "{case}: {}", read.text());
+            assert_eq!(read.header("x-llm-attempts"), Some("2"), "{case}");
+            assert_eq!(read.header("x-llm-fallback"), None, "{case}");
+            let received = provider.received();
+            assert_eq!(received.len(), 2, "{case}");
+            // What leaves after the wait is addressed and edited like what leaves at once.
+            let again = &received[1];
+            assert_eq!(again.json(), received[0].json(), "{case}");
+            assert_eq!(again.json()["model"], "gpt-4.1-mini", "{case}");
+            assert_eq!(again.header("authorization"), Some("Bearer sk-openai-a-secret"), "{case}");
+            assert_eq!(again.path, received[0].path, "{case}");
+            let private = again.headers.iter().filter(|(name, _)| {
+                name.starts_with("x-llm") || name.starts_with("x-envoy") || name.starts_with("x-forwarded")
+            });
+            assert_eq!(private.count(), 0, "{case}: {:?}", again.headers);
+        }
+    }
+    nothing_is_left(&envoy).await;
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_repetitions").await, Some(10));
+}
+
+#[tokio::test]
+async fn a_failure_that_stays_reaches_the_client_after_two_attempts() {
+    let provider = ScriptedProvider::start("only").await;
+    provider.by_default(errors::openai_500());
+    let envoy = alone(&provider, json!({"attempts": 5})).await;
+    let read = ask(&envoy, false, Protocol::Http1).await;
+    assert_eq!(read.status, 500);
+    assert_eq!(provider.received().len(), 2);
+    nothing_is_left(&envoy).await;
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_waited_for_when_it_is_short_and_passed_on_when_it_is_long() {
+    let provider = ScriptedProvider::start("only").await;
+    let envoy = alone(&provider, json!({"retry_after_cap": "3s"})).await;
+    let limited =
+        || Script::status(429).json(json!({"error": {"type": "requests", "code": "rate_limit_exceeded"}}));
+    provider.script(limited().header("retry-after", "1"));
+    let began = Instant::now();
+    let read = ask(&envoy, false, Protocol::H2c).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (200, Some("2")));
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+    assert_eq!(provider.received().len(), 2);
+
+    provider.script(limited().header("retry-after", "4"));
+    let began = Instant::now();
+    let read = ask(&envoy, false, Protocol::H2c).await;
+    assert_eq!((read.status.as_u16(), read.header("retry-after")), (429, Some("4")));
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(provider.received().len(), 3);
+    nothing_is_left(&envoy).await;
+}
+
+/// A body with `model` at its end, as many SDKs send it.
+fn body(length: usize, model: &str) -> Bytes {
+    let text = "plain text ".repeat(length / 11);
+    Bytes::from(format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}],"model":"{model}"}}"#))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_body_waits_and_arrives_whole() {
+    let provider = ScriptedProvider::start("only").await;
+    let backoff = json!({"backoff": {"base": "2s", "max": "2s"}});
+    for backoff in [json!({"backoff": {"base": "1ms", "max": "1ms"}}), backoff] {
+        let envoy = alone(&provider, backoff).await;
+        for length in [100, 70_000, 1_000_000, 30_000_000] {
+            for protocol in [Protocol::Http1, Protocol::H2c] {
+                provider.forget_received();
+                provider.script(errors::openai_500());
+                let request = Request::post("/v1/chat/completions").bytes(body(length, "chat"));
+                let request = over(protocol, request).patience(Duration::from_secs(60));
+                let read = request.send(envoy.port()).await.unwrap().read().await;
+                assert_eq!(read.status, 200, "{length} {protocol:?}: {}", read.text());
+                let received = provider.received();
+                let expected = body(length, "gpt-4.1-mini");
+                assert_eq!(received.len(), 2, "{length} {protocol:?}");
+                for (attempt, received) in received.iter().enumerate() {
+                    assert_eq!(
+                        received.body_length,
+                        expected.len() as u64,
+                        "{length} {protocol:?} {attempt}"
+                    );
+                    assert_eq!(
+                        received.body_sha256,
+                        received_sha(&expected),
+                        "{length} {protocol:?} {attempt}"
+                    );
+                }
+            }
+        }
+        let memory = envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await.unwrap();
+        assert!(memory < 8 << 20, "{memory} bytes of Wasm memory");
+        nothing_is_left(&envoy).await;
+    }
+}
+
+fn received_sha(body: &Bytes) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_waits_is_gone_at_once_and_nobody_is_asked_for_it() {
+    let provider = ScriptedProvider::start("only").await;
+    for protocol in [Protocol::Http1, Protocol::H2c] {
+        let envoy = alone(&provider, json!({})).await;
+        provider.forget_received();
+        provider.script(Script::status(429).json(json!({"error": {}})).header("retry-after", "8"));
+        let request = over(protocol, Request::chat("chat", true));
+        let port = envoy.port();
+        let client = tokio::spawn(async move { request.send(port).await });
+        envoy.wait_for_stat(HELD, |value| value == 1).await;
+        let left_at = Instant::now();
+        client.abort();
+        nothing_is_left(&envoy).await;
+        assert!(left_at.elapsed() < Duration::from_secs(3), "{:?}", left_at.elapsed());
+        assert_eq!(provider.received().len(), 1);
+        assert_eq!(envoy.stat("wasmcustom.llm_failsafe_client_aborts").await, Some(1));
+        assert_eq!(envoy.stat("wasmcustom.llm_failsafe_journeys_orphaned").await.unwrap_or(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_providers_word_counts() {
+    let provider = ScriptedProvider::start("only").await;
+    let envoy = alone(&provider, json!({})).await;
+    for (status, word, attempts) in [(500, "false", 1), (503, "false", 1), (400, "true", 2), (409, "true", 2)]
+    {
+        provider.forget_received();
+        provider.script(
+            Script::status(status).json(json!({"error": {"message": "no"}})).header("x-should-retry", word),
+        );
+        let read = ask(&envoy, false, Protocol::Http1).await;
+        assert_eq!(provider.received().len(), attempts, "{status} {word}");
+        assert_eq!(read.status, if attempts == 1 { status } else { 200 }, "{status} {word}");
+    }
+    nothing_is_left(&envoy).await;
+}
+
+#[tokio::test]
+async fn what_may_be_charged_for_is_sent_once_more_at_most() {
+    let provider = ScriptedProvider::start("only").await;
+    // It takes the request and then breaks off, again and again.
+    let lost = Script::usual().ending(Ending::Reset(Point::BeforeHeaders));
+    for (policy, attempts) in [("once", 2), ("never", 1), ("always", 4)] {
+        let retry = json!({
+            "attempts": 4, "attempts_per_target": 4, "replay_uncertain": policy, "backoff": {"base": "1ms", "max": "1ms"},
+        });
+        let envoy = alone(&provider, retry).await;
+        provider.by_default(lost.clone());
+        provider.forget_received();
+        let read = ask(&envoy, false, Protocol::Http1).await;
+        assert_eq!(read.status, 503, "{policy}: {}", read.text());
+        assert_eq!(provider.received().len(), attempts, "{policy}");
+        // A request that refers to a state at the provider is never sent twice.
+        provider.forget_received();
+        let stateful = json!({"model": "chat", "input": "x", "previous_response_id": "resp_1"});
+        let read =
+            Request::post("/v1/responses").json(&stateful).send(envoy.port()).await.unwrap().read().await;
+        assert_eq!(read.status, 503, "{policy}: {}", read.text());
+        assert_eq!(provider.received().len(), 1, "{policy}");
+        nothing_is_left(&envoy).await;
+    }
+    // What never arrived is sent again whatever the policy says.
+    let retry = json!({"replay_uncertain": "never", "backoff": {"base": "10s", "max": "10s"}});
+    let mut gone = ScriptedProvider::start("gone").await;
+    let envoy = alone(&gone, retry).await;
+    gone.stop().await;
+    let port = envoy.port();
+    let client =
+        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    envoy.wait_for_stat(HELD, |value| value == 1).await;
+    gone.restart().await;
+    let read = client.await.unwrap();
+    assert_eq!(read.status, 200, "{}", read.text());
+}

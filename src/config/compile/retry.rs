@@ -1,0 +1,65 @@
+use super::section::Section;
+use super::{MAX_ATTEMPTS, word};
+use crate::config::duration::Span;
+use crate::config::mistakes::{Mistakes, Trail};
+use crate::config::raw::{Mapping, RawBackoff, RawRetry};
+use crate::config::retry::{Backoff, LastError, Replay, RetryPolicy};
+
+const MILLISECOND: Span = Span::millis(1);
+/// A client that waits longer has long since given up.
+const MINUTE: Span = Span::seconds(60);
+const TEN_MINUTES: Span = Span::seconds(600);
+
+/// The policy that is written at `at`; what is absent is as in [`RetryPolicy::default`].
+pub(super) fn policy(
+    raw: Option<&Mapping<RawRetry>>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> RetryPolicy {
+    let usual = RetryPolicy::default();
+    let Some(Mapping(raw)) = raw else { return usual };
+    let most = u64::from(MAX_ATTEMPTS);
+    let replays = [("once", Replay::Once), ("never", Replay::Never), ("always", Replay::Always)];
+    let errors = [("provider", LastError::Provider), ("own", LastError::Own)];
+    let replay_uncertain =
+        word(raw.replay_uncertain.as_ref(), &replays, &at.field("replay_uncertain"), mistakes);
+    let last_error = word(raw.last_error.as_ref(), &errors, &at.field("last_error"), mistakes);
+    let backoff = backoff(raw.backoff.as_ref(), usual.backoff, &at.field("backoff"), mistakes);
+    let mut section = Section { at: *at, mistakes };
+    RetryPolicy {
+        attempts: section.count("attempts", raw.attempts, usual.attempts, most),
+        attempts_per_target: section.count(
+            "attempts_per_target",
+            raw.attempts_per_target,
+            usual.attempts_per_target,
+            most,
+        ),
+        backoff,
+        retry_after_cap: section
+            .span(
+                "retry_after_cap",
+                raw.retry_after_cap,
+                Span::of(usual.retry_after_cap),
+                Span::ZERO..=TEN_MINUTES,
+            )
+            .duration(),
+        replay_uncertain,
+        last_error,
+    }
+}
+
+fn backoff(
+    raw: Option<&Mapping<RawBackoff>>,
+    usual: Backoff,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Backoff {
+    let Some(Mapping(raw)) = raw else { return usual };
+    let mut section = Section { at: *at, mistakes };
+    let base = section.span("base", raw.base, Span::of(usual.base), MILLISECOND..=MINUTE);
+    // The default gives way to a longer first wait: who writes only that need not know that there is a limit.
+    let default = Span::of(usual.max).max(base);
+    let least = if section.mistakes.holds(&at.field("base")) { MILLISECOND } else { base };
+    let max = section.span("max", raw.max, default, least..=MINUTE);
+    Backoff { base: base.duration(), max: max.duration() }
+}

@@ -1,0 +1,64 @@
+//! How requests are attempted again, as the filter runs it.
+
+use std::time::Duration;
+
+/// How a model's requests are attempted again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts at most per request, the first included.
+    pub attempts: u8,
+    /// Attempts at most per request and target.
+    pub attempts_per_target: u8,
+    /// How long a request waits before the same target gets it again.
+    pub backoff: Backoff,
+    /// The longest wait that a provider may ask for and a request is held through.
+    pub retry_after_cap: Duration,
+    /// What follows when an attempt was lost that the provider may have taken on, and may charge for.
+    pub replay_uncertain: Replay,
+    /// What the client gets when nothing more is tried.
+    pub last_error: LastError,
+}
+
+/// A back-off that doubles, of which each wait is a random part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The most before the first repetition.
+    pub base: Duration,
+    /// The most before any.
+    pub max: Duration,
+}
+
+/// How often a request is sent again that may have been taken on and charged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replay {
+    /// Once: the price of an outage is at most one answer that nobody read.
+    #[default]
+    Once,
+    /// Never.
+    Never,
+    /// As often as the attempts allow.
+    Always,
+}
+
+/// What the client gets when nothing more is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LastError {
+    /// The last provider's own error, as it is.
+    #[default]
+    Provider,
+    /// An error of the filter that lists what was tried.
+    Own,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            attempts_per_target: 2,
+            backoff: Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) },
+            retry_after_cap: Duration::from_secs(10),
+            replay_uncertain: Replay::default(),
+            last_error: LastError::default(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Requests that are held before their next attempt.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::test_support::*;
+use super::super::{Ending, RequestStep, Worker};
+use super::{ANSWER, CHAT, OK_JSON, first, refusal};
+use crate::base::Timestamp;
+use crate::record::Metric;
+
+const ERROR: &[u8] = br#"{"error":{"message":"no"}}"#;
+const BODY: &[u8] = br#"{"messages":[],"model":"chat"}"#;
+
+fn ms(ms: u64) -> Timestamp {
+    NOW.after(Duration::from_millis(ms))
+}
+
+/// A worker whose model has one target.
+fn alone(retry: Value) -> Worker {
+    worker(config_with(json!({"models": {"chat": {"targets": ["gpt-a"], "retry": retry}}})))
+}
+
+/// The first attempt fails like this.
+fn fails(worker: &mut Worker, headers: &[(&str, &str)]) -> Option<String> {
+    let mut sent = first(worker);
+    sent.answer(worker, headers, ERROR);
+    sent.exchange.finish(worker, Ending::Complete, NOW);
+    sent.response.get("x-llm-retry").map(str::to_owned)
+}
+
+/// The pass that the edge starts then, with its body in pieces.
+fn comes_back(worker: &mut Worker, attempt: u8, piece: usize) -> Pass {
+    let mut pass = pass(worker, loop_request(CHAT, attempt), BODY, piece);
+    if pass.step == RequestStep::Hold {
+        // Nothing of it was handed on.
+        pass.request.body = BODY.to_vec();
+    }
+    pass
+}
+
+/// Looks at it whenever it asks to be looked at; says when it went, or what it was answered with.
+fn wait(worker: &mut Worker, pass: &mut Pass) -> (Timestamp, RequestStep) {
+    for _ in 0..1000 {
+        let due = pass.exchange.due().expect("held");
+        match pass.exchange.wake(worker, due, &mut pass.request) {
+            RequestStep::Hold => {}
+            step => return (due, step),
+        }
+    }
+    panic!("held for ever")
+}
+
+#[test]
+fn the_only_target_gets_the_request_again_after_a_back_off() {
+    for piece in [7, 1000] {
+        let worker = &mut alone(json!({"backoff": {"base": "10s", "max": "10s"}}));
+        assert_eq!(fails(worker, &[(":status", "500")]).as_deref(), Some("server"));
+        let mut held = comes_back(worker, 2, piece);
+        assert_eq!(held.step, RequestStep::Hold);
+        assert!(
+            held.exchange.due().is_some_and(|due| due > NOW && due < ms(10_000)),
+            "{:?}",
+            held.exchange.due()
+        );
+        assert_eq!(
+            held.exchange.wake(worker, NOW, &mut held.request),
+            RequestStep::Hold,
+            "not before its time"
+        );
+        let (_, step) = wait(worker, &mut held);
+        assert_eq!(step, RequestStep::Send);
+        assert_eq!(held.request.get("authorization"), Some("Bearer sk-provider-a"));
+        assert_eq!(held.request.get("x-llm-journey"), None);
+        assert_eq!(held.request.get("content-length"), Some("34"));
+        assert_eq!(held.sent_json(), json!({"messages": [], "model": "gpt-real"}));
+        held.answer(worker, OK_JSON, ANSWER);
+        assert_eq!(held.response.get("x-llm-attempts"), Some("2"));
+        assert_eq!(held.response.get("x-llm-fallback"), None, "it was the first choice");
+        held.exchange.finish(worker, Ending::Complete, NOW);
+        assert!(worker.journeys.borrow().is_empty());
+        let mut waiting = Vec::new();
+        worker.tally.drain(|metric, delta| waiting.push((metric, delta)));
+        assert!(!waiting.iter().any(|(metric, _)| *metric == Metric::Waiting), "{waiting:?}");
+        assert!(waiting.contains(&(Metric::Repetitions, 1)) && waiting.contains(&(Metric::Waits, 1)));
+    }
+}
+
+#[test]
+fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
+    let worker = &mut alone(json!({}));
+    fails(worker, &[(":status", "500")]);
+    let mut request = loop_request(CHAT, 2);
+    let mut exchange = super::super::Exchange::default();
+    let block = request.block();
+    let step = exchange.request_headers(worker, &block, false, NOW, &mut request);
+    assert_eq!(step, RequestStep::Hold);
+    let (one, other) = BODY.split_at(20);
+    request.body = one.to_vec();
+    assert_eq!(exchange.request_body(worker, one.len(), false, NOW, &mut request), RequestStep::Hold);
+    assert_eq!(exchange.wake(worker, ms(1000), &mut request), RequestStep::Send);
+    let mut sent = std::mem::take(&mut request.body);
+    request.body = other.to_vec();
+    assert_eq!(exchange.request_body(worker, other.len(), true, NOW, &mut request), RequestStep::Send);
+    sent.append(&mut request.body);
+    assert_eq!(String::from_utf8(sent).unwrap(), r#"{"messages":[],"model":"gpt-real"}"#);
+}
+
+#[test]
+fn a_rate_limit_is_waited_for_if_it_is_short() {
+    let worker = &mut alone(json!({}));
+    assert!(fails(worker, &[(":status", "429"), ("retry-after", "3")]).is_some());
+    let mut held = comes_back(worker, 2, 1000);
+    let (at, step) = wait(worker, &mut held);
+    assert_eq!(step, RequestStep::Send);
+    assert!(at >= ms(3000) && at <= ms(3100), "{at:?}");
+
+    let worker = &mut alone(json!({"retry_after_cap": "2s"}));
+    assert_eq!(
+        fails(worker, &[(":status", "429"), ("retry-after", "3")]),
+        None,
+        "nobody is held for so long"
+    );
+    assert!(worker.journeys.borrow().is_empty());
+}
+
+#[test]
+fn who_waits_in_vain_is_told_when_to_come_again() {
+    let worker = &mut alone(json!({}));
+    fails(worker, &[(":status", "429"), ("retry-after", "3")]);
+    let mut held = comes_back(worker, 2, 1000);
+    // Meanwhile another request has made the limit longer.
+    let config = worker.config.clone();
+    let target = config.models()[0].tiers[0][0];
+    let board = worker.board.clone();
+    let ticket = board.borrow().ticket(crate::breaker::Scope::Target(target)).unwrap();
+    let longer = crate::breaker::Outcome::Throttled(Some(Duration::from_secs(60)));
+    board.borrow_mut().report(
+        &mut *worker.store,
+        crate::breaker::Scope::Target(target),
+        &config.breaker,
+        (ticket, longer),
+        NOW,
+        0,
+    );
+    let (at, step) = wait(worker, &mut held);
+    assert_eq!(at, ms(10_000), "as long as the cap lets it");
+    let (status, body) = refusal(&step);
+    assert_eq!((status, &body["error"]["code"]), (429, &json!("all_targets_throttled")));
+    let RequestStep::Answer(answer) = step else { panic!() };
+    assert!(answer.headers.contains(&("retry-after", "50".to_owned())), "{:?}", answer.headers);
+    held.exchange.finish(worker, Ending::Complete, at);
+    assert!(worker.journeys.borrow().is_empty());
+    assert_eq!(counted(worker, Metric::Waiting), 0);
+}
+
+#[test]
+fn a_client_that_leaves_while_it_is_held_leaves_nothing_behind() {
+    let worker = &mut alone(json!({}));
+    fails(worker, &[(":status", "500")]);
+    let mut held = comes_back(worker, 2, 1000);
+    held.exchange.finish(worker, Ending::ClientGone, NOW);
+    assert!(worker.journeys.borrow().is_empty());
+    let mut counts = Vec::new();
+    worker.tally.drain(|metric, delta| counts.push((metric, delta)));
+    assert!(!counts.iter().any(|(metric, _)| *metric == Metric::Waiting));
+    assert!(counts.contains(&(Metric::ClientAborts, 1)));
+    assert_eq!(held.exchange.due(), None);
+}
+
+#[test]
+fn no_target_is_asked_more_often_than_its_limit() {
+    for (attempts_per_target, expected) in [(1, 1), (2, 2), (3, 3), (10, 4)] {
+        let worker = &mut alone(json!({"attempts": 4, "attempts_per_target": attempts_per_target}));
+        let mut sent = first(worker);
+        let mut attempts = 1;
+        loop {
+            sent.answer(worker, &[(":status", "503")], ERROR);
+            sent.exchange.finish(worker, Ending::Complete, NOW);
+            if sent.response.get("x-llm-retry").is_none() {
+                break;
+            }
+            attempts += 1;
+            sent = comes_back(worker, attempts, 1000);
+            assert_eq!(wait(worker, &mut sent).1, RequestStep::Send);
+        }
+        assert_eq!(attempts, expected, "{attempts_per_target}");
+    }
+}
+
+#[test]
+fn a_provider_that_asks_for_the_request_again_gets_it_and_nobody_else_does() {
+    let worker = &mut worker(load(CONFIG));
+    assert!(fails(worker, &[(":status", "409"), ("x-should-retry", "false")]).is_some(), "elsewhere");
+    let worker = &mut super::worker(load(CONFIG));
+    assert_eq!(fails(worker, &[(":status", "400"), ("x-should-retry", "true")]).as_deref(), Some("invalid"));
+    let mut held = comes_back(worker, 2, 1000);
+    assert_eq!(wait(worker, &mut held).1, RequestStep::Send);
+    assert_eq!(held.request.get("authorization"), Some("Bearer sk-provider-a"));
+}
+
+#[test]
+fn who_is_given_up_is_told_why_and_whether_to_come_again() {
+    let told = |retry: Value, headers: &[(&str, &str)]| {
+        let worker = &mut alone(retry);
+        let mut sent = first(worker);
+        sent.answer(worker, headers, ERROR);
+        let get = |name| sent.response.get(name).map(str::to_owned);
+        let found = [get("x-llm-reason"), get("retry-after"), get("x-should-retry")];
+        assert_eq!(sent.response.get("x-llm-retry"), None);
+        assert_eq!(sent.response.body, ERROR, "the provider's own error");
+        found.map(Option::unwrap_or_default)
+    };
+    let once = || json!({"attempts": 1});
+    // Nothing says when it would be better: another request of this client can only add to the load.
+    assert_eq!(told(once(), &[(":status", "500")]), ["attempts_used_up", "", "false"]);
+    assert_eq!(told(json!({"attempts_per_target": 1}), &[(":status", "503")]), ["nothing_left", "", "false"]);
+    // What the provider says stands.
+    assert_eq!(told(once(), &[(":status", "503"), ("retry-after", "7")]), ["attempts_used_up", "7", ""]);
+    assert_eq!(told(json!({}), &[(":status", "429"), ("retry-after", "30")]), ["wait_too_long", "30", ""]);
+    // A rate limit without a time has one of ours.
+    assert_eq!(told(once(), &[(":status", "429")]), ["attempts_used_up", "1", ""]);
+    // Longer than any SDK heeds: it would come again at once.
+    assert_eq!(
+        told(json!({}), &[(":status", "429"), ("retry-after", "600")]),
+        ["wait_too_long", "600", "false"]
+    );
+    let [reason, wait, again] = told(json!({}), &[(":status", "401")]);
+    assert_eq!((reason.as_str(), again.as_str()), ("nothing_left", "false"));
+    assert!(wait.parse::<u64>().is_ok_and(|wait| wait >= 300), "{wait}");
+    // A word against itself, and a request that is wrong: the provider's word stands alone.
+    assert_eq!(told(json!({}), &[(":status", "400")]), ["", "", ""]);
+}
+
+#[test]
+fn the_last_error_is_the_filters_own_where_the_operator_wants_that() {
+    for (status, expected) in [("500", "503"), ("429", "429"), ("504", "504"), ("400", "400")] {
+        let worker = &mut alone(json!({"attempts": 1, "last_error": "own"}));
+        let mut sent = first(worker);
+        sent.answer(worker, &[(":status", status), ("retry-after", "700")], ERROR);
+        assert_eq!(sent.response.get(":status"), Some(expected), "{status}");
+        if status == "400" {
+            assert_eq!(sent.response.body, ERROR, "the request's own fault is told as the provider tells it");
+            continue;
+        }
+        let body: Value = serde_json::from_slice(&sent.response.body).unwrap();
+        assert_eq!(body["error"]["code"], "all_targets_failed");
+        assert_eq!(body["error"]["llm_failsafe"]["targets"][0]["target"], "gpt-a");
+        assert_eq!(sent.response.get("x-llm-reason"), Some("all_targets_failed"));
+        assert_eq!(sent.response.get("x-llm-target"), Some("gpt-a"));
+    }
+}

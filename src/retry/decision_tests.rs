@@ -1,0 +1,254 @@
+//! The decision as a table: one line for each class and what is left, to be read beside the defaults in
+//! `docs/configuration.md`.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::decision::*;
+use crate::base::{ClassSet, ErrorClass, Timestamp};
+use crate::config::{Replay, RetryPolicy};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn in_ms(ms: u64) -> Timestamp {
+    NOW.after(Duration::from_millis(ms))
+}
+
+/// After the first of three attempts, with ten minutes to go.
+const FRESH: Spent = Spent {
+    attempts: 1,
+    at_target: 1,
+    replays: 0,
+    deadline: Timestamp::from_millis(1_600_000),
+    stateful: false,
+};
+
+const NOTHING: Left = Left { elsewhere: None, same: false, free_at: None };
+const ACCOUNT: Left = Left { elsewhere: Some(Reach::Account), same: true, free_at: None };
+const TIER: Left = Left { elsewhere: Some(Reach::Tier), same: true, free_at: None };
+/// The target that failed is the only one, and well enough.
+const ALONE: Left = Left { elsewhere: None, same: true, free_at: None };
+
+fn free_in(ms: u64) -> Left {
+    Left { free_at: Some(in_ms(ms)), ..NOTHING }
+}
+
+/// The classes of `fallback.on` unless the configuration says otherwise.
+fn usual_classes() -> ClassSet {
+    let config = crate::config::load(
+        br#"{"providers":{"p":{"kind":"openai"}},"targets":{"t":{"provider":"p","model":"m"}},"models":{"m":{"targets":["t"]}}}"#,
+        &|_| None,
+    );
+    config.unwrap().models()[0].fallback_on
+}
+
+/// The largest draw, so that a back-off is as long as it can be: 99 ms before the first repetition.
+const LONGEST: u64 = u64::MAX;
+
+fn decide(failed: Failed, spent: Spent, left: Left) -> Next {
+    let policy = (&RetryPolicy::default(), usual_classes());
+    after_failure(policy, failed, Permission::Granted, spent, left, (NOW, LONGEST))
+}
+
+/// What follows, in one word.
+fn word(next: Next) -> String {
+    match next {
+        Next::Elsewhere(Reach::Account) => "account".into(),
+        Next::Elsewhere(Reach::Tier) => "tier".into(),
+        Next::Again { at } => format!("again in {} ms", at.since(NOW).as_millis()),
+        Next::Wait { until } => format!("wait {} ms", until.since(NOW).as_millis()),
+        Next::Stop(stop) => stop.name().into(),
+    }
+}
+
+#[test]
+fn each_class_leads_where_the_defaults_say() {
+    use ErrorClass::*;
+    let again = "again in 99 ms";
+    #[rustfmt::skip]
+    let table = [
+        // class            another account  another tier  alone             all at their limits   nobody
+        (Transport,         "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (Timeout,           "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (Overloaded,        "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (Server,            "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (StreamTruncated,   "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (StreamError,       "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (StreamStalled,     "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        (RateLimited,       "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
+        // Another account or nobody: the same one would say the same.
+        (QuotaExhausted,    "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
+        (Auth,              "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
+        (NotFound,          "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
+        // Straight through.
+        (Permission,        "policy",        "policy",     "policy",         "policy",             "policy"),
+        (Invalid,           "policy",        "policy",     "policy",         "policy",             "policy"),
+        (TooLarge,          "policy",        "policy",     "policy",         "policy",             "policy"),
+        (ContextLength,     "policy",        "policy",     "policy",         "policy",             "policy"),
+        (ContentPolicy,     "policy",        "policy",     "policy",         "policy",             "policy"),
+        (ClientAbort,       "policy",        "policy",     "policy",         "policy",             "policy"),
+    ];
+    for (class, account, tier, alone, limited, nobody) in table {
+        let after = |left| word(decide(Failed::of(class), FRESH, left));
+        let found = [ACCOUNT, TIER, ALONE, free_in(3000), NOTHING].map(after);
+        assert_eq!(found, [account, tier, alone, limited, nobody], "{}", class.name());
+    }
+    assert_eq!(table.map(|(class, ..)| class).len(), ErrorClass::ALL.len());
+}
+
+#[test]
+fn limits_come_in_this_order_and_each_has_its_name() {
+    let denied = |stop| {
+        let policy = (&RetryPolicy::default(), usual_classes());
+        let failed = Failed::of(ErrorClass::Server);
+        word(after_failure(policy, failed, Permission::Denied(stop), FRESH, ACCOUNT, (NOW, 0)))
+    };
+    assert_eq!(denied(Stop::ClientForbids), "client_forbids");
+    assert_eq!(denied(Stop::NoRetryLoop), "no_retry_loop");
+    assert_eq!(denied(Stop::JourneysFull), "journeys_full");
+
+    let timeout = Failed::of(ErrorClass::Timeout);
+    let check = |spent| word(decide(timeout, spent, ACCOUNT));
+    let used_up = Spent { attempts: 3, replays: 1, deadline: NOW, ..FRESH };
+    assert_eq!(check(used_up), "attempts_used_up");
+    assert_eq!(check(Spent { attempts: 2, ..used_up }), "maybe_billed");
+    assert_eq!(check(Spent { replays: 0, ..Spent { attempts: 2, ..used_up } }), "deadline");
+    assert_eq!(check(Spent { attempts: 2, ..FRESH }), "account");
+}
+
+#[test]
+fn what_may_have_been_charged_for_is_sent_again_as_often_as_the_policy_says() {
+    let stateful = Spent { stateful: true, ..FRESH };
+    let replayed = Spent { attempts: 2, replays: 1, ..FRESH };
+    let lost = Failed { received: Received::Perhaps, ..Failed::of(ErrorClass::Transport) };
+    let never_sent = Failed { received: Received::Never, ..lost };
+    let answered = Failed::of(ErrorClass::Server);
+    for (replay, failed, spent, expected) in [
+        (Replay::Once, lost, FRESH, "account"),
+        (Replay::Once, lost, replayed, "maybe_billed"),
+        (Replay::Once, lost, stateful, "maybe_billed"),
+        (Replay::Never, lost, FRESH, "maybe_billed"),
+        (Replay::Always, lost, replayed, "account"),
+        (Replay::Always, lost, stateful, "maybe_billed"),
+        // What never arrived and what was answered is no question of money.
+        (Replay::Never, never_sent, stateful, "account"),
+        (Replay::Never, answered, stateful, "account"),
+    ] {
+        let policy = RetryPolicy { replay_uncertain: replay, ..RetryPolicy::default() };
+        let policy = (&policy, usual_classes());
+        let next = after_failure(policy, failed, Permission::Granted, spent, ACCOUNT, (NOW, 0));
+        assert_eq!(word(next), expected, "{replay:?} {failed:?} {spent:?}");
+    }
+}
+
+#[test]
+fn the_providers_word_is_about_itself() {
+    let said = |class, should_retry| Failed { should_retry: Some(should_retry), ..Failed::of(class) };
+    // "Not again": elsewhere all the same, but never back.
+    assert_eq!(word(decide(said(ErrorClass::Server, false), FRESH, ACCOUNT)), "account");
+    assert_eq!(word(decide(said(ErrorClass::Server, false), FRESH, ALONE)), "nothing_left");
+    // "Again": back, but to nobody that the policy would not have let it go to.
+    assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, ALONE)), "again in 99 ms");
+    assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, ACCOUNT)), "again in 99 ms");
+    assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, free_in(1))), "policy");
+}
+
+#[test]
+fn a_hint_is_waited_for_if_it_fits_the_cap_and_the_deadline() {
+    let asks =
+        |seconds| Failed { hint: Some(Duration::from_secs(seconds)), ..Failed::of(ErrorClass::Overloaded) };
+    assert_eq!(word(decide(asks(10), FRESH, ALONE)), "again in 10000 ms");
+    assert_eq!(word(decide(asks(11), FRESH, ALONE)), "wait_too_long");
+    assert_eq!(word(decide(asks(11), FRESH, ACCOUNT)), "account", "elsewhere nobody waits");
+    let soon_over = Spent { deadline: in_ms(9_999), ..FRESH };
+    assert_eq!(word(decide(asks(10), soon_over, ALONE)), "deadline");
+
+    let limited = Failed::of(ErrorClass::RateLimited);
+    assert_eq!(word(decide(limited, FRESH, free_in(10_000))), "wait 10000 ms");
+    assert_eq!(word(decide(limited, FRESH, free_in(10_001))), "wait_too_long");
+    assert_eq!(word(decide(limited, soon_over, free_in(9_999))), "deadline");
+}
+
+#[test]
+fn a_back_off_doubles_up_to_its_limit() {
+    let waits = |at_target, draw| {
+        let policy = RetryPolicy { attempts: 10, ..RetryPolicy::default() };
+        let spent = Spent { at_target, attempts: at_target, ..FRESH };
+        let failed = Failed::of(ErrorClass::Server);
+        let policy = (&policy, usual_classes());
+        match after_failure(policy, failed, Permission::Granted, spent, ALONE, (NOW, draw)) {
+            Next::Again { at } => at.since(NOW).as_millis(),
+            next => panic!("{next:?}"),
+        }
+    };
+    let longest: Vec<_> = (1..9).map(|attempts| waits(attempts, u64::MAX)).collect();
+    assert_eq!(longest, [99, 199, 399, 799, 1599, 1999, 1999, 1999]);
+    assert_eq!(waits(3, u64::MAX / 2), 199, "full jitter: any part of it");
+    assert_eq!(waits(3, 0), 0);
+}
+
+fn any_class() -> impl Strategy<Value = ErrorClass> {
+    proptest::sample::select(&ErrorClass::ALL[..])
+}
+
+fn any_failed() -> impl Strategy<Value = Failed> {
+    let received = proptest::sample::select(vec![Received::Never, Received::Answered, Received::Perhaps]);
+    let hint = proptest::option::of((0_u64..100_000).prop_map(Duration::from_millis));
+    (any_class(), received, any::<Option<bool>>(), hint)
+        .prop_map(|(class, received, should_retry, hint)| Failed { class, received, should_retry, hint })
+}
+
+fn any_left() -> impl Strategy<Value = Left> {
+    let reach = proptest::sample::select(vec![None, Some(Reach::Account), Some(Reach::Tier)]);
+    (reach, any::<bool>(), proptest::option::of(0_u64..2_000_000)).prop_map(|(elsewhere, same, free_at)| {
+        Left { elsewhere, same, free_at: free_at.map(Timestamp::from_millis) }
+    })
+}
+
+fn any_spent() -> impl Strategy<Value = Spent> {
+    (1_u8..12, 1_u8..12, 0_u8..4, 900_000_u64..1_200_000, any::<bool>()).prop_map(
+        |(attempts, at_target, replays, deadline, stateful)| Spent {
+            attempts,
+            at_target,
+            replays,
+            deadline: Timestamp::from_millis(deadline),
+            stateful,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_limit_is_ever_passed(
+        failed in any_failed(), left in any_left(), spent in any_spent(), draw in any::<u64>(), attempts in 1_u8..10
+    ) {
+        let policy = RetryPolicy { attempts, ..RetryPolicy::default() };
+        let on = usual_classes();
+        let next = after_failure((&policy, on), failed, Permission::Granted, spent, left, (NOW, draw));
+        let goes_on = !matches!(next, Next::Stop(_));
+        if goes_on {
+            prop_assert!(spent.attempts < attempts);
+            prop_assert!(NOW < spent.deadline);
+            prop_assert!(on.contains(failed.class) || failed.should_retry == Some(true));
+            prop_assert!(failed.received != Received::Perhaps || (!spent.stateful && spent.replays == 0));
+        }
+        match next {
+            Next::Elsewhere(reach) => {
+                prop_assert_eq!(left.elsewhere, Some(reach));
+                prop_assert!(on.contains(failed.class));
+            }
+            Next::Again { at } => {
+                prop_assert!(left.same && at < spent.deadline);
+                prop_assert!(at.since(NOW) <= policy.retry_after_cap);
+                prop_assert!(at.since(NOW) >= failed.hint.unwrap_or_default());
+                prop_assert!(failed.should_retry != Some(false));
+            }
+            Next::Wait { until } => {
+                prop_assert_eq!(left.free_at, Some(until));
+                prop_assert!(until < spent.deadline && until.since(NOW) <= policy.retry_after_cap);
+            }
+            Next::Stop(stop) => prop_assert!(Stop::ALL.contains(&stop)),
+        }
+    }
+}
