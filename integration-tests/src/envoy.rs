@@ -134,6 +134,8 @@ impl EnvoyConfig {
         // Without it, two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
         command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
+        // Access logs are read while Envoy runs.
+        command.args(["--file-flush-interval-msec", "20"]);
         command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());

@@ -12,3 +12,4 @@ pub mod paths;
 pub mod provider;
 pub mod python;
 pub mod rate_limit;
+pub mod records;

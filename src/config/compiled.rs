@@ -32,6 +32,8 @@ pub struct Config {
     pub breaker: BreakerPolicy,
     /// Whether breakers steer or only watch.
     pub mode: Mode,
+    /// What is recorded of requests, and where it goes.
+    pub record: RecordPolicy,
     /// Whether this filter sits in the retry loop and may trust the edge's headers.
     pub retry_loop: bool,
     /// Whether Envoy's rate-limit filter stands behind this one and is told whose request it is and what it took.
@@ -199,6 +201,45 @@ pub enum Mode {
     Enforce,
     /// They observe and count what they would have done.
     Shadow,
+}
+
+/// What is recorded of requests, and where it goes beside Envoy's access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordPolicy {
+    /// The share of plainly served requests of which a record is made, in millionths. Every other outcome is recorded.
+    pub sample_millionths: u32,
+    /// Which records also go into Envoy's log.
+    pub log: RecordLog,
+    /// What is left out of them.
+    pub redact: Redact,
+}
+
+impl Default for RecordPolicy {
+    fn default() -> Self {
+        Self { sample_millionths: 1_000_000, log: RecordLog::default(), redact: Redact::default() }
+    }
+}
+
+/// Which records also go into Envoy's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordLog {
+    /// Only those that no access log can carry.
+    #[default]
+    Off,
+    /// Those of requests that were not served by their first choice.
+    Failures,
+    /// All that are made.
+    All,
+}
+
+/// What is left out of records, beside what is never in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redact {
+    /// Sessions and end users appear as hashes.
+    #[default]
+    Standard,
+    /// Whatever could lead to a person or a team is left out: session, client key, model names that nobody configured.
+    Strict,
 }
 
 /// One client's key.

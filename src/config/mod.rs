@@ -30,7 +30,7 @@ pub use compile::{
 };
 pub use compiled::{
     Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OperatorKey, OtherPaths,
-    Provider, Secret, Target, WhenAllOpen,
+    Provider, RecordLog, RecordPolicy, Redact, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;

@@ -33,6 +33,7 @@ pub(super) struct RawConfig {
     pub limits: Option<Mapping<RawLimits>>,
     pub breaker: Option<Mapping<RawBreaker>>,
     pub mode: Option<String>,
+    pub record: Option<Mapping<RawRecord>>,
     pub retry_loop: Option<bool>,
     pub fleet_rate_limit: Option<bool>,
 }
@@ -243,6 +244,15 @@ pub(super) struct RawBreaker {
     pub slow_first_content: Option<Span>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRecord {
+    #[serde(default, deserialize_with = "decimal")]
+    pub sample_successes: Option<f64>,
+    pub log: Option<String>,
+    pub redact: Option<String>,
+}
+
 pub(super) enum RawOtherPaths {
     Word(String),
     Cluster(RawCluster),
@@ -335,6 +345,7 @@ mod tests {
             fields::<RawOperatorKey>(),
             fields::<RawLimits>(),
             fields::<RawBreaker>(),
+            fields::<RawRecord>(),
             fields::<RawCluster>(),
         ];
         for field in all.iter().flatten() {

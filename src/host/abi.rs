@@ -36,6 +36,7 @@ pub enum Map {
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
 pub enum Level {
+    Info = 2,
     Warn = 3,
     Error = 4,
 }

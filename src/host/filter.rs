@@ -12,13 +12,17 @@ use super::calls;
 use super::root::{Shared, TICK};
 use super::wire::Wire;
 use crate::base::{Dialect, HeaderBlock, Timestamp};
-use crate::journey::{AlarmStep, Ending, Exchange, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
+use crate::journey::{
+    AlarmStep, Ending, Exchange, LocalAnswer, Origin, RequestStep, ResponseStep, Worker, Written,
+};
 use crate::stream::Deadlines;
 
 /// Where Envoy's rate-limit filter finds what a request took: `%FILTER_STATE(wasm.llm_tokens:PLAIN)%`.
 const TOKENS: &str = "llm_tokens";
 /// And whose it is.
 const KEY: &str = "llm_key";
+/// Where Envoy's access log finds a request's record: `%FILTER_STATE(wasm.llm_record:PLAIN)%`.
+const RECORD: &str = "llm_record";
 
 thread_local! {
     /// The time as it was last read.
@@ -225,15 +229,17 @@ impl HttpContext for Filter {
 
     fn on_http_request_body(&mut self, available: usize, end_of_stream: bool) -> Action {
         self.callback(|stream| {
+            // With its end the request is sent, and from then on its provider's time is measured.
+            let at = if end_of_stream { now() } else { about_now() };
             stream.request_step(|exchange, worker, wire| {
-                exchange.request_body(worker, available, end_of_stream, about_now(), wire)
+                exchange.request_body(worker, available, end_of_stream, at, wire)
             })
         })
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         self.callback(|stream| {
-            stream.request_step(|exchange, worker, wire| exchange.request_trailers(worker, about_now(), wire))
+            stream.request_step(|exchange, worker, wire| exchange.request_trailers(worker, now(), wire))
         })
     }
 
@@ -242,7 +248,7 @@ impl HttpContext for Filter {
         self.callback(|stream| {
             stream.answer_complete = end_of_stream;
             stream.response_step(|exchange, worker, wire| {
-                exchange.response_headers(worker, headers, end_of_stream, about_now(), origin, wire)
+                exchange.response_headers(worker, headers, end_of_stream, now(), origin, wire)
             })
         })
     }
@@ -250,8 +256,9 @@ impl HttpContext for Filter {
     fn on_http_response_body(&mut self, available: usize, end_of_stream: bool) -> Action {
         self.callback(|stream| {
             stream.answer_complete = end_of_stream;
+            let at = if stream.exchange.awaits_content() { now() } else { about_now() };
             stream.response_step(|exchange, worker, wire| {
-                exchange.response_body(worker, available, end_of_stream, about_now(), wire)
+                exchange.response_body(worker, available, end_of_stream, at, wire)
             })
         })
     }
@@ -273,12 +280,24 @@ impl HttpContext for Filter {
             }
         });
         let ending = if stream.answer_complete { Ending::Complete } else { ending() };
-        stream.step(|exchange, worker| exchange.finish(worker, ending, about_now()));
+        if let Some(Some(record)) = stream.step(|exchange, worker| exchange.finish(worker, ending, now())) {
+            // A record that Envoy would not take is not worth more than the stream, which is over.
+            let _ = abi::set_property(RECORD, &record.json);
+            if record.log {
+                log_record(&record);
+            }
+        }
         if let Some(tokens) = stream.exchange.tokens() {
             // Without it the rate-limit filter charges nothing; the stream is over, and nothing else can be done.
             let _ = abi::set_property(TOKENS, &tokens.to_string());
         }
     }
+}
+
+/// Puts a record into Envoy's log.
+pub fn log_record(record: &Written) {
+    let level = if record.failed { Level::Warn } else { Level::Info };
+    abi::log(level, &format!("llm-failsafe record: {}", record.json));
 }
 
 /// The time as the host has it now.

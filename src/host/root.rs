@@ -113,9 +113,10 @@ impl RootContext for Root {
         let Some(shared) = self.shared.clone() else { return };
         let mut worker = shared.worker.borrow_mut();
         let now = filter::now();
-        worker.tick(now);
+        let orphans = worker.tick(now);
         shared.flush(&mut worker.tally);
         drop(worker);
+        orphans.iter().for_each(filter::log_record);
         filter::look_at_streams(now);
         self.report_memory(&shared);
         // The ticks' calls are no stream's.

@@ -9,7 +9,7 @@ use super::response::{Disclosure, goes_on};
 use super::{LocalAnswer, Refusal, Worker};
 use crate::base::{ErrorClass, Timestamp};
 use crate::breaker::Blame;
-use crate::record::Metric;
+use crate::record::{AnsweredBy, AttemptEnd, Metric};
 use crate::retry::Failed;
 use crate::stream::Alarm;
 
@@ -52,6 +52,7 @@ impl Exchange {
             AnswerPhase::Passed(_) => {
                 let class = class_of(alarm);
                 attempt.report(worker, End::Failed(class), blame_for(alarm), now);
+                attempt.log.ends(AttemptEnd::Broken, Some(class));
                 attempt.tell(class, now).map_or(AlarmStep::Reset, AlarmStep::Tell)
             }
             AnswerPhase::Discarded => AlarmStep::Wait,
@@ -75,6 +76,8 @@ impl Attempt {
         let class = class_of(alarm);
         let failed = Failed::of(class);
         let next = self.failed_by(worker, failed, blame_for(alarm), now);
+        self.log.answered_by = Some(AnsweredBy::Filter);
+        self.log.status = Some(504);
         let journey = self.journey.borrow();
         let mut answer =
             Refusal::exhausted(&journey.config, &journey.tried, 504).answer(journey.endpoint.dialect());

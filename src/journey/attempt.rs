@@ -16,7 +16,7 @@ use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{Gate, OnBreak};
-use crate::record::Metric;
+use crate::record::{Asked, AttemptDraft, AttemptEnd, Metric};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Failed, Next, Permission, Stop};
 use crate::stream::Watch;
@@ -43,6 +43,8 @@ pub(super) struct Attempt {
     pub(super) asked_usage: bool,
     pub(super) editor: Option<StreamEditor>,
     pub(super) answer: AnswerPhase,
+    /// What the record will say of it.
+    pub(super) log: AttemptDraft,
 }
 
 /// How far the answer to an attempt is.
@@ -95,10 +97,20 @@ impl Exchange {
             Ok(facts) => facts,
             Err(error) => return self.refuse(worker, Refusal::Body(error), dialect),
         };
+        self.note(|draft| draft.read(&facts));
         let model = match local::logical_model(&config, &facts, client_key) {
             Ok(model) => model,
-            Err(refusal) => return self.refuse(worker, refusal, dialect),
+            Err(refusal) => {
+                if let Refusal::UnknownModel { name } = &refusal {
+                    self.note(|draft| draft.model = Asked::Unknown(name.as_str().into()));
+                }
+                return self.refuse(worker, refusal, dialect);
+            }
         };
+        self.note(|draft| {
+            draft.model = Asked::Known(model);
+            draft.forgotten = earlier_attempts;
+        });
         let session =
             config.model(model).and_then(|model| session_hints.session(&model.balance, facts.affinity));
         let mut journey = Journey {
@@ -113,6 +125,7 @@ impl Exchange {
             began: now,
             timeout,
             tried: Vec::new(),
+            draft: self.draft.clone(),
             forgotten: earlier_attempts,
             spending: None,
             permission: Permission::Denied(Stop::NoRetryLoop),
@@ -161,6 +174,7 @@ impl Exchange {
             let hedges = journey.tried.last().is_some_and(|last| last.failure.is_none());
             (journey.granted.take(), hedges)
         };
+        self.draft.clone_from(&shared.borrow().draft);
         if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
             departure::strip_private(headers, sink);
             let until = shared.borrow().held_until(at, now);
@@ -172,6 +186,7 @@ impl Exchange {
                 until,
                 buffered: 0,
             };
+            self.note(|draft| draft.held_since = Some(now));
             return self.hold(worker, held);
         }
         let journey = shared.borrow();
@@ -203,6 +218,7 @@ impl Exchange {
         journey: &Journey,
         now: Timestamp,
     ) -> Result<(TargetId, Tickets, Option<&'static str>), Refusal> {
+        journey.note_choice(now);
         match journey.choose(worker, now) {
             Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),
             Choice::Anyway(target, tickets) => {
@@ -221,13 +237,17 @@ impl Exchange {
         now: Timestamp,
     ) -> RequestStep {
         let Picked { journey, target, tickets, reason, asked_usage } = picked;
-        let (slot, watch, policy) = {
+        let (slot, watch, policy, log) = {
             let mut journey = journey.borrow_mut();
             journey.tried.push(Tried::new(target));
             journey.pending.borrow_mut().begin(target);
             let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
-            (journey.tried.len().saturating_sub(1), watch, policy)
+            let slot = journey.tried.len().saturating_sub(1);
+            let mut log = AttemptDraft::new(slot, target, reason, now);
+            log.probe = tickets.is_probe();
+            journey.note(|draft| draft.sends(&mut log));
+            (slot, watch, policy, log)
         };
         self.key = journey.borrow().key_to_tell();
         worker.tally.count(Metric::Attempts);
@@ -247,6 +267,7 @@ impl Exchange {
             asked_usage,
             editor,
             answer: AnswerPhase::Awaited,
+            log,
         }));
         RequestStep::Send
     }
@@ -285,6 +306,12 @@ impl Attempt {
     /// Notes how the attempt ended and says whether the edge may start another one.
     pub(super) fn conclude(mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
         self.leave(worker);
+        let expects_another = self.come_to_an_end(worker, ending, now);
+        self.hand_in(now);
+        expects_another
+    }
+
+    fn come_to_an_end(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
         let over = match &self.answer {
             AnswerPhase::Discarded => true,
             AnswerPhase::Passed(passing) => passing.settled() == Some(Ok(())),
@@ -293,6 +320,7 @@ impl Attempt {
         if ending == Ending::ClientGone && !over {
             worker.tally.count(Metric::ClientAborts);
             self.report(worker, End::ClientGone, Blame::NOBODY, now);
+            self.note_client_gone();
             return false;
         }
         let failure = match &mut self.answer {
@@ -302,17 +330,36 @@ impl Attempt {
                     Ending::UpstreamGone => Some(ErrorClass::StreamTruncated),
                     Ending::Complete | Ending::ClientGone => passing.ended_badly(),
                 };
+                let stream = passing.follower().and_then(Judge::stream_facts);
                 self.report_answer(worker, failure, now);
+                self.log.passed_to_its_end(stream, failure);
                 return false;
             }
             AnswerPhase::Awaited => ErrorClass::Transport,
-            AnswerPhase::Judged(_) => ErrorClass::StreamTruncated,
+            AnswerPhase::Judged(judge) => {
+                self.log.stream = judge.stream_facts();
+                ErrorClass::StreamTruncated
+            }
         };
+        self.log.ends(AttemptEnd::Failed, Some(failure));
         worker.tally.count(Metric::AttemptsFailed);
         self.report(worker, End::Failed(failure), Blame::of(failure, None), now);
         // Whether another pass follows is Envoy's doing; if it does, this is what it goes by.
-        self.journey.borrow_mut().after_failure(worker, self.slot, Failed::of(failure), now);
+        let next = self.journey.borrow_mut().after_failure(worker, self.slot, Failed::of(failure), now);
+        self.log.then = Some(super::recording::name_of(next));
         true
+    }
+
+    /// The attempt is over, and the record gets what is to be said of it.
+    pub(super) fn hand_in(mut self, now: Timestamp) {
+        self.log.ended_at = now;
+        let journey = self.journey.borrow();
+        if let Some(outcome) = journey.tried.get(self.slot).and_then(|tried| tried.outcome) {
+            self.log.usage = outcome.usage;
+            self.log.finish = outcome.finish;
+            self.log.usage_missing = outcome.usage_is_missing();
+        }
+        journey.note(|draft| draft.ended(self.log));
     }
 
     /// The attempt is no longer under way.

@@ -1,5 +1,6 @@
 //! One pass of the filter, from the request's headers to the end of the stream. This file is the request's half.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::attempt::Attempt;
@@ -7,11 +8,11 @@ use super::departure::{self, Address};
 use super::hold::Held;
 use super::outcome::End;
 use super::reading::{self, Reading};
-use super::{JourneyId, LocalAnswer, Refusal, Worker, local, operator};
+use super::{JourneyId, LocalAnswer, Refusal, SharedDraft, Worker, Written, local, operator};
 use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
-use crate::record::Metric;
+use crate::record::{Draft, Identity, Metric, REQUEST_INCOMPLETE};
 use crate::request::{BodyBuffer, Scanner};
 
 /// What the request's half needs of the host.
@@ -48,6 +49,8 @@ pub struct Exchange {
     pub(super) kept_as: Option<JourneyId>,
     pub(super) key: Option<Rc<str>>,
     tokens: Option<u64>,
+    /// The request's record; `None` for what is no request for a model.
+    pub(super) draft: Option<SharedDraft>,
 }
 
 #[derive(Default)]
@@ -98,6 +101,8 @@ impl Exchange {
             return self.no_endpoint(worker, &config, method, path, headers, sink);
         };
         worker.tally.count(Metric::Requests);
+        let draft = Draft::new(Rc::clone(&config), endpoint, Identity::read(headers), now);
+        self.draft = Some(Rc::new(RefCell::new(draft)));
         let dialect = endpoint.dialect();
         if method != "POST" {
             return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
@@ -106,6 +111,7 @@ impl Exchange {
             Ok(key) => key,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
+        self.note(|draft| draft.key = client_key);
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return self.refuse(worker, Refusal::Encoding, dialect);
         }
@@ -207,15 +213,20 @@ impl Exchange {
     /// The host could not do what a step needs, so the request must not go on: it is answered instead, and nobody is
     /// blamed.
     pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
-        if let Phase::Sent(attempt) = &mut self.phase {
-            attempt.leave(worker);
-            attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
+        match std::mem::take(&mut self.phase) {
+            Phase::Sent(mut attempt) => {
+                attempt.leave(worker);
+                attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
+                attempt.hand_in(now);
+            }
+            other => self.phase = other,
         }
         self.refuse(worker, Refusal::Internal, dialect)
     }
 
-    /// The stream is over, whichever way. Nothing of this pass is kept afterwards.
-    pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) {
+    /// The stream is over, whichever way. Nothing of this pass is kept afterwards. With the request's last pass its record
+    /// comes out, if it is to be recorded.
+    pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> Option<Written> {
         let phase = std::mem::take(&mut self.phase);
         let kept_as = self.kept_as.take();
         let sent = match &phase {
@@ -228,10 +239,17 @@ impl Exchange {
                 worker.tally.count(Metric::ClientAborts);
                 false
             }
+            Phase::Reading(_) => {
+                self.note(|draft| draft.broke = Some(REQUEST_INCOMPLETE));
+                false
+            }
             Phase::Held(_) => {
                 worker.tally.add(Metric::Waiting, -1);
                 if ending == Ending::ClientGone {
                     worker.tally.count(Metric::ClientAborts);
+                    self.note(|draft| draft.client_gone = true);
+                } else {
+                    self.note(|draft| draft.broke = Some(REQUEST_INCOMPLETE));
                 }
                 false
             }
@@ -239,13 +257,17 @@ impl Exchange {
         };
         self.tokens = sent.as_ref().and_then(|(journey, slot)| journey.borrow().tokens_to_tell(*slot));
         let unkept = sent.filter(|_| kept_as.is_none()).map(|(journey, _)| journey);
+        let draft = self.draft.take();
+        let kept = kept_as.is_some();
         let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
         if left.is_some() {
             worker.tally.add(Metric::Journeys, -1);
         }
+        let over = !kept || left.is_some();
         if let Some(journey) = left.or(unkept) {
             journey.borrow_mut().settle(worker, now);
         }
+        if over { worker.write(&draft?, now) } else { None }
     }
 
     /// Whose request is sent now, where Envoy's rate-limit filter wants to know. To be told once.
@@ -260,6 +282,7 @@ impl Exchange {
 
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
         worker.tally.count(Metric::Refusals);
+        self.note(|draft| draft.refusal = Some(refusal.code()));
         self.phase = Phase::Answered;
         RequestStep::Answer(refusal.answer(dialect))
     }

@@ -55,6 +55,17 @@ impl Passing {
         }
     }
 
+    /// How much of what the host's buffer holds has come just now.
+    pub const fn fresh(&self, available: usize) -> usize {
+        match self {
+            Self::Stream(flow) => match flow.priming {
+                Priming::Staged(staged) => available.saturating_sub(staged),
+                _ => available,
+            },
+            Self::Plain(_) | Self::Unread => available,
+        }
+    }
+
     /// Whether what has ended here was no good answer, and what was wrong with it.
     pub fn ended_badly(&mut self) -> Option<ErrorClass> {
         match self {

@@ -7,6 +7,7 @@ use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
+use crate::record::StreamDraft;
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Received};
 use crate::stream::{
@@ -308,6 +309,17 @@ impl Judge {
             Subject::Stream(stream) => stream.told.state.finish_reason(),
             Subject::Plain { reader, .. } => reader.finish_reason(),
             Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => None,
+        }
+    }
+
+    /// What has come of a stream; `None` for what is no stream.
+    pub fn stream_facts(&self) -> Option<StreamDraft> {
+        match &self.subject {
+            Subject::Stream(stream) => {
+                let state = &stream.told.state;
+                Some(StreamDraft { events: state.events(), ending: state.ending() })
+            }
+            _ => None,
         }
     }
 

@@ -19,6 +19,7 @@ mod operator;
 mod outcome;
 mod plan;
 mod reading;
+mod recording;
 mod refusal;
 mod registry;
 mod response;
@@ -37,6 +38,7 @@ pub use alarm::AlarmStep;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
 pub use outcome::{End, Outcome};
 pub use plan::Tried;
+pub use recording::{SharedDraft, Written};
 pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::{Origin, ResponseHost, ResponseStep};
@@ -106,9 +108,11 @@ impl Worker {
         }
     }
 
-    /// Does what is due by time alone. To be called about every 100 ms.
-    pub fn tick(&mut self, now: Timestamp) {
+    /// Does what is due by time alone, and returns the records of requests whose next attempt never came: no access log
+    /// will ask for those. To be called about every 100 ms.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Written> {
         let orphans = self.journeys.borrow_mut().expire(now);
+        let records = self.write_orphans(&orphans, now);
         for orphan in orphans {
             orphan.borrow_mut().settle(self, now);
             self.tally.count(Metric::JourneysOrphaned);
@@ -121,6 +125,7 @@ impl Worker {
         }
         board.refresh(&mut *self.store);
         self.pending.borrow_mut().exchange(&mut *self.store, now);
+        records
     }
 }
 
@@ -144,6 +149,8 @@ pub struct Journey {
     /// How long the client gives it, where it says so.
     timeout: Option<Duration>,
     tried: Vec<Tried>,
+    /// The request's record.
+    draft: Option<SharedDraft>,
     /// Attempts that Envoy counted but this worker knows nothing of, after a crash of the VM or a change of its code.
     forgotten: u8,
     /// Whether a failure may become another attempt: there is a loop, the journey is kept, the client allows it.

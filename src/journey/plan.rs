@@ -252,6 +252,19 @@ impl Wanted<'_> {
             .unwrap_or(Choice::Nobody)
     }
 
+    /// Every target of the model as it is now, in the model's order.
+    pub fn survey(self, config: &Config, board: &Board, now: Timestamp) -> impl Iterator<Item = Seen> {
+        self.model.tiers.iter().zip(0_u8..).flat_map(move |(targets, tier)| {
+            targets.iter().map(move |target| Seen {
+                target: *target,
+                tier,
+                gate: gate(config, *target, self.endpoint).map(Gate::name),
+                standing: health::standing(board, config, *target, now),
+                tried: self.attempts_at(*target) > 0 && !self.may_return_to(*target),
+            })
+        })
+    }
+
     /// Why each target of the model is out of the question now: the gate it does not pass, or what ails it.
     pub fn obstacles(
         self,
@@ -286,6 +299,21 @@ impl Wanted<'_> {
         let found = self.obstacles(config, board, now).find(|(target, _)| first_tier.contains(target));
         Some(found.map_or("slow_start", |(_, obstacle)| obstacle.name()))
     }
+}
+
+/// A target as a choice sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Which.
+    pub target: TargetId,
+    /// The tier that it stands in, from 0.
+    pub tier: u8,
+    /// The boundary that keeps it from taking the request.
+    pub gate: Option<&'static str>,
+    /// Its health.
+    pub standing: Standing,
+    /// This request has asked it, and may not ask it again.
+    pub tried: bool,
 }
 
 /// Why a target is out of the question.

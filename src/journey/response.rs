@@ -10,12 +10,12 @@ use super::flow::Passing;
 use super::judge::{Judge, Verdict};
 use super::outcome::End;
 use super::refusal::ALL_FAILED;
-use super::{Journey, Refusal, Worker};
+use super::{Journey, Refusal, Worker, recording};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{LastError, OnBreak};
 use crate::provider::ProviderKind;
-use crate::record::Metric;
+use crate::record::{AnsweredBy, AttemptEnd, Metric};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Next, Received, Stop};
 
@@ -106,6 +106,7 @@ impl Exchange {
             return ResponseStep::Pass;
         }
         attempt.watch.heard(now);
+        attempt.log.headers(status, &headers, now);
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
         if (200..300).contains(&status) {
@@ -143,7 +144,11 @@ impl Exchange {
         let judge = match origin() {
             // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
             Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now),
-            Origin::Envoy { received } => Judge::of_envoys(kind, status, received),
+            Origin::Envoy { received } => {
+                attempt.log.answered_by = Some(AnsweredBy::Envoy);
+                attempt.log.unsent = received == Received::Never;
+                Judge::of_envoys(kind, status, received)
+            }
             Origin::Upstream => Judge::of_failure(kind, status, headers),
         };
         if end_of_stream { attempt.end_without_body(worker, judge, now, sink) } else { attempt.hold(judge) }
@@ -161,6 +166,11 @@ impl Exchange {
     ) -> ResponseStep {
         let Phase::Sent(attempt) = &mut self.phase else { return ResponseStep::Pass };
         attempt.watch.heard(now);
+        attempt.log.heard(now);
+        attempt.log.bytes = match &attempt.answer {
+            AnswerPhase::Passed(passing) => attempt.log.bytes.saturating_add(passing.fresh(available) as u64),
+            _ => attempt.log.bytes.max(available as u64),
+        };
         if end_of_stream {
             attempt.watch.over();
         }
@@ -198,6 +208,8 @@ impl Exchange {
                 }
             }
             Verdict::Failure(failure) => {
+                attempt.log.stream = judge.stream_facts();
+                attempt.log.said(&failure);
                 let failed = judge.failed(failure.class, now);
                 let envoys = judge.envoys_status();
                 let next = attempt.failed(worker, failed, now);
@@ -262,6 +274,10 @@ impl Attempt {
     /// Envoy did not send the request; its answer passes.
     fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
         worker.tally.count(Metric::FleetRefusals);
+        self.log.answered_by = Some(AnsweredBy::Envoy);
+        self.log.unsent = true;
+        self.log.then = Some("fleet_rate_limit");
+        self.log.ends(AttemptEnd::Failed, Some(ErrorClass::RateLimited));
         self.watch.over();
         self.report(worker, End::Withdrawn, Blame::NOBODY, now);
         self.answer = AnswerPhase::Passed(Passing::Unread);
@@ -284,6 +300,8 @@ impl Attempt {
         match judge.end() {
             Verdict::Failure(failure) => {
                 let failed = judge.failed(failure.class, now);
+                self.log.stream = judge.stream_facts();
+                self.log.said(&failure);
                 self.fail(worker, failed, now, sink)
             }
             Verdict::Open | Verdict::Answer => {
@@ -299,6 +317,7 @@ impl Attempt {
         if self.first_content.is_none() {
             let took = now.since(self.sent_at);
             self.first_content = Some(took);
+            self.log.content_at = Some(now);
             let tolerated = self.journey.borrow().config.breaker.slow_first_content;
             self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
         }
@@ -400,7 +419,11 @@ impl Attempt {
     ) -> Next {
         worker.tally.count(Metric::AttemptsFailed);
         self.report(worker, End::Failed(failed.class), blame, now);
-        self.journey.borrow_mut().after_failure(worker, self.slot, failed, now)
+        let next = self.journey.borrow_mut().after_failure(worker, self.slot, failed, now);
+        self.log.hint = failed.hint;
+        self.log.then = Some(recording::name_of(next));
+        self.log.ends(AttemptEnd::Failed, Some(failed.class));
+        next
     }
 
     /// Tells the client who answers, with which model, after how many attempts and why.

@@ -141,6 +141,7 @@ pub fn some_journey() -> SharedJourney {
         began: NOW,
         timeout: None,
         tried: Vec::new(),
+        draft: None,
         forgotten: 0,
         spending: None,
         permission: crate::retry::Permission::Granted,

@@ -1,8 +1,15 @@
-//! What operators can see: the catalogue of metrics.
+//! What operators can see: the catalogue of metrics, and the record of each request from which every decision about it can be
+//! explained.
 //!
-//! Names and kinds stand in one place. Values are collected as deltas while a callback decides and handed to the host
-//! afterwards, so the core needs no host to count.
+//! Names and kinds of metrics stand in one place. Values are collected as deltas while a callback decides and handed to the
+//! host afterwards, so the core needs no host to count.
+//!
+//! A record is collected as plain values ([`Draft`]) and becomes text once, at the request's end, and only if anybody wants it
+//! ([`Record`]). It refuses to hold what was said: no prompt, no answer, no key.
 
+mod build;
+mod decision;
+mod draft;
 mod metrics;
 pub mod orders;
 pub mod status;
@@ -10,4 +17,10 @@ pub mod status;
 /// The operators' page: one file with its own style and script, and without data.
 pub const PAGE: &str = include_str!("page.html");
 
+pub use build::{NO_NEXT_ATTEMPT, Outcome, REQUEST_INCOMPLETE};
+pub use decision::{
+    Attempt, Candidate, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_ID, MAX_RECORD_BYTES, Needs, Policy,
+    ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
+};
+pub use draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft, Identity, StreamDraft};
 pub use metrics::{Metric, MetricKind, Tally};

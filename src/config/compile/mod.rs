@@ -13,6 +13,7 @@ mod names;
 mod offers;
 mod operator;
 mod providers;
+mod record;
 mod rest;
 mod retry;
 mod section;
@@ -103,6 +104,7 @@ pub(super) fn compile(
         mistakes
             .add(&root.field("fleet_rate_limit"), "needs `keys`: without them nobody knows whom to charge");
     }
+    let record = record::policy(raw.record.as_ref(), mistakes);
 
     let models = whole(models)?;
     let ids = models.iter().enumerate();
@@ -123,6 +125,7 @@ pub(super) fn compile(
         limits,
         breaker,
         mode,
+        record,
         retry_loop: raw.retry_loop.unwrap_or(false),
         fleet_rate_limit: raw.fleet_rate_limit.unwrap_or(false),
         fingerprint,

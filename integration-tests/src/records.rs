@@ -1,0 +1,93 @@
+//! The decision records that an Envoy has written into its access log, each checked against the published schema.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::envoy::Envoy;
+use crate::paths;
+
+/// How long a record may take to appear.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The records on Envoy's standard output so far, where the shipped configurations write them.
+///
+/// # Panics
+/// If one is not as the schema says.
+pub fn so_far(envoy: &Envoy) -> Vec<Value> {
+    of_log(&envoy.log())
+}
+
+/// The records that an access log has written into these lines.
+///
+/// # Panics
+/// If one is not as the schema says.
+pub fn of_log(log: &str) -> Vec<Value> {
+    parsed(whole_lines(log).filter(|line| line.starts_with("{\"schema_version\"")))
+}
+
+/// The records that the filter itself has written into Envoy's log.
+///
+/// # Panics
+/// If one is not as the schema says.
+pub fn logged(log: &str) -> Vec<Value> {
+    // Envoy ends some versions' lines with the place in its source that wrote them; a record ends with its last brace.
+    let records = whole_lines(log).filter_map(|line| {
+        let (_, record) = line.split_once("llm-failsafe record: ")?;
+        record.get(..=record.rfind('}')?)
+    });
+    parsed(records)
+}
+
+/// Without one that is still being written.
+fn whole_lines(log: &str) -> impl Iterator<Item = &str> {
+    log.rsplit_once('\n').map_or("", |(whole, _)| whole).lines()
+}
+
+fn parsed<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Value> {
+    let records: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for record in &records {
+        check(record);
+    }
+    records
+}
+
+/// Waits until there are so many records and returns them all.
+///
+/// # Panics
+/// If they do not come, or are more.
+pub async fn wait_for(envoy: &Envoy, count: usize) -> Vec<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let records = so_far(envoy);
+        if records.len() >= count {
+            assert_eq!(records.len(), count, "more records than expected: {records:#?}");
+            return records;
+        }
+        assert!(Instant::now() < deadline, "{count} records expected, there are {records:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The schema as it is published.
+///
+/// # Panics
+/// If it is no schema.
+pub fn schema() -> Value {
+    let text =
+        std::fs::read_to_string(paths::root().join("docs/decision-record.schema.json")).expect("the schema");
+    serde_json::from_str(&text).expect("the schema is JSON")
+}
+
+/// A record is as the schema says.
+///
+/// # Panics
+/// If it is not.
+pub fn check(record: &Value) {
+    let validator = jsonschema::validator_for(&schema()).expect("a schema");
+    let wrong: Vec<_> =
+        validator.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?} in {record:#}");
+}

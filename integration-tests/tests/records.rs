@@ -1,0 +1,295 @@
+//! One record per client request tells what happened to it, whichever way it ended. Every record that these tests read is
+//! checked against `docs/decision-record.schema.json`.
+
+use std::time::Duration;
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
+use integration_tests::records;
+use serde_json::{Value, json};
+
+/// Two targets behind one model, the second only for when the first fails.
+struct Scene {
+    a: ScriptedProvider,
+    b: ScriptedProvider,
+    envoy: Envoy,
+}
+
+impl Scene {
+    async fn start(shape: Shape, changes: &Value) -> Self {
+        Self::with(shape, changes, |_| {}).await
+    }
+
+    /// With a change to the edge's virtual host.
+    async fn with(shape: Shape, changes: &Value, edge: impl FnOnce(&mut Value)) -> Self {
+        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+        let gateway = Gateway::new(shape)
+            .provider("openai", a.port())
+            .provider("anthropic", b.port())
+            .configure(
+                &json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}}}}),
+            )
+            .configure(changes)
+            .edit(|config| {
+                let manager =
+                    &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+                edge(&mut manager["typed_config"]["route_config"]["virtual_hosts"][0]);
+            });
+        Self { a, b, envoy: gateway.start().await }
+    }
+
+    async fn ask(&self, request: Request) -> Read {
+        request.send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    /// The record of the only request so far.
+    async fn record(&self) -> Value {
+        records::wait_for(&self.envoy, 1).await.remove(0)
+    }
+}
+
+/// A short form of an attempt: target, end, class, what followed, status, bill.
+fn told(record: &Value) -> Vec<Value> {
+    let attempts = record["attempts"].as_array().unwrap().iter();
+    attempts
+        .map(|attempt| {
+            json!([
+                attempt["target"],
+                attempt["end"],
+                attempt["error.type"],
+                attempt["then"],
+                attempt["http.response.status_code"],
+                attempt["billed"],
+            ])
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    scene.a.script(errors::openai_500());
+    let read = scene.ask(Request::chat("chat", true)).await;
+    assert_eq!(read.status, 200, "{}", read.text());
+    let record = scene.record().await;
+    assert_eq!((&record["outcome"], &record["outcome_reason"]), (&json!("fell_back"), &json!("server")));
+    assert_eq!(
+        told(&record),
+        [
+            json!(["gpt-a", "failed", "server", "elsewhere", 500, "maybe"]),
+            json!(["haiku", "answered", null, null, 200, "likely"]),
+        ]
+    );
+    let [first, second] = &record["attempts"].as_array().unwrap()[..] else { panic!("{record:#}") };
+    assert_eq!((&first["why"], &second["why"]), (&json!("first_choice"), &json!("server")));
+    assert_eq!(first["provider_error"], json!({"type": "server_error"}));
+    assert_eq!(first["provider_request_id"], "req_scripted");
+    assert_eq!((&first["account"], &first["provider"]), (&json!("openai-a"), &json!("openai")));
+    // The first has no fault that forbids another try there; an untried one comes first all the same.
+    assert_eq!(
+        second["candidates"],
+        json!([
+            {"target": "gpt-a", "tier": 0, "state": "closed"},
+            {"target": "haiku", "tier": 1, "state": "closed"},
+        ])
+    );
+    assert_eq!(second["gen_ai.provider.name"], "anthropic");
+    assert_eq!(second["stream"]["end"], "complete");
+    // The event that tells the usage is not the client's: it did not ask for it.
+    assert!(second["response_bytes"].as_u64().unwrap() > read.bytes().len() as u64);
+    assert_eq!((&record["target"], &record["http.response.status_code"]), (&json!("haiku"), &json!(200)));
+    assert_eq!(record["attempts_maybe_billed"], 2);
+    assert_eq!(record["needs"]["gen_ai.request.stream"], true);
+    let request_id = record["request_id"].as_str().unwrap();
+    assert_eq!(request_id.len(), 36, "the edge's own id: {request_id}");
+}
+
+#[tokio::test]
+async fn an_ordinary_listener_writes_one_record_per_request_too() {
+    let scene = Scene::start(Shape::Single, &json!({})).await;
+    let read = scene.ask(Request::chat("chat", false)).await;
+    scene.a.script(errors::openai_429());
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
+    let records = records::wait_for(&scene.envoy, 2).await;
+    assert_eq!(records[0]["outcome"], "served");
+    assert_eq!(records[0]["attempts"][0]["response_bytes"], read.bytes().len());
+    assert_eq!(told(&records[0]), [json!(["gpt-a", "answered", null, null, 200, "likely"])]);
+    assert_eq!(
+        (&records[1]["outcome"], &records[1]["outcome_reason"]),
+        (&json!("refused"), &json!("rate_limited"))
+    );
+    assert_eq!(told(&records[1]), [json!(["gpt-a", "failed", "rate_limited", "no_retry_loop", 429, "no"])]);
+    assert!(records[1]["attempts"][0]["retry_after_ms"].is_u64());
+}
+
+#[tokio::test]
+async fn refusals_without_an_attempt_have_a_record() {
+    let key = "ab".repeat(32);
+    let scene = Scene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 401);
+    let record = scene.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["outcome_reason"]),
+        (&json!("refused"), &json!("invalid_api_key"))
+    );
+    assert_eq!(record["http.response.status_code"], 401);
+    assert_eq!(record["attempts"], json!([]));
+
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    assert_eq!(scene.ask(Request::chat("gpt-9", false)).await.status, 404);
+    assert_eq!(scene.ask(Request::chat("sk-proj-pasted-in-the-wrong-field", false)).await.status, 404);
+    assert_eq!(scene.ask(Request::post("/v1/chat/completions").bytes("{nonsense")).await.status, 400);
+    let records = records::wait_for(&scene.envoy, 3).await;
+    let reasons: Vec<_> = records.iter().map(|record| &record["outcome_reason"]).collect();
+    assert_eq!(reasons, ["model_not_found", "model_not_found", "invalid_json"]);
+    assert_eq!(records[0]["gen_ai.request.model"], "gpt-9");
+    assert_eq!(records[1].get("gen_ai.request.model"), None, "a key in the wrong place is not repeated");
+    assert_eq!(records[2].get("needs"), None);
+}
+
+#[tokio::test]
+async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    scene.a.script(errors::openai_401());
+    scene.b.script(errors::anthropic_429());
+    scene.ask(Request::chat("chat", false)).await;
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 503);
+    let records = records::wait_for(&scene.envoy, 2).await;
+    assert_eq!(records[1]["outcome_reason"], "all_targets_open");
+    let states: Vec<_> =
+        records[1]["last_candidates"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
+    assert_eq!(states, ["blocked", "throttled"]);
+    assert!(records[1]["last_candidates"][0]["until_ms"].as_u64().unwrap() > 1000);
+}
+
+#[tokio::test]
+async fn broken_streams_and_clients_that_leave_are_told_apart() {
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    scene.a.script(Script::usual().cut_after_chunks(3));
+    let read = scene.ask(Request::chat("chat", true)).await;
+    assert_eq!(read.status, 200);
+    scene.a.script(Script::usual().hang_after_chunks(3));
+    let mut response = Request::chat("chat", true).send(scene.envoy.port()).await.unwrap();
+    response.next_chunk().await.unwrap().unwrap();
+    drop(response);
+    let records = records::wait_for(&scene.envoy, 2).await;
+    assert_eq!(
+        (&records[0]["outcome"], &records[0]["outcome_reason"]),
+        (&json!("broken"), &json!("stream_truncated"))
+    );
+    assert_eq!(told(&records[0]), [json!(["gpt-a", "broken", "stream_truncated", null, 200, "likely"])]);
+    assert_eq!(records[0]["attempts"][0]["stream"]["end"], "truncated");
+    assert_eq!(records[1]["outcome"], "client_abort");
+    assert_eq!(told(&records[1]), [json!(["gpt-a", "client_abort", null, null, 200, "likely"])]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_the_provider_broke_off_is_in_the_record_of_the_next_pass() {
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    // The answer's headers are held when the provider goes away: Envoy then answers past the filter, and asks again by itself.
+    scene.a.script(Script::usual().cut_after_bytes(10));
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);
+    let record = scene.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["outcome_reason"]),
+        (&json!("fell_back"), &json!("stream_truncated"))
+    );
+    assert_eq!(
+        told(&record),
+        [
+            json!(["gpt-a", "failed", "stream_truncated", "elsewhere", 200, "maybe"]),
+            json!(["haiku", "answered", null, null, 200, "likely"]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_retry_that_envoy_does_not_make_leaves_its_record_in_the_log() {
+    let scene =
+        Scene::with(Shape::Loop, &json!({}), |edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
+    scene.a.script(errors::openai_500());
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 500);
+    scene.envoy.wait_for_log("llm-failsafe record: {").await;
+    assert_eq!(records::so_far(&scene.envoy).len(), 0, "no access log could have carried it");
+    let [record] = &records::logged(&scene.envoy.log())[..] else { panic!("one record") };
+    assert_eq!(
+        (&record["outcome"], &record["outcome_reason"]),
+        (&json!("broken"), &json!("no_next_attempt"))
+    );
+    assert_eq!(told(record), [json!(["gpt-a", "failed", "server", "elsewhere", 500, "maybe"])]);
+}
+
+#[tokio::test]
+async fn an_unreachable_provider_and_time_that_ran_out_are_not_the_providers_words() {
+    let refused = RefusedPort::reserve();
+    let b = ScriptedProvider::start("b").await;
+    let envoy = Gateway::new(Shape::Loop)
+        .provider("openai", refused.port())
+        .provider("anthropic", b.port())
+        .configure(&json!({"models": {"chat": {
+            "tiers": [["gpt-a"], ["haiku"]], "stream": {"first_content": "300ms"}, "retry": {"attempts": 2},
+        }}}))
+        .start()
+        .await;
+    b.script(Script::hang());
+    let read = Request::chat("chat", true).send(envoy.port()).await.unwrap().read().await;
+    assert_eq!(read.status, 504);
+    let [record] = &records::wait_for(&envoy, 1).await[..] else { panic!() };
+    assert_eq!(
+        told(record),
+        [
+            json!(["gpt-a", "failed", "transport", "elsewhere", 503, "no"]),
+            json!(["haiku", "failed", "timeout", "attempts_used_up", 504, "maybe"]),
+        ]
+    );
+    let by: Vec<_> =
+        record["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["answered_by"]).collect();
+    assert_eq!(by, ["envoy", "filter"]);
+    let (start, end) = (&record["attempts"][1]["start_ms"], &record["attempts"][1]["end_ms"]);
+    let took = end.as_u64().unwrap() - start.as_u64().unwrap();
+    assert!((250..2000).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn successes_are_sampled_and_everything_else_is_not() {
+    let scene = Scene::start(
+        Shape::Loop,
+        &json!({"record": {"sample_successes": 0, "log": "failures", "redact": "strict"}}),
+    )
+    .await;
+    for _ in 0..5 {
+        assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);
+    }
+    scene.a.script(errors::openai_400());
+    let read = scene.ask(Request::chat("chat", false).header("x-llm-session", "alice@example.com")).await;
+    assert_eq!(read.status, 400);
+    let record = scene.record().await;
+    assert_eq!((&record["outcome"], &record["outcome_reason"]), (&json!("refused"), &json!("invalid")));
+    assert_eq!(record.get("session_hash"), None, "strict");
+    scene.envoy.wait_for_log("llm-failsafe record: {").await;
+    assert_eq!(records::logged(&scene.envoy.log()), [record]);
+}
+
+#[tokio::test]
+async fn identity_comes_from_the_edge_and_names_of_people_are_hashed() {
+    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let ask = |session: &str| {
+        Request::chat("chat", false)
+            .header("x-llm-session", session)
+            .header("x-request-id", "chosen-by-the-client")
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    };
+    for session in ["alice@example.com", "alice@example.com", "bob@example.com"] {
+        scene.ask(ask(session)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let records = records::wait_for(&scene.envoy, 3).await;
+    let hash = |index: usize| records[index]["session_hash"].as_str().unwrap();
+    assert_eq!(hash(0), hash(1));
+    assert_ne!(hash(0), hash(2));
+    assert_eq!(records[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_ne!(records[0]["request_id"], "chosen-by-the-client");
+    assert!(!scene.envoy.log().contains("alice"));
+}

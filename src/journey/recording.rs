@@ -1,0 +1,146 @@
+//! What goes into a request's record, and when it comes out: with the pass that ends the journey, or with the tick that
+//! finds that its next pass never came.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::attempt::{AnswerPhase, Attempt};
+use super::exchange::{Exchange, Phase};
+use super::judge::Judge;
+use super::{Journey, SharedJourney, Worker};
+use crate::base::{Random, Timestamp};
+use crate::breaker::Standing;
+use crate::config::{Mode, RecordLog};
+use crate::record::{AttemptEnd, CandidateDraft, Draft, NO_NEXT_ATTEMPT, Outcome};
+use crate::retry::Next;
+
+/// At most this many records of orphans come out of one tick: they go into Envoy's log, which must not drown in them. Those
+/// beyond are only counted.
+pub const MAX_ORPHANS_WRITTEN: usize = 10;
+
+/// The record of a request as all its passes share it.
+pub type SharedDraft = Rc<RefCell<Draft>>;
+
+/// A record that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The record: JSON in one line.
+    pub json: String,
+    /// Whether it belongs into Envoy's log, too.
+    pub log: bool,
+    /// Whether the request was not simply served.
+    pub failed: bool,
+}
+
+impl Worker {
+    /// The record of a request that is over, if it is to be recorded.
+    pub(super) fn write(&mut self, draft: &SharedDraft, now: Timestamp) -> Option<Written> {
+        let draft = draft.try_borrow().ok()?;
+        let policy = draft.config.record;
+        let (outcome, _) = draft.outcome();
+        let failed = outcome != Outcome::Served || draft.has_moved();
+        // Drawn only where it can matter: with everything or nothing recorded the draw is spared.
+        let wanted = failed
+            || match policy.sample_millionths {
+                0 => false,
+                1_000_000 => true,
+                share => self.rng.below(1_000_000) < u64::from(share),
+            };
+        if !wanted {
+            return None;
+        }
+        let log = match policy.log {
+            RecordLog::Off => false,
+            RecordLog::Failures => failed,
+            RecordLog::All => true,
+        };
+        Some(Written { json: draft.record(now).to_json()?, log, failed })
+    }
+}
+
+impl Worker {
+    /// The records of requests whose next attempt never came.
+    pub(super) fn write_orphans(&mut self, orphans: &[SharedJourney], now: Timestamp) -> Vec<Written> {
+        let drafts = orphans.iter().filter_map(|journey| journey.try_borrow().ok()?.draft.clone());
+        drafts
+            .take(MAX_ORPHANS_WRITTEN)
+            .filter_map(|draft| {
+                draft.try_borrow_mut().ok()?.broke = Some(NO_NEXT_ATTEMPT);
+                self.write(&draft, now)
+            })
+            .collect()
+    }
+}
+
+impl Exchange {
+    /// Whether it matters to the millisecond when the next piece of the answer comes.
+    pub fn awaits_content(&self) -> bool {
+        matches!(&self.phase, Phase::Sent(attempt) if attempt.first_content.is_none())
+    }
+
+    /// The request's record, if it has one.
+    pub(super) fn note(&self, note: impl FnOnce(&mut Draft)) {
+        if let Some(draft) = &self.draft
+            && let Ok(mut draft) = draft.try_borrow_mut()
+        {
+            note(&mut draft);
+        }
+    }
+}
+
+impl Journey {
+    pub(super) fn note(&self, note: impl FnOnce(&mut Draft)) {
+        if let Some(draft) = &self.draft
+            && let Ok(mut draft) = draft.try_borrow_mut()
+        {
+            note(&mut draft);
+        }
+    }
+
+    /// What there is to choose from now.
+    pub(super) fn note_choice(&self, now: Timestamp) {
+        let Some(wanted) = self.wanted() else { return };
+        let board = self.board.borrow();
+        self.note(|draft| {
+            draft.choose_among(wanted.survey(&self.config, &board, now).map(|seen| {
+                let state = match seen.standing {
+                    Standing::Fit { permille: 1000 } => ("closed", None),
+                    Standing::Fit { .. } => ("slow_start", None),
+                    Standing::Probe => ("half_open", None),
+                    Standing::Unfit(unfit) => (unfit.name(), unfit.until()),
+                };
+                // In shadow mode health keeps nobody out.
+                let unfit = match seen.standing {
+                    Standing::Unfit(unfit) if self.config.mode == Mode::Enforce => Some(unfit.name()),
+                    _ => None,
+                };
+                let rejected = seen.gate.or_else(|| seen.tried.then_some("tried")).or(unfit);
+                CandidateDraft::new(seen.target, seen.tier, state, rejected)
+            }));
+        });
+    }
+}
+
+impl Attempt {
+    /// The client left. What had been certain before stays; a stream that has told of its failure is broken, for that is why
+    /// clients leave it.
+    pub(super) fn note_client_gone(&mut self) {
+        if let AnswerPhase::Passed(passing) = &self.answer {
+            self.log.stream = passing.follower().and_then(Judge::stream_facts);
+            if let Some(Err(class)) = passing.settled() {
+                self.log.ends(AttemptEnd::Broken, Some(class));
+            }
+        }
+        self.log.ends(AttemptEnd::ClientAbort, None);
+    }
+}
+
+/// What a record says was decided after a failure.
+pub(super) const fn name_of(next: Next) -> &'static str {
+    match next {
+        Next::Elsewhere(_) => "elsewhere",
+        Next::Again { .. } => "again",
+        Next::Wait { .. } => "wait",
+        Next::Stop(stop) => stop.name(),
+    }
+}

@@ -1,0 +1,369 @@
+//! From what was collected to the record that is written.
+
+use sha2::{Digest, Sha256};
+
+use super::decision::{
+    Attempt, Candidate, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+};
+use super::decision::{Text, Usage};
+use super::draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft};
+use crate::base::{Endpoint, ErrorClass, Timestamp};
+use crate::config::{Mode, Redact};
+use crate::provider::ProviderKind;
+use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
+use crate::stream;
+
+/// A model's name that nobody configured is shown up to this length. Longer ones are no names.
+const MAX_UNKNOWN_MODEL: usize = 64;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole answer of the first choice.
+    Served,
+    /// A whole answer of another one.
+    FellBack,
+    /// A whole answer of the first choice, after waiting for it.
+    Queued,
+    /// An error, of the filter's own or the last provider's.
+    Refused,
+    /// The client left before it had a whole answer.
+    ClientAbort,
+    /// Half an answer, or none that is known of.
+    Broken,
+}
+
+impl Outcome {
+    /// The name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::FellBack => "fell_back",
+            Self::Queued => "queued",
+            Self::Refused => "refused",
+            Self::ClientAbort => "client_abort",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// Another attempt was asked for and never came: Envoy declined to make it, or the client left in between.
+pub const NO_NEXT_ATTEMPT: &str = "no_next_attempt";
+
+/// The request never came to its end, and it was not the client that left: Envoy gave it up.
+pub const REQUEST_INCOMPLETE: &str = "request_incomplete";
+
+impl Draft {
+    /// What has become of the request, and why.
+    pub fn outcome(&self) -> (Outcome, Option<&'static str>) {
+        if let Some((_, code)) = self.refusal {
+            return (Outcome::Refused, Some(code));
+        }
+        if let Some(reason) = self.broke {
+            return (Outcome::Broken, Some(reason));
+        }
+        if self.client_gone {
+            return (Outcome::ClientAbort, None);
+        }
+        let attempts = self.in_order();
+        // Of two attempts at a time the one that answered counts.
+        let telling = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
+        let Some(attempt) = telling.or(attempts.last()) else { return (Outcome::ClientAbort, None) };
+        let class = attempt.class.map(ErrorClass::name);
+        match attempt.end {
+            AttemptEnd::Answered => match attempt.why {
+                Some(why) => (Outcome::FellBack, Some(why)),
+                None if attempt.slot == 0 && attempt.waited.is_some() => (Outcome::Queued, None),
+                None => (Outcome::Served, None),
+            },
+            AttemptEnd::ClientAbort => (Outcome::ClientAbort, None),
+            AttemptEnd::Broken => (Outcome::Broken, class),
+            AttemptEnd::Failed | AttemptEnd::Abandoned => (Outcome::Refused, class),
+        }
+    }
+
+    /// The record of a request that ended at `now`.
+    pub fn record(&self, now: Timestamp) -> Record<'_> {
+        let config = &*self.config;
+        let strict = config.record.redact == Redact::Strict;
+        let (outcome, reason) = self.outcome();
+        let attempts = self.in_order();
+        let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
+        let last = answered.or(attempts.last()).copied().filter(|_| self.refusal.is_none());
+        let target = last.and_then(|attempt| config.target(attempt.target));
+        let first_sent = attempts.first().map(|attempt| attempt.sent_at);
+        let content_at = last.and_then(|attempt| attempt.content_at);
+        let (cut_attempts, cut_candidates) = self.cut();
+        let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
+        let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
+        Record {
+            schema_version: SCHEMA_VERSION,
+            start_unix_ms: self.began.as_millis(),
+            duration_ms: self.offset(now),
+            request_id: self.identity.request_id.as_deref().map(Text::from),
+            trace_id: trace.map(Text::from),
+            parent_span_id: span.map(Text::from),
+            key_id: self.key_name().filter(|_| !strict).map(Text::from),
+            session_hash: self.session_hash().filter(|_| !strict).map(Text::from),
+            policy: Policy {
+                config_hash: format!("{:016x}", config.fingerprint()).into(),
+                mode: mode(config.mode).into(),
+                retry_loop: config.retry_loop,
+                filter_version: env!("CARGO_PKG_VERSION").into(),
+            },
+            endpoint: self.endpoint.name().into(),
+            operation: operation(self.endpoint).into(),
+            model: self.model_name(strict),
+            needs: self.needs().map(needs),
+            attempts: attempts.iter().filter_map(|attempt| self.attempt_record(attempt)).collect(),
+            last_candidates: self.last_candidates().filter_map(|one| self.candidate(one)).collect(),
+            forgotten_attempts: u32::from(self.forgotten),
+            outcome: outcome.name().into(),
+            outcome_reason: reason.map(Text::from),
+            status: self.refusal.map(|(status, _)| status).or(last.and_then(|attempt| attempt.status)),
+            target: target.map(|target| (*target.name).into()),
+            response_model: target.filter(|_| answered.is_some()).map(|target| (*target.model).into()),
+            time_to_first_chunk: first_sent
+                .zip(content_at)
+                .map(|(sent, content)| ms(content.since(sent)) as f64 / 1000.0),
+            finish_reasons: last
+                .and_then(|attempt| attempt.finish)
+                .map(|reason| reason.name().into())
+                .into_iter()
+                .collect(),
+            usage: last.and_then(|attempt| attempt.usage).map(usage),
+            usage_missing: attempts.iter().any(|attempt| attempt.usage_missing),
+            attempts_maybe_billed: u32::try_from(billed).unwrap_or(u32::MAX),
+            cut: Cut { candidates: cut_candidates, attempts: cut_attempts },
+        }
+    }
+
+    fn offset(&self, at: Timestamp) -> u64 {
+        ms(at.since(self.began))
+    }
+
+    fn key_name(&self) -> Option<&str> {
+        let keys = self.config.keys.as_deref()?;
+        Some(&keys.get(self.key?)?.name)
+    }
+
+    /// What names the session is hashed before it leaves: it may be a person's name or address.
+    fn session_hash(&self) -> Option<String> {
+        let mut hash = Sha256::new_with_prefix(b"llm-failsafe session\0");
+        if let Some(session) = &self.identity.session {
+            hash.update(session.as_bytes());
+        } else {
+            let affinity = self.needs()?.affinity;
+            let named = affinity.prompt_cache_key.or(affinity.user).or(affinity.metadata_user)?;
+            hash.update(named.to_le_bytes());
+        }
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
+        Some(format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h])))
+    }
+
+    fn model_name(&self, strict: bool) -> Option<Text<'_>> {
+        match &self.model {
+            Asked::Nothing => None,
+            Asked::Known(model) => Some((*self.config.model(*model)?.name).into()),
+            Asked::Unknown(name) => (!strict && looks_like_a_model(name)).then(|| (**name).into()),
+        }
+    }
+
+    fn attempt_record(&self, attempt: &AttemptDraft) -> Option<Attempt<'_>> {
+        let config = &*self.config;
+        let target = config.target(attempt.target)?;
+        let provider = config.provider(target.provider)?;
+        let (kind, code) = &attempt.said;
+        let said = |text: &Option<Box<str>>| text.as_deref().map(|text| text.to_owned().into());
+        let again =
+            self.in_order().iter().any(|other| other.slot < attempt.slot && other.target == attempt.target);
+        let slot = u32::try_from(attempt.slot).unwrap_or(u32::MAX);
+        Some(Attempt {
+            number: slot.saturating_add(1).saturating_add(u32::from(self.forgotten)),
+            target: (*target.name).into(),
+            account: (*config.account(target.account)?.name).into(),
+            provider: (*provider.name).into(),
+            vendor: vendor(provider.kind).into(),
+            model: (*target.model).into(),
+            host: provider.host.as_str().into(),
+            why: attempt.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
+            probe: attempt.probe,
+            candidates: self.candidates_of(attempt).filter_map(|one| self.candidate(one)).collect(),
+            wait_ms: attempt.waited.map(ms),
+            start_ms: self.offset(attempt.sent_at),
+            headers_ms: attempt.headers_at.map(|at| self.offset(at)),
+            first_content_ms: attempt.content_at.map(|at| self.offset(at)),
+            end_ms: self.offset(attempt.ended_at),
+            status: attempt.status,
+            answered_by: attempt.answered_by.map(|by| by.name().into()),
+            end: attempt.end.name().into(),
+            class: attempt.class.map(|class| class.name().into()),
+            provider_error: (kind.is_some() || code.is_some())
+                .then(|| ProviderError { kind: said(kind), code: said(code) }),
+            provider_request_id: said(&attempt.provider_request_id),
+            retry_after_ms: attempt.hint.map(ms),
+            response_bytes: attempt.bytes,
+            stream: attempt.stream.map(|stream| Stream {
+                events: stream.events,
+                longest_gap_ms: ms(attempt.longest_gap),
+                end: ending(stream.ending).into(),
+            }),
+            usage: attempt.usage.map(usage),
+            then: attempt.then.map(Text::from),
+            billed: self.billed(attempt).name().into(),
+        })
+    }
+
+    fn candidate(&self, candidate: &CandidateDraft) -> Option<Candidate<'_>> {
+        Some(Candidate {
+            target: (*self.config.target(candidate.target)?.name).into(),
+            tier: u32::from(candidate.tier),
+            state: candidate.state.into(),
+            until_ms: candidate.until.map(|until| self.offset(until)),
+            rejected: candidate.rejected.map(Text::from),
+        })
+    }
+
+    /// Whether the provider may have charged for the attempt. What is uncertain is on the safe side: a request that was sent and
+    /// whose answer was lost may have been worked on.
+    fn billed(&self, attempt: &AttemptDraft) -> Billed {
+        match attempt.end {
+            AttemptEnd::Abandoned => Billed::No,
+            AttemptEnd::Answered | AttemptEnd::Broken => Billed::Likely,
+            AttemptEnd::ClientAbort if attempt.content_at.is_some() => Billed::Likely,
+            AttemptEnd::ClientAbort => Billed::Maybe,
+            AttemptEnd::Failed if attempt.unsent => Billed::No,
+            AttemptEnd::Failed => match attempt.class {
+                Some(
+                    ErrorClass::Overloaded
+                    | ErrorClass::RateLimited
+                    | ErrorClass::QuotaExhausted
+                    | ErrorClass::Auth
+                    | ErrorClass::Permission
+                    | ErrorClass::NotFound
+                    | ErrorClass::Invalid
+                    | ErrorClass::TooLarge
+                    | ErrorClass::ContextLength,
+                ) if attempt.answered_by == Some(AnsweredBy::Provider) => Billed::No,
+                _ => Billed::Maybe,
+            },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Billed {
+    No,
+    Maybe,
+    Likely,
+}
+
+impl Billed {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+            Self::Likely => "likely",
+        }
+    }
+}
+
+fn ms(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+    }
+}
+
+/// `gen_ai.operation.name`.
+const fn operation(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat | Endpoint::Responses | Endpoint::Messages => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::Embeddings => "embeddings",
+    }
+}
+
+/// `gen_ai.provider.name`; the conventions leave room for names of one's own.
+const fn vendor(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::OpenAi => "openai",
+        ProviderKind::AzureOpenAi => "azure.ai.openai",
+        ProviderKind::Anthropic => "anthropic",
+        ProviderKind::Gemini => "gcp.gemini",
+        ProviderKind::OpenRouter => "openrouter",
+        ProviderKind::Mistral => "mistral_ai",
+        ProviderKind::OpenAiCompatible => "openai_compatible",
+    }
+}
+
+const fn ending(ending: stream::Ending) -> &'static str {
+    match ending {
+        stream::Ending::Complete => "complete",
+        stream::Ending::Unfinished => "unfinished",
+        stream::Ending::NoTerminal => "no_terminal",
+        stream::Ending::Truncated => "truncated",
+        stream::Ending::Failed => "failed",
+        stream::Ending::Unwatched => "unwatched",
+    }
+}
+
+const fn usage(usage: stream::Usage) -> Usage {
+    Usage {
+        input: usage.input,
+        output: usage.output,
+        cached: usage.cached_input,
+        cache_creation: usage.cache_creation,
+        reasoning: usage.reasoning,
+    }
+}
+
+fn needs(facts: &Facts) -> Needs<'static> {
+    let tools = &facts.tools;
+    let features = [
+        ("hosted_tools", tools.hosted),
+        ("strict_tools", tools.strict),
+        ("forced_tool", tools.choice == ToolChoice::Forced),
+        ("parallel_tools", tools.parallel == Some(true)),
+        ("sequential_tools", tools.parallel == Some(false)),
+        ("legacy_functions", tools.legacy_functions),
+        ("json_object", facts.output == OutputFormat::JsonObject),
+        ("json_schema", facts.output == OutputFormat::JsonSchema),
+        ("other_format", facts.output == OutputFormat::Other),
+        ("audio_output", facts.audio_output),
+        ("logprobs", facts.logprobs),
+        ("seed", facts.seed),
+        ("reasoning", facts.reasoning == Reasoning::Asked),
+        ("sealed_reasoning", facts.sealed_reasoning),
+        ("include_usage", facts.include_usage),
+        ("store", facts.store == Some(true)),
+        ("no_store", facts.store == Some(false)),
+    ];
+    Needs {
+        stream: facts.stream,
+        max_tokens: facts.max_output_tokens,
+        choices: facts.n,
+        body_bytes: facts.body_bytes,
+        text_bytes: facts.text_bytes,
+        media_bytes: facts.media_bytes,
+        token_ids: facts.token_ids,
+        items: facts.items,
+        tools: tools.count,
+        images: facts.media.images,
+        audio: facts.media.audio,
+        files: facts.media.files,
+        features: features.iter().filter(|(_, wanted)| *wanted).map(|(name, _)| (*name).into()).collect(),
+        state: facts.state.kinds().map(|kind| kind.name().into()).collect(),
+    }
+}
+
+/// What clients put into `model` by mistake may be anything, so only what could be a model's name is shown.
+fn looks_like_a_model(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
+    let a_key = name.starts_with("sk-") || name.len() > MAX_UNKNOWN_MODEL;
+    !name.is_empty() && !a_key && name.bytes().all(plain)
+}
