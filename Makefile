@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test lint bench fuzz fmt clean
+.PHONY: help setup build demo test test-all-envoys lint bench fuzz fmt clean
 
 # The file ENVOY_VERSION is the one place where the version is pinned; the environment or the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 60
 export ENVOY_VERSION FUZZ_SECONDS
 
 help: ## List the targets (this is the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  ENVOY_VERSION=1.36.4    another Envoy for this run (pinned: $$(cat ENVOY_VERSION))"
 	@echo "  ENVOY_BIN=/path/envoy   your own Envoy binary; nothing is downloaded"
@@ -20,7 +20,7 @@ help: ## List the targets (this is the default)
 	@echo "  FUZZ_SECONDS=60         time per fuzz target"
 
 setup: ## Fetch Envoy, the Wasm target and the Python SDKs used by tests, into .tools (a second run does nothing)
-	@scripts/setup.sh wasm envoy python
+	@scripts/setup.sh wasm envoy envoy-oldest python
 
 build: ## Build the filter into dist/llm_failsafe.wasm
 	@scripts/setup.sh wasm
@@ -33,6 +33,11 @@ demo: ## From nothing: set up, build, start Envoy before two scripted providers,
 
 test: setup build lint ## Everything CI runs: set up, build, lint, all tests against real Envoy
 	cargo test --workspace --no-fail-fast
+	@scripts/test-envoys.sh oldest
+
+test-all-envoys: build ## The scenarios of streams on every supported Envoy (ENVOY_SUPPORTED), which are fetched into .tools
+	@scripts/setup.sh envoy-all python
+	@scripts/test-envoys.sh all
 
 lint: ## Formatting and clippy, natively and for the Wasm target; warnings are errors
 	@scripts/setup.sh wasm

@@ -22,6 +22,10 @@ die() {
     exit 1
 }
 
+# The versions of Envoy that are supported, the oldest first.
+supported_envoys() { cat ENVOY_SUPPORTED; }
+oldest_envoy() { head -n 1 ENVOY_SUPPORTED; }
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # bounded SECONDS COMMAND…: where coreutils' timeout is missing (macOS), run without a bound rather than not at all.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what building and testing need into .tools, and nothing outside it but (where there is no other way) Debian
-# packages for the Wasm target. Arguments: any of `wasm`, `envoy`, `python`; none means all. A second run does nothing.
+# packages for the Wasm target. Arguments: any of `wasm`, `envoy`, `envoy-oldest`, `envoy-all`, `python`; none means all but
+# `envoy-all`. A second run does nothing.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -148,7 +149,7 @@ setup_envoy() {
         [ -x "$ENVOY_BIN" ] || die "ENVOY_BIN=$ENVOY_BIN is not an executable file"
         return
     fi
-    local version=${ENVOY_VERSION:-$(cat ENVOY_VERSION)} home
+    local version=$1 home
     local use_your_own="ENVOY_BIN=/path/to/your/envoy make … uses your own."
     home=$TOOLS/envoy/$version
     [ -x "$home/envoy" ] && return
@@ -216,12 +217,14 @@ setup_python() {
 }
 
 mkdir -p "$TOOLS/probe"
-[ $# -gt 0 ] || set -- wasm envoy python
+[ $# -gt 0 ] || set -- wasm envoy envoy-oldest python
 for part in "$@"; do
     case $part in
     wasm) setup_wasm ;;
-    envoy) setup_envoy ;;
+    envoy) setup_envoy "${ENVOY_VERSION:-$(cat ENVOY_VERSION)}" ;;
+    envoy-oldest) setup_envoy "$(oldest_envoy)" ;;
+    envoy-all) for version in $(supported_envoys); do setup_envoy "$version"; done ;;
     python) setup_python ;;
-    *) die "unknown part '$part'" "Known: wasm, envoy, python" ;;
+    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python" ;;
     esac
 done

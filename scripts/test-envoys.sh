@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the streams' scenarios on other versions of Envoy than the one that all tests run on: what they rest on (holding,
+# injecting, ending a stream) is what differs between versions. Argument: `oldest`, or `all` that are supported.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Files of integration-tests/tests.
+SCENARIOS=(gates stream_failures stream_shapes streams timers transport usage)
+
+case ${1:-} in
+oldest) versions=$(oldest_envoy) ;;
+all) versions=$(supported_envoys) ;;
+*) die "unknown argument '${1:-}'" "Known: oldest, all" ;;
+esac
+
+if [ -n "${ENVOY_BIN:-}" ]; then
+    say "test: ENVOY_BIN names the Envoy, so no other one is tried"
+    exit
+fi
+
+pinned=${ENVOY_VERSION:-$(cat ENVOY_VERSION)}
+failed=()
+for version in $versions; do
+    # All tests have run on that one.
+    if [ "$1" = oldest ] && [ "$version" = "$pinned" ]; then continue; fi
+    say "test: the scenarios of streams on Envoy $version"
+    ENVOY_VERSION=$version cargo test -q -p integration-tests --no-fail-fast "${SCENARIOS[@]/#/--test=}" ||
+        failed+=("$version")
+done
+[ ${#failed[@]} -eq 0 ] || die "the scenarios of streams fail on Envoy ${failed[*]}"
