@@ -8,6 +8,10 @@ use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::records;
+use llm_failsafe::base::ErrorClass;
+use llm_failsafe::record::{
+    Attempt, Candidate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Usage,
+};
 use serde_json::{Value, json};
 
 /// Two targets behind one model, the second only for when the first fails.
@@ -65,6 +69,124 @@ fn told(record: &Value) -> Vec<Value> {
             ])
         })
         .collect()
+}
+
+/// A record with every member that there is.
+fn everything() -> Record<'static> {
+    let usage = Some(Usage { input: 1, output: 2, cached: 3, cache_creation: 4, reasoning: 5 });
+    let candidate = Candidate {
+        target: "t".into(),
+        tier: 1,
+        state: "open".into(),
+        until_ms: Some(1),
+        rejected: Some("open".into()),
+    };
+    Record {
+        schema_version: SCHEMA_VERSION,
+        start_unix_ms: 1,
+        duration_ms: 2,
+        request_id: Some("r".into()),
+        trace_id: Some("0".repeat(32).into()),
+        parent_span_id: Some("0".repeat(16).into()),
+        key_id: Some("k".into()),
+        session_hash: Some("0".repeat(16).into()),
+        policy: Policy {
+            config_hash: "0".repeat(16).into(),
+            mode: "enforce".into(),
+            retry_loop: true,
+            filter_version: "1".into(),
+        },
+        endpoint: "chat".into(),
+        operation: "chat".into(),
+        model: Some("m".into()),
+        needs: Some(Needs {
+            stream: true,
+            max_tokens: Some(1),
+            choices: Some(1),
+            body_bytes: 1,
+            text_bytes: 1,
+            media_bytes: 1,
+            token_ids: 1,
+            items: 1,
+            tools: 1,
+            images: 1,
+            audio: 1,
+            files: 1,
+            features: vec!["seed".into()],
+            state: vec!["file".into()],
+        }),
+        attempts: vec![Attempt {
+            number: 1,
+            target: "t".into(),
+            account: "a".into(),
+            provider: "p".into(),
+            vendor: "openai".into(),
+            model: "m".into(),
+            region: Some("eu".into()),
+            host: "h".into(),
+            why: "first_choice".into(),
+            probe: true,
+            candidates: vec![candidate.clone()],
+            wait_ms: Some(1),
+            start_ms: 1,
+            headers_ms: Some(1),
+            first_content_ms: Some(1),
+            end_ms: 1,
+            status: Some(200),
+            answered_by: Some("provider".into()),
+            end: "broken".into(),
+            class: Some("server".into()),
+            provider_error: Some(ProviderError { kind: Some("k".into()), code: Some("c".into()) }),
+            provider_request_id: Some("r".into()),
+            retry_after_ms: Some(1),
+            response_bytes: 1,
+            stream: Some(Stream { events: 1, longest_gap_ms: 1, end: "complete".into() }),
+            usage,
+            cost_micro_usd: Some(1),
+            then: Some("elsewhere".into()),
+            billed: "maybe".into(),
+        }],
+        last_candidates: vec![candidate],
+        forgotten_attempts: 1,
+        outcome: "broken".into(),
+        outcome_reason: Some("server".into()),
+        status: Some(200),
+        target: Some("t".into()),
+        response_model: Some("m".into()),
+        time_to_first_chunk: Some(0.5),
+        finish_reasons: vec!["stop".into()],
+        usage,
+        cost: Some(Cost { micro_usd: 1, price_version: "0".repeat(16).into(), complete: true }),
+        usage_missing: true,
+        attempts_maybe_billed: 1,
+        cut: Cut { candidates: 1, attempts: 1 },
+    }
+}
+
+#[test]
+fn the_schema_names_every_member_and_no_other() {
+    let json = everything().to_json().unwrap();
+    records::check(&serde_json::from_str(&json).unwrap());
+    let mut named = Vec::new();
+    properties(&records::schema(), &mut named);
+    let missing: Vec<_> = named.iter().filter(|name| !json.contains(&format!("\"{name}\":"))).collect();
+    assert!(missing.is_empty(), "the schema has members that no record has: {missing:?}");
+    let classes = &records::schema()["$defs"]["attempt"]["properties"]["error.type"]["enum"];
+    let all: Vec<_> = ErrorClass::ALL.into_iter().map(ErrorClass::name).collect();
+    assert_eq!(classes, &json!(all));
+}
+
+fn properties(schema: &Value, named: &mut Vec<String>) {
+    let Some(members) = schema.as_object() else { return };
+    if let Some(properties) = members.get("properties").and_then(Value::as_object) {
+        named.extend(properties.keys().cloned());
+        for inner in properties.values() {
+            self::properties(inner, named);
+        }
+    }
+    for inner in members.get("$defs").and_then(Value::as_object).into_iter().flat_map(|defs| defs.values()) {
+        properties(inner, named);
+    }
 }
 
 #[tokio::test]

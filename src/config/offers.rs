@@ -53,4 +53,15 @@ impl Price {
     pub const fn of(self, input_tokens: u64, output_tokens: u64) -> MicroDollars {
         self.input.for_tokens(input_tokens).plus(self.output.for_tokens(output_tokens))
     }
+
+    /// The same where `cached_tokens` of the input were in the provider's cache.
+    pub const fn with_cached(
+        self,
+        input_tokens: u64,
+        cached_tokens: u64,
+        output_tokens: u64,
+    ) -> MicroDollars {
+        let fresh = input_tokens.saturating_sub(cached_tokens);
+        self.of(fresh, output_tokens).plus(self.cached_input.for_tokens(cached_tokens))
+    }
 }

@@ -110,8 +110,7 @@ impl Journey {
         let tokens = usage.input.saturating_add(usage.output);
         let price = self.config.target(target).and_then(|target| target.offers.price);
         let cost = price.map_or(MicroDollars::ZERO, |price| {
-            let fresh = usage.input.saturating_sub(usage.cached_input);
-            price.of(fresh, usage.output).plus(price.cached_input.for_tokens(usage.cached_input))
+            price.with_cached(usage.input, usage.cached_input, usage.output)
         });
         Amount { tokens, cost }
     }

@@ -3,11 +3,11 @@
 use sha2::{Digest, Sha256};
 
 use super::decision::{
-    Attempt, Candidate, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+    Attempt, Candidate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
 };
 use super::decision::{Text, Usage};
 use super::draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft};
-use crate::base::{Endpoint, ErrorClass, Timestamp};
+use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{Mode, Redact};
 use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
@@ -106,7 +106,7 @@ impl Draft {
             key_id: self.key_name().filter(|_| !strict).map(Text::from),
             session_hash: self.session_hash().filter(|_| !strict).map(Text::from),
             policy: Policy {
-                config_hash: format!("{:016x}", config.fingerprint()).into(),
+                config_hash: self.config_hash(),
                 mode: mode(config.mode).into(),
                 retry_loop: config.retry_loop,
                 filter_version: env!("CARGO_PKG_VERSION").into(),
@@ -132,6 +132,7 @@ impl Draft {
                 .into_iter()
                 .collect(),
             usage: last.and_then(|attempt| attempt.usage).map(usage),
+            cost: self.cost(&attempts),
             usage_missing: attempts.iter().any(|attempt| attempt.usage_missing),
             attempts_maybe_billed: u32::try_from(billed).unwrap_or(u32::MAX),
             cut: Cut { candidates: cut_candidates, attempts: cut_attempts },
@@ -185,6 +186,7 @@ impl Draft {
             provider: (*provider.name).into(),
             vendor: vendor(provider.kind).into(),
             model: (*target.model).into(),
+            region: target.offers.region.as_deref().map(Text::from),
             host: provider.host.as_str().into(),
             why: attempt.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
             probe: attempt.probe,
@@ -209,9 +211,27 @@ impl Draft {
                 end: ending(stream.ending).into(),
             }),
             usage: attempt.usage.map(usage),
+            cost_micro_usd: self.cost_of(attempt).map(MicroDollars::micros),
             then: attempt.then.map(Text::from),
             billed: self.billed(attempt).name().into(),
         })
+    }
+
+    fn cost_of(&self, attempt: &AttemptDraft) -> Option<MicroDollars> {
+        let (usage, price) = (attempt.usage?, self.config.target(attempt.target)?.offers.price?);
+        Some(price.with_cached(usage.input, usage.cached_input, usage.output))
+    }
+
+    fn cost(&self, attempts: &[&AttemptDraft]) -> Option<Cost<'_>> {
+        let known = attempts.iter().filter_map(|attempt| self.cost_of(attempt)).reduce(MicroDollars::plus)?;
+        let complete = attempts
+            .iter()
+            .all(|attempt| self.billed(attempt) == Billed::No || self.cost_of(attempt).is_some());
+        Some(Cost { micro_usd: known.micros(), price_version: self.config_hash(), complete })
+    }
+
+    fn config_hash(&self) -> Text<'static> {
+        format!("{:016x}", self.config.fingerprint()).into()
     }
 
     fn candidate(&self, candidate: &CandidateDraft) -> Option<Candidate<'_>> {

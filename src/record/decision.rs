@@ -94,6 +94,9 @@ pub struct Record<'a> {
     /// The tokens of the answer.
     #[serde(flatten)]
     pub usage: Option<Usage>,
+    /// What all attempts together cost, as far as their usage and prices are known; absent where neither is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost<'a>>,
     /// Some attempt had something to pay for, and its provider has not said how much.
     #[serde(default, skip_serializing_if = "is_false")]
     pub usage_missing: bool,
@@ -180,6 +183,9 @@ pub struct Attempt<'a> {
     /// The model that was asked for, by its provider's name.
     #[serde(rename = "gen_ai.request.model")]
     pub model: Text<'a>,
+    /// Where it is served, if the configuration says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Text<'a>>,
     /// The host it was asked for at.
     #[serde(rename = "server.address")]
     pub host: Text<'a>,
@@ -232,6 +238,9 @@ pub struct Attempt<'a> {
     /// The tokens that its provider said it took.
     #[serde(flatten)]
     pub usage: Option<Usage>,
+    /// What these cost by the target's price, in millionths of a dollar.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_micro_usd: Option<u64>,
     /// What was decided after it failed: `elsewhere`, or why it was the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub then: Option<Text<'a>>,
@@ -296,6 +305,17 @@ pub struct Usage {
     /// Of the output, what was spent on reasoning.
     #[serde(rename = "gen_ai.usage.reasoning.output_tokens")]
     pub reasoning: u64,
+}
+
+/// What a request cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Cost<'a> {
+    /// Millionths of a dollar.
+    pub micro_usd: u64,
+    /// The prices by which: those of the configuration with this fingerprint.
+    pub price_version: Text<'a>,
+    /// Whether all of it is known: no attempt may have been billed whose usage or price is not.
+    pub complete: bool,
 }
 
 /// How much is missing.

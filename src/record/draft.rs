@@ -219,7 +219,7 @@ pub struct AttemptDraft {
     /// Its place among the journey's attempts, from 0.
     pub slot: usize,
     /// Which choice led to it.
-    choice: u8,
+    pub(super) choice: u8,
     /// How long the request had been held for it.
     pub waited: Option<Duration>,
     /// To whom it went.
@@ -237,7 +237,7 @@ pub struct AttemptDraft {
     /// When it was over.
     pub ended_at: Timestamp,
     /// When the last piece of its answer came.
-    heard_at: Option<Timestamp>,
+    pub(super) heard_at: Option<Timestamp>,
     /// The longest time between two pieces.
     pub longest_gap: Duration,
     /// The answer's status.

@@ -1,0 +1,330 @@
+//! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
+//! the scripted providers and the client know.
+
+use std::time::Duration;
+
+use integration_tests::client::Request;
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
+use integration_tests::provider::{Outcome, Script, ScriptedProvider, errors};
+use integration_tests::records;
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// One exchange with a provider, in words that both sides have.
+#[derive(Debug, PartialEq, Eq)]
+struct Exchange {
+    provider: String,
+    model: String,
+    status: Option<u64>,
+    end: &'static str,
+}
+
+/// What the provider's script makes of it, and how the provider saw it end.
+struct Incident {
+    what: &'static str,
+    scripts: [Vec<Script>; 2],
+    /// How many records it leaves.
+    asks: usize,
+    stream: bool,
+    leaves: bool,
+    outcome: &'static str,
+    reason: Option<&'static str>,
+    status: Option<u64>,
+}
+
+impl Incident {
+    fn of(what: &'static str, first: Vec<Script>, second: Vec<Script>) -> Self {
+        Self {
+            what,
+            scripts: [first, second],
+            asks: 1,
+            stream: false,
+            leaves: false,
+            outcome: "fell_back",
+            reason: None,
+            status: Some(200),
+        }
+    }
+
+    fn streamed(self) -> Self {
+        Self { stream: true, ..self }
+    }
+
+    fn ends(self, outcome: &'static str, reason: Option<&'static str>, status: Option<u64>) -> Self {
+        Self { outcome, reason, status, ..self }
+    }
+}
+
+fn incidents() -> Vec<Incident> {
+    let usual = Script::usual;
+    vec![
+        Incident::of("no incident", vec![usual()], vec![]).ends("served", None, Some(200)),
+        Incident::of("outage", vec![errors::openai_500()], vec![usual()]).ends(
+            "fell_back",
+            Some("server"),
+            Some(200),
+        ),
+        Incident::of("overload, streamed", vec![errors::openai_503()], vec![usual()]).streamed().ends(
+            "fell_back",
+            Some("overloaded"),
+            Some(200),
+        ),
+        Incident::of("break-off before the headers", vec![Script::cut()], vec![usual()]).ends(
+            "fell_back",
+            Some("transport"),
+            Some(200),
+        ),
+        Incident::of("throttling", vec![errors::openai_429()], vec![usual()]).ends(
+            "fell_back",
+            Some("rate_limited"),
+            Some(200),
+        ),
+        Incident::of("truncation after content", vec![usual().cut_after_chunks(3)], vec![]).streamed().ends(
+            "broken",
+            Some("stream_truncated"),
+            Some(200),
+        ),
+        Incident::of("truncation before content", vec![Script::stream([])], vec![usual()]).streamed().ends(
+            "fell_back",
+            Some("stream_truncated"),
+            Some(200),
+        ),
+        Incident::of("error event first", vec![errors::openai_error_event()], vec![usual()]).streamed().ends(
+            "fell_back",
+            None,
+            Some(200),
+        ),
+        Incident::of("quota", vec![errors::openai_insufficient_quota()], vec![usual()]).ends(
+            "fell_back",
+            Some("quota_exhausted"),
+            Some(200),
+        ),
+        Incident::of("wrong key", vec![errors::openai_401()], vec![usual()]).ends(
+            "fell_back",
+            Some("auth"),
+            Some(200),
+        ),
+        Incident::of("fallback refused", vec![errors::openai_400()], vec![]).ends(
+            "refused",
+            Some("invalid"),
+            Some(400),
+        ),
+        Incident::of("everything down", vec![errors::openai_500()], vec![errors::anthropic_529()]).ends(
+            "refused",
+            Some("overloaded"),
+            Some(529),
+        ),
+        Incident::of("silence before content", vec![Script::hang()], vec![usual()]).streamed().ends(
+            "fell_back",
+            Some("timeout"),
+            Some(200),
+        ),
+        Incident { leaves: true, ..Incident::of("client abort", vec![usual().hang_after_chunks(3)], vec![]) }
+            .streamed()
+            .ends("client_abort", None, Some(200)),
+    ]
+}
+
+async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
+    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
+    gateway
+        // Each incident meets healthy targets.
+        .configure(&json!({"mode": "shadow", "models": {"chat": {
+            "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms"},
+        }}}))
+        .start()
+        .await
+}
+
+/// What the record says.
+fn from_record(record: &Value) -> Vec<Exchange> {
+    let attempts = record["attempts"].as_array().unwrap().iter();
+    attempts
+        .map(|attempt| Exchange {
+            provider: attempt["provider"].as_str().unwrap().to_owned(),
+            model: attempt["gen_ai.request.model"].as_str().unwrap().to_owned(),
+            status: (attempt["answered_by"] == "provider")
+                .then(|| attempt["http.response.status_code"].as_u64())
+                .flatten(),
+            end: match (attempt["end"].as_str().unwrap(), attempt["error.type"].as_str()) {
+                ("answered", None) => "whole answer",
+                ("client_abort", None) | (_, Some("timeout")) => "left by its client",
+                ("broken", Some("stream_truncated")) | (_, Some("transport")) => "broken off",
+                ("failed", Some(_)) => "whole answer",
+                other => panic!("{other:?}"),
+            },
+        })
+        .collect()
+}
+
+/// What the providers know, in the order in which they were asked.
+async fn from_providers(providers: [(&ScriptedProvider, &str, &[Script]); 2]) -> Vec<Exchange> {
+    let mut seen = Vec::new();
+    for (provider, name, scripts) in providers {
+        for (index, request) in provider.received().into_iter().enumerate() {
+            let outcome = provider.wait_for_outcome(index, SOON).await;
+            let script = &scripts[index];
+            let headers = !script.ending.is_before_headers();
+            seen.push((
+                request.arrived_at,
+                Exchange {
+                    provider: name.to_owned(),
+                    model: request.json()["model"].as_str().unwrap().to_owned(),
+                    status: headers.then_some(u64::from(script.status)),
+                    end: match outcome {
+                        Outcome::Answered(_) => "whole answer",
+                        Outcome::ClosedByClient(_) => "left by its client",
+                        Outcome::BrokenByProvider(_) => "broken off",
+                        Outcome::InProgress => panic!("still in progress"),
+                    },
+                },
+            ));
+        }
+    }
+    seen.sort_by_key(|(at, _)| *at);
+    seen.into_iter().map(|(_, exchange)| exchange).collect()
+}
+
+#[tokio::test]
+async fn the_record_alone_tells_what_the_providers_know() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let envoy = start(&a, &b).await;
+    for (index, incident) in incidents().into_iter().enumerate() {
+        let what = incident.what;
+        a.forget_received();
+        b.forget_received();
+        for (provider, scripts) in [&a, &b].into_iter().zip(&incident.scripts) {
+            for script in scripts {
+                provider.script(script.clone());
+            }
+        }
+        let request = Request::chat("chat", incident.stream);
+        let status = if incident.leaves {
+            let mut response = request.send(envoy.port()).await.unwrap();
+            let status = response.status;
+            response.next_chunk().await.unwrap().unwrap();
+            drop(response);
+            status
+        } else {
+            request.send(envoy.port()).await.unwrap().read().await.status
+        };
+        let record = records::wait_for(&envoy, index + incident.asks).await.pop().unwrap();
+        let shown = || format!("{what}: {record:#}");
+        assert_eq!(record["outcome"], incident.outcome, "{}", shown());
+        if incident.reason.is_some() {
+            assert_eq!(record["outcome_reason"].as_str(), incident.reason, "{}", shown());
+        }
+        assert_eq!(record["http.response.status_code"].as_u64(), incident.status, "{}", shown());
+        assert_eq!(incident.status, Some(u64::from(status.as_u16())), "{}", shown());
+        let [first, second] = &incident.scripts;
+        let known = from_providers([(&a, "openai", first), (&b, "anthropic", second)]).await;
+        assert_eq!(from_record(&record), known, "{}", shown());
+        // Times follow each other, and each attempt lies within the request.
+        let mut before = 0;
+        for attempt in record["attempts"].as_array().unwrap() {
+            let times = ["start_ms", "headers_ms", "first_content_ms", "end_ms"];
+            for at in times.iter().filter_map(|name| attempt[*name].as_u64()) {
+                assert!(before <= at, "{}", shown());
+                before = at;
+            }
+        }
+        assert!(before <= record["duration_ms"].as_u64().unwrap(), "{}", shown());
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_recorded_by_the_configuration_that_it_began_with() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let gateway = Gateway::new(Shape::Loop)
+        .provider("openai", a.port())
+        .provider("anthropic", b.port())
+        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
+        .reloadable();
+    let envoy = gateway.start().await;
+    a.script(Script::usual().delay_headers(Duration::from_secs(3)));
+    let port = envoy.port();
+    let slow =
+        tokio::spawn(
+            async move { Request::chat("chat", false).send(port).await.unwrap().read().await.status },
+        );
+    a.wait_for(1, SOON).await;
+    gateway.configure(&json!({"mode": "shadow"})).update(&envoy);
+    envoy.wait_for_stat("listener_manager.lds.update_success", |updates| updates >= 2).await;
+    // New requests change over to the new listener within two seconds.
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    let fresh = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    assert_eq!((fresh.status.as_u16(), slow.await.unwrap().as_u16()), (200, 200));
+    let records = records::wait_for(&envoy, 2).await;
+    let of_mode = |mode: &str| records.iter().find(|record| record["policy"]["mode"] == mode).unwrap();
+    let (before, after) = (of_mode("enforce"), of_mode("shadow"));
+    assert_ne!(before["policy"]["config_hash"], after["policy"]["config_hash"]);
+    assert!(before["start_unix_ms"].as_u64() < after["start_unix_ms"].as_u64());
+    assert_eq!((&before["outcome"], &after["outcome"]), (&json!("served"), &json!("served")));
+}
+
+/// Planted wherever a client, an operator or a provider puts what is nobody else's business.
+const PROMPT: &str = "planted-prompt-1f3b";
+const COMPLETION: &str = "planted-completion-77aa";
+const TOOL: &str = "planted-tool-d00d";
+const PERSON: &str = "planted.person@example.com";
+const CLIENT_KEY: &str = "planted-client-key-9c4e";
+const ERROR_TEXT: &str = "planted-error-text-5b5b";
+
+#[tokio::test]
+async fn nothing_that_was_said_and_no_key_reaches_any_output() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
+    let envoy = gateway
+        .configure(&json!({
+            "mode": "shadow", "record": {"log": "all"},
+            "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
+        }))
+        .start()
+        .await;
+    let body = |stream: bool| {
+        json!({
+            "model": "chat", "stream": stream, "user": PERSON, "prompt_cache_key": PERSON,
+            "metadata": {"user_id": PERSON, "note": PROMPT},
+            "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": PROMPT}],
+            "tools": [{"type": "function", "function": {"name": TOOL, "parameters": {"type": "object"}}}],
+            "stop": [PROMPT], "seed": 7,
+        })
+    };
+    let error = json!({"error": {"message": format!("{ERROR_TEXT} {PROMPT}"), "type": "server_error", "param": PROMPT}});
+    let say = Script::usual().say(COMPLETION);
+    let scripts = [
+        say.clone(),
+        Script::status(500).json(error.clone()),
+        Script::status(400).json(error),
+        say.clone().cut_after_chunks(3),
+        say.clone().cut_after_bytes(20),
+        Script::cut(),
+    ];
+    let mut asked = 0;
+    for script in scripts {
+        for stream in [false, true] {
+            a.script(script.clone());
+            b.by_default(say.clone());
+            let request = Request::post("/v1/chat/completions")
+                .json(&body(stream))
+                .header("authorization", &format!("Bearer {CLIENT_KEY}"))
+                .header("cookie", CLIENT_KEY)
+                .header("x-llm-session", PERSON);
+            drop(request.send(envoy.port()).await.unwrap().read().await);
+            asked += 1;
+        }
+    }
+    records::wait_for(&envoy, asked).await;
+    let outputs = [envoy.log(), envoy.admin("/stats").await, envoy.prometheus().await];
+    let keys = PROVIDER_KEYS.iter().map(|(_, key)| *key);
+    for secret in keys.chain([PROMPT, COMPLETION, TOOL, PERSON, CLIENT_KEY, ERROR_TEXT]) {
+        for output in &outputs {
+            let found = output.lines().find(|line| line.contains(secret));
+            assert_eq!(found, None, "{secret} came out");
+        }
+    }
+    // That it was there to be found: the providers got the prompt.
+    assert!(a.received().iter().any(|request| String::from_utf8_lossy(&request.body).contains(PROMPT)));
+}
