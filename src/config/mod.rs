@@ -38,7 +38,7 @@ pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Replay, RetryPolicy};
-pub use stream_policy::{Gate, GateUntil, OnBreak, StreamPolicy};
+pub use stream_policy::{Gate, GateUntil, MinRate, OnBreak, StreamPolicy};
 
 #[cfg(test)]
 mod tests;

@@ -132,7 +132,9 @@ pub(super) struct RawStream {
     pub content_silence: Option<Span>,
     pub answer: Option<Span>,
     pub total: Option<Span>,
+    pub min_rate: Option<Mapping<RawMinRate>>,
     pub gate: Option<Mapping<RawGate>>,
+    pub keep_alive: Option<Span>,
     pub on_break: Option<String>,
 }
 
@@ -148,6 +150,15 @@ pub(super) struct RawBalance {
 pub(super) struct RawGate {
     pub until: Option<String>,
     pub max_bytes: Option<Size>,
+    pub max_time: Option<Span>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMinRate {
+    #[serde(default, deserialize_with = "whole")]
+    pub events: Option<u64>,
+    pub window: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -339,6 +350,7 @@ mod tests {
             fields::<RawBackoff>(),
             fields::<RawStream>(),
             fields::<RawGate>(),
+            fields::<RawMinRate>(),
             fields::<RawClientKey>(),
             fields::<RawBudget>(),
             fields::<RawOperator>(),

@@ -17,8 +17,12 @@ pub struct StreamPolicy {
     pub answer: Duration,
     /// The client's whole request, over all attempts, streamed or not.
     pub total: Duration,
+    /// The pace that a stream must keep once content has come; `None` for any.
+    pub min_rate: Option<MinRate>,
     /// Until when a stream is held.
     pub gate: Gate,
+    /// After how long without anything a client is sent something that keeps its connection open; `None` for never.
+    pub keep_alive: Option<Duration>,
     /// How a stream ends that went silent after its first content.
     pub on_break: OnBreak,
 }
@@ -32,7 +36,9 @@ impl Default for StreamPolicy {
             content_silence: Duration::from_secs(120),
             answer: Duration::from_secs(300),
             total: Duration::from_secs(600),
+            min_rate: None,
             gate: Gate::default(),
+            keep_alive: None,
             on_break: OnBreak::default(),
         }
     }
@@ -56,11 +62,14 @@ pub struct Gate {
     pub until: GateUntil,
     /// So many bytes open it, too.
     pub max_bytes: usize,
+    /// And so much time since the attempt was sent, once there are response headers; `None` for as long as the first
+    /// content may take.
+    pub max_time: Option<Duration>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { until: GateUntil::default(), max_bytes: 64 * 1024 }
+        Self { until: GateUntil::default(), max_bytes: 64 * 1024, max_time: None }
     }
 }
 
@@ -74,6 +83,15 @@ pub enum GateUntil {
     /// The first event with content.
     #[default]
     FirstContent,
+}
+
+/// At least so many events with content in any window of this length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinRate {
+    /// 1 to 100.
+    pub events: u16,
+    /// How long the window is.
+    pub window: Duration,
 }
 
 /// How a stream ends that went silent after its first content.

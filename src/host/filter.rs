@@ -131,9 +131,12 @@ impl Stream {
         }
         match self.step(|exchange, worker| exchange.alarm(worker, now)) {
             Some(AlarmStep::Answer(local)) => answer(&local),
-            Some(AlarmStep::Tell(notice)) => {
-                let told = abi::write_buffer(Buffer::ResponseBody, 0, 0, notice.as_bytes());
-                let _ = told.and_then(|()| abi::resume_response());
+            Some(AlarmStep::Tell(notice)) => put_in(&notice),
+            Some(AlarmStep::KeepAlive(text)) => put_in(text),
+            Some(AlarmStep::OpenGate) => {
+                let mut wire = Wire::response();
+                self.step(|exchange, worker| exchange.open_gate(worker, now, &mut wire));
+                let _ = abi::resume_response();
             }
             Some(AlarmStep::Reset) => {
                 let _ = abi::reset_response();
@@ -322,6 +325,12 @@ fn answer(local: &LocalAnswer) {
     headers.extend(local.headers.iter().map(|(name, value)| (*name, value.as_str())));
     let block = HeaderBlock::encode(&headers);
     let _ = abi::send_response(local.status, &block, local.body.as_bytes());
+}
+
+/// Sends this to the client of a stream on which nothing moves.
+fn put_in(text: &str) {
+    let put = abi::write_buffer(Buffer::ResponseBody, 0, 0, text.as_bytes());
+    let _ = put.and_then(|()| abi::resume_response());
 }
 
 /// Envoy says how it came by an answer in the response code details.

@@ -9,7 +9,7 @@ use super::flow::Passing;
 use super::hold::Held;
 use super::judge::Judge;
 use super::local;
-use super::outcome::End;
+use super::outcome::{End, StreamEnd};
 use super::plan::Choice;
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
@@ -19,7 +19,7 @@ use crate::config::{Gate, OnBreak};
 use crate::record::{Asked, AttemptDraft, AttemptEnd, Metric};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Failed, Next, Permission, Stop};
-use crate::stream::Watch;
+use crate::stream::{KeepAlive, Watch};
 
 /// A request that went to a target.
 pub(super) struct Attempt {
@@ -34,9 +34,13 @@ pub(super) struct Attempt {
     pub(super) sent_at: Timestamp,
     pub(super) watch: Watch,
     pub(super) gate: Gate,
+    /// When its client is to hear something again, where that is wanted.
+    pub(super) keep_alive: Option<KeepAlive>,
     pub(super) on_break: OnBreak,
     /// How long its first content took, once that has come.
     pub(super) first_content: Option<Duration>,
+    /// How many events with content the clocks have been told of.
+    pub(super) content_events: u64,
     /// Its first content took longer than the breakers tolerate.
     pub(super) slow: bool,
     /// It was asked to tell its usage and the client did not ask, so the client does not get that event.
@@ -261,8 +265,10 @@ impl Exchange {
             sent_at: now,
             watch,
             gate: policy.gate,
+            keep_alive: policy.keep_alive.map(|every| KeepAlive::new(every, now)),
             on_break: policy.on_break,
             first_content: None,
+            content_events: 0,
             slow: false,
             asked_usage,
             editor,
@@ -319,6 +325,7 @@ impl Attempt {
         };
         if ending == Ending::ClientGone && !over {
             worker.tally.count(Metric::ClientAborts);
+            self.count_end(worker, StreamEnd::ClientGone);
             self.report(worker, End::ClientGone, Blame::NOBODY, now);
             self.note_client_gone();
             return false;
@@ -326,13 +333,13 @@ impl Attempt {
         let failure = match &mut self.answer {
             AnswerPhase::Discarded => return true,
             AnswerPhase::Passed(passing) => {
-                let failure = match ending {
-                    Ending::UpstreamGone => Some(ErrorClass::StreamTruncated),
-                    Ending::Complete | Ending::ClientGone => passing.ended_badly(),
+                let end = match ending {
+                    Ending::UpstreamGone => StreamEnd::BrokenOff,
+                    Ending::Complete | Ending::ClientGone => StreamEnd::of(passing.ended_badly()),
                 };
                 let stream = passing.follower().and_then(Judge::stream_facts);
-                self.report_answer(worker, failure, now);
-                self.log.passed_to_its_end(stream, failure);
+                self.report_answer(worker, end, now);
+                self.log.passed_to_its_end(stream, end.failure());
                 return false;
             }
             AnswerPhase::Awaited => ErrorClass::Transport,
@@ -368,8 +375,10 @@ impl Attempt {
         self.journey.borrow().pending.borrow_mut().end(self.target);
     }
 
-    /// The answer that was passed on has come to its end, or to this failure.
-    pub(super) fn report_answer(&mut self, worker: &mut Worker, failure: Option<ErrorClass>, now: Timestamp) {
+    /// The answer that was passed on has come to this end.
+    pub(super) fn report_answer(&mut self, worker: &mut Worker, end: StreamEnd, now: Timestamp) {
+        self.count_end(worker, end);
+        let failure = end.failure();
         let slow = self.slow.then_some(ErrorClass::Timeout);
         let blame = failure.or(slow).map_or(Blame::SUCCESS, |class| Blame::of(class, None));
         self.report(worker, failure.map_or(End::Complete, End::Failed), blame, now);

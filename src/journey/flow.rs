@@ -102,12 +102,14 @@ pub struct Flow {
     /// The beginning of the event that is coming has been passed on already.
     torn: bool,
     priming: Priming,
+    /// Something has been passed on that [`Flow::take_moved`] has not told of.
+    moved: bool,
 }
 
 impl Flow {
     /// A stream of which nothing has been passed on; `follower` may have read its beginning.
     const fn new(follower: Box<Judge>) -> Self {
-        Self { follower, waiting: Vec::new(), torn: false, priming: Priming::Off }
+        Self { follower, waiting: Vec::new(), torn: false, priming: Priming::Off, moved: false }
     }
 
     /// Sees to it that a notice can be put into the stream at any time.
@@ -140,7 +142,22 @@ impl Flow {
     /// The same for what the follower has read already.
     pub fn pass(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ResponseStep {
         let left = self.arrange(host, available, end);
+        self.moved |= left > 0;
         self.release(left, end)
+    }
+
+    /// Arranges what has been held until now, all of it read, for the host to release it outside of its own callback.
+    /// From then on the stream is as one that has been primed, wanted or not.
+    pub fn open(&mut self, host: &mut impl BodyBuffer, held: usize) {
+        if held > 0 {
+            self.moved |= self.arrange(host, held, false) > 0;
+            self.priming = Priming::Primed;
+        }
+    }
+
+    /// Whether anything has been passed on since this was last asked.
+    pub fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
     }
 
     fn release(&mut self, left: usize, end: bool) -> ResponseStep {
@@ -170,6 +187,11 @@ impl Flow {
         if matches!(self.priming, Priming::Staged(_)) {
             self.priming = Priming::Primed;
         }
+    }
+
+    /// What to put into the stream to keep it open, if anything can be.
+    pub fn keep_alive(&self) -> Option<&'static str> {
+        if self.priming == Priming::Primed && !self.torn { self.follower.keep_alive() } else { None }
     }
 
     /// The notice that the stream is to end with now, if one can be put into it. Nothing is passed on after it.

@@ -63,8 +63,8 @@ struct Told {
     gate: Gate,
     state: StreamState,
     failed: Option<ErrorClass>,
-    /// Whether content has come.
-    content: bool,
+    /// How many events with content have come.
+    content: u64,
     /// What the client is spared.
     unasked: Unasked,
 }
@@ -103,8 +103,8 @@ impl Judge {
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
                 let state = StreamState::new(StreamDialect::of(endpoint)?);
-                let told =
-                    Told { kind, gate, state, failed: None, content: false, unasked: Unasked::default() };
+                let unasked = Unasked::default();
+                let told = Told { kind, gate, state, failed: None, content: 0, unasked };
                 Subject::Stream(Box::new(Stream { framer: Framer::new(), told }))
             }
             // Also where a stream was asked for: some servers answer in one piece all the same.
@@ -135,8 +135,16 @@ impl Judge {
     /// Whether what has been read brings something of the answer, or something that may be.
     pub const fn has_content(&self) -> bool {
         match &self.subject {
-            Subject::Stream(stream) => stream.told.content,
+            Subject::Stream(stream) => stream.told.content > 0,
             _ => true,
+        }
+    }
+
+    /// How many events with content there have been; 0 for what is no stream.
+    pub const fn content_events(&self) -> u64 {
+        match &self.subject {
+            Subject::Stream(stream) => stream.told.content,
+            _ => 0,
         }
     }
 
@@ -268,6 +276,14 @@ impl Judge {
         match &mut self.subject {
             Subject::Stream(stream) => stream.told.unasked.take(),
             _ => Vec::new(),
+        }
+    }
+
+    /// What keeps a stream open on which nothing moves.
+    pub fn keep_alive(&self) -> Option<&'static str> {
+        match &self.subject {
+            Subject::Stream(stream) => Some(stream::keep_alive(stream.told.state.dialect())),
+            _ => None,
         }
     }
 
@@ -425,7 +441,7 @@ impl Told {
             }
             Meaning::Terminal(_) => Verdict::Answer,
             meaning if meaning.is_content() => {
-                self.content = true;
+                self.content = self.content.saturating_add(1);
                 Verdict::Answer
             }
             _ if self.gate.until == GateUntil::FirstContent => Verdict::Open,
@@ -447,7 +463,7 @@ impl Told {
         {
             self.failed = Some(in_band(self.kind, failure, event.data).class);
         }
-        self.content |= meaning.is_content();
+        self.content = self.content.saturating_add(u64::from(meaning.is_content()));
         meaning.is_content()
     }
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::attempt::{AnswerPhase, Attempt};
+use super::flow::Passing;
 use super::{Journey, Worker};
 use crate::base::{ErrorClass, Timestamp};
 use crate::record::{Metric, Tally};
@@ -22,6 +23,58 @@ pub enum End {
     ClientGone,
     /// The filter could not do its part, and answered itself.
     Withdrawn,
+}
+
+/// How a stream ended that a client was reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// By the rules of its dialect.
+    Complete,
+    /// Its provider ended it before that.
+    Truncated,
+    /// Its provider said within it that it failed.
+    Failed(ErrorClass),
+    /// It went silent, or brought too little.
+    Stalled(ErrorClass),
+    /// The request's total ran out.
+    OutOfTime,
+    /// Its provider, or the network, broke it off.
+    BrokenOff,
+    /// The client left.
+    ClientGone,
+}
+
+impl StreamEnd {
+    /// What is left when a stream's provider has nothing more to say.
+    pub fn of(failure: Option<ErrorClass>) -> Self {
+        match failure {
+            None => Self::Complete,
+            Some(ErrorClass::StreamTruncated) => Self::Truncated,
+            Some(class) => Self::Failed(class),
+        }
+    }
+
+    /// The failure that it is; `None` for none.
+    pub const fn failure(self) -> Option<ErrorClass> {
+        match self {
+            Self::Complete | Self::ClientGone => None,
+            Self::Truncated | Self::BrokenOff => Some(ErrorClass::StreamTruncated),
+            Self::Failed(class) | Self::Stalled(class) => Some(class),
+            Self::OutOfTime => Some(ErrorClass::Timeout),
+        }
+    }
+
+    const fn metric(self) -> Metric {
+        match self {
+            Self::Complete => Metric::StreamsComplete,
+            Self::Truncated => Metric::StreamsTruncated,
+            Self::Failed(_) => Metric::StreamsFailed,
+            Self::Stalled(_) => Metric::StreamsStalled,
+            Self::OutOfTime => Metric::StreamsOutOfTime,
+            Self::BrokenOff => Metric::StreamsBrokenOff,
+            Self::ClientGone => Metric::StreamsAbandoned,
+        }
+    }
 }
 
 /// What came of an attempt.
@@ -66,6 +119,14 @@ impl Outcome {
 }
 
 impl Attempt {
+    /// Counts how the stream ended that the client was reading, if it was. To be called before it is reported, for of
+    /// several ends the first is the one.
+    pub(super) fn count_end(&self, worker: &mut Worker, end: StreamEnd) {
+        if self.tickets.is_some() && matches!(self.answer, AnswerPhase::Passed(Passing::Stream(_))) {
+            worker.tally.count(end.metric());
+        }
+    }
+
     /// What has come of it if it ends so.
     pub(super) fn outcome(&self, end: End, now: Timestamp) -> Outcome {
         let read = match &self.answer {

@@ -8,7 +8,7 @@ use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::flow::Passing;
 use super::judge::{Judge, Verdict};
-use super::outcome::End;
+use super::outcome::{End, StreamEnd};
 use super::refusal::ALL_FAILED;
 use super::{Journey, Refusal, Worker, recording};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
@@ -125,6 +125,7 @@ impl Exchange {
             }
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
             let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
+                && !attempt.gate_is_over(now)
                 && attempt.journey.borrow().could_move(now);
             return match judge {
                 Some(judge) if judge.is_page() || (hold && end_of_stream) => {
@@ -186,6 +187,7 @@ impl Exchange {
                 if content {
                     attempt.content(now);
                 }
+                attempt.note_moved(now);
                 attempt.settle(worker, now);
                 return step;
             }
@@ -198,14 +200,17 @@ impl Exchange {
                 else {
                     return ResponseStep::Pass;
                 };
+                attempt.content_events = judge.content_events();
                 if judge.has_content() {
                     attempt.content(now);
                 }
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
-                match &mut attempt.answer {
+                let step = match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
                     _ => step,
-                }
+                };
+                attempt.note_moved(now);
+                step
             }
             Verdict::Failure(failure) => {
                 attempt.log.stream = judge.stream_facts();
@@ -321,11 +326,18 @@ impl Attempt {
             let tolerated = self.journey.borrow().config.breaker.slow_first_content;
             self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
         }
-        self.watch.content(now);
+        let read = match &self.answer {
+            AnswerPhase::Judged(judge) => judge.content_events(),
+            AnswerPhase::Passed(passing) => passing.follower().map_or(0, Judge::content_events),
+            AnswerPhase::Awaited | AnswerPhase::Discarded => 0,
+        };
+        let events = read.saturating_sub(self.content_events);
+        self.content_events = self.content_events.max(read);
+        self.watch.content(events, now);
     }
 
     /// The answer goes to the client.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         worker: &mut Worker,
         mut passing: Passing,
@@ -334,7 +346,7 @@ impl Attempt {
     ) -> ResponseStep {
         worker.tally.count(Metric::AttemptsAnswered);
         if let Passing::Stream(flow) = &mut passing {
-            if self.on_break == OnBreak::ErrorEvent {
+            if self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some() {
                 flow.prime();
             }
             // A notice at its end may make it longer than its provider announced.
@@ -353,7 +365,7 @@ impl Attempt {
         if let Some(outcome) = passing.settled() {
             // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
             self.watch.over();
-            self.report_answer(worker, outcome.err(), now);
+            self.report_answer(worker, StreamEnd::of(outcome.err()), now);
         }
     }
 

@@ -7,6 +7,7 @@ mod gates;
 mod health;
 mod holds;
 mod outages;
+mod quiet;
 mod unasked;
 mod usage;
 

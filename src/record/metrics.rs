@@ -69,6 +69,24 @@ catalogue! {
     Alarms, Counter, "llm_failsafe_alarms";
     /// Requests whose client left before the answer was complete.
     ClientAborts, Counter, "llm_failsafe_client_aborts";
+    /// Streams that reached their client and came to their end.
+    StreamsComplete, Counter, "llm_failsafe_streams_complete";
+    /// Streams that their provider ended too early, after part of them had reached the client.
+    StreamsTruncated, Counter, "llm_failsafe_streams_truncated";
+    /// Streams that told of a failure after part of them had reached the client.
+    StreamsFailed, Counter, "llm_failsafe_streams_failed";
+    /// Streams that went silent, or brought too little, after part of them had reached the client.
+    StreamsStalled, Counter, "llm_failsafe_streams_stalled";
+    /// Streams that the request's total ended.
+    StreamsOutOfTime, Counter, "llm_failsafe_streams_out_of_time";
+    /// Streams whose connection broke after part of them had reached the client.
+    StreamsBrokenOff, Counter, "llm_failsafe_streams_broken_off";
+    /// Streams whose client left before their end.
+    StreamsAbandoned, Counter, "llm_failsafe_streams_abandoned";
+    /// Streams that `gate.max_time` let go before there was content.
+    GatesOpenedByTime, Counter, "llm_failsafe_gates_opened_by_time";
+    /// Keep-alives that were put into quiet streams.
+    KeepAlives, Counter, "llm_failsafe_keep_alives";
     /// Input tokens that providers reported, those from and for a prompt cache included.
     TokensInput, Counter, "llm_failsafe_tokens_input";
     /// Of the input tokens, those read from a prompt cache.

@@ -4,6 +4,7 @@
 //! keep-alives, and a request that as a whole takes too long are different failures. A healthy long answer meets none of
 //! them: the total alone bounds it, and that is the operator's to choose.
 
+use super::pace::Pace;
 use crate::base::Timestamp;
 use crate::config::StreamPolicy;
 
@@ -16,6 +17,8 @@ pub enum Alarm {
     Silence,
     /// Bytes have come, but nothing of the answer: pings, comments.
     ContentSilence,
+    /// Content comes, but too little of it.
+    Drip,
     /// A plain answer is not complete.
     Answer,
     /// The client's whole request, over all attempts.
@@ -45,6 +48,7 @@ pub struct Watch {
     total_until: Timestamp,
     heard_at: Timestamp,
     wait: Wait,
+    pace: Option<Pace>,
 }
 
 impl Watch {
@@ -52,7 +56,8 @@ impl Watch {
     /// the client asked for a stream.
     pub fn start(policy: StreamPolicy, streamed: bool, began: Timestamp, now: Timestamp) -> Self {
         let wait = if streamed { Wait::First } else { Wait::Plain };
-        Self { policy, sent_at: now, total_until: began.after(policy.total), heard_at: now, wait }
+        let pace = policy.min_rate.map(Pace::new);
+        Self { policy, sent_at: now, total_until: began.after(policy.total), heard_at: now, wait, pace }
     }
 
     /// The provider has said something.
@@ -60,8 +65,11 @@ impl Watch {
         self.heard_at = self.heard_at.max(now);
     }
 
-    /// Part of the answer has come.
-    pub fn content(&mut self, now: Timestamp) {
+    /// Part of the answer has come, in so many events.
+    pub fn content(&mut self, events: u64, now: Timestamp) {
+        if let Some(pace) = &mut self.pace {
+            pace.content(events, now);
+        }
         if matches!(self.wait, Wait::First | Wait::Rest { .. }) {
             self.wait = Wait::Rest { content_at: now };
         }
@@ -81,15 +89,20 @@ impl Watch {
     pub fn due(&self) -> Option<(Timestamp, Alarm)> {
         let total = (self.total_until, Alarm::Total);
         let silence = (self.heard_at.after(self.policy.silence), Alarm::Silence);
+        let pace = self.pace.as_ref().and_then(Pace::due);
+        let pace = pace.map_or(total, |at| (at, Alarm::Drip));
         let waits: &[(Timestamp, Alarm)] = match self.wait {
             Wait::Over => return None,
             Wait::End { at } => return Some((at, Alarm::Silence)),
             Wait::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
             // Before the first content the provider may think in silence for as long as it is given for that.
             Wait::First => &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)],
-            Wait::Rest { content_at } => {
-                &[total, silence, (content_at.after(self.policy.content_silence), Alarm::ContentSilence)]
-            }
+            Wait::Rest { content_at } => &[
+                total,
+                silence,
+                pace,
+                (content_at.after(self.policy.content_silence), Alarm::ContentSilence),
+            ],
         };
         waits.iter().copied().min_by_key(|(at, _)| *at)
     }
@@ -103,6 +116,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MinRate;
     use std::time::Duration;
 
     fn s(seconds: u64) -> Timestamp {
@@ -136,7 +150,7 @@ mod tests {
     fn after_content_silence_counts_and_bytes_end_it() {
         let mut watch = streamed();
         watch.heard(s(10));
-        watch.content(s(10));
+        watch.content(1, s(10));
         assert_eq!(watch.due(), Some((s(30), Alarm::Silence)));
         watch.heard(s(29));
         assert_eq!(watch.alarm(s(48)), None);
@@ -146,13 +160,27 @@ mod tests {
     #[test]
     fn keep_alives_do_not_hide_a_stall() {
         let mut watch = streamed();
-        watch.content(s(5));
+        watch.content(1, s(5));
         for second in 5..65 {
             watch.heard(s(second));
             assert_eq!(watch.alarm(s(second)), None, "{second}");
         }
         watch.heard(s(65));
         assert_eq!(watch.alarm(s(65)), Some(Alarm::ContentSilence));
+    }
+
+    #[test]
+    fn a_drip_is_no_stream_whatever_its_silences() {
+        let min_rate = Some(MinRate { events: 3, window: Duration::from_secs(10) });
+        let mut watch = Watch::start(StreamPolicy { min_rate, ..policy() }, true, s(0), s(0));
+        assert_eq!(watch.due(), Some((s(30), Alarm::FirstContent)), "the pace counts from the first content");
+        watch.heard(s(20));
+        watch.content(1, s(20));
+        watch.heard(s(26));
+        watch.content(1, s(26));
+        assert_eq!(watch.due(), Some((s(30), Alarm::Drip)));
+        watch.over();
+        assert_eq!(watch.due(), None);
     }
 
     #[test]
@@ -169,7 +197,7 @@ mod tests {
     #[test]
     fn nothing_is_due_after_the_end_and_a_clock_that_steps_back_raises_no_alarm() {
         let mut watch = streamed();
-        watch.content(s(100));
+        watch.content(1, s(100));
         watch.heard(s(100));
         assert_eq!(watch.alarm(s(0)), None);
         watch.heard(s(50));

@@ -1,16 +1,20 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::word;
+use super::{needed, number, word};
 use crate::config::duration::Span;
 use crate::config::mistakes::{Mistakes, Trail};
-use crate::config::raw::{Mapping, RawGate, RawStream};
-use crate::config::stream_policy::{Gate, GateUntil, OnBreak, StreamPolicy};
+use crate::config::raw::{Mapping, RawGate, RawMinRate, RawStream};
+use crate::config::stream_policy::{Gate, GateUntil, MinRate, OnBreak, StreamPolicy};
 
 /// Shorter times cannot be told from the period in which a worker looks at its streams.
 const TENTH: Span = Span::millis(100);
+const SECOND: Span = Span::seconds(1);
 const HOUR: Span = Span::seconds(3_600);
 const DAY: Span = Span::seconds(86_400);
+
+/// Events that the floor under a stream's pace may ask for: each is kept with its time.
+const MAX_EVENTS: u64 = 100;
 
 /// What may be held of one stream, in bytes.
 const HELD_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
@@ -27,7 +31,11 @@ pub(super) fn policy(
     let at = at.field("stream");
     let on_break = word(raw.on_break.as_ref(), &ends, &at.field("on_break"), mistakes);
     let gate = gate(raw.gate.as_ref(), &at.field("gate"), mistakes);
+    let min_rate =
+        raw.min_rate.as_ref().and_then(|Mapping(raw)| min_rate(raw, at.field("min_rate"), mistakes));
     let mut section = Section { at, mistakes };
+    let keep_alive =
+        raw.keep_alive.map(|every| section.span("keep_alive", Some(every), HOUR, SECOND..=HOUR).duration());
     let mut span = |name, written, default, most| {
         section.span(name, written, Span::of(default), TENTH..=most).duration()
     };
@@ -41,7 +49,9 @@ pub(super) fn policy(
         content_silence: span("content_silence", raw.content_silence, usual.content_silence, HOUR),
         answer: span("answer", raw.answer, usual.answer, DAY),
         total: span("total", raw.total, usual.total, DAY),
+        min_rate,
         gate,
+        keep_alive,
         on_break,
     }
 }
@@ -59,5 +69,16 @@ fn gate(raw: Option<&Mapping<RawGate>>, at: &Trail<'_>, mistakes: &mut Mistakes)
     if !HELD_BYTES.contains(&max_bytes) {
         mistakes.add(&at.field("max_bytes"), format!("is {max_bytes} bytes, expected 1KiB to 1MiB"));
     }
-    Gate { until, max_bytes: usize::try_from(max_bytes).unwrap_or(usual.max_bytes) }
+    let mut section = Section { at: *at, mistakes };
+    let max_time =
+        raw.max_time.map(|time| section.span("max_time", Some(time), HOUR, TENTH..=HOUR).duration());
+    Gate { until, max_bytes: usize::try_from(max_bytes).unwrap_or(usual.max_bytes), max_time }
+}
+
+fn min_rate(raw: &RawMinRate, at: Trail<'_>, mistakes: &mut Mistakes) -> Option<MinRate> {
+    let events = needed(&raw.events, "events", &at, mistakes)
+        .map(|events| number(Some(*events), 1, 1..=MAX_EVENTS, &at.field("events"), mistakes));
+    let window = *needed(&raw.window, "window", &at, mistakes)?;
+    let window = Section { at, mistakes }.span("window", Some(window), HOUR, SECOND..=HOUR);
+    Some(MinRate { events: u16::try_from(events?).ok()?, window: window.duration() })
 }

@@ -10,7 +10,7 @@ fn stream_of(stream: Value) -> StreamPolicy {
 fn what_is_written_of_the_gate_is_what_runs() {
     let default = StreamPolicy::default();
     assert_eq!(stream_of(json!({})), default);
-    assert_eq!(default.gate, Gate { until: GateUntil::FirstContent, max_bytes: 65_536 });
+    assert_eq!(default.gate, Gate { until: GateUntil::FirstContent, max_bytes: 65_536, max_time: None });
     for (word, until) in [
         ("headers", GateUntil::Headers),
         ("first_event", GateUntil::FirstEvent),
@@ -35,6 +35,22 @@ fn a_first_content_that_is_written_holds_for_targets_that_reason_too() {
 }
 
 #[test]
+fn what_is_off_unless_written_is_what_is_written() {
+    let default = StreamPolicy::default();
+    assert_eq!((default.keep_alive, default.min_rate, default.gate.max_time), (None, None, None));
+    let stream = json!({
+        "keep_alive": "15s", "min_rate": {"events": 5, "window": "20s"}, "gate": {"max_time": "25s"},
+    });
+    let written = StreamPolicy {
+        keep_alive: Some(Duration::from_secs(15)),
+        min_rate: Some(MinRate { events: 5, window: Duration::from_secs(20) }),
+        gate: Gate { max_time: Some(Duration::from_secs(25)), ..default.gate },
+        ..default
+    };
+    assert_eq!(stream_of(stream), written);
+}
+
+#[test]
 fn mistakes_in_it_are_told_with_their_paths() {
     for (stream, expected) in [
         (
@@ -47,6 +63,13 @@ fn mistakes_in_it_are_told_with_their_paths() {
             json!({"gate": {"max_byte": "64KiB"}}),
             "gate.max_byte: unknown field `max_byte`, did you mean `max_bytes`?",
         ),
+        (json!({"gate": {"max_time": "99ms"}}), "gate.max_time: is 99ms, expected 100ms to 1h"),
+        (json!({"keep_alive": "900ms"}), "keep_alive: is 900ms, expected 1s to 1h"),
+        (json!({"min_rate": {"window": "10s"}}), "min_rate.events: is missing"),
+        (json!({"min_rate": {"events": 3}}), "min_rate.window: is missing"),
+        (json!({"min_rate": {"events": 0, "window": "10s"}}), "min_rate.events: is 0, expected 1 to 100"),
+        (json!({"min_rate": {"events": 101, "window": "10s"}}), "min_rate.events: is 101, expected 1 to 100"),
+        (json!({"min_rate": {"events": 3, "window": "2h"}}), "min_rate.window: is 2h, expected 1s to 1h"),
     ] {
         check_change("/models/chat/stream", stream, &format!("models.chat.stream.{expected}"));
     }

@@ -1,0 +1,264 @@
+//! Streams on which nothing moves, before and after their first content: a real Envoy, and clients that read as it comes.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::body::Piece;
+use integration_tests::client::{Protocol, Read, Request, Response};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Event, Outcome, Script, ScriptedProvider};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(10);
+const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
+
+async fn gateway(provider: &ScriptedProvider, stream: &Value) -> Envoy {
+    let plugin = json!({
+        "mode": "shadow",
+        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
+        "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
+        "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
+    });
+    Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await
+}
+
+async fn ask(envoy: &Envoy, path: &str, protocol: Protocol) -> Response {
+    let request = Request::post(path).json(&json!({"model": "chat", "stream": true, "max_tokens": 9}));
+    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    request.send(envoy.port()).await.unwrap()
+}
+
+fn chat(delta: &Value) -> Event {
+    Event::data(
+        json!({"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta}]}),
+    )
+}
+
+/// What a stream of each dialect says before its content, as content, and to its end.
+fn dialects() -> [(&'static str, Event, Event, Vec<Event>); 3] {
+    let finish = json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    let text =
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}});
+    let start = json!({"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant",
+        "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}}});
+    let stop =
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}});
+    let created = json!({"type": "response.created", "sequence_number": 0, "response": {"id": "r"}});
+    let delta = json!({"type": "response.output_text.delta", "sequence_number": 1, "delta": "hi"});
+    let completed =
+        json!({"type": "response.completed", "sequence_number": 2, "response": {"status": "completed"}});
+    [
+        (
+            "/v1/chat/completions",
+            chat(&json!({"role": "assistant", "content": ""})),
+            chat(&json!({"content": "hi"})),
+            vec![Event::data(finish), Event::data("[DONE]")],
+        ),
+        (
+            "/v1/responses",
+            Event::named("response.created", created),
+            Event::named("response.output_text.delta", delta),
+            vec![Event::named("response.completed", completed)],
+        ),
+        (
+            "/v1/messages",
+            Event::named("message_start", start),
+            Event::named("content_block_delta", text),
+            vec![
+                Event::named("message_delta", stop),
+                Event::named("message_stop", json!({"type": "message_stop"})),
+            ],
+        ),
+    ]
+}
+
+/// These events, each so long after the one before.
+fn paced(events: &[(u64, &Event)]) -> Script {
+    let pieces = events
+        .iter()
+        .map(|(ms, event)| Piece { after: Duration::from_millis(*ms), bytes: event.to_wire().into() })
+        .collect();
+    Script::usual().header("content-type", "text/event-stream").pieces(pieces)
+}
+
+fn keep_alive(path: &str) -> &'static str {
+    if path == "/v1/messages" { "event: ping\ndata: {\"type\": \"ping\"}\n\n" } else { ": keep-alive\n\n" }
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
+    let provider = ScriptedProvider::start("all").await;
+    let envoy = gateway(&provider, &json!({"keep_alive": "1s"})).await;
+    let mut sent = 0;
+    for (path, first, content, end) in dialects() {
+        for protocol in PROTOCOLS {
+            let case = format!("{path} {protocol:?}");
+            let mut events = vec![(0, &first), (0, &content), (2600, &content), (1600, &content)];
+            events.extend(end.iter().map(|event| (0, event)));
+            provider.script(paced(&events));
+            let read = ask(&envoy, path, protocol).await.read().await;
+            assert!(read.error.is_none(), "{case}: {:?}", read.error);
+            let text = read.text();
+            let alive = text.matches(keep_alive(path)).count();
+            assert!((3..=4).contains(&alive), "{case}: {alive} in {text}");
+            let whole: String = events.iter().map(|(_, event)| event.to_wire()).collect();
+            assert_eq!(text.replace(keep_alive(path), ""), whole, "{case}");
+            sent += alive as u64;
+        }
+    }
+    let counted = |count| count == sent;
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_keep_alives", counted).await;
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_complete").await, Some(6));
+}
+
+#[tokio::test]
+async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
+    let provider = ScriptedProvider::start("all").await;
+    let envoy = gateway(&provider, &json!({"keep_alive": "1s", "silence": "2500ms"})).await;
+    for (path, _, content, _) in dialects() {
+        for protocol in PROTOCOLS {
+            let wire = content.to_wire();
+            let (half, _) = wire.split_at(wire.len() / 2);
+            let pieces = [wire.as_str(), half].map(|text| Piece::now(text.to_owned()));
+            let script = Script::usual().header("content-type", "text/event-stream").pieces(pieces.to_vec());
+            provider.script(script.hang_after_chunks(2));
+            let began = Instant::now();
+            let read = ask(&envoy, path, protocol).await.read().await;
+            assert!(began.elapsed() >= Duration::from_millis(2500), "{:?}", began.elapsed());
+            let text = read.text();
+            let rest = text.strip_prefix(&wire).unwrap_or_else(|| panic!("{path} {protocol:?}: {text}"));
+            let notice = rest.replace(keep_alive(path), "");
+            assert_eq!(rest.matches(keep_alive(path)).count(), 2, "{path} {protocol:?}: {text}");
+            assert!(notice.contains("stopped sending before the answer was complete"), "{path}: {text}");
+            assert!(!notice.contains("hi"), "nothing of the half event: {text}");
+        }
+    }
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 6).await;
+}
+
+/// Reads until this has come, and says how long that took.
+async fn read_until(response: &mut Response, text: &str) -> Duration {
+    let began = Instant::now();
+    let mut read = String::new();
+    while !read.contains(text) {
+        let chunk = response.next_chunk().await.unwrap_or_else(|| panic!("it ended after {read}")).unwrap();
+        read.push_str(&String::from_utf8_lossy(&chunk.bytes));
+    }
+    began.elapsed()
+}
+
+#[tokio::test]
+async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
+    let provider = ScriptedProvider::start("all").await;
+    let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "1s"}});
+    let envoy = gateway(&provider, &stream).await;
+    for (path, first, content, end) in dialects() {
+        for protocol in PROTOCOLS {
+            let case = format!("{path} {protocol:?}");
+            let asked = provider.received().len();
+            let mut events = vec![(0, &first), (4000, &content)];
+            events.extend(end.iter().map(|event| (0, event)));
+            provider.script(paced(&events));
+            let began = Instant::now();
+            let mut response = ask(&envoy, path, protocol).await;
+            assert_eq!(response.header("x-llm-target"), Some("one"), "{case}");
+            read_until(&mut response, keep_alive(path)).await;
+            let first_alive = began.elapsed();
+            assert!(
+                first_alive >= Duration::from_secs(1) && first_alive < Duration::from_millis(3900),
+                "{case}: {first_alive:?}"
+            );
+            let read = response.read().await;
+            assert!(read.error.is_none(), "{case}: {:?}", read.error);
+            assert!(read.text().ends_with(&end.last().unwrap().to_wire()), "{case}: {}", read.text());
+            assert_eq!(provider.received().len(), asked + 1, "{case}");
+        }
+    }
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_gates_opened_by_time", |count| count == 6).await;
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_complete", |count| count == 6).await;
+}
+
+#[tokio::test]
+async fn what_was_let_go_early_fails_in_the_open() {
+    let provider = ScriptedProvider::start("all").await;
+    let stream = json!({"first_content": "2500ms", "gate": {"max_time": "500ms"}});
+    let envoy = gateway(&provider, &stream).await;
+    for (path, first, _, _) in dialects() {
+        for protocol in PROTOCOLS {
+            for (case, script) in [
+                ("stalls", paced(&[(0, &first)]).hang_after_chunks(1)),
+                ("ends", paced(&[(0, &first), (1200, &first)])),
+            ] {
+                let asked = provider.received().len();
+                provider.script(script);
+                let read = ask(&envoy, path, protocol).await.read().await;
+                let text = read.text();
+                assert!(read.status == 200 && text.starts_with(&first.to_wire()), "{path} {case}: {text}");
+                assert_eq!(
+                    text.matches("before the answer was complete").count(),
+                    1,
+                    "{path} {case}: {text}"
+                );
+                assert_eq!(provider.received().len(), asked + 1, "{path} {case}: it is too late for another");
+            }
+        }
+    }
+}
+
+/// Headers alone can be let go, but nothing can be said before the first chunk; and before there are headers there is
+/// nothing at all to let go.
+#[tokio::test]
+async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
+    let provider = ScriptedProvider::start("all").await;
+    let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "500ms"}});
+    let envoy = gateway(&provider, &stream).await;
+    let [(path, first, content, end), ..] = dialects();
+    for protocol in PROTOCOLS {
+        let mut events = vec![(3000, &first), (1500, &content)];
+        events.extend(end.iter().map(|event| (0, event)));
+        provider.script(paced(&events));
+        let began = Instant::now();
+        let mut response = ask(&envoy, path, protocol).await;
+        assert!(began.elapsed() < Duration::from_millis(2500), "its headers: {:?}", began.elapsed());
+        let chunk = response.next_chunk().await.unwrap().unwrap();
+        assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+        assert_eq!(String::from_utf8_lossy(&chunk.bytes), first.to_wire());
+        let rest = response.read().await;
+        assert_eq!(rest.text().matches(keep_alive(path)).count(), 1, "{}", rest.text());
+        assert!(rest.error.is_none() && rest.text().ends_with("[DONE]\n\n"), "{}", rest.text());
+
+        let mut events = vec![(0, &first), (0, &content)];
+        events.extend(end.iter().map(|event| (0, event)));
+        provider.script(paced(&events).delay_headers(Duration::from_millis(1500)));
+        let began = Instant::now();
+        let read: Read = ask(&envoy, path, protocol).await.read().await;
+        assert!(began.elapsed() >= Duration::from_millis(1500));
+        assert!(read.text().ends_with("[DONE]\n\n") && read.header("x-llm-attempts") == Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_drips_is_ended() {
+    let provider = ScriptedProvider::start("all").await;
+    let envoy = gateway(&provider, &json!({"min_rate": {"events": 10, "window": "1s"}})).await;
+    for (path, _, content, _) in dialects() {
+        let asked = provider.received().len();
+        let quick = std::iter::repeat_n(content.clone(), 40);
+        provider.script(Script::stream(quick.clone()).delay_chunks(Duration::from_millis(40)));
+        let read = ask(&envoy, path, Protocol::Http1).await.read().await;
+        assert_eq!(
+            read.text().matches("data: ").count(),
+            41,
+            "all of it, and that it was cut: {}",
+            read.text()
+        );
+        assert!(read.text().contains("ended the stream before"), "{}", read.text());
+        provider.script(Script::stream(quick).delay_chunks(Duration::from_millis(200)));
+        let read = ask(&envoy, path, Protocol::Http1).await.read().await;
+        assert!(read.text().contains("stopped sending before"), "{path}: {}", read.text());
+        let outcome = provider.wait_for_outcome(asked + 1, SOON).await;
+        assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
+    }
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 3).await;
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_truncated").await, Some(3));
+}
