@@ -10,6 +10,8 @@ mod dialect;
 mod event;
 mod framer;
 mod gemini;
+#[cfg(test)]
+mod idle_tests;
 mod json;
 mod keep_alive;
 mod meaning;
