@@ -1,0 +1,63 @@
+//! Many open streams on which nothing moves cost nothing that would be noticed: the CPU time of a real Envoy.
+
+use std::fs;
+use std::time::Duration;
+
+use integration_tests::client::{Connection, Protocol, Request};
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Event, Script, ScriptedProvider};
+use serde_json::json;
+
+const STREAMS: usize = 2_000;
+/// The edge takes so many on one connection.
+const PER_CONNECTION: usize = 1_000;
+const CONTENT: &str =
+    r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hi"}}]}"#;
+
+/// What Envoy computes within this time, which does not depend on how busy the machine is otherwise.
+async fn cpu_within(pid: u32, time: Duration) -> Duration {
+    let used = || -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let nanoseconds = tasks.map(|task| {
+            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+            text.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    };
+    let before = used();
+    tokio::time::sleep(time).await;
+    used() - before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_idle_streams_cost_nothing_noticeable() {
+    let provider = ScriptedProvider::start("all").await;
+    provider.by_default(Script::stream([Event::data(CONTENT), Event::data(CONTENT)]).hang_after_chunks(1));
+    let stream = json!({"silence": "10m", "keep_alive": "15s"});
+    let envoy = Gateway::new(Shape::Loop)
+        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "stream": stream}}}))
+        .provider("openai", provider.port())
+        .provider("anthropic", provider.port())
+        .start()
+        .await;
+    let time = Duration::from_secs(5);
+    let alone = cpu_within(envoy.pid(), time).await;
+    let mut connections = Vec::new();
+    let mut open = Vec::new();
+    while open.len() < STREAMS {
+        let mut connection = Connection::open(envoy.port(), Protocol::H2c).await.unwrap();
+        for _ in 0..PER_CONNECTION {
+            let request = Request::chat("chat", true).h2c();
+            let mut response = connection.send(request).await.unwrap();
+            let first = response.next_chunk().await.unwrap().unwrap();
+            assert!(String::from_utf8_lossy(&first.bytes).contains("hi"));
+            open.push(response);
+        }
+        connections.push(connection);
+    }
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_attempts_in_flight").await, Some(STREAMS as u64));
+    let with_streams = cpu_within(envoy.pid(), time).await;
+    println!("in {time:?}: {alone:?} alone, {with_streams:?} with {STREAMS} streams");
+    assert!(with_streams < alone + time / 20, "{with_streams:?} instead of {alone:?}");
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_attempts_in_flight").await, Some(STREAMS as u64));
+}
