@@ -127,9 +127,9 @@ impl Judge {
         matches!(self.subject, Subject::Page)
     }
 
-    /// Whether it is a stream that shall not be held.
-    pub fn opens_at_once(&self) -> bool {
-        matches!(&self.subject, Subject::Stream(stream) if stream.told.gate.until == GateUntil::Headers)
+    /// Whether it is a stream that shall not be held; `late` says whether the time for holding one is over.
+    pub fn opens_at_once(&self, late: bool) -> bool {
+        matches!(&self.subject, Subject::Stream(stream) if late || stream.told.gate.until == GateUntil::Headers)
     }
 
     /// Whether what has been read brings something of the answer, or something that may be.

@@ -124,8 +124,8 @@ impl Exchange {
                 judge = Some(Judge::of_nothing(kind, endpoint));
             }
             // Where a failure could lead nowhere else, nothing is gained by holding the answer.
-            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once())
-                && !attempt.gate_is_over(now)
+            let late = attempt.gate_is_over(now);
+            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once(late))
                 && attempt.journey.borrow().could_move(now);
             return match judge {
                 Some(judge) if judge.is_page() || (hold && end_of_stream) => {

@@ -157,6 +157,19 @@ fn one_whose_headers_come_later_than_that_is_not_held_and_one_without_bytes_begi
 }
 
 #[test]
+fn the_time_of_the_gate_is_none_of_a_plain_answer() {
+    let mut late = Stream::ask(&json!({"gate": {"max_time": "10s"}}));
+    let block = HeaderBlock::of(super::OK_JSON);
+    let Pass { exchange, response, .. } = &mut late.pass;
+    let step =
+        exchange.response_headers(&mut late.worker, block, false, s(11), || Origin::Upstream, response);
+    assert_eq!((step, exchange.due()), (ResponseStep::Hold, Some(s(30))));
+    late.bytes("{\"error\":{\"message\":\"no provider\"}", s(11));
+    assert_eq!(late.look(s(20)), AlarmStep::Wait);
+    assert_eq!(late.pass.response.get("x-llm-target"), None, "it is held still");
+}
+
+#[test]
 fn a_stream_that_drips_is_ended_as_stalled() {
     let mut stream = Stream::ask(&json!({"min_rate": {"events": 4, "window": "10s"}}));
     stream.headers(s(1));
