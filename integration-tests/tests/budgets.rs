@@ -19,6 +19,8 @@ fn digest(key: &str) -> String {
 /// A key called `team` with this budget, and one called `other` with none.
 fn configuration(budget: &Value) -> Value {
     json!({
+        // What fails here fails on purpose; breakers have tests of their own.
+        "mode": "shadow",
         "providers": {
             "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
             "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},

@@ -128,10 +128,10 @@ async fn a_provider_sees_nothing_of_the_client_but_its_request() {
 async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
     for shape in SHAPES {
         let a = ScriptedProvider::start("a").await;
-        let gateway = Gateway::new(shape)
-            .provider("openai", a.port())
-            .provider("anthropic", a.port())
-            .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+        let gateway =
+            Gateway::new(shape).provider("openai", a.port()).provider("anthropic", a.port()).configure(
+                &json!({"models": {"chat": {"tiers": [["gpt-a"]], "retry": {"attempts_per_target": 1}}}}),
+            );
         let envoy = gateway.start().await;
         for script in [Script::usual(), errors::openai_400(), errors::openai_500()] {
             for stream in [false, true] {
@@ -150,6 +150,16 @@ async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
                 let envoys = ["content-length", "transfer-encoding", "x-envoy-upstream-service-time"];
                 names.retain(|name| !envoys.contains(name));
                 names.sort_unstable();
+                let of_streams = ["cache-control", "x-accel-buffering"];
+                let is_stream = stream && answer.status == 200;
+                assert_eq!(of_streams.map(|name| answer.header(name).is_some()), [is_stream; 2], "{shape:?}");
+                let of_the_end = ["x-llm-reason", "x-should-retry"].map(|name| answer.header(name));
+                let gave_up = shape == Shape::Loop && answer.status == 500;
+                let told = if gave_up { [Some("nothing_left"), Some("false")] } else { [None; 2] };
+                assert_eq!(of_the_end, told, "{shape:?} {}", answer.status);
+                names.retain(|name| {
+                    !of_streams.contains(name) && !["x-llm-reason", "x-should-retry"].contains(name)
+                });
                 let expected = [
                     "content-type",
                     "date",

@@ -111,13 +111,16 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     let mut gateway = Gateway::new(Shape::Loop).provider("down", down.port());
     let mut plugin =
         json!({"mode": "shadow", "keys": keys(), "models": {"lab/large:1": {"targets": ["shaky"]}}});
+    let once = json!({"attempts_per_target": 1});
     for provider in [&limited, &wrong, &broken, &shaky] {
         gateway = gateway.provider(provider.name(), provider.port());
     }
     for name in ["down", "limited", "wrong", "broken", "shaky"] {
         plugin["providers"][name] = provider(name);
         plugin["targets"][name] = json!({"provider": name, "model": "m-1"});
-        plugin["models"][name] = json!({"targets": [name]});
+        // Only the shaky one is tried again by the filter.
+        let retry = if name == "shaky" { json!({}) } else { once.clone() };
+        plugin["models"][name] = json!({"targets": [name], "retry": retry});
     }
     let envoy = gateway.plugin(&plugin).start().await;
 
@@ -134,9 +137,9 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         ("unknown key", "AuthenticationError", 401, "invalid_api_key", "key is missing or not valid"),
         ("models for an unknown key", "AuthenticationError", 401, "invalid_api_key", "not valid"),
         ("wrong", "BadRequestError", 400, "", ""),
-        ("limited", "RateLimitError", 429, "", ""),
-        ("broken", "InternalServerError", 500, "", "had an error while processing"),
-        ("broken, one retry", "InternalServerError", 500, "", "had an error while processing"),
+        ("limited", "RateLimitError", 429, "nothing_left", ""),
+        ("broken", "InternalServerError", 500, "nothing_left", "had an error while processing"),
+        ("broken, one retry", "InternalServerError", 500, "nothing_left", "had an error while processing"),
     ];
     for vendor in ["openai", "anthropic"] {
         for (name, kind, status, reason, message) in expected {
@@ -155,7 +158,8 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         let all = json!(["broken", "down", "lab/large:1", "limited", "shaky", "wrong"]);
         assert_eq!(lists, [all, json!(["lab/large:1"])]);
     }
-    // Without the SDKs' retries one request is one request; with one retry it is two.
+    // The SDKs, with one retry or without, send what the filter has given up just once: it says that more would be no use.
+    // The shaky one is asked twice by the filter.
     let counts = [&limited, &wrong, &broken, &shaky].map(|provider| provider.received().len());
-    assert_eq!(counts, [2, 2, 2 + 4, 4]);
+    assert_eq!(counts, [2, 2, 2 + 2, 4]);
 }
