@@ -7,7 +7,7 @@ use integration_tests::body::Piece;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
@@ -65,13 +65,23 @@ fn check_arrived(received: &ReceivedRequest, expected: &Bytes, what: &str) {
     assert_eq!(length, Some(expected.len().to_string()), "{what}");
 }
 
+/// One target in each of two tiers, for prompts that no real model's window could hold.
+fn two_tiers() -> Value {
+    let window = json!({"context_window": 1_000_000_000});
+    json!({
+        "mode": "shadow",
+        "targets": {"gpt-a": window, "haiku": window},
+        "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_any_size_arrives_as_it_was_but_for_the_model() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
         let gateway = Gateway::new(shape).provider("openai", a.port()).provider("anthropic", b.port());
-        let tiers = json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}});
+        let tiers = two_tiers();
         let envoy = gateway.configure(&tiers).start().await;
         let one_byte = Request::post(CHAT).bytes("{").send(envoy.port()).await.unwrap();
         assert_eq!(one_byte.status, 400);
@@ -113,7 +123,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     let b = ScriptedProvider::start("beta").await;
     a.by_default(errors::openai_503());
     let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    let tiers = json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}});
+    let tiers = two_tiers();
     let envoy = gateway.configure(&tiers).concurrency(2).start().await;
     let padding = padding(Place::Last, 10_000_000);
     let sent = body(Place::Last, "chat", padding);
@@ -147,7 +157,7 @@ async fn the_largest_body_is_taken_and_fails_over_and_one_byte_more_is_refused()
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
         let gateway = Gateway::new(shape).provider("openai", a.port()).provider("anthropic", b.port());
-        let tiers = json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}});
+        let tiers = two_tiers();
         let envoy = gateway.configure(&tiers).start().await;
         for (length, chunked, h2) in [
             (MAX_BODY, false, false),

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
 
+mod date;
 mod endpoint;
 mod error_class;
 mod hash;
@@ -14,6 +15,7 @@ mod rng;
 mod store;
 mod time;
 
+pub use date::{days_in, days_since_epoch};
 pub use endpoint::{Dialect, Endpoint, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
 pub use hash::{FNV_BASIS, fnv1a, mix};

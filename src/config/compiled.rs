@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::boundaries::{Boundaries, Swaps};
 use super::offers::Offers;
 use super::retry::RetryPolicy;
 use super::stream_policy::StreamPolicy;
@@ -177,6 +178,10 @@ pub struct Model {
     pub retry: RetryPolicy,
     /// The failures after which it is.
     pub fallback_on: ClassSet,
+    /// Which targets may be asked.
+    pub boundaries: Boundaries,
+    /// How far what stands in for the first tier may be from it.
+    pub swaps: Swaps,
     /// What happens to a request when breakers stand in the way of every target.
     pub when_all_open: WhenAllOpen,
     /// How long what may take.
@@ -251,6 +256,8 @@ pub struct ClientKey {
     pub sha256: [u8; 32],
     /// The models it may use; `None` for all.
     pub models: Option<Vec<ModelId>>,
+    /// Which targets may be asked for it.
+    pub boundaries: Boundaries,
     /// How much it may use; `None` for as much as it likes.
     pub budget: Option<Budget>,
     /// What the operator wants recorded with its requests, in the order of the names.

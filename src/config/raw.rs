@@ -161,10 +161,53 @@ pub(super) struct RawMinRate {
     pub window: Option<Span>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFallback {
     pub on: Option<Words>,
+    pub mode: Option<String>,
+    pub leave_account: Option<Words>,
+    pub leave_provider: Option<Words>,
+    pub context_length: Option<String>,
+    pub content_policy: Option<String>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub max_price_ratio: Option<f64>,
+    pub same_billing_owner: Option<bool>,
+    pub approved: Option<Vec<Option<Mapping<RawApproval>>>>,
+    pub region: Option<Words>,
+    pub zero_retention: Option<String>,
+    pub training_opt_out: Option<String>,
+    pub providers: Option<Mapping<RawAccess>>,
+    pub targets: Option<Mapping<RawAccess>>,
+    #[serde(default, deserialize_with = "whole")]
+    pub min_quality: Option<u64>,
+    pub max_price: Option<Mapping<RawCeiling>>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub max_request_cost: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAccess {
+    pub allow: Option<Words>,
+    pub deny: Option<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCeiling {
+    #[serde(default, deserialize_with = "decimal")]
+    pub input: Option<f64>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub output: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApproval {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub until: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +235,16 @@ pub(super) struct RawBackoff {
 pub(super) struct RawClientKey {
     pub sha256: Option<String>,
     pub models: Option<Words>,
+    pub regions: Option<Words>,
+    pub zero_retention: Option<String>,
+    pub training_opt_out: Option<String>,
+    pub providers: Option<Mapping<RawAccess>>,
+    pub targets: Option<Mapping<RawAccess>>,
+    #[serde(default, deserialize_with = "whole")]
+    pub min_quality: Option<u64>,
+    pub max_price: Option<Mapping<RawCeiling>>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub max_request_cost: Option<f64>,
     pub budget: Option<Mapping<RawBudget>>,
     pub metadata: Option<BTreeMap<String, Option<String>>>,
 }
@@ -346,6 +399,9 @@ mod tests {
             fields::<RawModel>(),
             fields::<RawBalance>(),
             fields::<RawFallback>(),
+            fields::<RawAccess>(),
+            fields::<RawCeiling>(),
+            fields::<RawApproval>(),
             fields::<RawRetry>(),
             fields::<RawBackoff>(),
             fields::<RawStream>(),

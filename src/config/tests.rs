@@ -12,6 +12,7 @@ use crate::base::{ClassSet, Endpoint, ErrorClass};
 use crate::provider::ProviderKind;
 
 mod balance;
+mod boundaries;
 mod budgets;
 mod offers;
 mod streams;

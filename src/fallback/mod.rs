@@ -1,28 +1,28 @@
 //! Boundaries: may this target take this request, and if not, why?
 //!
-//! Every gate fails closed. The first choice passes the same gates as the last. Whether a target is well is not asked
-//! here (`breaker`), nor which of several is best (`balance`).
+//! A substitute that answers without tools, from another country or at ten times the price is no rescue. So what a request
+//! needs ([`Needs`]) is held against what a target offers, and what the operator, the client's key and the client allow
+//! against what using it would mean ([`Case`]). Each rule is a [`Gate`] with a stable name.
+//!
+//! Every gate fails closed: what nobody has declared counts as no where a request needs it. All of them are asked for every
+//! candidate of every attempt, because time and failures change the answer, and the first choice passes the same ones as
+//! the last. Several sets of boundaries are held one after the other rather than merged: so the strictest wins by itself,
+//! and one more can never admit more.
+//!
+//! What this folder refuses to be: a chooser. Whether a target is well is not asked here (`breaker`), nor which of several
+//! is best (`balance`). Nor does it change a request so that it would fit: a parameter is never dropped.
 
-use crate::base::Endpoint;
-use crate::config::Provider;
+mod case;
+mod estimate;
+mod explain;
+mod gate;
+mod needs;
+mod swap;
+#[cfg(test)]
+mod tests;
 
-/// A reason why a target may not take a request. Names are stable: they show in refusals and records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// The provider does not speak the endpoint that was called.
-    Dialect,
-}
-
-impl Gate {
-    /// The name shown to clients and operators.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dialect => "dialect",
-        }
-    }
-}
-
-/// Whether a target at `provider` may take a request for `endpoint`.
-pub const fn admit(provider: &Provider, endpoint: Endpoint) -> Result<(), Gate> {
-    if provider.endpoints.contains(endpoint) { Ok(()) } else { Err(Gate::Dialect) }
-}
+pub use case::{Case, ClientLimits, MAX_REQUEST_REGIONS, Past};
+pub use estimate::Size;
+pub use explain::Violation;
+pub use gate::{Cause, Gate};
+pub use needs::Needs;

@@ -164,7 +164,7 @@ impl Attempt {
         self.log.status = Some(504);
         let journey = self.journey.borrow();
         let mut answer =
-            Refusal::exhausted(&journey.config, &journey.tried, 504).answer(journey.endpoint.dialect());
+            Refusal::exhausted(&journey, &journey.tried, 504, now).answer(journey.endpoint.dialect());
         drop(journey);
         self.disclose(&mut Headers(&mut answer.headers));
         if goes_on(worker, next) {

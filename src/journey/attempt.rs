@@ -16,6 +16,7 @@ use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{Gate, OnBreak};
+use crate::fallback::{ClientLimits, Needs};
 use crate::record::{Asked, AttemptDraft, AttemptEnd, Metric};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Failed, Next, Permission, Stop};
@@ -93,6 +94,7 @@ impl Exchange {
             session_hints,
             no_fallback,
             timeout,
+            regions,
             id,
             earlier_attempts,
         } = reading;
@@ -123,9 +125,11 @@ impl Exchange {
             pending: Rc::clone(&worker.pending),
             endpoint,
             model,
+            needs: Needs::of(&facts, endpoint),
             facts,
             session,
             client_key,
+            client_limits: ClientLimits { regions, no_fallback },
             began: now,
             timeout,
             tried: Vec::new(),
@@ -140,7 +144,7 @@ impl Exchange {
         };
         let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.retry.attempts) };
         if earlier_attempts >= attempts {
-            let refusal = Refusal::exhausted(&config, &journey.tried, 503);
+            let refusal = Refusal::exhausted(&journey, &journey.tried, 503, now);
             return self.refuse(worker, refusal, dialect);
         }
         let (target, tickets, reason) = match self.pick(worker, &journey, now) {
@@ -201,7 +205,7 @@ impl Exchange {
             let timed_out =
                 journey.tried.last().is_some_and(|last| last.failure == Some(ErrorClass::Timeout));
             let status = if timed_out { 504 } else { 503 };
-            let refusal = Refusal::exhausted(&journey.config, &journey.tried, status);
+            let refusal = Refusal::exhausted(&journey, &journey.tried, status, now);
             return self.refuse(worker, refusal, dialect);
         };
         departure::strip_private(headers, sink);

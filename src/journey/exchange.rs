@@ -124,6 +124,10 @@ impl Exchange {
             Ok(timeout) => timeout,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
+        let regions = match reading::regions(headers) {
+            Ok(regions) => regions,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
         departure::strip_private(headers, sink);
         let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
         let session_hints = SessionHints::read(headers, key);
@@ -138,6 +142,7 @@ impl Exchange {
             session_hints,
             no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
             timeout,
+            regions,
             id,
             earlier_attempts: attempt.saturating_sub(1),
         });

@@ -8,6 +8,7 @@
 
 mod alarm;
 mod attempt;
+mod barred;
 mod departure;
 mod exchange;
 mod flow;
@@ -35,6 +36,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use alarm::AlarmStep;
+pub use barred::NobodyMay;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
 pub use outcome::{End, Outcome};
 pub use plan::Tried;
@@ -49,6 +51,7 @@ use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
 use crate::config::{ClientKey, Config, Model, StreamPolicy};
+use crate::fallback::{Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
@@ -142,8 +145,12 @@ pub struct Journey {
     facts: Facts,
     /// What it has in common with the requests that shall go where it goes.
     session: Option<Session>,
-    /// Whose key it carries, by its position in the configuration.
+    /// What follows from them for whoever answers.
+    needs: Needs,
+    /// The client's key, by its position in the configuration.
     client_key: Option<usize>,
+    /// What the client allows.
+    client_limits: ClientLimits,
     /// When its first attempt was begun.
     began: Timestamp,
     /// How long the client gives it, where it says so.
@@ -193,19 +200,37 @@ impl Journey {
         u8::try_from(self.tried.len()).unwrap_or(u8::MAX).saturating_add(self.forgotten)
     }
 
-    fn wanted(&self) -> Option<Wanted<'_>> {
+    /// What the boundaries are asked about.
+    fn case(&self, now: Timestamp) -> Option<Case<'_>> {
+        self.case_after(&self.tried, now)
+    }
+
+    /// The same once these attempts have been made.
+    fn case_after(&self, tried: &[Tried], now: Timestamp) -> Option<Case<'_>> {
+        Some(Case {
+            config: &self.config,
+            model: self.model()?,
+            key: self.client_key().map(|key| &key.boundaries),
+            client: &self.client_limits,
+            needs: &self.needs,
+            past: Past::of(tried.iter().map(|tried| (tried.target, tried.failure))),
+            now,
+        })
+    }
+
+    fn wanted(&self, now: Timestamp) -> Option<Wanted<'_>> {
         Some(Wanted {
             model: self.model()?,
-            endpoint: self.endpoint,
             session: self.session,
             tried: &self.tried,
             returning: false,
             only: self.only,
+            case: self.case(now)?,
         })
     }
 
     fn anyone_left(&self, now: Timestamp) -> bool {
-        self.wanted().is_some_and(|wanted| wanted.anyone_left(&self.config, &self.board.borrow(), now))
+        self.wanted(now).is_some_and(|wanted| wanted.anyone_left(&self.config, &self.board.borrow(), now))
     }
 
     /// When the client's whole request must be over.
@@ -236,7 +261,7 @@ impl Journey {
     }
 
     fn decide(&self, worker: &mut Worker, slot: usize, failed: Failed, now: Timestamp) -> Next {
-        let (Some(wanted), Some(tried)) = (self.wanted(), self.tried.get(slot)) else {
+        let (Some(wanted), Some(tried)) = (self.wanted(now), self.tried.get(slot)) else {
             return Next::Stop(Stop::NothingLeft);
         };
         let spent = Spent {
@@ -266,7 +291,7 @@ impl Journey {
         let board = &mut *self.board.borrow_mut();
         let load = Load { pending: &self.pending.borrow() };
         let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
-        self.wanted().map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, &load, rng))
+        self.wanted(now).map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, &load, rng))
     }
 
     /// Takes in how an attempt ended.
@@ -285,7 +310,7 @@ impl Journey {
         match elsewhere.filter_map(|attempt| attempt.failure).next() {
             Some(class) => Some(class.name()),
             None if self.forgotten > 0 => Some("unknown"),
-            None => self.wanted()?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
+            None => self.wanted(now)?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
         }
     }
 }

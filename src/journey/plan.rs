@@ -3,10 +3,10 @@
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
 use crate::balance::{self, Candidate, Session};
-use crate::base::{Endpoint, ErrorClass, Random, TargetId, Timestamp};
+use crate::base::{ErrorClass, Random, TargetId, Timestamp};
 use crate::breaker::{Board, Pending, Standing, Unfit};
 use crate::config::{Config, Mode, Model, WhenAllOpen};
-use crate::fallback::{self, Gate};
+use crate::fallback::{Case, Gate, Past};
 use crate::retry::{Left, Reach};
 
 /// One attempt that was made.
@@ -45,8 +45,6 @@ pub enum Choice {
 pub struct Wanted<'j> {
     /// The model that was asked for.
     pub model: &'j Model,
-    /// The endpoint that was called.
-    pub endpoint: Endpoint,
     /// The session that it belongs to.
     pub session: Option<Session>,
     /// What has been tried already.
@@ -56,6 +54,8 @@ pub struct Wanted<'j> {
     /// The one target it may be, because a provider asked for the request again after a failure with which nobody else is
     /// to be bothered.
     pub only: Option<TargetId>,
+    /// Who may take it.
+    pub case: Case<'j>,
 }
 
 /// What is known of how busy targets are.
@@ -80,12 +80,12 @@ impl Load<'_> {
 impl Wanted<'_> {
     /// The targets that may take the request and have not been tried (or, when returning, may be tried again), in the
     /// model's order.
-    fn candidates(self, config: &Config) -> impl Iterator<Item = TargetId> {
-        self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(config, *target))
+    fn candidates(self) -> impl Iterator<Item = TargetId> {
+        self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(*target))
     }
 
-    fn is_candidate(self, config: &Config, target: TargetId) -> bool {
-        gate(config, target, self.endpoint).is_none()
+    fn is_candidate(self, target: TargetId) -> bool {
+        self.case.admits(target)
             && self.only.is_none_or(|only| only == target)
             && if self.returning { self.may_return_to(target) } else { self.attempts_at(target) == 0 }
     }
@@ -105,8 +105,9 @@ impl Wanted<'_> {
     }
 
     /// The same for a request that has tried nothing yet.
-    pub const fn afresh(self) -> Self {
-        Self { tried: &[], only: None, returning: false, ..self }
+    pub fn afresh(self) -> Self {
+        let case = Case { past: Past::default(), ..self.case };
+        Self { tried: &[], only: None, returning: false, case, ..self }
     }
 
     /// The same, of targets that have been tried.
@@ -128,10 +129,10 @@ impl Wanted<'_> {
             Standing::Unfit(Unfit::Throttled { until }) => Some(until),
             _ => None,
         };
-        let anybody = self.candidates(config).chain(self.returning().candidates(config));
+        let anybody = self.candidates().chain(self.returning().candidates());
         Left {
-            elsewhere: self.candidates(config).find(|target| may(*target)).map(reach),
-            same: self.returning().is_candidate(config, failed) && may(failed),
+            elsewhere: self.candidates().find(|target| may(*target)).map(reach),
+            same: self.returning().is_candidate(failed) && may(failed),
             free_at: anybody.filter_map(throttled_until).min(),
         }
     }
@@ -149,7 +150,7 @@ impl Wanted<'_> {
             .last()
             .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
         once_more
-            || self.candidates(config).any(|target| {
+            || self.candidates().any(|target| {
                 blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_))
             })
     }
@@ -201,7 +202,7 @@ impl Wanted<'_> {
                     Standing::Probe => true,
                     Standing::Unfit(_) => false,
                 };
-                let eligible = takes_part && !lost.contains(target) && self.is_candidate(config, *target);
+                let eligible = takes_part && !lost.contains(target) && self.is_candidate(*target);
                 eligible.then(|| load.candidate(config, *target))?
             });
             balance::choose(&self.model.balance, self.session, well, rng)
@@ -214,7 +215,7 @@ impl Wanted<'_> {
         let chosen = [self, self.returning()].into_iter().find_map(|wanted| {
             self.model.tiers.iter().find_map(|tier| {
                 let all = tier.iter().filter_map(|target| {
-                    wanted.is_candidate(config, *target).then(|| load.candidate(config, *target))?
+                    wanted.is_candidate(*target).then(|| load.candidate(config, *target))?
                 });
                 balance::choose(&self.model.balance, self.session, all, rng)
             })
@@ -240,8 +241,8 @@ impl Wanted<'_> {
     /// The one that may be asked soonest. What an operator has shut stays shut.
     fn least_bad(self, clinic: &Clinic<'_>) -> Choice {
         let soonest = self
-            .candidates(clinic.config)
-            .chain(self.returning().candidates(clinic.config))
+            .candidates()
+            .chain(self.returning().candidates())
             .filter_map(|target| match health::standing(clinic.board, clinic.config, target, clinic.now) {
                 Standing::Unfit(unfit) => Some((unfit.until()?, target)),
                 Standing::Fit { .. } | Standing::Probe => Some((clinic.now, target)),
@@ -258,7 +259,7 @@ impl Wanted<'_> {
             targets.iter().map(move |target| Seen {
                 target: *target,
                 tier,
-                gate: gate(config, *target, self.endpoint).map(Gate::name),
+                gate: self.case.first_gate(*target).map(Gate::name),
                 standing: health::standing(board, config, *target, now),
                 tried: self.attempts_at(*target) > 0 && !self.may_return_to(*target),
             })
@@ -273,7 +274,7 @@ impl Wanted<'_> {
         now: Timestamp,
     ) -> impl Iterator<Item = (TargetId, Obstacle)> {
         self.model.tiers.iter().flatten().filter_map(move |target| {
-            if let Some(gate) = gate(config, *target, self.endpoint) {
+            if let Some(gate) = self.case.first_gate(*target) {
                 return Some((*target, Obstacle::Gate(gate)));
             }
             match health::standing(board, config, *target, now) {
@@ -344,10 +345,4 @@ impl Obstacle {
             Self::Probed => "open",
         }
     }
-}
-
-/// The gate that `target` does not pass, if there is one.
-pub fn gate(config: &Config, target: TargetId, endpoint: Endpoint) -> Option<Gate> {
-    let provider = config.target(target).and_then(|target| config.provider(target.provider))?;
-    fallback::admit(provider, endpoint).err()
 }

@@ -8,6 +8,7 @@ use super::{JourneyId, Refusal};
 use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};
 use crate::config::{self, Config};
+use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::request::{BodyBuffer, Scanner};
 
 /// The most of a request body that is looked at in one piece. It bounds what a body of any size costs the VM.
@@ -25,6 +26,8 @@ pub(super) struct Reading {
     pub(super) session_hints: SessionHints,
     pub(super) no_fallback: bool,
     pub(super) timeout: Option<Duration>,
+    /// Where the client allows its data to be worked on.
+    pub(super) regions: Option<Vec<Rc<str>>>,
     pub(super) id: Option<JourneyId>,
     pub(super) earlier_attempts: u8,
 }
@@ -54,6 +57,21 @@ pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
     let id = headers.get("x-llm-journey").and_then(JourneyId::parse);
     let attempt = headers.get("x-envoy-attempt-count").and_then(|count| count.parse().ok()).unwrap_or(1);
     (id, attempt)
+}
+
+/// The regions that the client lists in `x-llm-region`. A list that cannot be read must not count as none: who means to
+/// keep data somewhere would lose that by a slip.
+pub(super) fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
+    if headers.get_bytes("x-llm-region").is_none() {
+        return Ok(None);
+    }
+    let text = headers.get("x-llm-region").ok_or(Refusal::Region)?;
+    let regions: Vec<Rc<str>> =
+        text.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect();
+    if regions.len() > MAX_REQUEST_REGIONS || regions.iter().any(|region| region.is_empty()) {
+        return Err(Refusal::Region);
+    }
+    Ok(Some(regions))
 }
 
 pub(super) fn is_true(value: &str) -> bool {

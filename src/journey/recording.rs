@@ -99,7 +99,7 @@ impl Journey {
 
     /// What there is to choose from now.
     pub(super) fn note_choice(&self, now: Timestamp) {
-        let Some(wanted) = self.wanted() else { return };
+        let Some(wanted) = self.wanted(now) else { return };
         let board = self.board.borrow();
         self.note(|draft| {
             draft.choose_among(wanted.survey(&self.config, &board, now).map(|seen| {

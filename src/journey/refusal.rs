@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use crate::base::{Dialect, ErrorClass, Timestamp};
 use crate::breaker::Unfit;
-use crate::config::Config;
+use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::journey::Journey;
+use crate::journey::barred::{NobodyMay, barred, objections};
 use crate::journey::plan::{Obstacle, Tried};
-use crate::provider::{LocalError, Rejected};
+use crate::provider::{LocalError, MAX_REJECTED, Rejected};
 use crate::request::ScanError;
 
 /// A minute's budget is free again within 65 seconds; SDKs wait that long of their own accord, and no longer.
@@ -59,8 +60,12 @@ pub enum Refusal {
         /// What the client asked for, as far as it is kept.
         name: String,
     },
+    /// `x-llm-region` is no list of regions.
+    Region,
     /// No target of the model may take the request; none was tried.
     NobodyMay {
+        /// What kind of reason it is.
+        why: NobodyMay,
         /// Each target with the gate that it does not pass.
         rejected: Vec<Rejected>,
     },
@@ -84,7 +89,7 @@ pub enum Refusal {
     Exhausted {
         /// 503, or 504 when the last attempt timed out.
         status: u16,
-        /// Each target that was tried with the class of its failure.
+        /// Each target that was tried with the class of its failure, then those that may not take the request.
         tried: Vec<Rejected>,
     },
     /// The host did not do what the filter needed of it.
@@ -96,20 +101,26 @@ impl Refusal {
     pub(super) fn nobody(journey: &Journey, now: Timestamp) -> Self {
         let config = &journey.config;
         let obstacles: Vec<_> = journey
-            .wanted()
+            .wanted(now)
             .into_iter()
             .flat_map(|wanted| wanted.obstacles(config, &journey.board.borrow(), now).collect::<Vec<_>>())
             .collect();
-        let rejected = obstacles
-            .iter()
+        let Some(case) = journey.case(now) else { return Self::Internal };
+        let listed = obstacles.iter().take(MAX_REJECTED + 1);
+        let rejected = listed
             .filter_map(|(target, obstacle)| {
-                Some(Rejected { target: Rc::clone(&config.target(*target)?.name), reason: obstacle.name() })
+                let objections = match obstacle {
+                    Obstacle::Gate(_) => objections(&case, *target),
+                    Obstacle::Unfit(_) | Obstacle::Probed => Vec::new(),
+                };
+                let target = Rc::clone(&config.target(*target)?.name);
+                Some(Rejected { target, reason: obstacle.name(), objections })
             })
             .collect();
         let mut ailing =
             obstacles.iter().filter(|(_, obstacle)| !matches!(obstacle, Obstacle::Gate(_))).peekable();
         if ailing.peek().is_none() {
-            return Self::NobodyMay { rejected };
+            return Self::NobodyMay { why: NobodyMay::of(&case), rejected };
         }
         let mut throttled = true;
         let mut soonest: Option<Timestamp> = None;
@@ -129,16 +140,14 @@ impl Refusal {
         Self::NobodyWell { throttled, wait_s, rejected }
     }
 
-    /// A refusal that lists what was tried.
-    pub fn exhausted(config: &Config, tried: &[Tried], status: u16) -> Self {
-        let tried = tried
-            .iter()
-            .filter_map(|attempt| {
-                let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
-                Some(Rejected { target: Rc::clone(&config.target(attempt.target)?.name), reason })
-            })
-            .collect();
-        Self::Exhausted { status, tried }
+    /// A refusal that lists what was tried, and who else there is but may not take it.
+    pub(super) fn exhausted(journey: &Journey, tried: &[Tried], status: u16, now: Timestamp) -> Self {
+        let config = &journey.config;
+        let failed = tried.iter().filter_map(|attempt| {
+            let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
+            Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
+        });
+        Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect() }
     }
 
     /// The status, and the machine-readable reason that also stands in `x-llm-reason`.
@@ -154,7 +163,10 @@ impl Refusal {
             Self::NoModel => (400, "model_missing"),
             Self::ModelNotText => (400, "model_not_a_string"),
             Self::UnknownModel { .. } => (404, "model_not_found"),
-            Self::NobodyMay { .. } => (400, "no_target_may_take_it"),
+            Self::Region => (400, "invalid_region"),
+            Self::NobodyMay { why: NobodyMay::TooLong, .. } => (400, "context_length_exceeded"),
+            Self::NobodyMay { why: NobodyMay::Needs, .. } => (400, "no_target_may_take_it"),
+            Self::NobodyMay { why: NobodyMay::Policy, .. } => (403, "not_allowed"),
             Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
             Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
@@ -180,7 +192,18 @@ impl Refusal {
             Self::UnknownModel { name } => {
                 format!("The model `{name}` does not exist or you do not have access to it.")
             }
-            Self::NobodyMay { .. } => "No target of this model may take the request.".to_owned(),
+            Self::Region => format!(
+                "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
+            ),
+            Self::NobodyMay { why: NobodyMay::TooLong, .. } => {
+                "The prompt is too long for every target of this model.".to_owned()
+            }
+            Self::NobodyMay { why: NobodyMay::Needs, .. } => {
+                "No target of this model can do what the request needs.".to_owned()
+            }
+            Self::NobodyMay { why: NobodyMay::Policy, .. } => {
+                "No target of this model is allowed for this request.".to_owned()
+            }
             Self::NobodyWell { throttled: true, .. } => {
                 "Every target of this model is at its rate limit.".to_owned()
             }
@@ -218,7 +241,7 @@ impl Refusal {
         }
         let message = self.message();
         let rejected = match self {
-            Self::NobodyMay { rejected: list }
+            Self::NobodyMay { rejected: list, .. }
             | Self::NobodyWell { rejected: list, .. }
             | Self::Exhausted { tried: list, .. } => list,
             _ => Vec::new(),

@@ -10,7 +10,7 @@ use super::flow::Passing;
 use super::judge::{Judge, Verdict};
 use super::outcome::{End, StreamEnd};
 use super::refusal::ALL_FAILED;
-use super::{Journey, Refusal, Worker, recording};
+use super::{Journey, Refusal, Worker, barred, recording};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{LastError, OnBreak};
@@ -221,7 +221,7 @@ impl Exchange {
                 let own = attempt.own_status(next, failed);
                 // Envoy's own text ("upstream connect error …") is none of the client's dialect.
                 let replaced = match envoys.or(own) {
-                    Some(status) => attempt.replace_body(status, available, host),
+                    Some(status) => attempt.replace_body(status, available, now, host),
                     None => false,
                 };
                 if let (true, None, Some(status)) = (replaced, envoys, own) {
@@ -397,7 +397,12 @@ impl Attempt {
             sink.set(RETRY_HEADER, failed.class.name());
             AnswerPhase::Discarded
         } else {
-            self.journey.borrow().advise(next, failed, now, sink);
+            let journey = self.journey.borrow();
+            journey.advise(next, failed, now, sink);
+            if next == Next::Stop(Stop::NothingLeft) {
+                barred::tell(&journey, now, sink);
+            }
+            drop(journey);
             AnswerPhase::Passed(Passing::Unread)
         };
     }
@@ -454,10 +459,16 @@ impl Attempt {
     }
 
     /// Puts an error that lists what was tried in the place of the body that is held.
-    fn replace_body(&self, status: u16, held: usize, host: &mut (impl HeaderSink + BodyBuffer)) -> bool {
+    fn replace_body(
+        &self,
+        status: u16,
+        held: usize,
+        now: Timestamp,
+        host: &mut (impl HeaderSink + BodyBuffer),
+    ) -> bool {
         let journey = self.journey.borrow();
         let answer =
-            Refusal::exhausted(&journey.config, &journey.tried, status).answer(journey.endpoint.dialect());
+            Refusal::exhausted(&journey, &journey.tried, status, now).answer(journey.endpoint.dialect());
         if host.replace_front(held, answer.body.as_bytes()).is_err() {
             return false;
         }
@@ -527,7 +538,7 @@ impl Journey {
 
     /// When the first target of the model may be asked again; `None` when one may be now, or only an operator can tell.
     fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
-        let wanted = self.wanted()?.afresh();
+        let wanted = self.wanted(now)?.afresh();
         if wanted.anyone_left(&self.config, &self.board.borrow(), now) {
             return None;
         }

@@ -8,6 +8,7 @@ use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
 use crate::breaker::{Board, Pending};
 use crate::config::{self, Config};
+use crate::fallback::{ClientLimits, Needs};
 use crate::record::Metric;
 use crate::request::{BodyBuffer, Scanner};
 
@@ -129,15 +130,18 @@ pub fn some_journey() -> SharedJourney {
     let mut scanner = Scanner::new();
     scanner.feed(br#"{"model":"chat"}"#).unwrap();
     let config = Rc::new(load(CONFIG));
+    let facts = scanner.finish().unwrap();
     Rc::new(RefCell::new(Journey {
         board: Rc::new(RefCell::new(Board::new(&config))),
         pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
         config,
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),
-        facts: scanner.finish().unwrap(),
         session: None,
+        needs: Needs::of(&facts, Endpoint::Chat),
+        facts,
         client_key: None,
+        client_limits: ClientLimits::default(),
         began: NOW,
         timeout: None,
         tried: Vec::new(),

@@ -10,6 +10,9 @@ use crate::base::Dialect;
 /// At most this many rejected targets are listed in an error; how many more there were is told.
 pub const MAX_REJECTED: usize = 32;
 
+/// At most this many of what speaks against one target are told.
+pub const MAX_OBJECTIONS: usize = 8;
+
 /// The longest message of an error, in bytes; it may name what the client sent.
 const MAX_MESSAGE: usize = 1024;
 
@@ -41,6 +44,41 @@ pub struct Rejected {
     pub target: Rc<str>,
     /// The name of the reason.
     pub reason: &'static str,
+    /// Everything that speaks against it, where more is known than the reason; at most [`MAX_OBJECTIONS`] are told.
+    pub objections: Vec<Objection>,
+}
+
+/// What speaks against a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// The name of the gate that it does not pass.
+    pub gate: &'static str,
+    /// What was needed there.
+    pub needed: String,
+    /// What it offers instead.
+    pub offered: String,
+}
+
+impl Rejected {
+    /// A target of which no more than the reason is told.
+    pub const fn new(target: Rc<str>, reason: &'static str) -> Self {
+        Self { target, reason, objections: Vec::new() }
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({"target": *self.target, "reason": self.reason});
+        let objections = self.objections.iter().take(MAX_OBJECTIONS);
+        let objections: Vec<_> = objections
+            .map(|objection| {
+                let (needed, offered) = (&objection.needed, &objection.offered);
+                json!({"gate": objection.gate, "needed": needed, "offered": offered})
+            })
+            .collect();
+        if let Some(members) = body.as_object_mut().filter(|_| !objections.is_empty()) {
+            members.insert("gates".to_owned(), Value::from(objections));
+        }
+        body
+    }
 }
 
 impl LocalError {
@@ -50,7 +88,8 @@ impl LocalError {
     }
 
     /// The JSON body for callers of `dialect`. Both carry an `llm_failsafe` member beside the dialect's own:
-    /// `{"reason","budget","targets":[{"target","reason"}],"more_targets"}`, all but the first only where there is something to say.
+    /// `{"reason","budget","targets":[{"target","reason","gates":[{"gate","needed","offered"}]}],"more_targets"}`, all but the
+    /// first only where there is something to say.
     pub fn body(&self, dialect: Dialect) -> String {
         let message = cut(&self.message, MAX_MESSAGE);
         let own = self.own();
@@ -77,8 +116,7 @@ impl LocalError {
             members.insert("budget".to_owned(), Value::from(budget));
         }
         let listed = self.rejected.iter().take(MAX_REJECTED);
-        let targets: Vec<_> =
-            listed.map(|rejected| json!({"target": *rejected.target, "reason": rejected.reason})).collect();
+        let targets: Vec<_> = listed.map(Rejected::body).collect();
         if let Some(members) = own.as_object_mut().filter(|_| !targets.is_empty()) {
             members.insert("targets".to_owned(), Value::from(targets));
             let more = self.rejected.len().saturating_sub(MAX_REJECTED);
@@ -159,8 +197,7 @@ mod tests {
     }
 
     fn refusal(targets: usize) -> LocalError {
-        let rejected =
-            (0..targets).map(|n| Rejected { target: Rc::from(format!("t{n}")), reason: "breaker_open" });
+        let rejected = (0..targets).map(|n| Rejected::new(Rc::from(format!("t{n}")), "breaker_open"));
         LocalError { rejected: rejected.collect(), ..LocalError::new(503, "no_target", "No target is free.") }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::report::Report;
-use crate::base::{HeaderBlock, Timestamp};
+use crate::base::{HeaderBlock, Timestamp, days_in, days_since_epoch};
 
 /// The longest wait that is passed on; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -219,28 +219,6 @@ fn offset_minutes(zone: &str) -> Option<i64> {
     };
     let [hours, minutes] = numbers(offset, ':', [2, 2])?;
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 => 28 + i64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar, negative before it.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let before_year = |year: i64| {
-        let past = year - 1;
-        past * 365 + past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400)
-    };
-    let months: i64 = (1..month).map(|month| days_in(year, month)).sum();
-    before_year(year) - before_year(1970) + months + day - 1
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod path;
 mod report;
 mod table;
 
-pub use answer::{LocalError, MAX_REJECTED, Rejected, model_object, models_list};
+pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};
 pub use hints::{MAX_HINT, should_retry, wait_hint};
 pub use kind::ProviderKind;

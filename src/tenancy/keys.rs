@@ -62,6 +62,7 @@ mod tests {
             name: name.into(),
             sha256: Sha256::digest(secret.as_bytes()).into(),
             models,
+            boundaries: Default::default(),
             budget: None,
             metadata: Vec::new(),
         }

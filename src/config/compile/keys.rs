@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::boundaries::Known;
 use super::names::Names;
 use super::{budget, each, needed, whole};
 use crate::base::ModelId;
@@ -16,6 +17,7 @@ const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934
 pub(super) fn keys(
     section: &Option<Section<RawClientKey>>,
     models: &Names<'_>,
+    known: Known<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Option<Vec<ClientKey>>> {
     let Some(entries) = section else {
@@ -32,7 +34,8 @@ pub(super) fn keys(
         let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
         let budget = budget::budget(raw.budget.as_ref(), at, mistakes);
         let metadata = budget::metadata(raw.metadata.as_ref(), at, mistakes);
-        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models, budget, metadata })
+        let boundaries = known.of_key(raw, at, mistakes);
+        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models, budget, metadata, boundaries })
     });
     whole(keys).map(Some)
 }

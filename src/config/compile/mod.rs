@@ -5,6 +5,7 @@
 //! means that no configuration comes out, so places never shift.
 
 mod balance;
+mod boundaries;
 mod breaker;
 mod budget;
 mod keys;
@@ -91,10 +92,11 @@ pub(super) fn compile(
     let targets = each(&raw.targets, "targets", mistakes, |name, raw, at, mistakes| {
         against.target(name, raw, &mut accounts, at, mistakes)
     });
+    let known = boundaries::Known { providers: &provider_names, targets: &target_names };
     let models = each(&raw.models, "models", mistakes, |name, raw, at, mistakes| {
-        models::model(name, raw, &target_names, at, mistakes)
+        models::model(name, raw, known, at, mistakes)
     });
-    let keys = keys::keys(&raw.keys, &model_names, mistakes);
+    let keys = keys::keys(&raw.keys, &model_names, known, mistakes);
     let operators = operator::operators(raw.operator.as_ref(), mistakes);
     let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
     let limits = rest::limits(raw.limits.as_ref(), mistakes);

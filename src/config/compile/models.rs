@@ -1,13 +1,14 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use super::boundaries::Known;
 use super::names::Names;
 use super::{MAX_TIERS, balance, retry, stream, word};
 use crate::base::{ClassSet, ErrorClass, TargetId};
 use crate::config::compiled::{Model, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
-use crate::config::raw::{Mapping, RawModel, Words};
+use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
 /// The failures that another target may not have. The others are the request's own, or a provider's refusal
 /// of the content, and are not shopped around unless asked for.
@@ -28,13 +29,17 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 11] = [
 pub(super) fn model(
     name: &str,
     raw: &RawModel,
-    targets: &Names<'_>,
+    known: Known<'_>,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Model> {
-    let tiers = tiers(raw, targets, at, mistakes);
-    let words = raw.fallback.as_ref().and_then(|Mapping(fallback)| fallback.on.as_ref());
-    let fallback_on = fallback_on(words, &at.field("fallback").field("on"), mistakes);
+    let tiers = tiers(raw, known.targets, at, mistakes);
+    let nothing = RawFallback::default();
+    let fallback = raw.fallback.as_ref().map_or(&nothing, |Mapping(fallback)| fallback);
+    let at_fallback = at.field("fallback");
+    let fallback_on = fallback_on(fallback, &at_fallback, mistakes);
+    let boundaries = known.of_model(fallback, &at_fallback, mistakes);
+    let swaps = known.swaps(fallback, &at_fallback, mistakes);
     let answers = [("refuse", WhenAllOpen::Refuse), ("try_anyway", WhenAllOpen::TryAnyway)];
     let when_all_open = word(raw.when_all_open.as_ref(), &answers, &at.field("when_all_open"), mistakes);
     Some(Model {
@@ -43,6 +48,8 @@ pub(super) fn model(
         balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
         retry: retry::policy(raw.retry.as_ref(), &at.field("retry"), mistakes),
         fallback_on,
+        boundaries,
+        swaps,
         when_all_open,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),
     })
@@ -109,8 +116,31 @@ fn tier<'a>(
     tier
 }
 
-fn fallback_on(words: Option<&Words>, at: &Trail<'_>, mistakes: &mut Mistakes) -> ClassSet {
-    let Some(words) = words else { return ClassSet::of(&DEFAULT_FALLBACK_ON) };
+/// The failures after which another target may be tried. Two of them have switches of their own, so that who wants them
+/// need not repeat all others.
+fn fallback_on(raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> ClassSet {
+    let listed = raw.on.as_ref().map(|words| classes(words, &at.field("on"), mistakes));
+    let mut on = listed.clone().unwrap_or_else(|| DEFAULT_FALLBACK_ON.to_vec());
+    for (name, class, moves, word) in [
+        ("context_length", ErrorClass::ContextLength, "larger_window", &raw.context_length),
+        ("content_policy", ErrorClass::ContentPolicy, "elsewhere", &raw.content_policy),
+    ] {
+        let Some(word) = word else { continue };
+        let at = at.field(name);
+        if word == moves {
+            on.push(class);
+        } else if word != "stop" {
+            let near = hint(word, [moves, "stop"].into_iter());
+            mistakes.add(&at, format!("`{}` means nothing here{near}", shown(word)));
+        } else if listed.as_ref().is_some_and(|listed| listed.contains(&class)) {
+            mistakes.add(&at, format!("is `stop`, but `on` lists `{name}`"));
+        }
+    }
+    ClassSet::of(&on)
+}
+
+/// The failures that are listed.
+pub(super) fn classes(words: &Words, at: &Trail<'_>, mistakes: &mut Mistakes) -> Vec<ErrorClass> {
     let mut listed = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let Some(word) = word else { continue };
@@ -119,7 +149,7 @@ fn fallback_on(words: Option<&Words>, at: &Trail<'_>, mistakes: &mut Mistakes) -
             Err(problem) => mistakes.add(&at.item(index), problem),
         }
     }
-    ClassSet::of(&listed)
+    listed
 }
 
 fn failure(word: &str, listed: &[ErrorClass]) -> Result<ErrorClass, String> {

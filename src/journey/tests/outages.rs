@@ -16,7 +16,9 @@ use crate::base::memory::{Memory, Shelf};
 use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Health, Pending, Phase};
 use crate::config::Config;
+use crate::fallback::{Case, ClientLimits, Needs, Past};
 use crate::record::{Metric, Tally};
+use crate::request::Facts;
 
 const WORKERS: usize = 4;
 /// Requests per second that come in over all workers.
@@ -212,14 +214,18 @@ impl Simulation {
         let Virtual { board, memory, tally } = &mut self.workers[worker];
         let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
         let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
-        let wanted = Wanted {
+        let (needs, client) = (Needs::of(&Facts::default(), Endpoint::Chat), ClientLimits::default());
+        let past = Past::default();
+        let case = Case {
+            config: &self.config,
             model,
-            endpoint: Endpoint::Chat,
-            session: None,
-            tried: &tried,
-            returning: false,
-            only: None,
+            key: None,
+            client: &client,
+            needs: &needs,
+            past,
+            now: at(now_ms),
         };
+        let wanted = Wanted { model, session: None, tried: &tried, returning: false, only: None, case };
         let load = crate::journey::plan::Load { pending: &Pending::new(&self.config, 0) };
         let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &load, &mut self.rng) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };

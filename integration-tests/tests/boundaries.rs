@@ -1,0 +1,324 @@
+//! What may stand in for what: in a real Envoy, each boundary with a substitute that keeps it and one that does not.
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{ScriptedProvider, errors};
+use serde_json::{Value, json};
+
+const CHAT: &str = "/v1/chat/completions";
+const RESPONSES: &str = "/v1/responses";
+
+/// One boundary, seen from a request.
+struct Scenario {
+    name: &'static str,
+    path: &'static str,
+    /// What the request has besides a model and a turn.
+    request: Value,
+    /// What the model's `fallback` says.
+    fallback: Value,
+    /// What the first choice offers.
+    first: Value,
+    /// What a substitute that keeps the boundary offers, and one that does not.
+    good: Value,
+    bad: Value,
+    gate: &'static str,
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
+    let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
+    let image = json!([{"role": "user", "content": [
+        {"type": "text", "text": "what is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+    ]}]);
+    let long = json!([{"role": "user", "content": "a long story ".repeat(10_000)}]);
+    let plain = |name, fallback, first, good, bad, gate| Scenario {
+        name,
+        path: CHAT,
+        request: json!({}),
+        fallback,
+        first,
+        good,
+        bad,
+        gate,
+    };
+    let needing = |name, request, offer: Value| Scenario {
+        request,
+        ..plain(name, json!({}), offer.clone(), offer, json!({}), name)
+    };
+    let priced = |input: f64, output: f64| json!({"price": {"input": input, "output": output}});
+    vec![
+        needing("tools", json!({"tools": [tool]}), json!({"tools": true})),
+        needing("vision", json!({"messages": image}), json!({"vision": true})),
+        needing("json_schema", json!({"response_format": schema}), json!({"json_schema": true})),
+        needing("context_window", json!({"messages": long}), json!({"context_window": 100_000})),
+        plain(
+            "residency",
+            json!({"region": ["eu"]}),
+            json!({"region": "eu"}),
+            json!({"region": "eu"}),
+            json!({"region": "us"}),
+            "residency",
+        ),
+        plain(
+            "price",
+            json!({"max_price_ratio": 2}),
+            priced(1.0, 4.0),
+            priced(1.5, 8.0),
+            priced(1.5, 8.1),
+            "price_ratio",
+        ),
+        Scenario {
+            path: RESPONSES,
+            request: json!({"previous_response_id": "resp_1"}),
+            ..plain(
+                "state",
+                json!({}),
+                json!({}),
+                json!({"account": "home"}),
+                json!({"account": "away"}),
+                "state",
+            )
+        },
+    ]
+}
+
+/// Where nobody else may be asked the same target would be asked again, which is another story.
+fn once() -> Value {
+    json!({"attempts_per_target": 1})
+}
+
+/// Each scenario is two models: `NAME-good` and `NAME-bad`.
+fn configuration(scenarios: &[Scenario]) -> Value {
+    let mut configuration = json!({
+        // Every first choice fails here all the time; what breakers make of that is not the point.
+        "mode": "shadow",
+        "providers": {
+            "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
+            "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},
+        },
+        "accounts": {"home": {"provider": "first"}, "away": {"provider": "spare"}},
+        "targets": {},
+        "models": {},
+    });
+    let mut add = |name: &str, usual: &str, offers: &Value| {
+        let mut target = json!({"account": usual, "model": name});
+        for (field, value) in offers.as_object().unwrap() {
+            target[field] = value.clone();
+        }
+        configuration["targets"][name] = target;
+    };
+    for scenario in scenarios {
+        let name = |role: &str| format!("{}-{role}", scenario.name);
+        add(&name("first"), "home", &scenario.first);
+        add(&name("to-good"), "away", &scenario.good);
+        add(&name("to-bad"), "away", &scenario.bad);
+    }
+    for scenario in scenarios {
+        for kind in ["good", "bad"] {
+            let name = |role: &str| format!("{}-{role}", scenario.name);
+            let tiers = json!([[name("first")], [name(&format!("to-{kind}"))]]);
+            let fallback = &scenario.fallback;
+            configuration["models"][name(kind)] =
+                json!({"tiers": tiers, "fallback": fallback, "retry": once()});
+        }
+    }
+    configuration
+}
+
+async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Read {
+    let turn = json!([{"role": "user", "content": "say hello"}]);
+    let mut body = json!({"model": format!("{}-{kind}", scenario.name), "stream": stream});
+    body[if scenario.path == RESPONSES { "input" } else { "messages" }] = turn;
+    for (name, value) in scenario.request.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    Request::post(scenario.path).json(&body).send(envoy.port()).await.unwrap().read().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_never_asked() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let scenarios = scenarios();
+    let gateway = Gateway::new(Shape::Loop).plugin(&configuration(&scenarios));
+    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    for scenario in &scenarios {
+        for stream in [false, true] {
+            let case = format!("{}, streamed: {stream}", scenario.name);
+
+            first.script(errors::openai_500());
+            let asked = first.received().len() + spare.received().len();
+            let read = ask(&envoy, scenario, "good", stream).await;
+            assert_eq!(read.status, 200, "{case}: {}", read.text());
+            assert_eq!(
+                read.header("x-llm-target"),
+                Some(format!("{}-to-good", scenario.name).as_str()),
+                "{case}"
+            );
+            assert_eq!(read.header("x-llm-fallback"), Some("server"), "{case}");
+            assert_eq!(read.header("x-llm-rejected"), None, "{case}");
+            assert!(read.text().contains("hello"), "{case}: {}", read.text());
+            assert_eq!(first.received().len() + spare.received().len(), asked + 2, "{case}");
+
+            first.script(errors::openai_500());
+            let helped = spare.received().len();
+            let read = ask(&envoy, scenario, "bad", stream).await;
+            assert_eq!(read.status, 500, "{case}: {}", read.text());
+            assert_eq!(
+                read.header("x-llm-target"),
+                Some(format!("{}-first", scenario.name).as_str()),
+                "{case}"
+            );
+            let rejected = format!("{}-to-bad={}", scenario.name, scenario.gate);
+            assert_eq!(read.header("x-llm-rejected"), Some(rejected.as_str()), "{case}");
+            assert_eq!(spare.received().len(), helped, "{case}: it was asked all the same");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_was_needed() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let scenarios = scenarios();
+    let mut plugin = configuration(&scenarios);
+    // Here the ones that do not keep the boundary come first.
+    for scenario in &scenarios {
+        let name = |role: &str| format!("{}-{role}", scenario.name);
+        let fallback = &scenario.fallback;
+        plugin["models"][name("passed-over")] =
+            json!({"tiers": [[name("to-bad")], [name("to-good")]], "fallback": fallback});
+        plugin["models"][name("alone")] = json!({"targets": [name("to-bad")], "fallback": fallback});
+    }
+    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
+    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    // What a price or an account is measured against is the first choice itself.
+    for scenario in scenarios.iter().filter(|scenario| !["price", "state"].contains(&scenario.name)) {
+        for stream in [false, true] {
+            let case = format!("{}, streamed: {stream}", scenario.name);
+            let read = ask(&envoy, scenario, "passed-over", stream).await;
+            assert_eq!(read.status, 200, "{case}: {}", read.text());
+            assert_eq!(read.header("x-llm-target"), Some(format!("{}-to-good", scenario.name).as_str()));
+            assert_eq!(read.header("x-llm-attempts"), Some("1"), "{case}");
+            assert_eq!(read.header("x-llm-fallback"), Some(scenario.gate), "{case}");
+
+            let asked = spare.received().len();
+            let read = ask(&envoy, scenario, "alone", stream).await;
+            let (status, reason) = match scenario.gate {
+                "residency" => (403, "not_allowed"),
+                "context_window" => (400, "context_length_exceeded"),
+                _ => (400, "no_target_may_take_it"),
+            };
+            assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (status, Some(reason)), "{case}");
+            let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+            let listed = &error["error"]["llm_failsafe"]["targets"];
+            assert_eq!(listed[0]["target"], format!("{}-to-bad", scenario.name), "{case}: {error}");
+            assert_eq!(listed[0]["gates"][0]["gate"], scenario.gate, "{case}: {error}");
+            for told in ["needed", "offered"] {
+                assert!(listed[0]["gates"][0][told].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+            }
+            assert_eq!(spare.received().len(), asked, "{case}: refused before anybody was asked");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    first.by_default(errors::openai_500());
+    let provider =
+        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+    let approved = |until: &str| json!({"approved": [{"from": "us", "to": "eu", "until": until}]});
+    let tiers = json!([["us"], ["eu"]]);
+    let plugin = json!({
+        "mode": "shadow",
+        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "targets": {
+            "us": {"provider": "first", "model": "m", "region": "us"},
+            "eu": {"provider": "spare", "model": "m", "region": "eu"},
+        },
+        "models": {
+            "approved": {"tiers": tiers, "fallback": approved("2999-12-31"), "retry": once()},
+            "expired": {"tiers": tiers, "fallback": approved("2020-01-01"), "retry": once()},
+            "anywhere": {"tiers": tiers, "retry": once()},
+            "at-home": {"tiers": tiers, "fallback": {"region": ["us"]}, "retry": once()},
+        },
+    });
+    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
+    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    for (model, header, status, target, rejected) in [
+        ("approved", None, 200, "eu", None),
+        ("expired", None, 500, "us", Some("eu=pair_expired")),
+        ("anywhere", None, 200, "eu", None),
+        ("anywhere", Some(("x-llm-region", "us")), 500, "us", Some("eu=residency")),
+        ("anywhere", Some(("x-llm-region", "EU, ch")), 200, "eu", None),
+        ("anywhere", Some(("x-llm-region", "us,eu")), 200, "eu", None),
+        ("anywhere", Some(("x-llm-no-fallback", "true")), 500, "us", None),
+        ("at-home", None, 500, "us", Some("eu=residency")),
+        ("at-home", Some(("x-llm-region", "us, eu")), 500, "us", Some("eu=residency")),
+    ] {
+        for stream in [false, true] {
+            let request = Request::chat(model, stream);
+            let request =
+                header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+            let read = request.send(envoy.port()).await.unwrap().read().await;
+            let case = format!("{model} {header:?} {stream}: {}", read.text());
+            assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
+            assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
+        }
+    }
+    assert!(spare.received().iter().all(|request| request.header("x-llm-region").is_none()));
+
+    // Nobody is where the client wants to be, and a list that cannot be read is not taken for none.
+    for (region, status, reason) in
+        [("mars", 403, "not_allowed"), ("", 400, "invalid_region"), ("us,,eu", 400, "invalid_region")]
+    {
+        let request = Request::chat("anywhere", false).header("x-llm-region", region);
+        let read = request.send(envoy.port()).await.unwrap().read().await;
+        assert_eq!(
+            (read.status.as_u16(), read.header("x-llm-reason")),
+            (status, Some(reason)),
+            "{region}: {}",
+            read.text()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where_that_is_allowed() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let provider =
+        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+    let plugin = json!({
+        "mode": "shadow",
+        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "targets": {
+            "first": {"provider": "first", "model": "m", "context_window": 32_000},
+            "same": {"provider": "spare", "model": "m", "context_window": 32_000},
+            "larger": {"provider": "spare", "model": "m", "context_window": 64_000},
+        },
+        "models": {
+            "usual": {"tiers": [["first"], ["larger"]]},
+            "window": {"tiers": [["first"], ["same"], ["larger"]], "fallback": {"context_length": "larger_window"}},
+            "no-window": {"tiers": [["first"], ["same"]], "fallback": {"context_length": "larger_window"}},
+            "content": {"tiers": [["first"], ["same"]], "fallback": {"content_policy": "elsewhere"}},
+        },
+    });
+    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
+    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    for (model, failure, status, target, rejected) in [
+        ("usual", errors::openai_context_length(), 400, "first", None),
+        ("window", errors::openai_context_length(), 200, "larger", None),
+        ("no-window", errors::openai_context_length(), 400, "first", Some("same=larger_window")),
+        ("usual", errors::azure_content_filter(), 400, "first", None),
+        ("content", errors::azure_content_filter(), 200, "same", None),
+    ] {
+        for stream in [false, true] {
+            first.script(failure.clone());
+            let read = Request::chat(model, stream).send(envoy.port()).await.unwrap().read().await;
+            let case = format!("{model} {stream}: {}", read.text());
+            assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
+            assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
+        }
+    }
+}

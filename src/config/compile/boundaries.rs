@@ -1,0 +1,274 @@
+use std::rc::Rc;
+
+use super::names::Names;
+use super::offers::dollars;
+use super::{MAX_TARGETS, number, text, word};
+use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
+use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, Swaps};
+use crate::config::compile::models::classes;
+use crate::config::compiled::Mode;
+use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::raw::{Mapping, RawAccess, RawApproval, RawCeiling, RawClientKey, RawFallback, Words};
+
+/// Regions in one list at most.
+const MAX_REGIONS: usize = 64;
+/// Approved pairs of one model at most.
+const MAX_APPROVALS: usize = MAX_TARGETS;
+/// How much dearer a substitute may be allowed to be at most.
+const MAX_RATIO: f64 = 1000.0;
+const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// What boundaries refer to.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) providers: &'a Names<'a>,
+    pub(super) targets: &'a Names<'a>,
+}
+
+/// The fields that models and keys share, with what the list of regions is called there.
+struct Written<'a> {
+    regions: (&'static str, Option<&'a Words>),
+    zero_retention: Option<&'a String>,
+    training_opt_out: Option<&'a String>,
+    providers: Option<&'a Mapping<RawAccess>>,
+    targets: Option<&'a Mapping<RawAccess>>,
+    min_quality: Option<u64>,
+    max_price: Option<&'a Mapping<RawCeiling>>,
+    max_request_cost: Option<f64>,
+}
+
+impl Known<'_> {
+    /// Those of a model.
+    pub(super) fn of_model(self, raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> Boundaries {
+        let written = Written {
+            regions: ("region", raw.region.as_ref()),
+            zero_retention: raw.zero_retention.as_ref(),
+            training_opt_out: raw.training_opt_out.as_ref(),
+            providers: raw.providers.as_ref(),
+            targets: raw.targets.as_ref(),
+            min_quality: raw.min_quality,
+            max_price: raw.max_price.as_ref(),
+            max_request_cost: raw.max_request_cost,
+        };
+        self.boundaries(&written, at, mistakes)
+    }
+
+    /// Those of a client's key.
+    pub(super) fn of_key(self, raw: &RawClientKey, at: &Trail<'_>, mistakes: &mut Mistakes) -> Boundaries {
+        let written = Written {
+            regions: ("regions", raw.regions.as_ref()),
+            zero_retention: raw.zero_retention.as_ref(),
+            training_opt_out: raw.training_opt_out.as_ref(),
+            providers: raw.providers.as_ref(),
+            targets: raw.targets.as_ref(),
+            min_quality: raw.min_quality,
+            max_price: raw.max_price.as_ref(),
+            max_request_cost: raw.max_request_cost,
+        };
+        self.boundaries(&written, at, mistakes)
+    }
+
+    fn boundaries(self, raw: &Written<'_>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Boundaries {
+        let (regions, words) = raw.regions;
+        let quality =
+            raw.min_quality.map(|least| number(Some(least), 1, 1..=100, &at.field("min_quality"), mistakes));
+        let max_price = raw.max_price.map(|Mapping(raw)| ceiling(raw, &at.field("max_price"), mistakes));
+        Boundaries {
+            regions: words.map(|words| self::regions(words, &at.field(regions), mistakes)),
+            zero_retention: required(raw.zero_retention, &at.field("zero_retention"), mistakes),
+            training_opt_out: required(raw.training_opt_out, &at.field("training_opt_out"), mistakes),
+            providers: access(
+                raw.providers,
+                self.providers,
+                ProviderId::from_index,
+                &at.field("providers"),
+                mistakes,
+            ),
+            targets: access(raw.targets, self.targets, TargetId::from_index, &at.field("targets"), mistakes),
+            min_quality: quality.and_then(|least| u8::try_from(least).ok()),
+            max_price: max_price.unwrap_or_default(),
+            max_request_cost: amount(raw.max_request_cost, &at.field("max_request_cost"), mistakes),
+        }
+    }
+
+    /// How far a model's substitutes may be from its first tier.
+    pub(super) fn swaps(self, raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> Swaps {
+        let leaving = |name, words: Option<&Words>, mistakes: &mut Mistakes| {
+            words.map(|words| ClassSet::of(&classes(words, &at.field(name), mistakes)))
+        };
+        let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
+        let pairs = raw.approved.as_ref();
+        Swaps {
+            leave_account: leaving("leave_account", raw.leave_account.as_ref(), mistakes),
+            leave_provider: leaving("leave_provider", raw.leave_provider.as_ref(), mistakes),
+            max_price_permille: raw
+                .max_price_ratio
+                .and_then(|ratio| permille(ratio, &at.field("max_price_ratio"), mistakes)),
+            same_billing_owner: raw.same_billing_owner.unwrap_or(false),
+            approved: pairs.map(|pairs| self.approvals(pairs, &at.field("approved"), mistakes)),
+            mode: word(raw.mode.as_ref(), &modes, &at.field("mode"), mistakes),
+        }
+    }
+
+    fn approvals(
+        self,
+        pairs: &[Option<Mapping<RawApproval>>],
+        at: &Trail<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Vec<Approval> {
+        if pairs.len() > MAX_APPROVALS {
+            mistakes.add(at, format!("has {} pairs, at most {MAX_APPROVALS} are taken", pairs.len()));
+        }
+        let mut approvals: Vec<Approval> = Vec::new();
+        for (index, pair) in pairs.iter().enumerate().take(MAX_APPROVALS) {
+            let Some(Mapping(pair)) = pair else { continue };
+            let at = at.item(index);
+            let mut end = |name, written: &Option<String>| {
+                let written = super::needed(written, name, &at, mistakes)?;
+                TargetId::from_index(self.targets.find(written, &at.field(name), mistakes)?)
+            };
+            let (from, to) = (end("from", &pair.from), end("to", &pair.to));
+            let until = pair.until.as_ref().map(|day| end_of_day(day, &at.field("until"), mistakes));
+            let (Some(from), Some(to)) = (from, to) else { continue };
+            if approvals.iter().any(|known| (known.from, known.to) == (from, to)) {
+                mistakes.add(&at, "is the same pair as one before it");
+            }
+            approvals.push(Approval { from, to, until: until.flatten() });
+        }
+        approvals
+    }
+}
+
+fn regions(words: &Words, at: &Trail<'_>, mistakes: &mut Mistakes) -> Vec<Rc<str>> {
+    if words.is_empty() || words.len() > MAX_REGIONS {
+        mistakes.add(at, format!("has {} regions, expected 1 to {MAX_REGIONS}", words.len()));
+    }
+    let mut regions: Vec<Rc<str>> = Vec::new();
+    for (index, word) in words.iter().enumerate().take(MAX_REGIONS) {
+        let Some(word) = word else { continue };
+        let at = at.item(index);
+        let Some(region) = text::checked(word, text::region, &at, mistakes) else { continue };
+        if regions.iter().any(|known| **known == *region) {
+            mistakes.add_with(&at, || format!("region `{}` is listed twice", shown(word)));
+        } else {
+            regions.push(Rc::from(region));
+        }
+    }
+    regions
+}
+
+/// Whether it is demanded. There is one word for it, because nobody means "no retention at all must be false".
+fn required(written: Option<&String>, at: &Trail<'_>, mistakes: &mut Mistakes) -> bool {
+    word(written, &[("required", true)], at, mistakes)
+}
+
+fn access<Id: PartialEq>(
+    raw: Option<&Mapping<RawAccess>>,
+    names: &Names<'_>,
+    id: fn(usize) -> Option<Id>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Access<Id> {
+    let Some(Mapping(raw)) = raw else { return Access::default() };
+    let mut list = |name, words: &Words| {
+        let at = at.field(name);
+        let mut ids = Vec::new();
+        for (index, word) in words.iter().enumerate() {
+            let Some(word) = word else { continue };
+            let at = at.item(index);
+            let Some(id) = names.find(word, &at, mistakes).and_then(id) else { continue };
+            if ids.contains(&id) {
+                mistakes.add_with(&at, || format!("`{}` is listed twice", shown(word)));
+            } else {
+                ids.push(id);
+            }
+        }
+        ids
+    };
+    let allow = raw.allow.as_ref().map(|words| list("allow", words));
+    let deny = raw.deny.as_ref().map(|words| list("deny", words)).unwrap_or_default();
+    if raw.allow.as_ref().is_some_and(Vec::is_empty) {
+        mistakes.add(&at.field("allow"), "is empty, so nobody may be asked; leave it out to allow everybody");
+    }
+    Access { allow, deny }
+}
+
+fn ceiling(raw: &RawCeiling, at: &Trail<'_>, mistakes: &mut Mistakes) -> PriceCeiling {
+    PriceCeiling {
+        input: amount(raw.input, &at.field("input"), mistakes),
+        output: amount(raw.output, &at.field("output"), mistakes),
+    }
+}
+
+fn amount(written: Option<f64>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<MicroDollars> {
+    dollars(Some(written?), at, mistakes)
+}
+
+fn permille(ratio: f64, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<u64> {
+    if !(ratio > 0.0 && ratio <= MAX_RATIO) {
+        let ratio = shown(&ratio.to_string());
+        mistakes.add(at, format!("is {ratio}, expected more than 0 and at most {MAX_RATIO}"));
+        return None;
+    }
+    // Rounded down and never to nothing: the stricter way, and within what the cast keeps.
+    Some(((ratio * 1000.0 + 1e-6).floor() as u64).max(1))
+}
+
+/// The end of a day in UTC.
+fn end_of_day(text: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Timestamp> {
+    let end = parse_day(text).and_then(|days| u64::try_from(days + 1).ok());
+    if end.is_none() {
+        mistakes.add(at, "is no day, expected one such as `2026-12-31`");
+    }
+    end.map(|days| Timestamp::from_millis(days.saturating_mul(MS_PER_DAY)))
+}
+
+fn parse_day(text: &str) -> Option<i64> {
+    let well_formed = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    if !well_formed {
+        return None;
+    }
+    let mut parts = text.split('-').map(str::parse::<i64>);
+    let mut part = || parts.next()?.ok();
+    let (year, month, day) = (part()?, part()?, part()?);
+    ((1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day))
+        .then(|| days_since_epoch(year, month, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_written_in_one_way_and_ends_at_midnight_utc() {
+        let mut mistakes = Mistakes::default();
+        let mut end = |text| end_of_day(text, &Trail::Root, &mut mistakes).map(Timestamp::as_millis);
+        assert_eq!(end("1970-01-01"), Some(MS_PER_DAY));
+        assert_eq!(end("2026-12-31"), Some(1_798_761_600_000));
+        assert_eq!(end("2024-02-29"), Some(1_709_251_200_000));
+        for bad in [
+            "",
+            "2026-12-32",
+            "2025-02-29",
+            "2026-1-1",
+            "2026/12/31",
+            "2026-12-31T00:00:00Z",
+            "+026-12-31",
+            "ä026-12-3",
+        ] {
+            assert_eq!(end(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_rounds_to_the_stricter_side() {
+        let mut mistakes = Mistakes::default();
+        let mut of = |ratio| permille(ratio, &Trail::Root, &mut mistakes);
+        assert_eq!([of(2.0), of(1.1), of(1.9999), of(0.0001)], [Some(2000), Some(1100), Some(1999), Some(1)]);
+        assert_eq!([of(0.0), of(-1.0), of(1001.0)], [None; 3]);
+    }
+}

@@ -1,0 +1,182 @@
+//! What a closed gate means in this case, for refusals and reports: what was needed, and what is offered.
+
+use std::fmt::Write;
+
+use super::case::{Candidate, Case};
+use super::gate::Gate;
+use crate::base::{MicroDollars, TargetId};
+use crate::config::{Boundaries, Price, TokenLimit};
+use crate::provider::Capability;
+
+/// Words of a list that are told at most.
+const MAX_LISTED: usize = 8;
+
+/// A gate that a target does not pass, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The gate.
+    pub gate: Gate,
+    /// What the request or its boundaries demand.
+    pub needed: String,
+    /// What the target has.
+    pub offered: String,
+}
+
+impl Case<'_> {
+    /// Every gate that `target` does not pass, with what was needed and what is offered.
+    pub fn violations(&self, target: TargetId) -> impl Iterator<Item = Violation> {
+        let candidate = self.candidate(target);
+        self.closed_gates(target).filter_map(move |gate| {
+            let candidate = candidate?;
+            Some(Violation {
+                gate,
+                needed: self.needed(gate, candidate),
+                offered: self.offered(gate, candidate),
+            })
+        })
+    }
+
+    fn needed(&self, gate: Gate, candidate: Candidate<'_>) -> String {
+        let target = candidate.target;
+        let swaps = &self.model.swaps;
+        match gate {
+            Gate::Dialect => self.needs.endpoint.name().to_owned(),
+            Gate::ProviderList | Gate::TargetList => "a place on the list".to_owned(),
+            // All lists hold, so each is told.
+            Gate::Residency => listed(self.regions().map(|regions| listed(regions.iter(), " or ")), " and "),
+            Gate::ZeroRetention | Gate::Training => "required".to_owned(),
+            Gate::Quality => {
+                let least = self.boundaries().filter_map(|set| set.min_quality).max();
+                format!("at least {}", least.unwrap_or(0))
+            }
+            Gate::PriceCeiling => self.ceilings(),
+            Gate::RequestCost => {
+                let most = self.boundaries().filter_map(|set| set.max_request_cost).min();
+                format!("at most ${}", most.unwrap_or_default())
+            }
+            Gate::Capability(Capability::N) => format!("{} answers", self.needs.answers),
+            Gate::Capability(_) => "yes".to_owned(),
+            Gate::ContextWindow => match self.needs.asked_output {
+                Some(asked) => {
+                    format!("about {} tokens and {asked} for the answer", self.input_tokens(target))
+                }
+                None => format!("about {} tokens", self.input_tokens(target)),
+            },
+            Gate::MaxOutput => format!("{} tokens", self.needs.asked_output.unwrap_or(0)),
+            Gate::State => listed(self.needs.state.kinds().map(|kind| kind.name()), " and "),
+            Gate::SealedReasoning => "the provider that made it".to_owned(),
+            Gate::NoFallback => "the first choice".to_owned(),
+            Gate::LeaveAccount => "the same account".to_owned(),
+            Gate::LeaveProvider => "the same provider".to_owned(),
+            Gate::LargerWindow => {
+                let failed = self.failed().map(|(failed, _)| failed.offers.context_window.tokens).max();
+                format!("declared, more than {} tokens", failed.unwrap_or(0))
+            }
+            Gate::PriceRatio => {
+                let permille = swaps.max_price_permille.unwrap_or(0);
+                format!("at most {}.{:03} times {}", permille / 1000, permille % 1000, self.first_prices())
+            }
+            Gate::BillingOwner => {
+                let owners = self.first_targets().map(|first| self.owner(first.account).unwrap_or("unknown"));
+                listed(owners, " and ")
+            }
+            Gate::PairNotApproved | Gate::PairExpired => {
+                let names = self.first_targets().map(|first| &*first.name);
+                format!("approval in the place of {}", listed(names, " or "))
+            }
+        }
+    }
+
+    fn offered(&self, gate: Gate, candidate: Candidate<'_>) -> String {
+        let Candidate { target, provider, .. } = candidate;
+        let offers = &target.offers;
+        let known = |known: Option<bool>| match known {
+            Some(true) => "yes".to_owned(),
+            Some(false) => "no".to_owned(),
+            None => "unknown".to_owned(),
+        };
+        match gate {
+            Gate::Dialect => {
+                let spoken = crate::base::Endpoint::ALL.into_iter();
+                listed(
+                    spoken.filter(|endpoint| provider.endpoints.contains(*endpoint)).map(|e| e.name()),
+                    " and ",
+                )
+            }
+            Gate::ProviderList => provider.name.to_string(),
+            Gate::TargetList => target.name.to_string(),
+            Gate::Residency => offers.region.as_deref().unwrap_or("unknown").to_owned(),
+            Gate::ZeroRetention => known(offers.zero_retention),
+            Gate::Training => known(offers.training_opt_out),
+            Gate::Quality => offers.quality.map_or("unknown".to_owned(), |quality| quality.to_string()),
+            Gate::PriceCeiling | Gate::PriceRatio => shown(offers.price),
+            Gate::RequestCost => {
+                self.cost(target).map_or("unknown".to_owned(), |cost| format!("up to ${cost}"))
+            }
+            Gate::Capability(capability) if self.drops(candidate, capability) => {
+                format!("dropped by its {} endpoint", self.needs.endpoint.name())
+            }
+            Gate::Capability(capability) => known(offers.declared.contains(capability).then_some(false)),
+            Gate::ContextWindow | Gate::LargerWindow => tokens(offers.context_window),
+            Gate::MaxOutput => tokens(offers.max_output_tokens),
+            Gate::State => self
+                .config
+                .account(target.account)
+                .map_or(String::new(), |account| format!("account {}", account.name)),
+            Gate::SealedReasoning => format!("provider {}", provider.name),
+            Gate::NoFallback => "a substitute".to_owned(),
+            Gate::LeaveAccount => "another account".to_owned(),
+            Gate::LeaveProvider => "another provider".to_owned(),
+            Gate::BillingOwner => self.owner(target.account).unwrap_or("unknown").to_owned(),
+            Gate::PairNotApproved => "none".to_owned(),
+            Gate::PairExpired => "expired".to_owned(),
+        }
+    }
+
+    fn owner(&self, account: crate::base::AccountId) -> Option<&str> {
+        self.config.account(account)?.billing_owner.as_deref()
+    }
+
+    /// The lowest ceilings of all that hold.
+    fn ceilings(&self) -> String {
+        let lowest = |of: fn(&Boundaries) -> Option<MicroDollars>| self.boundaries().filter_map(of).min();
+        let mut text = String::from("at most");
+        for (name, most) in
+            [("input", lowest(|set| set.max_price.input)), ("output", lowest(|set| set.max_price.output))]
+        {
+            if let Some(most) = most {
+                // Writing to a string does not fail.
+                let _ = write!(text, " ${most} {name}");
+            }
+        }
+        text
+    }
+
+    fn first_prices(&self) -> String {
+        listed(self.first_targets().map(|first| shown(first.offers.price)), ", ")
+    }
+}
+
+fn shown(price: Option<Price>) -> String {
+    price.map_or("unknown".to_owned(), |price| format!("${} input ${} output", price.input, price.output))
+}
+
+fn tokens(limit: TokenLimit) -> String {
+    if limit.declared { limit.tokens.to_string() } else { format!("{} (assumed)", limit.tokens) }
+}
+
+/// A list in words, cut where it becomes long.
+fn listed(words: impl Iterator<Item = impl AsRef<str>>, between: &str) -> String {
+    let mut text = String::new();
+    for (index, word) in words.enumerate() {
+        if index > 0 {
+            text.push_str(between);
+        }
+        if index == MAX_LISTED {
+            text.push('…');
+            break;
+        }
+        text.push_str(word.as_ref());
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! Who may not take a request and why, for those who are told: clients whose request comes to nothing.
+
+use std::rc::Rc;
+
+use super::Journey;
+use super::plan::Tried;
+use crate::base::{HeaderSink, TargetId, Timestamp};
+use crate::fallback::{Case, Cause, Gate};
+use crate::provider::{MAX_OBJECTIONS, Objection, Rejected};
+
+/// At most this many targets are named in `x-llm-rejected`.
+const MAX_BARRED_TOLD: usize = 8;
+
+/// Why no target may take a request, as far as the client can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NobodyMay {
+    /// The prompt is too long for whoever could take it otherwise.
+    TooLong,
+    /// It asks for something that nobody who may be used can do.
+    Needs,
+    /// Whoever could do it must not be used.
+    Policy,
+}
+
+impl NobodyMay {
+    /// A target that fails by needs alone would take another request, so that is told first.
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        let mut why = None;
+        for target in case.model.tiers.iter().flatten() {
+            let only = |cause| case.closed_gates(*target).all(|gate| gate.cause() == cause);
+            if only(Cause::Need) {
+                if !case.closed_gates(*target).all(|gate| gate == Gate::ContextWindow) {
+                    why = Some(Self::Needs);
+                } else if why != Some(Self::Needs) {
+                    why = Some(Self::TooLong);
+                }
+            } else if why.is_none() && only(Cause::Policy) {
+                why = Some(Self::Policy);
+            }
+        }
+        why.unwrap_or(Self::Needs)
+    }
+}
+
+/// Who has not been tried and may not take the request.
+pub(super) fn barred<'j>(
+    journey: &'j Journey,
+    tried: &'j [Tried],
+    now: Timestamp,
+) -> impl Iterator<Item = Rejected> + use<'j> {
+    let case = journey.case_after(tried, now);
+    let all = case.iter().flat_map(|case| case.model.tiers.iter().flatten().copied()).collect::<Vec<_>>();
+    let untried = all.into_iter().filter(|target| !tried.iter().any(|attempt| attempt.target == *target));
+    untried.filter_map(move |target| {
+        let case = case.as_ref()?;
+        let reason = case.first_gate(target)?.name();
+        let name = Rc::clone(&journey.config.target(target)?.name);
+        Some(Rejected { target: name, reason, objections: objections(case, target) })
+    })
+}
+
+/// What speaks against a target.
+pub(super) fn objections(case: &Case<'_>, target: TargetId) -> Vec<Objection> {
+    let violations = case.violations(target).take(MAX_OBJECTIONS);
+    violations
+        .map(|violation| Objection {
+            gate: violation.gate.name(),
+            needed: violation.needed,
+            offered: violation.offered,
+        })
+        .collect()
+}
+
+/// A provider's own error goes to the client as it is, so what kept others from helping stands in a header.
+pub(super) fn tell(journey: &Journey, now: Timestamp, sink: &mut impl HeaderSink) {
+    let barred = barred(journey, &journey.tried, now).take(MAX_BARRED_TOLD);
+    let barred: Vec<_> = barred.map(|other| format!("{}={}", other.target, other.reason)).collect();
+    if !barred.is_empty() {
+        sink.set("x-llm-rejected", &barred.join(", "));
+    }
+}
