@@ -322,3 +322,48 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitutes_are_only_named() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let provider =
+        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+    let plugin = json!({
+        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "targets": {
+            "first": {"provider": "first", "model": "m", "region": "us"},
+            "barred": {"provider": "spare", "model": "m", "region": "us"},
+            "spare": {"provider": "spare", "model": "m", "region": "eu"},
+        },
+        "models": {"chat": {
+            "tiers": [["first"], ["barred"], ["spare"]], "retry": once(), "fallback": {"mode": "shadow", "region": ["eu"]},
+        }},
+    });
+    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
+    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    for stream in [false, true] {
+        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        assert_eq!(
+            (read.status.as_u16(), read.header("x-llm-target")),
+            (200, Some("first")),
+            "{}",
+            read.text()
+        );
+        assert_eq!(read.header("x-llm-would-fallback"), None);
+        first.script(errors::openai_404());
+        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        assert_eq!(
+            (read.status.as_u16(), read.header("x-llm-target")),
+            (404, Some("first")),
+            "{}",
+            read.text()
+        );
+        assert_eq!(read.header("x-llm-would-fallback"), Some("spare"));
+        assert_eq!(read.header("x-llm-rejected"), Some("barred=residency"));
+    }
+    assert!(spare.received().is_empty());
+    for (metric, count) in [("fallback_would_move", 2), ("fallback_would_reject", 4), ("model_not_found", 2)]
+    {
+        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{metric}"), |value| value == count).await;
+    }
+}

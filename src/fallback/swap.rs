@@ -41,6 +41,11 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether `target` would take the request if nobody asked whether it may: it is a first choice, and speaks its dialect.
+    pub fn would_serve_unasked(&self, target: TargetId) -> bool {
+        self.is_first_choice(target) && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
+    }
+
     pub(super) fn is_first_choice(&self, id: TargetId) -> bool {
         self.model.tiers.first().is_some_and(|tier| tier.contains(&id))
     }

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
-use super::Journey;
 use super::plan::Tried;
-use crate::base::{HeaderSink, TargetId, Timestamp};
+use super::{Journey, Worker};
+use crate::base::{ErrorClass, HeaderSink, TargetId, Timestamp};
+use crate::config::Mode;
 use crate::fallback::{Case, Cause, Gate};
 use crate::provider::{MAX_OBJECTIONS, Objection, Rejected};
+use crate::record::Metric;
 
 /// At most this many targets are named in `x-llm-rejected`.
 const MAX_BARRED_TOLD: usize = 8;
@@ -77,5 +79,25 @@ pub(super) fn tell(journey: &Journey, now: Timestamp, sink: &mut impl HeaderSink
     let barred: Vec<_> = barred.map(|other| format!("{}={}", other.target, other.reason)).collect();
     if !barred.is_empty() {
         sink.set("x-llm-rejected", &barred.join(", "));
+    }
+}
+
+/// Where substitutes are only watched: who would have been asked now.
+pub(super) fn tell_shadow(
+    journey: &Journey,
+    worker: &mut Worker,
+    class: ErrorClass,
+    now: Timestamp,
+    sink: &mut impl HeaderSink,
+) {
+    let Some(wanted) = journey.wanted(now) else { return };
+    let model = wanted.model;
+    if model.swaps.mode != Mode::Shadow || !model.fallback_on.contains(class) {
+        return;
+    }
+    let substitute = wanted.would_move_to(&journey.config, &journey.board.borrow(), now);
+    if let Some(target) = substitute.and_then(|target| journey.config.target(target)) {
+        worker.tally.count(Metric::FallbackWouldMove);
+        sink.set("x-llm-would-fallback", &target.name);
     }
 }

@@ -50,7 +50,7 @@ use operator::Desk;
 use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{ClientKey, Config, Model, StreamPolicy};
+use crate::config::{ClientKey, Config, Mode, Model, StreamPolicy};
 use crate::fallback::{Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
@@ -291,7 +291,20 @@ impl Journey {
         let board = &mut *self.board.borrow_mut();
         let load = Load { pending: &self.pending.borrow() };
         let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
-        self.wanted(now).map_or(Choice::Nobody, |wanted| wanted.choose(&mut clinic, &load, rng))
+        let Some(wanted) = self.wanted(now) else { return Choice::Nobody };
+        let choice = wanted.choose(&mut clinic, &load, rng);
+        if wanted.model.swaps.mode == Mode::Shadow {
+            let metric = match choice {
+                Choice::Well(target, _) | Choice::Anyway(target, _) => {
+                    (!wanted.case.admits(target)).then_some(Metric::FallbackWouldReject)
+                }
+                Choice::Nobody => {
+                    wanted.would_move_to(&self.config, board, now).map(|_| Metric::FallbackWouldMove)
+                }
+            };
+            metric.into_iter().for_each(|metric| tally.count(metric));
+        }
+        choice
     }
 
     /// Takes in how an attempt ended.

@@ -85,9 +85,25 @@ impl Wanted<'_> {
     }
 
     fn is_candidate(self, target: TargetId) -> bool {
-        self.case.admits(target)
+        self.may_take(target)
             && self.only.is_none_or(|only| only == target)
             && if self.returning { self.may_return_to(target) } else { self.attempts_at(target) == 0 }
+    }
+
+    /// Whether `target` may take the request. Where substitutes are only watched, the first choices may, whatever the gates
+    /// say, and nobody else.
+    fn may_take(self, target: TargetId) -> bool {
+        match self.model.swaps.mode {
+            Mode::Enforce => self.case.admits(target),
+            Mode::Shadow => self.case.would_serve_unasked(target),
+        }
+    }
+
+    /// Who would stand in for the first tier if substitutes were more than watched.
+    pub fn would_move_to(self, config: &Config, board: &Board, now: Timestamp) -> Option<TargetId> {
+        let well = |target| !matches!(health::standing(board, config, target, now), Standing::Unfit(_));
+        let mut all = self.model.tiers.iter().flatten().copied();
+        all.find(|target| self.attempts_at(*target) == 0 && self.case.admits(*target) && well(*target))
     }
 
     /// How often `target` has been tried.

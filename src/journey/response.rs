@@ -401,6 +401,7 @@ impl Attempt {
             journey.advise(next, failed, now, sink);
             if next == Next::Stop(Stop::NothingLeft) {
                 barred::tell(&journey, now, sink);
+                barred::tell_shadow(&journey, worker, failed.class, now, sink);
             }
             drop(journey);
             AnswerPhase::Passed(Passing::Unread)
@@ -435,6 +436,9 @@ impl Attempt {
         now: Timestamp,
     ) -> Next {
         worker.tally.count(Metric::AttemptsFailed);
+        if failed.class == ErrorClass::NotFound {
+            worker.tally.count(Metric::ModelNotFound);
+        }
         self.report(worker, End::Failed(failed.class), blame, now);
         let next = self.journey.borrow_mut().after_failure(worker, self.slot, failed, now);
         self.log.hint = failed.hint;

@@ -127,6 +127,12 @@ catalogue! {
     BudgetWarnings, Counter, "llm_failsafe_budget_warnings";
     /// Requests that Envoy's own rate-limit filter, behind this one, refused.
     FleetRefusals, Counter, "llm_failsafe_fleet_refusals";
+    /// Requests that a model with `fallback: { mode: shadow }` would have sent to a substitute.
+    FallbackWouldMove, Counter, "llm_failsafe_fallback_would_move";
+    /// Requests of such a model whose target does not pass a gate.
+    FallbackWouldReject, Counter, "llm_failsafe_fallback_would_reject";
+    /// Attempts at which the provider did not know the model or the path: a target's `model` is wrong, or was withdrawn.
+    ModelNotFound, Counter, "llm_failsafe_model_not_found";
     /// Changes of shared records that only one worker knows of, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
     /// Orders that operators gave.

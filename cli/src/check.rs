@@ -1,0 +1,186 @@
+//! What a valid configuration allows but probably does not mean.
+
+use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
+use llm_failsafe::config::{Config, Model, Target};
+use llm_failsafe::fallback::{Case, ClientLimits, Gate, Needs, Past};
+use llm_failsafe::provider::{Capability, ProviderKind};
+use llm_failsafe::request::Facts;
+
+use crate::source::Loaded;
+
+/// Approvals that end within this time are warned of: four weeks.
+const SOON_MS: u64 = 28 * 24 * 60 * 60 * 1000;
+
+/// That the configuration is good, and everything about it that may not be meant.
+pub fn report(loaded: &Loaded, now: Timestamp) -> String {
+    let config = &loaded.config;
+    let mut warnings = Vec::new();
+    for model in config.models() {
+        single_points(config, model, &mut warnings);
+        substitutes(config, model, now, &mut warnings);
+        prices(config, model, &mut warnings);
+        approvals(config, model, now, &mut warnings);
+    }
+    windows(config, &mut warnings);
+    for variable in &loaded.unset {
+        warnings.push(format!("the environment variable `{variable}` is not set here; the gateway needs it"));
+    }
+    let (models, targets) = (config.models().len(), config.targets().len());
+    let mut report = format!("good: {models} models, {targets} targets, {} warnings", warnings.len());
+    for warning in warnings {
+        report.push_str("\n  ");
+        report.push_str(&warning);
+    }
+    report
+}
+
+fn targets<'a>(config: &'a Config, model: &'a Model) -> impl Iterator<Item = (TargetId, &'a Target)> {
+    model.tiers.iter().flatten().filter_map(|id| Some((*id, config.target(*id)?)))
+}
+
+fn single_points(config: &Config, model: &Model, warnings: &mut Vec<String>) {
+    let name = &model.name;
+    let all: Vec<_> = targets(config, model).map(|(_, target)| target).collect();
+    let Some(first) = all.first() else { return };
+    if all.len() == 1 {
+        warnings.push(format!("models.{name}: has a single target: when it fails, so does every request"));
+    } else if all.iter().all(|target| target.account == first.account) {
+        let account = config.account(first.account).map_or("", |account| &account.name);
+        warnings.push(format!("models.{name}: all targets use the account `{account}`: one quota, one key"));
+    } else if all.iter().all(|target| target.provider == first.provider) {
+        let provider = config.provider(first.provider).map_or("", |provider| &provider.name);
+        warnings.push(format!("models.{name}: all targets are at the provider `{provider}`"));
+    }
+}
+
+/// The gates that `target` would not pass with a request that needs nothing but the endpoint, or one capability.
+fn closed(
+    config: &Config,
+    model: &Model,
+    (target, endpoint): (TargetId, Endpoint),
+    need: Option<Capability>,
+    now: Timestamp,
+) -> Vec<Gate> {
+    let mut needs = Needs::of(&Facts::default(), endpoint);
+    if let Some(capability) = need {
+        needs.capabilities = needs.capabilities.with(capability, true);
+    }
+    let (client, past) = (ClientLimits::default(), Past::default());
+    let case = Case { config, model, key: None, client: &client, needs: &needs, past, now };
+    case.closed_gates(target).collect()
+}
+
+/// Targets that can never be asked, and what the first tier does that nobody behind it can.
+fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
+    let name = &model.name;
+    let spoken = |target: &Target, endpoint| {
+        config.provider(target.provider).is_some_and(|provider| provider.endpoints.contains(endpoint))
+    };
+    for (id, target) in targets(config, model) {
+        let gates = Endpoint::ALL.into_iter().filter(|endpoint| spoken(target, *endpoint));
+        let gates: Vec<_> = gates.map(|endpoint| closed(config, model, (id, endpoint), None, now)).collect();
+        // What is closed at every endpoint is closed for every request.
+        let always =
+            gates.first().into_iter().flatten().filter(|gate| gates.iter().all(|set| set.contains(gate)));
+        let always: Vec<_> = always.map(|gate| gate.name()).collect();
+        if !always.is_empty() {
+            let (target, gates) = (&target.name, always.join(", "));
+            warnings.push(format!("models.{name}: `{target}` can never be asked: {gates}"));
+        }
+    }
+    let mut tiers = model.tiers.iter().map(|tier| tier.iter().copied().collect::<Vec<_>>());
+    let first = tiers.next().unwrap_or_default();
+    let rest: Vec<_> = tiers.flatten().collect();
+    if rest.is_empty() {
+        return;
+    }
+    let entry = |id: &TargetId| config.target(*id);
+    for endpoint in Endpoint::ALL {
+        let speaks = |ids: &[TargetId]| ids.iter().filter_map(entry).any(|target| spoken(target, endpoint));
+        if !speaks(&first) {
+            continue;
+        }
+        if !speaks(&rest) {
+            let endpoint = endpoint.name();
+            warnings.push(format!("models.{name}: nobody behind the first tier speaks `{endpoint}`"));
+            continue;
+        }
+        let takes = |ids: &[TargetId], capability| {
+            ids.iter().any(|id| {
+                let gates = closed(config, model, (*id, endpoint), Some(capability), now);
+                !gates.contains(&Gate::Capability(capability)) && !gates.contains(&Gate::Dialect)
+            })
+        };
+        let lost: Vec<_> = Capability::ALL
+            .into_iter()
+            .filter(|capability| takes(&first, *capability) && !takes(&rest, *capability))
+            .map(Capability::name)
+            .collect();
+        if !lost.is_empty() {
+            let (endpoint, lost) = (endpoint.name(), lost.join(", "));
+            warnings
+                .push(format!("models.{name}: nobody behind the first tier can do at `{endpoint}`: {lost}"));
+        }
+    }
+    let window =
+        |ids: &[TargetId]| ids.iter().filter_map(entry).map(|it| it.offers.context_window.tokens).max();
+    if let (Some(before), Some(behind)) = (window(&first), window(&rest))
+        && behind < before
+    {
+        warnings.push(format!(
+            "models.{name}: prompts of more than {behind} tokens fit only into the first tier ({before})"
+        ));
+    }
+}
+
+/// Targets without a price where a boundary asks for one.
+fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
+    let set = &model.boundaries;
+    let needed = |ceiling: Option<MicroDollars>| ceiling.is_some();
+    let field = if needed(set.max_price.input) || needed(set.max_price.output) {
+        "max_price"
+    } else if needed(set.max_request_cost) {
+        "max_request_cost"
+    } else if model.swaps.max_price_permille.is_some() {
+        "max_price_ratio"
+    } else {
+        return;
+    };
+    for (_, target) in targets(config, model).filter(|(_, target)| target.offers.price.is_none()) {
+        let (name, target) = (&model.name, &target.name);
+        warnings
+            .push(format!("targets.{target}: has no `price`, which models.{name}.fallback.{field} asks for"));
+    }
+}
+
+fn approvals(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
+    for approval in model.swaps.approved.iter().flatten() {
+        let Some(until) = approval.until else { continue };
+        let named = |id| config.target(id).map_or("", |target| &*target.name);
+        let (name, from, to) = (&model.name, named(approval.from), named(approval.to));
+        if until <= now {
+            warnings
+                .push(format!("models.{name}: the approval of `{to}` in the place of `{from}` has expired"));
+        } else if until.as_millis().saturating_sub(now.as_millis()) < SOON_MS {
+            let days = until.since(now).as_secs() / (24 * 60 * 60);
+            warnings.push(format!(
+                "models.{name}: the approval of `{to}` in the place of `{from}` ends in {days} days"
+            ));
+        }
+    }
+}
+
+/// Windows that are assumed to be small because nothing is known of the model.
+fn windows(config: &Config, warnings: &mut Vec<String>) {
+    for target in config.targets() {
+        let kind = config.provider(target.provider).map(|provider| provider.kind);
+        let unknown = matches!(kind, Some(ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible));
+        let window = target.offers.context_window;
+        if unknown && !window.declared {
+            let (target, tokens) = (&target.name, window.tokens);
+            warnings.push(format!(
+                "targets.{target}: has no `context_window`: prompts beyond {tokens} tokens are kept from it"
+            ));
+        }
+    }
+}

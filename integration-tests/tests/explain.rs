@@ -1,0 +1,242 @@
+//! What the program says about a configuration and a request, and what Envoy then does with the same two.
+
+use integration_tests::client::Request;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
+use llm_failsafe::base::Timestamp;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
+const CHAT: &str = "/v1/chat/completions";
+
+/// Runs the program on files with this content.
+fn run(command: &str, config: &str, request: Option<&Value>, more: &[&str]) -> Result<String, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let mut arguments = vec![command.to_owned(), "--config".to_owned(), write("config", config)];
+    if let Some(request) = request {
+        arguments.extend(["--request".to_owned(), write("request", &request.to_string())]);
+    }
+    arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    llm_failsafe_cli::run(&arguments, NOW)
+}
+
+fn explain(config: &Value, request: &Value, more: &[&str]) -> Value {
+    let more: Vec<_> = more.iter().copied().chain(["--json"]).collect();
+    serde_json::from_str(&run("explain", &config.to_string(), Some(request), &more).unwrap()).unwrap()
+}
+
+fn configuration() -> Value {
+    let provider =
+        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+    let able =
+        json!({"tools": true, "context_window": 64_000, "price": {"input": 1, "output": 2}, "region": "us"});
+    let target = |provider: &str, more: Value| {
+        let mut target = able.clone();
+        target["provider"] = json!(provider);
+        target["model"] = json!("m");
+        for (name, value) in more.as_object().unwrap() {
+            target[name] = value.clone();
+        }
+        target
+    };
+    json!({
+        "mode": "shadow",
+        "providers": {"a": provider("a"), "b": provider("b"), "c": provider("c")},
+        "targets": {
+            "first": target("a", json!({})),
+            "plain": target("b", json!({"tools": false})),
+            "dear": target("b", json!({"price": {"input": 9, "output": 9}})),
+            "abroad": target("c", json!({"region": "eu"})),
+            "wide": target("c", json!({"context_window": 200_000, "vision": true})),
+        },
+        "models": {"chat": {
+            "tiers": [["first"], ["plain"], ["dear"], ["abroad"], ["wide"]],
+            "retry": {"attempts_per_target": 1},
+            "fallback": {"max_price_ratio": 3, "context_length": "larger_window", "leave_provider": ["server", "context_length"]},
+        }},
+    })
+}
+
+fn requests() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
+    let turn = |content: Value| json!([{"role": "user", "content": content}]);
+    let tool = json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+    let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]);
+    let plain = json!({"model": "chat", "messages": turn(json!("hello"))});
+    let with = |name: &str, value: Value| {
+        let mut body = plain.clone();
+        body[name] = value;
+        body
+    };
+    vec![
+        (plain.clone(), vec![]),
+        (with("tools", tool), vec![]),
+        (with("messages", turn(image)), vec![]),
+        (with("messages", turn(json!("a long story ".repeat(20_000)))), vec![]),
+        (plain.clone(), vec![("x-llm-region", "eu")]),
+        (plain.clone(), vec![("x-llm-no-fallback", "true")]),
+        (with("seed", json!(1)), vec![]),
+        (with("max_tokens", json!(60_000)), vec![]),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_does_what_the_program_says() {
+    let providers = [
+        ScriptedProvider::start("a").await,
+        ScriptedProvider::start("b").await,
+        ScriptedProvider::start("c").await,
+    ];
+    let config = configuration();
+    let mut gateway = Gateway::new(Shape::Loop).plugin(&config);
+    for provider in &providers {
+        gateway = gateway.provider(provider.name(), provider.port());
+    }
+    let envoy = gateway.start().await;
+    let failures: [(&str, Script); 4] = [
+        ("server", errors::openai_500()),
+        ("rate_limited", errors::openai_429()),
+        ("context_length", errors::openai_context_length()),
+        ("content_policy", errors::azure_content_filter()),
+    ];
+    for (body, headers) in requests() {
+        let options: Vec<&str> = headers
+            .iter()
+            .flat_map(|(name, value)| match *name {
+                "x-llm-region" => vec!["--region", *value],
+                _ => vec!["--no-fallback"],
+            })
+            .collect();
+        let said = explain(&config, &body, &options);
+        for stream in [false, true] {
+            let mut body = body.clone();
+            body["stream"] = json!(stream);
+            let send = async || {
+                let request = Request::post(CHAT).json(&body);
+                let request =
+                    headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+                request.send(envoy.port()).await.unwrap().read().await
+            };
+            let case = format!("{headers:?} {stream} {said:#}");
+            let read = send().await;
+            let Some(first) = said["first"][0].as_str() else {
+                assert!([400, 403].contains(&read.status.as_u16()), "{case} {}", read.text());
+                let told: Value = serde_json::from_slice(&read.bytes()).unwrap();
+                let told = told["error"]["llm_failsafe"]["targets"].as_array().unwrap();
+                for (told, candidate) in told.iter().zip(said["candidates"].as_array().unwrap()) {
+                    assert_eq!(
+                        (&told["target"], &told["gates"]),
+                        (&candidate["target"], &candidate["gates"])
+                    );
+                }
+                continue;
+            };
+            assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some(first)), "{case}");
+            // The provider of the first one fails once, in each way.
+            let cluster = config["targets"][first]["provider"].as_str().unwrap();
+            let provider = providers.iter().find(|provider| provider.name() == cluster).unwrap();
+            for (class, failure) in &failures {
+                provider.script(failure.clone());
+                let read = send().await;
+                let then = &said["after"][class];
+                let expected = then["next"][0].as_str();
+                assert_eq!(read.status == 200, expected.is_some(), "{class} {case} {}", read.text());
+                assert_eq!(read.header("x-llm-target"), Some(expected.unwrap_or(first)), "{class} {case}");
+                assert_eq!(read.header("x-llm-attempts") == Some("2"), expected.is_some(), "{class} {case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_target_that_is_down_is_passed_over() {
+    let config = configuration();
+    let (plain, _) = &requests()[0];
+    assert_eq!(explain(&config, plain, &[])["first"], json!(["first"]));
+    assert_eq!(explain(&config, plain, &["--down", "first"])["first"], json!(["plain"]));
+    let down = ["--down", "first", "--down", "plain", "--down", "abroad"];
+    assert_eq!(explain(&config, plain, &down)["first"], json!(["wide"]));
+    let error = run("explain", &config.to_string(), Some(plain), &["--down", "frist"]).unwrap_err();
+    assert_eq!(error, "no target is called `frist`");
+}
+
+#[test]
+fn the_explanation_is_fit_for_reading() {
+    let (tools, _) = &requests()[1];
+    let told = run("explain", &configuration().to_string(), Some(tools), &[]).unwrap();
+    for line in [
+        "chat at chat",
+        "  to be able to do   tools",
+        "  tier 1  first                may be asked",
+        "  tier 2  plain                may not",
+        "          tools: needs yes; has no",
+        "          price_ratio: needs at most 3.000 times $1 input $2 output; has $9 input $9 output",
+        "first asked: first",
+        "  server            abroad",
+        "  content_policy    the client gets the failure",
+        "  rate_limited      nobody else may be asked",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line:?} is not in\n{told}");
+    }
+}
+
+#[test]
+fn the_shipped_files_are_good_and_read_as_they_are() {
+    for file in ["envoy/envoy.yaml", "envoy/single.yaml"] {
+        let text = std::fs::read_to_string(integration_tests::paths::root().join(file)).unwrap();
+        let report = run("check", &text, None, &[]).unwrap();
+        assert!(report.starts_with("good: "), "{report}");
+        assert!(report.contains("`OPENAI_KEY_A` is not set here"), "{report}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_their_paths_in_every_form() {
+    let mut config = configuration();
+    config["targets"]["first"]["visoin"] = json!(true);
+    let yaml = "providers: { a: { kind: openai } }\ntargets: { first: { provider: a, model: m, visoin: true } }\nmodels: { chat: { targets: [first] } }\n";
+    let plugin = format!(
+        "static_resources: {{ x: [{{ configuration: {{ \"@type\": type.googleapis.com/google.protobuf.Struct, value: {config} }} }}] }}"
+    );
+    for text in [config.to_string(), yaml.to_owned(), plugin] {
+        let mistakes = run("check", &text, None, &[]).unwrap_err();
+        assert!(
+            mistakes.contains("targets.first.visoin: unknown field `visoin`, did you mean `vision`?"),
+            "{mistakes}"
+        );
+    }
+}
+
+#[test]
+fn what_is_allowed_but_not_meant_is_warned_of() {
+    let mut config = configuration();
+    config["models"]["chat"]["fallback"] = json!({
+        "max_price": {"input": 5},
+        "approved": [
+            {"from": "first", "to": "plain", "until": "2026-06-01"}, {"from": "first", "to": "wide", "until": "2026-06-20"},
+            {"from": "first", "to": "abroad"}, {"from": "first", "to": "dear"},
+        ],
+    });
+    config["targets"]["abroad"] = json!({"provider": "c", "model": "m"});
+    config["targets"]["first"]["json_schema"] = json!(true);
+    config["models"]["alone"] = json!({"targets": ["wide"]});
+    config["models"]["pair"] = json!({"targets": ["plain", "dear"]});
+    let report = run("check", &config.to_string(), None, &[]).unwrap();
+    for warning in [
+        "models.alone: has a single target: when it fails, so does every request",
+        "models.pair: all targets are at the provider `b`",
+        "models.chat: `plain` can never be asked: pair_expired",
+        "models.chat: `dear` can never be asked: price_ceiling",
+        "models.chat: the approval of `plain` in the place of `first` has expired",
+        "models.chat: the approval of `wide` in the place of `first` ends in 12 days",
+        "targets.abroad: has no `price`, which models.chat.fallback.max_price asks for",
+        "targets.abroad: has no `context_window`: prompts beyond 8192 tokens are kept from it",
+        "models.chat: nobody behind the first tier can do at `chat`: json_schema",
+    ] {
+        assert!(report.lines().any(|line| line.trim() == warning), "{warning:?} is not in\n{report}");
+    }
+}
