@@ -66,7 +66,7 @@ fn closed(
         needs.capabilities = needs.capabilities.with(capability, true);
     }
     let (client, past) = (ClientLimits::default(), Past::default());
-    let case = Case { config, model, key: None, client: &client, needs: &needs, past, now };
+    let case = Case { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
     case.closed_gates(target).collect()
 }
 
@@ -88,7 +88,7 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
             warnings.push(format!("models.{name}: `{target}` can never be asked: {gates}"));
         }
     }
-    let mut tiers = model.tiers.iter().map(|tier| tier.iter().copied().collect::<Vec<_>>());
+    let mut tiers = model.tiers.iter().cloned();
     let first = tiers.next().unwrap_or_default();
     let rest: Vec<_> = tiers.flatten().collect();
     if rest.is_empty() {

@@ -65,7 +65,7 @@ impl<'a> Asked<'a> {
 
     fn case(&self, past: Past, now: Timestamp) -> Case<'_> {
         let Self { config, model, key, client, needs, .. } = self;
-        Case { config, model, key: *key, client, needs, past, now }
+        Case { config, model, key: *key, client, needs, past, estimates: None, now }
     }
 
     fn name(&self, target: TargetId) -> &str {

@@ -1,5 +1,6 @@
 use std::rc::Rc;
 
+use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
 use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp};
@@ -57,6 +58,8 @@ pub struct Case<'a> {
     pub needs: &'a Needs,
     /// What has been tried.
     pub past: Past,
+    /// What is known of how targets count tokens, if anything is.
+    pub estimates: Option<&'a Calibration>,
     /// The moment.
     pub now: Timestamp,
 }
@@ -117,13 +120,13 @@ impl<'a> Case<'a> {
             Gate::PriceCeiling => sets.any(|set| exceeds(set.max_price, offers.price)),
             Gate::RequestCost => {
                 let mut ceilings = sets.filter_map(|set| set.max_request_cost);
-                ceilings.any(|most| self.cost(target).is_none_or(|cost| cost > most))
+                ceilings.any(|most| self.cost(candidate).is_none_or(|cost| cost > most))
             }
             Gate::Capability(capability) => {
                 self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
             }
             Gate::ContextWindow => {
-                self.is_bounded_by_window() && self.room_needed(target) > offers.context_window.tokens
+                self.is_bounded_by_window() && self.room_needed(id) > offers.context_window.tokens
             }
             Gate::MaxOutput => {
                 let asked = self.needs.asked_output.filter(|_| self.is_bounded_by_window());
@@ -160,23 +163,25 @@ impl<'a> Case<'a> {
     }
 
     /// Tokens of prompt and answer, with the margin that an estimate needs.
-    pub(super) fn room_needed(&self, target: &Target) -> u64 {
-        self.input_tokens(target).saturating_add(self.needs.asked_output.unwrap_or(0))
+    fn room_needed(&self, id: TargetId) -> u64 {
+        self.input_tokens(id).saturating_add(self.needs.asked_output.unwrap_or(0))
     }
 
     /// Tokens of the prompt at `target`, on the safe side.
-    pub(super) fn input_tokens(&self, _target: &Target) -> u64 {
-        let expected = self.needs.size.tokens();
+    pub(super) fn input_tokens(&self, id: TargetId) -> u64 {
+        let size = self.needs.size.tokens();
+        let expected = self.estimates.map_or(size, |estimates| estimates.tokens(id, size));
         expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
     }
 
     /// What the request costs at most, by estimate; `None` where no price is declared. An answer of which no length was
     /// asked may be as long as the target's can be.
-    pub(super) fn cost(&self, target: &Target) -> Option<MicroDollars> {
+    pub(super) fn cost(&self, candidate: Candidate<'_>) -> Option<MicroDollars> {
+        let Candidate { id, target, .. } = candidate;
         let output = self.needs.asked_output.unwrap_or(target.offers.max_output_tokens.tokens);
         let output = if self.needs.endpoint == Endpoint::Embeddings { 0 } else { output };
         let output = output.saturating_mul(self.needs.answers);
-        target.offers.price.map(|price| price.of(self.input_tokens(target), output))
+        target.offers.price.map(|price| price.of(self.input_tokens(id), output))
     }
 
     /// The targets at which conversations of the model begin: those of the first tier with anybody who speaks the endpoint.

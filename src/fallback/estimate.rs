@@ -52,6 +52,11 @@ impl Size {
         }
     }
 
+    /// Whether it is text and nothing else.
+    pub const fn is_text(&self) -> bool {
+        self.images == 0 && self.file_bytes == 0 && self.token_ids == 0
+    }
+
     /// The expected number of tokens, without any margin.
     pub const fn tokens(&self) -> u64 {
         let text = self.text_bytes.saturating_mul(10).div_ceil(TEXT_BYTES_PER_TOKEN_TENTHS);
@@ -64,3 +69,7 @@ impl Size {
             .saturating_add(self.token_ids)
     }
 }
+
+#[cfg(test)]
+#[path = "estimate_tests.rs"]
+mod tests;

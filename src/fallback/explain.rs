@@ -37,7 +37,6 @@ impl Case<'_> {
     }
 
     fn needed(&self, gate: Gate, candidate: Candidate<'_>) -> String {
-        let target = candidate.target;
         let swaps = &self.model.swaps;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
@@ -58,9 +57,9 @@ impl Case<'_> {
             Gate::Capability(_) => "yes".to_owned(),
             Gate::ContextWindow => match self.needs.asked_output {
                 Some(asked) => {
-                    format!("about {} tokens and {asked} for the answer", self.input_tokens(target))
+                    format!("about {} tokens and {asked} for the answer", self.input_tokens(candidate.id))
                 }
-                None => format!("about {} tokens", self.input_tokens(target)),
+                None => format!("about {} tokens", self.input_tokens(candidate.id)),
             },
             Gate::MaxOutput => format!("{} tokens", self.needs.asked_output.unwrap_or(0)),
             Gate::State => listed(self.needs.state.kinds().map(|kind| kind.name()), " and "),
@@ -111,7 +110,7 @@ impl Case<'_> {
             Gate::Quality => offers.quality.map_or("unknown".to_owned(), |quality| quality.to_string()),
             Gate::PriceCeiling | Gate::PriceRatio => shown(offers.price),
             Gate::RequestCost => {
-                self.cost(target).map_or("unknown".to_owned(), |cost| format!("up to ${cost}"))
+                self.cost(candidate).map_or("unknown".to_owned(), |cost| format!("up to ${cost}"))
             }
             Gate::Capability(capability) if self.drops(candidate, capability) => {
                 format!("dropped by its {} endpoint", self.needs.endpoint.name())

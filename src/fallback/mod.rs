@@ -12,6 +12,7 @@
 //! What this folder refuses to be: a chooser. Whether a target is well is not asked here (`breaker`), nor which of several
 //! is best (`balance`). Nor does it change a request so that it would fit: a parameter is never dropped.
 
+mod calibration;
 mod case;
 mod estimate;
 mod explain;
@@ -21,6 +22,7 @@ mod swap;
 #[cfg(test)]
 mod tests;
 
+pub use calibration::Calibration;
 pub use case::{Case, ClientLimits, MAX_REQUEST_REGIONS, Past};
 pub use estimate::Size;
 pub use explain::Violation;

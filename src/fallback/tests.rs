@@ -71,7 +71,8 @@ fn closed_for(
     now: Timestamp,
 ) -> Vec<&'static str> {
     let past = Past::of(failed.iter().map(|(name, class)| (target(config, name), Some(*class))));
-    let case = Case { config, model: &config.models()[0], key: None, client, needs, past, now };
+    let case =
+        Case { config, model: &config.models()[0], key: None, client, needs, past, estimates: None, now };
     let id = target(config, name);
     let gates: Vec<_> = case.closed_gates(id).map(Gate::name).collect();
     assert_eq!(case.admits(id), gates.is_empty());
@@ -321,7 +322,16 @@ fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
     // Who does not speak the endpoint holds nothing of it.
     let (client, past) = (ClientLimits::default(), Past::default());
     let model = &config.models()[1];
-    let case = Case { config: &config, model, key: None, client: &client, needs: &needs, past, now: NOON };
+    let case = Case {
+        config: &config,
+        model,
+        key: None,
+        client: &client,
+        needs: &needs,
+        past,
+        estimates: None,
+        now: NOON,
+    };
     assert!(case.admits(target(&config, "a")) && !case.admits(target(&config, "b")));
 }
 
@@ -495,6 +505,7 @@ fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
             client: &client,
             needs: &needs,
             past,
+            estimates: None,
             now: NOON,
         };
         case.closed_gates(target(&config, name)).map(Gate::name).collect::<Vec<_>>()
@@ -518,6 +529,7 @@ fn words_for_a_refusal_say_what_was_needed_and_what_there_is() {
         client: &client,
         needs: &needs,
         past,
+        estimates: None,
         now: NOON,
     };
     let told: Vec<_> = case

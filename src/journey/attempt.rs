@@ -130,6 +130,7 @@ impl Exchange {
             session,
             client_key,
             client_limits: ClientLimits { regions, no_fallback },
+            estimates: Rc::clone(&worker.estimates),
             began: now,
             timeout,
             tried: Vec::new(),

@@ -51,7 +51,7 @@ use crate::balance::Session;
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
 use crate::config::{ClientKey, Config, Mode, Model, StreamPolicy};
-use crate::fallback::{Case, ClientLimits, Needs, Past};
+use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
@@ -70,6 +70,8 @@ pub struct Worker {
     pub board: Rc<RefCell<Board>>,
     /// How many attempts are under way where.
     pub pending: Rc<RefCell<Pending>>,
+    /// What is known of how targets count tokens.
+    pub estimates: Rc<Calibration>,
     /// The data that all workers share.
     pub store: Box<dyn Store>,
     /// Where choices get their randomness.
@@ -97,11 +99,13 @@ impl Worker {
         board.refresh(&mut *store);
         let board = Rc::new(RefCell::new(board));
         let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
+        let estimates = Rc::new(Calibration::new(&config));
         Self {
             config: Rc::new(config),
             journeys,
             board,
             pending,
+            estimates,
             store,
             rng,
             envoy: None,
@@ -128,6 +132,7 @@ impl Worker {
         }
         board.refresh(&mut *self.store);
         self.pending.borrow_mut().exchange(&mut *self.store, now);
+        self.estimates.exchange(&mut *self.store);
         records
     }
 }
@@ -151,6 +156,8 @@ pub struct Journey {
     client_key: Option<usize>,
     /// What the client allows.
     client_limits: ClientLimits,
+    /// What is known of how targets count tokens.
+    estimates: Rc<Calibration>,
     /// When its first attempt was begun.
     began: Timestamp,
     /// How long the client gives it, where it says so.
@@ -214,6 +221,7 @@ impl Journey {
             client: &self.client_limits,
             needs: &self.needs,
             past: Past::of(tried.iter().map(|tried| (tried.target, tried.failure))),
+            estimates: Some(&self.estimates),
             now,
         })
     }

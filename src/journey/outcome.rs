@@ -151,6 +151,10 @@ impl Journey {
         outcome.count(&mut worker.tally);
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.outcome = Some(outcome);
+            // How large images and files are is no matter of the tokenizer's.
+            if let (Some(usage), true) = (outcome.usage, self.needs.size.is_text()) {
+                self.estimates.learn(tried.target, self.needs.size.tokens(), usage.input);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
 use crate::breaker::{Board, Pending};
 use crate::config::{self, Config};
-use crate::fallback::{ClientLimits, Needs};
+use crate::fallback::{Calibration, ClientLimits, Needs};
 use crate::record::Metric;
 use crate::request::{BodyBuffer, Scanner};
 
@@ -134,6 +134,7 @@ pub fn some_journey() -> SharedJourney {
     Rc::new(RefCell::new(Journey {
         board: Rc::new(RefCell::new(Board::new(&config))),
         pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
+        estimates: Rc::new(Calibration::new(&config)),
         config,
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),

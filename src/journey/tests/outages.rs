@@ -223,6 +223,7 @@ impl Simulation {
             client: &client,
             needs: &needs,
             past,
+            estimates: None,
             now: at(now_ms),
         };
         let wanted = Wanted { model, session: None, tried: &tried, returning: false, only: None, case };
