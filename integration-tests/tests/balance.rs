@@ -14,9 +14,6 @@ use serde_json::{Value, json};
 /// How long anything that must happen may take.
 const SOON: Duration = Duration::from_secs(15);
 
-/// Workers tell each other of their attempts every 100 ms.
-const KNOWN_EVERYWHERE: Duration = Duration::from_millis(400);
-
 /// Providers `p0`, `p1`, …, each with one target of its name.
 struct Scene {
     providers: Vec<ScriptedProvider>,
@@ -53,6 +50,22 @@ impl Scene {
         request.send(self.envoy.port()).await.unwrap().read().await
     }
 
+    /// Asks until requests on every worker are answered as `wanted`: 20 in a row, each on a connection of its own, meet both
+    /// but for a chance of 2⁻¹⁹. A request that hangs is given up soon.
+    async fn until_every_worker(&self, streamed: bool, wanted: impl Fn(&Read) -> bool) {
+        let deadline = Instant::now() + SOON;
+        let mut in_a_row = 0;
+        while in_a_row < 20 {
+            let request = Request::chat("chat", streamed).patience(Duration::from_secs(1));
+            let read = match request.send(self.envoy.port()).await {
+                Ok(response) => Some(response.read().await),
+                Err(_) => None,
+            };
+            in_a_row = if read.as_ref().is_some_and(&wanted) { in_a_row + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "not every worker knows: {read:?}");
+        }
+    }
+
     /// The target that answers a request of this session.
     async fn target_of(&self, session: &str) -> String {
         let read = self.ask(Some(session)).await;
@@ -82,7 +95,7 @@ async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(Instant::now() < deadline, "nothing went to p0");
     }
-    tokio::time::sleep(KNOWN_EVERYWHERE).await;
+    scene.until_every_worker(false, |read| read.header("x-llm-target") == Some("p1")).await;
     let swallowed = scene.providers[0].received().len();
     for _ in 0..40 {
         let read = scene.ask(None).await;
@@ -116,6 +129,118 @@ async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
     while scene.homes(32).await != homes {
         assert!(Instant::now() < deadline, "they never came back");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_stays_where_it_began_without_saying_who_it_is() {
+    let scene = Scene::start(4, json!({"strategy": "sticky"}), |_| {}).await;
+    let mut met = BTreeMap::new();
+    for conversation in 0..12 {
+        let mut turns = vec![
+            json!({"role": "system", "content": "Be brief."}),
+            json!({"role": "user", "content": format!("Question {conversation}")}),
+        ];
+        let mut homes = Vec::new();
+        for turn in 0..4 {
+            let body = json!({"model": "chat", "messages": turns});
+            let read =
+                Request::post("/v1/chat/completions").json(&body).send(scene.envoy.port()).await.unwrap();
+            homes.push(read.header("x-llm-target").unwrap().to_owned());
+            turns.push(json!({"role": "assistant", "content": format!("Answer {turn}")}));
+            turns.push(json!({"role": "user", "content": "And then?"}));
+        }
+        assert!(homes.iter().all(|home| *home == homes[0]), "{homes:?}");
+        *met.entry(homes[0].clone()).or_insert(0) += 1;
+    }
+    assert!(met.len() > 1, "{met:?}");
+}
+
+#[tokio::test]
+async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
+    for streamed in [true, false] {
+        let scene = Scene::start(2, json!({"strategy": "fastest"}), |_| {}).await;
+        let slowly = Script::usual().delay_body(Duration::from_millis(400)).tokens(10, 20);
+        scene.providers[0].by_default(slowly);
+        scene.providers[1].by_default(Script::usual().tokens(10, 20));
+        let ask = async || {
+            let read = Request::chat("chat", streamed).send(scene.envoy.port()).await.unwrap().read().await;
+            read.header("x-llm-target").unwrap().to_owned()
+        };
+        // Both are unknown and are tried; then both workers know.
+        let deadline = Instant::now() + SOON;
+        while scene.providers.iter().any(|provider| provider.received().is_empty()) {
+            ask().await;
+            assert!(Instant::now() < deadline, "one was never tried");
+        }
+        scene.until_every_worker(streamed, |read| read.header("x-llm-target") == Some("p1")).await;
+
+        // Now the other one is slow. That is found out with one request, and what is old is tried again.
+        let slower = Script::usual().delay_body(Duration::from_millis(1500)).tokens(10, 20);
+        scene.providers[1].by_default(slower);
+        scene.providers[0].by_default(Script::usual().tokens(10, 20));
+        let deadline = Instant::now() + Duration::from_secs(40);
+        let mut in_a_row = 0;
+        while in_a_row < 20 {
+            in_a_row = if ask().await == "p0" { in_a_row + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "streamed: {streamed}: p0 was not found to be fast again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cheapest_for_this_request_gets_it() {
+    let scene = Scene::start(3, json!({"strategy": "cheapest"}), |configuration| {
+        // One is cheap to ask, one is cheap to let talk, and of one nobody knows what it costs.
+        configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
+        configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
+    })
+    .await;
+    let ask = async |words: usize, answer: u32| {
+        let body = json!({
+            "model": "chat", "max_tokens": answer,
+            "messages": [{"role": "user", "content": "word ".repeat(words)}],
+        });
+        let read = Request::post("/v1/chat/completions").json(&body).send(scene.envoy.port()).await.unwrap();
+        read.header("x-llm-target").unwrap().to_owned()
+    };
+    for _ in 0..10 {
+        assert_eq!(ask(1_000, 10).await, "p0");
+        assert_eq!(ask(1, 1_000).await, "p1");
+    }
+    assert!(scene.providers[2].received().is_empty());
+}
+
+#[tokio::test]
+async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own() {
+    let long = "word ".repeat(1_000);
+    let kinds = [
+        ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": long}]})),
+        ("/v1/messages", json!({"max_tokens": 1000, "messages": [{"role": "user", "content": long}]})),
+        ("/v1/responses", json!({"input": long})),
+        ("/v1/completions", json!({"prompt": long})),
+        ("/v1/embeddings", json!({"input": long})),
+    ];
+    let cheapest = Scene::start(2, json!({"strategy": "cheapest"}), |configuration| {
+        // Some 1,250 tokens in, and 1,000 or so out: only embeddings have no answer to pay for.
+        configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
+        configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
+    })
+    .await;
+    let sticky = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
+    for (path, mut body) in kinds {
+        body["model"] = json!("chat");
+        let ask = async |scene: &Scene| {
+            let read = Request::post(path).json(&body).send(scene.envoy.port()).await.unwrap();
+            assert_eq!(read.status, 200, "{path}");
+            read.header("x-llm-target").unwrap().to_owned()
+        };
+        let wanted = if path == "/v1/embeddings" { "p0" } else { "p1" };
+        let home = ask(&sticky).await;
+        for _ in 0..6 {
+            assert_eq!(ask(&cheapest).await, wanted, "{path}");
+            assert_eq!(ask(&sticky).await, home, "{path}");
+        }
     }
 }
 

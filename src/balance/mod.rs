@@ -6,15 +6,23 @@
 //!
 //! The candidates are walked and never collected, so a choice allocates nothing; a tier has a handful of them.
 
+mod cheapest;
+mod counted;
+mod fastest;
+mod headroom;
 mod least_pending;
+mod pace;
 mod session;
 mod sticky;
 #[cfg(test)]
 mod test_support;
+mod told;
 
+pub use headroom::{Headroom, Need, Room, Short, Shortage, UnderWay};
+pub use pace::{Pace, Speed};
 pub use session::{Session, SessionHints};
 
-use crate::base::{Random, TargetId};
+use crate::base::{MicroDollars, Random, TargetId};
 use crate::config::Balance;
 
 /// A target that may be chosen.
@@ -24,10 +32,16 @@ pub struct Candidate {
     pub target: TargetId,
     /// The hash of its name, which is the same in every worker and every configuration.
     pub name_hash: u64,
-    /// Its configured weight.
+    /// Its configured weight, in thousandths where it has a share of it only.
     pub weight: u32,
     /// Attempts under way there, over all workers.
     pub pending: u32,
+    /// How fast it answers.
+    pub speed: Speed,
+    /// What the request is estimated to cost there, as far as prices are known.
+    pub cost: Option<MicroDollars>,
+    /// How many of its recent attempts failed, of 1000.
+    pub failing_permille: u16,
 }
 
 /// Chooses one of the candidates; `None` when there is none.
@@ -42,6 +56,8 @@ where
 {
     match (how, session) {
         (Balance::LeastPending, _) => least_pending::choose(candidates, rng),
+        (Balance::Fastest, _) => fastest::choose(candidates, rng),
+        (Balance::Cheapest, _) => cheapest::choose(candidates, rng),
         (Balance::Sticky { .. }, Some(session)) => sticky::choose(session, candidates),
         // A request of no session can be anywhere.
         (Balance::Weighted | Balance::Sticky { .. }, _) => {
@@ -91,7 +107,7 @@ mod tests {
     #[test]
     fn a_seed_repeats_its_choices() {
         let candidates = [idle(0, 2), idle(1, 2), idle(2, 2)];
-        for how in [Balance::Weighted, Balance::LeastPending] {
+        for how in [Balance::Weighted, Balance::LeastPending, Balance::Fastest, Balance::Cheapest] {
             let run = || {
                 let mut rng = SplitMix64::new(9);
                 (0..50).map(|_| choose(&how, None, candidates.into_iter(), &mut rng)).collect::<Vec<_>>()
@@ -104,7 +120,13 @@ mod tests {
     fn nobody_is_chosen_from_nobody_and_the_only_one_always() {
         let rng = &mut SplitMix64::new(1);
         let session = Some(Session::of(1));
-        for how in [Balance::Weighted, Balance::LeastPending, Balance::Sticky { by: Vec::new() }] {
+        for how in [
+            Balance::Weighted,
+            Balance::LeastPending,
+            Balance::Fastest,
+            Balance::Cheapest,
+            Balance::Sticky { by: Vec::new() },
+        ] {
             assert_eq!(choose(&how, session, std::iter::empty(), rng), None);
             assert_eq!(choose(&how, session, std::iter::once(idle(3, 7)), rng), Some(target(3)));
         }

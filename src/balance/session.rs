@@ -50,6 +50,7 @@ impl SessionHints {
                 SessionKey::Session => self.header?,
                 SessionKey::PromptCacheKey => affinity.prompt_cache_key?,
                 SessionKey::User => affinity.user.or(affinity.metadata_user)?,
+                SessionKey::Conversation => affinity.conversation?,
                 SessionKey::Key => self.client_key?,
             };
             // A user and a session of the same name are not the same.
@@ -69,7 +70,12 @@ mod tests {
     #[test]
     fn the_first_key_that_a_request_has_makes_its_session_and_none_makes_none() {
         let headers = HeaderBlock::of(&[("x-llm-session", "s1")]);
-        let affinity = Affinity { prompt_cache_key: Some(1), user: Some(2), metadata_user: Some(3) };
+        let affinity = Affinity {
+            prompt_cache_key: Some(1),
+            user: Some(2),
+            metadata_user: Some(3),
+            conversation: Some(4),
+        };
         let all = SessionHints::read(&headers, Some("team-a"));
         let none = SessionHints::default();
         for known in SessionKey::ALL {

@@ -1,4 +1,4 @@
-use super::Candidate;
+use super::{Candidate, Speed};
 use crate::base::{TargetId, mix};
 
 pub fn target(index: usize) -> TargetId {
@@ -7,5 +7,13 @@ pub fn target(index: usize) -> TargetId {
 
 /// A target of this weight with nothing under way.
 pub fn idle(index: usize, weight: u32) -> Candidate {
-    Candidate { target: target(index), name_hash: mix(index as u64 + 1), weight, pending: 0 }
+    Candidate {
+        target: target(index),
+        name_hash: mix(index as u64 + 1),
+        weight,
+        pending: 0,
+        speed: Speed::default(),
+        cost: None,
+        failing_permille: 0,
+    }
 }

@@ -14,6 +14,7 @@ mod money;
 mod rng;
 mod store;
 mod time;
+mod tokens;
 
 pub use date::{days_in, days_since_epoch};
 pub use endpoint::{Dialect, Endpoint, EndpointSet};
@@ -25,3 +26,4 @@ pub use money::MicroDollars;
 pub use rng::{Random, SplitMix64};
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
 pub use time::Timestamp;
+pub use tokens::Tokens;

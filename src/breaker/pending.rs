@@ -1,4 +1,4 @@
-//! How many attempts are under way at each target, over all workers.
+//! How many attempts are under way at each target, over all workers, and how many tokens of them no provider has counted yet.
 //!
 //! Windows count attempts when they end, so a target that has stopped answering looks idle to them; this shows the calls
 //! that it is sitting on. Each worker publishes its own counts with a heartbeat in a slot of its own, and reads those of
@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::base::{CREATE, Store, StoreError, TargetId, Timestamp};
+use crate::base::{CREATE, Store, StoreError, TargetId, Timestamp, Tokens};
 use crate::config::Config;
 
 /// The most workers whose counts are seen. Envoy runs one worker per core by default; further ones count only their own.
@@ -16,9 +16,28 @@ pub const MAX_WORKERS: usize = 256;
 /// A worker whose heartbeat is older is gone. Workers tick every 100 ms.
 const GONE_AFTER: Duration = Duration::from_secs(3);
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 1 + 8 + 8;
-const ENTRY_BYTES: usize = 8 + 4;
+const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8;
+
+/// What is under way at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Count {
+    attempts: u32,
+    /// Of those the ones that have not been answered: their provider may not have counted them yet.
+    unanswered: u32,
+    tokens: Tokens,
+}
+
+impl Count {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_add(other.attempts),
+            unanswered: self.unanswered.saturating_add(other.unanswered),
+            tokens: self.tokens.plus(other.tokens),
+        }
+    }
+}
 
 /// One worker's counts, and what it last read of the others'.
 #[derive(Debug)]
@@ -27,52 +46,79 @@ pub struct Pending {
     slot: Option<(usize, u32)>,
     /// The targets' names as records know them, so that counts of different configurations fit together.
     names: Vec<u64>,
-    own: Vec<u32>,
-    others: Vec<u32>,
+    own: Vec<Count>,
+    others: Vec<Count>,
+    /// Whether other workers are there.
+    company: bool,
 }
 
 impl Pending {
     /// Counts for the targets of `config`; `worker` is a random number that no other worker has.
     pub fn new(config: &Config, worker: u64) -> Self {
         let names: Vec<u64> = config.targets().iter().map(|target| target.name_hash).collect();
-        let none = vec![0; names.len()];
-        Self { worker, slot: None, names, own: none.clone(), others: none }
+        let none = vec![Count::default(); names.len()];
+        Self { worker, slot: None, names, own: none.clone(), others: none, company: false }
     }
 
-    /// An attempt begins.
-    pub fn begin(&mut self, target: TargetId) {
+    /// An attempt of about so many tokens begins.
+    pub fn begin(&mut self, target: TargetId, tokens: Tokens) {
         if let Some(count) = self.own.get_mut(target.index()) {
-            *count = count.saturating_add(1);
+            *count = count.plus(Count { attempts: 1, unanswered: 1, tokens });
+        }
+    }
+
+    /// An attempt has been answered, or will not be any more. `tokens` are those that it began with.
+    pub fn answered(&mut self, target: TargetId, tokens: Tokens) {
+        if let Some(count) = self.own.get_mut(target.index()) {
+            count.unanswered = count.unanswered.saturating_sub(1);
+            count.tokens = count.tokens.minus(tokens);
         }
     }
 
     /// An attempt has ended.
     pub fn end(&mut self, target: TargetId) {
         if let Some(count) = self.own.get_mut(target.index()) {
-            *count = count.saturating_sub(1);
+            count.attempts = count.attempts.saturating_sub(1);
         }
     }
 
     /// Attempts under way at `target`: this worker's as of now, the others' as of the last exchange.
     pub fn at(&self, target: TargetId) -> u32 {
-        let count = |list: &[u32]| list.get(target.index()).copied().unwrap_or(0);
-        count(&self.own).saturating_add(count(&self.others))
+        self.count(target).attempts
+    }
+
+    /// The attempts under way that have not been answered, and their tokens.
+    pub fn unanswered_at(&self, target: TargetId) -> (u32, Tokens) {
+        let count = self.count(target);
+        (count.unanswered, count.tokens)
+    }
+
+    /// Whether no other worker is there.
+    pub const fn is_alone(&self) -> bool {
+        !self.company
+    }
+
+    fn count(&self, target: TargetId) -> Count {
+        let count = |list: &[Count]| list.get(target.index()).copied().unwrap_or_default();
+        count(&self.own).plus(count(&self.others))
     }
 
     /// Publishes this worker's counts and reads the others'.
     pub fn exchange(&mut self, store: &mut dyn Store, now: Timestamp) {
         self.publish(store, now);
-        self.others.fill(0);
+        self.others.fill(Count::default());
+        self.company = false;
         for slot in 0..MAX_WORKERS {
             let Ok(Some(stored)) = store.read(&key(slot)) else { break };
             let Some(record) = Record::decode(&stored.bytes) else { continue };
             if record.worker == self.worker || record.is_gone(now) {
                 continue;
             }
+            self.company = true;
             for (name, count) in record.entries() {
                 let known = self.names.iter().position(|known| *known == name);
                 if let Some(sum) = known.and_then(|index| self.others.get_mut(index)) {
-                    *sum = sum.saturating_add(count);
+                    *sum = sum.plus(count);
                 }
             }
         }
@@ -113,13 +159,16 @@ impl Pending {
     }
 
     fn encode(&self, now: Timestamp) -> Vec<u8> {
-        let busy = self.names.iter().zip(&self.own).filter(|(_, count)| **count > 0);
+        let busy = self.names.iter().zip(&self.own).filter(|(_, count)| count.attempts > 0);
         let mut bytes = vec![VERSION];
         bytes.extend(self.worker.to_le_bytes());
         bytes.extend(now.as_millis().to_le_bytes());
         for (name, count) in busy {
             bytes.extend(name.to_le_bytes());
-            bytes.extend(count.to_le_bytes());
+            bytes.extend(count.attempts.to_le_bytes());
+            bytes.extend(count.unanswered.to_le_bytes());
+            bytes.extend(count.tokens.input.to_le_bytes());
+            bytes.extend(count.tokens.output.to_le_bytes());
         }
         bytes
     }
@@ -145,10 +194,18 @@ impl<'b> Record<'b> {
         })
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+    fn entries(&self) -> impl Iterator<Item = (u64, Count)> {
         self.entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
-            let (name, count) = entry.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*name), u32::from_le_bytes(count.try_into().ok()?)))
+            let (name, entry) = entry.split_first_chunk::<8>()?;
+            let (attempts, entry) = entry.split_first_chunk::<4>()?;
+            let (unanswered, entry) = entry.split_first_chunk::<4>()?;
+            let (input, output) = entry.split_first_chunk::<8>()?;
+            let tokens = Tokens {
+                input: u64::from_le_bytes(*input),
+                output: u64::from_le_bytes(output.try_into().ok()?),
+            };
+            let (attempts, unanswered) = (u32::from_le_bytes(*attempts), u32::from_le_bytes(*unanswered));
+            Some((u64::from_le_bytes(*name), Count { attempts, unanswered, tokens }))
         })
     }
 
@@ -179,6 +236,8 @@ mod tests {
       "models": {"chat": {"targets": ["gpt-a", "gpt-b", "gpt-c"]}}
     }"#;
 
+    const TOKENS: Tokens = Tokens { input: 100, output: 10 };
+
     fn load(json: &str) -> Config {
         config::load(json.as_bytes(), &|_| None).unwrap()
     }
@@ -198,14 +257,18 @@ mod tests {
         let mut stores: Vec<_> = (0..3).map(|_| Memory::on(Rc::clone(&shelf))).collect();
         let mut workers: Vec<_> = (0..3).map(|id| Pending::new(&config, id)).collect();
         for (worker, store) in workers.iter_mut().zip(&mut stores) {
-            worker.begin(target(0));
-            worker.begin(target(1));
+            worker.begin(target(0), TOKENS);
+            worker.begin(target(1), TOKENS);
             worker.exchange(store, at(0));
         }
         workers[0].exchange(&mut stores[0], at(100));
         assert_eq!((workers[0].at(target(0)), workers[0].at(target(2))), (3, 0));
         workers[0].end(target(0));
         assert_eq!(workers[0].at(target(0)), 2, "its own it knows at once");
+        assert_eq!(workers[0].unanswered_at(target(1)), (3, Tokens { input: 300, output: 30 }));
+        workers[0].answered(target(1), TOKENS);
+        assert_eq!(workers[0].unanswered_at(target(1)), (2, Tokens { input: 200, output: 20 }));
+        assert_eq!(workers[0].at(target(1)), 3);
         // The second worker ends a call, the third has crashed.
         workers[1].end(target(0));
         workers[1].exchange(&mut stores[1], at(3_500));
@@ -246,7 +309,7 @@ mod tests {
             store.write(&key(slot), &bytes, CREATE).unwrap();
         }
         let mut worker = Pending::new(&load(CONFIG), 8);
-        worker.begin(target(0));
+        worker.begin(target(0), TOKENS);
         worker.exchange(&mut store, at(0));
         assert_eq!(worker.at(target(0)), 1);
     }

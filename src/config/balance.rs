@@ -8,6 +8,10 @@ pub enum Balance {
     Weighted,
     /// Of two drawn by weight, the one with fewer attempts under way for its weight.
     LeastPending,
+    /// Of two drawn by weight, the one that is expected to answer first.
+    Fastest,
+    /// The one at which the request is estimated to cost least.
+    Cheapest,
     /// Requests of one session go to one target.
     Sticky {
         /// What a session is known by: the first of these that the request has.
@@ -24,6 +28,8 @@ pub enum SessionKey {
     PromptCacheKey,
     /// `user` in the body, or `metadata.user_id`.
     User,
+    /// How the conversation begins: what the model is told first, up to the first turn of the user.
+    Conversation,
     /// The client's key.
     Key,
 }
@@ -31,7 +37,8 @@ pub enum SessionKey {
 impl SessionKey {
     /// All of them, in the order in which they are asked for unless the configuration says otherwise: the client's own word
     /// first, what many conversations share last.
-    pub const ALL: [Self; 4] = [Self::Session, Self::PromptCacheKey, Self::User, Self::Key];
+    pub const ALL: [Self; 5] =
+        [Self::Session, Self::PromptCacheKey, Self::User, Self::Conversation, Self::Key];
 
     /// Its name in configurations.
     pub const fn name(self) -> &'static str {
@@ -39,6 +46,7 @@ impl SessionKey {
             Self::Session => "session",
             Self::PromptCacheKey => "prompt_cache_key",
             Self::User => "user",
+            Self::Conversation => "conversation",
             Self::Key => "key",
         }
     }

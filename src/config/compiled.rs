@@ -93,6 +93,28 @@ pub struct Account {
     pub key: Option<Secret>,
     /// Who pays for it, as the operator calls them; `None` when nothing is said.
     pub billing_owner: Option<Rc<str>>,
+    /// The limits that are stated for all its models together.
+    pub limits: Quota,
+    /// The accounts of one name here share the limits of their organisation.
+    pub quota_pool: Option<Rc<str>>,
+}
+
+/// Limits that the operator states, for providers that say nothing of theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// Requests within any minute.
+    pub requests_per_minute: Option<u64>,
+    /// Estimated and real tokens within any minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Attempts under way at a time.
+    pub max_pending: Option<u32>,
+}
+
+impl Quota {
+    /// Whether what is sent within a minute has to be counted.
+    pub const fn counts_anything(&self) -> bool {
+        self.requests_per_minute.is_some() || self.tokens_per_minute.is_some()
+    }
 }
 
 /// One model reached through one account.
@@ -110,6 +132,8 @@ pub struct Target {
     pub model: Rc<str>,
     /// Its share within a tier, 1 to 1,000,000.
     pub weight: u32,
+    /// The limits that are stated for it.
+    pub limits: Quota,
     /// What it can do and under which terms.
     pub offers: Offers,
 }

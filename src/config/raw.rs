@@ -57,6 +57,8 @@ pub(super) struct RawAccount {
     pub provider: Option<String>,
     pub key: Option<Mapping<RawCredential>>,
     pub billing_owner: Option<String>,
+    pub limits: Option<Mapping<RawQuota>>,
+    pub quota_pool: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +77,7 @@ pub(super) struct RawTarget {
     pub model: Option<String>,
     #[serde(default, deserialize_with = "whole")]
     pub weight: Option<u64>,
+    pub limits: Option<Mapping<RawQuota>>,
     pub tools: Option<bool>,
     pub parallel_tools: Option<bool>,
     pub strict_tools: Option<bool>,
@@ -110,6 +113,17 @@ pub(super) struct RawPrice {
     pub output: Option<f64>,
     #[serde(default, deserialize_with = "decimal")]
     pub cached_input: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawQuota {
+    #[serde(default, deserialize_with = "whole")]
+    pub requests_per_minute: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub tokens_per_minute: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub max_pending: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -396,6 +410,7 @@ mod tests {
             fields::<RawCredential>(),
             fields::<RawTarget>(),
             fields::<RawPrice>(),
+            fields::<RawQuota>(),
             fields::<RawModel>(),
             fields::<RawBalance>(),
             fields::<RawFallback>(),

@@ -15,6 +15,7 @@ mod balance;
 mod boundaries;
 mod budgets;
 mod offers;
+mod quota;
 mod streams;
 
 fn env(name: &str) -> Option<String> {

@@ -33,6 +33,8 @@ pub(super) struct Attempt {
     /// Why this target was not the first choice, if it was not.
     pub(super) reason: Option<&'static str>,
     pub(super) sent_at: Timestamp,
+    /// Its answer has not begun, so its provider may not have counted it yet.
+    pub(super) answer_awaited: bool,
     pub(super) watch: Watch,
     pub(super) gate: Gate,
     /// When its client is to hear something again, where that is wanted.
@@ -123,6 +125,8 @@ impl Exchange {
             config: Rc::clone(&config),
             board: Rc::clone(&worker.board),
             pending: Rc::clone(&worker.pending),
+            pace: Rc::clone(&worker.pace),
+            headroom: Rc::clone(&worker.headroom),
             endpoint,
             model,
             needs: Needs::of(&facts, endpoint),
@@ -249,7 +253,8 @@ impl Exchange {
         let (slot, watch, policy, log) = {
             let mut journey = journey.borrow_mut();
             journey.tried.push(Tried::new(target));
-            journey.pending.borrow_mut().begin(target);
+            journey.pending.borrow_mut().begin(target, journey.estimate());
+            journey.pace.borrow_mut().begin(target, now);
             let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
             let slot = journey.tried.len().saturating_sub(1);
@@ -274,6 +279,7 @@ impl Exchange {
             on_break: policy.on_break,
             first_content: None,
             content_events: 0,
+            answer_awaited: true,
             slow: false,
             asked_usage,
             editor,
@@ -316,7 +322,7 @@ fn announced(headers: &HeaderBlock) -> Option<usize> {
 impl Attempt {
     /// Notes how the attempt ended and says whether the edge may start another one.
     pub(super) fn conclude(mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
-        self.leave(worker);
+        self.leave(worker, now);
         let expects_another = self.come_to_an_end(worker, ending, now);
         self.hand_in(now);
         expects_another
@@ -375,9 +381,17 @@ impl Attempt {
     }
 
     /// The attempt is no longer under way.
-    pub(super) fn leave(&self, worker: &mut Worker) {
+    pub(super) fn leave(&self, worker: &mut Worker, now: Timestamp) {
         worker.tally.add(Metric::AttemptsInFlight, -1);
-        self.journey.borrow().pending.borrow_mut().end(self.target);
+        let journey = self.journey.borrow();
+        journey.pending.borrow_mut().end(self.target);
+        if self.answer_awaited {
+            journey.answered(self.target, None, now);
+        }
+        if self.first_content.is_none() {
+            let streamed = journey.facts.stream;
+            journey.pace.borrow_mut().no_content(self.target, streamed, self.sent_at, now);
+        }
     }
 
     /// The answer that was passed on has come to this end.
@@ -395,7 +409,7 @@ impl Attempt {
             let outcome = self.outcome(end, now);
             let mut journey = self.journey.borrow_mut();
             journey.report(worker, self.target, tickets, blame, now);
-            journey.learn(worker, self.slot, outcome);
+            journey.learn(worker, self.slot, outcome, now);
         }
     }
 }

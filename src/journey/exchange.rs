@@ -220,7 +220,7 @@ impl Exchange {
     pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
         match std::mem::take(&mut self.phase) {
             Phase::Sent(mut attempt) => {
-                attempt.leave(worker);
+                attempt.leave(worker, now);
                 attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
                 attempt.hand_in(now);
             }

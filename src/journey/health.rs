@@ -131,3 +131,11 @@ impl Clinic<'_> {
         }
     }
 }
+
+/// How many of a target's recent attempts failed, of 1000.
+pub fn failing_permille(board: &Board, config: &Config, target: TargetId, now: Timestamp) -> u16 {
+    let counts = board.health(Scope::Target(target)).map(|health| health.counts(&config.breaker, now));
+    let (good, bad) = counts.unwrap_or_default();
+    let permille = u64::from(bad).saturating_mul(1000).checked_div(u64::from(good) + u64::from(bad));
+    u16::try_from(permille.unwrap_or(0)).unwrap_or(1000)
+}

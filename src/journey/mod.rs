@@ -12,6 +12,7 @@ mod barred;
 mod departure;
 mod exchange;
 mod flow;
+mod headroom;
 mod health;
 mod hold;
 mod judge;
@@ -47,7 +48,7 @@ pub use response::{Origin, ResponseHost, ResponseStep};
 
 use operator::Desk;
 
-use crate::balance::Session;
+use crate::balance::{Headroom, Pace, Session};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
 use crate::config::{ClientKey, Config, Mode, Model, StreamPolicy};
@@ -72,6 +73,10 @@ pub struct Worker {
     pub pending: Rc<RefCell<Pending>>,
     /// What is known of how targets count tokens.
     pub estimates: Rc<Calibration>,
+    /// How fast targets answer.
+    pub pace: Rc<RefCell<Pace>>,
+    /// How much of targets' limits is left.
+    pub headroom: Rc<RefCell<Headroom>>,
     /// The data that all workers share.
     pub store: Box<dyn Store>,
     /// Where choices get their randomness.
@@ -100,12 +105,20 @@ impl Worker {
         let board = Rc::new(RefCell::new(board));
         let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
         let estimates = Rc::new(Calibration::new(&config));
+        let mut pace = Pace::new(&config);
+        pace.exchange(&mut *store);
+        let pace = Rc::new(RefCell::new(pace));
+        let mut headroom = Headroom::new(&config);
+        headroom.exchange(&mut *store);
+        let headroom = Rc::new(RefCell::new(headroom));
         Self {
             config: Rc::new(config),
             journeys,
             board,
             pending,
             estimates,
+            pace,
+            headroom,
             store,
             rng,
             envoy: None,
@@ -133,6 +146,8 @@ impl Worker {
         board.refresh(&mut *self.store);
         self.pending.borrow_mut().exchange(&mut *self.store, now);
         self.estimates.exchange(&mut *self.store);
+        self.pace.borrow_mut().exchange(&mut *self.store);
+        self.headroom.borrow_mut().exchange(&mut *self.store);
         records
     }
 }
@@ -145,6 +160,10 @@ pub struct Journey {
     board: Rc<RefCell<Board>>,
     /// Likewise.
     pending: Rc<RefCell<Pending>>,
+    /// Likewise.
+    pace: Rc<RefCell<Pace>>,
+    /// Likewise.
+    headroom: Rc<RefCell<Headroom>>,
     endpoint: Endpoint,
     model: ModelId,
     facts: Facts,
@@ -230,6 +249,9 @@ impl Journey {
         Some(Wanted {
             model: self.model()?,
             session: self.session,
+            tokens: self.estimate(),
+            streamed: self.facts.stream,
+            load: Load { pending: &self.pending, pace: &self.pace, headroom: &self.headroom },
             tried: &self.tried,
             returning: false,
             only: self.only,
@@ -297,10 +319,9 @@ impl Journey {
     fn choose(&self, worker: &mut Worker, now: Timestamp) -> Choice {
         let Worker { store, rng, tally, .. } = worker;
         let board = &mut *self.board.borrow_mut();
-        let load = Load { pending: &self.pending.borrow() };
         let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
         let Some(wanted) = self.wanted(now) else { return Choice::Nobody };
-        let choice = wanted.choose(&mut clinic, &load, rng);
+        let choice = wanted.choose(&mut clinic, rng);
         if wanted.model.swaps.mode == Mode::Shadow {
             let metric = match choice {
                 Choice::Well(target, _) | Choice::Anyway(target, _) => {

@@ -147,14 +147,18 @@ impl Attempt {
 
 impl Journey {
     /// Takes in what came of the attempt in `slot`, once for each.
-    pub(super) fn learn(&mut self, worker: &mut Worker, slot: usize, outcome: Outcome) {
+    pub(super) fn learn(&mut self, worker: &mut Worker, slot: usize, outcome: Outcome, now: Timestamp) {
         outcome.count(&mut worker.tally);
-        if let Some(tried) = self.tried.get_mut(slot) {
-            tried.outcome = Some(outcome);
-            // How large images and files are is no matter of the tokenizer's.
-            if let (Some(usage), true) = (outcome.usage, self.needs.size.is_text()) {
-                self.estimates.learn(tried.target, self.needs.size.tokens(), usage.input);
-            }
+        let Some(tried) = self.tried.get_mut(slot) else { return };
+        tried.outcome = Some(outcome);
+        let target = tried.target;
+        // How large images and files are is no matter of the tokenizer's.
+        if let (Some(usage), true) = (outcome.usage, self.needs.size.is_text()) {
+            self.estimates.learn(target, self.needs.size.tokens(), usage.input);
         }
+        if let (End::Complete, false, Some(usage)) = (outcome.end, self.facts.stream, outcome.usage) {
+            self.pace.borrow_mut().answered(target, outcome.took, usage.output, now);
+        }
+        self.settle_limits(worker, target, &outcome, now);
     }
 }

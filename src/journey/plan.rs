@@ -1,11 +1,13 @@
 //! Who gets the next attempt: brings boundaries, health and balance together.
 
+use std::cell::RefCell;
+
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
-use crate::balance::{self, Candidate, Session};
-use crate::base::{ErrorClass, Random, TargetId, Timestamp};
-use crate::breaker::{Board, Pending, Standing, Unfit};
-use crate::config::{Config, Mode, Model, WhenAllOpen};
+use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Shortage, UnderWay};
+use crate::base::{ErrorClass, Random, TargetId, Timestamp, Tokens};
+use crate::breaker::{Blame, Board, Pending, Standing, Unfit};
+use crate::config::{Balance, Config, Mode, Model, WhenAllOpen};
 use crate::fallback::{Case, Gate, Past};
 use crate::retry::{Left, Reach};
 
@@ -47,6 +49,12 @@ pub struct Wanted<'j> {
     pub model: &'j Model,
     /// The session that it belongs to.
     pub session: Option<Session>,
+    /// How many tokens it is estimated to take.
+    pub tokens: Tokens,
+    /// Whether it asks for a stream.
+    pub streamed: bool,
+    /// How busy targets are.
+    pub load: Load<'j>,
     /// What has been tried already.
     pub tried: &'j [Tried],
     /// Whether it may be a target that has been tried, because no other one is left.
@@ -59,21 +67,27 @@ pub struct Wanted<'j> {
 }
 
 /// What is known of how busy targets are.
-pub struct Load<'a> {
+#[derive(Clone, Copy)]
+pub struct Load<'j> {
     /// Attempts under way.
-    pub pending: &'a Pending,
+    pub pending: &'j RefCell<Pending>,
+    /// How fast they answer.
+    pub pace: &'j RefCell<Pace>,
+    /// How much of their limits is left.
+    pub headroom: &'j RefCell<Headroom>,
 }
 
-impl Load<'_> {
-    /// What the choice among those that may be asked depends on.
-    fn candidate(&self, config: &Config, target: TargetId) -> Option<Candidate> {
-        let entry = config.target(target)?;
-        Some(Candidate {
-            target,
-            name_hash: entry.name_hash,
-            weight: entry.weight,
-            pending: self.pending.at(target),
-        })
+impl UnderWay for Pending {
+    fn attempts(&self, target: TargetId) -> u32 {
+        self.at(target)
+    }
+
+    fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
+        self.unanswered_at(target)
+    }
+
+    fn is_alone(&self) -> bool {
+        Self::is_alone(self)
     }
 }
 
@@ -82,6 +96,48 @@ impl Wanted<'_> {
     /// model's order.
     fn candidates(self) -> impl Iterator<Item = TargetId> {
         self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(*target))
+    }
+
+    /// What the choice among those that may be asked depends on.
+    fn candidate(self, clinic: &Clinic<'_>, target: TargetId, share: u16) -> Option<Candidate> {
+        let entry = clinic.config.target(target)?;
+        let price = entry.offers.price;
+        let failing_permille = match self.model.balance {
+            Balance::Cheapest => health::failing_permille(clinic.board, clinic.config, target, clinic.now),
+            _ => 0,
+        };
+        Some(Candidate {
+            target,
+            name_hash: entry.name_hash,
+            weight: entry.weight.saturating_mul(share.into()),
+            pending: self.load.pending.borrow().at(target),
+            speed: self.load.pace.borrow().at(target, self.streamed, clinic.now),
+            cost: price.map(|price| price.of(self.tokens.input, self.tokens.output)),
+            failing_permille,
+        })
+    }
+
+    /// How much room `target` has for the request.
+    fn room(self, target: TargetId, now: Timestamp) -> Room {
+        let headroom = self.load.headroom.borrow();
+        headroom.room(target, Need::of(self.tokens), &*self.load.pending.borrow(), now)
+    }
+
+    /// Whether `target` is well and has room for the request, or else what is in the way.
+    fn fitness(
+        self,
+        config: &Config,
+        board: &Board,
+        target: TargetId,
+        now: Timestamp,
+    ) -> Result<Standing, Obstacle> {
+        match health::standing(board, config, target, now) {
+            Standing::Unfit(unfit) => Err(Obstacle::Unfit(unfit)),
+            standing => match self.room(target, now) {
+                Room::Fits { .. } => Ok(standing),
+                Room::Full(shortage) => Err(Obstacle::Short(shortage)),
+            },
+        }
     }
 
     fn is_candidate(self, target: TargetId) -> bool {
@@ -134,15 +190,16 @@ impl Wanted<'_> {
     /// What is left for a request whose attempt at `failed` has just failed.
     pub fn left(self, config: &Config, board: &Board, failed: TargetId, now: Timestamp) -> Left {
         let blind = self.is_blind(config);
-        let may =
-            |target| blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_));
+        let may = |target| blind || self.fitness(config, board, target, now).is_ok();
         let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
         let reach = |target: TargetId| {
             let near = its_tier.is_some_and(|tier| tier.contains(&target));
             if near { Reach::Account } else { Reach::Tier }
         };
-        let throttled_until = |target| match health::standing(board, config, target, now) {
-            Standing::Unfit(Unfit::Throttled { until }) => Some(until),
+        let throttled_until = |target| match self.fitness(config, board, target, now) {
+            Err(Obstacle::Unfit(Unfit::Throttled { until }) | Obstacle::Short(Shortage { until, .. })) => {
+                Some(until)
+            }
             _ => None,
         };
         let anybody = self.candidates().chain(self.returning().candidates());
@@ -165,25 +222,25 @@ impl Wanted<'_> {
             .tried
             .last()
             .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
-        once_more
-            || self.candidates().any(|target| {
-                blind || !matches!(health::standing(board, config, target, now), Standing::Unfit(_))
-            })
+        once_more || self.candidates().any(|target| blind || self.fitness(config, board, target, now).is_ok())
     }
 
     /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it as the
     /// model balances; where there is none, one that was tried and may be tried again. A target that ramps up after an
     /// outage takes part according to its share, unless nobody else is left.
-    pub fn choose(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
+    pub fn choose(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
         if clinic.config.mode == Mode::Shadow {
-            return self.choose_in_shadow(clinic, load, rng);
+            return self.choose_in_shadow(clinic, rng);
         }
         // Each round that does not end leaves out a target whose lease another request was faster to take.
         let mut lost: Vec<TargetId> = Vec::new();
         for (wanted, ramp) in [(self, self.ramp_draw(rng)), (self, 0), (self.returning(), 0)] {
-            while let Some(target) = wanted.draw(clinic, load, ramp, &lost, rng) {
+            while let Some(target) = wanted.draw(clinic, ramp, &lost, rng) {
                 if let Some(tickets) = clinic.admit(target) {
-                    return Choice::Well(target, tickets);
+                    if self.take(clinic, target) {
+                        return Choice::Well(target, tickets);
+                    }
+                    clinic.report(target, tickets, Blame::NOBODY, 0);
                 }
                 lost.push(target);
             }
@@ -194,6 +251,12 @@ impl Wanted<'_> {
         Choice::Nobody
     }
 
+    /// Counts the request at the limits that are stated for `target`; `false` when others have just used them up.
+    fn take(self, clinic: &mut Clinic<'_>, target: TargetId) -> bool {
+        let mut headroom = self.load.headroom.borrow_mut();
+        headroom.take(&mut *clinic.store, target, Need::of(self.tokens), clinic.now)
+    }
+
     /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for
     /// 30 % of the sessions, which so come back one after the other and once each.
     fn ramp_draw(self, rng: &mut impl Random) -> u16 {
@@ -201,37 +264,49 @@ impl Wanted<'_> {
         u16::try_from(draw).unwrap_or(0)
     }
 
-    /// From the first tier with anybody well; `ramp` is the draw that ramping targets have to exceed.
+    /// From the first tier with anybody well; `ramp` is the draw that ramping targets have to exceed. So have, where the
+    /// strategy leaves nothing to chance, those whose limits come near; the others lose weight.
     fn draw(
         self,
         clinic: &Clinic<'_>,
-        load: &Load<'_>,
         ramp: u16,
         lost: &[TargetId],
         rng: &mut impl Random,
     ) -> Option<TargetId> {
         let config = clinic.config;
-        self.model.tiers.iter().find_map(|tier| {
+        let by_chance = !matches!(self.model.balance, Balance::Cheapest | Balance::Sticky { .. });
+        let mut from = |tier: &[TargetId], shares: bool| {
             let well = tier.iter().filter_map(|target| {
+                if lost.contains(target) || !self.is_candidate(*target) {
+                    return None;
+                }
                 let takes_part = match health::standing(clinic.board, config, *target, clinic.now) {
                     Standing::Fit { permille } => permille > ramp,
                     Standing::Probe => true,
                     Standing::Unfit(_) => false,
                 };
-                let eligible = takes_part && !lost.contains(target) && self.is_candidate(*target);
-                eligible.then(|| load.candidate(config, *target))?
+                match self.room(*target, clinic.now) {
+                    Room::Fits { permille } if takes_part && by_chance => {
+                        self.candidate(clinic, *target, permille)
+                    }
+                    Room::Fits { permille } if takes_part && (!shares || permille > ramp) => {
+                        self.candidate(clinic, *target, 1000)
+                    }
+                    Room::Fits { .. } | Room::Full(_) => None,
+                }
             });
             balance::choose(&self.model.balance, self.session, well, rng)
-        })
+        };
+        self.model.tiers.iter().find_map(|tier| from(tier, true).or_else(|| from(tier, false)))
     }
 
     /// As if every breaker were closed; what they would have done is counted.
-    fn choose_in_shadow(self, clinic: &mut Clinic<'_>, load: &Load<'_>, rng: &mut impl Random) -> Choice {
+    fn choose_in_shadow(self, clinic: &mut Clinic<'_>, rng: &mut impl Random) -> Choice {
         let config = clinic.config;
         let chosen = [self, self.returning()].into_iter().find_map(|wanted| {
             self.model.tiers.iter().find_map(|tier| {
                 let all = tier.iter().filter_map(|target| {
-                    wanted.is_candidate(*target).then(|| load.candidate(config, *target))?
+                    wanted.is_candidate(*target).then(|| self.candidate(clinic, *target, 1000))?
                 });
                 balance::choose(&self.model.balance, self.session, all, rng)
             })
@@ -246,7 +321,7 @@ impl Wanted<'_> {
             }
             Standing::Unfit(_) => {
                 use crate::record::Metric;
-                let elsewhere = self.draw(clinic, load, 0, &[target], rng).is_some();
+                let elsewhere = self.draw(clinic, 0, &[target], rng).is_some();
                 let metric = if elsewhere { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
                 clinic.tally.count(metric);
             }
@@ -259,9 +334,9 @@ impl Wanted<'_> {
         let soonest = self
             .candidates()
             .chain(self.returning().candidates())
-            .filter_map(|target| match health::standing(clinic.board, clinic.config, target, clinic.now) {
-                Standing::Unfit(unfit) => Some((unfit.until()?, target)),
-                Standing::Fit { .. } | Standing::Probe => Some((clinic.now, target)),
+            .filter_map(|target| match self.fitness(clinic.config, clinic.board, target, clinic.now) {
+                Err(obstacle) => Some((obstacle.until()?, target)),
+                Ok(_) => Some((clinic.now, target)),
             })
             .min_by_key(|(until, _)| *until);
         soonest
@@ -293,10 +368,10 @@ impl Wanted<'_> {
             if let Some(gate) = self.case.first_gate(*target) {
                 return Some((*target, Obstacle::Gate(gate)));
             }
-            match health::standing(board, config, *target, now) {
-                Standing::Unfit(unfit) => Some((*target, Obstacle::Unfit(unfit))),
-                Standing::Probe => Some((*target, Obstacle::Probed)),
-                Standing::Fit { .. } => None,
+            match self.fitness(config, board, *target, now) {
+                Err(obstacle) => Some((*target, obstacle)),
+                Ok(Standing::Probe) => Some((*target, Obstacle::Probed)),
+                Ok(_) => None,
             }
         })
     }
@@ -340,6 +415,8 @@ pub enum Obstacle {
     Gate(Gate),
     /// It is not to be asked.
     Unfit(Unfit),
+    /// Its limits leave no room for the request.
+    Short(Shortage),
     /// Others are probing it just now.
     Probed,
 }
@@ -349,6 +426,7 @@ impl Obstacle {
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Unfit(unfit) => unfit.until(),
+            Self::Short(shortage) => Some(shortage.until),
             Self::Gate(_) | Self::Probed => None,
         }
     }
@@ -358,6 +436,7 @@ impl Obstacle {
         match self {
             Self::Gate(gate) => gate.name(),
             Self::Unfit(unfit) => unfit.name(),
+            Self::Short(shortage) => shortage.of.name(),
             Self::Probed => "open",
         }
     }

@@ -111,7 +111,7 @@ impl Refusal {
             .filter_map(|(target, obstacle)| {
                 let objections = match obstacle {
                     Obstacle::Gate(_) => objections(&case, *target),
-                    Obstacle::Unfit(_) | Obstacle::Probed => Vec::new(),
+                    Obstacle::Unfit(_) | Obstacle::Short(_) | Obstacle::Probed => Vec::new(),
                 };
                 let target = Rc::clone(&config.target(*target)?.name);
                 Some(Rejected { target, reason: obstacle.name(), objections })
@@ -125,9 +125,10 @@ impl Refusal {
         let mut throttled = true;
         let mut soonest: Option<Timestamp> = None;
         for (_, obstacle) in ailing {
-            throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }));
+            throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }) | Obstacle::Short(_));
             let until = match obstacle {
                 Obstacle::Unfit(unfit) => unfit.until(),
+                Obstacle::Short(shortage) => Some(shortage.until),
                 Obstacle::Probed | Obstacle::Gate(_) => Some(now),
             };
             soonest = match (soonest, until) {

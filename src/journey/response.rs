@@ -109,6 +109,7 @@ impl Exchange {
         attempt.log.headers(status, &headers, now);
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
+        attempt.hear_limits(kind, &headers, now);
         if (200..300).contains(&status) {
             stream_headers(&headers, sink);
             let (endpoint, streamed) = {
@@ -323,7 +324,10 @@ impl Attempt {
             let took = now.since(self.sent_at);
             self.first_content = Some(took);
             self.log.content_at = Some(now);
-            let tolerated = self.journey.borrow().config.breaker.slow_first_content;
+            let journey = self.journey.borrow();
+            let streamed = journey.facts.stream;
+            journey.pace.borrow_mut().first_content(self.target, streamed, self.sent_at, now);
+            let tolerated = journey.config.breaker.slow_first_content;
             self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
         }
         let read = match &self.answer {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::outcome::{End, Outcome};
 use super::plan::Tried;
 use super::{Journey, Refusal, Worker};
-use crate::base::{ErrorClass, MicroDollars, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp, Tokens};
 use crate::config::Config;
 use crate::record::Metric;
 use crate::stream::Usage;
@@ -24,20 +24,11 @@ pub(super) struct Spending {
     estimate: Tokens,
 }
 
-/// Estimated tokens of one attempt.
-#[derive(Debug, Clone, Copy)]
-struct Tokens {
-    input: u64,
-    output: u64,
-}
-
-impl Tokens {
-    /// What they come to at a target; one without a price costs nothing that could be counted.
-    fn at(self, config: &Config, target: TargetId) -> Amount {
-        let price = config.target(target).and_then(|target| target.offers.price);
-        let cost = price.map_or(MicroDollars::ZERO, |price| price.of(self.input, self.output));
-        Amount { tokens: self.input.saturating_add(self.output), cost }
-    }
+/// What these tokens come to at a target; one without a price costs nothing that could be counted.
+fn amount_of(tokens: Tokens, config: &Config, target: TargetId) -> Amount {
+    let price = config.target(target).and_then(|target| target.offers.price);
+    let cost = price.map_or(MicroDollars::ZERO, |price| price.of(tokens.input, tokens.output));
+    Amount { tokens: tokens.total(), cost }
 }
 
 impl Journey {
@@ -52,7 +43,7 @@ impl Journey {
             return Ok(());
         };
         let estimate = self.estimate();
-        let amount = estimate.at(&self.config, target);
+        let amount = amount_of(estimate, &self.config, target);
         match tenancy::reserve(&mut *worker.store, &key.name, &budget, amount, now) {
             Some(Ok(Granted { reservation, warnings })) => {
                 if !warnings.is_empty() {
@@ -101,7 +92,7 @@ impl Journey {
         match attempt.outcome {
             Some(Outcome { usage: Some(usage), .. }) => self.amount(attempt.target, &usage),
             Some(outcome) if !may_be_billed(&outcome) => Amount::default(),
-            _ => estimate.at(&self.config, attempt.target),
+            _ => amount_of(estimate, &self.config, attempt.target),
         }
     }
 
@@ -130,11 +121,14 @@ impl Journey {
         Some(usage.input.saturating_add(usage.output))
     }
 
-    fn estimate(&self) -> Tokens {
+    pub(super) fn estimate(&self) -> Tokens {
         let facts = &self.facts;
         let input = (facts.text_bytes / 4).saturating_add(facts.token_ids);
         let answers = facts.n.unwrap_or(1).max(1);
-        let output = facts.max_output_tokens.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(answers);
+        let output = match self.endpoint {
+            Endpoint::Embeddings => 0,
+            _ => facts.max_output_tokens.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(answers),
+        };
         Tokens { input, output }
     }
 }

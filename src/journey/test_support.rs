@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney, Worker};
+use crate::balance::{Headroom, Pace};
 use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
 use crate::breaker::{Board, Pending};
@@ -135,6 +136,8 @@ pub fn some_journey() -> SharedJourney {
         board: Rc::new(RefCell::new(Board::new(&config))),
         pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
         estimates: Rc::new(Calibration::new(&config)),
+        pace: Rc::new(RefCell::new(Pace::new(&config))),
+        headroom: Rc::new(RefCell::new(Headroom::new(&config))),
         config,
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),

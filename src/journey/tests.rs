@@ -2,6 +2,7 @@
 
 mod alarms;
 mod balance;
+mod balancing;
 mod budgets;
 mod gates;
 mod health;

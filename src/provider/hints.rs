@@ -126,7 +126,7 @@ fn retry_delay(body: &[u8]) -> Option<Wait> {
 }
 
 /// A number without sign or exponent: `7`, `1.5`. Not negative, always finite.
-fn decimal(text: &str) -> Option<f64> {
+pub(super) fn decimal(text: &str) -> Option<f64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if is_plain && text.len() <= MAX_TEXT { text.parse().ok() } else { None }
 }
@@ -139,6 +139,11 @@ fn http_date(text: &str, now: Timestamp) -> Option<Wait> {
 
 /// A duration as Go's `time.Duration` prints it, and days: `6m0s`, `12ms`, `1h2m3.5s`, `1d`.
 fn go_duration(text: &str) -> Option<Wait> {
+    Wait::of_millis(go_duration_ms(text)?)
+}
+
+/// The same in milliseconds, which may be none.
+pub(super) fn go_duration_ms(text: &str) -> Option<f64> {
     let mut rest = text;
     let mut ms = 0.0;
     while !rest.is_empty() {
@@ -148,7 +153,7 @@ fn go_duration(text: &str) -> Option<Wait> {
         ms += decimal(number)? * unit_ms(unit)?;
         rest = tail;
     }
-    Wait::of_millis(ms)
+    Some(ms)
 }
 
 /// Go's units in milliseconds. It takes the micro sign and the Greek letter alike.
@@ -167,7 +172,7 @@ fn unit_ms(unit: &str) -> Option<f64> {
 
 /// A moment as RFC 3339 writes it, in milliseconds since the epoch; any number of digits in the fraction, of which
 /// three count, any offset, either letter case. `None` for moments before 1970, too.
-fn rfc3339_ms(text: &str) -> Option<u64> {
+pub(super) fn rfc3339_ms(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let (clock, zone) = time.split_at_checked(time.find(['Z', 'z', '+', '-'])?)?;

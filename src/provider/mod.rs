@@ -8,6 +8,7 @@ mod answer;
 mod anthropic;
 mod classify;
 mod gemini;
+mod headroom;
 mod hints;
 mod kind;
 mod members;
@@ -22,6 +23,7 @@ mod table;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};
+pub use headroom::{Headroom, Left, Meter, headroom};
 pub use hints::{MAX_HINT, should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};

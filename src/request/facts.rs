@@ -6,6 +6,9 @@ use super::usage_spots::UsageSpots;
 /// one they take, so each is rewritten; more than this is no honest request.
 pub const MAX_MODEL_MEMBERS: usize = 8;
 
+/// How many texts of a conversation's beginning tell it from others.
+pub const MAX_OPENING_TEXTS: u32 = 16;
+
 /// A range of bytes of the body, from `start` up to but not including `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -251,7 +254,7 @@ impl StateSet {
     }
 }
 
-/// Hashes (FNV-1a, 64 bits, of the decoded text) by which requests of the same origin can be kept together. Empty
+/// Hashes (FNV-1a, 64 bits, of the decoded text, of the conversation of the hashes of its texts) by which requests of the same origin can be kept together. Empty
 /// strings have none. They are for choosing among targets and nothing else: FNV resists no one who wants a collision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Affinity {
@@ -261,6 +264,11 @@ pub struct Affinity {
     pub user: Option<u64>,
     /// Of `metadata.user_id`.
     pub metadata_user: Option<u64>,
+    /// Of how the conversation begins: the text of `system` or `instructions`, and of the turns up to the first one of the
+    /// user. It stays the same as the conversation grows. Of each text the first
+    /// [`MAX_OPENING_BYTES`](super::MAX_OPENING_BYTES) count, and no more than [`MAX_OPENING_TEXTS`](super::MAX_OPENING_TEXTS)
+    /// texts.
+    pub conversation: Option<u64>,
 }
 
 #[cfg(test)]

@@ -30,10 +30,10 @@ mod usage_spots;
 
 pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};
 pub use facts::{
-    Affinity, Facts, MAX_MODEL_MEMBERS, MediaParts, ModelField, OutputFormat, Reasoning, Span, StateKind,
-    StateSet, ToolChoice, ToolNeeds,
+    Affinity, Facts, MAX_MODEL_MEMBERS, MAX_OPENING_TEXTS, MediaParts, ModelField, OutputFormat, Reasoning,
+    Span, StateKind, StateSet, ToolChoice, ToolNeeds,
 };
 pub use lexer::{Container, Lexer, MAX_DEPTH, Sink, Value};
 pub use scan::{ScanError, Scanner};
-pub use text::{Kept, MAX_KEPT_BYTES, Want};
+pub use text::{Kept, MAX_KEPT_BYTES, MAX_OPENING_BYTES, Want};
 pub use usage_spots::{MAX_USAGE_SPOTS, UsageSpots};

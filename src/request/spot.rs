@@ -65,6 +65,8 @@ pub(super) enum Spot {
     Turns(TurnsKey),
     /// A message, an item, a content block, or a list of blocks: they nest in each other in every way.
     Part,
+    PartText,
+    PartRole,
     PartType,
     PartSignature,
     FileId,
@@ -104,9 +106,17 @@ pub(super) enum TokensKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TurnsKey {
     System,
+    Instructions,
     Messages,
     Input,
     Prompt,
+}
+
+impl TurnsKey {
+    /// Whether it holds what the model is told before the conversation.
+    pub(super) const fn is_system(self) -> bool {
+        matches!(self, Self::System | Self::Instructions)
+    }
 }
 
 impl Spot {
@@ -173,6 +183,7 @@ impl Spot {
             b"input" => Self::Turns(TurnsKey::Input),
             b"prompt" => Self::Turns(TurnsKey::Prompt),
             b"system" => Self::Turns(TurnsKey::System),
+            b"instructions" => Self::Turns(TurnsKey::Instructions),
             b"tools" => Self::Tools,
             b"tool_choice" => Self::ToolChoice,
             b"parallel_tool_calls" => Self::ParallelToolCalls,
@@ -211,6 +222,8 @@ impl Spot {
     fn of_part(key: &[u8]) -> Self {
         match key {
             b"type" => Self::PartType,
+            b"text" => Self::PartText,
+            b"role" => Self::PartRole,
             b"content" | b"output" => Self::Part,
             b"image_url" | b"input_audio" | b"file" | b"file_data" | b"video_url" => Self::Media,
             b"source" => Self::Source,

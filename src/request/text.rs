@@ -5,6 +5,9 @@ use crate::base::{FNV_BASIS, fnv1a};
 /// The longest string kept, in decoded bytes: a model's name or a value of an enumeration.
 pub const MAX_KEPT_BYTES: usize = 256;
 
+/// How much of each text of a conversation's beginning tells it from others, in decoded bytes.
+pub const MAX_OPENING_BYTES: usize = 4096;
+
 /// What the reader of a string or number needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -14,6 +17,8 @@ pub enum Want {
     Text,
     /// Its 64-bit hash.
     Hash,
+    /// The 64-bit hash of its first [`MAX_OPENING_BYTES`].
+    Opening,
 }
 
 /// What was kept of a string or number.
@@ -27,7 +32,7 @@ pub enum Kept<'a> {
     TooLong,
     /// It has surrogates that are not pairs and so means no text.
     Undecodable,
-    /// FNV-1a, 64 bits, of the decoded bytes.
+    /// FNV-1a, 64 bits, of the decoded bytes, or of the first of them.
     Hash(u64),
 }
 
@@ -100,11 +105,11 @@ impl Gatherer {
     #[inline]
     pub(super) fn finish<'a>(&'a mut self, last: &'a [u8]) -> (Kept<'a>, usize) {
         let whole = self.length == 0 && self.high_surrogate.is_none() && !self.undecodable;
-        if whole && self.want != Want::Hash {
+        if whole && !matches!(self.want, Want::Hash | Want::Opening) {
             let kept = match self.want {
                 Want::Text if last.len() <= MAX_KEPT_BYTES => Kept::Text(last),
                 Want::Text => Kept::TooLong,
-                Want::Length | Want::Hash => Kept::Nothing,
+                Want::Length | Want::Hash | Want::Opening => Kept::Nothing,
             };
             return (kept, last.len());
         }
@@ -113,7 +118,7 @@ impl Gatherer {
         let kept = match self.want {
             Want::Length => Kept::Nothing,
             _ if self.undecodable => Kept::Undecodable,
-            Want::Hash => Kept::Hash(self.hash),
+            Want::Hash | Want::Opening => Kept::Hash(self.hash),
             Want::Text if self.length > MAX_KEPT_BYTES => Kept::TooLong,
             Want::Text => Kept::Text(&self.text),
         };
@@ -137,6 +142,10 @@ impl Gatherer {
             Want::Text if self.length <= MAX_KEPT_BYTES => self.text.extend_from_slice(bytes),
             Want::Text => {}
             Want::Hash => self.hash = fnv1a(self.hash, bytes),
+            Want::Opening => {
+                let room = MAX_OPENING_BYTES.saturating_sub(self.length.saturating_sub(bytes.len()));
+                self.hash = fnv1a(self.hash, bytes.get(..room).unwrap_or(bytes));
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! - [`script`]: what one answer does, and how it ends
 //! - [`answers`]: realistic answers per dialect, when the script says nothing else
 //! - [`errors`]: the vendors' error bodies as scripts
+//! - [`Quota`]: a rate limit of the provider's own
 //! - [`received`]: what a provider saw of a request
 //! - [`server`]: the server itself
 //!
@@ -11,12 +12,14 @@
 
 pub mod answers;
 pub mod errors;
+mod quota;
 pub mod received;
 pub mod script;
 mod scripted_body;
 pub mod server;
 mod wire;
 
+pub use quota::Quota;
 pub use received::{Outcome, ReceivedRequest};
 pub use script::{Ending, Event, Point, Script};
 pub use server::{RefusedPort, ScriptedProvider};

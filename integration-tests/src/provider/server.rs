@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::answers::{self, Answer, Form};
+use super::quota::{Quota, Used};
 use super::received::{Log, Outcome, ReceivedRequest};
 use super::script::{Content, Ending, Event, Script};
 use super::scripted_body::{Aborted, Exchange, ScriptedBody};
@@ -29,6 +30,7 @@ struct State {
     name: String,
     log: Arc<Log>,
     scripts: Mutex<Scripts>,
+    quota: Mutex<Option<Used>>,
 }
 
 struct Scripts {
@@ -39,7 +41,11 @@ struct Scripts {
 impl State {
     fn next_script(&self) -> Script {
         let mut scripts = self.scripts.lock().unwrap();
-        scripts.queue.pop_front().unwrap_or_else(|| scripts.default.clone())
+        let script = scripts.queue.pop_front().unwrap_or_else(|| scripts.default.clone());
+        match &mut *self.quota.lock().unwrap() {
+            Some(used) => used.apply(script, Instant::now()),
+            None => script,
+        }
     }
 }
 
@@ -56,7 +62,12 @@ impl ScriptedProvider {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound listener").port();
         let scripts = Mutex::new(Scripts { queue: VecDeque::new(), default: Script::usual() });
-        let state = Arc::new(State { name: name.to_owned(), log: Arc::new(Log::new()), scripts });
+        let state = Arc::new(State {
+            name: name.to_owned(),
+            log: Arc::new(Log::new()),
+            scripts,
+            quota: Mutex::new(None),
+        });
         let server = Some(tokio::spawn(accept(listener, Arc::clone(&state))));
         Self { port, state, server }
     }
@@ -81,6 +92,17 @@ impl ScriptedProvider {
     pub fn by_default(&self, script: Script) -> &Self {
         self.state.scripts.lock().unwrap().default = script;
         self
+    }
+
+    /// From now on it has a rate limit.
+    pub fn limit(&self, quota: Quota) -> &Self {
+        *self.state.quota.lock().unwrap() = Some(Used::nothing_of(quota));
+        self
+    }
+
+    /// How many requests its rate limit has refused.
+    pub fn refused(&self) -> usize {
+        self.state.quota.lock().unwrap().as_ref().map_or(0, Used::refused)
     }
 
     /// All requests so far, in order of arrival.

@@ -13,11 +13,15 @@ pub(super) fn balance(raw: Option<&Mapping<RawBalance>>, at: &Trail<'_>, mistake
         #[default]
         Weighted,
         LeastPending,
+        Fastest,
+        Cheapest,
         Sticky,
     }
     let strategies = [
         ("weighted", Strategy::Weighted),
         ("least_pending", Strategy::LeastPending),
+        ("fastest", Strategy::Fastest),
+        ("cheapest", Strategy::Cheapest),
         ("sticky", Strategy::Sticky),
     ];
     let strategy = word(raw.strategy.as_ref(), &strategies, &at.field("strategy"), mistakes);
@@ -28,6 +32,8 @@ pub(super) fn balance(raw: Option<&Mapping<RawBalance>>, at: &Trail<'_>, mistake
     match strategy {
         Strategy::Weighted => Balance::Weighted,
         Strategy::LeastPending => Balance::LeastPending,
+        Strategy::Fastest => Balance::Fastest,
+        Strategy::Cheapest => Balance::Cheapest,
         Strategy::Sticky => Balance::Sticky { by: session_keys(raw.by.as_ref(), &by_at, mistakes) },
     }
 }

@@ -14,6 +14,7 @@ mod names;
 mod offers;
 mod operator;
 mod providers;
+mod quota;
 mod record;
 mod rest;
 mod retry;

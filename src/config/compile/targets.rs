@@ -1,9 +1,9 @@
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{Env, MAX_WEIGHT, needed, number, offers, text};
+use super::{Env, MAX_WEIGHT, needed, number, offers, quota, text};
 use crate::base::{AccountId, FNV_BASIS, ProviderId, fnv1a};
-use crate::config::compiled::{Account, Provider, Secret, Target};
+use crate::config::compiled::{Account, Provider, Quota, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
 use crate::provider::ProviderKind;
@@ -27,7 +27,18 @@ pub(super) fn account(
         None => None,
     };
     let billing_owner = billing_owner.map(Rc::from);
-    Some(Account { name: Rc::from(name), provider: provider?, key: key?, billing_owner })
+    let quota_pool = match &raw.quota_pool {
+        Some(pool) => Some(text::checked(pool, text::owner, &at.field("quota_pool"), mistakes)?),
+        None => None,
+    };
+    Some(Account {
+        name: Rc::from(name),
+        provider: provider?,
+        key: key?,
+        billing_owner,
+        limits: quota::quota(raw.limits.as_ref(), at, mistakes),
+        quota_pool: quota_pool.map(Rc::from),
+    })
 }
 
 fn provider_id(
@@ -90,6 +101,7 @@ impl Targets<'_> {
             provider,
             model: Rc::from(model?),
             weight,
+            limits: quota::quota(raw.limits.as_ref(), at, mistakes),
             offers: offers?,
         })
     }
@@ -131,7 +143,14 @@ impl Targets<'_> {
         let key = credential(raw.key.as_ref(), self.env, &at.field("key"), mistakes);
         let (provider, key) = (provider?, key?);
         let id = AccountId::from_index(accounts.len())?;
-        accounts.push(Some(Account { name: Rc::from(name), provider, key, billing_owner: None }));
+        accounts.push(Some(Account {
+            name: Rc::from(name),
+            provider,
+            key,
+            billing_owner: None,
+            limits: Quota::default(),
+            quota_pool: None,
+        }));
         Some((id, provider))
     }
 }

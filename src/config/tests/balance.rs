@@ -12,6 +12,8 @@ fn every_strategy_can_be_written_and_weights_are_the_default() {
     assert_eq!(balance_of(json!({})), Balance::Weighted);
     assert_eq!(balance_of(json!({"strategy": "weighted"})), Balance::Weighted);
     assert_eq!(balance_of(json!({"strategy": "least_pending"})), Balance::LeastPending);
+    assert_eq!(balance_of(json!({"strategy": "fastest"})), Balance::Fastest);
+    assert_eq!(balance_of(json!({"strategy": "cheapest"})), Balance::Cheapest);
     assert_eq!(balance_of(json!({"strategy": "sticky"})), Balance::Sticky { by: SessionKey::ALL.to_vec() });
     let by = vec![SessionKey::Key, SessionKey::User];
     assert_eq!(balance_of(json!({"strategy": "sticky", "by": ["key", "user"]})), Balance::Sticky { by });

@@ -153,3 +153,68 @@ fn the_less_busy_of_two_gets_the_next_request() {
     let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
     assert!(most - least <= 4, "{counts:?}");
 }
+
+const LIMITED: [(&str, &str); 5] = [
+    (":status", "200"),
+    ("content-type", "application/json"),
+    ("x-ratelimit-limit-requests", "100"),
+    ("x-ratelimit-remaining-requests", "0"),
+    ("x-ratelimit-reset-requests", "30s"),
+];
+
+fn two_tiers(limits: serde_json::Value) -> Config {
+    config_with(json!({
+        "targets": {
+            "first": {"provider": "openai", "model": "first", "key": {"value": "k"}, "limits": limits},
+            "second": {"provider": "openai", "model": "second", "key": {"value": "k"}},
+        },
+        "models": {"chat": {"tiers": [["first"], ["second"]]}},
+    }))
+}
+
+fn fallback(pass: &Pass) -> Option<&str> {
+    pass.response.get("x-llm-fallback")
+}
+
+#[test]
+fn a_target_that_says_it_has_nothing_left_is_left_alone_until_its_reset() {
+    let worker = &mut worker(two_tiers(json!({"max_pending": 1000})));
+    let body = json!({"model": "chat"});
+    let mut pass = ask(worker, None, &body);
+    assert_eq!(target_of(&pass), "first");
+    pass.answer(worker, &LIMITED, ANSWER);
+    pass.exchange.finish(worker, Ending::Complete, NOW);
+    let ask_after = |worker: &mut Worker, seconds: u64| {
+        let now = NOW.after(Duration::from_secs(seconds));
+        let mut pass = ask_at(worker, None, &body, now);
+        pass.answer(worker, OK_JSON, ANSWER);
+        pass.exchange.finish(worker, Ending::Complete, now);
+        (target_of(&pass), fallback(&pass).map(str::to_owned))
+    };
+    assert_eq!(ask_after(worker, 29), ("second".to_owned(), Some("headroom".to_owned())));
+    assert_eq!(ask_after(worker, 30), ("first".to_owned(), None));
+}
+
+#[test]
+fn what_is_under_way_counts_and_what_was_lost_does_not_come_back() {
+    let worker = &mut worker(two_tiers(json!({"max_pending": 2})));
+    let body = json!({"model": "chat"});
+    let mut under_way = vec![ask(worker, None, &body), ask(worker, None, &body)];
+    let third = ask(worker, None, &body);
+    assert_eq!(under_way.iter().map(target_of).collect::<Vec<_>>(), ["first", "first"]);
+    assert_eq!(target_of(&third), "second");
+    under_way.pop().unwrap().exchange.finish(worker, Ending::ClientGone, NOW);
+    assert_eq!(target_of(&ask(worker, None, &body)), "first");
+}
+
+#[test]
+fn real_tokens_take_the_place_of_estimated_ones() {
+    let worker = &mut worker(two_tiers(json!({"tokens_per_minute": 3000})));
+    let body = json!({"model": "chat", "max_tokens": 2000});
+    let mut pass = ask(worker, None, &body);
+    assert_eq!(target_of(&ask(worker, None, &body)), "second", "both may take all that they ask for");
+    let answer = json!({"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 3, "completion_tokens": 5}});
+    pass.answer(worker, OK_JSON, answer.to_string().as_bytes());
+    pass.exchange.finish(worker, Ending::Complete, NOW);
+    assert_eq!(target_of(&ask(worker, None, &body)), "first");
+}

@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::health::{Clinic, Tickets};
-use super::super::plan::{Choice, Tried, Wanted};
+use super::super::plan::{self, Choice, Tried, Wanted};
 use super::super::test_support::{NOW, config_with};
+use crate::balance::{Headroom, Pace};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Health, Pending, Phase};
@@ -226,9 +227,21 @@ impl Simulation {
             estimates: None,
             now: at(now_ms),
         };
-        let wanted = Wanted { model, session: None, tried: &tried, returning: false, only: None, case };
-        let load = crate::journey::plan::Load { pending: &Pending::new(&self.config, 0) };
-        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &load, &mut self.rng) else {
+        let pending = RefCell::new(Pending::new(&self.config, 0));
+        let pace = RefCell::new(Pace::new(&self.config));
+        let headroom = RefCell::new(Headroom::new(&self.config));
+        let wanted = Wanted {
+            model,
+            session: None,
+            tokens: crate::base::Tokens::default(),
+            streamed: false,
+            load: plan::Load { pending: &pending, pace: &pace, headroom: &headroom },
+            tried: &tried,
+            returning: false,
+            only: None,
+            case,
+        };
+        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &mut self.rng) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
             *count += 1;
             return;

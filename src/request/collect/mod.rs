@@ -20,6 +20,8 @@ struct Frame {
     container: Container,
     kind: Kind,
     signed: bool,
+    /// It is a message of the user.
+    is_user: bool,
     /// Bytes of a source's `data`, which are text or media depending on a `type` that may come later.
     held: usize,
 }
@@ -152,6 +154,17 @@ impl Collector {
         *bytes = bytes.saturating_add(frame.held as u64);
     }
 
+    /// A part is complete. A conversation is known by what it holds up to the first turn of its user.
+    fn end_turn(&mut self, is_users: bool) {
+        let parent = self.frames.last().map(|frame| (frame.spot, frame.container));
+        if let Some((Spot::Turns(key), Container::Array)) = parent
+            && is_users
+            && !key.is_system()
+        {
+            self.turns().opening.end();
+        }
+    }
+
     const fn turns(&mut self) -> &mut Turns {
         self.turns.of(self.turns_key)
     }
@@ -176,6 +189,8 @@ impl Sink for Collector {
         match self.next {
             _ if self.skipped > 0 => Want::Length,
             Spot::User | Spot::PromptCacheKey | Spot::MetadataUser => Want::Hash,
+            Spot::Turns(_) => Want::Opening,
+            Spot::Part | Spot::PartText if self.turns.is_opening(self.turns_key) => Want::Opening,
             Spot::Model
             | Spot::N
             | Spot::OutputTokens(_)
@@ -188,6 +203,7 @@ impl Sink for Collector {
             | Spot::ReasoningInnerEffort
             | Spot::ThinkingType
             | Spot::PartType
+            | Spot::PartRole
             | Spot::SourceType => Want::Text,
             _ => Want::Length,
         }
@@ -226,7 +242,7 @@ impl Sink for Collector {
             return Ok(());
         }
         let kind = if spot == Spot::Source { Kind::File } else { Kind::Plain };
-        self.frames.push(Frame { spot, container, kind, signed: false, held: 0 });
+        self.frames.push(Frame { spot, container, kind, signed: false, is_user: false, held: 0 });
         self.next = if container == Container::Array { spot.element() } else { Spot::Other };
         Ok(())
     }
@@ -244,7 +260,10 @@ impl Sink for Collector {
                     }
                 }
                 (Spot::IncludeUsage, _) => self.facts.usage_spots.include_usage_ends(end),
-                (Spot::Part, Container::Object) => self.end_part(&frame),
+                (Spot::Part, Container::Object) => {
+                    self.end_part(&frame);
+                    self.end_turn(frame.is_user);
+                }
                 (Spot::Source, Container::Object) => self.end_source(&frame),
                 (Spot::Tool, Container::Object) => self.tools.end_tool(),
                 _ => {}

@@ -1,7 +1,12 @@
 //! Sums that a later duplicate must be able to take back: each top-level member has its own until the end.
 
-use super::super::facts::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice};
+use super::super::facts::{
+    Facts, MAX_OPENING_TEXTS, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice,
+};
+use super::super::lexer::Value;
 use super::super::spot::{FormatKey, TokensKey, TurnsKey};
+use super::super::text::Kept;
+use crate::base::{FNV_BASIS, fnv1a};
 
 /// What one of `messages`, `input`, `prompt` and `system` holds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,12 +16,43 @@ pub(super) struct Turns {
     pub(super) token_ids: u64,
     pub(super) sealed: bool,
     pub(super) state: StateSet,
+    pub(super) opening: Opening,
 }
 
-/// The four of them.
+/// The texts by which a conversation is known, as one hash.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    hash: u64,
+    texts: u32,
+    complete: bool,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { hash: FNV_BASIS, texts: 0, complete: false }
+    }
+}
+
+impl Opening {
+    pub(super) fn add(&mut self, value: Value<'_>) {
+        if let (Value::Text { kept: Kept::Hash(hash), length: 1.. }, false) = (value, self.complete) {
+            self.hash = fnv1a(self.hash, &hash.to_le_bytes());
+            self.texts += 1;
+            self.complete = self.texts >= MAX_OPENING_TEXTS;
+        }
+    }
+
+    /// No further text counts.
+    pub(super) const fn end(&mut self) {
+        self.complete = true;
+    }
+}
+
+/// All of them.
 #[derive(Debug, Default)]
 pub(super) struct AllTurns {
     system: Turns,
+    instructions: Turns,
     messages: Turns,
     input: Turns,
     prompt: Turns,
@@ -26,14 +62,31 @@ impl AllTurns {
     pub(super) const fn of(&mut self, key: TurnsKey) -> &mut Turns {
         match key {
             TurnsKey::System => &mut self.system,
+            TurnsKey::Instructions => &mut self.instructions,
             TurnsKey::Messages => &mut self.messages,
             TurnsKey::Input => &mut self.input,
             TurnsKey::Prompt => &mut self.prompt,
         }
     }
 
+    /// Whether further texts there belong to the beginning of the conversation.
+    pub(super) const fn is_opening(&self, key: TurnsKey) -> bool {
+        let turns = match key {
+            TurnsKey::System => &self.system,
+            TurnsKey::Instructions => &self.instructions,
+            TurnsKey::Messages => &self.messages,
+            TurnsKey::Input => &self.input,
+            TurnsKey::Prompt => &self.prompt,
+        };
+        !turns.opening.complete
+    }
+
     pub(super) fn add_to(&self, facts: &mut Facts) {
-        for turns in [&self.system, &self.messages, &self.input, &self.prompt] {
+        for turns in [&self.system, &self.instructions, &self.messages, &self.input, &self.prompt] {
+            if turns.opening.texts > 0 {
+                let before = facts.affinity.conversation.unwrap_or(FNV_BASIS);
+                facts.affinity.conversation = Some(fnv1a(before, &turns.opening.hash.to_le_bytes()));
+            }
             facts.items = facts.items.saturating_add(turns.items);
             facts.token_ids = facts.token_ids.saturating_add(turns.token_ids);
             facts.media.images = facts.media.images.saturating_add(turns.media.images);

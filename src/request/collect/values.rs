@@ -3,7 +3,7 @@
 use super::super::facts::{OutputFormat, StateKind, ToolChoice};
 use super::super::lexer::{Container, Value};
 use super::super::number::as_count;
-use super::super::spot::{FormatKey, Spot, TurnsKey};
+use super::super::spot::{FormatKey, Spot};
 use super::super::text::Kept;
 use super::tally::{ReasoningOptions, Tool, Turns};
 use super::{Collector, Kind};
@@ -13,7 +13,7 @@ impl Collector {
     pub(super) fn note(&mut self, value: Value<'_>) {
         if let Some(parent) = self.frames.last()
             && let (Spot::Turns(key), Container::Array) = (parent.spot, parent.container)
-            && key != TurnsKey::System
+            && !key.is_system()
         {
             let turns = self.turns();
             turns.items = turns.items.saturating_add(1);
@@ -55,6 +55,8 @@ impl Collector {
             | Spot::GoogleCachedContent => self.note_state(value, there),
             Spot::Turns(_)
             | Spot::Part
+            | Spot::PartText
+            | Spot::PartRole
             | Spot::PartType
             | Spot::PartSignature
             | Spot::FileId
@@ -126,8 +128,20 @@ impl Collector {
         match self.next {
             Spot::Turns(key) => {
                 self.turns_key = key;
-                let single = matches!(value, Value::Text { .. }) && key != TurnsKey::System;
+                let single = matches!(value, Value::Text { .. }) && !key.is_system();
                 *self.turns() = Turns { items: single.into(), ..Turns::default() };
+                self.turns().opening.add(value);
+            }
+            Spot::PartText => self.turns().opening.add(value),
+            Spot::PartRole => {
+                let is_user = is_text(value, &[b"user"]);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.is_user = is_user;
+                }
+            }
+            Spot::Part if matches!(value, Value::Text { .. }) => {
+                self.turns().opening.add(value);
+                self.end_turn(true);
             }
             Spot::Part if matches!(value, Value::Number(_)) => {
                 let turns = self.turns();

@@ -21,6 +21,7 @@ const ROOT_KEYS: &[&str] = &[
     "input",
     "prompt",
     "system",
+    "instructions",
     "tools",
     "tool_choice",
     "parallel_tool_calls",

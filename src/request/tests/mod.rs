@@ -1,6 +1,7 @@
 //! What the scan and the edits promise, held against a straightforward reading of the whole body.
 
 mod bodies;
+mod conversations;
 mod edits;
 mod examples;
 mod reference;

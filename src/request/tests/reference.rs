@@ -1,15 +1,15 @@
 //! The facts of a body that is there as a whole, read in the plainest way.
 
 use super::super::{
-    Affinity, Facts, MAX_KEPT_BYTES, MediaParts, ModelField, OutputFormat, Reasoning, StateKind, StateSet,
-    ToolChoice, ToolNeeds, UsageSpots,
+    Affinity, Facts, MAX_KEPT_BYTES, MAX_OPENING_BYTES, MAX_OPENING_TEXTS, MediaParts, ModelField,
+    OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds, UsageSpots,
 };
 use super::bodies::Json;
 
 /// All facts but the spans and the length.
 pub(super) fn facts_of(body: &Json) -> Facts {
     let mut turns = Turns::default();
-    for key in ["messages", "input", "prompt", "system"] {
+    for key in ["messages", "input", "prompt", "system", "instructions"] {
         if let Some(value) = body.last(key) {
             turns.read(key, value);
         }
@@ -30,7 +30,7 @@ pub(super) fn facts_of(body: &Json) -> Facts {
     );
     let tools = tools(body, &mut state);
 
-    let media_bytes = ["messages", "input", "prompt", "system"]
+    let media_bytes = ["messages", "input", "prompt", "system", "instructions"]
         .iter()
         .flat_map(|key| body.all(key))
         .map(|turns| turns.elements().iter().map(part_media_bytes).sum::<u64>())
@@ -64,6 +64,7 @@ pub(super) fn facts_of(body: &Json) -> Facts {
             prompt_cache_key: hash(body.last("prompt_cache_key")),
             user: hash(body.last("user")),
             metadata_user: hash(body.last("metadata").and_then(|metadata| metadata.last("user_id"))),
+            conversation: conversation(body),
         },
         items: turns.items,
         body_bytes: 0,
@@ -168,7 +169,7 @@ struct Turns {
 
 impl Turns {
     fn read(&mut self, key: &str, value: &Json) {
-        if key != "system" {
+        if !matches!(key, "system" | "instructions") {
             self.items += value.elements().len() as u32 + u32::from(value.text().is_some());
         }
         value.elements().iter().for_each(|part| self.part(part));
@@ -329,10 +330,53 @@ fn count(value: Option<&Json>) -> Option<u64> {
 
 fn hash(value: Option<&Json>) -> Option<u64> {
     let text = value?.text().filter(|text| !text.is_empty())?;
-    let mut hash: u64 = 14_695_981_039_346_656_037;
-    for byte in text.bytes() {
-        hash ^= u64::from(byte);
+    Some(fnv(14_695_981_039_346_656_037, text.as_bytes()))
+}
+
+fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
+    for byte in bytes {
+        hash ^= u64::from(*byte);
         hash = hash.wrapping_mul(1_099_511_628_211);
     }
-    Some(hash)
+    hash
+}
+
+fn conversation(body: &Json) -> Option<u64> {
+    let basis = 14_695_981_039_346_656_037;
+    let mut conversation = None;
+    for key in ["system", "instructions", "messages", "input", "prompt"] {
+        let mut texts = Vec::new();
+        let Some(value) = body.last(key) else { continue };
+        texts.extend(value.text());
+        let is_system = matches!(key, "system" | "instructions");
+        for turn in value.elements() {
+            opening(turn, &mut texts);
+            let is_users = turn.text().is_some() || turn.last("role").and_then(Json::text) == Some("user");
+            if is_users && !is_system {
+                break;
+            }
+        }
+        let texts = texts.iter().filter(|text| !text.is_empty()).take(MAX_OPENING_TEXTS as usize);
+        let hashes: Vec<_> =
+            texts.map(|text| fnv(basis, &text.as_bytes()[..text.len().min(MAX_OPENING_BYTES)])).collect();
+        if !hashes.is_empty() {
+            let whole = hashes.iter().fold(basis, |whole, hash| fnv(whole, &hash.to_le_bytes()));
+            conversation = Some(fnv(conversation.unwrap_or(basis), &whole.to_le_bytes()));
+        }
+    }
+    conversation
+}
+
+fn opening<'b>(part: &'b Json, texts: &mut Vec<&'b str>) {
+    match part {
+        Json::Array(parts) => parts.iter().for_each(|part| opening(part, texts)),
+        Json::Bare(_) => {}
+        Json::Text(text) => texts.push(text),
+        Json::Object(members) => members.iter().for_each(|(key, value)| match key.as_str() {
+            "content" | "output" => opening(value, texts),
+            "text" => texts.extend(value.text()),
+            "source" => value.all("content").for_each(|content| opening(content, texts)),
+            _ => {}
+        }),
+    }
 }

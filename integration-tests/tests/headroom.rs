@@ -1,0 +1,245 @@
+//! Steering before the 429, on two workers: by what providers say is left of their limits, and by what the operator states.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Quota, Script, ScriptedProvider};
+use serde_json::{Value, json};
+
+/// How long anything that must happen may take.
+const SOON: Duration = Duration::from_secs(15);
+/// Workers tell each other every 100 ms.
+const KNOWN_EVERYWHERE: Duration = Duration::from_millis(400);
+
+/// Providers `p0`, `p1`, …, each with one target of its name and all in one tier, but the last in reserve.
+struct Scene {
+    providers: Vec<ScriptedProvider>,
+    gateway: Gateway,
+    envoy: Envoy,
+}
+
+impl Scene {
+    async fn start(count: usize, change: impl FnOnce(&mut Value)) -> Self {
+        let mut configuration =
+            json!({"providers": {}, "accounts": {}, "targets": {}, "models": {"chat": {}}});
+        let mut providers = Vec::new();
+        let mut gateway = Gateway::new(Shape::Loop).concurrency(2).reloadable();
+        for index in 0..count {
+            let name = format!("p{index}");
+            let provider = ScriptedProvider::start(&name).await;
+            configuration["providers"][&name] = json!({"kind": "openai", "host": format!("{name}.test")});
+            configuration["accounts"][&name] = json!({"provider": name, "key": {"value": "sk-test"}});
+            configuration["targets"][&name] = json!({"account": name, "model": "m"});
+            gateway = gateway.provider(&name, provider.port());
+            providers.push(provider);
+        }
+        let names: Vec<_> = providers.iter().map(ScriptedProvider::name).collect();
+        configuration["models"]["chat"]["tiers"] = json!([names[..count - 1], names[count - 1..]]);
+        change(&mut configuration);
+        let gateway = gateway.plugin(&configuration);
+        Self { envoy: gateway.start().await, gateway, providers }
+    }
+
+    async fn ask(&self) -> Read {
+        Request::chat("chat", false).send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    /// Asks until requests on every worker are answered as `wanted`: 20 in a row, each on a connection of its own, meet both
+    /// but for a chance of 2⁻¹⁹. A request that hangs is given up soon.
+    async fn until_every_worker(&self, streamed: bool, wanted: impl Fn(&Read) -> bool) {
+        let deadline = Instant::now() + SOON;
+        let mut in_a_row = 0;
+        while in_a_row < 20 {
+            let request = Request::chat("chat", streamed).patience(Duration::from_secs(1));
+            let read = match request.send(self.envoy.port()).await {
+                Ok(response) => Some(response.read().await),
+                Err(_) => None,
+            };
+            in_a_row = if read.as_ref().is_some_and(&wanted) { in_a_row + 1 } else { 0 };
+            assert!(Instant::now() < deadline, "not every worker knows: {read:?}");
+        }
+    }
+
+    /// So many requests in the first tier's reach, each from a connection of its own, evenly over `span`.
+    async fn offer(&self, count: u32, span: Duration) -> Vec<Read> {
+        let began = Instant::now();
+        let mut asked = Vec::new();
+        for index in 0..count {
+            let port = self.envoy.port();
+            asked.push(tokio::spawn(async move {
+                Request::chat("chat", false).send(port).await.unwrap().read().await
+            }));
+            let next = began + span * (index + 1) / count;
+            tokio::time::sleep_until(next.into()).await;
+        }
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(answer.await.unwrap());
+        }
+        answers
+    }
+
+    fn counts(&self) -> Vec<usize> {
+        self.providers.iter().map(|provider| provider.received().len()).collect()
+    }
+}
+
+#[tokio::test]
+async fn where_capacity_suffices_no_limit_is_run_into() {
+    let scene = Scene::start(4, |_| {}).await;
+    // By weight each would get 30.
+    let limits = [20, 60, 60];
+    for (provider, limit) in scene.providers.iter().zip(limits) {
+        provider.limit(Quota { limit, window: Duration::from_secs(60), tells: true });
+    }
+    let answers = scene.offer(90, Duration::from_secs(9)).await;
+    assert!(answers.iter().all(|read| read.status == 200));
+    let refused: Vec<_> = scene.providers.iter().map(ScriptedProvider::refused).collect();
+    assert_eq!(refused, [0, 0, 0, 0], "{:?}", scene.counts());
+    let counts = scene.counts();
+    assert!(counts[0] <= 20 && counts[0] >= 10, "nearly all of it is used: {counts:?}");
+    assert_eq!(counts[3], 0, "nobody had to leave the first tier: {counts:?}");
+}
+
+#[tokio::test]
+async fn what_is_used_up_is_left_until_its_reset_and_then_used_again() {
+    let scene = Scene::start(2, |_| {}).await;
+    scene.providers[0].limit(Quota { limit: 5, window: Duration::from_secs(8), tells: true });
+    let deadline = Instant::now() + SOON;
+    let read = loop {
+        let read = scene.ask().await;
+        if read.header("x-llm-target") == Some("p1") {
+            break read;
+        }
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(KNOWN_EVERYWHERE).await;
+    };
+    assert_eq!((read.status.as_u16(), read.header("x-llm-fallback")), (200, Some("headroom")));
+    scene.until_every_worker(false, |read| read.header("x-llm-fallback") == Some("headroom")).await;
+    while scene.ask().await.header("x-llm-target") != Some("p0") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(Instant::now() < deadline, "the limit was full again long ago");
+    }
+    assert_eq!(scene.providers[0].refused(), 0);
+}
+
+#[tokio::test]
+async fn a_stated_limit_holds_exactly_for_all_models_and_workers() {
+    let scene = Scene::start(2, |configuration| {
+        configuration["accounts"]["p0"]["limits"] = json!({"requests_per_minute": 12});
+        configuration["targets"]["other"] = json!({"account": "p0", "model": "other"});
+        configuration["models"]["chat"]["tiers"][0] = json!(["p0", "other"]);
+    })
+    .await;
+    scene.providers[0].limit(Quota { limit: 12, window: Duration::from_secs(60), tells: false });
+    let answers = scene.offer(60, Duration::from_millis(500)).await;
+    assert!(answers.iter().all(|read| read.status == 200));
+    assert_eq!((scene.counts(), scene.providers[0].refused()), (vec![12, 48], 0));
+    let last = scene.ask().await;
+    assert_eq!(last.header("x-llm-fallback"), Some("headroom"));
+}
+
+#[tokio::test]
+async fn with_no_room_anywhere_the_client_hears_when_there_will_be_some() {
+    let scene = Scene::start(2, |configuration| {
+        configuration["targets"]["p0"]["limits"] = json!({"requests_per_minute": 1});
+        configuration["targets"]["p1"]["limits"] = json!({"max_pending": 1});
+    })
+    .await;
+    assert_eq!(scene.ask().await.status, 200);
+    scene.providers[1].by_default(Script::hang());
+    let port = scene.envoy.port();
+    let stuck = tokio::spawn(async move { Request::chat("chat", false).send(port).await });
+    scene.providers[1].wait_for(1, SOON).await;
+    scene.until_every_worker(false, |read| read.status == 429).await;
+    for _ in 0..10 {
+        let read = scene.ask().await;
+        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (429, Some("all_targets_throttled")));
+        let wait: u64 = read.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=65).contains(&wait), "{wait}");
+        let targets = &body["error"]["llm_failsafe"]["targets"];
+        let wanted = json!([
+            {"target": "p0", "reason": "headroom"},
+            {"target": "p1", "reason": "max_pending"},
+        ]);
+        assert_eq!(*targets, wanted, "{body}");
+    }
+    stuck.abort();
+}
+
+/// Adding, removing and re-weighting targets under load.
+#[tokio::test]
+async fn changes_under_load_lose_no_request_and_keep_the_state_of_what_stays() {
+    let scene = Scene::start(3, |configuration| {
+        configuration["models"]["chat"]["tiers"] = json!([["p0", "p1"], ["p2"]]);
+        configuration["targets"]["p1"]["limits"] = json!({"requests_per_minute": 10});
+    })
+    .await;
+    for provider in &scene.providers {
+        provider.by_default(Script::usual().content_chunks(10).delay_chunks(Duration::from_millis(40)));
+    }
+    // Streams of about half a second, from 20 clients, over the whole time of the changes.
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let port = scene.envoy.port();
+    let clients: Vec<_> = (0..20)
+        .map(|_| {
+            let over = std::sync::Arc::clone(&over);
+            tokio::spawn(async move {
+                let mut answers = Vec::new();
+                let deadline = Instant::now() + Duration::from_secs(30);
+                while !over.load(std::sync::atomic::Ordering::Relaxed) && Instant::now() < deadline {
+                    let answer = Request::chat("chat", true).send(port).await;
+                    answers.push(match answer {
+                        Ok(response) => Ok(response.read().await),
+                        Err(error) => Err(error.to_string()),
+                    });
+                }
+                answers
+            })
+        })
+        .collect();
+    let settled = async |count: u64| {
+        scene.envoy.wait_for_stat("listener_manager.lds.update_success", |updates| updates > count).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    scene.providers[1].wait_for(10, SOON).await;
+    // Another weight, one target more.
+    let mut updates = scene.envoy.stat("listener_manager.lds.update_success").await.unwrap();
+    let more = scene.gateway.clone().configure(&json!({
+        "targets": {"p0": {"weight": 3}, "p2-too": {"account": "p2", "model": "more"}},
+        "models": {"chat": {"tiers": [["p0", "p1", "p2-too"], ["p2"]]}},
+    }));
+    more.update(&scene.envoy);
+    settled(updates).await;
+    // Drained: no tier has it any more, what is under way there goes on.
+    updates = scene.envoy.stat("listener_manager.lds.update_success").await.unwrap();
+    let asked = scene.providers[0].received().len();
+    let drained = more.clone().configure(&json!({"models": {"chat": {"tiers": [["p1", "p2-too"], ["p2"]]}}}));
+    drained.update(&scene.envoy);
+    settled(updates).await;
+    let asked_since = scene.providers[0].received().len();
+    // Removed altogether.
+    updates = scene.envoy.stat("listener_manager.lds.update_success").await.unwrap();
+    drained.configure(&json!({"targets": {"p0": null}, "accounts": {"p0": null}})).update(&scene.envoy);
+    settled(updates).await;
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+
+    let mut answered = 0;
+    for client in clients {
+        for answer in client.await.unwrap() {
+            let read = answer.expect("no request is lost");
+            assert_eq!(read.status, 200, "{}", read.text());
+            assert!(read.error.is_none(), "{:?}", read.error);
+            assert!(read.text().ends_with("data: [DONE]\n\n"), "{}", read.text());
+            answered += 1;
+        }
+    }
+    assert!(answered > 50, "{answered}");
+    assert!(asked > 0 && asked_since >= asked);
+    assert_eq!(scene.providers[0].received().len(), asked_since, "nothing new after it was drained");
+    assert_eq!(scene.providers[1].received().len(), 10, "what was counted outlived three updates");
+    assert!(!scene.providers[2].received().is_empty());
+}

@@ -1,0 +1,298 @@
+//! Limits that the operator states, counted here: for providers that say nothing of theirs.
+//!
+//! A limit holds in *every* minute, so a sliding window is counted and not the clock's minutes, in which two bursts around
+//! the full minute would make twice the limit. The window consists of slices and is up to one slice longer than a minute:
+//! it lets through a little less than the limit, never more. Every request is counted in the shared record before it is
+//! sent, so the limit is exact over all workers; that costs a read and a write of the shared data where a limit is stated,
+//! and nothing elsewhere.
+
+use std::time::Duration;
+
+use super::headroom::Need;
+use crate::base::{Store, Timestamp, update};
+use crate::config::Quota;
+
+const SLICE_MS: u64 = 5_000;
+/// A minute, and the slice that has just begun.
+const SLICES: usize = 13;
+const VERSION: u8 = 1;
+const SLICE_BYTES: usize = 4 + 8;
+const RECORD_BYTES: usize = 1 + 8 + SLICES * SLICE_BYTES;
+
+/// What was sent within the last minute.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Minute {
+    /// The number of the newest slice since the epoch.
+    head: u64,
+    /// Requests and tokens per slice; slice `n` is at `n % SLICES`.
+    slices: [(u32, u64); SLICES],
+}
+
+/// The requests and tokens of something that has limits, as this worker knows them.
+#[derive(Debug)]
+pub struct Counted {
+    key: Box<str>,
+    minute: Minute,
+}
+
+impl Counted {
+    /// Nothing yet; `key` names the shared record.
+    pub fn new(key: Box<str>) -> Self {
+        Self { key, minute: Minute::default() }
+    }
+
+    /// What is known of the last minute.
+    pub const fn minute(&self) -> &Minute {
+        &self.minute
+    }
+
+    /// Counts a request if the limits leave room for it. Where nothing can be shared this worker's own counts decide.
+    pub fn take(&mut self, store: &mut dyn Store, quota: &Quota, need: Need, now: Timestamp) -> bool {
+        self.change(store, |minute| {
+            let fits = minute.frees_at(quota, need, now).is_none();
+            if fits {
+                minute.add(now, now, 1, i64::try_from(need.total()).unwrap_or(i64::MAX));
+            }
+            fits
+        })
+    }
+
+    /// Adds to what was counted for a request sent at `sent_at`, or takes from it.
+    pub fn correct(
+        &mut self,
+        store: &mut dyn Store,
+        sent_at: Timestamp,
+        requests: i32,
+        tokens: i64,
+        now: Timestamp,
+    ) {
+        self.change(store, |minute| minute.add(sent_at, now, requests, tokens));
+    }
+
+    /// Learns what others have counted.
+    pub fn refresh(&mut self, store: &mut dyn Store) {
+        if let Ok(Some(stored)) = store.read(&self.key) {
+            self.minute = Minute::decode(&stored.bytes).unwrap_or_default();
+        }
+    }
+
+    fn change<T>(&mut self, store: &mut dyn Store, mut transition: impl FnMut(&mut Minute) -> T) -> T {
+        let shared = update(store, &self.key, |bytes| {
+            let mut minute = bytes.and_then(Minute::decode).unwrap_or_default();
+            let result = transition(&mut minute);
+            let encoded = minute.encode();
+            ((result, minute), Some(encoded))
+        });
+        match shared {
+            Some((result, minute)) => {
+                self.minute = minute;
+                result
+            }
+            None => transition(&mut self.minute),
+        }
+    }
+}
+
+impl Minute {
+    /// Requests and tokens of the last minute.
+    pub fn counts(&self, now: Timestamp) -> (u64, u64) {
+        let mut current = self.clone();
+        current.advance(now);
+        current.slices.iter().fold((0, 0), |(requests, tokens), slice| {
+            (u64::saturating_add(requests, slice.0.into()), u64::saturating_add(tokens, slice.1))
+        })
+    }
+
+    /// When there is room for a request again; `None` when there is now.
+    pub fn frees_at(&self, quota: &Quota, need: Need, now: Timestamp) -> Option<Timestamp> {
+        let mut current = self.clone();
+        current.advance(now);
+        let fits = |requests: u64, tokens: u64| {
+            quota.requests_per_minute.is_none_or(|limit| requests < limit)
+                // What is larger than the whole limit may go when nothing else has gone: it would never go otherwise.
+                && quota.tokens_per_minute.is_none_or(|limit| tokens == 0 || tokens.saturating_add(need.total()) <= limit)
+        };
+        let (mut requests, mut tokens) = current.counts(now);
+        if fits(requests, tokens) {
+            return None;
+        }
+        // The oldest slice leaves first.
+        for back in (0..SLICES as u64).rev() {
+            let slice = current.head.saturating_sub(back);
+            let (gone_requests, gone_tokens) = current.slice(slice).copied().unwrap_or_default();
+            requests = requests.saturating_sub(gone_requests.into());
+            tokens = tokens.saturating_sub(gone_tokens);
+            if fits(requests, tokens) {
+                let ms = slice.saturating_add(SLICES as u64).saturating_mul(SLICE_MS);
+                return Some(Timestamp::from_millis(ms));
+            }
+        }
+        Some(now.after(Duration::from_millis(SLICES as u64 * SLICE_MS)))
+    }
+
+    fn slice(&self, number: u64) -> Option<&(u32, u64)> {
+        self.slices.get(usize::try_from(number % SLICES as u64).ok()?)
+    }
+
+    fn add(&mut self, sent_at: Timestamp, now: Timestamp, requests: i32, tokens: i64) {
+        self.advance(now);
+        let sent = (sent_at.as_millis() / SLICE_MS).min(self.head);
+        // What has left the window already needs no correction.
+        if self.head - sent >= SLICES as u64 {
+            return;
+        }
+        let place = usize::try_from(sent % SLICES as u64).unwrap_or(0);
+        if let Some(slice) = self.slices.get_mut(place) {
+            slice.0 = slice.0.saturating_add_signed(requests);
+            slice.1 = slice.1.saturating_add_signed(tokens);
+        }
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        let newest = now.as_millis() / SLICE_MS;
+        // A clock that stepped back by more than the window: start anew.
+        if newest.saturating_add(SLICES as u64) < self.head {
+            *self = Self { head: newest, ..Self::default() };
+        }
+        let passed = newest.saturating_sub(self.head).min(SLICES as u64);
+        for step in 1..=passed {
+            let place = usize::try_from((newest - passed + step) % SLICES as u64).unwrap_or(0);
+            if let Some(slice) = self.slices.get_mut(place) {
+                *slice = (0, 0);
+            }
+        }
+        self.head = self.head.max(newest);
+    }
+
+    fn encode(&self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        if let Some((version, rest)) = bytes.split_first_mut()
+            && let Some((head, slices)) = rest.split_first_chunk_mut::<8>()
+        {
+            *version = VERSION;
+            *head = self.head.to_le_bytes();
+            for (place, (requests, tokens)) in slices.chunks_exact_mut(SLICE_BYTES).zip(self.slices) {
+                if let Some((first, second)) = place.split_first_chunk_mut::<4>() {
+                    *first = requests.to_le_bytes();
+                    second.copy_from_slice(&tokens.to_le_bytes());
+                }
+            }
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        let (head, places) = rest.split_first_chunk::<8>()?;
+        if *version != VERSION || bytes.len() != RECORD_BYTES {
+            return None;
+        }
+        let mut slices = [(0, 0); SLICES];
+        for (slice, place) in slices.iter_mut().zip(places.chunks_exact(SLICE_BYTES)) {
+            let (requests, tokens) = place.split_first_chunk::<4>()?;
+            *slice = (u32::from_le_bytes(*requests), u64::from_le_bytes(tokens.try_into().ok()?));
+        }
+        Some(Self { head: u64::from_le_bytes(*head), slices })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::base::Tokens;
+    use crate::base::memory::Memory;
+    use proptest::prelude::*;
+
+    fn ms(ms: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000_000 + ms)
+    }
+
+    fn need(tokens: u64) -> Need {
+        Need::of(Tokens { input: tokens, output: 0 })
+    }
+
+    fn quota(requests: u64, tokens: u64) -> Quota {
+        Quota { requests_per_minute: Some(requests), tokens_per_minute: Some(tokens), max_pending: None }
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_holds_more_than_the_limit_and_nearly_all_of_it_can_be_had(
+            gaps in proptest::collection::vec(0_u64..3_000, 1..400), limit in 1_u64..60
+        ) {
+            let mut store = Memory::new();
+            // Two workers that never refresh: the shared record alone keeps them from taking too much.
+            let mut workers = [Counted::new("k".into()), Counted::new("k".into())];
+            let quota = Quota { requests_per_minute: Some(limit), ..Quota::default() };
+            let (mut now, mut sent) = (0, Vec::new());
+            for (index, gap) in gaps.iter().enumerate() {
+                now += gap;
+                if workers[index % 2].take(&mut store, &quota, need(1), ms(now)) {
+                    sent.push(now);
+                }
+                let last = |span: u64| sent.iter().filter(|at| **at + span > now).count() as u64;
+                prop_assert!(last(60_000) <= limit);
+                // What is refused is refused because of the last 65 seconds.
+                prop_assert!(sent.last() == Some(&now) || last(65_000) >= limit);
+            }
+        }
+
+        #[test]
+        fn any_record_is_read_or_passed_over(mut bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), cut in 0..=RECORD_BYTES) {
+            prop_assert!(Minute::decode(&bytes[..cut]).is_none() || cut == RECORD_BYTES);
+            bytes[0] = VERSION;
+            prop_assert_eq!(&Minute::decode(&bytes).unwrap().encode()[..], &bytes[..]);
+        }
+    }
+
+    #[test]
+    fn it_says_when_there_is_room_again() {
+        let mut store = Memory::new();
+        let mut counted = Counted::new("k".into());
+        let quota = quota(3, 100);
+        for at in [0, 10_000, 20_000] {
+            assert!(counted.take(&mut store, &quota, need(10), ms(at)));
+        }
+        let at = ms(30_000);
+        assert!(!counted.take(&mut store, &quota, need(10), at));
+        let free = counted.minute().frees_at(&quota, need(10), at).unwrap();
+        assert!((60_000..=65_000).contains(&(free.as_millis() - ms(0).as_millis())));
+        assert!(counted.take(&mut store, &quota, need(10), free));
+    }
+
+    #[test]
+    fn tokens_are_corrected_when_they_are_known_and_a_request_can_be_taken_back() {
+        let mut store = Memory::new();
+        let mut counted = Counted::new("k".into());
+        let quota = quota(100, 100);
+        assert!(counted.take(&mut store, &quota, need(90), ms(0)));
+        assert!(!counted.take(&mut store, &quota, need(20), ms(1)));
+        counted.correct(&mut store, ms(0), 0, -40, ms(6_000));
+        assert_eq!(counted.minute().counts(ms(6_000)), (1, 50));
+        assert!(counted.take(&mut store, &quota, need(20), ms(6_001)));
+        counted.correct(&mut store, ms(6_001), -1, -20, ms(6_002));
+        assert_eq!(counted.minute().counts(ms(6_002)), (1, 50));
+        counted.correct(&mut store, ms(0), 0, 1_000, ms(70_000));
+        assert_eq!(counted.minute().counts(ms(70_000)), (0, 0), "long gone");
+    }
+
+    #[test]
+    fn a_request_larger_than_the_limit_goes_alone() {
+        let mut store = Memory::new();
+        let mut counted = Counted::new("k".into());
+        assert!(counted.take(&mut store, &quota(9, 100), need(500), ms(0)));
+        assert!(!counted.take(&mut store, &quota(9, 100), need(1), ms(1)));
+    }
+
+    #[test]
+    fn the_clock_may_step_back_and_shared_data_may_fail() {
+        let shelf = Rc::default();
+        let mut store = Memory::on(shelf);
+        let mut counted = Counted::new("k".into());
+        assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(10_000_000)));
+        assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(0)), "the future is over");
+        assert!(!counted.take(&mut store, &quota(1, 100), need(1), ms(1)));
+    }
+}

@@ -1,0 +1,47 @@
+//! What attempts tell of their targets' limits.
+
+use super::attempt::Attempt;
+use super::outcome::{End, Outcome};
+use super::{Journey, Worker};
+use crate::balance::Need;
+use crate::base::{HeaderBlock, TargetId, Timestamp};
+use crate::provider::{self, Headroom, ProviderKind};
+
+impl Attempt {
+    /// The provider has answered, and may have said what is left of its limits.
+    pub(super) fn hear_limits(&mut self, kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) {
+        if std::mem::take(&mut self.answer_awaited) {
+            let said = provider::headroom(kind, headers, now);
+            self.journey.borrow().answered(self.target, said.as_ref(), now);
+        }
+    }
+}
+
+impl Journey {
+    /// An attempt at `target` is counted by its provider from now on.
+    pub(super) fn answered(&self, target: TargetId, said: Option<&Headroom>, now: Timestamp) {
+        let tokens = self.estimate();
+        self.pending.borrow_mut().answered(target, tokens);
+        self.headroom.borrow_mut().answered(target, said, Need::of(tokens), now);
+    }
+
+    /// The tokens that an attempt really took are counted at the limits that are stated.
+    pub(super) fn settle_limits(
+        &self,
+        worker: &mut Worker,
+        target: TargetId,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) {
+        let taken = match outcome {
+            Outcome { usage: Some(usage), .. } => usage.input.saturating_add(usage.output),
+            Outcome { end: End::Failed(_) | End::Withdrawn, first_content: None, .. } => 0,
+            _ => return,
+        };
+        let sent_at = Timestamp::from_millis(
+            now.as_millis().saturating_sub(u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX)),
+        );
+        let tokens = (self.estimate().total(), taken);
+        self.headroom.borrow_mut().settle(&mut *worker.store, target, tokens, sent_at, now);
+    }
+}
