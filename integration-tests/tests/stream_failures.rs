@@ -13,6 +13,7 @@ use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider};
+use integration_tests::python;
 use scene::{Ask, SOON, Scene};
 use serde_json::{Value, json};
 
@@ -261,5 +262,33 @@ fn a_dialects_parts_make_a_whole_stream() {
         let events: Vec<Event> = dialect.whole(&["hi"]);
         assert!(dialect.claims_completion(&wire(&events)), "{}", dialect.path);
         assert!(!dialect.claims_completion(&wire(&dialect.opening)), "{}", dialect.path);
+    }
+}
+
+#[tokio::test]
+async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
+    let provider = ScriptedProvider::start("all").await;
+    let plugin = json!({
+        "mode": "shadow",
+        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
+        "targets": {"one": {"provider": "all", "model": "m"}},
+        "models": {"chat": {"tiers": [["one"]], "stream": {"silence": "500ms"}}},
+    });
+    let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
+    // In the order in which the script asks.
+    for dialect in dialects::all() {
+        let events =
+            [dialect.opening.clone(), vec![dialect.content("hi"), dialect.content("there")]].concat();
+        let chunks = events.len() - 1;
+        provider
+            .script(Script::stream(events).delay_chunks(Duration::from_millis(20)).hang_after_chunks(chunks));
+    }
+    let base_url = format!("http://127.0.0.1:{}", envoy.port());
+    let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for line in lines {
+        assert!(line["came"].as_u64().unwrap() > 0, "{line}");
+        assert!(line["error"].is_string(), "{line}: an answer that stalled was taken for a whole one");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,7 +55,7 @@ impl Load {
                     lane.connection.write_all(&request).await.expect("Envoy reads");
                     match workload {
                         Workload::Chat => lane.whole_answer().await,
-                        Workload::Stream { chunks } => lane.stream(chunks).await,
+                        Workload::Stream { chunks } => lane.stream(chunks, |_| ()).await,
                     }
                 }
                 lane
@@ -63,6 +63,23 @@ impl Load {
         }
         let answered = tokio::time::timeout(PATIENCE, running.join_all());
         self.lanes = answered.await.expect("answers within the time limit");
+    }
+}
+
+impl Load {
+    /// Sends one request for a stream while nothing else is under way, and says when each content chunk had come.
+    ///
+    /// # Panics
+    /// As [`Load::send`].
+    pub async fn timed_stream(&mut self, chunks: usize) -> Vec<Duration> {
+        let lane = &mut self.lanes[0];
+        let request = Workload::Stream { chunks }.request(lane.number);
+        let mut came = Vec::with_capacity(chunks);
+        let sent_at = Instant::now();
+        lane.connection.write_all(&request).await.expect("Envoy reads");
+        let reading = lane.stream(chunks, |content| came.resize(content, sent_at.elapsed()));
+        tokio::time::timeout(PATIENCE, reading).await.expect("an answer within the time limit");
+        came
     }
 }
 
@@ -97,7 +114,8 @@ impl Lane {
     }
 
     /// Reads a stream, acknowledging each content chunk. Two line feeds in a row end an event and occur nowhere else.
-    async fn stream(&mut self, chunks: usize) {
+    /// `on_content` is told of how many have come.
+    async fn stream(&mut self, chunks: usize, mut on_content: impl FnMut(usize)) {
         self.received.clear();
         let mut events = 0;
         let mut acknowledged = 0;
@@ -106,6 +124,9 @@ impl Lane {
             let new = &self.received[from.saturating_sub(1)..];
             events += new.windows(2).filter(|two| two == b"\n\n").count();
             let content = events.saturating_sub(1).min(chunks);
+            if content > acknowledged {
+                on_content(content);
+            }
             self.acknowledged[self.number].add_permits(content - acknowledged);
             acknowledged = content;
             if events == chunks + OTHER_EVENTS && self.received.ends_with(b"\r\n0\r\n\r\n") {

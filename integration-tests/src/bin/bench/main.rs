@@ -1,8 +1,10 @@
-//! What the filter costs Envoy: CPU per request and per chunk of a stream, beside the same Envoy without it.
+//! What the filter costs Envoy: CPU per request and per chunk of a stream, and what clients of streams wait longer,
+//! beside the same Envoy without it.
 //!
 //! Speed is reported and never asserted. How it is measured and how to read it: `docs/performance.md`.
 
 mod cpu;
+mod latency;
 mod load;
 mod provider;
 mod report;
@@ -92,12 +94,14 @@ async fn run(options: Options) -> Report {
         }
     }
 
+    let latency =
+        if options.wants("stream") { latency::measure(&provider, &setups).await } else { Vec::new() };
     let mut memory = Vec::new();
     for running in &setups {
         memory.push(running.envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await);
     }
     let setups = setups.into_iter().map(|running| running.setup).collect();
-    Report { setups, workloads, calls, memory, elapsed: start.elapsed() }
+    Report { setups, workloads, latency, calls, memory, elapsed: start.elapsed() }
 }
 
 /// What a round sends to each set-up.

@@ -8,6 +8,7 @@ use integration_tests::gateway::Shape;
 use integration_tests::paths;
 use serde_json::{Value, json};
 
+use crate::latency::Latency;
 use crate::setup::Setup;
 use crate::traffic::Workload;
 
@@ -37,6 +38,8 @@ pub struct HostCalls {
 pub struct Report {
     pub setups: Vec<Setup>,
     pub workloads: Vec<(Workload, Measured)>,
+    /// Of each set-up; empty when it was not measured.
+    pub latency: Vec<Latency>,
     pub calls: Vec<HostCalls>,
     /// The Wasm memory of each set-up in bytes.
     pub memory: Vec<Option<u64>>,
@@ -135,6 +138,7 @@ impl Report {
                 );
             }
         }
+        text.push_str(&self.waits());
         for calls in &self.calls {
             let _ = write!(
                 text,
@@ -146,7 +150,35 @@ impl Report {
         text
     }
 
+    /// What clients of streams wait for.
+    fn waits(&self) -> String {
+        let Some(alone) = self.latency.first() else { return String::new() };
+        let mut text = String::from(
+            "\n| A client of a stream waits, µs | first content: median | added | 99 % | next chunk: median | added | 99 % |\n\
+             |:--|--:|--:|--:|--:|--:|--:|\n",
+        );
+        for (setup, waits) in self.setups.iter().zip(&self.latency) {
+            let (first, chunk) = (waits.first(50), waits.chunk(50));
+            let _ = writeln!(
+                text,
+                "| {:<36} | {first:>6.0} | {:>5.0} | {:>6.0} | {chunk:>6.0} | {:>5.0} | {:>6.0} |",
+                setup.name,
+                first - alone.first(50),
+                waits.first(99),
+                chunk - alone.chunk(50),
+                waits.chunk(99),
+            );
+        }
+        text
+    }
+
     fn json(&self) -> Value {
+        let latency = self.setups.iter().zip(&self.latency).map(|(setup, waits)| {
+            let both =
+                |percent| json!({"first_content": waits.first(percent), "chunk": waits.chunk(percent)});
+            json!({"setup": setup.name, "microseconds": {"median": both(50), "99 %": both(99)}})
+        });
+        let latency: Vec<_> = latency.collect();
         let workloads = self.workloads.iter().map(|(workload, measured)| {
             let setups = self.setups.iter().enumerate().map(|(at, setup)| {
                 json!({
@@ -161,7 +193,7 @@ impl Report {
             });
             json!({"per": workload.name(), "setups": setups.collect::<Vec<_>>(), "rounds": measured.rounds})
         });
-        json!({"machine": machine(), "workloads": workloads.collect::<Vec<_>>(), "seconds": self.elapsed.as_secs()})
+        json!({"machine": machine(), "workloads": workloads.collect::<Vec<_>>(), "latency": latency, "seconds": self.elapsed.as_secs()})
     }
 
     /// For the usual build only: another one may make other calls.
