@@ -32,7 +32,7 @@ demo: ## From nothing: set up, build, start Envoy before two scripted providers,
 	cargo run -q -p integration-tests --bin demo
 
 test: setup build lint ## Everything CI runs: set up, build, lint, all tests against real Envoy
-	cargo test --workspace --no-fail-fast
+	@scripts/test.sh
 	@scripts/test-envoys.sh oldest
 
 test-all-envoys: build ## The scenarios of streams on every supported Envoy (ENVOY_SUPPORTED), which are fetched into .tools

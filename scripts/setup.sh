@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what building and testing need into .tools, and nothing outside it but (where there is no other way) Debian
-# packages for the Wasm target. Arguments: any of `wasm`, `envoy`, `envoy-oldest`, `envoy-all`, `python`; none means all but
-# `envoy-all`. A second run does nothing.
+# packages for the Wasm target and Chromium for tests. Arguments: any of `wasm`, `envoy`, `envoy-oldest`, `envoy-all`, `python`,
+# `chromium`, `prometheus`; none means all but `envoy-all` and the last two. A second run does nothing.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -216,6 +216,44 @@ setup_python() {
     say "setup: Python SDKs are in ${VENV#"$ROOT"/}"
 }
 
+# ---- what some tests drive, and not every machine can have ----
+
+# Notes what is missing, for scripts/test.sh, or that it is there now.
+note_missing() {
+    mkdir -p "$TOOLS/missing"
+    say "setup: $1 is not here and could not be fetched: $2"
+    say "$2" >"$TOOLS/missing/$1"
+}
+
+setup_chromium() {
+    rm -f "$TOOLS/missing/chromium"
+    if have chromedriver || [ -n "${CHROMEDRIVER:-}" ]; then return; fi
+    say "setup: installing Chromium, for the tests of the operators' page"
+    apt_install chromium chromium-driver fonts-dejavu-core >"$TOOLS/probe/chromium.log" 2>&1 && have chromedriver && return
+    note_missing chromium "as root on Debian: apt-get install chromium chromium-driver"
+}
+
+# Debian's package, unpacked and not installed: an installed one would start a server on the machine.
+setup_prometheus() {
+    rm -f "$TOOLS/missing/prometheus"
+    local home=$TOOLS/prometheus work
+    [ -x "$home/usr/bin/prometheus" ] && return
+    if have prometheus && have promtool; then return; fi
+    if have apt-get && have dpkg-deb; then
+        say "setup: fetching Prometheus (about 70 MB)"
+        work=$(mktemp -d "$TOOLS/prometheus-download.XXXXXX")
+        if (cd "$work" && { bounded "$DOWNLOAD_SECONDS" apt-get download prometheus ||
+            { apt-get update && bounded "$DOWNLOAD_SECONDS" apt-get download prometheus; }; } &&
+            dpkg-deb -x prometheus_*.deb unpacked) >"$TOOLS/probe/prometheus.log" 2>&1; then
+            rm -rf "$home"
+            mv "$work/unpacked" "$home"
+        fi
+        rm -rf "$work"
+        [ -x "$home/usr/bin/prometheus" ] && return
+    fi
+    note_missing prometheus "on Debian: apt-get update, then scripts/setup.sh prometheus; or PROMETHEUS_BIN and PROMTOOL_BIN"
+}
+
 mkdir -p "$TOOLS/probe"
 [ $# -gt 0 ] || set -- wasm envoy envoy-oldest python
 for part in "$@"; do
@@ -225,6 +263,8 @@ for part in "$@"; do
     envoy-oldest) setup_envoy "$(oldest_envoy)" ;;
     envoy-all) for version in $(supported_envoys); do setup_envoy "$version"; done ;;
     python) setup_python ;;
-    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python" ;;
+    chromium) setup_chromium ;;
+    prometheus) setup_prometheus ;;
+    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python, chromium, prometheus" ;;
     esac
 done

@@ -5,6 +5,7 @@
 //! every wait is bounded, and every process started here ends with the value that stands for it.
 
 pub mod body;
+pub mod browser;
 pub mod client;
 pub mod envoy;
 pub mod gateway;
@@ -13,3 +14,4 @@ pub mod provider;
 pub mod python;
 pub mod rate_limit;
 pub mod records;
+pub mod tools;

@@ -86,6 +86,8 @@ pub struct ScopeStatus<'c> {
 struct OfTarget<'c> {
     account: &'c str,
     model: &'c str,
+    /// Whether it may be asked now: its own breaker, its account's and its endpoint's let a request through.
+    fit: bool,
     /// Attempts under way, over all workers.
     pending: u32,
 }
@@ -186,7 +188,7 @@ impl<'c> Sources<'c> {
                 let target = config.target(id)?;
                 let account = config.account(target.account).map(|account| &*account.name)?;
                 let pending = self.pending.at(id);
-                let of_target = OfTarget { account, model: &target.model, pending };
+                let of_target = OfTarget { account, model: &target.model, fit: self.is_fit(id), pending };
                 (&*target.name, provider(target.provider), Some(of_target))
             }
             Scope::Account(id) => {
@@ -313,6 +315,7 @@ mod tests {
         let ill = report(&config, &board, NOW);
         assert_eq!(ill["models"][0]["fit"], 0);
         assert_eq!(ill["targets"][0]["state"], "closed", "it is not the target's fault");
+        assert_eq!(ill["targets"][0]["fit"], false, "but it is not asked");
         let account_now = &ill["accounts"][0];
         assert_eq!(account_now["state"], "blocked");
         assert_eq!(account_now["reason"], json!({"rule": "blocked", "failure": "auth"}));

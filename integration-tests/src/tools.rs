@@ -1,0 +1,49 @@
+//! Programs that tests drive and that not every machine has. Where one is missing its tests fail and say how to get it, unless
+//! `LLM_FAILSAFE_WITHOUT` names it: `scripts/test.sh` sets that where set-up could not get it, and says so at the end.
+
+use std::path::PathBuf;
+
+use crate::paths;
+
+/// Drives Chromium: `CHROMEDRIVER`, or Debian's.
+///
+/// # Panics
+/// If it is missing and nobody said that it may be.
+pub fn chromedriver() -> Option<PathBuf> {
+    let places = [PathBuf::from("/usr/bin/chromedriver")];
+    tool("chromium", "CHROMEDRIVER", &places)
+}
+
+/// Prometheus: `PROMETHEUS_BIN`, what set-up fetched, or the one that is installed.
+///
+/// # Panics
+/// As [`chromedriver`].
+pub fn prometheus() -> Option<PathBuf> {
+    let places =
+        [paths::root().join(".tools/prometheus/usr/bin/prometheus"), PathBuf::from("/usr/bin/prometheus")];
+    tool("prometheus", "PROMETHEUS_BIN", &places)
+}
+
+/// Prometheus' tool for checking rules: `PROMTOOL_BIN`, what set-up fetched, or the one that is installed.
+///
+/// # Panics
+/// As [`chromedriver`].
+pub fn promtool() -> Option<PathBuf> {
+    let places =
+        [paths::root().join(".tools/prometheus/usr/bin/promtool"), PathBuf::from("/usr/bin/promtool")];
+    tool("prometheus", "PROMTOOL_BIN", &places)
+}
+
+fn tool(name: &str, variable: &str, places: &[PathBuf]) -> Option<PathBuf> {
+    let own = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let found = own.iter().chain(places).find(|path| path.is_file()).cloned();
+    let may_be_missing = std::env::var("LLM_FAILSAFE_WITHOUT").unwrap_or_default();
+    assert!(
+        found.is_some() || may_be_missing.split_whitespace().any(|missing| missing == name),
+        "{name} is not here. Run: scripts/setup.sh {name}   (or LLM_FAILSAFE_WITHOUT={name} to do without)"
+    );
+    if found.is_none() {
+        eprintln!("NOT RUN: {name} is not here");
+    }
+    found
+}
