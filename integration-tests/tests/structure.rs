@@ -186,7 +186,9 @@ fn headers_and_metrics_that_the_documentation_names_are_in_the_code() {
                 assert!(code.contains(&format!("\"{name}\"")), "{page} names the header `{name}`");
             }
             if name.starts_with("llm_failsafe_") && name.is_ascii() {
-                let known = llm_failsafe::record::Metric::ALL.iter().any(|metric| metric.name() == name);
+                let name = name.split('{').next().unwrap_or(name);
+                let known = llm_failsafe::record::Metric::ALL.iter().any(|metric| metric.name() == name)
+                    || llm_failsafe::record::Family::ALL.iter().any(|family| family.name() == name);
                 assert!(known, "{page} names the metric `{name}`");
             }
         }
@@ -196,28 +198,63 @@ fn headers_and_metrics_that_the_documentation_names_are_in_the_code() {
 /// What the table of metrics in docs/operations.md has to be: the catalogue with its own words.
 #[test]
 fn the_documentation_explains_every_metric_as_the_catalogue_does() {
-    let source = read("src/record/metrics.rs");
-    let (mut meanings, mut meaning) = (Vec::new(), Vec::new());
-    for line in source.lines().map(str::trim).skip_while(|line| *line != "catalogue! {") {
-        match line.strip_prefix("/// ") {
-            Some(words) => meaning.push(words),
-            None if line.ends_with("\";") => meanings.push(std::mem::take(&mut meaning).join(" ")),
-            None => meaning.clear(),
-        }
-    }
     let metrics = llm_failsafe::record::Metric::ALL;
+    let meanings = meanings_of("src/record/metrics.rs", "catalogue! {", "\";");
     assert_eq!(meanings.len(), metrics.len(), "every metric of the catalogue has its words");
-    let rows: Vec<_> = metrics
-        .iter()
-        .zip(&meanings)
-        .map(|(metric, meaning)| {
-            let kind = format!("{:?}", metric.kind()).to_lowercase();
-            format!("| `{}` | {kind} | {meaning} |", metric.name())
-        })
-        .collect();
+    let plain = metrics.iter().zip(&meanings).map(|(metric, meaning)| {
+        let kind = format!("{:?}", metric.kind()).to_lowercase();
+        format!("| `{}` | {kind} | {meaning} |", metric.name())
+    });
+    let families = llm_failsafe::record::Family::ALL;
+    let meanings = meanings_of("src/record/series.rs", "families! {", "];");
+    assert_eq!(meanings.len(), families.len(), "every family of the catalogue has its words");
+    let labelled = families.iter().zip(&meanings).map(|(family, meaning)| {
+        let kind = format!("{:?}", family.kind()).to_lowercase();
+        let labels: Vec<_> =
+            family.dims().iter().flat_map(|dim| dim.labels()).map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {kind} | {} | {meaning} |", family.name(), labels.join(", "))
+    });
+    let rows: Vec<_> = plain.chain(labelled).collect();
     let page = read("docs/operations.md");
     let shown: Vec<_> = page.lines().filter(|line| line.starts_with("| `llm_failsafe_")).collect();
     assert_eq!(shown, rows, "docs/operations.md lists the catalogue:\n{}", rows.join("\n"));
+}
+
+/// The words above each entry of a catalogue.
+fn meanings_of(file: &str, begin: &str, end: &str) -> Vec<String> {
+    let source = read(file);
+    let (mut meanings, mut meaning) = (Vec::new(), Vec::new());
+    for line in source.lines().map(str::trim).skip_while(|line| *line != begin) {
+        match line.strip_prefix("/// ") {
+            Some(words) => meaning.push(words),
+            None if line.ends_with(end) && !meaning.is_empty() => {
+                meanings.push(std::mem::take(&mut meaning).join(" "))
+            }
+            None if line == "}" => break,
+            None => meaning.clear(),
+        }
+    }
+    meanings
+}
+
+#[test]
+fn the_shipped_files_make_labels_of_what_the_catalogue_labels() {
+    let mut labels: Vec<&str> = Vec::new();
+    for label in
+        llm_failsafe::record::Family::ALL.iter().flat_map(|family| family.dims()).flat_map(|dim| dim.labels())
+    {
+        if !labels.contains(label) {
+            labels.push(label);
+        }
+    }
+    labels.sort_unstable();
+    for file in ["envoy/envoy.yaml", "envoy/single.yaml"] {
+        let config: Value = serde_yaml_ng::from_str(&read(file)).unwrap();
+        let tags = config["stats_config"]["stats_tags"].as_array().unwrap();
+        let mut shipped: Vec<_> = tags.iter().map(|tag| tag["tag_name"].as_str().unwrap()).collect();
+        shipped.sort_unstable();
+        assert_eq!(shipped, labels, "{file}");
+    }
 }
 
 #[test]

@@ -277,6 +277,7 @@ pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Declined> {
     let kind = match kind {
         MetricKind::Counter => 0,
         MetricKind::Gauge => 1,
+        MetricKind::Histogram => 2,
     };
     let mut id = 0;
     // SAFETY: the host reads the name and writes one u32 during the call.
@@ -288,6 +289,12 @@ pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Declined> {
 pub fn add_metric(id: u32, delta: i64) -> Result<(), Declined> {
     // SAFETY: plain numbers.
     check(unsafe { proxy_increment_metric(id, delta) })
+}
+
+/// Sets a gauge, or gives a histogram a value.
+pub fn record_metric(id: u32, value: u64) -> Result<(), Declined> {
+    // SAFETY: plain numbers.
+    check(unsafe { proxy_record_metric(id, value) })
 }
 
 /// Raises a gauge to `value` unless it is higher already.

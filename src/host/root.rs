@@ -15,7 +15,7 @@ use super::store::SharedData;
 use crate::base::SplitMix64;
 use crate::config::{self, Config};
 use crate::journey::{Journeys, Worker};
-use crate::record::{Metric, Tally};
+use crate::record::{Metric, Sample, Tally};
 
 /// How often a worker looks for what has run out of time.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -33,6 +33,8 @@ thread_local! {
 pub struct Shared {
     pub worker: RefCell<Worker>,
     metrics: [Option<u32>; Metric::ALL.len()],
+    /// The metrics with labels, by their numbers.
+    series: Vec<Option<u32>>,
     /// The queue through which a stream's first chunk is released; `None` when the host grants none.
     pub releases: Option<u32>,
 }
@@ -45,6 +47,13 @@ impl Shared {
                 let _ = abi::add_metric(id, delta);
             }
         });
+        tally.drain_series(|number, sample| {
+            let Some(id) = self.series.get(number).copied().flatten() else { return };
+            let _ = match sample {
+                Sample::Add(delta) => abi::add_metric(id, delta),
+                Sample::Value(value) => abi::record_metric(id, value),
+            };
+        });
     }
 
     fn new(config: Config) -> Self {
@@ -55,9 +64,19 @@ impl Shared {
         for (slot, metric) in metrics.iter_mut().zip(Metric::ALL) {
             *slot = abi::define_metric(metric.kind(), metric.name()).ok();
         }
+        let mut series = Vec::with_capacity(worker.tally.series().len());
+        worker.tally.series().define(&worker.config, |kind, name| {
+            series.push(abi::define_metric(kind, name).ok());
+        });
+        for family in worker.tally.series().left_out() {
+            abi::log(
+                Level::Warn,
+                &format!("llm-failsafe: too many labels, so there is no {}", family.name()),
+            );
+        }
         // A name of its own: of several that register one name the host calls only the last.
         let name = format!("llm-failsafe-releases-{:016x}", RandomState::new().build_hasher().finish());
-        Self { worker: RefCell::new(worker), metrics, releases: abi::register_queue(&name).ok() }
+        Self { worker: RefCell::new(worker), metrics, series, releases: abi::register_queue(&name).ok() }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::base::{Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Ticket, Transition, Unfit};
 use crate::config::Config;
-use crate::record::{Metric, Tally};
+use crate::record::{Family, Metric, Tally};
 
 /// What an attempt holds of the three scopes that it goes through.
 #[derive(Debug, Clone, Copy)]
@@ -115,13 +115,17 @@ impl Clinic<'_> {
                 jitter,
             );
             self.note_contention(shared);
-            match result {
-                Some(Transition::Opened(_)) => self.tally.count(Metric::BreakerOpened),
-                Some(Transition::Reopened(_)) => self.tally.count(Metric::BreakerReopened),
-                Some(Transition::Closed) => self.tally.count(Metric::BreakerClosed),
-                Some(Transition::Throttled) => self.tally.count(Metric::BreakerThrottled),
-                None => {}
-            }
+            let (metric, change) = match result {
+                Some(Transition::Opened(_)) => (Metric::BreakerOpened, 0),
+                Some(Transition::Reopened(_)) => (Metric::BreakerReopened, 1),
+                Some(Transition::Closed) => (Metric::BreakerClosed, 2),
+                Some(Transition::Throttled) => (Metric::BreakerThrottled, 3),
+                None => continue,
+            };
+            self.tally.count(metric);
+            let place = self.tally.series().scope(scope);
+            // In the order of `CHANGES`.
+            self.tally.label(self.config, Family::BreakerChanges, (place, change), 1);
         }
     }
 

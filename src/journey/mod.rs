@@ -25,6 +25,7 @@ mod recording;
 mod refusal;
 mod registry;
 mod response;
+mod showing;
 mod spending;
 #[cfg(test)]
 mod test_support;
@@ -87,6 +88,8 @@ pub struct Worker {
     pub desk: Desk,
     /// Lines for the host's log that it has not been given yet.
     pub log: Vec<String>,
+    /// What the gauges with labels show, as far as this worker knows.
+    pub shown: Vec<usize>,
     /// What has been counted and not yet handed to the host.
     pub tally: Tally,
 }
@@ -111,6 +114,7 @@ impl Worker {
         let mut headroom = Headroom::new(&config);
         headroom.exchange(&mut *store);
         let headroom = Rc::new(RefCell::new(headroom));
+        let tally = Tally::new(&config);
         Self {
             config: Rc::new(config),
             journeys,
@@ -124,7 +128,8 @@ impl Worker {
             envoy: None,
             desk: Desk::default(),
             log: Vec::new(),
-            tally: Tally::default(),
+            shown: Vec::new(),
+            tally,
         }
     }
 
@@ -148,6 +153,8 @@ impl Worker {
         self.estimates.exchange(&mut *self.store);
         self.pace.borrow_mut().exchange(&mut *self.store);
         self.headroom.borrow_mut().exchange(&mut *self.store);
+        drop(board);
+        self.show(now);
         records
     }
 }

@@ -18,7 +18,7 @@ use crate::breaker::{Change, Command};
 use crate::provider::LocalError;
 use crate::record::orders::{self, Kind};
 use crate::record::status::{self, Sources};
-use crate::record::{Metric, PAGE};
+use crate::record::{self, Family, Metric, PAGE, place};
 use crate::tenancy::{self, Allowance, Rate};
 
 /// Under it are the operators' paths.
@@ -185,6 +185,8 @@ fn obey(
     let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
     let Change { shared, .. } = board.borrow_mut().command(&mut **store, scope, command, now);
     tally.count(Metric::OperatorOrders);
+    let key = config.operators.iter().position(|key| &*key.name == by).unwrap_or(0);
+    tally.label(config, Family::OrdersByKey, (key, place(record::ORDERS, command.name())), 1);
     log.push(format!("operator {by} ordered {} of {} {name}", command.name(), kind.name()));
     if !shared {
         tally.count(Metric::SharedDataFailed);

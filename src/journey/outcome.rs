@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::attempt::{AnswerPhase, Attempt};
 use super::flow::Passing;
 use super::{Journey, Worker};
-use crate::base::{ErrorClass, Timestamp};
-use crate::record::{Metric, Tally};
+use crate::base::{ErrorClass, TargetId, Timestamp};
+use crate::config::Config;
+use crate::record::{Family, Metric, Tally, class_place};
 use crate::stream::{FinishReason, Usage};
 
 /// How an attempt ended.
@@ -101,6 +102,43 @@ impl Outcome {
         self.first_content.is_some() && self.usage.is_none()
     }
 
+    /// Counts it with its target's name.
+    fn count_at(&self, config: &Config, target: TargetId, tally: &mut Tally) {
+        let at = target.index();
+        let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        // In the order of `OUTCOMES`.
+        let end = match self.end {
+            End::Complete => 0,
+            End::ClientGone => 1,
+            End::Withdrawn => 2,
+            End::Failed(class) => class_place(3, class),
+        };
+        tally.label(config, Family::AttemptsByOutcome, (at, end), 1);
+        if matches!(self.end, End::Failed(_)) && self.passed {
+            tally.label(config, Family::AttemptsBroken, (at, 0), 1);
+        }
+        if let Some(first) = self.first_content {
+            tally.observe(config, Family::FirstContent, at, ms(first));
+        }
+        if self.end == End::Complete {
+            tally.observe(config, Family::Duration, at, ms(self.took));
+        }
+        if self.usage_is_missing() {
+            tally.label(config, Family::UsageMissing, (at, 0), 1);
+        }
+        let Some(usage) = self.usage else { return };
+        // In the order of `TOKENS`.
+        let kinds = [usage.input, usage.cached_input, usage.cache_creation, usage.output, usage.reasoning];
+        for (kind, tokens) in kinds.into_iter().enumerate() {
+            tally.label(config, Family::Tokens, (at, kind), tokens);
+        }
+        if let Some(price) = config.target(target).and_then(|target| target.offers.price) {
+            let fresh = usage.input.saturating_sub(usage.cached_input);
+            let cost = price.of(fresh, usage.output).plus(price.cached_input.for_tokens(usage.cached_input));
+            tally.label(config, Family::Cost, (at, 0), cost.micros());
+        }
+    }
+
     fn count(&self, tally: &mut Tally) {
         if self.usage_is_missing() {
             tally.count(Metric::UsageMissing);
@@ -152,6 +190,7 @@ impl Journey {
         let Some(tried) = self.tried.get_mut(slot) else { return };
         tried.outcome = Some(outcome);
         let target = tried.target;
+        outcome.count_at(&self.config, target, &mut worker.tally);
         // How large images and files are is no matter of the tokenizer's.
         if let (Some(usage), true) = (outcome.usage, self.needs.size.is_text()) {
             self.estimates.learn(target, self.needs.size.tokens(), usage.input);

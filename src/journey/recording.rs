@@ -11,7 +11,9 @@ use super::{Journey, SharedJourney, Worker};
 use crate::base::{Random, Timestamp};
 use crate::breaker::Standing;
 use crate::config::{Mode, RecordLog};
-use crate::record::{AttemptEnd, CandidateDraft, Draft, NO_NEXT_ATTEMPT, Outcome};
+use crate::record::{
+    Asked, AttemptEnd, CandidateDraft, Draft, ENDS, Family, NO_NEXT_ATTEMPT, Outcome, REASONS, place,
+};
 use crate::retry::Next;
 
 /// At most this many records of orphans come out of one tick: they go into Envoy's log, which must not drown in them. Those
@@ -37,7 +39,15 @@ impl Worker {
     pub(super) fn write(&mut self, draft: &SharedDraft, now: Timestamp) -> Option<Written> {
         let draft = draft.try_borrow().ok()?;
         let policy = draft.config.record;
-        let (outcome, _) = draft.outcome();
+        let (outcome, reason) = draft.outcome();
+        if let Asked::Known(model) = draft.model {
+            let end = place(ENDS, draft.end());
+            self.tally.label(&draft.config, Family::RequestsByEnd, (model.index(), end), 1);
+            if outcome == Outcome::FellBack {
+                let why = place(REASONS, reason.unwrap_or_default());
+                self.tally.label(&draft.config, Family::Fallbacks, (model.index(), why), 1);
+            }
+        }
         let failed = outcome != Outcome::Served || draft.has_moved();
         // Drawn only where it can matter: with everything or nothing recorded the draw is spared.
         let wanted = failed

@@ -82,6 +82,26 @@ impl Draft {
         }
     }
 
+    /// How the request ended, for those who count: its outcome, and apart from the rest of the refusals those that are due to the
+    /// request itself or to what its key may take.
+    pub fn end(&self) -> &'static str {
+        let (outcome, reason) = self.outcome();
+        let class = reason.and_then(ErrorClass::from_name);
+        let own = match self.refusal {
+            Some((status, code)) => status < 500 && code != "all_targets_throttled",
+            None => matches!(
+                class,
+                Some(
+                    ErrorClass::Invalid
+                        | ErrorClass::TooLarge
+                        | ErrorClass::ContextLength
+                        | ErrorClass::ContentPolicy
+                )
+            ),
+        };
+        if outcome == Outcome::Refused && own { "declined" } else { outcome.name() }
+    }
+
     /// The record of a request that ended at `now`.
     pub fn record(&self, now: Timestamp) -> Record<'_> {
         let config = &*self.config;

@@ -1,3 +1,6 @@
+use super::series::{Family, Series};
+use crate::config::Config;
+
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -5,6 +8,8 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Sorts values into buckets.
+    Histogram,
 }
 
 macro_rules! catalogue {
@@ -148,15 +153,55 @@ catalogue! {
 pub struct Tally {
     deltas: [i64; Metric::ALL.len()],
     changed: bool,
+    series: Series,
+    /// A handful for each request, and at most one for each breaker and model on a tick.
+    samples: Vec<(usize, Sample)>,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
-        Self { deltas: [0; Metric::ALL.len()], changed: false }
-    }
+/// What happened to a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// A counter grew by so much.
+    Add(i64),
+    /// A gauge is at this now, or a histogram gets one more value.
+    Value(u64),
 }
 
 impl Tally {
+    /// For the metrics of this configuration.
+    pub fn new(config: &Config) -> Self {
+        let series = Series::new(config);
+        Self { deltas: [0; Metric::ALL.len()], changed: false, series, samples: Vec::new() }
+    }
+
+    /// The metrics with labels.
+    pub const fn series(&self) -> &Series {
+        &self.series
+    }
+
+    /// Adds to a counter with labels.
+    pub fn label(&mut self, config: &Config, family: Family, place: (usize, usize), delta: u64) {
+        if let Some(number) = self.series.number(config, family, place.0, place.1)
+            && delta > 0
+        {
+            self.samples.push((number, Sample::Add(i64::try_from(delta).unwrap_or(i64::MAX))));
+        }
+    }
+
+    /// Sets a gauge with labels, or gives a histogram a value.
+    pub fn observe(&mut self, config: &Config, family: Family, place: usize, value: u64) {
+        if let Some(number) = self.series.number(config, family, place, 0) {
+            self.samples.push((number, Sample::Value(value)));
+        }
+    }
+
+    /// Hands what happened to each series to `sink` and forgets it.
+    pub fn drain_series(&mut self, mut sink: impl FnMut(usize, Sample)) {
+        for (number, sample) in self.samples.drain(..) {
+            sink(number, sample);
+        }
+    }
+
     /// Counts one more.
     pub fn count(&mut self, metric: Metric) {
         self.add(metric, 1);
@@ -200,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_delta_is_handed_out_once() {
-        let mut tally = Tally::default();
+        let config = r#"{"providers":{"p":{"kind":"openai"}},"targets":{"t":{"provider":"p","model":"m"}},"models":{"c":{"targets":["t"]}}}"#;
+        let mut tally = Tally::new(&crate::config::load(config.as_bytes(), &|_| None).unwrap());
         tally.count(Metric::Requests);
         tally.add(Metric::Journeys, 2);
         tally.add(Metric::Journeys, -2);

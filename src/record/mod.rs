@@ -12,6 +12,7 @@ mod decision;
 mod draft;
 mod metrics;
 pub mod orders;
+mod series;
 pub mod status;
 
 /// The operators' page: one file with its own style and script, and without data.
@@ -23,7 +24,10 @@ pub use decision::{
     ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
 };
 pub use draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft, Identity, StreamDraft};
-pub use metrics::{Metric, MetricKind, Tally};
+pub use metrics::{Metric, MetricKind, Sample, Tally};
+pub use series::{
+    CHANGES, Dim, ENDS, Family, MAX_SERIES, ORDERS, OUTCOMES, REASONS, Series, TOKENS, class_place, place,
+};
 
 #[cfg(test)]
 #[path = "record_tests.rs"]

@@ -181,7 +181,7 @@ fn play(how: How, seed: u64) -> Outcome {
     let worker = |id| Worker {
         board: Board::new(&config),
         memory: Memory::on(Rc::clone(&shelf)),
-        tally: Tally::default(),
+        tally: Tally::new(&config),
         pending: RefCell::new(Pending::new(&config, id)),
         pace: RefCell::new(Pace::new(&config)),
         headroom: RefCell::new(Headroom::new(&config)),

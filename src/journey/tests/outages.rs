@@ -144,7 +144,7 @@ fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
     let worker = |_| Virtual {
         board: Board::new(&config),
         memory: Memory::on(Rc::clone(&shelf)),
-        tally: Tally::default(),
+        tally: Tally::new(&config),
     };
     let mut simulation = Simulation {
         load,

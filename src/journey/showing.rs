@@ -1,0 +1,39 @@
+//! The gauges with labels: what state each breaker is in, and how many targets of each model may be asked.
+//!
+//! States change by time alone, so they are looked at on each tick, and told to the host where they differ from what this worker
+//! has told before. Every worker sets the same gauges to what it sees in the shared records, so the last word is right.
+
+use super::Worker;
+use crate::base::Timestamp;
+use crate::breaker::State;
+use crate::record::status::Sources;
+use crate::record::{Family, Series};
+
+impl Worker {
+    /// Tells the host what has changed.
+    pub(super) fn show(&mut self, now: Timestamp) {
+        let Self { config, board, pending, tally, shown, .. } = self;
+        let (board, pending) = (board.borrow(), pending.borrow());
+        let sources = Sources { config, board: &board, pending: &pending, now };
+        let states = Series::all_scopes(config).map(|scope| {
+            let state =
+                board.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
+            (Family::BreakerState, State::ALL.iter().position(|known| *known == state).unwrap_or(0))
+        });
+        let scopes = states.enumerate();
+        let fit = config.models().iter().map(|model| {
+            let fit = model.tiers.iter().flatten().filter(|id| sources.is_fit(**id)).count();
+            (Family::TargetsFit, fit)
+        });
+        for (index, (place, (family, value))) in scopes.chain(fit.enumerate()).enumerate() {
+            if shown.get(index) == Some(&value) {
+                continue;
+            }
+            match shown.get_mut(index) {
+                Some(known) => *known = value,
+                None => shown.push(value),
+            }
+            tally.observe(config, family, place, u64::try_from(value).unwrap_or(u64::MAX));
+        }
+    }
+}

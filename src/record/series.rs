@@ -1,0 +1,400 @@
+//! Metrics with labels: one series for each combination of what the configuration and this catalogue name.
+//!
+//! All of them are defined once, when the configuration is loaded; after that a series is a number. So counting formats
+//! nothing, and what clients and providers send never becomes a label. Envoy knows no labels at definition: they stand in the
+//! name, `llm_failsafe_attempts_by_outcome;target=gpt-a;outcome=server`, and the bootstrap's `stats_tags` make labels
+//! of them. Neither `;` nor `=` occurs in a name of the configuration, whereas the usual dot does in names of models.
+
+use super::MetricKind;
+use super::orders::Kind;
+use crate::base::{AccountId, ErrorClass, ModelId, ProviderId, TargetId};
+use crate::breaker::Scope;
+use crate::config::Config;
+
+/// Series of one configuration at most. Families that would exceed it are left out, the last of the catalogue first.
+pub const MAX_SERIES: usize = 20_000;
+
+/// What has a label of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dim {
+    /// Every target, account and endpoint: the labels `scope` and `name`.
+    Scope,
+    /// Every target.
+    Target,
+    /// Every logical model.
+    Model,
+    /// Every operator's key.
+    Operator,
+    /// These words, under this one label.
+    Words(&'static [&'static str], &'static [&'static str]),
+}
+
+impl Dim {
+    /// Its labels.
+    pub const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Scope => &["scope", "name"],
+            Self::Target => &["target"],
+            Self::Model => &["model"],
+            Self::Operator => &["key"],
+            Self::Words(label, _) => label,
+        }
+    }
+
+    fn size(self, config: &Config) -> usize {
+        match self {
+            Self::Scope => config.targets().len() + config.accounts().len() + config.providers().len(),
+            Self::Target => config.targets().len(),
+            Self::Model => config.models().len(),
+            Self::Operator => config.operators.len(),
+            Self::Words(_, words) => words.len(),
+        }
+    }
+
+    /// The part of a name that says which one it is.
+    fn write(self, config: &Config, place: usize, name: &mut String) {
+        let mut label = |label: &str, value: &str| {
+            name.push(';');
+            name.push_str(label);
+            name.push('=');
+            name.push_str(value);
+        };
+        match self {
+            Self::Scope => {
+                let (targets, accounts) = (config.targets(), config.accounts());
+                let of_accounts = place.saturating_sub(targets.len());
+                let of_endpoints = of_accounts.saturating_sub(accounts.len());
+                let (kind, value) = match (targets.get(place), accounts.get(of_accounts)) {
+                    (Some(target), _) => (Kind::Target, &target.name),
+                    (None, Some(account)) => (Kind::Account, &account.name),
+                    (None, None) => match config.providers().get(of_endpoints) {
+                        Some(endpoint) => (Kind::Endpoint, &endpoint.name),
+                        None => return,
+                    },
+                };
+                label("scope", kind.name());
+                label("name", value);
+            }
+            Self::Target => {
+                if let Some(target) = config.targets().get(place) {
+                    label("target", &target.name);
+                }
+            }
+            Self::Model => {
+                if let Some(model) = config.models().get(place) {
+                    label("model", &model.name);
+                }
+            }
+            Self::Operator => {
+                if let Some(key) = config.operators.get(place) {
+                    label("key", &key.name);
+                }
+            }
+            Self::Words(_, words) => {
+                if let (Some(name), Some(word)) = (self.labels().first(), words.get(place)) {
+                    label(name, word);
+                }
+            }
+        }
+    }
+}
+
+/// How an attempt can end: well, without anybody's fault, or with a class of failure.
+pub const OUTCOMES: &[&str] = &with_classes::<3, { 3 + CLASSES }>(["complete", "client_gone", "withdrawn"]);
+/// Why a request was not answered by its first choice: a failure elsewhere, or what kept the first choice out.
+pub const REASONS: &[&str] = &with_classes::<9, { 9 + CLASSES }>([
+    "other",
+    "open",
+    "throttled",
+    "blocked",
+    "slow_start",
+    "forced_open",
+    "drained",
+    "dialect",
+    "tried_anyway",
+]);
+/// How a request can end.
+pub const ENDS: &[&str] = &["served", "fell_back", "queued", "refused", "declined", "broken", "client_abort"];
+/// Changes of a breaker.
+pub const CHANGES: &[&str] = &["opened", "reopened", "closed", "throttled"];
+/// Kinds of tokens.
+pub const TOKENS: &[&str] = &["input", "cached_input", "cache_creation", "output", "reasoning"];
+/// Orders of operators.
+pub const ORDERS: &[&str] = &["force-open", "force-close", "drain", "probe", "undo", "reset"];
+
+const CLASSES: usize = ErrorClass::ALL.len();
+
+/// These words and behind them every class of failure.
+const fn with_classes<const OWN: usize, const ALL: usize>(own: [&'static str; OWN]) -> [&'static str; ALL] {
+    let mut words = [""; ALL];
+    let mut index = 0;
+    while index < ALL {
+        #[allow(clippy::indexing_slicing, reason = "at compile time")]
+        let word = if index < OWN { own[index] } else { ErrorClass::ALL[index - OWN].name() };
+        #[allow(clippy::indexing_slicing, reason = "at compile time")]
+        {
+            words[index] = word;
+        }
+        index += 1;
+    }
+    words
+}
+
+macro_rules! families {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $kind:ident, $name:literal, [$($dim:expr),+];)+) => {
+        /// The families of metrics with labels.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Family {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Family {
+            /// The whole catalogue, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name under which Envoy exports it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// How it behaves.
+            pub const fn kind(self) -> MetricKind {
+                match self { $(Self::$variant => MetricKind::$kind,)+ }
+            }
+
+            /// What it has a series for each combination of: at most two.
+            pub const fn dims(self) -> &'static [Dim] {
+                match self { $(Self::$variant => &[$($dim),+],)+ }
+            }
+        }
+    };
+}
+
+families! {
+    /// What state each breaker is in: 0 closed, 1 forced closed, 2 half-open, 3 throttled, 4 drained, 5 forced open, 6 open, 7 blocked.
+    BreakerState, Gauge, "llm_failsafe_breaker_state", [Dim::Scope];
+    /// Targets of the model that may be asked now.
+    TargetsFit, Gauge, "llm_failsafe_model_targets_fit", [Dim::Model];
+    /// Changes of each breaker.
+    BreakerChanges, Counter, "llm_failsafe_breaker_changes", [Dim::Scope, Dim::Words(&["to"], CHANGES)];
+    /// Requests for each model by their end, as their records tell it: `served` by the first choice, `fell_back` to another one, `queued` for the first one, `refused` because nobody could answer, `declined` because of the request itself or its key's budget, `broken` in the middle of an answer, `client_abort`.
+    RequestsByEnd, Counter, "llm_failsafe_requests_by_end", [Dim::Model, Dim::Words(&["outcome"], ENDS)];
+    /// Requests that another than the first choice answered, by why.
+    Fallbacks, Counter, "llm_failsafe_fallbacks", [Dim::Model, Dim::Words(&["reason"], REASONS)];
+    /// Attempts at each target by what came of them: `complete`, `client_gone`, `withdrawn` by the filter itself, or a class of failure.
+    AttemptsByOutcome, Counter, "llm_failsafe_attempts_by_outcome", [Dim::Target, Dim::Words(&["outcome"], OUTCOMES)];
+    /// Of the failed attempts those of which the client had seen a part: a 200 with a broken stream.
+    AttemptsBroken, Counter, "llm_failsafe_attempts_broken", [Dim::Target];
+    /// Attempts at each target that brought content and no word of the tokens they took.
+    UsageMissing, Counter, "llm_failsafe_usage_missing_by_target", [Dim::Target];
+    /// Tokens that each target's provider reported; cached input and cache creation are part of input, reasoning of output.
+    Tokens, Counter, "llm_failsafe_tokens_by_target", [Dim::Target, Dim::Words(&["kind"], TOKENS)];
+    /// What those tokens cost by the target's `price`, in millionths of a dollar.
+    Cost, Counter, "llm_failsafe_cost_microdollars", [Dim::Target];
+    /// From sending an attempt to its first content, in milliseconds.
+    FirstContent, Histogram, "llm_failsafe_first_content_milliseconds", [Dim::Target];
+    /// From sending an attempt to its end, in milliseconds.
+    Duration, Histogram, "llm_failsafe_attempt_milliseconds", [Dim::Target];
+    /// Orders by the operator's key they were given with.
+    OrdersByKey, Counter, "llm_failsafe_operator_orders_by_key", [Dim::Operator, Dim::Words(&["order"], ORDERS)];
+}
+
+/// Which number each series of a configuration has.
+#[derive(Debug)]
+pub struct Series {
+    fingerprint: u64,
+    /// Where each family begins, and how many places its second dimension has; `None` where it was left out.
+    families: Vec<Option<(usize, usize)>>,
+    total: usize,
+    scopes: [usize; 2],
+}
+
+impl Series {
+    /// The series of `config`.
+    pub fn new(config: &Config) -> Self {
+        let mut total = 0_usize;
+        let families = Family::ALL
+            .iter()
+            .map(|family| {
+                let mut sizes = family.dims().iter().map(|dim| dim.size(config));
+                let (first, second) = (sizes.next().unwrap_or(0), sizes.next().unwrap_or(1));
+                let end = total.saturating_add(first.saturating_mul(second));
+                if end > MAX_SERIES {
+                    return None;
+                }
+                let begin = std::mem::replace(&mut total, end);
+                Some((begin, second))
+            })
+            .collect();
+        let scopes = [config.targets().len(), config.accounts().len()];
+        Self { fingerprint: config.fingerprint(), families, total, scopes }
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.total
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Families that had no room.
+    pub fn left_out(&self) -> impl Iterator<Item = Family> {
+        Family::ALL.iter().zip(&self.families).filter(|(_, place)| place.is_none()).map(|(family, _)| *family)
+    }
+
+    /// Every series in the order of its number: its kind, and its name with its labels.
+    pub fn define(&self, config: &Config, mut sink: impl FnMut(MetricKind, &str)) {
+        for (family, place) in Family::ALL.iter().zip(&self.families) {
+            let Some((_, second_size)) = *place else { continue };
+            let mut dims = family.dims().iter().copied();
+            let Some(first) = dims.next() else { continue };
+            let second = dims.next();
+            for place in 0..first.size(config) {
+                for inner in 0..second_size {
+                    let mut name = String::from(family.name());
+                    first.write(config, place, &mut name);
+                    if let Some(second) = second {
+                        second.write(config, inner, &mut name);
+                    }
+                    sink(family.kind(), &name);
+                }
+            }
+        }
+    }
+
+    /// The number of one series. `None` where the family was left out, where a place does not exist, and for another
+    /// configuration: a journey that began before an update is counted without labels only.
+    pub fn number(&self, config: &Config, family: Family, first: usize, second: usize) -> Option<usize> {
+        if config.fingerprint() != self.fingerprint {
+            return None;
+        }
+        let (begin, second_size) = (*self.families.get(family as usize)?)?;
+        let number = begin.checked_add(first.checked_mul(second_size)?)?.checked_add(second)?;
+        (second < second_size && number < self.total).then_some(number)
+    }
+
+    /// The place of a scope among all.
+    pub const fn scope(&self, scope: Scope) -> usize {
+        let [targets, accounts] = self.scopes;
+        match scope {
+            Scope::Target(id) => id.index(),
+            Scope::Account(id) => targets + id.index(),
+            Scope::Endpoint(id) => targets + accounts + id.index(),
+        }
+    }
+
+    /// Every scope, in the order of their places.
+    pub fn all_scopes(config: &Config) -> impl Iterator<Item = Scope> {
+        let targets = (0..config.targets().len()).filter_map(TargetId::from_index).map(Scope::Target);
+        let accounts = (0..config.accounts().len()).filter_map(AccountId::from_index).map(Scope::Account);
+        let endpoints = (0..config.providers().len()).filter_map(ProviderId::from_index).map(Scope::Endpoint);
+        targets.chain(accounts).chain(endpoints)
+    }
+
+    /// Every model.
+    pub fn all_models(config: &Config) -> impl Iterator<Item = ModelId> {
+        (0..config.models().len()).filter_map(ModelId::from_index)
+    }
+}
+
+/// The place of a word in its list; the first for one that is not in it.
+pub fn place(words: &[&str], word: &str) -> usize {
+    words.iter().position(|known| *known == word).unwrap_or(0)
+}
+
+/// The place of a class of failure behind `own` words.
+pub const fn class_place(own: usize, class: ErrorClass) -> usize {
+    own + class as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Command;
+    use crate::config;
+    use serde_json::{Value, json};
+
+    fn load(targets: usize, models: &[&str]) -> Config {
+        let target =
+            |n: usize| (format!("t{n}"), json!({"provider": "p", "model": "m", "key": {"value": "k"}}));
+        let targets: serde_json::Map<String, Value> = (0..targets).map(target).collect();
+        let models: serde_json::Map<String, Value> =
+            models.iter().map(|name| ((*name).to_owned(), json!({"targets": ["t0"]}))).collect();
+        let config = json!({"providers": {"p": {"kind": "openai"}}, "targets": targets, "models": models});
+        config::load(config.to_string().as_bytes(), &|_| None).unwrap()
+    }
+
+    fn names(config: &Config) -> Vec<String> {
+        let mut names = Vec::new();
+        Series::new(config).define(config, |_, name| names.push(name.to_owned()));
+        names
+    }
+
+    #[test]
+    fn each_series_has_one_name_and_its_number_is_its_place() {
+        let config = load(3, &["gpt-4.1", "meta/llama:free"]);
+        let (names, series) = (names(&config), Series::new(&config));
+        assert_eq!(names.len(), series.len());
+        let mut unique = names.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len());
+        let name_of =
+            |family, first, second| names[series.number(&config, family, first, second).unwrap()].as_str();
+        assert_eq!(name_of(Family::BreakerState, 4, 0), "llm_failsafe_breaker_state;scope=account;name=t1");
+        assert_eq!(name_of(Family::BreakerState, 6, 0), "llm_failsafe_breaker_state;scope=endpoint;name=p");
+        assert_eq!(
+            name_of(Family::RequestsByEnd, 0, 1),
+            "llm_failsafe_requests_by_end;model=gpt-4.1;outcome=fell_back"
+        );
+        let server = class_place(3, ErrorClass::Server);
+        assert_eq!(
+            name_of(Family::AttemptsByOutcome, 2, server),
+            "llm_failsafe_attempts_by_outcome;target=t2;outcome=server"
+        );
+        let endpoint = ProviderId::from_index(0).unwrap();
+        assert_eq!(series.scope(Scope::Endpoint(endpoint)), 6);
+    }
+
+    #[test]
+    fn what_does_not_exist_has_no_number() {
+        let config = load(3, &["chat"]);
+        let series = Series::new(&config);
+        assert_eq!(series.number(&config, Family::Fallbacks, 0, REASONS.len()), None);
+        assert_eq!(series.number(&config, Family::OrdersByKey, 0, 0), None, "there are no operators");
+        assert_eq!(
+            series.number(&load(4, &["chat"]), Family::BreakerState, 0, 0),
+            None,
+            "another configuration"
+        );
+    }
+
+    #[test]
+    fn a_large_configuration_leaves_families_out_and_never_exceeds_the_bound() {
+        let config = load(config::MAX_TARGETS, &["chat"]);
+        let series = Series::new(&config);
+        assert!(series.len() <= MAX_SERIES && names(&config).len() == series.len());
+        assert!(series.left_out().count() < Family::ALL.len() / 2, "what matters most is there");
+        assert!(series.number(&config, Family::BreakerState, 0, 0).is_some());
+    }
+
+    #[test]
+    fn lists_of_words_are_those_of_what_they_stand_for() {
+        assert_eq!(ORDERS, Command::ALL.map(Command::name));
+        for class in ErrorClass::ALL {
+            assert_eq!(OUTCOMES[class_place(3, class)], class.name());
+            assert!(REASONS.contains(&class.name()));
+        }
+        assert_eq!(REASONS[place(REASONS, "never heard of")], "other");
+        for words in [OUTCOMES, REASONS, ENDS, CHANGES, TOKENS, ORDERS] {
+            assert!(
+                words
+                    .iter()
+                    .all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte)))
+            );
+        }
+    }
+}
