@@ -1,0 +1,246 @@
+//! The real Prometheus scrapes the real Envoy: labels arrive as labels, the shipped rules load and fire, and every query of the
+//! shipped dashboard returns series.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use integration_tests::client::Request;
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::{paths, tools};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const OPERATOR: &str = "op-secret";
+
+/// Prometheus with the shipped configuration, but this Envoy and a short interval. It ends when dropped.
+struct Prometheus {
+    process: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Prometheus {
+    async fn start(envoy: &Envoy) -> Option<Self> {
+        let binary = tools::prometheus()?;
+        let dir = tempfile::Builder::new().prefix("llm-failsafe-prometheus-").tempdir().unwrap();
+        let config = read("envoy/prometheus.yaml")
+            .replace("envoy:9901", &format!("127.0.0.1:{}", envoy.admin_port()))
+            .replace("10s", "1s");
+        std::fs::write(dir.path().join("prometheus.yaml"), config).unwrap();
+        std::fs::write(dir.path().join("alerts.yaml"), read("envoy/alerts.yaml")).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new(binary)
+            .arg(format!("--config.file={}", dir.path().join("prometheus.yaml").display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let prometheus = Self { process, port, _dir: dir };
+        prometheus.wait_for("up == 1").await;
+        Some(prometheus)
+    }
+
+    /// What the API answers; `None` while it does not.
+    async fn get(&self, path: &str) -> Option<Value> {
+        let answer = Request::get(path).send(self.port).await.ok()?;
+        if answer.status == 400 {
+            panic!("{path}: {}", answer.text().await);
+        }
+        (answer.status == 200).then_some(())?;
+        serde_json::from_str(&answer.text().await).ok()
+    }
+
+    async fn query(&self, query: &str) -> Vec<Value> {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = self.get(&format!("/api/v1/query?query={encoded}")).await;
+        answer.and_then(|answer| answer["data"]["result"].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// Waits until a query returns something.
+    async fn wait_for(&self, query: &str) -> Vec<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let series = self.query(query).await;
+            if !series.is_empty() {
+                return series;
+            }
+            assert!(Instant::now() < deadline, "nothing came of: {query}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(paths::root().join(path)).unwrap()
+}
+
+/// A gateway in which `first` fails and blocks, and `spare` answers for it.
+struct Scene {
+    first: ScriptedProvider,
+    _spare: ScriptedProvider,
+    envoy: Envoy,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+        let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+        let price = json!({"input": 1.0, "output": 2.0});
+        let configuration = json!({
+            "providers": {
+                "first": {"kind": "openai-compatible", "host": "first.test"},
+                "spare": {"kind": "openai-compatible", "host": "spare.test"},
+            },
+            "accounts": {"a": {"provider": "first", "key": {"value": "sk-a"}}},
+            "targets": {
+                "first": {"account": "a", "model": "m", "price": price},
+                "spare": {"provider": "spare", "model": "m", "price": price},
+            },
+            "models": {
+                "gpt-4.1": {"tiers": [["first"], ["spare"]]},
+                "meta/llama:free": {"targets": ["first"]},
+            },
+            "operator": {"keys": {"anna": {"sha256": sha256}}},
+        });
+        let gateway = Gateway::new(Shape::Loop)
+            .plugin(&configuration)
+            .provider("first", first.port())
+            .provider("spare", spare.port())
+            .concurrency(2);
+        Self { first, _spare: spare, envoy: gateway.start().await }
+    }
+
+    async fn ask(&self, stream: bool) {
+        let answer = Request::chat("gpt-4.1", stream).send(self.envoy.port()).await.unwrap();
+        answer.read().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_series() {
+    let scene = Scene::start().await;
+    let Some(prometheus) = Prometheus::start(&scene.envoy).await else { return };
+    // Everything is there from the start, at zero, so that the first failure already is an increase.
+    prometheus.wait_for(r#"llm_failsafe_attempts_by_outcome{target="first",outcome="server"} == 0"#).await;
+    prometheus.wait_for(r#"llm_failsafe_model_targets_fit{model="gpt-4.1"} == 2"#).await;
+    assert!(prometheus.query("ALERTS").await.is_empty());
+
+    scene.ask(false).await;
+    scene.first.script(Script::usual().cut_after_chunks(3));
+    scene.ask(true).await;
+    scene.first.script(errors::openai_500());
+    scene.ask(false).await;
+    scene.first.script(errors::openai_401());
+    scene.ask(true).await;
+    let order = Request::post("/llm-failsafe/targets/spare/probe")
+        .header("authorization", &format!("Bearer {OPERATOR}"));
+    assert_eq!(order.send(scene.envoy.port()).await.unwrap().status, 200);
+
+    for query in [
+        r#"llm_failsafe_attempts_by_outcome{target="first",outcome="complete"} == 1"#,
+        r#"llm_failsafe_attempts_by_outcome{target="first",outcome="stream_truncated"} == 1"#,
+        r#"llm_failsafe_attempts_by_outcome{target="first",outcome="server"} == 1"#,
+        r#"llm_failsafe_attempts_by_outcome{target="first",outcome="auth"} == 1"#,
+        r#"llm_failsafe_attempts_by_outcome{target="spare",outcome="complete"} == 2"#,
+        r#"llm_failsafe_attempts_broken{target="first"} == 1"#,
+        r#"llm_failsafe_requests_by_end{model="gpt-4.1",outcome="served"} == 1"#,
+        r#"llm_failsafe_requests_by_end{model="gpt-4.1",outcome="fell_back"} == 2"#,
+        r#"llm_failsafe_requests_by_end{model="gpt-4.1",outcome="broken"} == 1"#,
+        r#"llm_failsafe_fallbacks{model="gpt-4.1",reason="server"} == 1"#,
+        r#"llm_failsafe_fallbacks{model="gpt-4.1",reason="auth"} == 1"#,
+        r#"llm_failsafe_breaker_changes{scope="account",name="a",to="opened"} == 1"#,
+        r#"llm_failsafe_breaker_state{scope="account",name="a"} == 7"#,
+        r#"llm_failsafe_model_targets_fit{model="gpt-4.1"} == 1"#,
+        r#"llm_failsafe_model_targets_fit{model="meta/llama:free"} == 0"#,
+        r#"llm_failsafe_first_content_milliseconds_count{target="spare"} == 2"#,
+        r#"llm_failsafe_tokens_by_target{target="spare",kind="output"} > 0"#,
+        r#"llm_failsafe_cost_microdollars{target="spare"} > 0"#,
+        r#"llm_failsafe_operator_orders_by_key{key="anna",order="probe"} == 1"#,
+        r#"ALERTS{alertname="LlmFailsafeBreakerOpened",name="a"}"#,
+        r#"ALERTS{alertname="LlmFailsafeNobodyLeft",model="meta/llama:free"}"#,
+        r#"ALERTS{alertname="LlmFailsafeAccountBlocked",name="a"}"#,
+    ] {
+        prometheus.wait_for(query).await;
+    }
+
+    let rules = prometheus.get("/api/v1/rules").await.unwrap();
+    for rule in rules["data"]["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap())
+    {
+        assert_eq!(rule["health"], "ok", "{rule:#}");
+    }
+
+    let dashboard: Value = serde_json::from_str(&read("envoy/dashboard.json")).unwrap();
+    let mut queries = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap().replace("$__rate_interval", "1m");
+            let query = query.replace("$model", ".*").replace("$target", ".*");
+            assert!(!query.contains('$'), "{query}");
+            prometheus.wait_for(&query).await;
+            queries += 1;
+        }
+    }
+    assert!(queries >= 20, "{queries}");
+}
+
+fn promtool(arguments: &[&str]) {
+    let Some(promtool) = tools::promtool() else { return };
+    let output =
+        Command::new(promtool).args(arguments).current_dir(paths::root().join("envoy")).output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "promtool {arguments:?}: {said}");
+}
+
+#[test]
+fn the_rules_are_what_promtool_takes_and_fire_on_what_their_tests_say() {
+    promtool(&["check", "config", "prometheus.yaml"]);
+    promtool(&["check", "rules", "alerts.yaml"]);
+    promtool(&["test", "rules", "alerts_test.yaml"]);
+}
+
+#[test]
+fn every_alert_has_its_tests_and_its_page_in_the_runbook() {
+    let rules: Value = serde_yaml_ng::from_str(&read("envoy/alerts.yaml")).unwrap();
+    let (tests, runbook) = (read("envoy/alerts_test.yaml"), read("docs/runbook.md"));
+    let rules =
+        rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let mut alerts = 0;
+    for rule in rules.filter(|rule| rule.get("alert").is_some()) {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(
+            tests.contains(&format!("alertname: {name}\n    exp_alerts:\n    - exp_labels")),
+            "{name} is never seen to fire"
+        );
+        let section = runbook.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
+        let section = section.unwrap_or_else(|| panic!("docs/runbook.md has no section {name}"));
+        for part in ["**What it means.**", "**Where to look.**", "**What to do.**"] {
+            assert!(section.contains(part), "{name} lacks {part}");
+        }
+        assert_eq!(rule["annotations"]["runbook"], format!("docs/runbook.md#{}", name.to_lowercase()));
+        assert!(
+            rule["labels"]["severity"].is_string() && rule["annotations"]["summary"].is_string(),
+            "{name}"
+        );
+        alerts += 1;
+    }
+    assert!(alerts >= 8, "{alerts}");
+}
