@@ -1,0 +1,142 @@
+//! What docker-compose.yaml starts and mounts, without Docker: the real Envoy with its configuration, its scripted providers, and
+//! every file that it refers to.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use integration_tests::client::Request;
+use integration_tests::envoy::{Envoy, EnvoyConfig};
+use integration_tests::paths;
+use serde_json::{Value, json};
+
+struct Provider {
+    process: Child,
+    port: u16,
+}
+
+impl Provider {
+    fn start(name: &str) -> Self {
+        let mut process = Command::new("python3")
+            .arg(paths::root().join("envoy/playground/provider.py"))
+            .args([name, "0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3, which set-up needs too");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { process, port: line.trim().parse().expect("the provider prints its port") }
+    }
+
+    async fn script(&self, script: &str) {
+        assert_eq!(Request::post(&format!("/script/{script}")).send(self.port).await.unwrap().status, 200);
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn yaml(path: &str) -> Value {
+    let text = std::fs::read_to_string(paths::root().join(path)).unwrap();
+    let mut value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+    value.apply_merge().unwrap();
+    serde_json::to_value(value).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
+    let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
+    let mut config = EnvoyConfig::from_file("envoy/playground.yaml")
+        .replace("address: 0.0.0.0, port_value: 9901", "address: 127.0.0.1, port_value: 0")
+        .replace("address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0")
+        .replace("filename: dist/llm_failsafe.wasm", "filename: \"{{wasm}}\"");
+    for (name, provider) in [("provider-a", &a), ("provider-b", &b)] {
+        let address = |host: &str, port: u16| format!("address: {host}, port_value: {port}");
+        config = config.replace(&address(name, 8080), &address("127.0.0.1", provider.port));
+    }
+    let envoy = Envoy::start(config).await;
+    let ask = async |stream: bool| {
+        let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        (answer.status.as_u16(), answer.header("x-llm-target").unwrap_or_default().to_owned(), answer.text())
+    };
+    let (status, target, text) = ask(false).await;
+    assert_eq!((status, target.as_str()), (200, "small-a"), "{text}");
+    assert!(text.contains("Hello from provider-a."), "{text}");
+    a.script("500").await;
+    let (status, target, text) = ask(true).await;
+    assert_eq!((status, target.as_str()), (200, "small-b"), "{text}");
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    b.script("cut").await;
+    let (_, _, text) = ask(true).await;
+    assert!(text.contains("error") && !text.contains("[DONE]"), "{text}");
+    let status = Request::get("/llm-failsafe/status").header("authorization", "Bearer operator");
+    assert_eq!(status.send(envoy.port()).await.unwrap().status, 200);
+}
+
+#[test]
+fn its_envoy_is_the_shipped_one_but_for_the_providers() {
+    let (mut shipped, mut playground) = (yaml("envoy/envoy.yaml"), yaml("envoy/playground.yaml"));
+    for config in [&mut shipped, &mut playground] {
+        config["admin"] = Value::Null;
+        config["static_resources"]["clusters"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|cluster| cluster["name"] == "loop");
+        let inner =
+            &mut config["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0]["typed_config"];
+        let filters = inner["http_filters"].as_array_mut().unwrap();
+        let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
+        filter["typed_config"]["config"]["configuration"] = Value::Null;
+        filter["typed_config"]["config"]["vm_config"]["environment_variables"] = Value::Null;
+    }
+    assert_eq!(playground, shipped);
+}
+
+#[test]
+fn everything_that_compose_mounts_is_there_and_fits_together() {
+    let compose = yaml("docker-compose.yaml");
+    for (name, service) in compose["services"].as_object().unwrap() {
+        for mount in service["volumes"].as_array().unwrap() {
+            let source = mount.as_str().unwrap().split(':').next().unwrap();
+            let built = Path::new(source) == Path::new("./dist");
+            assert!(built || paths::root().join(source).exists(), "{name} mounts {source}");
+        }
+    }
+    let version = std::fs::read_to_string(paths::root().join("ENVOY_VERSION")).unwrap();
+    let image = format!("envoyproxy/envoy:v{}", version.trim());
+    assert_eq!(compose["services"]["envoy"]["image"], image);
+    // Prometheus scrapes Envoy by the name of its service, and finds the rules beside its configuration.
+    let prometheus = yaml("envoy/prometheus.yaml");
+    assert_eq!(prometheus["scrape_configs"][0]["static_configs"][0]["targets"], json!(["envoy:9901"]));
+    assert_eq!(prometheus["rule_files"], json!(["alerts.yaml"]));
+    // The dashboard knows the data source by its uid, and lies where Grafana looks.
+    let datasource = yaml("envoy/playground/grafana/datasource.yaml");
+    let dashboard: Value =
+        serde_json::from_str(&std::fs::read_to_string(paths::root().join("envoy/dashboard.json")).unwrap())
+            .unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert_eq!(panel["datasource"]["uid"], datasource["datasources"][0]["uid"], "{}", panel["title"]);
+    }
+    let folder = yaml("envoy/playground/grafana/dashboards.yaml")["providers"][0]["options"]["path"].clone();
+    let mounts = compose["services"]["grafana"]["volumes"].to_string();
+    assert!(mounts.contains(&format!("{}/dashboard.json", folder.as_str().unwrap())), "{mounts}");
+}
+
+/// Where there is a Docker with compose; it need not run.
+#[test]
+fn compose_takes_the_file() {
+    let compose = |arguments: &[&str]| {
+        Command::new("docker").arg("compose").args(arguments).current_dir(paths::root()).output()
+    };
+    if !compose(&["version"]).is_ok_and(|output| output.status.success()) {
+        eprintln!("NOT RUN: there is no `docker compose` here");
+        return;
+    }
+    let output = compose(&["config", "--quiet"]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
