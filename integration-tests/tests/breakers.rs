@@ -699,6 +699,7 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
         configuration["models"]["mixed"] = json!({
             "tiers": [["a-small", "b-small"], ["spare"]], "retry": {"replay_uncertain": "always"},
         });
+        configuration["retry_budget"] = json!({"ratio": 10});
     })
     .await;
     // What happens before the first content can always be healed by `spare`, which is well.

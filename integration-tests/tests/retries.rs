@@ -231,3 +231,62 @@ async fn what_may_be_charged_for_is_sent_once_more_at_most() {
     let read = client.await.unwrap();
     assert_eq!(read.status, 200, "{}", read.text());
 }
+
+/// Two workers, two accounts, and nobody answers.
+async fn outage(provider: &ScriptedProvider, budget: Value) -> Envoy {
+    provider.by_default(errors::openai_500());
+    let models = json!({"chat": {"tiers": null, "targets": ["gpt-a", "gpt-b"]}});
+    let breaker = json!({"min_requests": 10_000, "consecutive": 1_000});
+    Gateway::new(Shape::Loop)
+        .configure(&json!({"models": models, "breaker": breaker, "retry_budget": budget}))
+        .provider("openai", provider.port())
+        .concurrency(2)
+        .start()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_storm_providers_get_a_fifth_more_than_clients_send_and_clients_the_failure_itself() {
+    const REQUESTS: usize = 600;
+    let provider = ScriptedProvider::start("down").await;
+    let envoy = outage(&provider, json!({"ratio": 0.2, "floor": 1})).await;
+    let began = Instant::now();
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..20 {
+        let port = envoy.port();
+        clients.spawn(async move {
+            let mut told = 0;
+            for number in 0..REQUESTS / 20 {
+                let request = Request::chat("chat", (client + number) % 2 == 0);
+                let read = request.send(port).await.unwrap().read().await;
+                assert_eq!(read.status, 500, "{}", read.text());
+                assert!(read.text().contains("The server had an error"), "{}", read.text());
+                assert_eq!(read.header("x-should-retry"), Some("false"));
+                told += usize::from(read.header("x-llm-reason") == Some("retry_budget"));
+            }
+            told
+        });
+    }
+    let mut refused = 0;
+    while let Some(told) = clients.join_next().await {
+        refused += told.unwrap();
+    }
+    // Each ten seconds may bring a floor of ten.
+    let floors = 10 * (1 + began.elapsed().as_secs() as usize / 10);
+    let attempts = provider.received().len();
+    assert!(attempts <= REQUESTS * 12 / 10 + floors, "{attempts} attempts for {REQUESTS} requests");
+    assert!(attempts > REQUESTS, "{attempts}");
+    assert!(refused > REQUESTS / 2, "{refused}");
+    let counted = envoy.stat("wasmcustom.llm_failsafe_gave_up_retry_budget").await;
+    assert_eq!(counted, Some(refused as u64));
+    nothing_is_left(&envoy).await;
+}
+
+#[tokio::test]
+async fn without_a_budget_nothing_is_tried_again() {
+    let provider = ScriptedProvider::start("down").await;
+    let envoy = outage(&provider, json!({"ratio": 0, "floor": 0})).await;
+    let read = ask(&envoy, false, Protocol::Http1).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (500, Some("retry_budget")));
+    assert_eq!(provider.received().len(), 1);
+}

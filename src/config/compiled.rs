@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::balance::Balance;
 use super::boundaries::{Boundaries, Swaps};
 use super::offers::Offers;
-use super::retry::RetryPolicy;
+use super::retry::{RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
@@ -31,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// When breakers open and how they recover; one policy for all of them.
     pub breaker: BreakerPolicy,
+    /// How much of all that is sent may be a further attempt.
+    pub retry_budget: RetryBudget,
     /// Whether breakers steer or only watch.
     pub mode: Mode,
     /// What is recorded of requests, and where it goes.

@@ -32,6 +32,7 @@ pub(super) struct RawConfig {
     pub other_paths: Option<RawOtherPaths>,
     pub limits: Option<Mapping<RawLimits>>,
     pub breaker: Option<Mapping<RawBreaker>>,
+    pub retry_budget: Option<Mapping<RawRetryBudget>>,
     pub mode: Option<String>,
     pub record: Option<Mapping<RawRecord>>,
     pub retry_loop: Option<bool>,
@@ -239,6 +240,15 @@ pub(super) struct RawRetry {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct RawRetryBudget {
+    #[serde(default, deserialize_with = "decimal")]
+    pub ratio: Option<f64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub floor: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawBackoff {
     pub base: Option<Span>,
     pub max: Option<Span>,
@@ -419,6 +429,7 @@ mod tests {
             fields::<RawApproval>(),
             fields::<RawRetry>(),
             fields::<RawBackoff>(),
+            fields::<RawRetryBudget>(),
             fields::<RawStream>(),
             fields::<RawGate>(),
             fields::<RawMinRate>(),

@@ -50,6 +50,21 @@ pub enum LastError {
     Own,
 }
 
+/// How much of all that this Envoy sends may be a further attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// The share of recent requests, in 1/1000.
+    pub ratio_permille: u32,
+    /// Further attempts per second that are allowed however few requests there are.
+    pub floor: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { ratio_permille: 200, floor: 10 }
+    }
+}
+
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {

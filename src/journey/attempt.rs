@@ -264,6 +264,9 @@ impl Exchange {
             (slot, watch, policy, log)
         };
         self.key = journey.borrow().key_to_tell();
+        if slot == 0 {
+            worker.retries.request();
+        }
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);
         self.phase = Phase::Sent(Box::new(Attempt {

@@ -57,7 +57,7 @@ use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
-use crate::retry::{self, Failed, Next, Permission, Received, Spent, Stop};
+use crate::retry::{self, Failed, Next, Permission, Received, Retries, Spent, Stop};
 use health::{Clinic, Tickets};
 use plan::{Choice, Load, Wanted};
 use spending::Spending;
@@ -78,6 +78,8 @@ pub struct Worker {
     pub pace: Rc<RefCell<Pace>>,
     /// How much of targets' limits is left.
     pub headroom: Rc<RefCell<Headroom>>,
+    /// What this worker adds to the retry budget, and takes from it.
+    pub retries: Retries,
     /// The data that all workers share.
     pub store: Box<dyn Store>,
     /// Where choices get their randomness.
@@ -123,6 +125,7 @@ impl Worker {
             estimates,
             pace,
             headroom,
+            retries: Retries::default(),
             store,
             rng,
             envoy: None,
@@ -153,6 +156,9 @@ impl Worker {
         self.estimates.exchange(&mut *self.store);
         self.pace.borrow_mut().exchange(&mut *self.store);
         self.headroom.borrow_mut().exchange(&mut *self.store);
+        if !self.retries.flush(&mut *self.store, now) {
+            self.tally.count(Metric::SharedDataFailed);
+        }
         drop(board);
         self.show(now);
         records
@@ -285,6 +291,7 @@ impl Journey {
         self.failed = Some(failed);
         self.only = None;
         let next = self.decide(worker, slot, failed, now);
+        let next = self.within_budget(worker, next, now);
         if matches!(next, Next::Again { .. })
             && self.model().is_some_and(|model| !model.fallback_on.contains(failed.class))
         {
@@ -295,6 +302,18 @@ impl Journey {
             self.replays = self.replays.saturating_add(u8::from(failed.received == Received::Perhaps));
         }
         next
+    }
+
+    /// The same, unless too much of all that this Envoy sends would be a further attempt.
+    fn within_budget(&self, worker: &mut Worker, next: Next, now: Timestamp) -> Next {
+        if matches!(next, Next::Stop(_)) {
+            return next;
+        }
+        let grant = worker.retries.take(&mut *worker.store, &self.config.retry_budget, now);
+        if !grant.shared {
+            worker.tally.count(Metric::SharedDataFailed);
+        }
+        if grant.allowed { next } else { Next::Stop(Stop::RetryBudget) }
     }
 
     fn decide(&self, worker: &mut Worker, slot: usize, failed: Failed, now: Timestamp) -> Next {

@@ -12,9 +12,11 @@
 //!
 //! **What it refuses to be**: a hedge, a second opinion on an answer, or a way around a provider's rate limit.
 
+mod budget;
 mod decision;
 
 #[cfg(test)]
 mod decision_tests;
 
+pub use budget::{Grant, Retries};
 pub use decision::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure, may_return};

@@ -102,6 +102,7 @@ pub(super) fn compile(
     let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
     let limits = rest::limits(raw.limits.as_ref(), mistakes);
     let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
+    let retry_budget = retry::budget(raw.retry_budget.as_ref(), mistakes);
     let mode = rest::mode(raw.mode.as_ref(), mistakes);
     if raw.fleet_rate_limit == Some(true) && raw.keys.is_none() {
         mistakes
@@ -127,6 +128,7 @@ pub(super) fn compile(
         other_paths: other_paths?,
         limits,
         breaker,
+        retry_budget,
         mode,
         record,
         retry_loop: raw.retry_loop.unwrap_or(false),

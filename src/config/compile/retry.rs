@@ -1,9 +1,9 @@
 use super::section::Section;
-use super::{MAX_ATTEMPTS, word};
+use super::{MAX_ATTEMPTS, number, word};
 use crate::config::duration::Span;
-use crate::config::mistakes::{Mistakes, Trail};
-use crate::config::raw::{Mapping, RawBackoff, RawRetry};
-use crate::config::retry::{Backoff, LastError, Replay, RetryPolicy};
+use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::raw::{Mapping, RawBackoff, RawRetry, RawRetryBudget};
+use crate::config::retry::{Backoff, LastError, Replay, RetryBudget, RetryPolicy};
 
 const MILLISECOND: Span = Span::millis(1);
 /// A client that waits longer has long since given up.
@@ -62,4 +62,26 @@ fn backoff(
     let least = if section.mistakes.holds(&at.field("base")) { MILLISECOND } else { base };
     let max = section.span("max", raw.max, default, least..=MINUTE);
     Backoff { base: base.duration(), max: max.duration() }
+}
+
+/// More further attempts than requests are no budget, but somebody may want to try without one.
+const MAX_RATIO: f64 = 10.0;
+const MAX_FLOOR: u64 = 10_000;
+
+pub(super) fn budget(raw: Option<&Mapping<RawRetryBudget>>, mistakes: &mut Mistakes) -> RetryBudget {
+    let usual = RetryBudget::default();
+    let Some(Mapping(raw)) = raw else { return usual };
+    let at = Trail::Root.field("retry_budget");
+    let ratio_permille = match raw.ratio {
+        None => usual.ratio_permille,
+        // Between 0 and 10,000, which the cast keeps.
+        Some(ratio) if (0.0..=MAX_RATIO).contains(&ratio) => (ratio * 1000.0).round() as u32,
+        Some(ratio) => {
+            let problem = format!("is {}, expected 0 to {MAX_RATIO}", shown(&ratio.to_string()));
+            mistakes.add(&at.field("ratio"), problem);
+            usual.ratio_permille
+        }
+    };
+    let floor = number(raw.floor, u64::from(usual.floor), 0..=MAX_FLOOR, &at.field("floor"), mistakes);
+    RetryBudget { ratio_permille, floor: u32::try_from(floor).unwrap_or(usual.floor) }
 }
