@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::balance::Balance;
 use super::boundaries::{Boundaries, Swaps};
 use super::offers::Offers;
-use super::retry::{RetryBudget, RetryPolicy};
+use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
 use crate::provider::ProviderKind;
@@ -222,6 +222,8 @@ pub enum WhenAllOpen {
     Refuse,
     /// It goes to the least bad target all the same.
     TryAnyway,
+    /// It waits for the first that may be asked again, as the queue of the model's retry policy says.
+    Queue,
 }
 
 /// Whether breakers steer or only watch.
@@ -284,6 +286,8 @@ pub struct ClientKey {
     pub models: Option<Vec<ModelId>>,
     /// Which targets may be asked for it.
     pub boundaries: Boundaries,
+    /// The highest priority it may ask for.
+    pub priority: Priority,
     /// How much it may use; `None` for as much as it likes.
     pub budget: Option<Budget>,
     /// What the operator wants recorded with its requests, in the order of the names.

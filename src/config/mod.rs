@@ -39,7 +39,7 @@ pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
-pub use retry::{Backoff, LastError, Replay, RetryBudget, RetryPolicy};
+pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};
 pub use stream_policy::{Gate, GateUntil, MinRate, OnBreak, StreamPolicy};
 
 #[cfg(test)]

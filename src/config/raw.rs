@@ -236,6 +236,16 @@ pub(super) struct RawRetry {
     pub retry_after_cap: Option<Span>,
     pub replay_uncertain: Option<String>,
     pub last_error: Option<String>,
+    pub queue: Option<Mapping<RawQueue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawQueue {
+    pub max_wait: Option<Span>,
+    #[serde(default, deserialize_with = "whole")]
+    pub max_waiting: Option<u64>,
+    pub max_waiting_bytes: Option<Size>,
 }
 
 #[derive(Deserialize)]
@@ -269,6 +279,7 @@ pub(super) struct RawClientKey {
     pub max_price: Option<Mapping<RawCeiling>>,
     #[serde(default, deserialize_with = "decimal")]
     pub max_request_cost: Option<f64>,
+    pub priority: Option<String>,
     pub budget: Option<Mapping<RawBudget>>,
     pub metadata: Option<BTreeMap<String, Option<String>>>,
 }
@@ -429,6 +440,7 @@ mod tests {
             fields::<RawApproval>(),
             fields::<RawRetry>(),
             fields::<RawBackoff>(),
+            fields::<RawQueue>(),
             fields::<RawRetryBudget>(),
             fields::<RawStream>(),
             fields::<RawGate>(),

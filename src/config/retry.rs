@@ -17,6 +17,8 @@ pub struct RetryPolicy {
     pub replay_uncertain: Replay,
     /// What the client gets when nothing more is tried.
     pub last_error: LastError,
+    /// Whether a request waits that nobody may take now; `None` for not.
+    pub queue: Option<QueuePolicy>,
 }
 
 /// A back-off that doubles, of which each wait is a random part.
@@ -50,6 +52,49 @@ pub enum LastError {
     Own,
 }
 
+/// How requests wait that nobody may take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// How long one waits at most.
+    pub max_wait: Duration,
+    /// How many wait at a time, per worker and model.
+    pub max_waiting: usize,
+    /// How many bytes of their bodies, likewise.
+    pub max_waiting_bytes: u64,
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self { max_wait: Duration::from_secs(5), max_waiting: 100, max_waiting_bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// Who goes first among those who wait. Greater is more important.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// In the order of arrival.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
+impl Priority {
+    /// Every priority.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// The name used in configurations and headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+}
+
 /// How much of all that this Envoy sends may be a further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
@@ -74,6 +119,7 @@ impl Default for RetryPolicy {
             retry_after_cap: Duration::from_secs(10),
             replay_uncertain: Replay::default(),
             last_error: LastError::default(),
+            queue: None,
         }
     }
 }

@@ -1,4 +1,5 @@
 mod properties;
+mod retries;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -768,8 +769,8 @@ fn words_that_mean_nothing_are_told_those_that_do() {
     );
     check_change(
         "/models/chat/when_all_open",
-        json!("queue"),
-        "models.chat.when_all_open: `queue` means nothing here, expected one of `refuse`, `try_anyway`",
+        json!("allow"),
+        "models.chat.when_all_open: `allow` means nothing here, expected one of `refuse`, `try_anyway`, `queue`",
     );
 }
 

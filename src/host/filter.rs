@@ -41,12 +41,14 @@ struct Waiting {
 /// Has every stream looked at whose time has come.
 pub fn look_at_streams(now: Timestamp) {
     // Taken out first: a stream that is entered again while this goes on waits for the next tick.
-    let due: Vec<_> = WAITING.with_borrow_mut(|waiting| {
+    let mut due: Vec<_> = WAITING.with_borrow_mut(|waiting| {
         let Waiting { streams, deadlines } = waiting;
         std::iter::from_fn(|| deadlines.next_due(now))
             .filter_map(|id| Some((id, Rc::clone(streams.get(&id)?))))
             .collect()
     });
+    // Those who wait in a line go in its order.
+    due.sort_by_key(|(_, stream)| stream.try_borrow().ok().and_then(|stream| stream.exchange.place()));
     for (id, stream) in due {
         let Ok(mut stream) = stream.try_borrow_mut() else { continue };
         if abi::set_effective_context(id).is_ok() {

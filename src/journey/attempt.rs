@@ -97,6 +97,7 @@ impl Exchange {
             no_fallback,
             timeout,
             regions,
+            priority,
             id,
             earlier_attempts,
         } = reading;
@@ -145,6 +146,7 @@ impl Exchange {
             granted: None,
             failed: None,
             only: None,
+            priority,
             replays: 0,
         };
         let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.retry.attempts) };
@@ -152,9 +154,24 @@ impl Exchange {
             let refusal = Refusal::exhausted(&journey, &journey.tried, 503, now);
             return self.refuse(worker, refusal, dialect);
         }
-        let (target, tickets, reason) = match self.pick(worker, &journey, now) {
+        // Nobody overtakes those who wait, not even where somebody is free just now.
+        let picked = if journey.is_behind_others(worker) {
+            Err(Refusal::queue("queue_full", &journey, now))
+        } else {
+            self.pick(worker, &journey, now)
+        };
+        let (target, tickets, reason) = match picked {
             Ok(picked) => picked,
-            Err(refusal) => return self.refuse(worker, refusal, dialect),
+            Err(refusal) => {
+                let Some(until) = journey.queued_until(worker, now) else {
+                    return self.refuse(worker, refusal, dialect);
+                };
+                let shared = self.keep(worker, id, journey, no_fallback);
+                let length = has_length.then_some(seen);
+                let held = Held { address, length, buffered: seen, ..Held::in_line(shared, now, until) };
+                self.note(|draft| draft.held_since = Some(now));
+                return self.hold(worker, held);
+            }
         };
         if let Err(refusal) = journey.reserve(worker, target, now) {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
@@ -192,13 +209,12 @@ impl Exchange {
             departure::strip_private(headers, sink);
             let until = shared.borrow().held_until(at, now);
             let held = Held {
-                journey: shared,
                 address: Address::of(headers),
                 length: announced(headers),
                 at,
-                until,
-                buffered: 0,
+                ..Held::in_line(shared, at, until)
             };
+            let held = if matches!(granted, Some(Next::Wait { .. })) { held } else { held.alone() };
             self.note(|draft| draft.held_since = Some(now));
             return self.hold(worker, held);
         }

@@ -143,6 +143,10 @@ impl Exchange {
             no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
             timeout,
             regions,
+            priority: reading::priority(
+                headers,
+                client_key.and_then(|key| worker.config.keys.as_ref()?.get(key)),
+            ),
             id,
             earlier_attempts: attempt.saturating_sub(1),
         });
@@ -248,7 +252,8 @@ impl Exchange {
                 self.note(|draft| draft.broke = Some(REQUEST_INCOMPLETE));
                 false
             }
-            Phase::Held(_) => {
+            Phase::Held(held) => {
+                worker.lines.leave(&held);
                 worker.tally.add(Metric::Waiting, -1);
                 if ending == Ending::ClientGone {
                     worker.tally.count(Metric::ClientAborts);

@@ -1,18 +1,30 @@
 //! A request that is held: its next attempt comes later, or when somebody is free.
 //!
-//! The edge has sent it again, and what has come of it stays in the host's buffers. Its needs are known from the first
-//! attempt, so nothing is read while it waits; only when its target is known is the model put into what is there by then.
+//! What has come of it stays in the host's buffers: all of the body where it is the first attempt that has to wait,
+//! otherwise what the edge has sent again so far. Its needs are known, so nothing is read while it waits; only when its
+//! target is known is the model put into what is there by then.
+//!
+//! Who waits for a time of its own, a back-off, waits alone. Who waits until somebody is free stands in the line of its
+//! model (`src/retry/line.rs`), a first attempt as well as a later one.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::attempt::Picked;
 use super::departure::Address;
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
-use super::{Refusal, SharedJourney, Worker};
+use super::plan::Wait;
+use super::{Journey, Refusal, SharedJourney, Worker};
 use crate::base::Timestamp;
+use crate::breaker::Blame;
+use crate::config::QueuePolicy;
 use crate::record::Metric;
 use crate::request::StreamEditor;
+use crate::retry::{Line, Place};
 
 /// How often somebody who waits for others looks whether they are free.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A request that is held.
 pub(super) struct Held {
@@ -26,11 +38,128 @@ pub(super) struct Held {
     pub(super) until: Timestamp,
     /// How much of the body is in the host's buffer.
     pub(super) buffered: usize,
+    /// Its place among others that wait.
+    pub(super) stands: Stands,
+}
+
+pub(super) enum Stands {
+    /// It waits for a time of its own.
+    Alone,
+    /// It is to have a place in the line of its model, or has one.
+    InLine(Option<Place>),
+}
+
+impl Held {
+    /// One that waits until somebody is free.
+    pub(super) fn in_line(journey: SharedJourney, at: Timestamp, until: Timestamp) -> Self {
+        let (address, stands) = (Address::default(), Stands::InLine(None));
+        Self { journey, address, length: None, at, until, buffered: 0, stands }
+    }
+
+    /// One that waits for a time of its own.
+    pub(super) fn alone(self) -> Self {
+        Self { stands: Stands::Alone, ..self }
+    }
+
+    fn place(&self) -> Option<Place> {
+        match self.stands {
+            Stands::Alone => None,
+            Stands::InLine(place) => place,
+        }
+    }
+}
+
+/// The lines of one worker, by model. They go by names, so that a change of the configuration leaves nobody behind.
+#[derive(Debug, Default)]
+pub struct Lines(HashMap<Rc<str>, Line>);
+
+impl Lines {
+    /// How many wait in all of them.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Line::len).sum()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn of(&mut self, model: &Rc<str>) -> &mut Line {
+        self.0.entry(Rc::clone(model)).or_default()
+    }
+
+    /// Gives up the place of a request that is no longer held.
+    pub(super) fn leave(&mut self, held: &Held) {
+        let journey = held.journey.borrow();
+        if let (Some(place), Some(model)) = (held.place(), journey.model()) {
+            self.of(&model.name).leave(place);
+            self.0.retain(|_, line| !line.is_empty());
+        }
+    }
+}
+
+impl Journey {
+    /// How those wait whose attempt has failed: as the queue says, or as it would by default.
+    fn queue_policy(&self) -> QueuePolicy {
+        self.model().and_then(|model| model.retry.queue).unwrap_or_default()
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.facts.body_bytes
+    }
+
+    /// Whether there is room for one more that waits.
+    pub(super) fn may_wait(&self, worker: &Worker) -> bool {
+        let line = self.model().and_then(|model| worker.lines.0.get(&model.name));
+        line.is_none_or(|line| line.has_room(&self.queue_policy(), self.body_bytes()))
+    }
+
+    /// Whether others wait that it must not overtake.
+    pub(super) fn is_behind_others(&self, worker: &Worker) -> bool {
+        let line = self.model().and_then(|model| worker.lines.0.get(&model.name));
+        line.is_some_and(|line| line.is_before(self.priority))
+    }
+
+    /// Until when a request that nobody may take now waits; `None` where it does not: there is no queue, or it could not
+    /// make it.
+    pub(super) fn queued_until(&self, worker: &mut Worker, now: Timestamp) -> Option<Timestamp> {
+        let policy = self.model()?.retry.queue?;
+        let until = now.after(policy.max_wait).min(self.deadline());
+        let soon = match self.wanted(now)?.wait(&self.config, &self.board.borrow(), now) {
+            Wait::None => true,
+            Wait::Until(at) => at < until,
+            Wait::Never => false,
+        };
+        if !soon {
+            return None;
+        }
+        if !self.may_wait(worker) {
+            worker.tally.count(Metric::GaveUpQueueFull);
+            return None;
+        }
+        Some(until)
+    }
 }
 
 impl Exchange {
     /// Holds the request.
-    pub(super) fn hold(&mut self, worker: &mut Worker, held: Held) -> RequestStep {
+    pub(super) fn hold(&mut self, worker: &mut Worker, mut held: Held) -> RequestStep {
+        if matches!(held.stands, Stands::InLine(None)) {
+            let journey = held.journey.borrow();
+            let policy = journey.queue_policy();
+            let place = journey.model().and_then(|model| {
+                worker.lines.of(&model.name).join(&policy, journey.priority, journey.body_bytes())
+            });
+            if place.is_none() {
+                worker.tally.count(Metric::GaveUpQueueFull);
+                let (refusal, dialect) =
+                    (Refusal::queue("queue_full", &journey, held.at), journey.endpoint.dialect());
+                drop(journey);
+                return self.refuse(worker, refusal, dialect);
+            }
+            drop(journey);
+            held.stands = Stands::InLine(place);
+        }
         worker.tally.count(Metric::Waits);
         worker.tally.add(Metric::Waiting, 1);
         self.phase = Phase::Held(Box::new(held));
@@ -42,6 +171,14 @@ impl Exchange {
         matches!(self.phase, Phase::Held(_))
     }
 
+    /// Its place in a line, if it stands in one. Whoever looks at several does so in this order.
+    pub fn place(&self) -> Option<Place> {
+        match &self.phase {
+            Phase::Held(held) => held.place(),
+            _ => None,
+        }
+    }
+
     /// The moment has come that a held request waits for.
     pub fn wake<H: RequestHost>(&mut self, worker: &mut Worker, now: Timestamp, host: &mut H) -> RequestStep {
         let mut held = match std::mem::take(&mut self.phase) {
@@ -51,8 +188,19 @@ impl Exchange {
                 return RequestStep::Hold;
             }
         };
-        let dialect = held.journey.borrow().endpoint.dialect();
-        let picked = self.pick(worker, &held.journey.borrow(), now);
+        let journey = held.journey.borrow();
+        let dialect = journey.endpoint.dialect();
+        let name = journey.model().map(|model| Rc::clone(&model.name)).unwrap_or_default();
+        let its_turn = held.place().is_none_or(|place| worker.lines.of(&name).may_try(place, now));
+        let picked = if its_turn {
+            self.pick(worker, &journey, now)
+        } else {
+            Err(Refusal::queue("queue_timeout", &journey, now))
+        };
+        drop(journey);
+        if picked.is_err() && its_turn && held.place().is_some() {
+            worker.lines.of(&name).nobody_is_free();
+        }
         let (target, tickets, reason) = match picked {
             Ok(picked) => picked,
             Err(_) if now < held.until => {
@@ -61,22 +209,44 @@ impl Exchange {
                 return RequestStep::Hold;
             }
             Err(refusal) => {
-                worker.tally.add(Metric::Waiting, -1);
-                return self.refuse(worker, refusal, dialect);
+                if held.place().is_some() {
+                    worker.tally.count(Metric::QueueTimeouts);
+                }
+                return self.release(worker, &held, refusal);
             }
         };
-        worker.tally.add(Metric::Waiting, -1);
-        let Held { journey, address, length, buffered, .. } = *held;
-        let edit = journey.borrow().address_to(target, &address, length, host);
+        if let Some(place) = held.place() {
+            worker.lines.of(&name).go(place);
+        }
+        let first = held.journey.borrow().tried.is_empty();
+        if first {
+            let reserved = held.journey.borrow_mut().reserve(worker, target, now);
+            if let Err(refusal) = reserved {
+                held.journey.borrow().report(worker, target, tickets, Blame::NOBODY, now);
+                return self.release(worker, &held, refusal);
+            }
+        }
+        let edit = held.journey.borrow().address_to(target, &held.address, held.length, host);
         let Some(edit) = edit else {
-            journey.borrow().report(worker, target, tickets, crate::breaker::Blame::NOBODY, now);
-            return self.refuse(worker, Refusal::Internal, dialect);
+            held.journey.borrow().report(worker, target, tickets, Blame::NOBODY, now);
+            return self.release(worker, &held, Refusal::Internal);
         };
+        worker.lines.leave(&held);
+        worker.tally.add(Metric::Waiting, -1);
+        let Held { journey, buffered, .. } = *held;
         let asked_usage = edit.asks_for_usage();
         let mut editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
         let edited =
             buffered == 0 || editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, buffered).is_ok());
         let step = self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, editor, now);
         if edited { step } else { self.abandon(worker, dialect, now) }
+    }
+
+    /// It is held no longer, and is refused.
+    fn release(&mut self, worker: &mut Worker, held: &Held, refusal: Refusal) -> RequestStep {
+        worker.lines.leave(held);
+        worker.tally.add(Metric::Waiting, -1);
+        let dialect = held.journey.borrow().endpoint.dialect();
+        self.refuse(worker, refusal, dialect)
     }
 }

@@ -40,6 +40,7 @@ use std::time::Duration;
 pub use alarm::AlarmStep;
 pub use barred::NobodyMay;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
+pub use hold::Lines;
 pub use outcome::{End, Outcome};
 pub use plan::Tried;
 pub use recording::{SharedDraft, Written};
@@ -52,7 +53,7 @@ use operator::Desk;
 use crate::balance::{Headroom, Pace, Session};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{ClientKey, Config, Mode, Model, StreamPolicy};
+use crate::config::{ClientKey, Config, Mode, Model, Priority, StreamPolicy};
 use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
@@ -78,6 +79,8 @@ pub struct Worker {
     pub pace: Rc<RefCell<Pace>>,
     /// How much of targets' limits is left.
     pub headroom: Rc<RefCell<Headroom>>,
+    /// Who waits for which model until somebody is free. Lines that are empty are not kept.
+    pub lines: Lines,
     /// What this worker adds to the retry budget, and takes from it.
     pub retries: Retries,
     /// The data that all workers share.
@@ -125,6 +128,7 @@ impl Worker {
             estimates,
             pace,
             headroom,
+            lines: Lines::default(),
             retries: Retries::default(),
             store,
             rng,
@@ -207,6 +211,8 @@ pub struct Journey {
     granted: Option<Next>,
     /// The last failure.
     failed: Option<Failed>,
+    /// Who goes before it, and whom it goes before, where it has to wait.
+    priority: Priority,
     /// Who alone may get the next attempt.
     only: Option<TargetId>,
     /// How often the request was sent again although a provider might have taken it on.
@@ -306,8 +312,10 @@ impl Journey {
 
     /// The same, unless too much of all that this Envoy sends would be a further attempt.
     fn within_budget(&self, worker: &mut Worker, next: Next, now: Timestamp) -> Next {
-        if matches!(next, Next::Stop(_)) {
-            return next;
+        match next {
+            Next::Stop(_) => return next,
+            Next::Wait { .. } if !self.may_wait(worker) => return Next::Stop(Stop::QueueFull),
+            _ => {}
         }
         let grant = worker.retries.take(&mut *worker.store, &self.config.retry_budget, now);
         if !grant.shared {

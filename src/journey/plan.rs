@@ -31,6 +31,17 @@ impl Tried {
     }
 }
 
+/// How long it takes until somebody may take a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Somebody may now.
+    None,
+    /// Somebody may then.
+    Until(Timestamp),
+    /// Nobody knows.
+    Never,
+}
+
 /// Who gets the next attempt.
 #[derive(Debug, Clone, Copy)]
 pub enum Choice {
@@ -208,6 +219,29 @@ impl Wanted<'_> {
             same: self.returning().is_candidate(failed) && may(failed),
             free_at: anybody.filter_map(throttled_until).min(),
         }
+    }
+
+    /// When a request that nobody may take now could be taken. A rate limit ends by itself; for a breaker only a model whose
+    /// policy says so waits.
+    pub fn wait(self, config: &Config, board: &Board, now: Timestamp) -> Wait {
+        let queues = self.model.when_all_open == WhenAllOpen::Queue;
+        let mut soonest = Wait::Never;
+        for target in self.candidates() {
+            let until = match self.fitness(config, board, target, now) {
+                Ok(_) => return Wait::None,
+                Err(Obstacle::Short(shortage)) => Some(shortage.until),
+                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
+                    unfit.until()
+                }
+                Err(_) => None,
+            };
+            soonest = match (soonest, until) {
+                (Wait::Until(one), Some(other)) => Wait::Until(one.min(other)),
+                (_, Some(other)) => Wait::Until(other),
+                (soonest, None) => soonest,
+            };
+        }
+        soonest
     }
 
     /// Whether targets are asked whatever ails them.

@@ -7,7 +7,7 @@ use super::departure::Address;
 use super::{JourneyId, Refusal};
 use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};
-use crate::config::{self, Config};
+use crate::config::{self, ClientKey, Config, Priority};
 use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::request::{BodyBuffer, Scanner};
 
@@ -28,6 +28,7 @@ pub(super) struct Reading {
     pub(super) timeout: Option<Duration>,
     /// Where the client allows its data to be worked on.
     pub(super) regions: Option<Vec<Rc<str>>>,
+    pub(super) priority: Priority,
     pub(super) id: Option<JourneyId>,
     pub(super) earlier_attempts: u8,
 }
@@ -76,6 +77,15 @@ pub(super) fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Ref
 
 pub(super) fn is_true(value: &str) -> bool {
     matches!(value.trim(), "1") || value.trim().eq_ignore_ascii_case("true")
+}
+
+/// Where the client's request stands in a line (`x-llm-priority`): as it asks, but no higher than its key may. Without keys
+/// everybody may ask for anything.
+pub(super) fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
+    let asked = headers.get("x-llm-priority").map(str::trim_ascii);
+    let asked = Priority::ALL.into_iter().find(|priority| asked == Some(priority.name()));
+    let most = key.map_or(Priority::High, |key| key.priority);
+    asked.unwrap_or_default().min(most)
 }
 
 /// How long the client gives its request (`x-llm-timeout`): a duration as the configuration has them, or seconds without a

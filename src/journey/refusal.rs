@@ -85,6 +85,13 @@ pub enum Refusal {
         /// Seconds until the request fits into it; `None` when it never does.
         wait_s: Option<u64>,
     },
+    /// It would have to wait, or has waited, in vain.
+    Queue {
+        /// `queue_full` or `queue_timeout`.
+        why: &'static str,
+        /// Seconds until asking may help again.
+        wait_s: u64,
+    },
     /// The last attempt ended without an answer, and no further one is allowed or possible.
     Exhausted {
         /// 503, or 504 when the last attempt timed out.
@@ -151,6 +158,15 @@ impl Refusal {
         Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect() }
     }
 
+    /// The refusal of a request that waits in vain.
+    pub(super) fn queue(why: &'static str, journey: &Journey, now: Timestamp) -> Self {
+        let wait_s = match Self::nobody(journey, now) {
+            Self::NobodyWell { wait_s: Some(seconds), .. } => seconds,
+            _ => 1,
+        };
+        Self::Queue { why, wait_s }
+    }
+
     /// The status, and the machine-readable reason that also stands in `x-llm-reason`.
     pub const fn code(&self) -> (u16, &'static str) {
         match self {
@@ -171,6 +187,7 @@ impl Refusal {
             Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
             Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
+            Self::Queue { why, .. } => (503, why),
             Self::Exhausted { status, .. } => (*status, ALL_FAILED),
             Self::Internal => (500, "internal"),
         }
@@ -215,6 +232,7 @@ impl Refusal {
             Self::BudgetExhausted { budget, wait_s: None } => {
                 format!("The request asks for more than this key's whole budget `{budget}`.")
             }
+            Self::Queue { .. } => "Too many requests wait for this model, or waited too long.".to_owned(),
             Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
             Self::Internal => "The gateway could not process the request.".to_owned(),
         }

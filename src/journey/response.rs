@@ -513,6 +513,7 @@ const fn surrender_metric(stop: Stop) -> Option<Metric> {
         Stop::NothingLeft => Some(Metric::GaveUpNothingLeft),
         Stop::WaitTooLong => Some(Metric::GaveUpWaitTooLong),
         Stop::RetryBudget => Some(Metric::GaveUpRetryBudget),
+        Stop::QueueFull => Some(Metric::GaveUpQueueFull),
         Stop::Policy | Stop::NoRetryLoop | Stop::JourneysFull | Stop::ClientForbids => None,
     }
 }

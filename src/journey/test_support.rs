@@ -156,6 +156,7 @@ pub fn some_journey() -> SharedJourney {
         granted: None,
         failed: None,
         only: None,
+        priority: crate::config::Priority::Normal,
         replays: 0,
     }))
 }

@@ -8,6 +8,7 @@ mod gates;
 mod health;
 mod holds;
 mod outages;
+mod queues;
 mod quiet;
 mod unasked;
 mod usage;

@@ -70,6 +70,10 @@ catalogue! {
     GaveUpDeadline, Counter, "llm_failsafe_gave_up_deadline";
     /// Requests given up because too many of all requests were attempted again (`retry_budget`).
     GaveUpRetryBudget, Counter, "llm_failsafe_gave_up_retry_budget";
+    /// Requests refused or given up because as many wait as may (`queue_full`).
+    GaveUpQueueFull, Counter, "llm_failsafe_gave_up_queue_full";
+    /// Requests that waited in vain until somebody is free (`queue_timeout`).
+    QueueTimeouts, Counter, "llm_failsafe_queue_timeouts";
     /// Attempts that took longer than a time limit of theirs.
     Alarms, Counter, "llm_failsafe_alarms";
     /// Requests whose client left before the answer was complete.

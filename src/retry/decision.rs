@@ -54,11 +54,13 @@ pub enum Stop {
     WaitTooLong,
     /// Over all requests of this Envoy, too many are attempted again.
     RetryBudget,
+    /// As many wait as may.
+    QueueFull,
 }
 
 impl Stop {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Policy,
         Self::NoRetryLoop,
         Self::JourneysFull,
@@ -69,6 +71,7 @@ impl Stop {
         Self::NothingLeft,
         Self::WaitTooLong,
         Self::RetryBudget,
+        Self::QueueFull,
     ];
 
     /// The name shown to clients and operators.
@@ -84,6 +87,7 @@ impl Stop {
             Self::NothingLeft => "nothing_left",
             Self::WaitTooLong => "wait_too_long",
             Self::RetryBudget => "retry_budget",
+            Self::QueueFull => "queue_full",
         }
     }
 
@@ -98,6 +102,7 @@ impl Stop {
                 | Self::NothingLeft
                 | Self::WaitTooLong
                 | Self::RetryBudget
+                | Self::QueueFull
         )
     }
 }

@@ -14,9 +14,11 @@
 
 mod budget;
 mod decision;
+mod line;
 
 #[cfg(test)]
 mod decision_tests;
 
 pub use budget::{Grant, Retries};
 pub use decision::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure, may_return};
+pub use line::{Line, MAX_BURST, Place};

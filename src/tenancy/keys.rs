@@ -63,6 +63,7 @@ mod tests {
             sha256: Sha256::digest(secret.as_bytes()).into(),
             models,
             boundaries: Default::default(),
+            priority: crate::config::Priority::Normal,
             budget: None,
             metadata: Vec::new(),
         }

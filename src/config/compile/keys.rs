@@ -3,11 +3,12 @@ use std::rc::Rc;
 
 use super::boundaries::Known;
 use super::names::Names;
-use super::{budget, each, needed, whole};
+use super::{budget, each, needed, whole, word};
 use crate::base::ModelId;
 use crate::config::compiled::ClientKey;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{RawClientKey, Section, Words};
+use crate::config::retry::Priority;
 
 /// SHA-256 of nothing (FIPS 180-4): what hashing an unset variable gives.
 const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -32,10 +33,20 @@ pub(super) fn keys(
         let sha256 = needed(&raw.sha256, "sha256", at, mistakes)
             .and_then(|written| digest(written, &mut holders, name, at, mistakes));
         let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
+        let priorities = Priority::ALL.map(|priority| (priority.name(), priority));
+        let priority = word(raw.priority.as_ref(), &priorities, &at.field("priority"), mistakes);
         let budget = budget::budget(raw.budget.as_ref(), at, mistakes);
         let metadata = budget::metadata(raw.metadata.as_ref(), at, mistakes);
         let boundaries = known.of_key(raw, at, mistakes);
-        Some(ClientKey { name: Rc::from(name), sha256: sha256?, models, budget, metadata, boundaries })
+        Some(ClientKey {
+            name: Rc::from(name),
+            sha256: sha256?,
+            models,
+            priority,
+            budget,
+            metadata,
+            boundaries,
+        })
     });
     whole(keys).map(Some)
 }

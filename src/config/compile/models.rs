@@ -40,13 +40,21 @@ pub(super) fn model(
     let fallback_on = fallback_on(fallback, &at_fallback, mistakes);
     let boundaries = known.of_model(fallback, &at_fallback, mistakes);
     let swaps = known.swaps(fallback, &at_fallback, mistakes);
-    let answers = [("refuse", WhenAllOpen::Refuse), ("try_anyway", WhenAllOpen::TryAnyway)];
+    let answers = [
+        ("refuse", WhenAllOpen::Refuse),
+        ("try_anyway", WhenAllOpen::TryAnyway),
+        ("queue", WhenAllOpen::Queue),
+    ];
     let when_all_open = word(raw.when_all_open.as_ref(), &answers, &at.field("when_all_open"), mistakes);
+    let mut retry_policy = retry::policy(raw.retry.as_ref(), &at.field("retry"), mistakes);
+    if when_all_open == WhenAllOpen::Queue {
+        retry_policy.queue.get_or_insert_default();
+    }
     Some(Model {
         name: Rc::from(name),
         tiers: tiers?,
         balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
-        retry: retry::policy(raw.retry.as_ref(), &at.field("retry"), mistakes),
+        retry: retry_policy,
         fallback_on,
         boundaries,
         swaps,

@@ -2,9 +2,15 @@ use super::section::Section;
 use super::{MAX_ATTEMPTS, number, word};
 use crate::config::duration::Span;
 use crate::config::mistakes::{Mistakes, Trail, shown};
-use crate::config::raw::{Mapping, RawBackoff, RawRetry, RawRetryBudget};
-use crate::config::retry::{Backoff, LastError, Replay, RetryBudget, RetryPolicy};
+use crate::config::raw::{Mapping, RawBackoff, RawQueue, RawRetry, RawRetryBudget};
+use crate::config::retry::{Backoff, LastError, QueuePolicy, Replay, RetryBudget, RetryPolicy};
+use crate::config::size::Size;
 
+/// Who waits looks for somebody free on the tick.
+const TENTH: Span = Span::millis(100);
+const MAX_WAITING: u64 = 10_000;
+const MIN_WAITING_BYTES: u64 = 1024;
+const MAX_WAITING_BYTES: u64 = 1024 * 1024 * 1024;
 const MILLISECOND: Span = Span::millis(1);
 /// A client that waits longer has long since given up.
 const MINUTE: Span = Span::seconds(60);
@@ -25,6 +31,7 @@ pub(super) fn policy(
         word(raw.replay_uncertain.as_ref(), &replays, &at.field("replay_uncertain"), mistakes);
     let last_error = word(raw.last_error.as_ref(), &errors, &at.field("last_error"), mistakes);
     let backoff = backoff(raw.backoff.as_ref(), usual.backoff, &at.field("backoff"), mistakes);
+    let queue = raw.queue.as_ref().map(|Mapping(raw)| queue(raw, &at.field("queue"), mistakes));
     let mut section = Section { at: *at, mistakes };
     RetryPolicy {
         attempts: section.count("attempts", raw.attempts, usual.attempts, most),
@@ -45,6 +52,26 @@ pub(super) fn policy(
             .duration(),
         replay_uncertain,
         last_error,
+        queue,
+    }
+}
+
+fn queue(raw: &RawQueue, at: &Trail<'_>, mistakes: &mut Mistakes) -> QueuePolicy {
+    let usual = QueuePolicy::default();
+    let Size(mut max_waiting_bytes) = raw.max_waiting_bytes.unwrap_or(Size(usual.max_waiting_bytes));
+    if !(MIN_WAITING_BYTES..=MAX_WAITING_BYTES).contains(&max_waiting_bytes) {
+        let problem = format!("is {max_waiting_bytes} bytes, expected 1KiB to 1024MiB");
+        mistakes.add(&at.field("max_waiting_bytes"), problem);
+        max_waiting_bytes = usual.max_waiting_bytes;
+    }
+    let mut section = Section { at: *at, mistakes };
+    let max_waiting = section.count("max_waiting", raw.max_waiting, usual.max_waiting as u64, MAX_WAITING);
+    QueuePolicy {
+        max_wait: section
+            .span("max_wait", raw.max_wait, Span::of(usual.max_wait), TENTH..=TEN_MINUTES)
+            .duration(),
+        max_waiting: usize::try_from(max_waiting).unwrap_or(usual.max_waiting),
+        max_waiting_bytes,
     }
 }
 

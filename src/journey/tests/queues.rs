@@ -1,0 +1,210 @@
+//! Requests that wait until somebody is free.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::test_support::*;
+use super::super::{Ending, RequestStep, Worker};
+use super::{ANSWER, CHAT, OK_JSON, refusal};
+use crate::base::Timestamp;
+use crate::record::Metric;
+
+const BODY: &[u8] = br#"{"messages":[],"model":"chat"}"#;
+
+fn ms(ms: u64) -> Timestamp {
+    NOW.after(Duration::from_millis(ms))
+}
+
+fn queueing(queue: Value) -> Worker {
+    let model = json!({"targets": ["gpt-a"], "retry": {"attempts": 1, "queue": queue}});
+    worker(config_with(json!({"models": {"chat": model}})))
+}
+
+/// A request of its own.
+fn arrives(worker: &mut Worker, number: u32, priority: Option<&str>) -> Pass {
+    let mut request = loop_request(CHAT, 1);
+    request.set_journey(&format!("{number:032x}"));
+    if let Some(priority) = priority {
+        request.headers.push(("x-llm-priority".to_owned(), priority.to_owned()));
+    }
+    let mut pass = pass(worker, request, BODY, 1000);
+    if pass.step == RequestStep::Hold {
+        pass.request.body = BODY.to_vec();
+    }
+    pass
+}
+
+/// The target says that it is at its limit for so long.
+fn limited(worker: &mut Worker, seconds: u64) {
+    let mut sent = arrives(worker, 0, None);
+    assert_eq!(sent.step, RequestStep::Send);
+    sent.answer(worker, &[(":status", "429"), ("retry-after", &seconds.to_string())], b"{}");
+    sent.exchange.finish(worker, Ending::Complete, NOW);
+}
+
+/// Looks at all that wait as the host does on a tick; says who went, by their position.
+fn tick(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
+    let mut waiting: Vec<_> = (0..passes.len()).filter(|index| passes[*index].exchange.is_held()).collect();
+    waiting.sort_by_key(|index| passes[*index].exchange.place());
+    waiting.retain(|index| {
+        let pass = &mut passes[*index];
+        if pass.exchange.due().is_none_or(|due| due > now) {
+            return false;
+        }
+        pass.step = pass.exchange.wake(worker, now, &mut pass.request);
+        pass.step == RequestStep::Send
+    });
+    waiting
+}
+
+#[test]
+fn who_waits_goes_when_the_limit_ends_and_in_order() {
+    let worker = &mut queueing(json!({}));
+    limited(worker, 2);
+    let priorities = [None, Some("low"), Some("high"), None, Some("odd")];
+    let mut waiting: Vec<_> =
+        (1..).zip(priorities).map(|(number, priority)| arrives(worker, number, priority)).collect();
+    assert!(waiting.iter().all(|pass| pass.step == RequestStep::Hold));
+    let mut order = Vec::new();
+    for at in 1..=30 {
+        let gone = tick(worker, &mut waiting, ms(at * 100));
+        assert!(at >= 20 || gone.is_empty(), "at {at}");
+        order.push(gone);
+    }
+    order.retain(|gone| !gone.is_empty());
+    assert_eq!(
+        order,
+        [vec![2], vec![0, 3], vec![4, 1]],
+        "one, two, four; the high one first, the low one last"
+    );
+    for (index, pass) in waiting.iter_mut().enumerate() {
+        assert_eq!(pass.request.get("authorization"), Some("Bearer sk-provider-a"), "{index}");
+        assert_eq!(pass.request.body, br#"{"messages":[],"model":"gpt-real"}"#, "{index}");
+        assert_eq!(pass.request.get("content-length"), Some("34"), "{index}");
+        assert_eq!(pass.request.get("x-llm-priority"), None, "{index}");
+        pass.answer(worker, OK_JSON, ANSWER);
+        pass.exchange.finish(worker, Ending::Complete, ms(5000));
+    }
+    assert!(worker.lines.is_empty() && worker.journeys.borrow().is_empty());
+    assert_eq!(counted(worker, Metric::Waiting), 0);
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait() {
+    let worker = &mut queueing(json!({}));
+    limited(worker, 1);
+    let mut waiting = vec![arrives(worker, 1, None), arrives(worker, 2, None)];
+    assert_eq!(tick(worker, &mut waiting, ms(1100)), [0]);
+    // The target is free, and yet a newcomer stands behind the one that still waits.
+    let mut late = loop_request(CHAT, 1);
+    late.set_journey("00000000000000000000000000000009");
+    let late = pass_at(worker, late, BODY, 1000, ms(1150));
+    assert_eq!(late.step, RequestStep::Hold);
+    waiting.push(late);
+    waiting[2].request.body = BODY.to_vec();
+    assert_eq!(tick(worker, &mut waiting, ms(1300)), [1, 2]);
+}
+
+#[test]
+fn who_cannot_make_it_is_refused_at_once_with_a_time() {
+    let told = |queue: Value, seconds| {
+        let worker = &mut queueing(queue);
+        limited(worker, seconds);
+        let refused = arrives(worker, 1, None);
+        let (status, body) = refusal(&refused.step);
+        let RequestStep::Answer(answer) = &refused.step else { panic!() };
+        let after = answer.headers.iter().find(|(name, _)| *name == "retry-after").unwrap().1.clone();
+        assert!(worker.lines.is_empty());
+        (status, body["error"]["code"].as_str().unwrap().to_owned(), after)
+    };
+    assert_eq!(told(json!({"max_wait": "2s"}), 3), (429, "all_targets_throttled".to_owned(), "3".to_owned()));
+}
+
+#[test]
+fn a_full_line_takes_nobody_and_a_client_that_leaves_makes_room() {
+    for queue in [json!({"max_waiting": 2}), json!({"max_waiting_bytes": "1KiB"})] {
+        let by_bytes = queue.get("max_waiting_bytes").is_some();
+        let worker = &mut queueing(queue);
+        limited(worker, 3);
+        let most = if by_bytes { 1024 / BODY.len() } else { 2 };
+        let mut waiting: Vec<_> = (1..=most as u32).map(|number| arrives(worker, number, None)).collect();
+        assert!(waiting.iter().all(|pass| pass.step == RequestStep::Hold));
+        let refused = arrives(worker, 900, None);
+        let (status, body) = refusal(&refused.step);
+        assert_eq!((status, body["error"]["code"].as_str()), (503, Some("queue_full")));
+        assert_eq!(counted(worker, Metric::GaveUpQueueFull), 1);
+        let mut left = waiting.swap_remove(0);
+        left.exchange.finish(worker, Ending::ClientGone, ms(10));
+        assert_eq!(worker.lines.len(), most - 1);
+        assert_eq!(arrives(worker, 901, None).step, RequestStep::Hold);
+    }
+}
+
+#[test]
+fn who_waits_in_vain_is_refused_when_its_time_is_over() {
+    let worker = &mut queueing(json!({"max_wait": "2s"}));
+    limited(worker, 1);
+    let mut waiting = vec![arrives(worker, 1, None), arrives(worker, 2, None)];
+    assert_eq!(tick(worker, &mut waiting, ms(1100)), [0]);
+    waiting[0].answer(worker, &[(":status", "429"), ("retry-after", "7")], b"{}");
+    for at in [1200, 1300, 2000] {
+        assert_eq!(tick(worker, &mut waiting, ms(at)), [0_usize; 0]);
+    }
+    let (status, body) = refusal(&waiting[1].step);
+    assert_eq!((status, body["error"]["code"].as_str()), (429, Some("all_targets_throttled")));
+    assert_eq!(counted(worker, Metric::QueueTimeouts), 1);
+    assert!(worker.lines.is_empty());
+}
+
+#[test]
+fn breakers_are_waited_for_only_where_the_model_says_so() {
+    for (when_all_open, step) in [("refuse", None), ("queue", Some(RequestStep::Hold))] {
+        let mut model =
+            json!({"targets": ["gpt-a"], "when_all_open": when_all_open, "retry": {"attempts": 1}});
+        if when_all_open == "refuse" {
+            model["retry"]["queue"] = json!({});
+        }
+        let breaker = json!({"open": "2s", "consecutive": 1});
+        let worker = &mut worker(config_with(json!({"models": {"chat": model}, "breaker": breaker})));
+        let mut sent = arrives(worker, 0, None);
+        sent.answer(worker, &[(":status", "500")], b"{}");
+        let mut next = arrives(worker, 1, None);
+        match step {
+            None => assert_eq!(refusal(&next.step).0, 503),
+            Some(step) => {
+                assert_eq!(next.step, step);
+                let mut at = 0;
+                while next.step == RequestStep::Hold {
+                    at += 100;
+                    next.step = next.exchange.wake(worker, ms(at), &mut next.request);
+                }
+                assert_eq!(next.step, RequestStep::Send);
+                assert!((2000..2400).contains(&at), "{at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_asks_for_no_more_than_it_may() {
+    let priority = |key: Option<&str>, asked: &str| {
+        let keys = key.map(|most| crate::config::load(
+            json!({
+                "providers": {"p": {"kind": "openai"}}, "targets": {"t": {"provider": "p", "model": "m"}},
+                "models": {"m": {"targets": ["t"]}}, "keys": {"k": {"sha256": "0".repeat(64), "priority": most}},
+            }).to_string().as_bytes(),
+            &|_| None,
+        ).unwrap());
+        let key = keys.as_ref().map(|config| &config.keys.as_ref().unwrap()[0]);
+        let headers = crate::base::HeaderBlock::of(&[("x-llm-priority", asked)]);
+        super::super::reading::priority(&headers, key).name()
+    };
+    assert_eq!(
+        [priority(None, "high"), priority(None, "low"), priority(None, "x")],
+        ["high", "low", "normal"]
+    );
+    assert_eq!(priority(Some("normal"), "high"), "normal");
+    assert_eq!(priority(Some("high"), "high"), "high");
+    assert_eq!([priority(Some("low"), "high"), priority(Some("low"), "")], ["low", "low"]);
+}
