@@ -246,7 +246,8 @@ impl Refusal {
             headers.push(("allow", (*allowed).to_owned()));
         }
         if let Self::NobodyWell { wait_s: Some(seconds), .. }
-        | Self::BudgetExhausted { wait_s: Some(seconds), .. } = &self
+        | Self::BudgetExhausted { wait_s: Some(seconds), .. }
+        | Self::Queue { wait_s: seconds, .. } = &self
         {
             headers.push(("retry-after", seconds.to_string()));
         }
