@@ -34,7 +34,7 @@ async fn reach_the_limit(provider: &ScriptedProvider, envoy: &Envoy, seconds: &s
 }
 
 fn over(client: usize, request: Request) -> Request {
-    if client % 2 == 0 { request.h2c() } else { request }
+    if client.is_multiple_of(2) { request.h2c() } else { request }
 }
 
 fn spawn(tasks: &mut JoinSet<Read>, port: u16, request: Request) -> tokio::task::AbortHandle {
