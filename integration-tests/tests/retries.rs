@@ -290,3 +290,110 @@ async fn without_a_budget_nothing_is_tried_again() {
     assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (500, Some("retry_budget")));
     assert_eq!(provider.received().len(), 1);
 }
+
+#[tokio::test]
+async fn a_clients_keys_of_idempotency_travel_with_every_attempt() {
+    let provider = ScriptedProvider::start("only").await;
+    let envoy = alone(&provider, json!({})).await;
+    provider.script(errors::openai_500());
+    let request = Request::chat("chat", false)
+        .header("idempotency-key", "order-7")
+        .header("x-client-request-id", "trace-7")
+        .header("x-request-id", "theirs");
+    let read = request.send(envoy.port()).await.unwrap().read().await;
+    assert_eq!(read.status, 200);
+    let received = provider.received();
+    assert_eq!(received.len(), 2);
+    for attempt in &received {
+        assert_eq!(attempt.header("idempotency-key"), Some("order-7"));
+        assert_eq!(attempt.header("x-client-request-id"), Some("trace-7"));
+        assert_eq!(attempt.header("x-request-id"), None, "it is between the client, Envoy and this filter");
+    }
+}
+
+/// A client as OpenAI's and Anthropic's SDKs are: two more tries after 408, 409, 429 and 5xx, unless told not to.
+async fn as_sdks_do(port: u16) -> (u16, usize) {
+    for tries in 1.. {
+        let read = Request::chat("chat", false).send(port).await.unwrap().read().await;
+        let status = read.status.as_u16();
+        let again = match read.header("x-should-retry") {
+            Some(word) => word == "true",
+            None => matches!(status, 408 | 409 | 429) || status >= 500,
+        };
+        if !again || tries == 3 {
+            return (status, tries);
+        }
+        let wait = read.header("retry-after").and_then(|seconds| seconds.parse().ok()).unwrap_or(0.5);
+        tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn sdks_do_not_multiply_what_the_filter_has_tried() {
+    let provider = ScriptedProvider::start("down").await;
+    let envoy = outage(&provider, json!({})).await;
+    // Two accounts and a third attempt at one of them; without a word the SDK would come twice more, which makes nine.
+    assert_eq!(as_sdks_do(envoy.port()).await, (500, 1));
+    assert_eq!(provider.received().len(), 3);
+    // A rate limit says when to come: the SDK waits for it and is answered.
+    let envoy = alone(&provider, json!({"attempts": 1})).await;
+    provider.forget_received();
+    provider.by_default(Script::usual());
+    provider.script(Script::status(429).json(json!({"error": {}})).header("retry-after", "1"));
+    assert_eq!(as_sdks_do(envoy.port()).await, (200, 2));
+    assert_eq!(provider.received().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_ten_thousand_mixed_requests_nothing_is_left() {
+    const CLIENTS: usize = 40;
+    const EACH: usize = 250;
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let models = json!({"chat": {"tiers": [["gpt-a", "gpt-b"], ["haiku"]], "retry": {
+        "backoff": {"base": "20ms", "max": "50ms"}, "queue": {"max_wait": "200ms", "max_waiting": 10},
+    }}});
+    let envoy = Gateway::new(Shape::Loop)
+        .configure(
+            &json!({"models": models, "breaker": {"open": "100ms", "open_max": "200ms", "slow_start": "0s"}}),
+        )
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .concurrency(2)
+        .start()
+        .await;
+    let failures = [
+        errors::openai_500(),
+        errors::openai_400(),
+        errors::openai_error_event(),
+        Script::cut(),
+        Script::stream([]),
+        Script::usual().cut_after_chunks(2),
+        Script::status(429).json(json!({"error": {}})).header("retry-after-ms", "50"),
+    ];
+    for number in 0..CLIENTS * EACH {
+        let script =
+            if number % 5 == 0 { failures[number / 5 % failures.len()].clone() } else { Script::usual() };
+        first.script(script);
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let port = envoy.port();
+        clients.spawn(async move {
+            for number in 0..EACH {
+                let request = Request::chat("chat", number % 2 == 0);
+                let request = if client % 2 == 0 { request.h2c() } else { request };
+                let asking = async { request.send(port).await.ok()?.read().await.error };
+                // Every tenth client leaves early.
+                let patience =
+                    if number % 10 == 0 { Duration::from_millis(5) } else { Duration::from_secs(60) };
+                let _ = tokio::time::timeout(patience, asking).await;
+            }
+        });
+    }
+    clients.join_all().await;
+    nothing_is_left(&envoy).await;
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_attempts_in_flight", |value| value == 0).await;
+    let requests = envoy.stat("wasmcustom.llm_failsafe_requests").await.unwrap();
+    assert!(requests > (CLIENTS * EACH * 9 / 10) as u64, "{requests}");
+}

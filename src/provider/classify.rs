@@ -39,7 +39,17 @@ pub fn classify(kind: ProviderKind, status: u16, headers: &HeaderBlock, body: &[
     let retry_after = ["retry-after", "retry-after-ms", "x-ms-retry-after-ms"]
         .into_iter()
         .any(|name| headers.get(name).is_some());
-    failure(kind, Said { report: &report, status, retry_after }, ErrorClass::Server)
+    let failure = failure(kind, Said { report: &report, status, retry_after }, ErrorClass::Server);
+    if kind == ProviderKind::OpenAiCompatible && is_amazons_quota(headers) {
+        return Failure { class: ErrorClass::RateLimited, ..failure };
+    }
+    failure
+}
+
+/// Bedrock's OpenAI-compatible endpoint names its errors in a header. Their statuses say the same but for this one, which is
+/// a limit of a region and passes, and comes as a 400.
+fn is_amazons_quota(headers: &HeaderBlock) -> bool {
+    headers.get("x-amzn-errortype").is_some_and(|name| name.starts_with("ServiceQuotaExceededException"))
 }
 
 /// The failure that the complete body of a successful answer turns out to be, if it is one: an error object under a

@@ -721,3 +721,25 @@ proptest! {
         prop_assert_eq!(classify(kind, status, &none(), body.as_bytes()).class, by_status(status));
     }
 }
+
+#[test]
+fn bedrocks_errors_are_told_by_status_and_header() {
+    for (status, name, expected) in [
+        (400, "ValidationException:http://internal.amazon.com/", ErrorClass::Invalid),
+        (400, "ServiceQuotaExceededException", ErrorClass::RateLimited),
+        (403, "AccessDeniedException", ErrorClass::Permission),
+        (404, "ResourceNotFoundException", ErrorClass::NotFound),
+        (408, "ModelTimeoutException", ErrorClass::Timeout),
+        (424, "ModelErrorException", ErrorClass::Server),
+        (424, "ModelStreamErrorException", ErrorClass::Server),
+        (429, "ThrottlingException", ErrorClass::RateLimited),
+        (429, "ModelNotReadyException", ErrorClass::RateLimited),
+        (500, "InternalServerException", ErrorClass::Server),
+        (503, "ServiceUnavailableException", ErrorClass::Overloaded),
+    ] {
+        let headers = HeaderBlock::of(&[("x-amzn-errortype", name)]);
+        let body = br#"{"message":"Too bad."}"#;
+        let failure = classify(ProviderKind::OpenAiCompatible, status, &headers, body);
+        assert_eq!(failure.class, expected, "{status} {name}");
+    }
+}
