@@ -113,6 +113,7 @@ fn everything() -> Record<'static> {
             audio: 1,
             files: 1,
             features: vec!["seed".into()],
+            regions: vec!["eu".into()],
             state: vec!["file".into()],
         }),
         attempts: vec![Attempt {

@@ -122,6 +122,8 @@ impl Exchange {
         });
         let session =
             config.model(model).and_then(|model| session_hints.session(&model.balance, facts.affinity));
+        let client_limits = ClientLimits { regions, no_fallback };
+        self.note(|draft| draft.client_limits.clone_from(&client_limits));
         let mut journey = Journey {
             config: Rc::clone(&config),
             board: Rc::clone(&worker.board),
@@ -134,7 +136,7 @@ impl Exchange {
             facts,
             session,
             client_key,
-            client_limits: ClientLimits { regions, no_fallback },
+            client_limits,
             estimates: Rc::clone(&worker.estimates),
             began: now,
             timeout,

@@ -9,6 +9,7 @@ use super::decision::{Text, Usage};
 use super::draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft};
 use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{Mode, Redact};
+use crate::fallback::ClientLimits;
 use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
 use crate::stream;
@@ -134,7 +135,7 @@ impl Draft {
             endpoint: self.endpoint.name().into(),
             operation: operation(self.endpoint).into(),
             model: self.model_name(strict),
-            needs: self.needs().map(needs),
+            needs: self.needs().map(|facts| needs(facts, &self.client_limits)),
             attempts: attempts.iter().filter_map(|attempt| self.attempt_record(attempt)).collect(),
             last_candidates: self.last_candidates().filter_map(|one| self.candidate(one)).collect(),
             forgotten_attempts: u32::from(self.forgotten),
@@ -362,7 +363,7 @@ const fn usage(usage: stream::Usage) -> Usage {
     }
 }
 
-fn needs(facts: &Facts) -> Needs<'static> {
+fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
     let tools = &facts.tools;
     let features = [
         ("hosted_tools", tools.hosted),
@@ -382,6 +383,7 @@ fn needs(facts: &Facts) -> Needs<'static> {
         ("include_usage", facts.include_usage),
         ("store", facts.store == Some(true)),
         ("no_store", facts.store == Some(false)),
+        ("no_fallback", limits.no_fallback),
     ];
     Needs {
         stream: facts.stream,
@@ -397,6 +399,7 @@ fn needs(facts: &Facts) -> Needs<'static> {
         audio: facts.media.audio,
         files: facts.media.files,
         features: features.iter().filter(|(_, wanted)| *wanted).map(|(name, _)| (*name).into()).collect(),
+        regions: limits.regions.iter().flatten().map(|region| (**region).into()).collect(),
         state: facts.state.kinds().map(|kind| kind.name().into()).collect(),
     }
 }

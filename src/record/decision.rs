@@ -158,9 +158,12 @@ pub struct Needs<'a> {
     pub files: u32,
     /// What else it needs, by name: `hosted_tools`, `strict_tools`, `forced_tool`, `parallel_tools`, `sequential_tools`,
     /// `legacy_functions`, `json_object`, `json_schema`, `other_format`, `audio_output`, `logprobs`, `seed`, `reasoning`,
-    /// `sealed_reasoning`, `include_usage`, `store`, `no_store`.
+    /// `sealed_reasoning`, `include_usage`, `store`, `no_store`, `no_fallback`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Text<'a>>,
+    /// Where the client wants its data worked on, if it says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Text<'a>>,
     /// What it refers to that lives at one provider: `previous_response`, `file`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<Text<'a>>,

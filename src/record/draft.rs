@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_ID};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
 use crate::config::Config;
+use crate::fallback::ClientLimits;
 use crate::provider::Failure;
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
@@ -38,6 +39,8 @@ pub struct Draft {
     pub model: Asked,
     /// What it needs, without what stands where in its body.
     needs: Option<Facts>,
+    /// What the client allows.
+    pub client_limits: ClientLimits,
     /// Attempts that are over, in the order of their ends.
     attempts: Vec<AttemptDraft>,
     candidates: Vec<CandidateDraft>,
@@ -355,6 +358,7 @@ impl Draft {
             key: None,
             model: Asked::Nothing,
             needs: None,
+            client_limits: ClientLimits::default(),
             attempts: Vec::new(),
             candidates: Vec::new(),
             choices: 0,

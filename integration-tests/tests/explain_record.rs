@@ -1,0 +1,121 @@
+//! A record that a real Envoy wrote is explained, and replayed against other configurations.
+
+use std::fs;
+
+use integration_tests::client::Request;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::records;
+use llm_failsafe::base::Timestamp;
+use serde_json::{Value, json};
+
+fn configuration() -> Value {
+    json!({
+        "retry_loop": true,
+        "providers": {
+            "openai": {"kind": "openai", "cluster": "openai"}, "anthropic": {"kind": "anthropic", "cluster": "anthropic"},
+        },
+        "targets": {
+            "gpt-a": {"provider": "openai", "key": {"value": "sk-a"}, "model": "gpt-4.1-mini", "region": "eu",
+                      "price": {"input": 1, "output": 4}},
+            "haiku": {"provider": "anthropic", "key": {"value": "sk-b"}, "model": "claude-haiku-4-5", "region": "us"},
+        },
+        "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}}},
+    })
+}
+
+fn run(arguments: &[&str]) -> Result<String, String> {
+    let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+    llm_failsafe_cli::run(&arguments, Timestamp::default())
+}
+
+#[tokio::test]
+async fn a_record_from_a_real_log_is_explained_and_replayed() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
+    let envoy = gateway.plugin(&configuration()).start().await;
+    a.script(errors::openai_429()).script(Script::usual());
+    for stream in [true, false] {
+        Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+    }
+    let all = records::wait_for(&envoy, 2).await;
+    // Envoy's whole log is what an operator has at hand.
+    let log = envoy.dir().join("all.log");
+    fs::write(&log, envoy.log()).unwrap();
+    let log = log.to_str().unwrap();
+    let id = all[0]["request_id"].as_str().unwrap();
+
+    let told = run(&["explain", "--record", log, "--id", id]).unwrap();
+    let in_order = [
+        "chat chat  →  fell_back (rate_limited), status 200",
+        id,
+        "needs: a stream, 1 items",
+        "looked at gpt-a (tier 0, closed), haiku (tier 1, closed)",
+        "attempt 1 → gpt-a (account gpt-a, gpt-4.1-mini at api.openai.com in eu): first_choice",
+        "429 from provider",
+        "failed: rate_limited",
+        "asks to be left alone for",
+        "→ elsewhere: haiku",
+        "attempt 2 → haiku",
+        "first content",
+        "answered, stream complete after",
+        "tokens in",
+    ];
+    let mut rest = told.as_str();
+    for expected in in_order {
+        let (_, behind) =
+            rest.split_once(expected).unwrap_or_else(|| panic!("{expected:?} is not in its place:\n{told}"));
+        rest = behind;
+    }
+    assert_eq!(run(&["explain", "--record", log]).unwrap().matches("configuration").count(), 2);
+    let provider_id = all[0]["attempts"][1]["provider_request_id"].as_str().unwrap();
+    assert_eq!(run(&["explain", "--record", log, "--id", provider_id]).unwrap(), told);
+    assert!(
+        run(&["explain", "--record", log, "--id", "nobody"]).unwrap_err().contains("none of the 2 records")
+    );
+
+    let replay = |configuration: &Value| {
+        let file = envoy.dir().join("config.json");
+        fs::write(&file, configuration.to_string()).unwrap();
+        run(&["replay", "--record", log, "--config", file.to_str().unwrap(), "--id", id]).unwrap()
+    };
+    let same = replay(&configuration());
+    assert!(
+        same.contains("the configuration is the one that decided then") && same.contains("nothing differs"),
+        "{same}"
+    );
+
+    let mut only_europe = configuration();
+    only_europe["models"]["chat"]["fallback"] = json!({"region": ["eu"]});
+    let stricter = replay(&only_europe);
+    assert!(
+        stricter.contains("attempt 1: haiku was eligible and is out of the question (residency) now"),
+        "{stricter}"
+    );
+    assert!(stricter.contains("attempt 2: nobody could be asked now"), "{stricter}");
+
+    let mut without = configuration();
+    without["models"]["chat"]["tiers"] = json!([["gpt-a"]]);
+    assert!(replay(&without).contains("attempt 2: haiku is no target of the model now"));
+
+    let mut renamed = configuration();
+    renamed["models"] = json!({"other": {"targets": ["gpt-a"]}});
+    assert!(replay(&renamed).contains("the model chat does not exist now"));
+}
+
+#[test]
+fn what_is_no_record_or_configuration_is_said_to_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let empty = file("empty", "nothing here\n");
+    assert!(run(&["explain", "--record", &empty]).unwrap_err().contains("no decision record"));
+    let other = file("other", "{\"schema_version\":1,\"start_unix_ms\":\"x\"}\n");
+    assert!(run(&["explain", "--record", &other]).unwrap_err().contains("cannot be read"));
+    assert!(run(&["explain", "--record", "/nowhere/at/all"]).is_err());
+    assert!(run(&["explain"]).unwrap_err().contains("--record"));
+    assert!(run(&["replay", "--record", &empty]).unwrap_err().contains("no decision record"));
+}
