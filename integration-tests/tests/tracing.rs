@@ -1,0 +1,88 @@
+//! Traces and decision records reach an OpenTelemetry collector, joined by the trace's id: the shipped configuration with what
+//! `envoy/telemetry.yaml` says to add.
+
+use integration_tests::client::Request;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::otlp::{Collector, hex, text};
+use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::{paths, records};
+use serde_json::{Value, json};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CLIENT_SPAN: &str = "b7ad6b7169203331";
+
+fn with_telemetry(config: &mut Value, collector: u16) {
+    let text = std::fs::read_to_string(paths::root().join("envoy/telemetry.yaml")).unwrap();
+    let mut parts: Value = serde_yaml_ng::from_str(&text).unwrap();
+    for (listener, part) in [(0, "edge"), (1, "inner")] {
+        let manager = &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"]
+            [0]["typed_config"];
+        manager["tracing"] = parts[part]["tracing"].take();
+        if part == "inner" {
+            manager["access_log"].as_array_mut().unwrap().push(parts["access_log"].take());
+        }
+    }
+    let mut cluster = parts["cluster"].take();
+    cluster["type"] = json!("STATIC");
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
+        json!({"address": "127.0.0.1", "port_value": collector});
+    config["static_resources"]["clusters"].as_array_mut().unwrap().push(cluster);
+}
+
+#[tokio::test]
+async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let collector = Collector::start().await;
+    let envoy = Gateway::new(Shape::Loop)
+        .provider("openai", a.port())
+        .provider("anthropic", b.port())
+        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
+        .edit(|config| with_telemetry(config, collector.port()))
+        .start()
+        .await;
+    a.script(errors::openai_500());
+    let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
+    let request = Request::chat("chat", true).header("traceparent", &traceparent);
+    let read = request.send(envoy.port()).await.unwrap().read().await;
+    assert_eq!(read.status, 200);
+
+    // The edge's span and one for each attempt.
+    let (spans, logs) = collector.wait_for(3, 1).await;
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE), "{spans:#?}");
+    let edge = spans.iter().find(|span| hex(&span.parent_span_id) == CLIENT_SPAN).expect("the edge's span");
+    let attempt_of = |target: &str| {
+        let found = spans.iter().find(|span| text(&span.attributes, "llm_failsafe.target") == Some(target));
+        found.unwrap_or_else(|| panic!("no span for {target}: {spans:#?}"))
+    };
+    let (first, second) = (attempt_of("gpt-a"), attempt_of("haiku"));
+    for span in [first, second] {
+        assert_eq!(span.parent_span_id, edge.span_id, "attempts lie side by side below the edge's span");
+    }
+    assert!(first.start_time_unix_nano <= second.start_time_unix_nano);
+    let told = |span, key| text(span, key);
+    assert_eq!(told(&first.attributes, "error.type"), Some("server"));
+    assert_eq!(told(&first.attributes, "gen_ai.request.model"), Some("gpt-4.1-mini"));
+    assert_eq!(told(&first.attributes, "server.address"), Some("api.openai.com"));
+    assert_eq!(told(&second.attributes, "gen_ai.request.model"), Some("claude-haiku-4-5"));
+    assert_eq!(told(&second.attributes, "llm_failsafe.fallback"), Some("server"));
+    assert_eq!(told(&second.attributes, "llm_failsafe.attempt"), Some("2"));
+
+    let [log] = &logs[..] else { panic!("one record: {logs:#?}") };
+    assert_eq!(hex(&log.trace_id), TRACE);
+    assert_eq!(log.span_id, second.span_id, "the record belongs to the last attempt's span");
+    let body = log.body.clone().and_then(|body| body.value).expect("a body");
+    let opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(body) = body else {
+        panic!("{body:?}")
+    };
+    let record: Value = serde_json::from_str(&body).unwrap();
+    records::check(&record);
+    assert_eq!(record["trace_id"], TRACE);
+    assert_eq!(record["parent_span_id"], hex(&edge.span_id));
+    assert_eq!(record["outcome"], "fell_back");
+
+    // Trace context goes on to the providers, each below its own attempt.
+    for (provider, span) in [(&a, first), (&b, second)] {
+        let got = provider.received()[0].header("traceparent").expect("trace context").to_owned();
+        assert!(got.starts_with(&format!("00-{TRACE}-{}", hex(&span.span_id))), "{got}");
+    }
+}
