@@ -89,6 +89,7 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
             client: &client,
             needs: &needs_of,
             past: Past::of(before),
+            estimates: None,
             now: Timestamp::from_millis(record.start_unix_ms.saturating_add(at)),
         };
         let what = attempt
