@@ -40,7 +40,7 @@ fn configuration() -> Value {
             "spare": {"account": "s", "model": "spare-model"},
         },
         "models": {"chat": {"tiers": [["first"], ["spare"]]}},
-        "keys": {"team": {"sha256": sha256(CLIENT)}},
+        "keys": {"team": {"sha256": sha256(CLIENT), "budget": {"requests_per_minute": 1000}}},
         "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR)}}},
     })
 }
@@ -185,6 +185,13 @@ async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
     assert_eq!(first["window"]["failures"], 3);
     assert_eq!((&status["models"][0]["fit"], &status["models"][0]["of"]), (&json!(1), &json!(2)));
     assert_eq!(named(&status, "targets", "spare")["state"], "closed");
+    let team = &status["budgets"][0];
+    assert_eq!(
+        (&team["key"], &team["budgets"][0]["budget"]),
+        (&json!("team"), &json!("requests_per_minute"))
+    );
+    assert_eq!(team["budgets"][0]["limit"], 1000);
+    assert!(team["budgets"][0]["used"].as_u64().unwrap() >= 3, "{team}");
     let envoy = status["versions"]["envoy"].as_str().expect("Envoy tells its version");
     assert!(scene.envoy.admin("/server_info").await.contains(&format!("/{envoy}/")), "{envoy}");
 

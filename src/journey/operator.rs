@@ -168,9 +168,10 @@ fn report(worker: &mut Worker, now: Timestamp) -> LocalAnswer {
     let Worker { config, board, pending, store, envoy, .. } = worker;
     board.borrow_mut().refresh(&mut **store);
     let orders = orders::recent(&mut **store);
+    let budgets = status::budgets(config, &mut **store, now);
     let (board, pending) = (board.borrow(), pending.borrow());
     let sources = Sources { config, board: &board, pending: &pending, now };
-    json(&sources.status(envoy.as_deref(), orders))
+    json(&sources.status(envoy.as_deref(), budgets, orders))
 }
 
 fn obey(

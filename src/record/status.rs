@@ -7,9 +7,10 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::orders::{Given, Kind};
-use crate::base::{AccountId, ProviderId, TargetId, Timestamp};
+use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp};
 use crate::breaker::{Board, Health, Order, Pending, Phase, Scope, Standing, State};
 use crate::config::{Config, Mode};
+use crate::tenancy;
 
 /// What `GET /llm-failsafe/status` answers. Times are milliseconds since the epoch.
 #[derive(Debug, Serialize)]
@@ -24,8 +25,40 @@ pub struct Status<'c> {
     targets: Vec<ScopeStatus<'c>>,
     accounts: Vec<ScopeStatus<'c>>,
     endpoints: Vec<ScopeStatus<'c>>,
+    /// Client keys with budgets, at most [`MAX_KEYS`] of them.
+    budgets: Vec<KeyBudgets>,
     /// What operators have ordered lately, the newest first.
     orders: Vec<Given>,
+}
+
+/// Keys whose budgets a report shows; each costs a read of the shared data.
+pub const MAX_KEYS: usize = 100;
+
+/// What a client's key has used of its budgets.
+#[derive(Debug, Serialize)]
+pub struct KeyBudgets {
+    key: String,
+    budgets: Vec<Used>,
+}
+
+#[derive(Debug, Serialize)]
+struct Used {
+    budget: &'static str,
+    used: u64,
+    limit: u64,
+}
+
+/// The budgets of the configuration's keys as the shared records have them.
+pub fn budgets(config: &Config, store: &mut dyn Store, now: Timestamp) -> Vec<KeyBudgets> {
+    let keys = config.keys.iter().flatten();
+    keys.filter_map(|key| Some((key, key.budget.as_ref()?)))
+        .take(MAX_KEYS)
+        .map(|(key, budget)| {
+            let used = tenancy::used(store, &key.name, budget, now);
+            let budgets = used.map(|(kind, used, limit)| Used { budget: kind.name(), used, limit }).collect();
+            KeyBudgets { key: key.name.to_string(), budgets }
+        })
+        .collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +159,12 @@ pub struct Sources<'c> {
 
 impl<'c> Sources<'c> {
     /// The whole report.
-    pub fn status(self, envoy: Option<&'c str>, mut orders: Vec<Given>) -> Status<'c> {
+    pub fn status(
+        self,
+        envoy: Option<&'c str>,
+        budgets: Vec<KeyBudgets>,
+        mut orders: Vec<Given>,
+    ) -> Status<'c> {
         let config = self.config;
         orders.reverse();
         Status {
@@ -146,6 +184,7 @@ impl<'c> Sources<'c> {
             targets: self.all(config.targets().len(), TargetId::from_index, Scope::Target),
             accounts: self.all(config.accounts().len(), AccountId::from_index, Scope::Account),
             endpoints: self.all(config.providers().len(), ProviderId::from_index, Scope::Endpoint),
+            budgets,
             orders,
         }
     }
@@ -287,7 +326,7 @@ mod tests {
     fn report(config: &Config, board: &Board, now: Timestamp) -> Value {
         let pending = Pending::new(config, 1);
         let sources = Sources { config, board, pending: &pending, now };
-        serde_json::to_value(sources.status(None, Vec::new())).unwrap()
+        serde_json::to_value(sources.status(None, Vec::new(), Vec::new())).unwrap()
     }
 
     fn small() -> Config {

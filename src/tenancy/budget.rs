@@ -340,6 +340,21 @@ pub fn settle(
     settled.is_some()
 }
 
+/// Each budget of the key called `name` with what is used of it now and its limit; of money in millionths of a dollar. Reservations of
+/// requests under way count as used.
+pub fn used(
+    store: &mut dyn Store,
+    name: &str,
+    budget: &Budget,
+    now: Timestamp,
+) -> impl Iterator<Item = (BudgetKind, u64, u64)> {
+    let stored = store.read(&record_key(name)).ok().flatten();
+    let ledger = stored.and_then(|stored| Ledger::decode(&stored.bytes)).unwrap_or_default();
+    BudgetKind::ALL
+        .into_iter()
+        .filter_map(move |kind| Some((kind, ledger.used_at(kind, now), limit(budget, kind)?)))
+}
+
 /// Records go by the key's name, so what is used outlives a change of the configuration.
 fn record_key(name: &str) -> String {
     format!("llm-failsafe/budget/{name}")

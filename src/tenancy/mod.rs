@@ -17,5 +17,7 @@ mod codec;
 mod keys;
 
 pub use allowance::{Allowance, Rate};
-pub use budget::{Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle};
+pub use budget::{
+    Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle, used,
+};
 pub use keys::{authenticate, may_use, operator};
