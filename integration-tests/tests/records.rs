@@ -416,3 +416,18 @@ async fn identity_comes_from_the_edge_and_names_of_people_are_hashed() {
     assert_ne!(records[0]["request_id"], "chosen-by-the-client");
     assert!(!scene.envoy.log().contains("alice"));
 }
+
+#[tokio::test]
+async fn a_request_that_waited_for_its_first_choice_says_how_long() {
+    let models = json!({"chat": {
+        "tiers": [["gpt-a"]], "retry": {"attempts": 1, "queue": {"max_wait": "5s", "max_waiting": 10}},
+    }});
+    let scene = Scene::start(Shape::Loop, &json!({"models": models})).await;
+    scene.a.script(errors::openai_429().header("retry-after", "1"));
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
+    assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);
+    let records = records::wait_for(&scene.envoy, 2).await;
+    assert_eq!(records[1]["outcome"], "queued");
+    let waited = records[1]["attempts"][0]["wait_ms"].as_u64().unwrap();
+    assert!((300..5000).contains(&waited), "{waited}");
+}
