@@ -142,7 +142,7 @@ async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
                     .header("x-llm-reason", "forged")
                     .header("x-llm-retry", "forged")
                     .header("openai-processing-ms", "7")
-                    .header("x-ratelimit-remaining-tokens", "9");
+                    .header("x-ratelimit-remaining-tokens", "90000");
                 a.script(script);
                 let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap();
                 let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str()).collect();

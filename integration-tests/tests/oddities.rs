@@ -100,8 +100,12 @@ impl RawProvider {
 
 fn gateway(shape: Shape, first: u16, spare: u16) -> Gateway {
     let models = json!({"chat": {"tiers": [["gpt-a"], ["haiku"]]}, "lab/e:1@x": {"targets": ["gpt-a"]}, "bystander": {"targets": ["haiku"]}});
+    // What is odd here is not how long a prompt is.
+    let window = json!({"context_window": 1_000_000_000});
     Gateway::new(shape)
-        .configure(&json!({"mode": "shadow", "models": models}))
+        .configure(
+            &json!({"mode": "shadow", "models": models, "targets": {"gpt-a": window, "haiku": window}}),
+        )
         .provider("openai", first)
         .provider("anthropic", spare)
 }

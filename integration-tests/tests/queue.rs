@@ -16,7 +16,7 @@ async fn gateway(provider: &ScriptedProvider, queue: Value) -> Envoy {
     let retry = json!({"attempts": 1, "queue": queue});
     let models = json!({"chat": {"tiers": null, "targets": ["gpt-a"], "retry": retry}});
     Gateway::new(Shape::Loop)
-        .configure(&json!({"models": models}))
+        .configure(&json!({"models": models, "targets": {"gpt-a": {"context_window": 1_000_000_000}}}))
         .provider("openai", provider.port())
         .start()
         .await

@@ -23,6 +23,8 @@ fn generation(number: usize) -> Value {
             "haiku": {"account": "claude", "model": format!("spare-{number}")},
         },
         "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
+        // Every request fails over here, which is what the budget is against.
+        "retry_budget": {"ratio": 10},
     })
 }
 

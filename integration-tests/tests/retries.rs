@@ -17,7 +17,11 @@ async fn alone(provider: &ScriptedProvider, retry: Value) -> Envoy {
     let models = json!({"chat": {"tiers": null, "targets": ["gpt-a"], "retry": retry}});
     Gateway::new(Shape::Loop)
         // Half of what is played here fails, which is no reason to stop playing.
-        .configure(&json!({"models": models, "breaker": {"min_requests": 10_000, "consecutive": 1_000}}))
+        .configure(&json!({
+            "models": models,
+            "breaker": {"min_requests": 10_000, "consecutive": 1_000},
+            "targets": {"gpt-a": {"context_window": 1_000_000_000}},
+        }))
         .provider("openai", provider.port())
         .start()
         .await
