@@ -163,10 +163,11 @@ fn admitted(reason: Option<&str>) -> String {
     reason.map_or("eligible".to_owned(), |reason| format!("out of the question ({reason})"))
 }
 
-/// Why a target was not to be asked that no configuration changes: its health, or that it had been asked.
+/// Why a target was not to be asked that a replay cannot find out anew: its health, its limits, or that it had been asked.
 fn of_health<'r>(candidate: &'r Candidate<'_>) -> Option<&'r str> {
     let reason = candidate.rejected.as_deref()?;
-    (reason == "tried" || reason == candidate.state).then_some(reason)
+    let of_limits = matches!(reason, "headroom" | "max_pending");
+    (reason == "tried" || of_limits || reason == candidate.state).then_some(reason)
 }
 
 /// What the record tells of the request's body.

@@ -107,6 +107,9 @@ fn looked_at(candidates: &[Candidate<'_>]) -> String {
         if let Some(reason) = candidate.rejected.as_ref().filter(|reason| **reason != candidate.state) {
             let _ = write!(text, ", not: {reason}");
         }
+        for closed in &candidate.gates {
+            let _ = write!(text, ", {}: needed {}, offered {}", closed.gate, closed.needed, closed.offered);
+        }
         text + ")"
     });
     format!("looked at {}", seen.collect::<Vec<_>>().join(", "))

@@ -10,9 +10,11 @@ use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors}
 use integration_tests::records;
 use llm_failsafe::base::ErrorClass;
 use llm_failsafe::record::{
-    Attempt, Candidate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Usage,
+    Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+    Usage,
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Two targets behind one model, the second only for when the first fails.
 struct Scene {
@@ -79,7 +81,8 @@ fn everything() -> Record<'static> {
         tier: 1,
         state: "open".into(),
         until_ms: Some(1),
-        rejected: Some("open".into()),
+        rejected: Some("tools".into()),
+        gates: vec![ClosedGate { gate: "tools".into(), needed: "yes".into(), offered: "no".into() }],
     };
     Record {
         schema_version: SCHEMA_VERSION,
@@ -89,6 +92,7 @@ fn everything() -> Record<'static> {
         trace_id: Some("0".repeat(32).into()),
         parent_span_id: Some("0".repeat(16).into()),
         key_id: Some("k".into()),
+        key_metadata: [("team".into(), "a".into())].into(),
         session_hash: Some("0".repeat(16).into()),
         policy: Policy {
             config_hash: "0".repeat(16).into(),
@@ -126,6 +130,7 @@ fn everything() -> Record<'static> {
             region: Some("eu".into()),
             host: "h".into(),
             why: "first_choice".into(),
+            balance: Some("weighted".into()),
             probe: true,
             candidates: vec![candidate.clone()],
             wait_ms: Some(1),
@@ -160,7 +165,7 @@ fn everything() -> Record<'static> {
         cost: Some(Cost { micro_usd: 1, price_version: "0".repeat(16).into(), complete: true }),
         usage_missing: true,
         attempts_maybe_billed: 1,
-        cut: Cut { candidates: 1, attempts: 1 },
+        cut: Cut { candidates: 1, gates: 1, attempts: 1 },
     }
 }
 
@@ -207,6 +212,7 @@ async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
     );
     let [first, second] = &record["attempts"].as_array().unwrap()[..] else { panic!("{record:#}") };
     assert_eq!((&first["why"], &second["why"]), (&json!("first_choice"), &json!("server")));
+    assert_eq!((&first["balance"], &second["balance"]), (&json!("weighted"), &json!("weighted")));
     assert_eq!(first["provider_error"], json!({"type": "server_error"}));
     assert_eq!(first["provider_request_id"], "req_scripted");
     assert_eq!((&first["account"], &first["provider"]), (&json!("openai-a"), &json!("openai")));
@@ -285,6 +291,31 @@ async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
         records[1]["last_candidates"].as_array().unwrap().iter().map(|one| &one["state"]).collect();
     assert_eq!(states, ["blocked", "throttled"]);
     assert!(records[1]["last_candidates"][0]["until_ms"].as_u64().unwrap() > 1000);
+}
+
+#[tokio::test]
+async fn every_gate_stands_in_the_record_with_what_it_needed_and_who_asked_with_the_keys_metadata() {
+    let key = Sha256::digest("sk-client").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let scene = Scene::start(
+        Shape::Loop,
+        &json!({
+            "keys": {"team-a": {"sha256": key, "metadata": {"team": "search", "cost-centre": "4711"}}},
+            "targets": {"gpt-a": {"region": "eu"}, "haiku": {"region": "us", "json_schema": false}},
+            "models": {"chat": {"fallback": {"region": ["eu"], "min_quality": 3}, "balance": {"strategy": "least_pending"}}},
+        }),
+    )
+    .await;
+    let request = Request::chat("chat", false).header("authorization", "Bearer sk-client");
+    let read = scene.ask(request).await;
+    assert_eq!(read.status, 403, "{}", read.text());
+    let record = scene.record().await;
+    assert_eq!(record["key_metadata"], json!({"team": "search", "cost-centre": "4711"}));
+    let candidates = &record["last_candidates"];
+    let quality = json!({"gate": "quality", "needed": "at least 3", "offered": "unknown"});
+    assert_eq!(candidates[0]["gates"], json!([quality]), "{record:#}");
+    let residency = json!({"gate": "residency", "needed": "eu", "offered": "us"});
+    assert_eq!(candidates[1]["gates"], json!([residency, quality]));
+    assert_eq!(candidates[1]["rejected"], "residency", "the first of them");
 }
 
 #[tokio::test]

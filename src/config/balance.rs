@@ -19,6 +19,19 @@ pub enum Balance {
     },
 }
 
+impl Balance {
+    /// Its name in configurations and records.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Weighted => "weighted",
+            Self::LeastPending => "least_pending",
+            Self::Fastest => "fastest",
+            Self::Cheapest => "cheapest",
+            Self::Sticky { .. } => "sticky",
+        }
+    }
+}
+
 /// What may tell that requests belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionKey {

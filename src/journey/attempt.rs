@@ -15,12 +15,15 @@ use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
-use crate::config::{Gate, OnBreak};
+use crate::config::{Balance, Gate, OnBreak};
 use crate::fallback::{ClientLimits, Needs};
 use crate::record::{Asked, AttemptDraft, AttemptEnd, Metric};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Failed, Next, Permission, Stop};
 use crate::stream::{KeepAlive, Watch};
+
+/// Why the least bad target was asked.
+const TRIED_ANYWAY: &str = "tried_anyway";
 
 /// A request that went to a target.
 pub(super) struct Attempt {
@@ -254,7 +257,7 @@ impl Exchange {
             Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),
             Choice::Anyway(target, tickets) => {
                 worker.tally.count(Metric::TriedAnyway);
-                Ok((target, tickets, Some("tried_anyway")))
+                Ok((target, tickets, Some(TRIED_ANYWAY)))
             }
             Choice::Nobody => Err(Refusal::nobody(journey, now)),
         }
@@ -278,6 +281,7 @@ impl Exchange {
             let slot = journey.tried.len().saturating_sub(1);
             let mut log = AttemptDraft::new(slot, target, reason, now);
             log.probe = tickets.is_probe();
+            log.balance = journey.strategy().filter(|_| reason != Some(TRIED_ANYWAY));
             journey.note(|draft| draft.sends(&mut log));
             (slot, watch, policy, log)
         };
@@ -436,6 +440,13 @@ impl Attempt {
 }
 
 impl Journey {
+    /// The name of the strategy that chooses; a request without a session goes by weight.
+    fn strategy(&self) -> Option<&'static str> {
+        let strategy = &self.model()?.balance;
+        let by_weight = matches!(strategy, Balance::Sticky { .. }) && self.session.is_none();
+        Some(if by_weight { Balance::Weighted.name() } else { strategy.name() })
+    }
+
     /// Whether the answer is a stream that says what it took only where that is asked for, and it is not.
     const fn lacks_usage(&self) -> bool {
         let says_unasked = !matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions);

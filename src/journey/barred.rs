@@ -63,14 +63,16 @@ pub(super) fn barred<'j>(
 
 /// What speaks against a target.
 pub(super) fn objections(case: &Case<'_>, target: TargetId) -> Vec<Objection> {
-    let violations = case.violations(target).take(MAX_OBJECTIONS);
-    violations
-        .map(|violation| Objection {
-            gate: violation.gate.name(),
-            needed: violation.needed,
-            offered: violation.offered,
-        })
-        .collect()
+    all_objections(case, target).take(MAX_OBJECTIONS).collect()
+}
+
+/// The same without a limit: the gates are as many as there are.
+pub(super) fn all_objections(case: &Case<'_>, target: TargetId) -> impl Iterator<Item = Objection> {
+    case.violations(target).map(|violation| Objection {
+        gate: violation.gate.name(),
+        needed: violation.needed,
+        offered: violation.offered,
+    })
 }
 
 /// A provider's own error goes to the client as it is, so what kept others from helping stands in a header.

@@ -386,6 +386,10 @@ impl Wanted<'_> {
                 tier,
                 gate: self.case.first_gate(*target).map(Gate::name),
                 standing: health::standing(board, config, *target, now),
+                short: match self.room(*target, now) {
+                    Room::Fits { .. } => None,
+                    Room::Full(shortage) => Some(shortage),
+                },
                 tried: self.attempts_at(*target) > 0 && !self.may_return_to(*target),
             })
         })
@@ -438,6 +442,8 @@ pub struct Seen {
     pub gate: Option<&'static str>,
     /// Its health.
     pub standing: Standing,
+    /// Its limits leave no room for the request.
+    pub short: Option<Shortage>,
     /// This request has asked it, and may not ask it again.
     pub tried: bool,
 }

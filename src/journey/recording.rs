@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::attempt::{AnswerPhase, Attempt};
+use super::barred::all_objections;
 use super::exchange::{Exchange, Phase};
 use super::judge::Judge;
 use super::{Journey, SharedJourney, Worker};
@@ -119,13 +120,25 @@ impl Journey {
                     Standing::Probe => ("half_open", None),
                     Standing::Unfit(unfit) => (unfit.name(), unfit.until()),
                 };
-                // In shadow mode health keeps nobody out.
+                // In shadow mode neither health nor limits keep anybody out.
+                let enforced = self.config.mode == Mode::Enforce;
                 let unfit = match seen.standing {
-                    Standing::Unfit(unfit) if self.config.mode == Mode::Enforce => Some(unfit.name()),
+                    Standing::Unfit(unfit) if enforced => Some(unfit.name()),
                     _ => None,
                 };
-                let rejected = seen.gate.or_else(|| seen.tried.then_some("tried")).or(unfit);
-                CandidateDraft::new(seen.target, seen.tier, state, rejected)
+                let short = seen.short.filter(|_| enforced && unfit.is_none());
+                let until = state.1.or(short.map(|shortage| shortage.until));
+                let rejected = seen
+                    .gate
+                    .or_else(|| seen.tried.then_some("tried"))
+                    .or(unfit)
+                    .or(short.map(|shortage| shortage.of.name()));
+                let candidate = CandidateDraft::new(seen.target, seen.tier, (state.0, until), rejected);
+                // Words are made only for who is out of the question.
+                match seen.gate {
+                    Some(_) => candidate.with_gates(all_objections(&wanted.case, seen.target)),
+                    None => candidate,
+                }
             }));
         });
     }

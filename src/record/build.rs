@@ -3,12 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use super::decision::{
-    Attempt, Candidate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+    Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
 };
 use super::decision::{Text, Usage};
 use super::draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft};
 use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
-use crate::config::{Mode, Redact};
+use crate::config::{ClientKey, Mode, Redact};
 use crate::fallback::ClientLimits;
 use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
@@ -114,7 +114,7 @@ impl Draft {
         let target = last.and_then(|attempt| config.target(attempt.target));
         let first_sent = attempts.first().map(|attempt| attempt.sent_at);
         let content_at = last.and_then(|attempt| attempt.content_at);
-        let (cut_attempts, cut_candidates) = self.cut();
+        let (cut_attempts, cut_choices) = self.cut();
         let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
         let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
         Record {
@@ -124,7 +124,14 @@ impl Draft {
             request_id: self.identity.request_id.as_deref().map(Text::from),
             trace_id: trace.map(Text::from),
             parent_span_id: span.map(Text::from),
-            key_id: self.key_name().filter(|_| !strict).map(Text::from),
+            key_id: self.key().filter(|_| !strict).map(|key| (*key.name).into()),
+            key_metadata: self
+                .key()
+                .filter(|_| !strict)
+                .iter()
+                .flat_map(|key| &key.metadata)
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
             session_hash: self.session_hash().filter(|_| !strict).map(Text::from),
             policy: Policy {
                 config_hash: self.config_hash(),
@@ -156,7 +163,7 @@ impl Draft {
             cost: self.cost(&attempts),
             usage_missing: attempts.iter().any(|attempt| attempt.usage_missing),
             attempts_maybe_billed: u32::try_from(billed).unwrap_or(u32::MAX),
-            cut: Cut { candidates: cut_candidates, attempts: cut_attempts },
+            cut: Cut { candidates: cut_choices.candidates, gates: cut_choices.gates, attempts: cut_attempts },
         }
     }
 
@@ -164,9 +171,8 @@ impl Draft {
         ms(at.since(self.began))
     }
 
-    fn key_name(&self) -> Option<&str> {
-        let keys = self.config.keys.as_deref()?;
-        Some(&keys.get(self.key?)?.name)
+    fn key(&self) -> Option<&ClientKey> {
+        self.config.keys.as_deref()?.get(self.key?)
     }
 
     /// What names the session is hashed before it leaves: it may be a person's name or address.
@@ -210,6 +216,7 @@ impl Draft {
             region: target.offers.region.as_deref().map(Text::from),
             host: provider.host.as_str().into(),
             why: attempt.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
+            balance: attempt.balance.map(Text::from),
             probe: attempt.probe,
             candidates: self.candidates_of(attempt).filter_map(|one| self.candidate(one)).collect(),
             wait_ms: attempt.waited.map(ms),
@@ -255,13 +262,22 @@ impl Draft {
         format!("{:016x}", self.config.fingerprint()).into()
     }
 
-    fn candidate(&self, candidate: &CandidateDraft) -> Option<Candidate<'_>> {
+    fn candidate<'d>(&'d self, candidate: &'d CandidateDraft) -> Option<Candidate<'d>> {
         Some(Candidate {
             target: (*self.config.target(candidate.target)?.name).into(),
             tier: u32::from(candidate.tier),
             state: candidate.state.into(),
             until_ms: candidate.until.map(|until| self.offset(until)),
             rejected: candidate.rejected.map(Text::from),
+            gates: candidate
+                .gates
+                .iter()
+                .map(|closed| ClosedGate {
+                    gate: closed.gate.into(),
+                    needed: closed.needed.as_str().into(),
+                    offered: closed.offered.as_str().into(),
+                })
+                .collect(),
         })
     }
 

@@ -5,6 +5,7 @@
 //! tests hold the two together.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +18,17 @@ pub const MAX_ATTEMPTS: usize = 16;
 /// Candidates that one record lists at most, over all choices.
 pub const MAX_CANDIDATES: usize = 64;
 
+/// Gates that one record lists at most as not passed, over all candidates.
+pub const MAX_GATES: usize = 32;
+
+/// The longest text of what a gate needed or was offered, in bytes; a longer one is cut and ends with `…`.
+pub const MAX_GATE_TEXT: usize = 128;
+
 /// The longest identifier of a provider or of the edge that is kept, in bytes. A longer one is left out: half of one helps nobody.
 pub const MAX_ID: usize = 128;
 
 /// No record is longer than this, in bytes, whatever came in.
-pub const MAX_RECORD_BYTES: usize = 48 * 1024;
+pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 
 /// Text that is either the configuration's or the program's, or was read back.
 pub type Text<'a> = Cow<'a, str>;
@@ -47,6 +54,9 @@ pub struct Record<'a> {
     /// The client key's name in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<Text<'a>>,
+    /// What the configuration says beside the key: a team, a cost centre.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub key_metadata: BTreeMap<Text<'a>, Text<'a>>,
     /// A hash of what names the session or the end user, 16 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_hash: Option<Text<'a>>,
@@ -194,6 +204,10 @@ pub struct Attempt<'a> {
     pub host: Text<'a>,
     /// Why this target: `first_choice`, or what stood in the way of the ones before it.
     pub why: Text<'a>,
+    /// How it was chosen among the candidates of its tier: `weighted`, `least_pending`, `fastest`, `cheapest` or `sticky`. Absent
+    /// where the least bad one was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Text<'a>>,
     /// It probed a breaker that is not closed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub probe: bool,
@@ -285,9 +299,24 @@ pub struct Candidate<'a> {
     /// Until when it is not to be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
-    /// Why it was out of the question: a boundary, its health, or `tried`. Absent for those that could have been chosen.
+    /// Why it was out of the question: a gate, its health, its limits (`headroom`, `max_pending`), or `tried`. Absent for those
+    /// that could have been chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Text<'a>>,
+    /// Every gate that it did not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<ClosedGate<'a>>,
+}
+
+/// A gate that a candidate did not pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ClosedGate<'a> {
+    /// Its name.
+    pub gate: Text<'a>,
+    /// What was needed there.
+    pub needed: Text<'a>,
+    /// What the target offers instead.
+    pub offered: Text<'a>,
 }
 
 /// Tokens, in the sense of OpenTelemetry's conventions: input with what was cached, output with reasoning.
@@ -327,6 +356,9 @@ pub struct Cut {
     /// Candidates past [`MAX_CANDIDATES`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub candidates: u32,
+    /// Gates past [`MAX_GATES`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gates: u32,
     /// Attempts past [`MAX_ATTEMPTS`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,

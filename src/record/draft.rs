@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_ID};
+use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES, MAX_ID};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
 use crate::config::Config;
 use crate::fallback::ClientLimits;
-use crate::provider::Failure;
+use crate::provider::{Failure, Objection};
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
 
@@ -59,9 +59,16 @@ pub struct Draft {
     /// The filter's own answer, if it gave one.
     pub refusal: Option<(u16, &'static str)>,
     cut_attempts: u32,
-    cut_candidates: u32,
+    cut_choices: CutChoices,
     /// The same before the last choice.
-    cut_before: u32,
+    cut_before: CutChoices,
+}
+
+/// What choices had beyond the limits.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CutChoices {
+    pub(super) candidates: u32,
+    pub(super) gates: u32,
 }
 
 /// The model that the client asked for.
@@ -128,7 +135,7 @@ fn trace_of(value: &[u8]) -> Option<Box<str>> {
 }
 
 /// A target that was looked at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CandidateDraft {
     /// Which choice it was part of.
     choice: u8,
@@ -142,6 +149,8 @@ pub struct CandidateDraft {
     pub until: Option<Timestamp>,
     /// Why it was out of the question.
     pub rejected: Option<&'static str>,
+    /// Every gate that it does not pass.
+    pub(super) gates: Vec<Objection>,
 }
 
 impl CandidateDraft {
@@ -152,7 +161,12 @@ impl CandidateDraft {
         (state, until): (&'static str, Option<Timestamp>),
         rejected: Option<&'static str>,
     ) -> Self {
-        Self { choice: 0, target, tier, state, until, rejected }
+        Self { choice: 0, target, tier, state, until, rejected, gates: Vec::new() }
+    }
+
+    /// The same, with every gate that it does not pass.
+    pub fn with_gates(self, gates: impl Iterator<Item = Objection>) -> Self {
+        Self { gates: gates.collect(), ..self }
     }
 }
 
@@ -229,6 +243,8 @@ pub struct AttemptDraft {
     pub target: TargetId,
     /// Why this target, if it was not the first choice.
     pub why: Option<&'static str>,
+    /// The strategy that chose it.
+    pub balance: Option<&'static str>,
     /// It probes a breaker.
     pub probe: bool,
     /// When it was sent.
@@ -282,6 +298,7 @@ impl AttemptDraft {
             waited: None,
             target,
             why,
+            balance: None,
             probe: false,
             sent_at: now,
             headers_at: None,
@@ -369,8 +386,8 @@ impl Draft {
             broke: None,
             refusal: None,
             cut_attempts: 0,
-            cut_candidates: 0,
-            cut_before: 0,
+            cut_choices: CutChoices::default(),
+            cut_before: CutChoices::default(),
         }
     }
 
@@ -394,13 +411,23 @@ impl Draft {
     pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateDraft>) {
         let start = *self.open_choice.get_or_insert(self.candidates.len());
         self.candidates.truncate(start);
-        self.cut_candidates = self.cut_before;
-        for candidate in candidates {
-            if self.candidates.len() < MAX_CANDIDATES {
-                self.candidates.push(CandidateDraft { choice: self.choices, ..candidate });
-            } else {
-                self.cut_candidates = self.cut_candidates.saturating_add(1);
+        self.cut_choices = self.cut_before;
+        let mut room =
+            MAX_GATES.saturating_sub(self.candidates.iter().map(|candidate| candidate.gates.len()).sum());
+        for mut candidate in candidates {
+            if self.candidates.len() >= MAX_CANDIDATES {
+                self.cut_choices.candidates = self.cut_choices.candidates.saturating_add(1);
+                continue;
             }
+            let more = u32::try_from(candidate.gates.len().saturating_sub(room)).unwrap_or(u32::MAX);
+            self.cut_choices.gates = self.cut_choices.gates.saturating_add(more);
+            candidate.gates.truncate(room);
+            for gate in &mut candidate.gates {
+                cut_text(&mut gate.needed);
+                cut_text(&mut gate.offered);
+            }
+            room = room.saturating_sub(candidate.gates.len());
+            self.candidates.push(CandidateDraft { choice: self.choices, ..candidate });
         }
     }
 
@@ -410,7 +437,7 @@ impl Draft {
         attempt.waited = self.held_since.take().map(|since| attempt.sent_at.since(since));
         self.choices = self.choices.saturating_add(1);
         self.open_choice = None;
-        self.cut_before = self.cut_candidates;
+        self.cut_before = self.cut_choices;
     }
 
     /// An attempt is over.
@@ -445,7 +472,18 @@ impl Draft {
         self.open_choice.and_then(|start| self.candidates.get(start..)).into_iter().flatten()
     }
 
-    pub(super) const fn cut(&self) -> (u32, u32) {
-        (self.cut_attempts, self.cut_candidates)
+    pub(super) const fn cut(&self) -> (u32, CutChoices) {
+        (self.cut_attempts, self.cut_choices)
+    }
+}
+
+/// Cuts a text to [`MAX_GATE_TEXT`], with a mark.
+fn cut_text(text: &mut String) {
+    const MARK: char = '…';
+    if text.len() > MAX_GATE_TEXT {
+        let most = MAX_GATE_TEXT.saturating_sub(MARK.len_utf8());
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push(MARK);
     }
 }

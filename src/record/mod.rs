@@ -20,8 +20,8 @@ pub const PAGE: &str = include_str!("page.html");
 
 pub use build::{NO_NEXT_ATTEMPT, Outcome, REQUEST_INCOMPLETE};
 pub use decision::{
-    Attempt, Candidate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_ID, MAX_RECORD_BYTES, Needs, Policy,
-    ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
+    Attempt, Candidate, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES,
+    MAX_ID, MAX_RECORD_BYTES, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
 };
 pub use draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft, Identity, StreamDraft};
 pub use metrics::{Metric, MetricKind, Sample, Tally};

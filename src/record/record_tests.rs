@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, TargetId, Timestamp};
 use crate::config::{self, Config};
-use crate::provider::Failure;
+use crate::provider::{Failure, Objection};
 
 const BEGAN: u64 = 1_700_000_000_000;
 
@@ -48,9 +48,12 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
     let mut draft = draft("{}", &[("x-request-id", &id)]);
     for slot in 0..MAX_ATTEMPTS + 3 {
         let blocked = ("forced_open", Some(at(u64::MAX / 2)));
-        draft.choose_among(
-            (0..10).map(|_| CandidateDraft::new(target(), 255, blocked, Some("max_price_ratio"))),
-        );
+        draft.choose_among((0..10).map(|_| {
+            let closed =
+                || Objection { gate: "max_price_ratio", needed: "\\".repeat(999), offered: "ä".repeat(999) };
+            let candidate = CandidateDraft::new(target(), 255, blocked, Some("max_price_ratio"));
+            candidate.with_gates((0..2).map(|_| closed()))
+        }));
         let mut one = AttemptDraft::new(slot, target(), Some("quota_exhausted"), at(u64::MAX / 2));
         draft.sends(&mut one);
         one.headers(200, &HeaderBlock::of(&[("x-request-id", &id)]), at(u64::MAX / 2));
@@ -66,6 +69,12 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
     assert_eq!(record.attempts.len(), MAX_ATTEMPTS);
     let candidates = (MAX_ATTEMPTS + 3) * 10;
     assert_eq!((record.cut.attempts, record.cut.candidates as usize), (3, candidates - MAX_CANDIDATES));
+    let gates: Vec<_> =
+        record.attempts.iter().flat_map(|one| &one.candidates).flat_map(|one| &one.gates).collect();
+    assert_eq!((gates.len(), record.cut.gates as usize), (MAX_GATES, 2 * MAX_CANDIDATES - MAX_GATES));
+    for text in gates.iter().flat_map(|closed| [&closed.needed, &closed.offered]) {
+        assert!(text.len() <= MAX_GATE_TEXT && text.ends_with('…'), "{text}");
+    }
     let json = record.to_json().unwrap();
     assert!(json.len() <= MAX_RECORD_BYTES, "{} bytes", json.len());
     let read: Record<'_> = serde_json::from_str(&json).unwrap();
