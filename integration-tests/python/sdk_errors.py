@@ -1,6 +1,6 @@
 """What the gateway at BASE_URL refuses or passes on, as users of the vendors' own SDKs meet it. Prints one JSON line per
 exception or answer. The models `limited`, `wrong` and `broken` fail with 429, 400 and 500 behind the gateway, `down` does
-not answer, `shaky` fails once and then answers."""
+not answer, `shaky` fails once and then answers, `toolless` cannot use tools, `elsewhere` is not where it may be."""
 
 import json
 import os
@@ -10,6 +10,10 @@ import openai
 
 base_url = os.environ["BASE_URL"]
 key = os.environ["CLIENT_KEY"]
+TOOLS = {
+    "openai": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+    "anthropic": [{"name": "f", "input_schema": {"type": "object"}}],
+}
 messages = [{"role": "user", "content": "say hello"}]
 
 
@@ -46,6 +50,8 @@ for vendor, (client, ask) in clients(key, retries=0).items():
     show(vendor, "limited", lambda: ask("limited"))
     show(vendor, "broken", lambda: ask("broken"))
     show(vendor, "down", lambda: ask("down"))
+    show(vendor, "toolless", lambda: ask("toolless", tools=TOOLS[vendor]))
+    show(vendor, "elsewhere", lambda: ask("elsewhere"))
     print(json.dumps({"vendor": vendor, "models": [model.id for model in client.models.list()]}))
     print(json.dumps({"vendor": vendor, "models": [client.models.retrieve("lab/large:1").id]}))
     show(vendor, "an unknown model's description", lambda: client.models.retrieve("gpt-9"))

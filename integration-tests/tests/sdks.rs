@@ -122,6 +122,10 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         let retry = if name == "shaky" { json!({}) } else { once.clone() };
         plugin["models"][name] = json!({"targets": [name], "retry": retry});
     }
+    plugin["targets"]["toolless"] =
+        json!({"provider": "wrong", "model": "m-1", "region": "us", "tools": false});
+    plugin["models"]["toolless"] = json!({"targets": ["toolless"]});
+    plugin["models"]["elsewhere"] = json!({"targets": ["toolless"], "fallback": {"region": ["eu"]}});
     let envoy = gateway.plugin(&plugin).start().await;
 
     let lines = run("sdk_errors.py", envoy.port()).await;
@@ -136,6 +140,8 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         ("no text for a model", "BadRequestError", 400, "model_not_a_string", "must be a string"),
         ("unknown key", "AuthenticationError", 401, "invalid_api_key", "key is missing or not valid"),
         ("models for an unknown key", "AuthenticationError", 401, "invalid_api_key", "not valid"),
+        ("toolless", "BadRequestError", 400, "no_target_may_take_it", "can do what the request needs"),
+        ("elsewhere", "PermissionDeniedError", 403, "not_allowed", "allowed for this request"),
         ("wrong", "BadRequestError", 400, "", ""),
         ("limited", "RateLimitError", 429, "nothing_left", ""),
         ("broken", "InternalServerError", 500, "nothing_left", "had an error while processing"),
@@ -149,13 +155,26 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
             assert!(line["message"].as_str().unwrap().contains(message), "{line}");
         }
         assert_eq!(find(vendor, "limited")["retry_after"], "1");
+        // OpenAI's SDK gives the error itself as the body, Anthropic's the whole of it.
+        let details = |name: &str| {
+            let body = &find(vendor, name)["body"];
+            let error = if vendor == "openai" { body } else { &body["error"] };
+            error["llm_failsafe"].clone()
+        };
+        let refused = |gate: &str, needed: &str, offered: &str| {
+            let gates = json!([{"gate": gate, "needed": needed, "offered": offered}]);
+            json!([{"target": "toolless", "reason": gate, "gates": gates}])
+        };
+        assert_eq!(details("toolless")["targets"], refused("tools", "yes", "no"));
+        assert_eq!(details("elsewhere")["targets"], refused("residency", "eu", "us"));
         assert_eq!(find(vendor, "shaky, one retry")["type"], "an answer");
         let down = find(vendor, "down");
         let kind = if vendor == "openai" { "InternalServerError" } else { "ServiceUnavailableError" };
         assert_eq!((&down["type"], &down["status"]), (&json!(kind), &json!(503)), "{down}");
         let lists = lines.iter().filter(|line| line["vendor"] == vendor && line["models"].is_array());
         let lists: Vec<_> = lists.map(|line| line["models"].clone()).collect();
-        let all = json!(["broken", "down", "lab/large:1", "limited", "shaky", "wrong"]);
+        let all =
+            json!(["broken", "down", "elsewhere", "lab/large:1", "limited", "shaky", "toolless", "wrong"]);
         assert_eq!(lists, [all, json!(["lab/large:1"])]);
     }
     // The SDKs, with one retry or without, send what the filter has given up just once: it says that more would be no use.
