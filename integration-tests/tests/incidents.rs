@@ -1,14 +1,18 @@
 //! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
 //! the scripted providers and the client know.
 
+mod telemetry;
+
 use std::time::Duration;
 
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
+use integration_tests::otlp::Collector;
 use integration_tests::provider::{Outcome, Script, ScriptedProvider, errors};
 use integration_tests::records;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -269,6 +273,7 @@ const PROMPT: &str = "planted-prompt-1f3b";
 const COMPLETION: &str = "planted-completion-77aa";
 const TOOL: &str = "planted-tool-d00d";
 const PERSON: &str = "planted.person@example.com";
+const WRONG_KEY: &str = "planted-wrong-key-31d7";
 const CLIENT_KEY: &str = "planted-client-key-9c4e";
 const ERROR_TEXT: &str = "planted-error-text-5b5b";
 
@@ -276,11 +281,14 @@ const ERROR_TEXT: &str = "planted-error-text-5b5b";
 async fn nothing_that_was_said_and_no_key_reaches_any_output() {
     let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
+    let collector = Collector::start().await;
+    let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
     let envoy = gateway
         .configure(&json!({
-            "mode": "shadow", "record": {"log": "all"},
+            "mode": "shadow", "record": {"log": "all"}, "keys": {"team": {"sha256": digest}},
             "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
         }))
+        .edit(|config| telemetry::add(config, collector.port()))
         .start()
         .await;
     let body = |stream: bool| {
@@ -303,6 +311,7 @@ async fn nothing_that_was_said_and_no_key_reaches_any_output() {
         Script::cut(),
     ];
     let mut asked = 0;
+    let mut answers = String::new();
     for script in scripts {
         for stream in [false, true] {
             a.script(script.clone());
@@ -310,16 +319,36 @@ async fn nothing_that_was_said_and_no_key_reaches_any_output() {
             let request = Request::post("/v1/chat/completions")
                 .json(&body(stream))
                 .header("authorization", &format!("Bearer {CLIENT_KEY}"))
-                .header("cookie", CLIENT_KEY)
                 .header("x-llm-session", PERSON);
-            drop(request.send(envoy.port()).await.unwrap().read().await);
+            let read = request.send(envoy.port()).await.unwrap().read().await;
+            answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
             asked += 1;
         }
     }
     records::wait_for(&envoy, asked).await;
-    let outputs = [envoy.log(), envoy.admin("/stats").await, envoy.prometheus().await];
-    let keys = PROVIDER_KEYS.iter().map(|(_, key)| *key);
-    for secret in keys.chain([PROMPT, COMPLETION, TOOL, PERSON, CLIENT_KEY, ERROR_TEXT]) {
+    // A wrong key is as secret as a right one: it may be right elsewhere.
+    let wrong = Request::chat("chat", false).header("x-api-key", WRONG_KEY);
+    let read = wrong.send(envoy.port()).await.unwrap().read().await;
+    assert_eq!(read.status, 401);
+    answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
+    asked += 1;
+    records::wait_for(&envoy, asked).await;
+    let (spans, logs) = collector.wait_for(asked, asked).await;
+    let telemetry = format!("{spans:?}\n{logs:?}");
+
+    let keys = || PROVIDER_KEYS.iter().map(|(_, key)| *key);
+    // What goes to clients is the model's answer or the provider's error, which may repeat the prompt. Keys are in neither.
+    for secret in keys().chain([CLIENT_KEY, WRONG_KEY]) {
+        assert!(!answers.contains(secret), "{secret} went to a client");
+    }
+    for request in a.received().into_iter().chain(b.received()) {
+        let sent =
+            format!("{:?} {} {}", request.headers, request.path, String::from_utf8_lossy(&request.body));
+        assert!(!sent.contains(CLIENT_KEY), "a client's key went to a provider: {sent}");
+    }
+    let outputs = [envoy.log(), envoy.admin("/stats").await, envoy.prometheus().await, telemetry];
+    for secret in keys().chain([WRONG_KEY]).chain([PROMPT, COMPLETION, TOOL, PERSON, CLIENT_KEY, ERROR_TEXT])
+    {
         for output in &outputs {
             let found = output.lines().find(|line| line.contains(secret));
             assert_eq!(found, None, "{secret} came out");

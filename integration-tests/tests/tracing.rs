@@ -1,33 +1,17 @@
 //! Traces and decision records reach an OpenTelemetry collector, joined by the trace's id: the shipped configuration with what
 //! `envoy/telemetry.yaml` says to add.
 
+mod telemetry;
+
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::otlp::{Collector, hex, text};
 use integration_tests::provider::{ScriptedProvider, errors};
-use integration_tests::{paths, records};
+use integration_tests::records;
 use serde_json::{Value, json};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT_SPAN: &str = "b7ad6b7169203331";
-
-fn with_telemetry(config: &mut Value, collector: u16) {
-    let text = std::fs::read_to_string(paths::root().join("envoy/telemetry.yaml")).unwrap();
-    let mut parts: Value = serde_yaml_ng::from_str(&text).unwrap();
-    for (listener, part) in [(0, "edge"), (1, "inner")] {
-        let manager = &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"]
-            [0]["typed_config"];
-        manager["tracing"] = parts[part]["tracing"].take();
-        if part == "inner" {
-            manager["access_log"].as_array_mut().unwrap().push(parts["access_log"].take());
-        }
-    }
-    let mut cluster = parts["cluster"].take();
-    cluster["type"] = json!("STATIC");
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =
-        json!({"address": "127.0.0.1", "port_value": collector});
-    config["static_resources"]["clusters"].as_array_mut().unwrap().push(cluster);
-}
 
 #[tokio::test]
 async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
@@ -37,7 +21,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
         .provider("openai", a.port())
         .provider("anthropic", b.port())
         .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .edit(|config| with_telemetry(config, collector.port()))
+        .edit(|config| telemetry::add(config, collector.port()))
         .start()
         .await;
     a.script(errors::openai_500());
