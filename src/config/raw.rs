@@ -236,6 +236,8 @@ pub(super) struct RawRetry {
     pub retry_after_cap: Option<Span>,
     pub replay_uncertain: Option<String>,
     pub last_error: Option<String>,
+    #[serde(default, deserialize_with = "decimal")]
+    pub max_cost: Option<f64>,
     pub queue: Option<Mapping<RawQueue>>,
 }
 

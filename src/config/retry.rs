@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::MicroDollars;
+
 /// How a model's requests are attempted again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -17,6 +19,8 @@ pub struct RetryPolicy {
     pub replay_uncertain: Replay,
     /// What the client gets when nothing more is tried.
     pub last_error: LastError,
+    /// What all attempts of a request may cost; a further one that could exceed it is not made. `None` for no limit.
+    pub max_cost: Option<MicroDollars>,
     /// Whether a request waits that nobody may take now; `None` for not.
     pub queue: Option<QueuePolicy>,
 }
@@ -119,6 +123,7 @@ impl Default for RetryPolicy {
             retry_after_cap: Duration::from_secs(10),
             replay_uncertain: Replay::default(),
             last_error: LastError::default(),
+            max_cost: None,
             queue: None,
         }
     }

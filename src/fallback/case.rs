@@ -169,8 +169,7 @@ impl<'a> Case<'a> {
 
     /// Tokens of the prompt at `target`, on the safe side.
     pub(super) fn input_tokens(&self, id: TargetId) -> u64 {
-        let size = self.needs.size.tokens();
-        let expected = self.estimates.map_or(size, |estimates| estimates.tokens(id, size));
+        let expected = self.needs.expected(id, self.estimates).input;
         expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
     }
 

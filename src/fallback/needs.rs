@@ -1,7 +1,11 @@
+use super::calibration::Calibration;
 use super::estimate::Size;
-use crate::base::Endpoint;
+use crate::base::{Endpoint, TargetId, Tokens};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
+
+/// The answer's tokens, where the request does not limit them.
+const USUAL_OUTPUT_TOKENS: u64 = 1024;
 
 /// What a request needs of whoever answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,5 +60,17 @@ impl Needs {
             state: facts.state,
             sealed_reasoning: facts.sealed_reasoning,
         }
+    }
+
+    /// The tokens that it is expected to take at `target`, without any margin: of the prompt as far as is known how the
+    /// target counts, of the answer as many as it may have.
+    pub fn expected(&self, target: TargetId, estimates: Option<&Calibration>) -> Tokens {
+        let size = self.size.tokens();
+        let input = estimates.map_or(size, |estimates| estimates.tokens(target, size));
+        let output = match self.endpoint {
+            Endpoint::Embeddings => 0,
+            _ => self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(self.answers),
+        };
+        Tokens { input, output }
     }
 }

@@ -273,8 +273,9 @@ impl Exchange {
         let Picked { journey, target, tickets, reason, asked_usage } = picked;
         let (slot, watch, policy, log) = {
             let mut journey = journey.borrow_mut();
-            journey.tried.push(Tried::new(target));
-            journey.pending.borrow_mut().begin(target, journey.estimate());
+            let expected = journey.expected(target);
+            journey.tried.push(Tried::new(target, expected));
+            journey.pending.borrow_mut().begin(target, expected);
             journey.pace.borrow_mut().begin(target, now);
             let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
@@ -411,7 +412,7 @@ impl Attempt {
         let journey = self.journey.borrow();
         journey.pending.borrow_mut().end(self.target);
         if self.answer_awaited {
-            journey.answered(self.target, None, now);
+            journey.answered(self.slot, None, now);
         }
         if self.first_content.is_none() {
             let streamed = journey.facts.stream;

@@ -2,9 +2,10 @@
 
 use super::attempt::Attempt;
 use super::outcome::{End, Outcome};
+use super::plan::Tried;
 use super::{Journey, Worker};
 use crate::balance::Need;
-use crate::base::{HeaderBlock, TargetId, Timestamp};
+use crate::base::{HeaderBlock, Timestamp};
 use crate::provider::{self, Headroom, ProviderKind};
 
 impl Attempt {
@@ -12,24 +13,24 @@ impl Attempt {
     pub(super) fn hear_limits(&mut self, kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) {
         if std::mem::take(&mut self.answer_awaited) {
             let said = provider::headroom(kind, headers, now);
-            self.journey.borrow().answered(self.target, said.as_ref(), now);
+            self.journey.borrow().answered(self.slot, said.as_ref(), now);
         }
     }
 }
 
 impl Journey {
-    /// An attempt at `target` is counted by its provider from now on.
-    pub(super) fn answered(&self, target: TargetId, said: Option<&Headroom>, now: Timestamp) {
-        let tokens = self.estimate();
-        self.pending.borrow_mut().answered(target, tokens);
-        self.headroom.borrow_mut().answered(target, said, Need::of(tokens), now);
+    /// The attempt in `slot` is counted by its provider from now on.
+    pub(super) fn answered(&self, slot: usize, said: Option<&Headroom>, now: Timestamp) {
+        let Some(Tried { target, expected, .. }) = self.tried.get(slot) else { return };
+        self.pending.borrow_mut().answered(*target, *expected);
+        self.headroom.borrow_mut().answered(*target, said, Need::of(*expected), now);
     }
 
     /// The tokens that an attempt really took are counted at the limits that are stated.
     pub(super) fn settle_limits(
         &self,
         worker: &mut Worker,
-        target: TargetId,
+        Tried { target, expected, .. }: Tried,
         outcome: &Outcome,
         now: Timestamp,
     ) {
@@ -41,7 +42,7 @@ impl Journey {
         let sent_at = Timestamp::from_millis(
             now.as_millis().saturating_sub(u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX)),
         );
-        let tokens = (self.estimate().total(), taken);
+        let tokens = (expected.total(), taken);
         self.headroom.borrow_mut().settle(&mut *worker.store, target, tokens, sent_at, now);
     }
 }

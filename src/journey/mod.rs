@@ -268,12 +268,12 @@ impl Journey {
         Some(Wanted {
             model: self.model()?,
             session: self.session,
-            tokens: self.estimate(),
             streamed: self.facts.stream,
             load: Load { pending: &self.pending, pace: &self.pace, headroom: &self.headroom },
             tried: &self.tried,
             returning: false,
             only: self.only,
+            ceiling: self.spend_ceiling(),
             case: self.case(now)?,
         })
     }
@@ -293,6 +293,7 @@ impl Journey {
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.failure = Some(failed.class);
             tried.returns = retry::may_return(failed.class, failed.should_retry);
+            tried.uncertain = failed.received == Received::Perhaps;
         }
         self.failed = Some(failed);
         self.only = None;
@@ -335,9 +336,22 @@ impl Journey {
             deadline: self.deadline(),
             stateful: !self.facts.state.is_empty(),
         };
-        let left = wanted.left(&self.config, &self.board.borrow(), tried.target, now);
         let policy = (&wanted.model.retry, wanted.model.fallback_on);
-        retry::after_failure(policy, failed, self.permission, spent, left, (now, worker.rng.next_u64()))
+        let draw = worker.rng.next_u64();
+        let next = |wanted: Wanted<'_>| {
+            let left = wanted.left(&self.config, &self.board.borrow(), tried.target, now);
+            retry::after_failure(policy, failed, self.permission, spent, left, (now, draw))
+        };
+        match next(wanted) {
+            // With more money there would have been somebody.
+            Next::Stop(_)
+                if wanted.ceiling.is_some()
+                    && !matches!(next(Wanted { ceiling: None, ..wanted }), Next::Stop(_)) =>
+            {
+                Next::Stop(Stop::SpendCeiling)
+            }
+            next => next,
+        }
     }
 
     /// Whether any failure of the attempt that runs could still become another attempt.

@@ -189,7 +189,7 @@ impl Journey {
         outcome.count(&mut worker.tally);
         let Some(tried) = self.tried.get_mut(slot) else { return };
         tried.outcome = Some(outcome);
-        let target = tried.target;
+        let (attempt, target) = (*tried, tried.target);
         outcome.count_at(&self.config, target, &mut worker.tally);
         // How large images and files are is no matter of the tokenizer's.
         if let (Some(usage), true) = (outcome.usage, self.needs.size.is_text()) {
@@ -198,6 +198,6 @@ impl Journey {
         if let (End::Complete, false, Some(usage)) = (outcome.end, self.facts.stream, outcome.usage) {
             self.pace.borrow_mut().answered(target, outcome.took, usage.output, now);
         }
-        self.settle_limits(worker, target, &outcome, now);
+        self.settle_limits(worker, attempt, &outcome, now);
     }
 }

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
 use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Shortage, UnderWay};
-use crate::base::{ErrorClass, Random, TargetId, Timestamp, Tokens};
+use crate::base::{ErrorClass, MicroDollars, Random, TargetId, Timestamp, Tokens};
 use crate::breaker::{Blame, Board, Pending, Standing, Unfit};
-use crate::config::{Balance, Config, Mode, Model, WhenAllOpen};
+use crate::config::{Balance, Config, Mode, Model, Target, WhenAllOpen};
 use crate::fallback::{Case, Gate, Past};
 use crate::retry::{Left, Reach};
 
@@ -16,19 +16,32 @@ use crate::retry::{Left, Reach};
 pub struct Tried {
     /// The target it went to.
     pub target: TargetId,
+    /// The tokens that it was expected to take when it was sent.
+    pub expected: Tokens,
     /// What it ended with; `None` while it runs, and when its answer was good.
     pub failure: Option<ErrorClass>,
     /// What came of it, once that is certain.
     pub outcome: Option<Outcome>,
     /// Whether the failure is one after which the target may get the request again.
     pub returns: bool,
+    /// Whether its provider may have taken the request on although nothing tells so.
+    pub uncertain: bool,
 }
 
 impl Tried {
     /// An attempt that begins.
-    pub const fn new(target: TargetId) -> Self {
-        Self { target, failure: None, returns: false, outcome: None }
+    pub const fn new(target: TargetId, expected: Tokens) -> Self {
+        Self { target, expected, failure: None, returns: false, uncertain: false, outcome: None }
     }
+}
+
+/// What a request may cost with all its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpendCeiling {
+    /// What those that were made have cost, or may have.
+    pub spent: MicroDollars,
+    /// The most.
+    pub most: MicroDollars,
 }
 
 /// How long it takes until somebody may take a request.
@@ -60,8 +73,6 @@ pub struct Wanted<'j> {
     pub model: &'j Model,
     /// The session that it belongs to.
     pub session: Option<Session>,
-    /// How many tokens it is estimated to take.
-    pub tokens: Tokens,
     /// Whether it asks for a stream.
     pub streamed: bool,
     /// How busy targets are.
@@ -73,6 +84,8 @@ pub struct Wanted<'j> {
     /// The one target it may be, because a provider asked for the request again after a failure with which nobody else is
     /// to be bothered.
     pub only: Option<TargetId>,
+    /// What a further attempt must fit under.
+    pub ceiling: Option<SpendCeiling>,
     /// Who may take it.
     pub case: Case<'j>,
 }
@@ -112,7 +125,6 @@ impl Wanted<'_> {
     /// What the choice among those that may be asked depends on.
     fn candidate(self, clinic: &Clinic<'_>, target: TargetId, share: u16) -> Option<Candidate> {
         let entry = clinic.config.target(target)?;
-        let price = entry.offers.price;
         let failing_permille = match self.model.balance {
             Balance::Cheapest => health::failing_permille(clinic.board, clinic.config, target, clinic.now),
             _ => 0,
@@ -123,15 +135,34 @@ impl Wanted<'_> {
             weight: entry.weight.saturating_mul(share.into()),
             pending: self.load.pending.borrow().at(target),
             speed: self.load.pace.borrow().at(target, self.streamed, clinic.now),
-            cost: price.map(|price| price.of(self.tokens.input, self.tokens.output)),
+            cost: self.cost(entry, target),
             failing_permille,
+        })
+    }
+
+    /// The tokens that the request is expected to take at `target`.
+    fn expected(self, target: TargetId) -> Tokens {
+        self.case.needs.expected(target, self.case.estimates)
+    }
+
+    /// What these come to; `None` without a price.
+    fn cost(self, entry: &Target, target: TargetId) -> Option<MicroDollars> {
+        let tokens = self.expected(target);
+        entry.offers.price.map(|price| price.of(tokens.input, tokens.output))
+    }
+
+    /// Whether an attempt at `target` is within what the request may cost.
+    fn affords(self, target: TargetId) -> bool {
+        self.ceiling.is_none_or(|SpendCeiling { spent, most }| {
+            let cost = self.case.config.target(target).and_then(|entry| self.cost(entry, target));
+            cost.is_some_and(|cost| spent.plus(cost) <= most)
         })
     }
 
     /// How much room `target` has for the request.
     fn room(self, target: TargetId, now: Timestamp) -> Room {
         let headroom = self.load.headroom.borrow();
-        headroom.room(target, Need::of(self.tokens), &*self.load.pending.borrow(), now)
+        headroom.room(target, Need::of(self.expected(target)), &*self.load.pending.borrow(), now)
     }
 
     /// Whether `target` is well and has room for the request, or else what is in the way.
@@ -154,6 +185,7 @@ impl Wanted<'_> {
     fn is_candidate(self, target: TargetId) -> bool {
         self.may_take(target)
             && self.only.is_none_or(|only| only == target)
+            && self.affords(target)
             && if self.returning { self.may_return_to(target) } else { self.attempts_at(target) == 0 }
     }
 
@@ -190,7 +222,7 @@ impl Wanted<'_> {
     /// The same for a request that has tried nothing yet.
     pub fn afresh(self) -> Self {
         let case = Case { past: Past::default(), ..self.case };
-        Self { tried: &[], only: None, returning: false, case, ..self }
+        Self { tried: &[], only: None, ceiling: None, returning: false, case, ..self }
     }
 
     /// The same, of targets that have been tried.
@@ -288,7 +320,7 @@ impl Wanted<'_> {
     /// Counts the request at the limits that are stated for `target`; `false` when others have just used them up.
     fn take(self, clinic: &mut Clinic<'_>, target: TargetId) -> bool {
         let mut headroom = self.load.headroom.borrow_mut();
-        headroom.take(&mut *clinic.store, target, Need::of(self.tokens), clinic.now)
+        headroom.take(&mut *clinic.store, target, Need::of(self.expected(target)), clinic.now)
     }
 
     /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for

@@ -514,6 +514,7 @@ const fn surrender_metric(stop: Stop) -> Option<Metric> {
         Stop::WaitTooLong => Some(Metric::GaveUpWaitTooLong),
         Stop::RetryBudget => Some(Metric::GaveUpRetryBudget),
         Stop::QueueFull => Some(Metric::GaveUpQueueFull),
+        Stop::SpendCeiling => Some(Metric::GaveUpSpendCeiling),
         Stop::Policy | Stop::NoRetryLoop | Stop::JourneysFull | Stop::ClientForbids => None,
     }
 }

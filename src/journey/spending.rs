@@ -3,16 +3,13 @@
 use std::rc::Rc;
 
 use super::outcome::{End, Outcome};
-use super::plan::Tried;
+use super::plan::{SpendCeiling, Tried};
 use super::{Journey, Refusal, Worker};
-use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp, Tokens};
+use crate::base::{ErrorClass, MicroDollars, TargetId, Timestamp, Tokens};
 use crate::config::Config;
 use crate::record::Metric;
 use crate::stream::Usage;
 use crate::tenancy::{self, Amount, BudgetKind, BudgetSet, Granted, Reservation};
-
-/// The answer's tokens, where the request does not limit them.
-pub(super) const USUAL_OUTPUT_TOKENS: u64 = 1024;
 
 /// What a request has reserved.
 #[derive(Debug)]
@@ -21,7 +18,6 @@ pub(super) struct Spending {
     reservation: Reservation,
     /// The budgets that it brings to the key's mark.
     warnings: BudgetSet,
-    estimate: Tokens,
 }
 
 /// What these tokens come to at a target; one without a price costs nothing that could be counted.
@@ -42,14 +38,13 @@ impl Journey {
         let Some((key, budget)) = self.client_key().and_then(|key| Some((key, key.budget?))) else {
             return Ok(());
         };
-        let estimate = self.estimate();
-        let amount = amount_of(estimate, &self.config, target);
+        let amount = amount_of(self.expected(target), &self.config, target);
         match tenancy::reserve(&mut *worker.store, &key.name, &budget, amount, now) {
             Some(Ok(Granted { reservation, warnings })) => {
                 if !warnings.is_empty() {
                     worker.tally.count(Metric::BudgetWarnings);
                 }
-                self.spending = Some(Spending { key: Rc::clone(&key.name), reservation, warnings, estimate });
+                self.spending = Some(Spending { key: Rc::clone(&key.name), reservation, warnings });
                 Ok(())
             }
             Some(Err(exhausted)) => {
@@ -78,7 +73,7 @@ impl Journey {
         let Some(spending) = self.spending.take() else { return };
         let mut actual = Amount::default();
         for attempt in &self.tried {
-            let taken = self.taken(attempt, spending.estimate);
+            let taken = self.taken(attempt);
             actual.tokens = actual.tokens.saturating_add(taken.tokens);
             actual.cost = actual.cost.plus(taken.cost);
         }
@@ -88,11 +83,11 @@ impl Journey {
     }
 
     /// What one attempt took: what its provider said, nothing where it said that it failed, and the estimate where nobody knows.
-    fn taken(&self, attempt: &Tried, estimate: Tokens) -> Amount {
+    fn taken(&self, attempt: &Tried) -> Amount {
         match attempt.outcome {
             Some(Outcome { usage: Some(usage), .. }) => self.amount(attempt.target, &usage),
             Some(outcome) if !may_be_billed(&outcome) => Amount::default(),
-            _ => amount_of(estimate, &self.config, attempt.target),
+            _ => amount_of(attempt.expected, &self.config, attempt.target),
         }
     }
 
@@ -121,15 +116,24 @@ impl Journey {
         Some(usage.input.saturating_add(usage.output))
     }
 
-    pub(super) fn estimate(&self) -> Tokens {
-        let facts = &self.facts;
-        let input = (facts.text_bytes / 4).saturating_add(facts.token_ids);
-        let answers = facts.n.unwrap_or(1).max(1);
-        let output = match self.endpoint {
-            Endpoint::Embeddings => 0,
-            _ => facts.max_output_tokens.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(answers),
+    /// The tokens that the request is expected to take at `target`: the estimate that the boundaries go by, without their
+    /// margin.
+    pub(super) fn expected(&self, target: TargetId) -> Tokens {
+        self.needs.expected(target, Some(&self.estimates))
+    }
+
+    /// What a further attempt must fit under; `None` where there is no limit, and for the first attempt. One that was lost
+    /// on its way is taken to be paid for: a key's budget gives it back, but this is the last chance not to pay twice.
+    pub(super) fn spend_ceiling(&self) -> Option<SpendCeiling> {
+        let most = self.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;
+        let cost = |attempt: &Tried| match attempt.outcome {
+            Some(Outcome { usage: None, .. }) if attempt.uncertain => {
+                amount_of(attempt.expected, &self.config, attempt.target).cost
+            }
+            _ => self.taken(attempt).cost,
         };
-        Tokens { input, output }
+        let spent = self.tried.iter().map(cost).fold(MicroDollars::ZERO, MicroDollars::plus);
+        Some(SpendCeiling { spent, most })
     }
 }
 

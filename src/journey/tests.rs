@@ -4,6 +4,7 @@ mod alarms;
 mod balance;
 mod balancing;
 mod budgets;
+mod ceilings;
 mod gates;
 mod health;
 mod holds;

@@ -72,6 +72,8 @@ catalogue! {
     GaveUpRetryBudget, Counter, "llm_failsafe_gave_up_retry_budget";
     /// Requests refused or given up because as many wait as may (`queue_full`).
     GaveUpQueueFull, Counter, "llm_failsafe_gave_up_queue_full";
+    /// Requests given up because they could have cost more than they may (`spend_ceiling`).
+    GaveUpSpendCeiling, Counter, "llm_failsafe_gave_up_spend_ceiling";
     /// Requests that waited in vain until somebody is free (`queue_timeout`).
     QueueTimeouts, Counter, "llm_failsafe_queue_timeouts";
     /// Attempts that took longer than a time limit of theirs.

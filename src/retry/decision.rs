@@ -56,11 +56,13 @@ pub enum Stop {
     RetryBudget,
     /// As many wait as may.
     QueueFull,
+    /// What the attempts cost, with the next one, would be more than a request may.
+    SpendCeiling,
 }
 
 impl Stop {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Policy,
         Self::NoRetryLoop,
         Self::JourneysFull,
@@ -72,6 +74,7 @@ impl Stop {
         Self::WaitTooLong,
         Self::RetryBudget,
         Self::QueueFull,
+        Self::SpendCeiling,
     ];
 
     /// The name shown to clients and operators.
@@ -88,6 +91,7 @@ impl Stop {
             Self::WaitTooLong => "wait_too_long",
             Self::RetryBudget => "retry_budget",
             Self::QueueFull => "queue_full",
+            Self::SpendCeiling => "spend_ceiling",
         }
     }
 
@@ -103,6 +107,7 @@ impl Stop {
                 | Self::WaitTooLong
                 | Self::RetryBudget
                 | Self::QueueFull
+                | Self::SpendCeiling
         )
     }
 }

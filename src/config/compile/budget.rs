@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::section::Section;
 use crate::base::MicroDollars;
@@ -41,7 +42,7 @@ pub(super) fn budget(
 
 impl Section<'_> {
     /// Money, from one millionth of a dollar up.
-    fn dollars(&mut self, name: &str, dollars: f64) -> Option<MicroDollars> {
+    pub(super) fn dollars(&mut self, name: &str, dollars: f64) -> Option<MicroDollars> {
         let amount = MicroDollars::from_dollars(dollars)
             .filter(|amount| *amount > MicroDollars::ZERO && *amount <= MAX_PER_DAY);
         if amount.is_none() {
@@ -79,23 +80,33 @@ pub(super) fn metadata(
     metadata
 }
 
-/// Notes each target without a price that a key with a budget of money could reach: what nobody knows the price of cannot
-/// be kept within a budget.
+/// Notes what cannot be kept because a target has no price: what nobody knows the price of fits under no limit.
 pub(super) fn need_prices(keys: &[ClientKey], models: &[Model], targets: &[Target], mistakes: &mut Mistakes) {
+    let unpriced = |model: &Model| {
+        let reached = model.tiers.iter().flatten().filter_map(|target| targets.get(target.index()));
+        reached.into_iter().find(|target| target.offers.price.is_none()).map(|target| Rc::clone(&target.name))
+    };
+    for model in models.iter().filter(|model| model.retry.max_cost.is_some()) {
+        if let Some(target) = unpriced(model) {
+            let at = Trail::Root.field("models");
+            let at = at.field(&model.name);
+            let at = at.field("retry");
+            let name = shown(&target);
+            let problem =
+                format!("needs the `price` of each target of the model, and target `{name}` has none");
+            mistakes.add(&at.field("max_cost"), problem);
+        }
+    }
     for key in keys {
         if key.budget.is_none_or(|budget| budget.usd_per_day.is_none()) {
             continue;
         }
-        let usable = models.iter().enumerate().filter(|(index, _)| {
+        let mut usable = models.iter().enumerate().filter(|(index, _)| {
             key.models.as_ref().is_none_or(|models| models.iter().any(|model| model.index() == *index))
         });
-        let reached = usable.flat_map(|(_, model)| model.tiers.iter().flatten());
-        let unpriced = reached
-            .filter_map(|target| targets.get(target.index()))
-            .find(|target| target.offers.price.is_none());
-        if let Some(target) = unpriced {
+        if let Some(target) = usable.find_map(|(_, model)| unpriced(model)) {
             let at = Trail::Root.field("keys");
-            let (at, name) = (at.field(&key.name), shown(&target.name));
+            let (at, name) = (at.field(&key.name), shown(&target));
             let problem = format!(
                 "needs the `price` of each target that the key may reach, and target `{name}` has none"
             );

@@ -52,6 +52,7 @@ pub(super) fn policy(
             .duration(),
         replay_uncertain,
         last_error,
+        max_cost: raw.max_cost.and_then(|dollars| section.dollars("max_cost", dollars)),
         queue,
     }
 }

@@ -8,10 +8,11 @@ use super::*;
 fn a_written_retry_policy_is_what_runs() {
     let retry = json!({
         "attempts": 4, "attempts_per_target": 3, "backoff": {"base": "50ms", "max": "1s"}, "retry_after_cap": "0s",
-        "replay_uncertain": "never", "last_error": "own",
+        "replay_uncertain": "never", "last_error": "own", "max_cost": 0.05,
         "queue": {"max_wait": "1s", "max_waiting": 7, "max_waiting_bytes": "2KiB"},
     });
-    let config = load_json(&with(smallest(), "/models/chat/retry", retry)).unwrap();
+    let priced = with(smallest(), "/targets/gpt/price", json!({"input": 1, "output": 2}));
+    let config = load_json(&with(priced, "/models/chat/retry", retry)).unwrap();
     let policy = config.models()[0].retry;
     let queue = policy.queue.unwrap();
     assert_eq!((policy.attempts, policy.attempts_per_target), (4, 3));
@@ -19,6 +20,7 @@ fn a_written_retry_policy_is_what_runs() {
     assert!(policy.retry_after_cap.is_zero());
     assert_eq!((policy.replay_uncertain, policy.last_error), (Replay::Never, LastError::Own));
     assert_eq!((queue.max_wait.as_millis(), queue.max_waiting, queue.max_waiting_bytes), (1000, 7, 2048));
+    assert_eq!(policy.max_cost.unwrap().micros(), 50_000);
     let usual = load_json(&smallest()).unwrap();
     assert_eq!(usual.models()[0].retry, RetryPolicy::default());
     assert_eq!(usual.retry_budget, RetryBudget::default());
@@ -56,6 +58,16 @@ fn what_cannot_be_meant_is_told() {
             "/models/chat/retry/queue",
             json!({"max_waiting_bytes": "1B"}),
             "models.chat.retry.queue.max_waiting_bytes: is 1 bytes, expected 1KiB to 1024MiB",
+        ),
+        (
+            "/models/chat/retry/max_cost",
+            json!(0),
+            "models.chat.retry.max_cost: is 0, expected US dollars, more than 0 and at most 10000000",
+        ),
+        (
+            "/models/chat/retry/max_cost",
+            json!(0.05),
+            "models.chat.retry.max_cost: needs the `price` of each target of the model, and target `gpt` has none",
         ),
         ("/retry_budget", json!({"ratio": -1}), "retry_budget.ratio: is -1, expected 0 to 10"),
         ("/retry_budget", json!({"floor": 10_001}), "retry_budget.floor: is 10001, expected 0 to 10000"),

@@ -288,7 +288,12 @@ impl World {
                     Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
                 let session = matches!(how, Balance::Sticky { .. }).then(|| Session::of(mix(conversation)));
                 let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
-                let (needs, client) = (Needs::of(&Facts::default(), Endpoint::Chat), ClientLimits::default());
+                let facts = Facts {
+                    token_ids: TOKENS.input,
+                    max_output_tokens: Some(TOKENS.output),
+                    ..Facts::default()
+                };
+                let (needs, client) = (Needs::of(&facts, Endpoint::Chat), ClientLimits::default());
                 let case = Case {
                     config: &self.config,
                     model,
@@ -302,12 +307,12 @@ impl World {
                 let wanted = Wanted {
                     model,
                     session,
-                    tokens: TOKENS,
                     streamed: true,
                     load: Load { pending, pace, headroom },
                     tried: &tried,
                     returning: false,
                     only: None,
+                    ceiling: None,
                     case,
                 };
                 match wanted.choose(&mut clinic, &mut self.rng) {
@@ -333,7 +338,7 @@ impl World {
         let takes = self.expected_ms(index, now_ms) * (0.5 + chance / 2.0);
         let asked = &mut self.requests[request];
         (asked.sent_ms, asked.tickets) = (now_ms, tickets);
-        asked.tried.push(Tried::new(target));
+        asked.tried.push(Tried::new(target, TOKENS));
         let worker = &self.workers[asked.worker];
         worker.pending.borrow_mut().begin(target, TOKENS);
         worker.pace.borrow_mut().begin(target, at(now_ms));

@@ -17,8 +17,8 @@ use crate::config::Budget;
 use crate::tenancy::{BudgetKind, Ledger};
 
 const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
-/// `chat` is all the text there is: one token, and 96 of the answer.
-const ESTIMATE: u64 = 97;
+/// `chat` is all the text there is: two tokens, and 96 of the answer.
+const ESTIMATE: u64 = 98;
 
 struct Desk {
     worker: Worker,
@@ -120,4 +120,28 @@ fn a_refused_request_holds_nothing_of_its_target_and_can_be_asked_again_later() 
     assert!(desk.worker.journeys.borrow().is_empty());
     assert!(crate::tenancy::settle(&mut store, "team", granted.reservation, Default::default(), NOW));
     assert!(matches!(desk.ask(1).step, super::RequestStep::Send));
+}
+
+#[test]
+fn the_estimate_is_the_one_that_is_learnt_of_the_target_and_stays_that_of_its_attempt() {
+    let mut desk = desk(true);
+    let target = crate::base::TargetId::from_index(1).unwrap();
+    assert_eq!(&*desk.worker.config.target(target).unwrap().name, "gpt-a");
+    let text = "x".repeat(3_500);
+    let body = format!(r#"{{"messages":[{{"content":"{text}"}}],"model":"chat","max_tokens":1}}"#);
+    let ask = |desk: &mut Desk| pass(&mut desk.worker, loop_request(CHAT, 1), body.as_bytes(), 10_000);
+    assert!(matches!(ask(&mut desk).step, super::RequestStep::Answer(_)), "more than the budget holds");
+    assert_eq!(desk.used(), 0);
+    for _ in 0..100 {
+        desk.worker.estimates.learn(target, 1_000, 500);
+    }
+    let mut sent = ask(&mut desk);
+    let reserved = desk.used();
+    assert!((450..600).contains(&reserved), "{reserved}");
+    for _ in 0..1_000 {
+        desk.worker.estimates.learn(target, 1_000, 2_000);
+    }
+    sent.answer(&mut desk.worker, OK_JSON, ANSWER);
+    sent.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), reserved, "what nobody reports stays as it was estimated then");
 }

@@ -233,12 +233,12 @@ impl Simulation {
         let wanted = Wanted {
             model,
             session: None,
-            tokens: crate::base::Tokens::default(),
             streamed: false,
             load: plan::Load { pending: &pending, pace: &pace, headroom: &headroom },
             tried: &tried,
             returning: false,
             only: None,
+            ceiling: None,
             case,
         };
         let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &mut self.rng) else {
@@ -247,7 +247,7 @@ impl Simulation {
             return;
         };
         self.result.sent.push((now_ms, target.index()));
-        tried.push(Tried::new(target));
+        tried.push(Tried::new(target, crate::base::Tokens::default()));
         let draw = self.draw(1000);
         let (Load::FailsAtStart(fails) | Load::FailsAtEnd(fails)) = self.load;
         let doomed = fails(target.index(), now_ms, draw);
