@@ -319,6 +319,7 @@ async fn nothing_that_was_said_and_no_key_reaches_any_output() {
             let request = Request::post("/v1/chat/completions")
                 .json(&body(stream))
                 .header("authorization", &format!("Bearer {CLIENT_KEY}"))
+                .header("cookie", CLIENT_KEY)
                 .header("x-llm-session", PERSON);
             let read = request.send(envoy.port()).await.unwrap().read().await;
             answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
