@@ -3,10 +3,11 @@
 
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
+use super::failing::goes_on;
 use super::flow::Passing;
 use super::outcome::{End, StreamEnd};
 use super::refusal::ALL_FAILED;
-use super::response::{Disclosure, ResponseHost, goes_on};
+use super::response::{Disclosure, ResponseHost};
 use super::{LocalAnswer, Refusal, Worker};
 use crate::base::{ErrorClass, Timestamp};
 use crate::breaker::Blame;
