@@ -20,6 +20,9 @@ use crate::paths;
 /// How long Envoy may take to start, to fail, or to show a wanted number.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The filter hands over what it counts every 100 ms.
+const HANDED_OVER: Duration = Duration::from_millis(300);
 /// How much of the log is printed when a test fails.
 const LOG_LINES_SHOWN: usize = 200;
 
@@ -303,8 +306,14 @@ impl Envoy {
         response.text().await
     }
 
-    /// A counter's or gauge's value by its full name; `None` if there is none of that name.
+    /// A counter's or gauge's value by its full name, once the filter has handed over what it counted; `None` if there is
+    /// none of that name.
     pub async fn stat(&self, name: &str) -> Option<u64> {
+        tokio::time::sleep(HANDED_OVER).await;
+        self.stat_now(name).await
+    }
+
+    async fn stat_now(&self, name: &str) -> Option<u64> {
         let all = self.admin("/stats").await;
         all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
     }
@@ -316,7 +325,7 @@ impl Envoy {
     pub async fn wait_for_stat(&self, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let value = self.stat(name).await;
+            let value = self.stat_now(name).await;
             if let Some(value) = value.filter(|value| wanted(*value)) {
                 return value;
             }

@@ -41,6 +41,8 @@ pub struct Config {
     pub retry_loop: bool,
     /// Whether Envoy's rate-limit filter stands behind this one and is told whose request it is and what it took.
     pub fleet_rate_limit: bool,
+    /// Whether any model keeps a conversation at its target, so that conversations have to be told from each other.
+    pub knows_conversations: bool,
     pub(super) fingerprint: u64,
 }
 

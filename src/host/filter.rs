@@ -147,12 +147,12 @@ impl Stream {
         }
     }
 
-    /// Runs one step of the exchange and hands over what it counted.
+    /// Runs one step of the exchange.
     fn step<T>(&mut self, run: impl FnOnce(&mut Exchange, &mut Worker) -> T) -> Option<T> {
         let shared = self.shared.as_ref()?;
         let mut worker = shared.worker.borrow_mut();
         let result = run(&mut self.exchange, &mut worker);
-        shared.flush(&mut worker.tally);
+        shared.counted(&mut worker.tally);
         for line in worker.log.drain(..) {
             abi::log(Level::Warn, &format!("llm-failsafe: {line}"));
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -27,6 +27,8 @@ thread_local! {
     /// Journeys belong to the VM and not to a root context: after a change of the configuration the next attempt of a
     /// request may come through another one.
     static JOURNEYS: Rc<RefCell<Journeys>> = Rc::default();
+    /// The configured filter whose tick hands over what its streams count.
+    static TICKING: RefCell<Weak<Shared>> = RefCell::default();
 }
 
 /// The worker and its metrics, as every pass shares them.
@@ -40,8 +42,17 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// A step has counted something. It is handed over at once only where no tick may come for it: the streams of a
+    /// configuration that has been replaced go on.
+    pub fn counted(&self, tally: &mut Tally) {
+        let ticks = TICKING.with_borrow(|ticking| std::ptr::eq(ticking.as_ptr(), self));
+        if !ticks || tally.is_full() {
+            self.flush(tally);
+        }
+    }
+
     /// Hands to the host what has been counted.
-    pub fn flush(&self, tally: &mut Tally) {
+    fn flush(&self, tally: &mut Tally) {
         tally.drain(|metric, delta| {
             if let Some(id) = self.metrics.get(metric as usize).copied().flatten() {
                 let _ = abi::add_metric(id, delta);
@@ -113,10 +124,16 @@ impl RootContext for Root {
             Ok(config) => {
                 let shared = Rc::new(Shared::new(config));
                 self.report_memory(&shared);
-                self.shared = Some(shared);
-                if abi::set_tick(TICK).is_err() {
+                let replaced = if abi::set_tick(TICK).is_ok() {
+                    TICKING.replace(Rc::downgrade(&shared))
+                } else {
                     abi::log(Level::Error, "llm-failsafe: the host grants no timer");
+                    Weak::new()
+                };
+                if let Some(replaced) = replaced.upgrade() {
+                    replaced.flush(&mut replaced.worker.borrow_mut().tally);
                 }
+                self.shared = Some(shared);
                 true
             }
             Err(mistakes) => {

@@ -94,6 +94,7 @@ impl Exchange {
             address,
             scanner,
             seen,
+            window,
             has_length,
             client_key,
             session_hints,
@@ -183,7 +184,11 @@ impl Exchange {
             return self.refuse(worker, refusal, dialect);
         }
         let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
-        let ready = |edit: &BodyEdit| edit.is_noop() || edit.apply_held(host, seen).is_ok();
+        let ready = |edit: &BodyEdit| match &window {
+            _ if edit.is_noop() => true,
+            Some(body) => edit.apply_known(host, body).is_ok(),
+            None => edit.apply_held(host, seen).is_ok(),
+        };
         let Some(edit) = edit.filter(ready) else {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             journey.settle(worker, now);

@@ -131,12 +131,15 @@ impl Exchange {
         departure::strip_private(headers, sink);
         let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
         let session_hints = SessionHints::read(headers, key);
+        let scanner =
+            if config.knows_conversations { Scanner::new() } else { Scanner::blind_to_conversations() };
         let reading = Box::new(Reading {
             config,
             endpoint,
             address: Address::read(headers, query),
-            scanner: Scanner::new(),
+            scanner,
             seen: 0,
+            window: None,
             has_length: length.is_some(),
             client_key,
             session_hints,

@@ -245,6 +245,8 @@ impl Judge {
                     self.seen = self.seen.saturating_add(window.len());
                     if self.seen > MAX_HELD_PLAIN {
                         *body = Vec::new();
+                    } else if body.is_empty() {
+                        *body = window;
                     } else {
                         body.extend_from_slice(&window);
                     }

@@ -21,6 +21,8 @@ pub(super) struct Reading {
     pub(super) address: Address,
     pub(super) scanner: Scanner,
     pub(super) seen: usize,
+    /// The body, while it fits into one window: it is needed once more, to put the model in.
+    pub(super) window: Option<Vec<u8>>,
     pub(super) has_length: bool,
     pub(super) client_key: Option<usize>,
     pub(super) session_hints: SessionHints,
@@ -47,7 +49,9 @@ impl Reading {
                 return Err(Refusal::Internal);
             }
             self.scanner.feed(&window).map_err(Refusal::Body)?;
+            let is_first = self.seen == 0;
             self.seen += window.len();
+            self.window = is_first.then_some(window);
         }
         Ok(())
     }

@@ -30,6 +30,9 @@ pub const MAX_ID: usize = 128;
 /// No record is longer than this, in bytes, whatever came in.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 
+/// The record of a request that its first choice served fits into this.
+const USUAL_BYTES: usize = 2048;
+
 /// Text that is either the configuration's or the program's, or was read back.
 pub type Text<'a> = Cow<'a, str>;
 
@@ -373,7 +376,9 @@ impl Cut {
 impl Record<'_> {
     /// The record as one line of JSON; `None` only if the serialiser fails, which it does for no value of these types.
     pub fn to_json(&self) -> Option<String> {
-        serde_json::to_string(self).ok()
+        let mut line = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut line, self).ok()?;
+        String::from_utf8(line).ok()
     }
 }
 

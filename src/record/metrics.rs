@@ -154,14 +154,29 @@ catalogue! {
     WasmMemory, Gauge, "llm_failsafe_wasm_memory_bytes";
 }
 
-/// Deltas not yet handed to the host.
+/// Values of histograms that are kept until they are handed over; with as many the host takes them before the next tick.
+const MAX_VALUES: usize = 1024;
+
+/// What has been counted and not yet handed to the host, which takes it on its tick: a call for each would cost a request
+/// more than all the filter decides for it.
 #[derive(Debug)]
 pub struct Tally {
     deltas: [i64; Metric::ALL.len()],
-    changed: bool,
     series: Series,
-    /// A handful for each request, and at most one for each breaker and model on a tick.
-    samples: Vec<(usize, Sample)>,
+    /// What is new of each series that has one value.
+    sums: Vec<Sum>,
+    /// The numbers of those of which something is.
+    touched: Vec<usize>,
+    /// Of histograms, each value.
+    values: Vec<(usize, u64)>,
+}
+
+/// What is new of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    Nothing,
+    Added(i64),
+    Set(u64),
 }
 
 /// What happened to a series.
@@ -177,7 +192,13 @@ impl Tally {
     /// For the metrics of this configuration.
     pub fn new(config: &Config) -> Self {
         let series = Series::new(config);
-        Self { deltas: [0; Metric::ALL.len()], changed: false, series, samples: Vec::new() }
+        Self {
+            deltas: [0; Metric::ALL.len()],
+            sums: vec![Sum::Nothing; series.len()],
+            series,
+            touched: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// The metrics with labels.
@@ -187,24 +208,53 @@ impl Tally {
 
     /// Adds to a counter with labels.
     pub fn label(&mut self, config: &Config, family: Family, place: (usize, usize), delta: u64) {
-        if let Some(number) = self.series.number(config, family, place.0, place.1)
-            && delta > 0
-        {
-            self.samples.push((number, Sample::Add(i64::try_from(delta).unwrap_or(i64::MAX))));
+        if delta == 0 {
+            return;
         }
+        let delta = i64::try_from(delta).unwrap_or(i64::MAX);
+        self.change(self.series.number(config, family, place.0, place.1), |sum| match sum {
+            Sum::Added(before) => Sum::Added(before.saturating_add(delta)),
+            Sum::Nothing | Sum::Set(_) => Sum::Added(delta),
+        });
     }
 
     /// Sets a gauge with labels, or gives a histogram a value.
     pub fn observe(&mut self, config: &Config, family: Family, place: usize, value: u64) {
-        if let Some(number) = self.series.number(config, family, place, 0) {
-            self.samples.push((number, Sample::Value(value)));
+        let number = self.series.number(config, family, place, 0);
+        if family.kind() == MetricKind::Histogram {
+            self.values.extend(number.map(|number| (number, value)));
+        } else {
+            self.change(number, |_| Sum::Set(value));
         }
+    }
+
+    fn change(&mut self, number: Option<usize>, to: impl FnOnce(Sum) -> Sum) {
+        let Some(number) = number else { return };
+        if let Some(sum) = self.sums.get_mut(number) {
+            if *sum == Sum::Nothing {
+                self.touched.push(number);
+            }
+            *sum = to(*sum);
+        }
+    }
+
+    /// Whether it holds as much as it should, so that it is not to wait for the tick.
+    pub const fn is_full(&self) -> bool {
+        self.values.len() >= MAX_VALUES
     }
 
     /// Hands what happened to each series to `sink` and forgets it.
     pub fn drain_series(&mut self, mut sink: impl FnMut(usize, Sample)) {
-        for (number, sample) in self.samples.drain(..) {
-            sink(number, sample);
+        for number in self.touched.drain(..) {
+            let sum = self.sums.get_mut(number).map(|sum| std::mem::replace(sum, Sum::Nothing));
+            match sum {
+                Some(Sum::Added(delta)) => sink(number, Sample::Add(delta)),
+                Some(Sum::Set(value)) => sink(number, Sample::Value(value)),
+                Some(Sum::Nothing) | None => {}
+            }
+        }
+        for (number, value) in self.values.drain(..) {
+            sink(number, Sample::Value(value));
         }
     }
 
@@ -217,16 +267,11 @@ impl Tally {
     pub fn add(&mut self, metric: Metric, delta: i64) {
         if let Some(sum) = self.deltas.get_mut(metric as usize) {
             *sum = sum.saturating_add(delta);
-            self.changed = true;
         }
     }
 
     /// Hands every change to `sink` and forgets it.
     pub fn drain(&mut self, mut sink: impl FnMut(Metric, i64)) {
-        if !self.changed {
-            return;
-        }
-        self.changed = false;
         for (metric, delta) in Metric::ALL.iter().zip(self.deltas.iter_mut()) {
             if *delta != 0 {
                 sink(*metric, *delta);
@@ -249,10 +294,55 @@ mod tests {
         assert_eq!(names.len(), Metric::ALL.len());
     }
 
+    fn config() -> Config {
+        let config = r#"{"providers":{"p":{"kind":"openai"}},"targets":{"t":{"provider":"p","model":"m"}},"models":{"c":{"targets":["t"]}}}"#;
+        crate::config::load(config.as_bytes(), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn what_happens_to_a_series_is_summed_up_and_each_value_of_a_histogram_kept() {
+        let config = config();
+        let mut tally = Tally::new(&config);
+        for tokens in [3, 0, 4] {
+            tally.label(&config, Family::Tokens, (0, 1), tokens);
+            tally.observe(&config, Family::FirstContent, 0, tokens);
+            tally.observe(&config, Family::TargetsFit, 0, tokens);
+        }
+        tally.label(&config, Family::Tokens, (0, 2), u64::MAX);
+        tally.label(&config, Family::Tokens, (9, 0), 1);
+        let number = |family, second| tally.series().number(&config, family, 0, second).unwrap();
+        let (sum, other) = (number(Family::Tokens, 1), number(Family::Tokens, 2));
+        let (first, fit) = (number(Family::FirstContent, 0), number(Family::TargetsFit, 0));
+        let mut seen = Vec::new();
+        tally.drain_series(|number, sample| seen.push((number, sample)));
+        tally.drain_series(|number, sample| seen.push((number, sample)));
+        let expected = [
+            (sum, Sample::Add(7)),
+            (fit, Sample::Value(4)),
+            (other, Sample::Add(i64::MAX)),
+            (first, Sample::Value(3)),
+            (first, Sample::Value(0)),
+            (first, Sample::Value(4)),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn it_says_when_it_holds_as_much_as_it_should() {
+        let config = config();
+        let mut tally = Tally::new(&config);
+        for _ in 0..MAX_VALUES {
+            assert!(!tally.is_full());
+            tally.observe(&config, Family::Duration, 0, 1);
+        }
+        assert!(tally.is_full());
+        tally.drain_series(|_, _| ());
+        assert!(!tally.is_full());
+    }
+
     #[test]
     fn a_delta_is_handed_out_once() {
-        let config = r#"{"providers":{"p":{"kind":"openai"}},"targets":{"t":{"provider":"p","model":"m"}},"models":{"c":{"targets":["t"]}}}"#;
-        let mut tally = Tally::new(&crate::config::load(config.as_bytes(), &|_| None).unwrap());
+        let mut tally = Tally::new(&config());
         tally.count(Metric::Requests);
         tally.add(Metric::Journeys, 2);
         tally.add(Metric::Journeys, -2);

@@ -141,6 +141,34 @@ impl BodyEdit {
         self.apply_at(0, buffer, body_len)
     }
 
+    /// The same for a body that has been read already and is no longer than [`EDIT_WINDOW_BYTES`].
+    ///
+    /// # Errors
+    /// As [`apply_held`](Self::apply_held).
+    pub fn apply_known<B: BodyBuffer>(
+        &self,
+        buffer: &mut B,
+        body: &[u8],
+    ) -> Result<usize, EditError<B::Error>> {
+        let front = body.get(..self.touched(0, body.len())).unwrap_or_default();
+        if front.is_empty() {
+            return Ok(body.len());
+        }
+        self.rewrite_front(0, buffer, front, body.len())
+    }
+
+    fn rewrite_front<B: BodyBuffer>(
+        &self,
+        offset: usize,
+        buffer: &mut B,
+        front: &[u8],
+        len: usize,
+    ) -> Result<usize, EditError<B::Error>> {
+        let new = self.edited(offset, front);
+        buffer.replace_front(front.len(), &new).map_err(EditError::Buffer)?;
+        Ok(len - front.len() + new.len())
+    }
+
     /// Edits the `len` bytes in the buffer, which are those from `offset` of the body.
     fn apply_at<B: BodyBuffer>(
         &self,
@@ -152,9 +180,8 @@ impl BodyEdit {
         if touched == 0 {
             Ok(len)
         } else if touched <= EDIT_WINDOW_BYTES {
-            let new = self.edited(offset, &read_exactly(buffer, touched)?);
-            buffer.replace_front(touched, &new).map_err(EditError::Buffer)?;
-            Ok(len - touched + new.len())
+            let front = read_exactly(buffer, touched)?;
+            self.rewrite_front(offset, buffer, &front, len)
         } else {
             self.rotate(offset, buffer, len)
         }

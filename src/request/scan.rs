@@ -62,6 +62,11 @@ impl Scanner {
         Self { lexer: Lexer::new(), collector: Collector::new(), failure: None }
     }
 
+    /// One that does not hash the beginnings of conversations, which would be much of its work.
+    pub fn blind_to_conversations() -> Self {
+        Self { collector: Collector::blind_to_conversations(), ..Self::new() }
+    }
+
     /// Reads the next window, of any length, also none.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod text;
 
 use std::rc::Rc;
 
+use super::balance::{Balance, SessionKey};
 use super::compiled::Config;
 use super::mistakes::{Mistakes, Trail, shown};
 use super::nearest::hint;
@@ -117,7 +118,11 @@ pub(super) fn compile(
         .collect();
     let (targets, keys) = (whole(targets)?, keys?);
     budget::need_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
+    let knows_conversations = models.iter().any(
+        |model| matches!(&model.balance, Balance::Sticky { by } if by.contains(&SessionKey::Conversation)),
+    );
     Some(Config {
+        knows_conversations,
         providers: whole(providers)?,
         accounts: whole(accounts)?,
         targets,

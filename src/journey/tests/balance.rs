@@ -62,6 +62,7 @@ fn requests_of_one_session_go_to_one_target_by_whatever_it_is_known() {
         ("prompt_cache_key", None, json!({"model": "chat", "prompt_cache_key": "s"})),
         ("user", None, json!({"model": "chat", "user": "s"})),
         ("user", None, json!({"model": "chat", "metadata": {"user_id": "s"}})),
+        ("conversation", None, json!({"model": "chat", "messages": [{"role": "user", "content": "s"}]})),
     ] {
         let worker = &mut sticky(&[by]);
         let met: BTreeSet<_> = (0..30).map(|_| answered(worker, session, &body)).collect();

@@ -67,11 +67,18 @@ pub(super) struct Collector {
     tools: Tools,
     options: Options,
     facts: Facts,
+    /// Whether conversations are told from each other by their beginnings.
+    knows_conversations: bool,
 }
 
 impl Collector {
+    pub(super) fn blind_to_conversations() -> Self {
+        Self { knows_conversations: false, ..Self::new() }
+    }
+
     pub(super) fn new() -> Self {
         Self {
+            knows_conversations: true,
             frames: Vec::new(),
             skipped: 0,
             next: Spot::Root,
@@ -189,8 +196,12 @@ impl Sink for Collector {
         match self.next {
             _ if self.skipped > 0 => Want::Length,
             Spot::User | Spot::PromptCacheKey | Spot::MetadataUser => Want::Hash,
-            Spot::Turns(_) => Want::Opening,
-            Spot::Part | Spot::PartText if self.turns.is_opening(self.turns_key) => Want::Opening,
+            Spot::Turns(_) if self.knows_conversations => Want::Opening,
+            Spot::Part | Spot::PartText
+                if self.knows_conversations && self.turns.is_opening(self.turns_key) =>
+            {
+                Want::Opening
+            }
             Spot::Model
             | Spot::N
             | Spot::OutputTokens(_)

@@ -2,6 +2,7 @@
 
 use super::super::{MAX_OPENING_BYTES, MAX_OPENING_TEXTS};
 use super::scan;
+use crate::request::{Affinity, Facts, Scanner};
 
 #[test]
 fn a_conversation_is_known_by_how_it_begins_however_it_goes_on() {
@@ -60,4 +61,16 @@ fn of_a_long_text_only_the_beginning_tells_a_conversation() {
         scan(&body).unwrap().affinity.conversation
     };
     assert_eq!(many("b"), many("c"));
+}
+
+#[test]
+fn who_is_blind_to_conversations_sees_everything_else() {
+    let body = br#"{"model":"m","user":"u","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#;
+    let scan = |mut scanner: Scanner| {
+        scanner.feed(body).unwrap();
+        scanner.finish().unwrap()
+    };
+    let (all, blind) = (scan(Scanner::new()), scan(Scanner::blind_to_conversations()));
+    assert!(all.affinity.conversation.is_some());
+    assert_eq!(blind, Facts { affinity: Affinity { conversation: None, ..all.affinity }, ..all });
 }

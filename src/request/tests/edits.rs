@@ -80,6 +80,11 @@ fn held_with(edit: &BodyEdit, body: &str, most_put_in: usize) -> Held {
     assert_eq!(new_len, edit.new_length(body.len()));
     assert_eq!(new_len as i64 - body.len() as i64, edit.length_delta());
     assert!(buffer.largest_write <= EDIT_WINDOW_BYTES + most_put_in);
+    if body.len() <= EDIT_WINDOW_BYTES {
+        let mut unread = Held::of(body);
+        assert_eq!(edit.apply_known(&mut unread, body.as_bytes()), Ok(new_len));
+        assert_eq!((unread.reads, &unread.bytes), (0, &buffer.bytes));
+    }
     buffer
 }
 
