@@ -353,7 +353,7 @@ mod tests {
     fn flow() -> Flow {
         let headers = HeaderBlock::of(&[("content-type", "text/event-stream")]);
         let judge =
-            Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers, true, Gate::default()).unwrap();
+            Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, headers, true, Gate::default()).unwrap();
         Flow::new(judge.into_follower().unwrap())
     }
 

@@ -34,6 +34,8 @@ pub enum Verdict {
 /// An answer that is held until its beginning has been read.
 pub struct Judge {
     kind: ProviderKind,
+    /// The answer's headers, while what they say of a failure may be asked for.
+    headers: HeaderBlock,
     seen: usize,
     subject: Subject,
 }
@@ -42,7 +44,7 @@ enum Subject {
     /// Envoy made it, because the provider could not be reached or did not answer in time.
     Envoys { status: u16, received: Received },
     /// The provider answered with a status that says failure; the body says which.
-    Failure { status: u16, headers: HeaderBlock, body: Vec<u8> },
+    Failure { status: u16, body: Vec<u8> },
     /// JSON with a status that says success. Its beginning is kept; all of it is read for what it says of itself.
     Plain { body: Vec<u8>, reader: Box<AnswerReader> },
     /// A web page with a status that says success: no model's API answers so, but what stands before one does.
@@ -77,13 +79,17 @@ impl Subject {
 
 impl Judge {
     /// For an answer that Envoy made itself.
-    pub const fn of_envoys(kind: ProviderKind, status: u16, received: Received) -> Self {
-        Self { kind, seen: 0, subject: Subject::Envoys { status, received } }
+    pub fn of_envoys(kind: ProviderKind, status: u16, received: Received) -> Self {
+        Self::of(kind, HeaderBlock::default(), Subject::Envoys { status, received })
     }
 
     /// For an answer whose status says failure.
     pub const fn of_failure(kind: ProviderKind, status: u16, headers: HeaderBlock) -> Self {
-        Self { kind, seen: 0, subject: Subject::Failure { status, headers, body: Vec::new() } }
+        Self::of(kind, headers, Subject::Failure { status, body: Vec::new() })
+    }
+
+    const fn of(kind: ProviderKind, headers: HeaderBlock, subject: Subject) -> Self {
+        Self { kind, headers, seen: 0, subject }
     }
 
     /// For an answer whose status says success; `None` when its beginning tells nothing that could be understood.
@@ -91,14 +97,14 @@ impl Judge {
     pub fn of_success(
         kind: ProviderKind,
         endpoint: Endpoint,
-        headers: &HeaderBlock,
+        headers: HeaderBlock,
         streamed: bool,
         gate: Gate,
     ) -> Option<Self> {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return None;
         }
-        let subject = match Media::of(headers)? {
+        let subject = match Media::of(&headers)? {
             // Some servers call their events plain text. What is none ends without an event, as a stream cut off.
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
@@ -111,7 +117,7 @@ impl Judge {
             Media::Json => Subject::plain(endpoint),
             Media::Page => Subject::Page,
         };
-        Some(Self { kind, seen: 0, subject })
+        Some(Self::of(kind, headers, subject))
     }
 
     /// The same for a client that is not to be told of usage.
@@ -150,7 +156,7 @@ impl Judge {
 
     /// For an answer that says success and has neither body nor type.
     pub fn of_nothing(kind: ProviderKind, endpoint: Endpoint) -> Self {
-        Self { kind, seen: 0, subject: Subject::plain(endpoint) }
+        Self::of(kind, HeaderBlock::default(), Subject::plain(endpoint))
     }
 
     /// The status of an answer that Envoy made, whose body is to be replaced by one that the client can read.
@@ -164,20 +170,24 @@ impl Judge {
     /// How long the provider asks to be left alone, as far as its answer has been read.
     pub fn wait_hint(&self, now: Timestamp) -> Option<Duration> {
         match &self.subject {
-            Subject::Failure { status, headers, body } => provider::wait_hint(headers, body, *status, now),
-            Subject::Envoys { .. } | Subject::Plain { .. } | Subject::Page | Subject::Stream(_) => None,
+            Subject::Failure { status, body } => provider::wait_hint(&self.headers, body, *status, now),
+            // A failure under success says it in the same words.
+            Subject::Plain { body, .. } => provider::wait_hint(&self.headers, body, 200, now),
+            Subject::Stream(_) => provider::wait_hint(&self.headers, b"", 200, now),
+            Subject::Envoys { .. } | Subject::Page => None,
         }
     }
 
     /// What is known of a failure of `class` that the answer has turned out to be.
     pub fn failed(&self, class: ErrorClass, now: Timestamp) -> Failed {
-        let failed = Failed { hint: self.wait_hint(now), ..Failed::of(class) };
+        let failed = Failed {
+            hint: self.wait_hint(now),
+            should_retry: provider::should_retry(&self.headers),
+            ..Failed::of(class)
+        };
         match &self.subject {
             Subject::Envoys { received, .. } => Failed { received: *received, ..failed },
-            Subject::Failure { headers, .. } => {
-                Failed { should_retry: provider::should_retry(headers), ..failed }
-            }
-            Subject::Page | Subject::Plain { .. } | Subject::Stream { .. } => failed,
+            _ => failed,
         }
     }
 
@@ -212,7 +222,10 @@ impl Judge {
     /// What goes on reading an answer that is passed on.
     pub fn into_follower(mut self) -> Option<Box<Self>> {
         match &mut self.subject {
-            Subject::Stream(_) => self.seen = 0,
+            Subject::Stream(_) => {
+                self.seen = 0;
+                self.headers = HeaderBlock::default();
+            }
             // It has been judged by its beginning, which is not needed any more; that `seen` runs ahead tells so.
             Subject::Plain { body, .. } => *body = Vec::new(),
             Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return None,
@@ -350,7 +363,8 @@ impl Judge {
                 return Some(ErrorClass::StreamTruncated);
             }
             Subject::Plain { body, .. } if self.seen == body.len() => {
-                return provider::failure_in_success(self.kind, body).map(|failure| failure.class);
+                return provider::failure_in_success(self.kind, &self.headers, body)
+                    .map(|failure| failure.class);
             }
             _ => return None,
         };
@@ -404,15 +418,14 @@ impl Judge {
                 };
                 Verdict::Failure(of_class(class))
             }
-            Subject::Failure { status, headers, body } => {
-                Verdict::Failure(provider::classify(self.kind, *status, headers, body))
+            Subject::Failure { status, body } => {
+                Verdict::Failure(provider::classify(self.kind, *status, &self.headers, body))
             }
             Subject::Plain { reader, .. } if reader.is_cut_off() => {
                 Verdict::Failure(of_class(ErrorClass::StreamTruncated))
             }
-            Subject::Plain { body, .. } => {
-                provider::failure_in_success(self.kind, body).map_or(Verdict::Answer, Verdict::Failure)
-            }
+            Subject::Plain { body, .. } => provider::failure_in_success(self.kind, &self.headers, body)
+                .map_or(Verdict::Answer, Verdict::Failure),
             Subject::Page => Verdict::Failure(of_class(ErrorClass::Server)),
             Subject::Stream(stream) => {
                 let Stream { framer, told } = &mut **stream;

@@ -75,7 +75,7 @@ impl Exchange {
                 let journey = attempt.journey.borrow();
                 (journey.endpoint, journey.facts.stream)
             };
-            let mut judge = Judge::of_success(kind, endpoint, &headers, streamed, attempt.gate);
+            let mut judge = Judge::of_success(kind, endpoint, headers, streamed, attempt.gate);
             if attempt.asked_usage {
                 judge = judge.map(Judge::sparing_usage);
             }

@@ -27,6 +27,30 @@ pub(super) struct Said<'a> {
     pub(super) status: Option<u16>,
     /// Whether the provider named a time to wait.
     pub(super) retry_after: bool,
+    /// What a header calls the error.
+    header: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn under(headers: &'a HeaderBlock, report: &'a Report, status: Option<u16>) -> Self {
+        let retry_after = ["retry-after", "retry-after-ms", "x-ms-retry-after-ms"]
+            .into_iter()
+            .any(|name| headers.get(name).is_some());
+        Self { report, status, retry_after, header: amazons_name(headers) }
+    }
+
+    /// The type: the body's, or the header's.
+    fn kind(&self) -> Option<&'a str> {
+        self.report.kind().or(self.header)
+    }
+}
+
+/// How Amazon calls an error, without the namespace before and the address behind it:
+/// `com.amazon.coral.availability#ThrottlingException:http://…`.
+fn amazons_name(headers: &HeaderBlock) -> Option<&str> {
+    let value = headers.get("x-amzn-errortype")?;
+    let name = value.split(':').next()?;
+    name.rsplit('#').next().map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// How the request failed that was answered with `status`, `headers` and `body`.
@@ -36,48 +60,35 @@ pub(super) struct Said<'a> {
 pub fn classify(kind: ProviderKind, status: u16, headers: &HeaderBlock, body: &[u8]) -> Failure {
     let report = Report::of_failure(body);
     let status = if status < 300 { report.status() } else { Some(status) };
-    let retry_after = ["retry-after", "retry-after-ms", "x-ms-retry-after-ms"]
-        .into_iter()
-        .any(|name| headers.get(name).is_some());
-    let failure = failure(kind, Said { report: &report, status, retry_after }, ErrorClass::Server);
-    if kind == ProviderKind::OpenAiCompatible && is_amazons_quota(headers) {
-        return Failure { class: ErrorClass::RateLimited, ..failure };
-    }
-    failure
-}
-
-/// Bedrock's OpenAI-compatible endpoint names its errors in a header. Their statuses say the same but for this one, which is
-/// a limit of a region and passes, and comes as a 400.
-fn is_amazons_quota(headers: &HeaderBlock) -> bool {
-    headers.get("x-amzn-errortype").is_some_and(|name| name.starts_with("ServiceQuotaExceededException"))
+    failure(kind, Said::under(headers, &report, status), ErrorClass::Server)
 }
 
 /// The failure that the complete body of a successful answer turns out to be, if it is one: an error object under a
 /// 200, in any vendor's shape. A code that is a status acts as the status.
-pub fn failure_in_success(kind: ProviderKind, body: &[u8]) -> Option<Failure> {
+pub fn failure_in_success(kind: ProviderKind, headers: &HeaderBlock, body: &[u8]) -> Option<Failure> {
     let report = Report::of_success(body)?;
-    let said = Said { report: &report, status: report.status(), retry_after: false };
-    Some(failure(kind, said, ErrorClass::Server))
+    let status = report.status();
+    Some(failure(kind, Said::under(headers, &report, status), ErrorClass::Server))
 }
 
 /// The failure that a stream's event with this data reports, if it does; [`ErrorClass::StreamError`] when it does not
 /// say which.
 pub fn classify_event(kind: ProviderKind, event_data: &[u8]) -> Option<Failure> {
     let report = Report::of_success(event_data)?;
-    let said = Said { report: &report, status: report.status(), retry_after: false };
+    let said = Said { report: &report, status: report.status(), retry_after: false, header: None };
     Some(failure(kind, said, ErrorClass::StreamError))
 }
 
 fn failure(kind: ProviderKind, said: Said, otherwise: ErrorClass) -> Failure {
     let code = said.report.code();
-    let names = || code.as_deref().into_iter().chain(said.report.kind());
+    let names = || code.as_deref().into_iter().chain(said.report.kind()).chain(said.header);
     let class = vendor_class(kind, &said)
         .or_else(|| names::telling(names()))
         .or_else(|| context_length(&said))
         .or_else(|| said.status.map(by_status))
         .or_else(|| names::broad(names()))
         .unwrap_or(otherwise);
-    Failure { class, kind: said.report.kind().and_then(bounded), code: code.as_deref().and_then(bounded) }
+    Failure { class, kind: said.kind().and_then(bounded), code: code.as_deref().and_then(bounded) }
 }
 
 fn vendor_class(kind: ProviderKind, said: &Said) -> Option<ErrorClass> {
@@ -93,8 +104,8 @@ fn vendor_class(kind: ProviderKind, said: &Said) -> Option<ErrorClass> {
 }
 
 /// How servers without a code for it say that a prompt does not fit, in lower case: Anthropic, Gemini, vLLM and
-/// Mistral, vLLM since 0.16, SGLang, llama.cpp.
-const DOES_NOT_FIT: [&str; 8] = [
+/// Mistral, vLLM since 0.16, SGLang, llama.cpp, Bedrock.
+const DOES_NOT_FIT: [&str; 9] = [
     "prompt is too long",
     "exceed context limit",
     "exceeds the maximum number of tokens allowed",
@@ -103,6 +114,7 @@ const DOES_NOT_FIT: [&str; 8] = [
     "context window",
     "exceeds the available context size",
     "context length exceeded",
+    "input is too long",
 ];
 
 fn context_length(said: &Said) -> Option<ErrorClass> {
@@ -120,7 +132,7 @@ fn context_length(said: &Said) -> Option<ErrorClass> {
 ///
 /// A redirect is a server failure: these APIs do not redirect, so something in front of the provider answered, and the
 /// request was not done. 409 and 425 ask to be sent again, 424 is a model that failed. 499 is a provider that believes
-/// its caller left; a caller that did leave would not see it. 522 and 524 are Cloudflare's timeouts.
+/// its caller left; a caller that did leave would not see it. 498 is Groq's want of capacity. 522 and 524 are Cloudflare's timeouts.
 fn by_status(status: u16) -> ErrorClass {
     match status {
         401 => ErrorClass::Auth,
@@ -130,13 +142,13 @@ fn by_status(status: u16) -> ErrorClass {
         408 | 504 | 522 | 524 => ErrorClass::Timeout,
         413 => ErrorClass::TooLarge,
         429 => ErrorClass::RateLimited,
-        503 | 529 => ErrorClass::Overloaded,
+        498 | 503 | 529 => ErrorClass::Overloaded,
         409 | 424 | 425 | 499 => ErrorClass::Server,
-        400..=498 => ErrorClass::Invalid,
+        400..=497 => ErrorClass::Invalid,
         _ => ErrorClass::Server,
     }
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
+#[path = "classify_tests/mod.rs"]
 mod tests;

@@ -28,11 +28,18 @@ fn has_bad_key(said: &Said) -> bool {
         || BAD_KEY.iter().any(|beginning| said.report.message().starts_with(beginning))
 }
 
-/// Quotas are named like `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
+/// Quotas are named like `GenerateRequestsPerDayPerProjectPerModel-FreeTier`: by Gemini in the violations, by Vertex in what
+/// it says of the error.
 fn is_daily(said: &Said) -> bool {
-    details(said)
-        .filter_map(|detail| detail.get("violations")?.as_array())
-        .flatten()
-        .filter_map(|violation| violation.get("quotaId")?.as_str())
-        .any(|quota| quota.contains("PerDay"))
+    let names = |detail: &Value| {
+        let violations = detail.get("violations").and_then(Value::as_array).into_iter().flatten();
+        let mut quotas = violations.filter_map(|violation| violation.get("quotaId")?.as_str());
+        let limit = detail.get("metadata").and_then(|metadata| metadata.get("quota_limit")?.as_str());
+        quotas.any(is_per_day) || limit.is_some_and(is_per_day)
+    };
+    details(said).any(names)
+}
+
+fn is_per_day(quota: &str) -> bool {
+    quota.contains("PerDay")
 }

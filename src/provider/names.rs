@@ -51,6 +51,20 @@ const TELLING: &[(&str, ErrorClass)] = &[
     ("payload_too_large", ErrorClass::TooLarge),
     ("timeout_error", ErrorClass::Timeout),
     ("deadline_exceeded", ErrorClass::Timeout),
+    // Amazon's, which stand in a header.
+    ("servicequotaexceededexception", ErrorClass::RateLimited),
+    ("throttlingexception", ErrorClass::RateLimited),
+    ("modelnotreadyexception", ErrorClass::RateLimited),
+    ("unrecognizedclientexception", ErrorClass::Auth),
+    ("expiredtokenexception", ErrorClass::Auth),
+    ("invalidsignatureexception", ErrorClass::Auth),
+    ("accessdeniedexception", ErrorClass::Permission),
+    ("resourcenotfoundexception", ErrorClass::NotFound),
+    ("modeltimeoutexception", ErrorClass::Timeout),
+    ("modelerrorexception", ErrorClass::Server),
+    ("modelstreamerrorexception", ErrorClass::Server),
+    ("internalserverexception", ErrorClass::Server),
+    ("serviceunavailableexception", ErrorClass::Overloaded),
 ];
 
 /// Names that say no more than a status does.
@@ -62,6 +76,7 @@ const BROAD: &[(&str, ErrorClass)] = &[
     ("max_tokens_exceeded", ErrorClass::Invalid),
     ("unprocessable", ErrorClass::Invalid),
     ("validation", ErrorClass::Invalid),
+    ("validationexception", ErrorClass::Invalid),
     ("badrequesterror", ErrorClass::Invalid),
     ("bad_request", ErrorClass::Invalid),
     ("failed_precondition", ErrorClass::Permission),

@@ -126,6 +126,20 @@ fn a_rate_limit_is_waited_for_if_it_is_short() {
 }
 
 #[test]
+fn a_hint_beside_an_error_under_a_200_is_heeded_too() {
+    let worker = &mut alone(json!({}));
+    let mut sent = first(worker);
+    let headers = [(":status", "200"), ("content-type", "application/json"), ("retry-after", "3")];
+    sent.answer(worker, &headers, br#"{"error":{"message":"Rate limit exceeded","code":429}}"#);
+    sent.exchange.finish(worker, Ending::Complete, NOW);
+    assert_eq!(sent.response.get("x-llm-retry"), Some("rate_limited"));
+    let mut held = comes_back(worker, 2, 1000);
+    let (at, step) = wait(worker, &mut held);
+    assert_eq!(step, RequestStep::Send);
+    assert!(at >= ms(3000) && at <= ms(3100), "{at:?}");
+}
+
+#[test]
 fn who_waits_in_vain_is_told_when_to_come_again() {
     let worker = &mut alone(json!({}));
     fails(worker, &[(":status", "429"), ("retry-after", "3")]);

@@ -38,7 +38,7 @@ fn stream(line_end: &str, contents: usize, comment: bool, done: bool) -> (String
 fn passed(stream: &str, cuts: &[usize], primed: bool) -> String {
     let headers = HeaderBlock::of(OK_STREAM);
     let judge =
-        Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, &headers, true, Gate::default()).unwrap();
+        Judge::of_success(ProviderKind::OpenAi, Endpoint::Chat, headers, true, Gate::default()).unwrap();
     let Passing::Stream(mut flow) = Passing::of(judge.sparing_usage()) else { panic!() };
     if primed {
         flow.prime();
