@@ -213,6 +213,9 @@ async fn what_may_be_charged_for_is_sent_once_more_at_most() {
         let read = ask(&envoy, false, Protocol::Http1).await;
         assert_eq!(read.status, 503, "{policy}: {}", read.text());
         assert_eq!(provider.received().len(), attempts, "{policy}");
+        // Nor is it sent once more by the client itself.
+        let told = ["x-llm-reason", "x-should-retry", "retry-after"].map(|name| read.header(name));
+        assert_eq!(told, [Some("all_targets_failed"), Some("false"), None], "{policy}");
         // A request that refers to a state at the provider is never sent twice.
         provider.forget_received();
         let stateful = json!({"model": "chat", "input": "x", "previous_response_id": "resp_1"});

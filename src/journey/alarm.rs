@@ -1,6 +1,7 @@
 //! What follows when a moment comes that an attempt has waited for: something has taken too long, has been held for long
 //! enough, or nothing has gone to the client for a while.
 
+use super::advice::Again;
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::failing::goes_on;
@@ -165,7 +166,7 @@ impl Attempt {
         self.log.status = Some(504);
         let journey = self.journey.borrow();
         let mut answer =
-            Refusal::exhausted(&journey, &journey.tried, 504, now).answer(journey.endpoint.dialect());
+            Refusal::exhausted(&journey, 504, Again::Unsaid, now).answer(journey.endpoint.dialect());
         drop(journey);
         self.disclose(&mut Headers(&mut answer.headers));
         if goes_on(worker, next) {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::advice::Again;
 use super::departure::{self, Address};
 use super::exchange::{Ending, Exchange, Phase, RequestHost, RequestStep};
 use super::flow::Passing;
@@ -151,13 +152,15 @@ impl Exchange {
             permission: Permission::Denied(Stop::NoRetryLoop),
             granted: None,
             failed: None,
+            gave_up: None,
             only: None,
             priority,
             replays: 0,
         };
         let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.retry.attempts) };
         if earlier_attempts >= attempts {
-            let refusal = Refusal::exhausted(&journey, &journey.tried, 503, now);
+            let again = journey.again(Stop::AttemptsUsedUp, now);
+            let refusal = Refusal::exhausted(&journey, 503, again, now);
             return self.refuse(worker, refusal, dialect);
         }
         // Nobody overtakes those who wait, not even where somebody is free just now.
@@ -233,10 +236,11 @@ impl Exchange {
         let dialect = journey.endpoint.dialect();
         let picked = if allowed { self.pick(worker, &journey, now).ok() } else { None };
         let Some((target, tickets, reason)) = picked else {
-            let timed_out =
-                journey.tried.last().is_some_and(|last| last.failure == Some(ErrorClass::Timeout));
-            let status = if timed_out { 504 } else { 503 };
-            let refusal = Refusal::exhausted(&journey, &journey.tried, status, now);
+            let status = status_after(journey.tried.last().and_then(|last| last.failure));
+            // Where a further attempt was wanted, whoever it was meant for has become unwell since.
+            let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up };
+            let again = gave_up.map_or(Again::Unsaid, |stop| journey.again(stop, now));
+            let refusal = Refusal::exhausted(&journey, status, again, now);
             return self.refuse(worker, refusal, dialect);
         };
         departure::strip_private(headers, sink);
@@ -342,6 +346,15 @@ impl Exchange {
             }
         }
         shared
+    }
+}
+
+/// The status of an answer made here after this failure.
+pub(super) const fn status_after(failure: Option<ErrorClass>) -> u16 {
+    match failure {
+        Some(ErrorClass::RateLimited) => 429,
+        Some(ErrorClass::Timeout | ErrorClass::StreamStalled) => 504,
+        _ => 503,
     }
 }
 

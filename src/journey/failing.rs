@@ -1,13 +1,12 @@
 //! What follows a failure of which the client has seen nothing: the edge starts another attempt, or the client gets it and
 //! is told why nothing more was tried.
 
-use std::time::Duration;
-
-use super::attempt::{AnswerPhase, Attempt};
+use super::advice::Again;
+use super::attempt::{AnswerPhase, Attempt, status_after};
 use super::flow::Passing;
 use super::outcome::End;
-use super::response::{Disclosure, RETRY_HEADER, ResponseStep};
-use super::{Journey, Refusal, Worker, barred, recording};
+use super::response::{RETRY_HEADER, ResponseStep};
+use super::{Refusal, Worker, barred, recording};
 use crate::base::{ErrorClass, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::LastError;
@@ -60,11 +59,7 @@ impl Attempt {
         let journey = self.journey.borrow();
         let own = journey.model()?.retry.last_error == LastError::Own;
         match next {
-            Next::Stop(stop) if own && stop.is_surrender() => Some(match failed.class {
-                ErrorClass::RateLimited => 429,
-                ErrorClass::Timeout | ErrorClass::StreamStalled => 504,
-                _ => 503,
-            }),
+            Next::Stop(stop) if own && stop.is_surrender() => Some(status_after(Some(failed.class))),
             _ => None,
         }
     }
@@ -94,7 +89,8 @@ impl Attempt {
         next
     }
 
-    /// Puts an error that lists what was tried in the place of the body that is held.
+    /// Puts an error that lists what was tried in the place of the body that is held. What the client is to do is told where
+    /// the answer is handed on.
     pub(super) fn replace_body(
         &self,
         status: u16,
@@ -104,7 +100,7 @@ impl Attempt {
     ) -> bool {
         let journey = self.journey.borrow();
         let answer =
-            Refusal::exhausted(&journey, &journey.tried, status, now).answer(journey.endpoint.dialect());
+            Refusal::exhausted(&journey, status, Again::Unsaid, now).answer(journey.endpoint.dialect());
         if host.replace_front(held, answer.body.as_bytes()).is_err() {
             return false;
         }
@@ -144,43 +140,5 @@ const fn surrender_metric(stop: Stop) -> Option<Metric> {
         Stop::QueueFull => Some(Metric::GaveUpQueueFull),
         Stop::SpendCeiling => Some(Metric::GaveUpSpendCeiling),
         Stop::Policy | Stop::NoRetryLoop | Stop::JourneysFull | Stop::ClientForbids => None,
-    }
-}
-
-/// SDKs follow a `retry-after` of up to a minute and treat a longer one as none.
-const HEEDED_BY_CLIENTS: Duration = Duration::from_secs(60);
-
-impl Journey {
-    /// Tells the client of a request that is given up why, and whether to send it again: after a time where waiting helps,
-    /// and not by itself where it can only make matters worse.
-    pub(super) fn advise(&self, next: Next, failed: Failed, now: Timestamp, sink: &mut impl Disclosure) {
-        let Next::Stop(stop) = next else { return };
-        if !stop.is_surrender() {
-            return;
-        }
-        sink.tell("x-llm-reason", stop.name());
-        let wait = self.soonest(now).map(|at| at.since(now));
-        if let Some(wait) = wait
-            && failed.hint.is_none_or(|hint| wait < hint)
-        {
-            for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
-                sink.untell(name);
-            }
-            let seconds = u64::try_from(wait.as_millis()).unwrap_or(0).div_ceil(1000).max(1);
-            sink.tell("retry-after", &seconds.to_string());
-        }
-        if wait.or(failed.hint).is_none_or(|wait| wait > HEEDED_BY_CLIENTS) {
-            sink.tell("x-should-retry", "false");
-        }
-    }
-
-    /// When the first target of the model may be asked again; `None` when one may be now, or only an operator can tell.
-    fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
-        let wanted = self.wanted(now)?.afresh();
-        if wanted.anyone_left(&self.config, &self.board.borrow(), now) {
-            return None;
-        }
-        let board = self.board.borrow();
-        wanted.obstacles(&self.config, &board, now).filter_map(|(_, obstacle)| obstacle.until()).min()
     }
 }

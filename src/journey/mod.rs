@@ -6,6 +6,7 @@
 //!
 //! This folder orders the policies' answers; it makes no decision that one of them could make.
 
+mod advice;
 mod alarm;
 mod attempt;
 mod barred;
@@ -214,6 +215,8 @@ pub struct Journey {
     granted: Option<Next>,
     /// The last failure.
     failed: Option<Failed>,
+    /// Why nothing more was to be tried after it, if so.
+    gave_up: Option<Stop>,
     /// Who goes before it, and whom it goes before, where it has to wait.
     priority: Priority,
     /// Who alone may get the next attempt.
@@ -307,7 +310,11 @@ impl Journey {
         {
             self.only = self.tried.get(slot).map(|tried| tried.target);
         }
-        if !matches!(next, Next::Stop(_)) {
+        self.gave_up = match next {
+            Next::Stop(stop) => Some(stop),
+            _ => None,
+        };
+        if self.gave_up.is_none() {
             self.granted = Some(next);
             self.replays = self.replays.saturating_add(u8::from(failed.received == Received::Perhaps));
         }

@@ -6,13 +6,11 @@ use crate::base::{Dialect, ErrorClass, Timestamp};
 use crate::breaker::Unfit;
 use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::journey::Journey;
+use crate::journey::advice::Again;
 use crate::journey::barred::{NobodyMay, barred, objections};
-use crate::journey::plan::{Obstacle, Tried};
+use crate::journey::plan::Obstacle;
 use crate::provider::{LocalError, MAX_REJECTED, Rejected};
 use crate::request::ScanError;
-
-/// A minute's budget is free again within 65 seconds; SDKs wait that long of their own accord, and no longer.
-const LONGEST_CLIENT_WAIT_S: u64 = 65;
 
 /// A whole response made by the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,10 +92,12 @@ pub enum Refusal {
     },
     /// The last attempt ended without an answer, and no further one is allowed or possible.
     Exhausted {
-        /// 503, or 504 when the last attempt timed out.
+        /// 503, 504 when the last attempt timed out, 429 when it was at its rate limit.
         status: u16,
         /// Each target that was tried with the class of its failure, then those that may not take the request.
         tried: Vec<Rejected>,
+        /// Whether and when the client should come again.
+        again: Again,
     },
     /// The host did not do what the filter needed of it.
     Internal,
@@ -149,13 +149,13 @@ impl Refusal {
     }
 
     /// A refusal that lists what was tried, and who else there is but may not take it.
-    pub(super) fn exhausted(journey: &Journey, tried: &[Tried], status: u16, now: Timestamp) -> Self {
-        let config = &journey.config;
+    pub(super) fn exhausted(journey: &Journey, status: u16, again: Again, now: Timestamp) -> Self {
+        let (config, tried) = (&journey.config, &journey.tried);
         let failed = tried.iter().filter_map(|attempt| {
             let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
             Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
         });
-        Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect() }
+        Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect(), again }
     }
 
     /// The refusal of a request that waits in vain.
@@ -190,6 +190,18 @@ impl Refusal {
             Self::Queue { why, .. } => (503, why),
             Self::Exhausted { status, .. } => (*status, ALL_FAILED),
             Self::Internal => (500, "internal"),
+        }
+    }
+
+    /// Whether and when the client should come again.
+    fn again(&self) -> Again {
+        match self {
+            Self::NobodyWell { wait_s, .. } | Self::BudgetExhausted { wait_s, .. } => {
+                Again::after_seconds(*wait_s)
+            }
+            Self::Queue { wait_s, .. } => Again::After(*wait_s),
+            Self::Exhausted { again, .. } => *again,
+            _ => Again::Unsaid,
         }
     }
 
@@ -245,20 +257,17 @@ impl Refusal {
         if let Self::Method { allowed } = &self {
             headers.push(("allow", (*allowed).to_owned()));
         }
-        if let Self::NobodyWell { wait_s: Some(seconds), .. }
-        | Self::BudgetExhausted { wait_s: Some(seconds), .. }
-        | Self::Queue { wait_s: seconds, .. } = &self
-        {
+        let again = self.again();
+        if let Some(seconds) = again.wait_s() {
             headers.push(("retry-after", seconds.to_string()));
         }
-        let mut budget_name = None;
-        if let Self::BudgetExhausted { budget, wait_s } = &self {
-            budget_name = Some(*budget);
-            // What waits longer than any client does is not to be sent again by the client's own retries.
-            if wait_s.is_none_or(|seconds| seconds > LONGEST_CLIENT_WAIT_S) {
-                headers.push(("x-should-retry", "false".to_owned()));
-            }
+        if again.should_not() {
+            headers.push(("x-should-retry", "false".to_owned()));
         }
+        let budget = match self {
+            Self::BudgetExhausted { budget, .. } => Some(budget),
+            _ => None,
+        };
         let message = self.message();
         let rejected = match self {
             Self::NobodyMay { rejected: list, .. }
@@ -266,7 +275,7 @@ impl Refusal {
             | Self::Exhausted { tried: list, .. } => list,
             _ => Vec::new(),
         };
-        let body = LocalError { status, code, message, rejected, budget: budget_name }.body(dialect);
+        let body = LocalError { status, code, message, rejected, budget }.body(dialect);
         LocalAnswer { status, headers, body }
     }
 }

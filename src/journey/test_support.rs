@@ -155,6 +155,7 @@ pub fn some_journey() -> SharedJourney {
         permission: crate::retry::Permission::Granted,
         granted: None,
         failed: None,
+        gave_up: None,
         only: None,
         priority: crate::config::Priority::Normal,
         replays: 0,

@@ -145,19 +145,7 @@ fn who_waits_in_vain_is_told_when_to_come_again() {
     fails(worker, &[(":status", "429"), ("retry-after", "3")]);
     let mut held = comes_back(worker, 2, 1000);
     // Meanwhile another request has made the limit longer.
-    let config = worker.config.clone();
-    let target = config.models()[0].tiers[0][0];
-    let board = worker.board.clone();
-    let ticket = board.borrow().ticket(crate::breaker::Scope::Target(target)).unwrap();
-    let longer = crate::breaker::Outcome::Throttled(Some(Duration::from_secs(60)));
-    board.borrow_mut().report(
-        &mut *worker.store,
-        crate::breaker::Scope::Target(target),
-        &config.breaker,
-        (ticket, longer),
-        NOW,
-        0,
-    );
+    throttle(worker, 0, 60);
     let (at, step) = wait(worker, &mut held);
     assert_eq!(at, ms(10_000), "as long as the cap lets it");
     let (status, body) = refusal(&step);
@@ -245,6 +233,56 @@ fn who_is_given_up_is_told_why_and_whether_to_come_again() {
     assert!(wait.parse::<u64>().is_ok_and(|wait| wait >= 300), "{wait}");
     // A word against itself, and a request that is wrong: the provider's word stands alone.
     assert_eq!(told(json!({}), &[(":status", "400")]), ["", "", ""]);
+}
+
+/// The board learns from others that a target is at its limit.
+fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
+    let config = worker.config.clone();
+    let target = config.models()[0].tiers[0][place];
+    let board = worker.board.clone();
+    let scope = crate::breaker::Scope::Target(target);
+    let ticket = board.borrow().ticket(scope).unwrap();
+    let limit = (ticket, crate::breaker::Outcome::Throttled(Some(Duration::from_secs(seconds))));
+    board.borrow_mut().report(&mut *worker.store, scope, &config.breaker, limit, NOW, 0);
+}
+
+#[test]
+fn a_pass_that_finds_nobody_tells_its_client_whether_to_come_again() {
+    let told = |step: &RequestStep| {
+        let RequestStep::Answer(answer) = step else { panic!("{step:?}") };
+        let get = |name: &str| {
+            let found = answer.headers.iter().find(|(candidate, _)| *candidate == name);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        assert_eq!(get("x-llm-reason"), "all_targets_failed");
+        (answer.status, [get("retry-after"), get("x-should-retry")])
+    };
+    let says = |wait: &str, should: &str| [wait.to_owned(), should.to_owned()];
+    let lost = |worker: &mut Worker, request: FakeWire| {
+        let mut sent = pass(worker, request, BODY, 1000);
+        sent.exchange.finish(worker, Ending::UpstreamGone, NOW);
+        told(&comes_back(worker, 2, 1000).step)
+    };
+    // The provider broke off, and nobody else is there: nothing says when it would be better.
+    let worker = &mut alone(json!({"attempts_per_target": 1}));
+    assert_eq!(lost(worker, loop_request(CHAT, 1)), (503, says("", "false")));
+    // It may have been charged for, and is not sent a second time: not by its client either.
+    let worker = &mut alone(json!({"replay_uncertain": "never"}));
+    assert_eq!(lost(worker, loop_request(CHAT, 1)), (503, says("", "false")));
+    // A client that wanted the first attempt's answer, whatever it is, decides for itself.
+    let worker = &mut alone(json!({}));
+    let mut only = loop_request(CHAT, 1);
+    only.headers.push(("x-llm-no-fallback".to_owned(), "true".to_owned()));
+    assert_eq!(lost(worker, only), (503, says("", "")));
+    // Whom it was meant for has reached its limit meanwhile: the first of both limits ends in seven seconds.
+    let two = json!({"targets": ["gpt-a", "gpt-b"]});
+    let worker = &mut super::worker(config_with(json!({"models": {"chat": two}})));
+    assert!(fails(worker, &[(":status", "429"), ("retry-after", "7")]).is_some());
+    throttle(worker, 1, 20);
+    assert_eq!(told(&comes_back(worker, 2, 1000).step), (429, says("7", "")));
+    // Attempts that a crashed VM has made count, and nobody is the worse for it: but all of them failed.
+    let worker = &mut alone(json!({}));
+    assert_eq!(told(&comes_back(worker, 4, 1000).step), (503, says("", "false")));
 }
 
 #[test]
