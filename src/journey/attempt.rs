@@ -10,7 +10,7 @@ use super::flow::Passing;
 use super::hold::Held;
 use super::judge::Judge;
 use super::local;
-use super::outcome::{End, StreamEnd};
+use super::outcome::{End, Outcome, StreamEnd};
 use super::plan::Choice;
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
@@ -20,7 +20,7 @@ use crate::config::{Balance, Gate, OnBreak};
 use crate::fallback::{ClientLimits, Needs};
 use crate::record::{Asked, AttemptDraft, AttemptEnd, Metric};
 use crate::request::{BodyEdit, StreamEditor};
-use crate::retry::{Failed, Next, Permission, Stop};
+use crate::retry::{Failed, Next, Permission, Received, Stop};
 use crate::stream::{KeepAlive, Watch};
 
 /// Why the least bad target was asked.
@@ -405,9 +405,10 @@ impl Attempt {
         };
         self.log.ends(AttemptEnd::Failed, Some(failure));
         worker.tally.count(Metric::AttemptsFailed);
-        self.report(worker, End::Failed(failure), Blame::of(failure, None), now);
+        let failed = Failed::of(failure);
+        self.report_failure(worker, failed, Blame::of(failure, None), now);
         // Whether another pass follows is Envoy's doing; if it does, this is what it goes by.
-        let next = self.journey.borrow_mut().after_failure(worker, self.slot, Failed::of(failure), now);
+        let next = self.journey.borrow_mut().after_failure(worker, self.slot, failed, now);
         self.log.then = Some(super::recording::name_of(next));
         true
     }
@@ -449,8 +450,29 @@ impl Attempt {
 
     /// Tells everyone who learns from it how the attempt ended; only the first word counts.
     pub(super) fn report(&mut self, worker: &mut Worker, end: End, blame: Blame, now: Timestamp) {
+        let received = match end {
+            End::Failed(class) => Failed::of(class).received,
+            End::Complete => Received::Answered,
+            End::ClientGone => Received::Perhaps,
+            End::Withdrawn => Received::Never,
+        };
+        self.report_outcome(worker, self.outcome(end, received, now), blame, now);
+    }
+
+    /// The same for a failure of which more is known.
+    pub(super) fn report_failure(
+        &mut self,
+        worker: &mut Worker,
+        failed: Failed,
+        blame: Blame,
+        now: Timestamp,
+    ) {
+        let outcome = self.outcome(End::Failed(failed.class), failed.received, now);
+        self.report_outcome(worker, outcome, blame, now);
+    }
+
+    fn report_outcome(&mut self, worker: &mut Worker, outcome: Outcome, blame: Blame, now: Timestamp) {
         if let Some(tickets) = self.tickets.take() {
-            let outcome = self.outcome(end, now);
             let mut journey = self.journey.borrow_mut();
             journey.report(worker, self.target, tickets, blame, now);
             journey.learn(worker, self.slot, outcome, now);

@@ -4,7 +4,6 @@
 use super::advice::Again;
 use super::attempt::{AnswerPhase, Attempt, status_after};
 use super::flow::Passing;
-use super::outcome::End;
 use super::response::{RETRY_HEADER, ResponseStep};
 use super::{Refusal, Worker, barred, recording};
 use crate::base::{ErrorClass, HeaderSink, Timestamp};
@@ -81,7 +80,7 @@ impl Attempt {
         if failed.class == ErrorClass::NotFound {
             worker.tally.count(Metric::ModelNotFound);
         }
-        self.report(worker, End::Failed(failed.class), blame, now);
+        self.report_failure(worker, failed, blame, now);
         let next = self.journey.borrow_mut().after_failure(worker, self.slot, failed, now);
         self.log.hint = failed.hint;
         self.log.then = Some(recording::name_of(next));

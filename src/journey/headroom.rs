@@ -1,7 +1,7 @@
 //! What attempts tell of their targets' limits.
 
 use super::attempt::Attempt;
-use super::outcome::{End, Outcome};
+use super::outcome::Outcome;
 use super::plan::Tried;
 use super::{Journey, Worker};
 use crate::balance::Need;
@@ -36,7 +36,7 @@ impl Journey {
     ) {
         let taken = match outcome {
             Outcome { usage: Some(usage), .. } => usage.input.saturating_add(usage.output),
-            Outcome { end: End::Failed(_) | End::Withdrawn, first_content: None, .. } => 0,
+            outcome if !outcome.may_be_billed() => 0,
             _ => return,
         };
         let sent_at = Timestamp::from_millis(

@@ -299,7 +299,6 @@ impl Journey {
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.failure = Some(failed.class);
             tried.returns = retry::may_return(failed.class, failed.should_retry);
-            tried.uncertain = failed.received == Received::Perhaps;
         }
         self.failed = Some(failed);
         self.only = None;

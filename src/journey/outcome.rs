@@ -11,6 +11,7 @@ use super::{Journey, Worker};
 use crate::base::{ErrorClass, TargetId, Timestamp};
 use crate::config::Config;
 use crate::record::{Family, Metric, Tally, class_place};
+use crate::retry::Received;
 use crate::stream::{FinishReason, Usage};
 
 /// How an attempt ended.
@@ -83,6 +84,8 @@ impl StreamEnd {
 pub struct Outcome {
     /// How it ended.
     pub end: End,
+    /// Whether the provider got the request.
+    pub received: Received,
     /// Whether any of the answer went to the client.
     pub passed: bool,
     /// The tokens that the provider said it took; `None` when it said nothing, which is not none. Of an answer that is not
@@ -100,6 +103,17 @@ impl Outcome {
     /// Whether there was something to pay for and the provider has not said how much.
     pub const fn usage_is_missing(&self) -> bool {
         self.first_content.is_some() && self.usage.is_none()
+    }
+
+    /// Whether the provider may charge for it, which is the one rule for all that counts tokens and money: what certainly never
+    /// arrived costs nothing, nor what the provider itself refused or gave up before anything of an answer came; what was lost
+    /// after it may have been taken on counts.
+    pub const fn may_be_billed(&self) -> bool {
+        match self.end {
+            End::Complete | End::ClientGone => true,
+            End::Withdrawn => false,
+            End::Failed(_) => self.first_content.is_some() || matches!(self.received, Received::Perhaps),
+        }
     }
 
     /// Counts it with its target's name.
@@ -166,7 +180,7 @@ impl Attempt {
     }
 
     /// What has come of it if it ends so.
-    pub(super) fn outcome(&self, end: End, now: Timestamp) -> Outcome {
+    pub(super) fn outcome(&self, end: End, received: Received, now: Timestamp) -> Outcome {
         let read = match &self.answer {
             AnswerPhase::Judged(judge) => Some(&**judge),
             AnswerPhase::Passed(passing) => passing.follower(),
@@ -174,6 +188,7 @@ impl Attempt {
         };
         Outcome {
             end,
+            received,
             passed: matches!(self.answer, AnswerPhase::Passed(_)),
             usage: read.and_then(|judge| judge.usage()),
             finish: read.and_then(|judge| judge.finish_reason()),

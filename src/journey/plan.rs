@@ -24,14 +24,12 @@ pub struct Tried {
     pub outcome: Option<Outcome>,
     /// Whether the failure is one after which the target may get the request again.
     pub returns: bool,
-    /// Whether its provider may have taken the request on although nothing tells so.
-    pub uncertain: bool,
 }
 
 impl Tried {
     /// An attempt that begins.
     pub const fn new(target: TargetId, expected: Tokens) -> Self {
-        Self { target, expected, failure: None, returns: false, uncertain: false, outcome: None }
+        Self { target, expected, failure: None, returns: false, outcome: None }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::outcome::{End, Outcome};
+use super::outcome::Outcome;
 use super::plan::{SpendCeiling, Tried};
 use super::{Journey, Refusal, Worker};
-use crate::base::{ErrorClass, MicroDollars, TargetId, Timestamp, Tokens};
+use crate::base::{MicroDollars, TargetId, Timestamp, Tokens};
 use crate::config::Config;
 use crate::record::Metric;
 use crate::stream::Usage;
@@ -82,11 +82,12 @@ impl Journey {
         }
     }
 
-    /// What one attempt took: what its provider said, nothing where it said that it failed, and the estimate where nobody knows.
+    /// What one attempt took: what its provider said, nothing where it never got it or said that it failed, and the estimate
+    /// where nobody knows.
     fn taken(&self, attempt: &Tried) -> Amount {
         match attempt.outcome {
             Some(Outcome { usage: Some(usage), .. }) => self.amount(attempt.target, &usage),
-            Some(outcome) if !may_be_billed(&outcome) => Amount::default(),
+            Some(outcome) if !outcome.may_be_billed() => Amount::default(),
             _ => amount_of(attempt.expected, &self.config, attempt.target),
         }
     }
@@ -122,35 +123,11 @@ impl Journey {
         self.needs.expected(target, Some(&self.estimates))
     }
 
-    /// What a further attempt must fit under; `None` where there is no limit, and for the first attempt. One that was lost
-    /// on its way is taken to be paid for: a key's budget gives it back, but this is the last chance not to pay twice.
+    /// What a further attempt must fit under; `None` where there is no limit, and for the first attempt.
     pub(super) fn spend_ceiling(&self) -> Option<SpendCeiling> {
         let most = self.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;
-        let cost = |attempt: &Tried| match attempt.outcome {
-            Some(Outcome { usage: None, .. }) if attempt.uncertain => {
-                amount_of(attempt.expected, &self.config, attempt.target).cost
-            }
-            _ => self.taken(attempt).cost,
-        };
+        let cost = |attempt: &Tried| self.taken(attempt).cost;
         let spent = self.tried.iter().map(cost).fold(MicroDollars::ZERO, MicroDollars::plus);
         Some(SpendCeiling { spent, most })
-    }
-}
-
-/// Whether an attempt without usage may have cost something: part of an answer came, or it was lost in the middle of the work.
-const fn may_be_billed(outcome: &Outcome) -> bool {
-    match outcome.end {
-        End::Complete | End::ClientGone => true,
-        End::Withdrawn => false,
-        End::Failed(class) => {
-            outcome.first_content.is_some()
-                || matches!(
-                    class,
-                    ErrorClass::Timeout
-                        | ErrorClass::StreamTruncated
-                        | ErrorClass::StreamError
-                        | ErrorClass::StreamStalled
-                )
-        }
     }
 }

@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::super::registry::ORPHAN_AFTER;
 use super::super::test_support::*;
-use super::super::{Ending, Worker};
+use super::super::{Ending, Origin, Worker};
 use super::{ANSWER, CHAT, OK_JSON, OK_STREAM};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{MicroDollars, Store};
 use crate::config::Budget;
+use crate::retry::Received;
 use crate::tenancy::{BudgetKind, Ledger};
 
 const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
@@ -85,6 +86,45 @@ fn a_failure_that_the_provider_owns_up_to_costs_nothing_and_the_next_attempt_res
     second.answer(&mut desk.worker, OK_JSON, USAGE);
     second.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
     assert_eq!(desk.used(), 12);
+}
+
+/// A request that Envoy could not send, or to which no answer came.
+fn lost(desk: &mut Desk, attempt: u8, origin: Origin, status: &str) {
+    let mut sent = desk.ask(attempt);
+    let headers = [(":status", status), ("content-type", "text/plain")];
+    sent.answer_from(&mut desk.worker, origin, &headers, b"upstream connect error");
+    sent.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+}
+
+#[test]
+fn what_never_arrived_is_given_back_and_what_perhaps_did_stays_counted() {
+    let over = NOW.after(ORPHAN_AFTER + Duration::from_secs(1));
+    for (received, status, expected) in [
+        (Received::Never, "503", 0),
+        (Received::Perhaps, "503", ESTIMATE),
+        (Received::Perhaps, "504", ESTIMATE),
+    ] {
+        let mut desk = desk(true);
+        lost(&mut desk, 1, Origin::Envoy { received }, status);
+        desk.worker.tick(over);
+        assert_eq!(desk.used(), expected, "{received:?} {status}");
+    }
+    // A stream that broke without a word of Envoy's may have been received, too.
+    let mut desk = desk(true);
+    let mut sent = desk.ask(1);
+    sent.exchange.finish(&mut desk.worker, Ending::UpstreamGone, NOW);
+    desk.worker.tick(over);
+    assert_eq!(desk.used(), ESTIMATE);
+}
+
+#[test]
+fn an_attempt_that_may_have_been_paid_for_counts_beside_the_one_that_answered() {
+    let mut desk = desk(true);
+    lost(&mut desk, 1, Origin::Envoy { received: Received::Perhaps }, "503");
+    let mut second = desk.ask(2);
+    second.answer(&mut desk.worker, OK_JSON, USAGE);
+    second.exchange.finish(&mut desk.worker, Ending::Complete, NOW);
+    assert_eq!(desk.used(), ESTIMATE + 12);
 }
 
 #[test]

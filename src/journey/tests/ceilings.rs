@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::Worker;
 use super::super::test_support::*;
+use super::super::{Origin, Worker};
 use super::{Ending, again, first};
 use crate::record::Metric;
+use crate::retry::Received;
 
 const TIMED_OUT: &[(&str, &str)] = &[(":status", "504"), ("content-type", "application/json")];
 const OVERLOADED: &[(&str, &str)] = &[(":status", "503"), ("content-type", "application/json")];
@@ -51,6 +52,19 @@ fn what_may_have_been_paid_for_leaves_less_for_the_next_attempt() {
     let told = play(worker, TIMED_OUT);
     assert_eq!(told, [("gpt-a".to_owned(), "spend_ceiling".to_owned())]);
     assert_eq!(counted(worker, Metric::GaveUpSpendCeiling), 1);
+}
+
+#[test]
+fn what_never_arrived_costs_nothing_and_what_perhaps_did_is_counted() {
+    for (received, reason) in [(Received::Perhaps, Some("spend_ceiling")), (Received::Never, None)] {
+        let worker = &mut with_ceiling(0.015, 10.0);
+        let mut sent = first(worker);
+        sent.answer_from(worker, Origin::Envoy { received }, &[(":status", "503")], ERROR);
+        assert_eq!(sent.response.get("x-llm-retry").is_none(), reason.is_some(), "{received:?}");
+        // Of an answer that Envoy made, the reason is that all failed; why it was given up is counted.
+        let gave_up = i64::from(reason.is_some());
+        assert_eq!(counted(worker, Metric::GaveUpSpendCeiling), gave_up, "{received:?}");
+    }
 }
 
 #[test]
