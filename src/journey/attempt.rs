@@ -261,6 +261,10 @@ impl Exchange {
         journey: &Journey,
         now: Timestamp,
     ) -> Result<(TargetId, Tickets, Option<&'static str>), Refusal> {
+        // Whoever was held is looked at on a tick, which may come after its time.
+        if now >= journey.deadline() {
+            return Err(Refusal::out_of_time(journey, now));
+        }
         journey.note_choice(now);
         match journey.choose(worker, now) {
             Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),

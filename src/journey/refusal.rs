@@ -7,10 +7,12 @@ use crate::breaker::Unfit;
 use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::journey::Journey;
 use crate::journey::advice::Again;
+use crate::journey::attempt::status_after;
 use crate::journey::barred::{NobodyMay, barred, objections};
 use crate::journey::plan::Obstacle;
 use crate::provider::{LocalError, MAX_REJECTED, Rejected};
 use crate::request::ScanError;
+use crate::retry::Stop;
 
 /// A whole response made by the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +158,17 @@ impl Refusal {
             Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
         });
         Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect(), again }
+    }
+
+    /// The refusal of a request whose total has run out before anybody else could be asked.
+    pub(super) fn out_of_time(journey: &Journey, now: Timestamp) -> Self {
+        match journey.tried.last() {
+            None => Self::queue("queue_timeout", journey, now),
+            Some(last) => {
+                let again = journey.again(Stop::Deadline, now);
+                Self::exhausted(journey, status_after(last.failure), again, now)
+            }
+        }
     }
 
     /// The refusal of a request that waits in vain.

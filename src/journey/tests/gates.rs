@@ -149,7 +149,7 @@ fn a_target_that_is_marked_reasoning_may_think_for_longer_unless_the_operator_sa
 
 #[test]
 fn a_client_may_shorten_its_total_over_all_attempts_and_gets_told_what_is_no_time() {
-    let sent = |timeout: &str| {
+    let sent = |timeout: &str, again_at: u64| {
         let worker = &mut with(&json!({"total": "20s", "first_content": "8s"}));
         let request = || {
             let mut request = loop_request(CHAT, 1);
@@ -166,17 +166,26 @@ fn a_client_may_shorten_its_total_over_all_attempts_and_gets_told_what_is_no_tim
             return Ok(first.exchange.due());
         };
         first.exchange.finish(worker, super::Ending::Complete, s(8));
-        let second = pass_at(worker, loop_request(CHAT, 2), body, 99, s(9));
+        let second = pass_at(worker, loop_request(CHAT, 2), body, 99, s(again_at));
+        if second.step != RequestStep::Send {
+            return Err(refusal(&second.step));
+        }
         Ok(second.exchange.due())
     };
     for (written, due) in [("10s", 10), ("10", 10), ("10.0", 10), (" 12000ms ", 12), ("1h", 17)] {
-        assert_eq!(sent(written), Ok(Some(s(due))), "{written}");
+        assert_eq!(sent(written, 9), Ok(Some(s(due))), "{written}");
     }
     for (written, due) in [("8.5", 8_500), ("9", 9_000)] {
-        assert_eq!(sent(written), Ok(Some(NOW.after(Duration::from_millis(due)))), "{written}");
+        assert_eq!(sent(written, 8), Ok(Some(NOW.after(Duration::from_millis(due)))), "{written}");
+        let (status, body) = sent(written, 9).unwrap_err();
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (504, &json!("all_targets_failed")),
+            "{written}: too late"
+        );
     }
     for wrong in ["", "0", "0s", "-1", "soon", "10 parsecs", "1e3", "∞"] {
-        let (status, body) = sent(wrong).unwrap_err();
+        let (status, body) = sent(wrong, 9).unwrap_err();
         assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_timeout")), "{wrong}");
     }
 }

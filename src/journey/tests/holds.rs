@@ -235,6 +235,21 @@ fn who_is_given_up_is_told_why_and_whether_to_come_again() {
     assert_eq!(told(json!({}), &[(":status", "400")]), ["", "", ""]);
 }
 
+#[test]
+fn what_is_looked_at_after_its_time_is_not_sent_any_more() {
+    let model = json!({"targets": ["gpt-a"], "retry": {"backoff": {"base": "1s", "max": "1s"}}, "stream": {"total": "1s"}});
+    let worker = &mut worker(config_with(json!({"models": {"chat": model}})));
+    assert!(fails(worker, &[(":status", "500")]).is_some());
+    let mut held = comes_back(worker, 2, 1000);
+    assert!(held.exchange.due().is_some_and(|due| due < ms(1000)), "within its total");
+    // The tick comes a little later than that.
+    let step = held.exchange.wake(worker, ms(1000), &mut held.request);
+    assert_eq!(refusal(&step).0, 503);
+    held.exchange.finish(worker, Ending::Complete, ms(1000));
+    assert!(worker.journeys.borrow().is_empty());
+    assert_eq!(counted(worker, Metric::Waiting), 0);
+}
+
 /// The board learns from others that a target is at its limit.
 fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
     let config = worker.config.clone();
