@@ -7,6 +7,7 @@ mod budgets;
 mod ceilings;
 mod faults;
 mod gates;
+mod guide;
 mod health;
 mod holds;
 mod outages;

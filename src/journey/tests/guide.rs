@@ -1,0 +1,189 @@
+//! The tables of `docs/retries.md` are what the code does.
+
+use std::time::Duration;
+
+use super::super::advice::Again;
+use super::super::test_support::{CONFIG, NOW, load};
+use crate::base::{ClassSet, ErrorClass, HeaderBlock, Timestamp};
+use crate::breaker::{Blame, Outcome};
+use crate::config::{RetryBudget, RetryPolicy};
+use crate::provider;
+use crate::retry::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure};
+
+const PAGE: &str = include_str!("../../../docs/retries.md");
+
+/// The cells of the table whose first column has this name, without the marks of code.
+fn table(first_column: &str) -> Vec<Vec<String>> {
+    let head = format!("| {first_column} |");
+    let lines = PAGE.lines().skip_while(|line| !line.starts_with(&head)).skip(2);
+    let rows: Vec<Vec<_>> = lines
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let inner = line.trim().strip_prefix('|').unwrap().strip_suffix('|').unwrap();
+            inner.split('|').map(|cell| cell.trim().replace('`', "")).collect()
+        })
+        .collect();
+    assert!(!rows.is_empty(), "no table {first_column}");
+    rows
+}
+
+/// The classes after which requests go on unless the configuration says otherwise.
+fn usual_classes() -> ClassSet {
+    load(CONFIG).models()[0].fallback_on
+}
+
+const FRESH: Spent = Spent {
+    attempts: 1,
+    at_target: 1,
+    replays: 0,
+    deadline: Timestamp::from_millis(u64::MAX),
+    stateful: false,
+};
+
+fn decide(failed: Failed, permission: Permission, spent: Spent, left: Left) -> Next {
+    let policy = (&RetryPolicy::default(), usual_classes());
+    after_failure(policy, failed, permission, spent, left, (NOW, u64::MAX))
+}
+
+#[test]
+fn what_follows_each_class_is_what_the_page_says() {
+    let rows = table("failure");
+    let mut classes: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+    let mut all = ErrorClass::ALL.map(ErrorClass::name);
+    classes.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(classes, all, "one row for each class");
+    let elsewhere = Left { elsewhere: Some(Reach::Account), same: true, free_at: None };
+    let alone = Left { elsewhere: None, same: true, free_at: None };
+    let limited = Left { elsewhere: None, same: false, free_at: Some(NOW.after(Duration::from_secs(3))) };
+    let nobody = Left::default();
+    for row in rows {
+        let class = ErrorClass::ALL.into_iter().find(|class| class.name() == row[0]).unwrap();
+        let found = [elsewhere, alone, limited, nobody].map(|left| {
+            match decide(Failed::of(class), Permission::Granted, FRESH, left) {
+                Next::Elsewhere(_) => "it, at once",
+                Next::Again { .. } => "it, after a back-off",
+                Next::Wait { .. } => "waits",
+                Next::Stop(Stop::Policy) => "passes",
+                Next::Stop(_) => "ends",
+            }
+        });
+        let mut told = vec![row[0].as_str(), blamed(class)];
+        told.extend(found);
+        assert_eq!(row, told);
+    }
+}
+
+fn blamed(class: ErrorClass) -> &'static str {
+    match Blame::of(class, None) {
+        Blame { endpoint: Outcome::Failure(_), .. } => "endpoint",
+        Blame { account: Outcome::Blocked(_), .. } => "account",
+        Blame { target: Outcome::Failure(_), .. } => "target",
+        Blame { target: Outcome::Throttled(_), .. } => "limit of the target",
+        _ => "nobody",
+    }
+}
+
+/// What makes each reason hold.
+fn make_it_hold(reason: &str, world: &mut (Failed, Permission, Spent, Left)) {
+    let (failed, permission, spent, left) = world;
+    match reason {
+        "no_retry_loop" => *permission = Permission::Denied(Stop::NoRetryLoop),
+        "policy" => failed.class = ErrorClass::Invalid,
+        "attempts_used_up" => spent.attempts = 3,
+        "maybe_billed" => (failed.received, spent.replays) = (Received::Perhaps, 1),
+        "deadline" => spent.deadline = NOW,
+        "wait_too_long" => left.free_at = Some(NOW.after(Duration::from_secs(11))),
+        "nothing_left" => left.same = false,
+        other => panic!("{other} is no reason"),
+    }
+}
+
+#[test]
+fn the_reasons_are_asked_in_the_order_of_the_page_and_told_as_it_says() {
+    let reasons = table("reason");
+    for (place, row) in reasons.iter().enumerate() {
+        // This one holds, and all that come after it.
+        let mut world = (Failed::of(ErrorClass::Server), Permission::Granted, FRESH, Left::default());
+        for later in reasons.iter().skip(place).rev() {
+            make_it_hold(&later[0], &mut world);
+        }
+        let (failed, permission, spent, left) = world;
+        let Next::Stop(stop) = decide(failed, permission, spent, left) else { panic!("{row:?}") };
+        assert_eq!(stop.name(), row[0]);
+        assert_eq!(row[2], if stop.is_surrender() { "yes" } else { "no" }, "{}", row[0]);
+    }
+    for stop in Stop::ALL {
+        let named = PAGE.contains(&format!("`{}`", stop.name()));
+        assert!(named, "the page does not know {}", stop.name());
+    }
+}
+
+#[test]
+fn hints_are_read_in_the_order_of_the_page() {
+    let rows = table("what says it");
+    for place in 0..rows.len() {
+        let mut headers = Vec::new();
+        let mut body = String::new();
+        // This one, and all that come after it.
+        for row in &rows[place..] {
+            let (name, value) = row[1].split_once(": ").unwrap();
+            match name {
+                "retryDelay" => body = format!(r#"{{"error":{{"details":[{{"retryDelay":"{value}"}}]}}}}"#),
+                name => headers.push((name, value)),
+            }
+        }
+        let wait = provider::wait_hint(&HeaderBlock::of(&headers), body.as_bytes(), 429, NOW).unwrap();
+        assert_eq!(rows[place][2], format!("{} ms", wait.as_millis()), "{}", rows[place][1]);
+    }
+    let long = HeaderBlock::of(&[("retry-after", "172800")]);
+    assert_eq!(provider::wait_hint(&long, b"", 503, NOW), Some(Duration::from_secs(24 * 3600)));
+}
+
+#[test]
+fn back_offs_are_as_long_as_the_page_says() {
+    let alone = Left { elsewhere: None, same: true, free_at: None };
+    for row in table("attempts at the target so far") {
+        let spent = Spent { at_target: row[0].parse().unwrap(), ..FRESH };
+        let next = decide(Failed::of(ErrorClass::Server), Permission::Granted, spent, alone);
+        let Next::Again { at } = next else { panic!("{next:?}") };
+        // The largest draw is just short of the span.
+        assert_eq!(row[1], format!("{} ms", at.since(NOW).as_millis() + 1));
+    }
+}
+
+#[test]
+fn the_defaults_of_the_budgets_are_those_of_the_page() {
+    let (policy, budget) = (RetryPolicy::default(), RetryBudget::default());
+    let replays = |replays| {
+        let failed = Failed::of(ErrorClass::Timeout);
+        let left = Left { elsewhere: Some(Reach::Account), ..Left::default() };
+        let next = decide(failed, Permission::Granted, Spent { replays, ..FRESH }, left);
+        next != Next::Stop(Stop::MaybeBilled)
+    };
+    let values = [
+        policy.attempts.to_string(),
+        policy.attempts_per_target.to_string(),
+        (0..9).take_while(|times| replays(*times)).count().to_string(),
+        format!("{} ms", policy.retry_after_cap.as_millis()),
+        (budget.ratio_permille / 10).to_string(),
+        budget.floor.to_string(),
+        policy.max_cost.map_or("none".to_owned(), |cost| format!("{cost:?}")),
+    ];
+    let rows = table("limit");
+    assert_eq!(rows.iter().map(|row| row[1].as_str()).collect::<Vec<_>>(), values);
+    for row in rows {
+        assert!(Stop::ALL.iter().any(|stop| stop.name() == row[2]), "{}", row[2]);
+    }
+}
+
+#[test]
+fn clients_are_told_what_the_page_says() {
+    for row in table("the filter knows") {
+        let seconds = row[0].split(' ').find_map(|word| word.parse().ok());
+        let again = Again::after_seconds(seconds);
+        let wait = again.wait_s().map(|seconds| seconds.to_string()).unwrap_or_default();
+        let should = if again.should_not() { "false" } else { "" };
+        assert_eq!([row[1].as_str(), row[2].as_str()], [wait.as_str(), should], "{}", row[0]);
+    }
+}
