@@ -23,6 +23,7 @@ mod operator;
 mod origin;
 mod outcome;
 mod plan;
+mod prospects;
 mod reading;
 mod recording;
 mod refusal;

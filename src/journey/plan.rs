@@ -8,8 +8,7 @@ use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Short
 use crate::base::{ErrorClass, MicroDollars, Random, TargetId, Timestamp, Tokens};
 use crate::breaker::{Blame, Board, Pending, Standing, Unfit};
 use crate::config::{Balance, Config, Mode, Model, Target, WhenAllOpen};
-use crate::fallback::{Case, Gate, Past};
-use crate::retry::{Left, Reach};
+use crate::fallback::{Case, Gate};
 
 /// One attempt that was made.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +115,7 @@ impl UnderWay for Pending {
 impl Wanted<'_> {
     /// The targets that may take the request and have not been tried (or, when returning, may be tried again), in the
     /// model's order.
-    fn candidates(self) -> impl Iterator<Item = TargetId> {
+    pub(super) fn candidates(self) -> impl Iterator<Item = TargetId> {
         self.model.tiers.iter().flatten().copied().filter(move |target| self.is_candidate(*target))
     }
 
@@ -164,7 +163,7 @@ impl Wanted<'_> {
     }
 
     /// Whether `target` is well and has room for the request, or else what is in the way.
-    fn fitness(
+    pub(super) fn fitness(
         self,
         config: &Config,
         board: &Board,
@@ -180,7 +179,7 @@ impl Wanted<'_> {
         }
     }
 
-    fn is_candidate(self, target: TargetId) -> bool {
+    pub(super) fn is_candidate(self, target: TargetId) -> bool {
         self.may_take(target)
             && self.only.is_none_or(|only| only == target)
             && self.affords(target)
@@ -217,76 +216,9 @@ impl Wanted<'_> {
             && self.tried.iter().all(|attempt| attempt.target != target || attempt.returns)
     }
 
-    /// The same for a request that has tried nothing yet.
-    pub fn afresh(self) -> Self {
-        let case = Case { past: Past::default(), ..self.case };
-        Self { tried: &[], only: None, ceiling: None, returning: false, case, ..self }
-    }
-
     /// The same, of targets that have been tried.
-    const fn returning(self) -> Self {
+    pub(super) const fn returning(self) -> Self {
         Self { returning: true, ..self }
-    }
-
-    /// What is left for a request whose attempt at `failed` has just failed.
-    pub fn left(self, config: &Config, board: &Board, failed: TargetId, now: Timestamp) -> Left {
-        let blind = self.is_blind(config);
-        let may = |target| blind || self.fitness(config, board, target, now).is_ok();
-        let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
-        let reach = |target: TargetId| {
-            let near = its_tier.is_some_and(|tier| tier.contains(&target));
-            if near { Reach::Account } else { Reach::Tier }
-        };
-        let throttled_until = |target| match self.fitness(config, board, target, now) {
-            Err(Obstacle::Unfit(Unfit::Throttled { until }) | Obstacle::Short(Shortage { until, .. })) => {
-                Some(until)
-            }
-            _ => None,
-        };
-        let anybody = self.candidates().chain(self.returning().candidates());
-        Left {
-            elsewhere: self.candidates().find(|target| may(*target)).map(reach),
-            same: self.returning().is_candidate(failed) && may(failed),
-            free_at: anybody.filter_map(throttled_until).min(),
-        }
-    }
-
-    /// When a request that nobody may take now could be taken. A rate limit ends by itself; for a breaker only a model whose
-    /// policy says so waits.
-    pub fn wait(self, config: &Config, board: &Board, now: Timestamp) -> Wait {
-        let queues = self.model.when_all_open == WhenAllOpen::Queue;
-        let mut soonest = Wait::Never;
-        for target in self.candidates() {
-            let until = match self.fitness(config, board, target, now) {
-                Ok(_) => return Wait::None,
-                Err(Obstacle::Short(shortage)) => Some(shortage.until),
-                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
-                    unfit.until()
-                }
-                Err(_) => None,
-            };
-            soonest = match (soonest, until) {
-                (Wait::Until(one), Some(other)) => Wait::Until(one.min(other)),
-                (_, Some(other)) => Wait::Until(other),
-                (soonest, None) => soonest,
-            };
-        }
-        soonest
-    }
-
-    /// Whether targets are asked whatever ails them.
-    fn is_blind(self, config: &Config) -> bool {
-        config.mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway
-    }
-
-    /// Whether a further attempt would have somewhere to go, if the one that runs failed now.
-    pub fn anyone_left(self, config: &Config, board: &Board, now: Timestamp) -> bool {
-        let blind = self.is_blind(config);
-        let once_more = self
-            .tried
-            .last()
-            .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
-        once_more || self.candidates().any(|target| blind || self.fitness(config, board, target, now).is_ok())
     }
 
     /// The target for the next attempt: the first tier that has an admissible, untried, healthy one, and within it as the

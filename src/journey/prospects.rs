@@ -1,0 +1,78 @@
+//! What is left for a request: whether anybody may still be asked, and when. Choosing among them is `plan`'s.
+
+use super::plan::{Obstacle, Wait, Wanted};
+use crate::balance::Shortage;
+use crate::base::{TargetId, Timestamp};
+use crate::breaker::{Board, Unfit};
+use crate::config::{Config, Mode, WhenAllOpen};
+use crate::fallback::{Case, Past};
+use crate::retry::{Left, Reach};
+
+impl Wanted<'_> {
+    /// The same for a request that has tried nothing yet.
+    pub fn afresh(self) -> Self {
+        let case = Case { past: Past::default(), ..self.case };
+        Self { tried: &[], only: None, ceiling: None, returning: false, case, ..self }
+    }
+
+    /// What is left for a request whose attempt at `failed` has just failed.
+    pub fn left(self, config: &Config, board: &Board, failed: TargetId, now: Timestamp) -> Left {
+        let blind = self.is_blind(config);
+        let may = |target| blind || self.fitness(config, board, target, now).is_ok();
+        let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
+        let reach = |target: TargetId| {
+            let near = its_tier.is_some_and(|tier| tier.contains(&target));
+            if near { Reach::Account } else { Reach::Tier }
+        };
+        let throttled_until = |target| match self.fitness(config, board, target, now) {
+            Err(Obstacle::Unfit(Unfit::Throttled { until }) | Obstacle::Short(Shortage { until, .. })) => {
+                Some(until)
+            }
+            _ => None,
+        };
+        let anybody = self.candidates().chain(self.returning().candidates());
+        Left {
+            elsewhere: self.candidates().find(|target| may(*target)).map(reach),
+            same: self.returning().is_candidate(failed) && may(failed),
+            free_at: anybody.filter_map(throttled_until).min(),
+        }
+    }
+
+    /// When a request that nobody may take now could be taken. A rate limit ends by itself; for a breaker only a model whose
+    /// policy says so waits.
+    pub fn wait(self, config: &Config, board: &Board, now: Timestamp) -> Wait {
+        let queues = self.model.when_all_open == WhenAllOpen::Queue;
+        let mut soonest = Wait::Never;
+        for target in self.candidates() {
+            let until = match self.fitness(config, board, target, now) {
+                Ok(_) => return Wait::None,
+                Err(Obstacle::Short(shortage)) => Some(shortage.until),
+                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
+                    unfit.until()
+                }
+                Err(_) => None,
+            };
+            soonest = match (soonest, until) {
+                (Wait::Until(one), Some(other)) => Wait::Until(one.min(other)),
+                (_, Some(other)) => Wait::Until(other),
+                (soonest, None) => soonest,
+            };
+        }
+        soonest
+    }
+
+    /// Whether targets are asked whatever ails them.
+    fn is_blind(self, config: &Config) -> bool {
+        config.mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway
+    }
+
+    /// Whether a further attempt would have somewhere to go, if the one that runs failed now.
+    pub fn anyone_left(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+        let blind = self.is_blind(config);
+        let once_more = self
+            .tried
+            .last()
+            .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
+        once_more || self.candidates().any(|target| blind || self.fitness(config, board, target, now).is_ok())
+    }
+}
