@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::renaming::{Rename, Renaming};
 use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
@@ -36,6 +37,7 @@ pub struct Judge {
     kind: ProviderKind,
     seen: usize,
     subject: Subject,
+    rename: Option<Rename>,
 }
 
 enum Subject {
@@ -76,14 +78,18 @@ impl Subject {
 }
 
 impl Judge {
+    const fn new(kind: ProviderKind, subject: Subject) -> Self {
+        Self { kind, seen: 0, subject, rename: None }
+    }
+
     /// For an answer that Envoy made itself.
     pub const fn of_envoys(kind: ProviderKind, status: u16, received: Received) -> Self {
-        Self { kind, seen: 0, subject: Subject::Envoys { status, received } }
+        Self::new(kind, Subject::Envoys { status, received })
     }
 
     /// For an answer whose status says failure.
     pub const fn of_failure(kind: ProviderKind, status: u16, headers: HeaderBlock) -> Self {
-        Self { kind, seen: 0, subject: Subject::Failure { status, headers, body: Vec::new() } }
+        Self::new(kind, Subject::Failure { status, headers, body: Vec::new() })
     }
 
     /// For an answer whose status says success; `None` when its beginning tells nothing that could be understood.
@@ -111,7 +117,7 @@ impl Judge {
             Media::Json => Subject::plain(endpoint),
             Media::Page => Subject::Page,
         };
-        Some(Self { kind, seen: 0, subject })
+        Some(Self::new(kind, subject))
     }
 
     /// The same for a client that is not to be told of usage.
@@ -120,6 +126,26 @@ impl Judge {
             stream.told.unasked.spare();
         }
         self
+    }
+
+    /// The same for a client that is to read another name of the model.
+    pub fn renaming(self, rename: Rename) -> Self {
+        Self { rename: Some(rename), ..self }
+    }
+
+    /// What its client is to read as the model's name, if not what the provider says.
+    pub const fn rename(&self) -> Option<&Rename> {
+        self.rename.as_ref()
+    }
+
+    /// What puts that name into a stream.
+    pub fn renaming_of_stream(&self) -> Option<Box<Renaming>> {
+        match (&self.subject, &self.rename) {
+            (Subject::Stream(stream), Some(rename)) => {
+                Some(Box::new(Renaming::of_stream(stream.told.state.dialect(), &rename.to)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether its headers alone say that it is no answer.
@@ -150,7 +176,7 @@ impl Judge {
 
     /// For an answer that says success and has neither body nor type.
     pub fn of_nothing(kind: ProviderKind, endpoint: Endpoint) -> Self {
-        Self { kind, seen: 0, subject: Subject::plain(endpoint) }
+        Self::new(kind, Subject::plain(endpoint))
     }
 
     /// The status of an answer that Envoy made, whose body is to be replaced by one that the client can read.
@@ -222,37 +248,62 @@ impl Judge {
 
     /// Reads a piece of an answer that passes, all of the host's buffer being new, and says whether content is in it.
     pub fn follow(&mut self, host: &mut impl BodyBuffer, available: usize) -> bool {
-        let mut read = 0;
+        self.follow_with(host, available, |_| {})
+    }
+
+    /// The same for somebody who reads along.
+    pub fn follow_with(
+        &mut self,
+        host: &mut impl BodyBuffer,
+        available: usize,
+        mut along: impl FnMut(&[u8]),
+    ) -> bool {
         let mut content = false;
-        while read < available {
-            let Ok(window) = host.read(read, WINDOW.min(available - read)) else { return true };
+        let all = Self::windows(host, available, |window| {
+            content |= self.follow_window(window);
+            along(window);
+        });
+        content || !all
+    }
+
+    /// Reads what is in the host's buffer, window by window. `false` where the host would not give it.
+    pub fn windows(host: &mut impl BodyBuffer, available: usize, mut read: impl FnMut(&[u8])) -> bool {
+        let mut at = 0;
+        while at < available {
+            let Ok(window) = host.read(at, WINDOW.min(available - at)) else { return false };
             if window.is_empty() {
                 break;
             }
-            read += window.len();
-            match &mut self.subject {
-                Subject::Stream(stream) => {
-                    let Stream { framer, told } = &mut **stream;
-                    told.unasked.before(framer, &window);
-                    framer.feed(&window, |event| content |= told.follow(&event));
-                    // An event so large that it is passed over is something all the same.
-                    content |= framer.is_passing_over();
-                }
-                // Whatever is larger is no error object; that `seen` runs ahead then tells that not all was kept.
-                Subject::Plain { body, reader } => {
-                    content = true;
-                    reader.feed(&window);
-                    self.seen = self.seen.saturating_add(window.len());
-                    if self.seen > MAX_HELD_PLAIN {
-                        *body = Vec::new();
-                    } else {
-                        body.extend_from_slice(&window);
-                    }
-                }
-                Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return true,
-            }
+            at += window.len();
+            read(&window);
         }
-        content
+        true
+    }
+
+    /// The same for a piece that has been read from the host.
+    pub fn follow_window(&mut self, window: &[u8]) -> bool {
+        match &mut self.subject {
+            Subject::Stream(stream) => {
+                let Stream { framer, told } = &mut **stream;
+                let mut content = false;
+                told.unasked.before(framer, window);
+                framer.feed(window, |event| content |= told.follow(&event));
+                // An event so large that it is passed over is something all the same.
+                content | framer.is_passing_over()
+            }
+            // Whatever is larger is no error object; that `seen` runs ahead then tells that not all was kept.
+            Subject::Plain { body, reader } => {
+                reader.feed(window);
+                self.seen = self.seen.saturating_add(window.len());
+                if self.seen > MAX_HELD_PLAIN {
+                    *body = Vec::new();
+                } else {
+                    body.extend_from_slice(window);
+                }
+                true
+            }
+            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => true,
+        }
     }
 
     /// How many bytes of a stream's next event have come; `None` for what is no stream.

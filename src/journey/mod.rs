@@ -26,6 +26,7 @@ mod reading;
 mod recording;
 mod refusal;
 mod registry;
+mod renaming;
 mod response;
 mod showing;
 mod spending;
@@ -56,7 +57,7 @@ use operator::Desk;
 use crate::balance::{Headroom, Pace, Session};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{ClientKey, Config, Mode, Model, Priority, StreamPolicy};
+use crate::config::{ClientKey, Config, Mode, Model, Priority, ResponseModel, StreamPolicy};
 use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
@@ -225,6 +226,12 @@ pub struct Journey {
 impl Journey {
     fn model(&self) -> Option<&Model> {
         self.config.model(self.model)
+    }
+
+    /// What its answer's body is to give as the model, if not what the provider says.
+    fn answered_as(&self) -> Option<Rc<str>> {
+        let model = self.model()?;
+        (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
     }
 
     /// What the answer of `target` may take, and how it is passed on.

@@ -8,6 +8,7 @@ use super::judge::{Judge, Verdict};
 use super::origin::Origin;
 use super::outcome::{End, StreamEnd};
 use super::refusal::ALL_FAILED;
+use super::renaming::Rename;
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::OnBreak;
@@ -79,6 +80,10 @@ impl Exchange {
             if attempt.asked_usage {
                 judge = judge.map(Judge::sparing_usage);
             }
+            if let Some(to) = attempt.journey.borrow().answered_as() {
+                let announced = headers.get_bytes("content-length").is_some();
+                judge = judge.map(|judge| judge.renaming(Rename { to, announced }));
+            }
             // A 200 without a body is no answer, whatever type it would have had.
             if judge.is_none() && status == 200 && end_of_stream {
                 judge = Some(Judge::of_nothing(kind, endpoint));
@@ -140,7 +145,7 @@ impl Exchange {
             AnswerPhase::Passed(passing) => {
                 let (content, step) = match passing {
                     Passing::Stream(flow) => flow.chunk(host, available, end_of_stream),
-                    Passing::Plain(judge) => (judge.follow(host, available), ResponseStep::Pass),
+                    Passing::Plain(plain) => plain.chunk(host, available, end_of_stream),
                     // What cannot be read is watched for silence only.
                     Passing::Unread => (true, ResponseStep::Pass),
                 };
@@ -167,6 +172,7 @@ impl Exchange {
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
                 let step = match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
+                    AnswerPhase::Passed(Passing::Plain(plain)) => plain.pass(host, available, end_of_stream),
                     _ => step,
                 };
                 attempt.note_moved(now);
@@ -308,12 +314,16 @@ impl Attempt {
         sink: &mut impl HeaderSink,
     ) -> ResponseStep {
         worker.tally.count(Metric::AttemptsAnswered);
-        if let Passing::Stream(flow) = &mut passing {
-            if self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some() {
-                flow.prime();
+        match &mut passing {
+            Passing::Stream(flow) => {
+                if self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some() {
+                    flow.prime();
+                }
+                // A notice at its end may make it longer than its provider announced.
+                sink.remove("content-length");
             }
-            // A notice at its end may make it longer than its provider announced.
-            sink.remove("content-length");
+            Passing::Plain(plain) if plain.is_renamed() => sink.remove("content-length"),
+            Passing::Plain(_) | Passing::Unread => {}
         }
         self.disclose(sink);
         self.answer = AnswerPhase::Passed(passing);

@@ -11,6 +11,7 @@ mod holds;
 mod outages;
 mod queues;
 mod quiet;
+mod renaming;
 mod unasked;
 mod usage;
 
