@@ -10,7 +10,7 @@ use super::hold::Held;
 use super::judge::Judge;
 use super::local;
 use super::outcome::{End, StreamEnd};
-use super::plan::Choice;
+use super::plan::{Choice, Detour};
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
@@ -34,7 +34,7 @@ pub(super) struct Attempt {
     /// What it holds of its breakers until it has reported its outcome, which it does once.
     pub(super) tickets: Option<Tickets>,
     /// Why this target was not the first choice, if it was not.
-    pub(super) reason: Option<&'static str>,
+    pub(super) detour: Option<Detour>,
     pub(super) sent_at: Timestamp,
     /// Its answer has not begun, so its provider may not have counted it yet.
     pub(super) answer_awaited: bool,
@@ -75,7 +75,7 @@ pub(super) struct Picked {
     pub(super) journey: SharedJourney,
     pub(super) target: TargetId,
     pub(super) tickets: Tickets,
-    pub(super) reason: Option<&'static str>,
+    pub(super) detour: Option<Detour>,
     pub(super) asked_usage: bool,
 }
 
@@ -157,7 +157,7 @@ impl Exchange {
         let attempts = if no_fallback { 1 } else { journey.model().map_or(1, |model| model.retry.attempts) };
         if earlier_attempts >= attempts {
             let refusal = Refusal::exhausted(&journey, &journey.tried, 503, now);
-            return self.refuse(worker, refusal, dialect);
+            return self.refuse_after(worker, refusal, &journey);
         }
         // Nobody overtakes those who wait, not even where somebody is free just now.
         let picked = if journey.is_behind_others(worker) {
@@ -165,7 +165,7 @@ impl Exchange {
         } else {
             self.pick(worker, &journey, now)
         };
-        let (target, tickets, reason) = match picked {
+        let (target, tickets, detour) = match picked {
             Ok(picked) => picked,
             Err(refusal) => {
                 let Some(until) = journey.queued_until(worker, now) else {
@@ -191,7 +191,7 @@ impl Exchange {
         };
         let journey = self.keep(worker, id, journey, no_fallback);
         let asked_usage = edit.asks_for_usage();
-        self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, None, now)
+        self.send(worker, Picked { journey, target, tickets, detour, asked_usage }, None, now)
     }
 
     /// A pass after a failed one: the needs are known, so the body is not read but only edited on its way.
@@ -227,12 +227,12 @@ impl Exchange {
         let allowed = granted.is_some() || (hedges && journey.could_move(now));
         let dialect = journey.endpoint.dialect();
         let picked = if allowed { self.pick(worker, &journey, now).ok() } else { None };
-        let Some((target, tickets, reason)) = picked else {
+        let Some((target, tickets, detour)) = picked else {
             let timed_out =
                 journey.tried.last().is_some_and(|last| last.failure == Some(ErrorClass::Timeout));
             let status = if timed_out { 504 } else { 503 };
             let refusal = Refusal::exhausted(&journey, &journey.tried, status, now);
-            return self.refuse(worker, refusal, dialect);
+            return self.refuse_after(worker, refusal, &journey);
         };
         departure::strip_private(headers, sink);
         let Some(edit) = journey.address_to(target, &Address::of(headers), announced(headers), sink) else {
@@ -242,7 +242,7 @@ impl Exchange {
         drop(journey);
         let asked_usage = edit.asks_for_usage();
         let editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
-        self.send(worker, Picked { journey: shared, target, tickets, reason, asked_usage }, editor, now)
+        self.send(worker, Picked { journey: shared, target, tickets, detour, asked_usage }, editor, now)
     }
 
     /// Chooses a target, or says why there is none.
@@ -251,13 +251,13 @@ impl Exchange {
         worker: &mut Worker,
         journey: &Journey,
         now: Timestamp,
-    ) -> Result<(TargetId, Tickets, Option<&'static str>), Refusal> {
+    ) -> Result<(TargetId, Tickets, Option<Detour>), Refusal> {
         journey.note_choice(now);
         match journey.choose(worker, now) {
-            Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),
+            Choice::Well(target, tickets) => Ok((target, tickets, journey.detour(target, now))),
             Choice::Anyway(target, tickets) => {
                 worker.tally.count(Metric::TriedAnyway);
-                Ok((target, tickets, Some(TRIED_ANYWAY)))
+                Ok((target, tickets, Some(Detour { reason: TRIED_ANYWAY, from: None })))
             }
             Choice::Nobody => Err(Refusal::nobody(journey, now)),
         }
@@ -270,7 +270,8 @@ impl Exchange {
         editor: Option<StreamEditor>,
         now: Timestamp,
     ) -> RequestStep {
-        let Picked { journey, target, tickets, reason, asked_usage } = picked;
+        let Picked { journey, target, tickets, detour, asked_usage } = picked;
+        let reason = detour.map(|detour| detour.reason);
         let (slot, watch, policy, log) = {
             let mut journey = journey.borrow_mut();
             let expected = journey.expected(target);
@@ -297,7 +298,7 @@ impl Exchange {
             target,
             slot,
             tickets: Some(tickets),
-            reason,
+            detour,
             sent_at: now,
             watch,
             gate: policy.gate,

@@ -64,7 +64,7 @@ use crate::record::{Metric, Tally};
 use crate::request::Facts;
 use crate::retry::{self, Failed, Next, Permission, Received, Retries, Spent, Stop};
 use health::{Clinic, Tickets};
-use plan::{Choice, Load, Wanted};
+use plan::{Choice, Detour, Load, Wanted};
 use spending::Spending;
 
 /// What every pass through one configured filter shares on one worker.
@@ -405,11 +405,11 @@ impl Journey {
 
     /// Why the target that is chosen now is not the one that would have been asked first: the failure that led to it, or
     /// what kept the first tier out.
-    fn fallback_reason(&self, chosen: TargetId, now: Timestamp) -> Option<&'static str> {
-        let elsewhere = self.tried.iter().rev().filter(|attempt| attempt.target != chosen);
-        match elsewhere.filter_map(|attempt| attempt.failure).next() {
-            Some(class) => Some(class.name()),
-            None if self.forgotten > 0 => Some("unknown"),
+    fn detour(&self, chosen: TargetId, now: Timestamp) -> Option<Detour> {
+        let mut elsewhere = self.tried.iter().rev().filter(|attempt| attempt.target != chosen);
+        match elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target))) {
+            Some((class, target)) => Some(Detour { reason: class.name(), from: Some(target) }),
+            None if self.forgotten > 0 => Some(Detour { reason: "unknown", from: None }),
             None => self.wanted(now)?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
         }
     }

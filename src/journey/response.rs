@@ -7,6 +7,7 @@ use super::flow::Passing;
 use super::judge::{Judge, Verdict};
 use super::origin::Origin;
 use super::outcome::{End, StreamEnd};
+use super::plan::Detour;
 use super::refusal::ALL_FAILED;
 use super::renaming::Rename;
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
@@ -19,6 +20,9 @@ use crate::retry::Received;
 
 /// The private response header that makes the edge of the loop start another attempt.
 pub(super) const RETRY_HEADER: &str = "x-llm-retry";
+
+/// What a request is refused for that Envoy's own rate limit holds back.
+const FLEET_RATE_LIMIT: &str = "fleet_rate_limit";
 
 /// What the answer's half needs of the host.
 pub trait ResponseHost: HeaderSink + BodyBuffer {}
@@ -109,7 +113,7 @@ impl Exchange {
         }
         let judge = match origin() {
             // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
-            Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now),
+            Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now, sink),
             Origin::Envoy { received } => {
                 attempt.log.answered_by = Some(AnsweredBy::Envoy);
                 attempt.log.unsent = received == Received::Never;
@@ -243,11 +247,12 @@ impl Attempt {
     }
 
     /// Envoy did not send the request; its answer passes.
-    fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
+    fn held_back(&mut self, worker: &mut Worker, now: Timestamp, sink: &mut impl HeaderSink) -> ResponseStep {
+        sink.set("x-llm-reason", FLEET_RATE_LIMIT);
         worker.tally.count(Metric::FleetRefusals);
         self.log.answered_by = Some(AnsweredBy::Envoy);
         self.log.unsent = true;
-        self.log.then = Some("fleet_rate_limit");
+        self.log.then = Some(FLEET_RATE_LIMIT);
         self.log.ends(AttemptEnd::Failed, Some(ErrorClass::RateLimited));
         self.watch.over();
         self.report(worker, End::Withdrawn, Blame::NOBODY, now);
@@ -349,8 +354,11 @@ impl Attempt {
         sink.tell("x-llm-target", &target.name);
         sink.tell("x-llm-model", &target.model);
         sink.tell("x-llm-attempts", &journey.attempts().to_string());
-        if let Some(reason) = self.reason {
+        if let Some(Detour { reason, from }) = self.detour {
             sink.tell("x-llm-fallback", reason);
+            if let Some(from) = from.and_then(|from| journey.config.target(from)) {
+                sink.tell("x-llm-fallback-from", &from.name);
+            }
         }
         if let Some(warnings) = journey.budget_warnings() {
             sink.tell("x-llm-budget-warning", &warnings);

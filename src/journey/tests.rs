@@ -5,6 +5,7 @@ mod balance;
 mod balancing;
 mod budgets;
 mod ceilings;
+mod disclosure;
 mod gates;
 mod health;
 mod holds;
