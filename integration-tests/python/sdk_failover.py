@@ -26,36 +26,41 @@ async def items(stream):
     return list(stream)
 
 
-def show(name: str, text: str, **more: object) -> None:
-    print(json.dumps({"name": name, "text": text, **more}))
+def show(name: str, text: str, models: list[str], **more: object) -> None:
+    print(json.dumps({"name": name, "text": text, "models": sorted(set(models)), **more}))
 
 
 async def talk(client, claude) -> None:
     raw = await value(client.chat.completions.with_raw_response.create(model="chat", messages=messages))
     chat = await value(raw.parse())
     attempts = raw.headers["x-llm-attempts"]
-    show("chat", chat.choices[0].message.content, attempts=attempts, answered_by=raw.headers["x-llm-target"])
+    target, model = raw.headers["x-llm-target"], raw.headers["x-llm-model"]
+    text = chat.choices[0].message.content
+    show("chat", text, [chat.model], attempts=attempts, answered_by=target, header=model)
 
     chunks = await items(await value(client.chat.completions.create(model="chat", messages=messages, stream=True)))
-    show("chat stream", "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices))
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    show("chat stream", text, [chunk.model for chunk in chunks])
 
     response = await value(client.responses.create(model="chat", input="say hello"))
-    show("responses", response.output_text)
+    show("responses", response.output_text, [response.model])
 
     events = await items(await value(client.responses.create(model="chat", input="say hello", stream=True)))
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-    show("responses stream", text, last=events[-1].type)
+    models = [event.response.model for event in events if hasattr(event, "response")]
+    show("responses stream", text, models, last=events[-1].type)
 
     embeddings = await value(client.embeddings.create(model="chat", input=["a", "b"]))
-    show("embeddings", f"{len(embeddings.data)} embeddings")
+    show("embeddings", f"{len(embeddings.data)} embeddings", [embeddings.model])
 
     message = await value(claude.messages.create(model="chat", max_tokens=100, messages=messages))
-    show("messages", message.content[0].text)
+    show("messages", message.content[0].text, [message.model])
 
     stream = await value(claude.messages.create(model="chat", max_tokens=100, messages=messages, stream=True))
     events = await items(stream)
     text = "".join(event.delta.text for event in events if event.type == "content_block_delta")
-    show("messages stream", text, last=events[-1].type)
+    models = [event.message.model for event in events if event.type == "message_start"]
+    show("messages stream", text, models, last=events[-1].type)
 
 
 openai_settings = {"base_url": f"{base_url}/v1", "api_key": key}

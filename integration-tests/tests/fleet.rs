@@ -111,6 +111,7 @@ async fn a_key_over_the_fleets_limit_is_refused_and_no_target_is_blamed() {
         let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
         assert_eq!(body["error"]["code"], "fleet_rate_limit", "{body}");
         assert_eq!((read.header("x-llm-target"), read.header("x-llm-retry")), (None, None));
+        assert_eq!(read.header("x-llm-reason"), Some("fleet_rate_limit"));
     }
     assert_eq!((first.received().len(), spare.received().len()), (1, 0), "it did not become another attempt");
     assert_eq!(envoy.stat("wasmcustom.llm_failsafe_fleet_refusals").await, Some(10));

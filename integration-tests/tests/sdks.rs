@@ -45,7 +45,8 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
                 "flaky": {"provider": "flaky", "model": "m-flaky", "key": {"env": "OPENAI_KEY_A"}},
                 "good": {"provider": "good", "model": "m-good", "key": {"env": "OPENAI_KEY_B"}},
             },
-            "mode": "shadow", "models": {"chat": {"tiers": [["gone"], ["flaky"], ["good"]]}},
+            "mode": "shadow",
+            "models": {"chat": {"tiers": [["gone"], ["flaky"], ["good"]], "response_model": "logical"}},
             "keys": keys(),
         }))
         .start()
@@ -74,6 +75,9 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
         let expected = ["chat", "chat stream", "responses", "responses stream", "embeddings", "messages"];
         assert!(names.eq(expected.into_iter().chain(["messages stream"])), "{answers:?}");
         assert_eq!((&answers[0]["attempts"], &answers[0]["answered_by"]), (&json!("3"), &json!("good")));
+        // Not even by the model's name, which the header tells as it is.
+        assert!(answers.iter().all(|answer| answer["models"] == json!(["chat"])), "{answers:?}");
+        assert_eq!(answers[0]["header"], "m-good");
         assert_eq!(answers[3]["last"], "response.completed");
         assert_eq!(answers[4]["text"], "2 embeddings");
         assert_eq!(answers[6]["last"], "message_stop");

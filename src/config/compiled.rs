@@ -212,6 +212,8 @@ pub struct Model {
     pub swaps: Swaps,
     /// What happens to a request when breakers stand in the way of every target.
     pub when_all_open: WhenAllOpen,
+    /// What its answers give as their model.
+    pub response_model: ResponseModel,
     /// How long what may take.
     pub stream: StreamPolicy,
 }
@@ -226,6 +228,16 @@ pub enum WhenAllOpen {
     TryAnyway,
     /// It waits for the first that may be asked again, as the queue of the model's retry policy says.
     Queue,
+}
+
+/// What an answer's body gives as the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResponseModel {
+    /// What the provider says.
+    #[default]
+    Provider,
+    /// The name that the client asked for.
+    Logical,
 }
 
 /// Whether breakers steer or only watch.

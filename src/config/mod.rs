@@ -32,7 +32,7 @@ pub use compile::{
 };
 pub use compiled::{
     Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OperatorKey, OtherPaths,
-    Provider, Quota, RecordLog, RecordPolicy, Redact, Secret, Target, WhenAllOpen,
+    Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;

@@ -136,6 +136,7 @@ pub(super) struct RawModel {
     pub fallback: Option<Mapping<RawFallback>>,
     pub retry: Option<Mapping<RawRetry>>,
     pub when_all_open: Option<String>,
+    pub response_model: Option<String>,
     pub stream: Option<Mapping<RawStream>>,
 }
 

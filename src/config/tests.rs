@@ -56,7 +56,7 @@ fn full() -> Value {
         },
         "models": {
             "chat": {"tiers": [["gpt-a", "az"], ["local"]], "fallback": {"on": ["server", "context_length"]},
-                     "retry": {"attempts": 5}, "when_all_open": "try_anyway"},
+                     "retry": {"attempts": 5}, "when_all_open": "try_anyway", "response_model": "logical"},
             "meta/llama:free": {"targets": ["local"], "fallback": {"on": []}},
         },
         "keys": {"team-a": {"sha256": "AB".repeat(32), "models": ["chat"]}, "team-b": {"sha256": "cd".repeat(32)}},
@@ -204,6 +204,7 @@ fn what_is_written_is_what_runs() {
     assert_eq!(free.fallback_on, ClassSet::default());
 
     assert_eq!((chat.when_all_open, free.when_all_open), (WhenAllOpen::TryAnyway, WhenAllOpen::Refuse));
+    assert_eq!((chat.response_model, free.response_model), (ResponseModel::Logical, ResponseModel::Provider));
     assert_eq!(config.mode, Mode::Shadow);
     let expected = BreakerPolicy {
         window: Duration::from_secs(10),
@@ -771,6 +772,11 @@ fn words_that_mean_nothing_are_told_those_that_do() {
         "/models/chat/when_all_open",
         json!("allow"),
         "models.chat.when_all_open: `allow` means nothing here, expected one of `refuse`, `try_anyway`, `queue`",
+    );
+    check_change(
+        "/models/chat/response_model",
+        json!("logica"),
+        "models.chat.response_model: `logica` means nothing here, did you mean `logical`?",
     );
 }
 

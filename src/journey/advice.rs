@@ -63,10 +63,13 @@ impl Journey {
     /// and not by itself where it can only make matters worse.
     pub(super) fn advise(&self, next: Next, failed: Failed, now: Timestamp, sink: &mut impl Disclosure) {
         let Next::Stop(stop) = next else { return };
+        // Where such a failure is never tried again there is nothing to tell.
+        if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
+            sink.tell("x-llm-reason", stop.name());
+        }
         if !stop.is_surrender() {
             return;
         }
-        sink.tell("x-llm-reason", stop.name());
         let wait = self.soonest(now).map(|at| at.since(now));
         // The provider's own word passes as it is where it says the same, or sooner.
         if let Some(wait) = wait

@@ -11,7 +11,7 @@ use super::hold::Held;
 use super::judge::Judge;
 use super::local;
 use super::outcome::{End, Outcome, StreamEnd};
-use super::plan::Choice;
+use super::plan::{Choice, Detour};
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
@@ -35,7 +35,7 @@ pub(super) struct Attempt {
     /// What it holds of its breakers until it has reported its outcome, which it does once.
     pub(super) tickets: Option<Tickets>,
     /// Why this target was not the first choice, if it was not.
-    pub(super) reason: Option<&'static str>,
+    pub(super) detour: Option<Detour>,
     pub(super) sent_at: Timestamp,
     /// Its answer has not begun, so its provider may not have counted it yet.
     pub(super) answer_awaited: bool,
@@ -76,7 +76,7 @@ pub(super) struct Picked {
     pub(super) journey: SharedJourney,
     pub(super) target: TargetId,
     pub(super) tickets: Tickets,
-    pub(super) reason: Option<&'static str>,
+    pub(super) detour: Option<Detour>,
     pub(super) asked_usage: bool,
 }
 
@@ -161,7 +161,7 @@ impl Exchange {
         if earlier_attempts >= attempts {
             let again = journey.again(Stop::AttemptsUsedUp, now);
             let refusal = Refusal::exhausted(&journey, 503, again, now);
-            return self.refuse(worker, refusal, dialect);
+            return self.refuse_after(worker, refusal, &journey);
         }
         // Nobody overtakes those who wait, not even where somebody is free just now.
         let picked = if journey.is_behind_others(worker) {
@@ -169,7 +169,7 @@ impl Exchange {
         } else {
             self.pick(worker, &journey, now)
         };
-        let (target, tickets, reason) = match picked {
+        let (target, tickets, detour) = match picked {
             Ok(picked) => picked,
             Err(refusal) => {
                 let Some(until) = journey.queued_until(worker, now) else {
@@ -199,7 +199,7 @@ impl Exchange {
         };
         let journey = self.keep(worker, id, journey, no_fallback);
         let asked_usage = edit.asks_for_usage();
-        self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, None, now)
+        self.send(worker, Picked { journey, target, tickets, detour, asked_usage }, None, now)
     }
 
     /// A pass after a failed one: the needs are known, so the body is not read but only edited on its way.
@@ -235,13 +235,13 @@ impl Exchange {
         let allowed = granted.is_some() || (hedges && journey.could_move(now));
         let dialect = journey.endpoint.dialect();
         let picked = if allowed { self.pick(worker, &journey, now).ok() } else { None };
-        let Some((target, tickets, reason)) = picked else {
+        let Some((target, tickets, detour)) = picked else {
             let status = status_after(journey.tried.last().and_then(|last| last.failure));
             // Where a further attempt was wanted, whoever it was meant for has become unwell since.
             let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up };
             let again = gave_up.map_or(Again::Unsaid, |stop| journey.again(stop, now));
             let refusal = Refusal::exhausted(&journey, status, again, now);
-            return self.refuse(worker, refusal, dialect);
+            return self.refuse_after(worker, refusal, &journey);
         };
         departure::strip_private(headers, sink);
         let Some(edit) = journey.address_to(target, &Address::of(headers), announced(headers), sink) else {
@@ -251,7 +251,7 @@ impl Exchange {
         drop(journey);
         let asked_usage = edit.asks_for_usage();
         let editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
-        self.send(worker, Picked { journey: shared, target, tickets, reason, asked_usage }, editor, now)
+        self.send(worker, Picked { journey: shared, target, tickets, detour, asked_usage }, editor, now)
     }
 
     /// Chooses a target, or says why there is none.
@@ -260,17 +260,17 @@ impl Exchange {
         worker: &mut Worker,
         journey: &Journey,
         now: Timestamp,
-    ) -> Result<(TargetId, Tickets, Option<&'static str>), Refusal> {
+    ) -> Result<(TargetId, Tickets, Option<Detour>), Refusal> {
         // Whoever was held is looked at on a tick, which may come after its time.
         if now >= journey.deadline() {
             return Err(Refusal::out_of_time(journey, now));
         }
         journey.note_choice(now);
         match journey.choose(worker, now) {
-            Choice::Well(target, tickets) => Ok((target, tickets, journey.fallback_reason(target, now))),
+            Choice::Well(target, tickets) => Ok((target, tickets, journey.detour(target, now))),
             Choice::Anyway(target, tickets) => {
                 worker.tally.count(Metric::TriedAnyway);
-                Ok((target, tickets, Some(TRIED_ANYWAY)))
+                Ok((target, tickets, Some(Detour { reason: TRIED_ANYWAY, from: None })))
             }
             Choice::Nobody => Err(Refusal::nobody(journey, now)),
         }
@@ -283,7 +283,8 @@ impl Exchange {
         editor: Option<StreamEditor>,
         now: Timestamp,
     ) -> RequestStep {
-        let Picked { journey, target, tickets, reason, asked_usage } = picked;
+        let Picked { journey, target, tickets, detour, asked_usage } = picked;
+        let reason = detour.map(|detour| detour.reason);
         let (slot, watch, policy, log) = {
             let mut journey = journey.borrow_mut();
             let expected = journey.expected(target);
@@ -310,7 +311,7 @@ impl Exchange {
             target,
             slot,
             tickets: Some(tickets),
-            reason,
+            detour,
             sent_at: now,
             watch,
             gate: policy.gate,

@@ -8,7 +8,7 @@ use super::departure::{self, Address};
 use super::hold::Held;
 use super::outcome::End;
 use super::reading::{self, Reading};
-use super::{JourneyId, LocalAnswer, Refusal, SharedDraft, Worker, Written, local, operator};
+use super::{Journey, JourneyId, LocalAnswer, Refusal, SharedDraft, Worker, Written, local, operator};
 use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
@@ -291,6 +291,20 @@ impl Exchange {
     /// The tokens that Envoy's rate-limit filter is to charge for this pass. Known when it is over.
     pub const fn tokens(&self) -> Option<u64> {
         self.tokens
+    }
+
+    /// The same for a request that may have been attempted; its client is told how often.
+    pub(super) fn refuse_after(
+        &mut self,
+        worker: &mut Worker,
+        refusal: Refusal,
+        journey: &Journey,
+    ) -> RequestStep {
+        let mut step = self.refuse(worker, refusal, journey.endpoint.dialect());
+        if let (RequestStep::Answer(answer), attempts @ 1..) = (&mut step, journey.attempts()) {
+            answer.headers.push(("x-llm-attempts", attempts.to_string()));
+        }
+        step
     }
 
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {

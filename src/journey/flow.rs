@@ -4,6 +4,7 @@
 //! copy where a provider's chunk ends within an event, and nothing where it ends with one, as nearly all do.
 
 use super::judge::Judge;
+use super::renaming::{Plain, Renaming};
 use super::response::ResponseStep;
 use super::unasked;
 use crate::base::ErrorClass;
@@ -17,7 +18,7 @@ pub enum Passing {
     /// Nothing: it has been read to its end, or cannot be read.
     Unread,
     /// JSON, which says somewhere what it took, and of which only the end tells whether it was an error object.
-    Plain(Box<Judge>),
+    Plain(Plain),
     /// A stream.
     Stream(Box<Flow>),
 }
@@ -28,7 +29,7 @@ impl Passing {
         let is_stream = judge.open_event().is_some();
         match judge.into_follower() {
             Some(follower) if is_stream => Self::Stream(Box::new(Flow::new(follower))),
-            Some(follower) => Self::Plain(follower),
+            Some(follower) => Self::Plain(Plain::new(follower)),
             None => Self::Unread,
         }
     }
@@ -50,7 +51,7 @@ impl Passing {
     pub fn follower(&self) -> Option<&Judge> {
         match self {
             Self::Stream(flow) => Some(&flow.follower),
-            Self::Plain(judge) => Some(judge),
+            Self::Plain(plain) => Some(plain.judge()),
             Self::Unread => None,
         }
     }
@@ -62,7 +63,8 @@ impl Passing {
                 Priming::Staged(staged) => available.saturating_sub(staged),
                 _ => available,
             },
-            Self::Plain(_) | Self::Unread => available,
+            Self::Plain(plain) => plain.fresh(available),
+            Self::Unread => available,
         }
     }
 
@@ -70,7 +72,7 @@ impl Passing {
     pub fn ended_badly(&mut self) -> Option<ErrorClass> {
         match self {
             Self::Stream(flow) => flow.follower.ended_badly(),
-            Self::Plain(judge) => judge.ended_badly(),
+            Self::Plain(plain) => plain.judge_mut().ended_badly(),
             Self::Unread => None,
         }
     }
@@ -97,6 +99,8 @@ enum Priming {
 /// A stream that is passed on.
 pub struct Flow {
     follower: Box<Judge>,
+    /// What puts another name of the model into it; mostly nobody does.
+    renaming: Option<Box<Renaming>>,
     /// The beginning of an event that has come and not been passed on.
     waiting: Vec<u8>,
     /// The beginning of the event that is coming has been passed on already.
@@ -108,8 +112,9 @@ pub struct Flow {
 
 impl Flow {
     /// A stream of which nothing has been passed on; `follower` may have read its beginning.
-    const fn new(follower: Box<Judge>) -> Self {
-        Self { follower, waiting: Vec::new(), torn: false, priming: Priming::Off, moved: false }
+    fn new(follower: Box<Judge>) -> Self {
+        let renaming = follower.renaming_of_stream();
+        Self { follower, renaming, waiting: Vec::new(), torn: false, priming: Priming::Off, moved: false }
     }
 
     /// Sees to it that a notice can be put into the stream at any time.
@@ -129,14 +134,23 @@ impl Flow {
             Priming::Staged(staged) => {
                 let mut behind = Behind { host, skipped: staged };
                 let new = available.saturating_sub(staged);
-                let content = self.follower.follow(&mut behind, new);
-                (content, self.pass(&mut behind, new, end))
+                self.next(&mut behind, new, end)
             }
-            Priming::Off | Priming::Wanted | Priming::Primed => {
-                let content = self.follower.follow(host, available);
-                (content, self.pass(host, available, end))
-            }
+            Priming::Off | Priming::Wanted | Priming::Primed => self.next(host, available, end),
         }
+    }
+
+    fn next(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> (bool, ResponseStep) {
+        if self.renaming.is_some()
+            && let Ok(bytes) = read_all(host, available)
+        {
+            let content = self.follower.follow_window(&bytes);
+            let left = self.arrange_renamed(host, bytes, end);
+            self.moved |= left > 0;
+            return (content, self.release(left, end));
+        }
+        let content = self.follower.follow(host, available);
+        (content, self.pass(host, available, end))
     }
 
     /// The same for what the follower has read already.
@@ -206,6 +220,10 @@ impl Flow {
 
     /// Leaves in the buffer what is to be passed on, and says how much that is where it is not the end.
     fn arrange(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> usize {
+        if self.renaming.is_some() {
+            let Ok(bytes) = read_all(host, available) else { return self.give_up(available) };
+            return self.arrange_renamed(host, bytes, end);
+        }
         let Some(open) = self.follower.open_event() else { return available };
         let failure = if end { self.follower.ended_badly() } else { None };
         let available = self.without_unasked(host, available);
@@ -239,6 +257,64 @@ impl Flow {
             self.waiting.extend_from_slice(&chunk);
             0
         }
+    }
+
+    /// The same for a stream into which another name is put. `bytes` are all that is in the host's buffer, read by the
+    /// follower.
+    fn arrange_renamed(&mut self, host: &mut impl BodyBuffer, bytes: Vec<u8>, end: bool) -> usize {
+        let available = bytes.len();
+        let Some(renaming) = &mut self.renaming else { return available };
+        let open = self.follower.open_event().unwrap_or_default();
+        let failure = if end { self.follower.ended_badly() } else { None };
+        let notice = failure
+            .filter(|class| *class == ErrorClass::StreamTruncated)
+            .and_then(|class| self.follower.notice(class));
+        let cuts = self.follower.take_unasked();
+        renaming.read(&bytes);
+        let waited = self.waiting.len();
+        let mut all = if waited == 0 {
+            bytes
+        } else {
+            self.waiting.extend_from_slice(&bytes);
+            std::mem::take(&mut self.waiting)
+        };
+        let begun_here = open <= all.len();
+        let held = if end {
+            renaming.finish();
+            // What is cut off in the middle of an event goes, and a notice comes in its place.
+            if notice.is_some() && begun_here { open } else { 0 }
+        } else if open > MAX_WAITING || !begun_here {
+            self.torn = true;
+            renaming.open_name().min(all.len())
+        } else {
+            self.torn = false;
+            open
+        };
+        let start = self.follower.position().saturating_sub(all.len() as u64);
+        let kept = all.len().saturating_sub(held);
+        let passed = all.get(..kept).unwrap_or_default();
+        let changed = renaming.apply(passed, start, &cuts);
+        let left = changed.map_or(kept, <[u8]>::len);
+        if (changed.is_some() || waited > 0 || held > 0)
+            && host.replace_front(available, changed.unwrap_or(passed)).is_err()
+        {
+            // Nobody's fault but the host's: what is in its buffer passes with the names that the provider gave.
+            self.renaming = None;
+            all.truncate(waited);
+            self.waiting = all;
+            return self.give_up(available);
+        }
+        if end {
+            if let Some(notice) = notice {
+                // An event whose beginning is out already is ended first.
+                let _ = if begun_here { Ok(()) } else { host.append(b"\n\n") };
+                let _ = host.append(notice.as_bytes());
+            }
+        } else if held > 0 {
+            all.drain(..kept);
+            self.waiting = all;
+        }
+        left
     }
 
     /// Takes out what the client has not asked for, and says how much is in the buffer then: with what waited, if anything
@@ -310,9 +386,9 @@ impl Flow {
 }
 
 /// A buffer without its first bytes, which have been seen to.
-struct Behind<'h, H> {
-    host: &'h mut H,
-    skipped: usize,
+pub(super) struct Behind<'h, H> {
+    pub(super) host: &'h mut H,
+    pub(super) skipped: usize,
 }
 
 impl<H: BodyBuffer> BodyBuffer for Behind<'_, H> {

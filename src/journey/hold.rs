@@ -152,10 +152,8 @@ impl Exchange {
             });
             if place.is_none() {
                 worker.tally.count(Metric::GaveUpQueueFull);
-                let (refusal, dialect) =
-                    (Refusal::queue("queue_full", &journey, held.at), journey.endpoint.dialect());
-                drop(journey);
-                return self.refuse(worker, refusal, dialect);
+                let refusal = Refusal::queue("queue_full", &journey, held.at);
+                return self.refuse_after(worker, refusal, &journey);
             }
             drop(journey);
             held.stands = Stands::InLine(place);
@@ -201,7 +199,7 @@ impl Exchange {
         if picked.is_err() && its_turn && held.place().is_some() {
             worker.lines.of(&name).nobody_is_free();
         }
-        let (target, tickets, reason) = match picked {
+        let (target, tickets, detour) = match picked {
             Ok(picked) => picked,
             Err(_) if now < held.until => {
                 held.at = now.after(LOOK_AGAIN).min(held.until);
@@ -238,7 +236,7 @@ impl Exchange {
         let mut editor = (!edit.is_noop()).then(|| StreamEditor::new(edit));
         let edited =
             buffered == 0 || editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, buffered).is_ok());
-        let step = self.send(worker, Picked { journey, target, tickets, reason, asked_usage }, editor, now);
+        let step = self.send(worker, Picked { journey, target, tickets, detour, asked_usage }, editor, now);
         if edited { step } else { self.abandon(worker, dialect, now) }
     }
 
@@ -246,7 +244,6 @@ impl Exchange {
     fn release(&mut self, worker: &mut Worker, held: &Held, refusal: Refusal) -> RequestStep {
         worker.lines.leave(held);
         worker.tally.add(Metric::Waiting, -1);
-        let dialect = held.journey.borrow().endpoint.dialect();
-        self.refuse(worker, refusal, dialect)
+        self.refuse_after(worker, refusal, &held.journey.borrow())
     }
 }

@@ -1,18 +1,20 @@
 //! Looking at the beginning of an answer while it is held: is it one, or a failure in disguise?
 
-use std::ops::Range;
+mod following;
+mod told;
+
 use std::time::Duration;
 
+use told::{Stream, Told, of_class};
+
+use super::renaming::{Rename, Renaming};
 use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
-use crate::record::StreamDraft;
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Received};
-use crate::stream::{
-    self, AnswerReader, Ending, Event, FinishReason, Framer, Meaning, StreamDialect, StreamState, Usage,
-};
+use crate::stream::{AnswerReader, Framer, StreamDialect, StreamState};
 
 /// A plain answer longer than this is no error object, and is no longer held.
 pub const MAX_HELD_PLAIN: usize = 16 * 1024;
@@ -38,6 +40,7 @@ pub struct Judge {
     headers: HeaderBlock,
     seen: usize,
     subject: Subject,
+    rename: Option<Rename>,
 }
 
 enum Subject {
@@ -53,24 +56,6 @@ enum Subject {
     Stream(Box<Stream>),
 }
 
-/// A stream as far as it has been read.
-struct Stream {
-    framer: Framer,
-    told: Told,
-}
-
-/// What its events have told.
-struct Told {
-    kind: ProviderKind,
-    gate: Gate,
-    state: StreamState,
-    failed: Option<ErrorClass>,
-    /// How many events with content have come.
-    content: u64,
-    /// What the client is spared.
-    unasked: Unasked,
-}
-
 impl Subject {
     fn plain(endpoint: Endpoint) -> Self {
         Self::Plain { body: Vec::new(), reader: Box::new(AnswerReader::new(endpoint)) }
@@ -78,18 +63,18 @@ impl Subject {
 }
 
 impl Judge {
+    const fn new(kind: ProviderKind, headers: HeaderBlock, subject: Subject) -> Self {
+        Self { kind, headers, seen: 0, subject, rename: None }
+    }
+
     /// For an answer that Envoy made itself.
     pub fn of_envoys(kind: ProviderKind, status: u16, received: Received) -> Self {
-        Self::of(kind, HeaderBlock::default(), Subject::Envoys { status, received })
+        Self::new(kind, HeaderBlock::default(), Subject::Envoys { status, received })
     }
 
     /// For an answer whose status says failure.
     pub const fn of_failure(kind: ProviderKind, status: u16, headers: HeaderBlock) -> Self {
-        Self::of(kind, headers, Subject::Failure { status, body: Vec::new() })
-    }
-
-    const fn of(kind: ProviderKind, headers: HeaderBlock, subject: Subject) -> Self {
-        Self { kind, headers, seen: 0, subject }
+        Self::new(kind, headers, Subject::Failure { status, body: Vec::new() })
     }
 
     /// For an answer whose status says success; `None` when its beginning tells nothing that could be understood.
@@ -117,7 +102,7 @@ impl Judge {
             Media::Json => Subject::plain(endpoint),
             Media::Page => Subject::Page,
         };
-        Some(Self::of(kind, headers, subject))
+        Some(Self::new(kind, headers, subject))
     }
 
     /// The same for a client that is not to be told of usage.
@@ -126,6 +111,26 @@ impl Judge {
             stream.told.unasked.spare();
         }
         self
+    }
+
+    /// The same for a client that is to read another name of the model.
+    pub fn renaming(self, rename: Rename) -> Self {
+        Self { rename: Some(rename), ..self }
+    }
+
+    /// What its client is to read as the model's name, if not what the provider says.
+    pub const fn rename(&self) -> Option<&Rename> {
+        self.rename.as_ref()
+    }
+
+    /// What puts that name into a stream.
+    pub fn renaming_of_stream(&self) -> Option<Box<Renaming>> {
+        match (&self.subject, &self.rename) {
+            (Subject::Stream(stream), Some(rename)) => {
+                Some(Box::new(Renaming::of_stream(stream.told.state.dialect(), &rename.to)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether its headers alone say that it is no answer.
@@ -156,7 +161,7 @@ impl Judge {
 
     /// For an answer that says success and has neither body nor type.
     pub fn of_nothing(kind: ProviderKind, endpoint: Endpoint) -> Self {
-        Self::of(kind, HeaderBlock::default(), Subject::plain(endpoint))
+        Self::new(kind, HeaderBlock::default(), Subject::plain(endpoint))
     }
 
     /// The status of an answer that Envoy made, whose body is to be replaced by one that the client can read.
@@ -217,166 +222,6 @@ impl Judge {
             }
         }
         if end_of_stream && decided == Verdict::Open { self.end() } else { decided }
-    }
-
-    /// What goes on reading an answer that is passed on.
-    pub fn into_follower(mut self) -> Option<Box<Self>> {
-        match &mut self.subject {
-            Subject::Stream(_) => {
-                self.seen = 0;
-                self.headers = HeaderBlock::default();
-            }
-            // It has been judged by its beginning, which is not needed any more; that `seen` runs ahead tells so.
-            Subject::Plain { body, .. } => *body = Vec::new(),
-            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return None,
-        }
-        Some(Box::new(self))
-    }
-
-    /// Reads a piece of an answer that passes, all of the host's buffer being new, and says whether content is in it.
-    pub fn follow(&mut self, host: &mut impl BodyBuffer, available: usize) -> bool {
-        let mut read = 0;
-        let mut content = false;
-        while read < available {
-            let Ok(window) = host.read(read, WINDOW.min(available - read)) else { return true };
-            if window.is_empty() {
-                break;
-            }
-            read += window.len();
-            match &mut self.subject {
-                Subject::Stream(stream) => {
-                    let Stream { framer, told } = &mut **stream;
-                    told.unasked.before(framer, &window);
-                    framer.feed(&window, |event| content |= told.follow(&event));
-                    // An event so large that it is passed over is something all the same.
-                    content |= framer.is_passing_over();
-                }
-                // Whatever is larger is no error object; that `seen` runs ahead then tells that not all was kept.
-                Subject::Plain { body, reader } => {
-                    content = true;
-                    reader.feed(&window);
-                    self.seen = self.seen.saturating_add(window.len());
-                    if self.seen > MAX_HELD_PLAIN {
-                        *body = Vec::new();
-                    } else if body.is_empty() {
-                        *body = window;
-                    } else {
-                        body.extend_from_slice(&window);
-                    }
-                }
-                Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => return true,
-            }
-        }
-        content
-    }
-
-    /// How many bytes of a stream's next event have come; `None` for what is no stream.
-    pub fn open_event(&self) -> Option<usize> {
-        match &self.subject {
-            Subject::Stream(stream) => Some(usize::try_from(stream.framer.tail_len()).unwrap_or(usize::MAX)),
-            _ => None,
-        }
-    }
-
-    /// How much of a stream has been read.
-    pub fn position(&self) -> u64 {
-        match &self.subject {
-            Subject::Stream(stream) => stream.framer.position(),
-            _ => 0,
-        }
-    }
-
-    /// What is to be taken out of what has been read since this was called last.
-    pub fn take_unasked(&mut self) -> Vec<Range<u64>> {
-        match &mut self.subject {
-            Subject::Stream(stream) => stream.told.unasked.take(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// What keeps a stream open on which nothing moves.
-    pub fn keep_alive(&self) -> Option<&'static str> {
-        match &self.subject {
-            Subject::Stream(stream) => Some(stream::keep_alive(stream.told.state.dialect())),
-            _ => None,
-        }
-    }
-
-    /// What the client of a stream is told when it ends with a failure of `class` here.
-    pub fn notice(&self, class: ErrorClass) -> Option<String> {
-        match &self.subject {
-            Subject::Stream(stream) => {
-                let state = &stream.told.state;
-                Some(stream::notice(state.dialect(), class, state.events()))
-            }
-            _ => None,
-        }
-    }
-
-    /// What a stream has come to as soon as that is certain, which may be long before its connection ends: its terminal
-    /// event has come, or it has told of a failure.
-    pub fn settled(&self) -> Option<Result<(), ErrorClass>> {
-        match &self.subject {
-            Subject::Stream(stream) => match stream.told.failed {
-                Some(class) => Some(Err(class)),
-                None => stream.told.state.is_over().then_some(Ok(())),
-            },
-            _ => None,
-        }
-    }
-
-    /// The tokens that the answer has said so far it took; `None` where it has said nothing, or cannot be read.
-    pub fn usage(&self) -> Option<Usage> {
-        match &self.subject {
-            Subject::Stream(stream) => stream.told.state.usage(),
-            Subject::Plain { reader, .. } => reader.usage(),
-            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => None,
-        }
-    }
-
-    /// Why the answer has said so far that it ended.
-    pub const fn finish_reason(&self) -> Option<FinishReason> {
-        match &self.subject {
-            Subject::Stream(stream) => stream.told.state.finish_reason(),
-            Subject::Plain { reader, .. } => reader.finish_reason(),
-            Subject::Envoys { .. } | Subject::Failure { .. } | Subject::Page => None,
-        }
-    }
-
-    /// What has come of a stream; `None` for what is no stream.
-    pub fn stream_facts(&self) -> Option<StreamDraft> {
-        match &self.subject {
-            Subject::Stream(stream) => {
-                let state = &stream.told.state;
-                Some(StreamDraft { events: state.events(), ending: state.ending() })
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether the answer that has ended here was no good one, and what was wrong with it.
-    pub fn ended_badly(&mut self) -> Option<ErrorClass> {
-        let Stream { framer, told } = match &mut self.subject {
-            Subject::Stream(stream) => &mut **stream,
-            // Less than all of it, or nothing: a status and no answer is what a proxy in trouble sends.
-            Subject::Plain { reader, .. } if reader.is_cut_off() => {
-                return Some(ErrorClass::StreamTruncated);
-            }
-            Subject::Plain { body, .. } if self.seen == body.len() => {
-                return provider::failure_in_success(self.kind, &self.headers, body)
-                    .map(|failure| failure.class);
-            }
-            _ => return None,
-        };
-        framer.finish(|event| {
-            told.follow(&event);
-        });
-        match told.state.ending() {
-            Ending::Truncated => Some(ErrorClass::StreamTruncated),
-            Ending::Failed => Some(told.failed.unwrap_or(ErrorClass::StreamError)),
-            // Every answer has its finish reason; that some servers leave the terminal event out hurts nobody.
-            Ending::Complete | Ending::Unfinished | Ending::NoTerminal | Ending::Unwatched => None,
-        }
     }
 
     fn window(&mut self, window: &[u8]) -> Verdict {
@@ -441,48 +286,6 @@ impl Judge {
     }
 }
 
-impl Told {
-    /// The first event that is neither empty nor a mere finish decides. What comes after it in the same piece is only noted.
-    fn judge(&mut self, event: &Event<'_>, verdict: &mut Verdict) {
-        if *verdict != Verdict::Open {
-            self.follow(event);
-            return;
-        }
-        *verdict = match self.read(event) {
-            Meaning::Failed(failure) => {
-                let failure = in_band(self.kind, &failure, event.data);
-                self.failed = Some(failure.class);
-                Verdict::Failure(failure)
-            }
-            Meaning::Terminal(_) => Verdict::Answer,
-            meaning if meaning.is_content() => {
-                self.content = self.content.saturating_add(1);
-                Verdict::Answer
-            }
-            _ if self.gate.until == GateUntil::FirstContent => Verdict::Open,
-            _ => Verdict::Answer,
-        };
-    }
-
-    fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
-        let meaning = self.state.read(event);
-        self.unasked.read(event, &meaning);
-        meaning
-    }
-
-    /// Says whether the event brings content. Of several failures the first is the one.
-    fn follow(&mut self, event: &Event<'_>) -> bool {
-        let meaning = self.read(event);
-        if let Meaning::Failed(failure) = &meaning
-            && self.failed.is_none()
-        {
-            self.failed = Some(in_band(self.kind, failure, event.data).class);
-        }
-        self.content = self.content.saturating_add(u64::from(meaning.is_content()));
-        meaning.is_content()
-    }
-}
-
 /// What the content type says an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Media {
@@ -505,22 +308,4 @@ impl Media {
             _ => None,
         }
     }
-}
-
-const fn of_class(class: ErrorClass) -> Failure {
-    Failure { class, kind: None, code: None }
-}
-
-fn in_band(kind: ProviderKind, failure: &stream::Failure<'_>, data: &[u8]) -> Failure {
-    let class = match failure {
-        stream::Failure::Error(_) => {
-            if let Some(failure) = provider::classify_event(kind, data) {
-                return failure;
-            }
-            ErrorClass::StreamError
-        }
-        stream::Failure::FinishedInError => ErrorClass::StreamError,
-        stream::Failure::PromptBlocked => ErrorClass::ContentPolicy,
-    };
-    Failure { class, kind: None, code: None }
 }

@@ -28,6 +28,7 @@ mod reading;
 mod recording;
 mod refusal;
 mod registry;
+mod renaming;
 mod response;
 mod showing;
 mod spending;
@@ -58,14 +59,14 @@ use operator::Desk;
 use crate::balance::{Headroom, Pace, Session};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, Board, Pending};
-use crate::config::{ClientKey, Config, Mode, Model, Priority, StreamPolicy};
+use crate::config::{ClientKey, Config, Mode, Model, Priority, ResponseModel, StreamPolicy};
 use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
 use crate::retry::{self, Failed, Next, Permission, Received, Retries, Spent, Stop};
 use health::{Clinic, Tickets};
-use plan::{Choice, Load, Wanted};
+use plan::{Choice, Detour, Load, Wanted};
 use spending::Spending;
 
 /// What every pass through one configured filter shares on one worker.
@@ -229,6 +230,12 @@ pub struct Journey {
 impl Journey {
     fn model(&self) -> Option<&Model> {
         self.config.model(self.model)
+    }
+
+    /// What its answer's body is to give as the model, if not what the provider says.
+    fn answered_as(&self) -> Option<Rc<str>> {
+        let model = self.model()?;
+        (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
     }
 
     /// What the answer of `target` may take, and how it is passed on.
@@ -405,11 +412,11 @@ impl Journey {
 
     /// Why the target that is chosen now is not the one that would have been asked first: the failure that led to it, or
     /// what kept the first tier out.
-    fn fallback_reason(&self, chosen: TargetId, now: Timestamp) -> Option<&'static str> {
-        let elsewhere = self.tried.iter().rev().filter(|attempt| attempt.target != chosen);
-        match elsewhere.filter_map(|attempt| attempt.failure).next() {
-            Some(class) => Some(class.name()),
-            None if self.forgotten > 0 => Some("unknown"),
+    fn detour(&self, chosen: TargetId, now: Timestamp) -> Option<Detour> {
+        let mut elsewhere = self.tried.iter().rev().filter(|attempt| attempt.target != chosen);
+        match elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target))) {
+            Some((class, target)) => Some(Detour { reason: class.name(), from: Some(target) }),
+            None if self.forgotten > 0 => Some(Detour { reason: "unknown", from: None }),
             None => self.wanted(now)?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
         }
     }

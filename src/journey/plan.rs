@@ -383,14 +383,26 @@ impl Wanted<'_> {
         board: &Board,
         chosen: TargetId,
         now: Timestamp,
-    ) -> Option<&'static str> {
+    ) -> Option<Detour> {
         let first_tier = self.model.tiers.first()?;
         if first_tier.contains(&chosen) {
             return None;
         }
         let found = self.obstacles(config, board, now).find(|(target, _)| first_tier.contains(target));
-        Some(found.map_or("slow_start", |(_, obstacle)| obstacle.name()))
+        Some(found.map_or(Detour { reason: "slow_start", from: None }, |(target, obstacle)| Detour {
+            reason: obstacle.name(),
+            from: Some(target),
+        }))
     }
+}
+
+/// Why an attempt is not at the target that would have been asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detour {
+    /// The failure, or what was in the way.
+    pub reason: &'static str,
+    /// Whose that is, where it is one target's.
+    pub from: Option<TargetId>,
 }
 
 /// A target as a choice sees it.

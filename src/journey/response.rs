@@ -7,7 +7,9 @@ use super::flow::Passing;
 use super::judge::{Judge, Verdict};
 use super::origin::Origin;
 use super::outcome::{End, StreamEnd};
+use super::plan::Detour;
 use super::refusal::ALL_FAILED;
+use super::renaming::Rename;
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::OnBreak;
@@ -18,6 +20,9 @@ use crate::retry::Received;
 
 /// The private response header that makes the edge of the loop start another attempt.
 pub(super) const RETRY_HEADER: &str = "x-llm-retry";
+
+/// What a request is refused for that Envoy's own rate limit holds back.
+const FLEET_RATE_LIMIT: &str = "fleet_rate_limit";
 
 /// What the answer's half needs of the host.
 pub trait ResponseHost: HeaderSink + BodyBuffer {}
@@ -75,9 +80,13 @@ impl Exchange {
                 let journey = attempt.journey.borrow();
                 (journey.endpoint, journey.facts.stream)
             };
+            let announced = headers.get_bytes("content-length").is_some();
             let mut judge = Judge::of_success(kind, endpoint, headers, streamed, attempt.gate);
             if attempt.asked_usage {
                 judge = judge.map(Judge::sparing_usage);
+            }
+            if let Some(to) = attempt.journey.borrow().answered_as() {
+                judge = judge.map(|judge| judge.renaming(Rename { to, announced }));
             }
             // A 200 without a body is no answer, whatever type it would have had.
             if judge.is_none() && status == 200 && end_of_stream {
@@ -104,7 +113,7 @@ impl Exchange {
         }
         let judge = match origin() {
             // A rate limit of Envoy's own, behind this filter: nobody was asked, and it holds for every target.
-            Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now),
+            Origin::Envoy { .. } if status == 429 => return attempt.held_back(worker, now, sink),
             Origin::Envoy { received } => {
                 attempt.log.answered_by = Some(AnsweredBy::Envoy);
                 attempt.log.unsent = received == Received::Never;
@@ -140,7 +149,7 @@ impl Exchange {
             AnswerPhase::Passed(passing) => {
                 let (content, step) = match passing {
                     Passing::Stream(flow) => flow.chunk(host, available, end_of_stream),
-                    Passing::Plain(judge) => (judge.follow(host, available), ResponseStep::Pass),
+                    Passing::Plain(plain) => plain.chunk(host, available, end_of_stream),
                     // What cannot be read is watched for silence only.
                     Passing::Unread => (true, ResponseStep::Pass),
                 };
@@ -167,6 +176,7 @@ impl Exchange {
                 let step = attempt.pass(worker, Passing::of(*judge), now, host);
                 let step = match &mut attempt.answer {
                     AnswerPhase::Passed(Passing::Stream(flow)) => flow.pass(host, available, end_of_stream),
+                    AnswerPhase::Passed(Passing::Plain(plain)) => plain.pass(host, available, end_of_stream),
                     _ => step,
                 };
                 attempt.note_moved(now);
@@ -237,11 +247,12 @@ impl Attempt {
     }
 
     /// Envoy did not send the request; its answer passes.
-    fn held_back(&mut self, worker: &mut Worker, now: Timestamp) -> ResponseStep {
+    fn held_back(&mut self, worker: &mut Worker, now: Timestamp, sink: &mut impl HeaderSink) -> ResponseStep {
+        sink.set("x-llm-reason", FLEET_RATE_LIMIT);
         worker.tally.count(Metric::FleetRefusals);
         self.log.answered_by = Some(AnsweredBy::Envoy);
         self.log.unsent = true;
-        self.log.then = Some("fleet_rate_limit");
+        self.log.then = Some(FLEET_RATE_LIMIT);
         self.log.ends(AttemptEnd::Failed, Some(ErrorClass::RateLimited));
         self.watch.over();
         self.report(worker, End::Withdrawn, Blame::NOBODY, now);
@@ -308,12 +319,16 @@ impl Attempt {
         sink: &mut impl HeaderSink,
     ) -> ResponseStep {
         worker.tally.count(Metric::AttemptsAnswered);
-        if let Passing::Stream(flow) = &mut passing {
-            if self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some() {
-                flow.prime();
+        match &mut passing {
+            Passing::Stream(flow) => {
+                if self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some() {
+                    flow.prime();
+                }
+                // A notice at its end may make it longer than its provider announced.
+                sink.remove("content-length");
             }
-            // A notice at its end may make it longer than its provider announced.
-            sink.remove("content-length");
+            Passing::Plain(plain) if plain.is_renamed() => sink.remove("content-length"),
+            Passing::Plain(_) | Passing::Unread => {}
         }
         self.disclose(sink);
         self.answer = AnswerPhase::Passed(passing);
@@ -339,8 +354,11 @@ impl Attempt {
         sink.tell("x-llm-target", &target.name);
         sink.tell("x-llm-model", &target.model);
         sink.tell("x-llm-attempts", &journey.attempts().to_string());
-        if let Some(reason) = self.reason {
+        if let Some(Detour { reason, from }) = self.detour {
             sink.tell("x-llm-fallback", reason);
+            if let Some(from) = from.and_then(|from| journey.config.target(from)) {
+                sink.tell("x-llm-fallback-from", &from.name);
+            }
         }
         if let Some(warnings) = journey.budget_warnings() {
             sink.tell("x-llm-budget-warning", &warnings);

@@ -5,6 +5,7 @@ mod balance;
 mod balancing;
 mod budgets;
 mod ceilings;
+mod disclosure;
 mod faults;
 mod gates;
 mod guide;
@@ -13,6 +14,7 @@ mod holds;
 mod outages;
 mod queues;
 mod quiet;
+mod renaming;
 mod unasked;
 mod usage;
 

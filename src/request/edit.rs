@@ -86,6 +86,12 @@ impl BodyEdit {
         }
     }
 
+    /// The edit that puts `quoted` into these places of a body, which are in order and apart from each other.
+    pub fn of_spans(spans: impl Iterator<Item = Span>, quoted: &[u8]) -> Self {
+        let changes = spans.map(|span| Change { span, with: With::Model }).collect();
+        Self { changes, model: quoted.to_vec(), asks_for_usage: false }
+    }
+
     /// The same with `stream_options.include_usage: true`, where the body lets it be put in.
     pub fn asking_for_usage(mut self, facts: &Facts) -> Self {
         if let Some(changes) = facts.usage_spots.changes().filter(|_| !facts.model_spans.is_empty()) {

@@ -144,6 +144,24 @@ impl Lexer {
         Ok(())
     }
 
+    /// Makes it a machine before the first byte again.
+    pub const fn restart(&mut self) {
+        self.state = State::Start;
+        self.containers = 0;
+        self.depth = 0;
+        self.base = 0;
+    }
+
+    /// Where the string began that is being read as a value; `None` when none is.
+    pub const fn open_string(&self) -> Option<usize> {
+        match self.state {
+            State::String(Role::Value)
+            | State::Escape(Role::Value)
+            | State::Unicode { role: Role::Value, .. } => Some(self.value_start),
+            _ => None,
+        }
+    }
+
     /// Ends the body and gives its length.
     pub fn finish(&self) -> Result<usize, ScanError> {
         match self.state {

@@ -1,7 +1,7 @@
 //! SSE framing, what a stream's events mean in each dialect, what answers took, and what of an answer takes too long.
 //!
 //! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]; of an answer that is no stream,
-//! [`AnswerReader`] reads what is not text. None of them keeps any of the text or knows the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
+//! [`AnswerReader`] reads what is not text, and [`ModelFinder`] where any of them names its model. None of them keeps any of the text or knows the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
 //! the time is an argument to both. None of them decides what to do about what it finds.
 
 mod chat;
@@ -16,6 +16,7 @@ mod json;
 mod keep_alive;
 mod meaning;
 mod messages;
+mod model_name;
 mod notice;
 mod pace;
 mod plain;
@@ -33,6 +34,7 @@ pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use keep_alive::{KeepAlive, keep_alive};
 pub use meaning::{Ending, Failure, FinishReason, Meaning, Terminal};
+pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;
 pub use plain::AnswerReader;
 pub use usage::{MAX_TOKENS, Usage};

@@ -5,7 +5,7 @@ use super::boundaries::Known;
 use super::names::Names;
 use super::{MAX_TIERS, balance, retry, stream, word};
 use crate::base::{ClassSet, ErrorClass, TargetId};
-use crate::config::compiled::{Model, WhenAllOpen};
+use crate::config::compiled::{Model, ResponseModel, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
@@ -46,6 +46,8 @@ pub(super) fn model(
         ("queue", WhenAllOpen::Queue),
     ];
     let when_all_open = word(raw.when_all_open.as_ref(), &answers, &at.field("when_all_open"), mistakes);
+    let names = [("provider", ResponseModel::Provider), ("logical", ResponseModel::Logical)];
+    let response_model = word(raw.response_model.as_ref(), &names, &at.field("response_model"), mistakes);
     let mut retry_policy = retry::policy(raw.retry.as_ref(), &at.field("retry"), mistakes);
     if when_all_open == WhenAllOpen::Queue {
         retry_policy.queue.get_or_insert_default();
@@ -59,6 +61,7 @@ pub(super) fn model(
         boundaries,
         swaps,
         when_all_open,
+        response_model,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),
     })
 }

@@ -25,6 +25,7 @@ fn near_configuration() -> impl Strategy<Value = Value> {
         "30s",
         "mode",
         "when_all_open",
+        "response_model",
         "kind",
         "host",
         "headers",

@@ -1,0 +1,171 @@
+//! What a request needs and a target must be able to do: capabilities, dialect, room, and what lives at one account.
+
+use super::*;
+
+#[test]
+fn a_capability_is_needed_declared_refused_or_unknown() {
+    let tool = json!({"type": "function", "function": {"name": "f", "parameters": {}}});
+    let strict = json!({"type": "function", "function": {"name": "f", "strict": true}});
+    let part = |part: Value| json!([{"role": "user", "content": [part]}]);
+    let cases = [
+        (Capability::Tools, json!({"tools": [tool]})),
+        (Capability::Tools, json!({"functions": [{"name": "f"}]})),
+        (Capability::ParallelTools, json!({"tools": [tool], "parallel_tool_calls": false})),
+        (Capability::StrictTools, json!({"tools": [strict]})),
+        (Capability::HostedTools, json!({"tools": [{"type": "web_search"}]})),
+        (Capability::JsonSchema, json!({"response_format": {"type": "json_schema", "json_schema": {}}})),
+        (Capability::JsonSchema, json!({"response_format": {"type": "grammar"}})),
+        (Capability::JsonObject, json!({"response_format": {"type": "json_object"}})),
+        (
+            Capability::Vision,
+            json!({"messages": part(json!({"type": "image_url", "image_url": {"url": "u"}}))}),
+        ),
+        (
+            Capability::Audio,
+            json!({"messages": part(json!({"type": "input_audio", "input_audio": {"data": "u"}}))}),
+        ),
+        (Capability::AudioOutput, json!({"modalities": ["text", "audio"]})),
+        (Capability::Files, json!({"messages": part(json!({"type": "file", "file": {"file_data": "u"}}))})),
+        (Capability::Reasoning, json!({"reasoning_effort": "high"})),
+        (Capability::Logprobs, json!({"logprobs": true})),
+        (Capability::Seed, json!({"seed": 7})),
+        (Capability::N, json!({"n": 2})),
+    ];
+    for (capability, body) in cases {
+        let needs = chat(body.clone());
+        assert!(needs.capabilities.contains(capability), "{body}");
+        let offering = |value: Option<bool>| {
+            // All that the request needs besides is there.
+            let mut fields = serde_json::Map::new();
+            for other in needs.capabilities.iter().filter(|other| *other != capability) {
+                fields.insert(other.name().to_owned(), json!(true));
+            }
+            fields.extend(value.map(|value| (capability.name().to_owned(), json!(value))));
+            closed(&config(json!({ "first": fields }), json!({})), "first", &needs, &[])
+        };
+        assert_eq!(offering(Some(true)), NOTHING, "{body}");
+        assert_eq!(offering(Some(false)), [capability.name()], "{body}");
+        assert_eq!(offering(None), [capability.name()], "unknown is no: {body}");
+    }
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_needed() {
+    for body in [
+        json!({}),
+        json!({"tools": [], "parallel_tool_calls": true}),
+        json!({"n": 1, "logprobs": false, "seed": null, "response_format": {"type": "text"}, "reasoning_effort": "none"}),
+    ] {
+        assert!(chat(body.clone()).capabilities.is_empty(), "{body}");
+    }
+}
+
+#[test]
+fn what_a_vendor_drops_without_a_word_no_declaration_brings_back() {
+    let config = json!({
+        "providers": {"anthropic": {"kind": "anthropic"}},
+        "targets": {"claude": {"provider": "anthropic", "model": "m", "json_schema": true, "seed": true}},
+        "models": {"chat": {"targets": ["claude"]}},
+    });
+    let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+    let body = json!({"model": "chat", "seed": 1, "response_format": {"type": "json_schema"}});
+    let in_chat = Needs::of(&facts(&body), Endpoint::Chat);
+    assert_eq!(closed(&config, "claude", &in_chat, &[]), ["json_schema", "seed"]);
+    let in_messages = Needs::of(&facts(&body), Endpoint::Messages);
+    assert_eq!(closed(&config, "claude", &in_messages, &[]), NOTHING);
+}
+
+#[test]
+fn a_dialect_that_nobody_translates_is_a_gate() {
+    let mut body = facts(&json!({"model": "chat"}));
+    body.items = 1;
+    let config = json!({
+        "providers": {"openai": {"kind": "openai"}},
+        "targets": {"gpt": {"provider": "openai", "model": "m"}},
+        "models": {"chat": {"targets": ["gpt"]}},
+    });
+    let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+    assert_eq!(closed(&config, "gpt", &Needs::of(&body, Endpoint::Messages), &[]), ["dialect"]);
+    assert_eq!(closed(&config, "gpt", &Needs::of(&body, Endpoint::Responses), &[]), NOTHING);
+}
+
+#[test]
+fn prompt_and_answer_must_fit_and_an_unknown_window_is_a_small_one() {
+    let text = "x".repeat(35_000); // about 10,000 tokens, 12,000 with the margin
+    let long = |asked: Value| {
+        let turn = json!([{"role": "user", "content": text}]);
+        chat(json!({"messages": turn, "max_tokens": asked}))
+    };
+    let with = |fields: Value, needs: &Needs| {
+        closed(&config(json!({ "first": fields }), json!({})), "first", needs, &[])
+    };
+    assert_eq!(with(json!({}), &long(json!(null))), ["context_window"]);
+    assert_eq!(with(json!({"context_window": 16_000}), &long(json!(null))), NOTHING);
+    assert_eq!(with(json!({"context_window": 11_000}), &long(json!(null))), ["context_window"]);
+    assert_eq!(with(json!({"context_window": 16_000}), &long(json!(4_000))), ["context_window"]);
+    let both = json!({"context_window": 100_000, "max_output_tokens": 5_000});
+    assert_eq!(with(both.clone(), &long(json!(5_000))), NOTHING);
+    assert_eq!(with(both.clone(), &long(json!(5_001))), ["max_output"]);
+    assert_eq!(
+        with(json!({"context_window": 100_000}), &long(json!(5_000))),
+        ["max_output"],
+        "unknown is little"
+    );
+    // Each input of embeddings has the window to itself.
+    let inputs = facts(&json!({"model": "chat", "input": [text, text]}));
+    assert_eq!(with(json!({}), &Needs::of(&inputs, Endpoint::Embeddings)), NOTHING);
+}
+
+#[test]
+fn what_lives_at_one_account_goes_to_the_first_tiers_and_nowhere_else() {
+    let config = config(json!({}), json!({}));
+    for body in
+        [json!({"previous_response_id": "r"}), json!({"conversation": "c"}), json!({"background": true})]
+    {
+        let needs = Needs { endpoint: Endpoint::Responses, ..chat(body) };
+        assert_eq!(closed(&config, "first", &needs, &[]), NOTHING);
+        assert_eq!(closed(&config, "other", &needs, &[]), NOTHING, "another model of the same account");
+        assert_eq!(closed(&config, "near", &needs, &[]), ["state"], "another account of the same provider");
+        assert_eq!(closed(&config, "far", &needs, &[("first", ErrorClass::Server)]), ["state"]);
+    }
+}
+
+#[test]
+fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
+    let config = json!({
+        "providers": {"openai": {"kind": "openai"}, "anthropic": {"kind": "anthropic"}},
+        "targets": {
+            "a": {"provider": "openai", "model": "m"}, "b": {"provider": "openai", "model": "m"},
+            "claude": {"provider": "anthropic", "model": "m"},
+        },
+        "models": {"chat": {"tiers": [["a", "b", "claude"]]}, "one": {"tiers": [["a", "claude"], ["b"]]}},
+    });
+    let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+    let needs = Needs { endpoint: Endpoint::Responses, ..chat(json!({"previous_response_id": "r"})) };
+    assert_eq!(closed(&config, "a", &needs, &[]), ["state"]);
+    assert_eq!(closed(&config, "b", &needs, &[]), ["state"]);
+    // Who does not speak the endpoint holds nothing of it.
+    let (client, past) = (ClientLimits::default(), Past::default());
+    let model = &config.models()[1];
+    let case = Case {
+        config: &config,
+        model,
+        key: None,
+        client: &client,
+        needs: &needs,
+        past,
+        estimates: None,
+        now: NOON,
+    };
+    assert!(case.admits(target(&config, "a")) && !case.admits(target(&config, "b")));
+}
+
+#[test]
+fn sealed_thinking_stays_with_the_first_tiers_provider() {
+    let config = config(json!({}), json!({}));
+    let turn =
+        json!([{"role": "assistant", "content": [{"type": "thinking", "thinking": "…", "signature": "s"}]}]);
+    let needs = chat(json!({"messages": turn}));
+    assert_eq!(closed(&config, "near", &needs, &[("first", ErrorClass::Server)]), NOTHING);
+    assert_eq!(closed(&config, "far", &needs, &[("first", ErrorClass::Server)]), ["sealed_reasoning"]);
+}

@@ -1,0 +1,125 @@
+//! What may stand in for what, after which failure.
+
+use super::*;
+
+#[test]
+fn failures_may_be_kept_at_their_account_or_provider() {
+    let config =
+        config(json!({}), json!({"leave_account": ["server", "transport"], "leave_provider": ["transport"]}));
+    let after = |name, class| closed(&config, name, &chat(json!({})), &[("first", class)]);
+    for (class, near, far) in [
+        (ErrorClass::Transport, &[][..], &[][..]),
+        (ErrorClass::Server, &[], &["leave_provider"]),
+        (ErrorClass::RateLimited, &["leave_account"], &["leave_account", "leave_provider"]),
+    ] {
+        assert_eq!(after("other", class), NOTHING, "the same account");
+        assert_eq!(after("near", class), near);
+        assert_eq!(after("far", class), far);
+    }
+    assert_eq!(
+        closed(&config, "far", &chat(json!({})), &[]),
+        NOTHING,
+        "no failure of this request leads there"
+    );
+    let sealed = self::config(json!({}), json!({"leave_provider": []}));
+    assert_eq!(closed(&sealed, "far", &chat(json!({})), &[]), ["leave_provider"], "no failure means none");
+    assert_eq!(closed(&sealed, "near", &chat(json!({})), &[]), NOTHING);
+}
+
+#[test]
+fn a_prompt_that_did_not_fit_goes_only_where_more_is_declared() {
+    let windows = json!({"first": {"context_window": 32_000}, "other": {"context_window": 32_000},
+                         "near": {"context_window": 32_001}});
+    let config = config(windows, json!({"context_length": "larger_window"}));
+    let after = |name, class| closed(&config, name, &chat(json!({})), &[("first", class)]);
+    assert_eq!(after("other", ErrorClass::ContextLength), ["larger_window"]);
+    assert_eq!(after("near", ErrorClass::ContextLength), NOTHING);
+    assert_eq!(after("far", ErrorClass::ContextLength), ["larger_window"], "unknown is no");
+    assert_eq!(after("far", ErrorClass::Server), NOTHING);
+}
+
+#[test]
+fn a_substitute_may_cost_so_much_more_and_no_more() {
+    let prices = |first: Value, far: Value| json!({"first": {"price": first}, "far": {"price": far}});
+    let with = |targets: Value| {
+        closed(&config(targets, json!({"max_price_ratio": 2})), "far", &chat(json!({})), &[])
+    };
+    let usual = json!({"input": 1, "output": 4});
+    assert_eq!(with(prices(usual.clone(), json!({"input": 2, "output": 8}))), NOTHING);
+    assert_eq!(with(prices(usual.clone(), json!({"input": 2.1, "output": 1}))), ["price_ratio"]);
+    assert_eq!(with(prices(usual.clone(), json!({"input": 1, "output": 8.1}))), ["price_ratio"]);
+    assert_eq!(with(json!({"first": {"price": usual}})), ["price_ratio"], "unknown is no");
+    assert_eq!(with(json!({"far": {"price": usual}})), ["price_ratio"], "so is an unknown measure");
+    let first = config(json!({}), json!({"max_price_ratio": 2}));
+    assert_eq!(closed(&first, "first", &chat(json!({})), &[]), NOTHING, "the first choice is the measure");
+}
+
+#[test]
+fn the_measure_is_who_was_asked_first_or_the_cheapest_of_the_first_tier() {
+    let config = json!({
+        "providers": {"p": {"kind": "openai-compatible", "host": "p.test"}},
+        "targets": {
+            "cheap": {"provider": "p", "model": "m", "price": {"input": 1, "output": 1}},
+            "first": {"provider": "p", "model": "m", "price": {"input": 2, "output": 2}},
+            "far": {"provider": "p", "model": "m", "price": {"input": 3, "output": 3}},
+        },
+        "models": {"chat": {"tiers": [["cheap", "first"], ["far"]], "fallback": {"max_price_ratio": 2}}},
+    });
+    let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+    let after = |failed: &[_]| closed(&config, "far", &chat(json!({})), failed);
+    assert_eq!(after(&[]), ["price_ratio"]);
+    assert_eq!(after(&[("cheap", ErrorClass::Server)]), ["price_ratio"]);
+    assert_eq!(after(&[("first", ErrorClass::Server)]), NOTHING);
+    assert_eq!(after(&[("far", ErrorClass::Server)]), ["price_ratio"], "a substitute is no measure");
+}
+
+#[test]
+fn the_same_must_pay() {
+    let owned = |first: Value, far: Value| {
+        let config = json!({
+            "providers": {"p": {"kind": "openai-compatible", "host": "p.test"}},
+            "accounts": {"a": first, "b": far},
+            "targets": {
+                "first": {"account": "a", "model": "m"}, "same": {"account": "a", "model": "n"},
+                "far": {"account": "b", "model": "m"},
+            },
+            "models": {"chat": {"tiers": [["first"], ["same"], ["far"]], "fallback": {"same_billing_owner": true}}},
+        });
+        let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        assert_eq!(
+            closed(&config, "same", &chat(json!({})), &[]),
+            NOTHING,
+            "the same account is the same owner"
+        );
+        closed(&config, "far", &chat(json!({})), &[])
+    };
+    let of = |owner: &str| json!({"provider": "p", "billing_owner": owner});
+    assert_eq!(owned(of("x"), of("x")), NOTHING);
+    assert_eq!(owned(of("x"), of("y")), ["billing_owner"]);
+    assert_eq!(owned(of("x"), json!({"provider": "p"})), ["billing_owner"], "unknown is no");
+    assert_eq!(
+        owned(json!({"provider": "p"}), json!({"provider": "p"})),
+        ["billing_owner"],
+        "also on both sides"
+    );
+}
+
+#[test]
+fn only_approved_pairs_and_only_until_their_day_is_over() {
+    let pairs = json!({"approved": [
+        {"from": "first", "to": "other"},
+        {"from": "first", "to": "near", "until": "2026-06-08"},
+        {"from": "other", "to": "far"},
+    ]});
+    let config = config(json!({}), pairs);
+    let at = |name, ms: u64| {
+        let client = ClientLimits::default();
+        closed_for(&config, name, &chat(json!({})), &[], &client, Timestamp::from_millis(ms))
+    };
+    let midnight = 1_780_963_200_000; // 2026-06-09T00:00:00Z
+    assert_eq!(at("first", midnight), NOTHING);
+    assert_eq!(at("other", midnight), NOTHING);
+    assert_eq!(at("near", midnight - 1), NOTHING);
+    assert_eq!(at("near", midnight), ["pair_expired"]);
+    assert_eq!(at("far", midnight), ["pair_not_approved"], "another first choice was meant");
+}

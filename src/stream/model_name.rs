@@ -1,0 +1,308 @@
+//! Where an answer says which model gave it, found while it passes.
+//!
+//! A plain answer says so once, at its top; a stream in each of its events or in some, at the top or in the object that
+//! the event tells of. Only the places of those strings come out, as offsets in the answer, and only strings: what else
+//! stands there means nothing. Each byte is looked at once. Nothing is kept of an answer but the keys and places being
+//! read, so an event may be of any length.
+
+use std::ops::Range;
+
+use memchr::memchr2;
+
+use super::dialect::StreamDialect;
+use crate::request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
+
+/// The longest name that is looked for, in bytes as it is written with its quotes. So who waits for the end of a name
+/// waits for no more than that; a longer one stays.
+pub const MAX_MODEL_NAME: usize = 1024;
+
+/// How many names one event or plain answer may have: a key that is there twice, which no provider sends. An event with
+/// more is strange and stays as it is; of a plain answer, which cannot be taken back, the first ones count.
+pub const MAX_MODEL_NAMES: usize = 8;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const DATA: &[u8] = b"data:";
+
+/// Finds the names in one answer.
+#[derive(Debug)]
+pub struct ModelFinder {
+    /// `None` for a plain answer.
+    events: Option<Events>,
+    document: Document,
+    /// Bytes read.
+    position: u64,
+    found: Vec<Range<u64>>,
+}
+
+/// How far the lines of a stream have been read. They are those that [`Framer`](super::Framer) sees.
+#[derive(Debug)]
+struct Events {
+    line: Line,
+    after_cr: bool,
+    /// The event at hand has data, and what of it comes on another line is joined by a line feed.
+    has_data: bool,
+    /// Where the event at hand began, or before.
+    start: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// The stream's first, of which so many bytes may be a byte order mark.
+    First(usize),
+    /// So many bytes of it are those of `data:`.
+    Field(usize),
+    /// A space may follow the colon.
+    Colon,
+    Data,
+    Other,
+}
+
+/// One JSON document.
+#[derive(Debug)]
+struct Document {
+    lexer: Lexer,
+    names: Names,
+    readable: bool,
+    /// Bytes of it that have been read.
+    read: u64,
+    /// What its offsets are to be moved by, to be those of the answer.
+    moved: u64,
+    count: usize,
+}
+
+impl ModelFinder {
+    /// For a plain answer.
+    pub const fn of_answer() -> Self {
+        Self { events: None, document: Document::new(None), position: 0, found: Vec::new() }
+    }
+
+    /// For a stream.
+    pub const fn of_stream(dialect: StreamDialect) -> Self {
+        let within: Option<&[u8]> = match dialect {
+            StreamDialect::Responses => Some(b"response"),
+            StreamDialect::Messages => Some(b"message"),
+            StreamDialect::Chat | StreamDialect::Completions | StreamDialect::Gemini => None,
+        };
+        let events = Events { line: Line::First(0), after_cr: false, has_data: false, start: 0 };
+        Self { events: Some(events), document: Document::new(within), position: 0, found: Vec::new() }
+    }
+
+    /// Reads the next piece, of any length.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        match &mut self.events {
+            None => self.document.feed(bytes, self.position, &mut self.found),
+            Some(events) => events.feed(bytes, self.position, &mut self.document, &mut self.found),
+        }
+        self.position = self.position.saturating_add(bytes.len() as u64);
+    }
+
+    /// The answer is over. An event that lacks its end counts if it is whole otherwise.
+    pub fn finish(&mut self) {
+        if let Some(events) = &mut self.events {
+            events.end_event(self.position, &mut self.document, &mut self.found);
+        }
+    }
+
+    /// Bytes read so far.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Where the names stand, quotes included, in order. Those in an event that is not over are taken back if it turns out
+    /// to be no JSON object; whoever does not let go of parts of an event does not see that.
+    pub fn found(&self) -> &[Range<u64>] {
+        &self.found
+    }
+
+    /// Forgets the names that begin before this place.
+    pub fn forget_before(&mut self, place: u64) {
+        let gone = self.found.partition_point(|name| name.start < place);
+        self.found.drain(..gone);
+    }
+
+    /// How many of the last bytes are the beginning of a name; 0 when they are not, or it is too long already.
+    pub fn open_name(&self) -> usize {
+        let Some(start) = self.document.open_name() else { return 0 };
+        let open = usize::try_from(self.position.saturating_sub(start)).unwrap_or(usize::MAX);
+        if open <= MAX_MODEL_NAME { open } else { 0 }
+    }
+}
+
+impl Events {
+    fn feed(&mut self, bytes: &[u8], position: u64, document: &mut Document, found: &mut Vec<Range<u64>>) {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            let place = position.saturating_add(at as u64);
+            let after_cr = std::mem::take(&mut self.after_cr);
+            if byte == b'\n' && after_cr {
+                at += 1;
+                continue;
+            }
+            if matches!(byte, b'\n' | b'\r') {
+                self.after_cr = byte == b'\r';
+                if matches!(self.line, Line::First(0 | 3) | Line::Field(0)) {
+                    self.end_event(place.saturating_add(1), document, found);
+                }
+                self.line = Line::Field(0);
+                at += 1;
+                continue;
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            at += match self.line {
+                Line::Data => {
+                    let data = memchr2(b'\n', b'\r', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
+                    document.feed(data, place, found);
+                    data.len()
+                }
+                Line::Other => memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
+                Line::Colon => {
+                    self.line = Line::Data;
+                    usize::from(byte == b' ')
+                }
+                Line::First(3) => self.next(Line::Field(0), 0),
+                Line::First(read) if BYTE_ORDER_MARK.get(read) == Some(&byte) => {
+                    self.next(Line::First(read + 1), 1)
+                }
+                Line::First(0) => self.next(Line::Field(0), 0),
+                Line::Field(read) if DATA.get(read) == Some(&byte) => {
+                    let all = read + 1 == DATA.len();
+                    if all && std::mem::replace(&mut self.has_data, true) {
+                        document.feed(b"\n", place, found);
+                    }
+                    self.next(if all { Line::Colon } else { Line::Field(read + 1) }, 1)
+                }
+                Line::First(_) | Line::Field(_) => self.next(Line::Other, 1),
+            };
+        }
+    }
+
+    const fn next(&mut self, line: Line, read: usize) -> usize {
+        self.line = line;
+        read
+    }
+
+    fn end_event(&mut self, end: u64, document: &mut Document, found: &mut Vec<Range<u64>>) {
+        if !document.is_whole() {
+            let kept = found.partition_point(|name| name.start < self.start);
+            found.truncate(kept);
+        }
+        document.restart();
+        self.has_data = false;
+        self.start = end;
+    }
+}
+
+impl Document {
+    const fn new(within: Option<&'static [u8]>) -> Self {
+        let names = Names { within, depth: 0, inside: false, next: Member::Other, found: Vec::new() };
+        Self { lexer: Lexer::new(), names, readable: true, read: 0, moved: 0, count: 0 }
+    }
+
+    /// Reads on; `place` is where these bytes stand in the answer.
+    fn feed(&mut self, bytes: &[u8], place: u64, found: &mut Vec<Range<u64>>) {
+        if !self.readable {
+            return;
+        }
+        // A string holds no line end, so what is found in these bytes stands on one line with them.
+        self.moved = place.wrapping_sub(self.read);
+        self.readable = self.lexer.feed(bytes, &mut self.names).is_ok();
+        self.read = self.read.saturating_add(bytes.len() as u64);
+        for span in self.names.found.drain(..) {
+            self.count = self.count.saturating_add(1);
+            if self.count <= MAX_MODEL_NAMES && span.len() <= MAX_MODEL_NAME {
+                let moved = |offset: usize| self.moved.wrapping_add(offset as u64);
+                found.push(moved(span.start)..moved(span.end));
+            }
+        }
+    }
+
+    /// Whether it is over and was what it seemed to be.
+    fn is_whole(&self) -> bool {
+        self.readable && self.count <= MAX_MODEL_NAMES && self.lexer.finish().is_ok()
+    }
+
+    fn open_name(&self) -> Option<u64> {
+        let start = self.lexer.open_string().filter(|_| self.names.next == Member::Model && self.readable)?;
+        (self.count < MAX_MODEL_NAMES).then(|| self.moved.wrapping_add(start as u64))
+    }
+
+    fn restart(&mut self) {
+        self.lexer.restart();
+        let Names { depth, inside, next, found, .. } = &mut self.names;
+        (*depth, *inside, *next) = (0, false, Member::Other);
+        found.clear();
+        (self.readable, self.read, self.count) = (true, 0, 0);
+    }
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    Other,
+    /// The object in which the model is named.
+    Within,
+    Model,
+}
+
+#[derive(Debug)]
+struct Names {
+    /// The member of the document in which the model is named; `None` where that is the document itself.
+    within: Option<&'static [u8]>,
+    depth: u8,
+    /// That member is open.
+    inside: bool,
+    next: Member,
+    /// What the last piece brought.
+    found: Vec<Span>,
+}
+
+impl Sink for Names {
+    #[inline]
+    fn key(&mut self, key: Option<&[u8]>) {
+        self.next = match (key, self.depth, self.within) {
+            (Some(b"model"), 1, None) => Member::Model,
+            (Some(b"model"), 2, Some(_)) if self.inside => Member::Model,
+            (Some(key), 1, Some(within)) if key == within => Member::Within,
+            _ => Member::Other,
+        };
+    }
+
+    #[inline]
+    fn want(&self) -> Want {
+        Want::Length
+    }
+
+    #[inline]
+    fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
+        let member = std::mem::replace(&mut self.next, Member::Other);
+        if member == Member::Model
+            && matches!(value, Value::Text { .. })
+            // One more than count shows that there were too many.
+            && self.found.len() <= MAX_MODEL_NAMES
+        {
+            self.found.push(span);
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, container: Container, _start: usize) -> Result<(), ScanError> {
+        let member = std::mem::replace(&mut self.next, Member::Other);
+        if member == Member::Within {
+            self.inside = container == Container::Object;
+        }
+        self.depth = self.depth.saturating_add(1);
+        Ok(())
+    }
+
+    fn close(&mut self, _end: usize) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth <= 1 {
+            self.inside = false;
+        }
+        self.next = Member::Other;
+    }
+}
+
+#[cfg(test)]
+#[path = "model_name_tests.rs"]
+mod tests;
