@@ -12,9 +12,9 @@ use crate::record::{Family, Series};
 impl Worker {
     /// Tells the host what has changed.
     pub(super) fn show(&mut self, now: Timestamp) {
-        let Self { config, board, pending, tally, shown, .. } = self;
-        let (board, pending) = (board.borrow(), pending.borrow());
-        let sources = Sources { config, board: &board, pending: &pending, now };
+        let Self { config, board, pending, headroom, tally, shown, .. } = self;
+        let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
+        let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
         let states = Series::all_scopes(config).map(|scope| {
             let state =
                 board.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
