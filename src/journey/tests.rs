@@ -8,6 +8,7 @@ mod ceilings;
 mod gates;
 mod health;
 mod holds;
+mod labels;
 mod outages;
 mod queues;
 mod quiet;
