@@ -1,5 +1,5 @@
 //! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
-//! the scripted providers and the client know.
+//! the scripted providers and the client know. A crash of the VM, which takes records with it, is in `crash.rs`.
 
 mod telemetry;
 
