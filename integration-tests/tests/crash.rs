@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use integration_tests::client::Request;
+use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider, errors};
-use serde_json::json;
+use integration_tests::records;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(10);
 const EXPORTS: u8 = 7;
@@ -92,27 +95,37 @@ fn crashing_module(dir: &Path) -> PathBuf {
     path
 }
 
-#[tokio::test]
-async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_open_stays_open() {
+/// The gateway with the crashing module in place of the filter, and where that lies as long as it is kept.
+async fn can_crash(gateway: Gateway) -> (Envoy, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let module = crashing_module(dir.path());
+    let gateway = gateway.edit(|config| {
+        let filter = &mut connection_manager(config, 1)["http_filters"][0]["typed_config"]["config"];
+        filter["vm_config"]["code"]["local"]["filename"] = json!(module);
+    });
+    (gateway.start().await, dir)
+}
+
+/// The edge's (0) or the inner listener's (1).
+fn connection_manager(config: &mut Value, listener: usize) -> &mut Value {
+    &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+#[tokio::test]
+async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_open_stays_open() {
     let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let models = json!({
         "chat": {"tiers": [["gpt-a"], ["haiku"]]},
         "broken": {"targets": ["gpt-b"]},
         "stream": {"targets": ["haiku"]},
     });
-    let envoy = Gateway::new(Shape::Loop)
-        .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}))
-        .edit(|config| {
-            let inner = &mut config["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
-            let filter = &mut inner["typed_config"]["http_filters"][0]["typed_config"]["config"];
-            filter["vm_config"]["code"]["local"]["filename"] = json!(module);
-        })
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
-        .start()
-        .await;
+    let (envoy, _module) = can_crash(
+        Gateway::new(Shape::Loop)
+            .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}))
+            .provider("openai", first.port())
+            .provider("anthropic", spare.port()),
+    )
+    .await;
     let port = envoy.port();
 
     // A breaker has opened, and another request is under way.
@@ -146,4 +159,130 @@ async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_
         );
     }
     assert_eq!(envoy.stat("wasm.llm-failsafe.vm_reload_success").await, Some(1));
+}
+
+/// The access log that docs/operations.md shows for the edge, as it stands there.
+fn documented_access_log() -> Value {
+    let page = std::fs::read_to_string(paths::root().join("docs/operations.md")).unwrap();
+    let block = page.split("```yaml\n").find(|block| block.starts_with("  access_log:\n")).unwrap();
+    let value: Value = serde_yaml_ng::from_str(block.split("```").next().unwrap()).unwrap();
+    value["access_log"].clone()
+}
+
+/// The lines of Envoy's output that are so, once there are that many.
+async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let deadline = Instant::now() + 2 * SOON;
+    loop {
+        let lines: Vec<_> = envoy.log().lines().filter(|line| wanted(line)).map(str::to_owned).collect();
+        if lines.len() >= count {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "{lines:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_providers_know_of_it() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
+    let gateway = Gateway::new(Shape::Loop)
+        .configure(&json!({"models": models}))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .edit(|config| connection_manager(config, 0)["access_log"] = documented_access_log());
+    let (envoy, _module) = can_crash(gateway).await;
+    let port = envoy.port();
+
+    // One waits for its answer while another's first content crashes the VM.
+    first.script(Script::usual().delay_headers(Duration::from_secs(2)));
+    let waits =
+        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    first.wait_for(1, SOON).await;
+    spare.script(Script::usual().delay_chunks(Duration::from_millis(300)));
+    let streams = Request::chat("stream", true).send(port).await.unwrap().read().await;
+    for answer in [streams, waits.await.unwrap()] {
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, ""));
+        assert_eq!(answer.header("x-llm-target").or(answer.header("x-llm-reason")), None);
+    }
+    let served = Request::chat("chat", false).send(port).await.unwrap().read().await;
+    assert_eq!(served.status, 200);
+
+    // The inner listener tells where they were when it happened, and how long they had been there.
+    let lost = lines(&envoy, 2, |line| line.contains("filter_crashed")).await;
+    let lost: Vec<Value> = lost.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (provider, cluster) in [(&first, "openai"), (&spare, "anthropic")] {
+        let line = lost.iter().find(|line| line["cluster"] == cluster).unwrap();
+        assert_eq!((&line["path"], &line["status"]), (&json!("/v1/chat/completions"), &json!(503)));
+        assert_eq!(line["host"], format!("127.0.0.1:{}", provider.port()));
+        assert!(line["request_bytes"].as_u64().unwrap() > 50, "it was sent, and may be charged for: {line}");
+    }
+    assert!(lost.iter().any(|line| line["duration_ms"].as_u64().unwrap() >= 1_500), "{lost:#?}");
+    // The edge tells their ids, and that nobody who could have answered did.
+    let naked = lines(&envoy, 2, |line| line.contains(" 503 ")).await;
+    assert_eq!(naked.len(), 2, "{naked:#?}");
+    for line in &naked {
+        let (_, id) = line.split_once(" id=").unwrap();
+        assert_eq!(id.split(' ').next().unwrap().len(), 36, "{line}");
+        assert!(line.contains("target=- attempts=- fallback=- reason=-"), "{line}");
+    }
+    // Only what came after it has a record.
+    let records = records::wait_for(&envoy, 1).await;
+    assert_eq!((&records[0]["outcome"], &records[0]["target"]), (&json!("served"), &json!("gpt-a")));
+    let prometheus = envoy.prometheus().await;
+    assert!(prometheus.contains("envoy_wasm_llm_failsafe_vm_reload_success{} 1"), "the alert's counter");
+}
+
+/// Envoy's own back-off is a millisecond, too short for a crash to fall into it on purpose; here the edge waits as its
+/// provider says.
+#[tokio::test]
+async fn a_crash_between_two_attempts_is_told_by_the_record_of_the_second() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]]}, "stream": {"targets": ["haiku"]}});
+    let gateway = Gateway::new(Shape::Loop)
+        .configure(&json!({
+            "models": models,
+            "targets": {"gpt-a": {"price": {"input": 1.0, "output": 1.0}}},
+        }))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .edit(|config| {
+            let hosts = &mut connection_manager(config, 0)["route_config"]["virtual_hosts"];
+            hosts[0]["retry_policy"]["rate_limited_retry_back_off"] = json!({
+                "reset_headers": [{"name": "x-test-wait", "format": "SECONDS"}], "max_interval": "10s",
+            });
+        });
+    let (envoy, _module) = can_crash(gateway).await;
+    let port = envoy.port();
+    first.script(errors::openai_500().header("x-test-wait", "3"));
+    let asked =
+        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    first.wait_for_outcome(0, SOON).await;
+    Request::chat("stream", true).send(port).await.unwrap().read().await;
+    envoy.wait_for_log("unreachable").await;
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
+    assert_eq!(answer.header("x-llm-fallback"), Some("unknown"));
+
+    let of_chat = |record: &Value| record["gen_ai.request.model"] == "chat";
+    let deadline = Instant::now() + 2 * SOON;
+    let record = loop {
+        if let Some(record) = records::so_far(&envoy).into_iter().find(of_chat) {
+            break record;
+        }
+        assert!(Instant::now() < deadline, "{}", envoy.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // The provider knows of two requests, and so does the record: of the second all, of the first that it was.
+    let known = first.received();
+    assert_eq!(known.len(), 2);
+    assert_eq!(record["forgotten_attempts"], 1, "{record:#}");
+    let [attempt] = &record["attempts"].as_array().unwrap()[..] else { panic!("{record:#}") };
+    assert_eq!((&attempt["number"], &attempt["why"]), (&json!(2), &json!("unknown")));
+    assert_eq!(attempt["gen_ai.request.model"], known[1].json()["model"]);
+    assert_eq!(attempt["provider_request_id"], "req_first-1");
+    assert_eq!((&record["outcome"], &record["outcome_reason"]), (&json!("fell_back"), &json!("unknown")));
+    // What is not known of the first may have been paid for.
+    assert_eq!(record["attempts_maybe_billed"], 2, "{record:#}");
+    assert_eq!(record["cost"]["complete"], false, "{record:#}");
 }

@@ -1,5 +1,5 @@
 //! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
-//! the scripted providers and the client know.
+//! the scripted providers and the client know. A crash of the VM, which takes records with it, is in `crash.rs`.
 
 mod telemetry;
 
@@ -276,16 +276,34 @@ const PERSON: &str = "planted.person@example.com";
 const WRONG_KEY: &str = "planted-wrong-key-31d7";
 const CLIENT_KEY: &str = "planted-client-key-9c4e";
 const ERROR_TEXT: &str = "planted-error-text-5b5b";
+const OPERATOR_KEY: &str = "planted-operator-key-e0e0";
+/// What names a client's key is no secret, but leads to a team.
+const KEY_NAME: &str = "planted-key-name";
+const TEAM: &str = "planted-cost-centre";
 
 #[tokio::test]
 async fn nothing_that_was_said_and_no_key_reaches_any_output() {
+    plant_and_search("standard").await;
+}
+
+#[tokio::test]
+async fn redacted_strictly_nothing_leads_to_a_team_either() {
+    plant_and_search("strict").await;
+}
+
+/// Puts all of that into requests, answers and errors, and looks for it in whatever comes out.
+async fn plant_and_search(redact: &str) {
     let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
     let collector = Collector::start().await;
-    let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = |key| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let team = json!({
+        "sha256": sha256(CLIENT_KEY), "metadata": {"team": TEAM}, "budget": {"requests_per_minute": 1000},
+    });
     let envoy = gateway
         .configure(&json!({
-            "mode": "shadow", "record": {"log": "all"}, "keys": {"team": {"sha256": digest}},
+            "mode": "shadow", "record": {"log": "all", "redact": redact}, "keys": {KEY_NAME: team},
+            "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR_KEY)}}},
             "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
         }))
         .edit(|config| telemetry::add(config, collector.port()))
@@ -336,6 +354,15 @@ async fn nothing_that_was_said_and_no_key_reaches_any_output() {
     records::wait_for(&envoy, asked).await;
     let (spans, logs) = collector.wait_for(asked, asked).await;
     let telemetry = format!("{spans:?}\n{logs:?}");
+    let operator = |request: Request| {
+        request.header("authorization", &format!("Bearer {OPERATOR_KEY}")).send(envoy.port())
+    };
+    let order = operator(Request::post("/llm-failsafe/targets/haiku/reset")).await.unwrap();
+    assert_eq!(order.status, 200);
+    let mut status = operator(Request::get("/llm-failsafe/status")).await.unwrap().json().await;
+    // Operators see which key has used up its budget, whatever records leave out.
+    let budgets = status.as_object_mut().unwrap().remove("budgets").unwrap();
+    assert_eq!(budgets[0]["key"], KEY_NAME);
 
     let keys = || PROVIDER_KEYS.iter().map(|(_, key)| *key);
     // What goes to clients is the model's answer or the provider's error, which may repeat the prompt. Keys are in neither.
@@ -347,12 +374,21 @@ async fn nothing_that_was_said_and_no_key_reaches_any_output() {
             format!("{:?} {} {}", request.headers, request.path, String::from_utf8_lossy(&request.body));
         assert!(!sent.contains(CLIENT_KEY), "a client's key went to a provider: {sent}");
     }
-    let outputs = [envoy.log(), envoy.admin("/stats").await, envoy.prometheus().await, telemetry];
-    for secret in keys().chain([WRONG_KEY]).chain([PROMPT, COMPLETION, TOOL, PERSON, CLIENT_KEY, ERROR_TEXT])
-    {
+    let (log, stats) = (envoy.log(), envoy.admin("/stats").await);
+    let outputs = [log, stats, envoy.prometheus().await, telemetry, order.text().await, status.to_string()];
+    let leads_to_a_team: &[_] = if redact == "strict" { &[KEY_NAME, TEAM] } else { &[] };
+    let said = [PROMPT, COMPLETION, TOOL, PERSON, CLIENT_KEY, WRONG_KEY, OPERATOR_KEY, ERROR_TEXT];
+    for secret in keys().chain(said).chain(leads_to_a_team.iter().copied()) {
         for output in &outputs {
             let found = output.lines().find(|line| line.contains(secret));
             assert_eq!(found, None, "{secret} came out");
+        }
+    }
+    let records = records::of_log(&outputs[0]);
+    assert_eq!(records::logged(&outputs[0]).len(), records.len());
+    for record in records.iter().filter(|record| record["outcome_reason"] != "invalid_api_key") {
+        for member in ["key_id", "key_metadata", "session_hash"] {
+            assert_eq!(record.get(member).is_none(), redact == "strict", "{member}: {record:#}");
         }
     }
     // That it was there to be found: the providers got the prompt.

@@ -47,7 +47,7 @@ fn configuration() -> Value {
 
 struct Scene {
     first: ScriptedProvider,
-    _spare: ScriptedProvider,
+    spare: ScriptedProvider,
     envoy: Envoy,
 }
 
@@ -59,7 +59,7 @@ impl Scene {
             .provider("first", first.port())
             .provider("spare", spare.port())
             .concurrency(2);
-        Self { first, _spare: spare, envoy: gateway.start().await }
+        Self { first, spare, envoy: gateway.start().await }
     }
 
     async fn chat(&self) -> Read {
@@ -107,6 +107,19 @@ impl Scene {
         let read = self.post(&format!("/llm-failsafe/{path}"), &[key()]).await;
         assert_eq!(read.status, 200, "{path}: {}", read.text());
         serde_json::from_slice(&read.bytes()).unwrap()
+    }
+
+    /// The first report that is so. What other workers know comes with their ticks.
+    async fn status_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(15);
+        loop {
+            let status = self.status().await;
+            if wanted(&status) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{status:#}");
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn status(&self) -> Value {
@@ -329,4 +342,74 @@ async fn without_operators_there_are_no_such_paths() {
         assert_eq!(read.text(), unknown.text(), "{path}");
     }
     assert_eq!(scene.post("/llm-failsafe/targets/first/drain", &[key()]).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all_workers() {
+    let mut configuration = configuration();
+    configuration["targets"]["first"]["limits"] = json!({"requests_per_minute": 1000});
+    configuration["models"]["line"] =
+        json!({"targets": ["spare"], "retry": {"attempts": 1, "queue": {"max_wait": "30s"}}});
+    let scene = Scene::start(&configuration).await;
+    let slow = Script::usual().delay_headers(Duration::from_millis(150));
+    scene.first.by_default(
+        slow.header("x-ratelimit-limit-requests", "500")
+            .header("x-ratelimit-remaining-requests", "480")
+            .header("x-ratelimit-reset-requests", "60s"),
+    );
+    let status = scene.status().await;
+    let first = named(&status, "targets", "first");
+    assert!(first.get("first_content").is_none(), "nothing was measured: {first}");
+    assert_eq!(first["headroom"].as_array().unwrap().len(), 1, "the provider has said nothing: {first}");
+
+    scene.first.script(errors::openai_500());
+    for _ in 0..EVERY_WORKER {
+        assert_eq!(scene.chat().await.status, 200);
+    }
+    let sent = EVERY_WORKER as u64;
+    let status = scene
+        .status_until(|status| {
+            let first = named(status, "targets", "first");
+            first["first_content"]["attempts"] == sent - 1 && status["retry_budget"]["requests"] == sent
+        })
+        .await;
+    let first = named(&status, "targets", "first");
+    let [mean, slowest] =
+        ["mean_ms", "slowest_ms"].map(|member| first["first_content"][member].as_u64().unwrap());
+    // The clock that a pass reads may be up to a tick old.
+    assert!((50..5_000).contains(&mean) && mean <= slowest, "{first}");
+    let said = &first["headroom"][0];
+    assert_eq!(
+        (&said["of"], &said["by"], &said["limit"]),
+        (&json!("requests"), &json!("provider"), &json!(500))
+    );
+    assert!(said["left"].as_u64().unwrap() <= 480 && said["reset_ms"].as_u64() > status["now_ms"].as_u64());
+    let stated =
+        json!({"of": "requests_per_minute", "by": "configuration", "limit": 1000, "left": 1000 - sent});
+    assert_eq!(first["headroom"][1], stated);
+    // A fifth of the requests may be attempted again, and a hundred in ten seconds besides.
+    let budget = json!({"window_s": 10, "requests": sent, "used": 1, "allowed": 104, "left": 103});
+    assert_eq!(status["retry_budget"], budget);
+
+    let limited = json!({"error": {"code": "rate_limit_exceeded"}});
+    scene.spare.script(Script::status(429).json(limited).header("retry-after", "8"));
+    let ask = || {
+        let request = Request::chat("line", false).header("authorization", &format!("Bearer {CLIENT}"));
+        request.send(scene.envoy.port())
+    };
+    assert_eq!(ask().await.unwrap().read().await.status, 429);
+    tokio::time::sleep(SOON).await;
+    let waiting = [ask(), ask(), ask()].map(tokio::spawn);
+    let status = scene.status_until(|status| named(status, "models", "line")["queue"]["waiting"] == 3).await;
+    let queue = &named(&status, "models", "line")["queue"];
+    assert_eq!((&queue["max_waiting"], &queue["max_wait_ms"]), (&json!(100), &json!(30_000)));
+    assert!(queue["bytes"].as_u64().unwrap() > 100, "{queue}");
+    let waits = status["now_ms"].as_i64().unwrap() - queue["since_ms"].as_i64().unwrap();
+    assert!((-200..8_500).contains(&waits), "{queue}");
+    assert!(named(&status, "models", "chat").get("queue").is_none(), "it has no queue");
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().unwrap().read().await.status, 200);
+    }
+    let status = scene.status_until(|status| named(status, "models", "line")["queue"]["waiting"] == 0).await;
+    assert!(named(&status, "models", "line")["queue"].get("since_ms").is_none(), "{status:#}");
 }

@@ -7,9 +7,10 @@ use integration_tests::browser::{Browser, Screen};
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 
 const OPERATOR: &str = "op-3f1c-secret";
 const DESK: Screen = Screen { width: 1280, height: 1400, phone: false, dark: false };
@@ -45,11 +46,13 @@ impl Scene {
                 "gpt-large": {"account": "openai-a", "model": "gpt-4.1"},
                 "haiku": {"account": "claude", "model": "claude-haiku-4-5"},
                 "llama": {"provider": vllm, "model": "meta-llama/Llama-3.3-70B-Instruct"},
+                "llama-one": {"provider": vllm, "model": "llama", "limits": {"max_pending": 1}},
             },
             "models": {
                 "chat": {"tiers": [["gpt-a"], ["gpt-b"], ["haiku"], ["llama"]], "retry": {"attempts": 6}},
                 "large": {"targets": ["gpt-large", "haiku"]},
                 "only-large": {"targets": ["gpt-large"]},
+                "one-by-one": {"targets": ["llama-one"], "retry": {"attempts": 1, "queue": {"max_wait": "120s"}}},
             },
             "breaker": {"consecutive": 3, "open": "600s", "open_max": "600s"},
             "operator": {"keys": {"anna": {"sha256": sha256}}},
@@ -70,7 +73,14 @@ impl Scene {
 
     /// Lets something go wrong at each of the providers but the last.
     async fn go_wrong(&self) {
-        let [openai, azure, anthropic, _] = &self._providers;
+        let [openai, azure, anthropic, vllm] = &self._providers;
+        vllm.by_default(
+            Script::usual()
+                .delay_headers(Duration::from_millis(120))
+                .header("x-ratelimit-limit-requests", "60")
+                .header("x-ratelimit-remaining-requests", "20")
+                .header("x-ratelimit-reset-requests", "60s"),
+        );
         assert_eq!(self.ask("chat").await, 200);
         openai.by_default(errors::openai_500());
         azure.by_default(errors::openai_401());
@@ -87,6 +97,22 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(120)).await;
             }
         }
+    }
+
+    /// A request takes the only place at its target, and another one waits for it, until both are dropped.
+    async fn fill_up(&self) -> [JoinHandle<()>; 2] {
+        let [_, _, _, vllm] = &self._providers;
+        let left = vllm.received().len();
+        vllm.script(Script::hang());
+        let ask = |patience| {
+            let request = Request::chat("one-by-one", true).patience(patience).send(self.envoy.port());
+            tokio::spawn(async move { drop(request.await) })
+        };
+        let first = ask(Duration::from_secs(120));
+        vllm.wait_for(left + 1, Duration::from_secs(10)).await;
+        // The other worker has to know of it, or it would take a place, too.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        [first, ask(Duration::from_secs(120))]
     }
 
     async fn status(&self) -> Value {
@@ -148,8 +174,21 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     let account = row(&browser, "accounts/azure").await;
     assert!(account.contains("⊘ blocked") && account.contains("auth"), "{account}");
     assert!(browser.text("#verdict").await.contains("not everything is well"));
+    // How fast, how much is left, who waits, and how much may be attempted again.
+    let llama = row(&browser, "targets/llama").await;
+    assert!(llama.contains("first content ") && llama.contains("20 of 60 requests left"), "{llama}");
+    let waiting = scene.fill_up().await;
+    browser
+        .wait_for("document.querySelector('[data-model=\"one-by-one\"]').innerText.includes('1 waiting (')")
+        .await;
+    let line = browser.text("[data-model='one-by-one']").await;
+    assert!(line.contains("the first for ") && line.contains(" of 2 min"), "{line}");
+    browser.wait_for("document.querySelector('[data-scope=\"targets/llama-one\"]').innerText.includes('0 of 1 places free')").await;
+    let retries = browser.text("#retries").await;
+    assert!(retries.contains(" allowed in the last 10 s, with "), "{retries}");
     assert_fits(&browser).await;
     browser.screenshot("desk-2-trouble").await;
+    waiting.iter().for_each(JoinHandle::abort);
 
     // An order is asked back before it is given.
     browser.click("[data-scope='targets/gpt-large'] summary").await;
@@ -205,12 +244,21 @@ async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
     let Some(browser) = Browser::start(PHONE).await else { return };
     let scene = Scene::start().await;
     scene.go_wrong().await;
+    let waiting = scene.fill_up().await;
     scene.enter(&browser).await;
     assert!(row(&browser, "targets/gpt-a").await.contains("✕ open"));
+    browser
+        .wait_for("document.querySelector('[data-model=\"one-by-one\"]').innerText.includes('1 waiting (')")
+        .await;
     assert_fits(&browser).await;
     browser.screenshot("phone-1-top").await;
     browser.run("document.querySelector('[data-scope=\"targets/gpt-a\"]').scrollIntoView()").await;
     browser.screenshot("phone-2-targets").await;
+    browser.run("document.querySelector('[data-scope=\"targets/llama\"]').scrollIntoView()").await;
+    browser.screenshot("phone-2-well").await;
+    browser.run("document.querySelector('#retries').scrollIntoView()").await;
+    browser.screenshot("phone-2-retries").await;
+    waiting.iter().for_each(JoinHandle::abort);
     browser.click("[data-scope='targets/gpt-a'] summary").await;
     assert_fits(&browser).await;
     browser.screenshot("phone-3-menu").await;

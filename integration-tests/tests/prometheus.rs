@@ -12,6 +12,7 @@ use integration_tests::provider::{Script, ScriptedProvider, errors};
 use integration_tests::{paths, tools};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "op-secret";
@@ -91,7 +92,7 @@ fn read(path: &str) -> String {
 /// A gateway in which `first` fails and blocks, and `spare` answers for it.
 struct Scene {
     first: ScriptedProvider,
-    _spare: ScriptedProvider,
+    spare: ScriptedProvider,
     envoy: Envoy,
 }
 
@@ -109,10 +110,12 @@ impl Scene {
             "targets": {
                 "first": {"account": "a", "model": "m", "price": price},
                 "spare": {"provider": "spare", "model": "m", "price": price},
+                "one-by-one": {"provider": "spare", "model": "m", "limits": {"max_pending": 1}},
             },
             "models": {
                 "gpt-4.1": {"tiers": [["first"], ["spare"]]},
                 "meta/llama:free": {"targets": ["first"]},
+                "queued": {"targets": ["one-by-one"], "retry": {"attempts": 1, "queue": {"max_wait": "60s"}}},
             },
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         });
@@ -121,7 +124,22 @@ impl Scene {
             .provider("first", first.port())
             .provider("spare", spare.port())
             .concurrency(2);
-        Self { first, _spare: spare, envoy: gateway.start().await }
+        Self { first, spare, envoy: gateway.start().await }
+    }
+
+    /// A request takes the only place of its model's target, and another one waits for it, until both are dropped.
+    async fn fill_up(&self) -> [JoinHandle<()>; 2] {
+        let before = self.spare.received().len();
+        self.spare.script(Script::hang());
+        let ask = || {
+            let request = Request::chat("queued", false).patience(2 * PATIENCE).send(self.envoy.port());
+            tokio::spawn(async move { drop(request.await) })
+        };
+        let first = ask();
+        self.spare.wait_for(before + 1, PATIENCE).await;
+        // The other worker learns of it with a tick.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        [first, ask()]
     }
 
     async fn ask(&self, stream: bool) {
@@ -167,6 +185,10 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
         r#"llm_failsafe_model_targets_fit{model="gpt-4.1"} == 1"#,
         r#"llm_failsafe_model_targets_fit{model="meta/llama:free"} == 0"#,
         r#"llm_failsafe_first_content_milliseconds_count{target="spare"} == 2"#,
+        r#"llm_failsafe_longest_gap_milliseconds_count{target="first"} == 1"#,
+        r#"llm_failsafe_longest_gap_milliseconds_count{target="spare"} == 1"#,
+        r#"llm_failsafe_breaker_probes_by_name{scope="account",name="a"} == 0"#,
+        r#"llm_failsafe_waiting_by_model{model="queued"} == 0"#,
         r#"llm_failsafe_tokens_by_target{target="spare",kind="output"} > 0"#,
         r#"llm_failsafe_cost_microdollars{target="spare"} > 0"#,
         r#"llm_failsafe_operator_orders_by_key{key="anna",order="probe"} == 1"#,
@@ -176,6 +198,28 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
     ] {
         prometheus.wait_for(query).await;
     }
+
+    // Somebody waits until nobody does any more, and a probe is one of its breaker's.
+    let waiting = scene.fill_up().await;
+    prometheus.wait_for(r#"llm_failsafe_waiting_by_model{model="queued"} == 1"#).await;
+    waiting.iter().for_each(JoinHandle::abort);
+    prometheus.wait_for(r#"llm_failsafe_waiting_by_model{model="queued"} == 0"#).await;
+    let order = Request::post("/llm-failsafe/accounts/a/probe")
+        .header("authorization", &format!("Bearer {OPERATOR}"));
+    assert_eq!(order.send(scene.envoy.port()).await.unwrap().status, 200);
+    let deadline = Instant::now() + PATIENCE;
+    let probes = r#"llm_failsafe_breaker_probes_by_name{scope="account",name="a"} > 0"#;
+    while prometheus.query(probes).await.is_empty() {
+        scene.ask(false).await;
+        assert!(Instant::now() < deadline, "the account is not probed");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(
+        prometheus
+            .query(&probes.replace("\"account\",name=\"a\"", "\"endpoint\",name=\"first\""))
+            .await
+            .is_empty()
+    );
 
     let rules = prometheus.get("/api/v1/rules").await.unwrap();
     for rule in rules["data"]["groups"]

@@ -8,6 +8,7 @@ use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::otlp::{Collector, hex, text};
 use integration_tests::provider::{ScriptedProvider, errors};
 use integration_tests::records;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -50,6 +51,10 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     assert_eq!(told(&second.attributes, "gen_ai.request.model"), Some("claude-haiku-4-5"));
     assert_eq!(told(&second.attributes, "llm_failsafe.fallback"), Some("server"));
     assert_eq!(told(&second.attributes, "llm_failsafe.attempt"), Some("2"));
+    for (span, provider) in [(first, "openai"), (second, "anthropic")] {
+        assert_eq!(told(&span.attributes, "gen_ai.operation.name"), Some("chat"), "{span:#?}");
+        assert_eq!(told(&span.attributes, "gen_ai.provider.name"), Some(provider), "{span:#?}");
+    }
 
     let [log] = &logs[..] else { panic!("one record: {logs:#?}") };
     assert_eq!(hex(&log.trace_id), TRACE);
@@ -68,5 +73,38 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     for (provider, span) in [(&a, first), (&b, second)] {
         let got = provider.received()[0].header("traceparent").expect("trace context").to_owned();
         assert!(got.starts_with(&format!("00-{TRACE}-{}", hex(&span.span_id))), "{got}");
+    }
+}
+
+#[tokio::test]
+async fn each_operation_has_the_name_that_its_record_has() {
+    let a = ScriptedProvider::start("a").await;
+    let collector = Collector::start().await;
+    let envoy = Gateway::new(Shape::Loop)
+        .provider("openai", a.port())
+        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}))
+        .edit(|config| telemetry::add(config, collector.port()))
+        .start()
+        .await;
+    let paths = ["chat/completions", "completions", "embeddings", "responses"];
+    for path in paths {
+        let body = json!({"model": "chat", "messages": [], "prompt": "hello", "input": "hello"});
+        let request = Request::post(&format!("/v1/{path}")).json(&body);
+        assert_eq!(request.send(envoy.port()).await.unwrap().read().await.status, 200, "{path}");
+    }
+    let (spans, _) = collector.wait_for(2 * paths.len(), paths.len()).await;
+    let records = records::wait_for(&envoy, paths.len()).await;
+    for record in &records {
+        let of_record = |span: &&Span| record["trace_id"] == hex(&span.trace_id);
+        let operations: Vec<_> = spans
+            .iter()
+            .filter(of_record)
+            .filter_map(|span| text(&span.attributes, "gen_ai.operation.name"))
+            .collect();
+        assert_eq!(
+            operations,
+            [record["gen_ai.operation.name"].as_str().unwrap()],
+            "the attempt's, not the edge's"
+        );
     }
 }

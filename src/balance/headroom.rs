@@ -95,6 +95,21 @@ impl Short {
     }
 }
 
+/// One limit of a target, for operators to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// What is limited: requests or tokens of a kind, or what is under way.
+    pub of: &'static str,
+    /// Whether the operator states it; the provider says it otherwise.
+    pub stated: bool,
+    /// All of it, where that is known.
+    pub limit: Option<u64>,
+    /// What is left of it.
+    pub left: u64,
+    /// When it is whole again, where the provider says so.
+    pub reset: Option<Timestamp>,
+}
+
 /// One worker's view of the limits of a configuration's targets.
 #[derive(Debug)]
 pub struct Headroom {
@@ -156,6 +171,42 @@ impl Headroom {
             }
         }
         room
+    }
+
+    /// The limits of `target` that are known, and what is left of them. What the provider has not counted yet is not taken off.
+    pub fn limits(
+        &self,
+        target: TargetId,
+        under_way: impl Fn(TargetId) -> u32,
+        now: Timestamp,
+    ) -> Vec<Limit> {
+        let mut all = Vec::new();
+        let Some(limits) = self.targets.get(target.index()) else { return all };
+        if let Some((told, _)) = self.told.get(limits.told) {
+            let known = Meter::ALL.into_iter().filter_map(|meter| Some((meter, told.left(meter, now)?)));
+            all.extend(known.map(|(meter, left)| Limit {
+                of: meter.name(),
+                stated: false,
+                limit: left.limit,
+                left: left.remaining,
+                reset: (left.reset > now).then_some(left.reset),
+            }));
+        }
+        for (quota, place) in limits.stated.iter().flatten() {
+            let Some((counted, targets)) = self.counted.get(*place) else { continue };
+            let (requests, tokens) = counted.minute().counts(now);
+            let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(under_way(*id).into()));
+            for (of, limit, used) in [
+                ("requests_per_minute", quota.requests_per_minute, requests),
+                ("tokens_per_minute", quota.tokens_per_minute, tokens),
+                ("max_pending", quota.max_pending.map(u64::from), pending),
+            ] {
+                let Some(limit) = limit else { continue };
+                let left = limit.saturating_sub(used);
+                all.push(Limit { of, stated: true, limit: Some(limit), left, reset: None });
+            }
+        }
+        all
     }
 
     /// Counts a request that is about to be sent, in all workers' sight, if the stated limits leave room for it.

@@ -103,6 +103,31 @@ fn a_target_loses_weight_as_its_limit_comes_near_and_is_left_out_when_the_reques
 }
 
 #[test]
+fn operators_read_every_limit_that_is_known() {
+    let mut headroom = Headroom::new(&config());
+    let store = &mut Memory::new();
+    let under_way = |id: TargetId| u32::from(id == target(C));
+    assert!(headroom.limits(target(B), under_way, s(1)).is_empty());
+    headroom.answered(target(C), Some(&said(Meter::InputTokens, 5_000, 4_000, s(60))), need(0), s(0));
+    assert!(headroom.take(store, target(C), need(300), s(1)));
+    let of = |of, stated, limit, left, reset| Limit { of, stated, limit: Some(limit), left, reset };
+    assert_eq!(
+        headroom.limits(target(C), under_way, s(1)),
+        [
+            of("input_tokens", false, 5_000, 4_000, Some(s(60))),
+            of("tokens_per_minute", true, 1_000, 700, None),
+            of("max_pending", true, 3, 2, None),
+        ]
+    );
+    let later = headroom.limits(target(C), under_way, s(61));
+    assert_eq!(later[0], of("input_tokens", false, 5_000, 5_000, None), "whole again");
+    // A pool's limit is told at each of its targets.
+    assert!(headroom.take(store, target(A2), need(1), s(1)));
+    let [pool] = headroom.limits(target(A), under_way, s(1))[..] else { panic!() };
+    assert_eq!(pool, of("requests_per_minute", true, 10, 9, None));
+}
+
+#[test]
 fn what_is_under_way_and_unanswered_is_taken_off_what_the_provider_says() {
     let mut headroom = Headroom::new(&config());
     headroom.answered(target(C), Some(&said(Meter::Requests, 100, 3, s(60))), need(0), s(0));

@@ -18,7 +18,7 @@ mod sticky;
 mod test_support;
 mod told;
 
-pub use headroom::{Headroom, Need, Room, Short, Shortage, UnderWay};
+pub use headroom::{Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
 pub use pace::{Pace, Speed};
 pub use session::{Session, SessionHints};
 

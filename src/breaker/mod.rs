@@ -22,6 +22,7 @@
 mod blame;
 mod board;
 mod codec;
+mod figures;
 mod health;
 mod pending;
 mod state;
@@ -39,6 +40,7 @@ mod test_policy;
 pub use blame::Blame;
 pub use board::{Board, Change, Scope};
 pub use codec::RECORD_BYTES;
+pub use figures::{Queued, Times};
 pub use health::Health;
 pub use pending::{MAX_WORKERS, Pending};
 pub use state::{

@@ -4,10 +4,14 @@
 //! that it is sitting on. Each worker publishes its own counts with a heartbeat in a slot of its own, and reads those of
 //! the others. A worker that is gone stops its heartbeat, and what it had under way is forgotten with it. So nothing has
 //! to be counted down by anybody else, and no crash leaves a count behind.
+//!
+//! The same slots carry what only operators read (`figures`): how long first contents took, and who waits for which model. So
+//! telling it costs no further call of the host.
 
 use std::time::Duration;
 
-use crate::base::{CREATE, Store, StoreError, TargetId, Timestamp, Tokens};
+use super::figures::{Queued, Recent, Times};
+use crate::base::{CREATE, FNV_BASIS, ModelId, Store, StoreError, TargetId, Timestamp, Tokens, fnv1a};
 use crate::config::Config;
 
 /// The most workers whose counts are seen. Envoy runs one worker per core by default; further ones count only their own.
@@ -16,9 +20,11 @@ pub const MAX_WORKERS: usize = 256;
 /// A worker whose heartbeat is older is gone. Workers tick every 100 ms.
 const GONE_AFTER: Duration = Duration::from_secs(3);
 
-const VERSION: u8 = 2;
-const HEADER_BYTES: usize = 1 + 8 + 8;
-const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8;
+const VERSION: u8 = 3;
+/// The version, the worker, its heartbeat, and the bytes of the entries of targets. Those of models follow.
+const HEADER_BYTES: usize = 1 + 8 + 8 + 4;
+const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8 + Times::BYTES;
+const LINE_BYTES: usize = 8 + Queued::BYTES;
 
 /// What is under way at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +54,12 @@ pub struct Pending {
     names: Vec<u64>,
     own: Vec<Count>,
     others: Vec<Count>,
+    /// This worker's times, and those that the others have told.
+    times: (Recent, Vec<Times>),
+    /// The models' names, likewise.
+    models: Vec<u64>,
+    /// Who waits for which model here, as of the last exchange, and at the others.
+    queued: (Vec<Queued>, Vec<Queued>),
     /// Whether other workers are there.
     company: bool,
 }
@@ -56,8 +68,47 @@ impl Pending {
     /// Counts for the targets of `config`; `worker` is a random number that no other worker has.
     pub fn new(config: &Config, worker: u64) -> Self {
         let names: Vec<u64> = config.targets().iter().map(|target| target.name_hash).collect();
+        let models: Vec<u64> =
+            config.models().iter().map(|model| fnv1a(FNV_BASIS, model.name.as_bytes())).collect();
         let none = vec![Count::default(); names.len()];
-        Self { worker, slot: None, names, own: none.clone(), others: none, company: false }
+        let times = (Recent::of(names.len()), vec![Times::default(); names.len()]);
+        let nobody = vec![Queued::default(); models.len()];
+        let queued = (nobody.clone(), nobody);
+        Self {
+            worker,
+            slot: None,
+            names,
+            own: none.clone(),
+            others: none,
+            times,
+            models,
+            queued,
+            company: false,
+        }
+    }
+
+    /// An attempt's first content has come.
+    pub fn first_content(&mut self, target: TargetId, took: Duration) {
+        self.times.0.add(target.index(), took);
+    }
+
+    /// How long first contents took of late, over all workers.
+    pub fn times_at(&self, target: TargetId) -> Times {
+        let others = self.times.1.get(target.index()).copied().unwrap_or_default();
+        self.times.0.at(target.index()).plus(others)
+    }
+
+    /// Who waits here now, by model.
+    pub fn set_queued(&mut self, queued: impl Iterator<Item = Queued>) {
+        for (known, now) in self.queued.0.iter_mut().zip(queued) {
+            *known = now;
+        }
+    }
+
+    /// Who waits for a model, over all workers, as of the last exchange.
+    pub fn queued_at(&self, model: ModelId) -> Queued {
+        let at = |list: &[Queued]| list.get(model.index()).copied().unwrap_or_default();
+        at(&self.queued.0).plus(at(&self.queued.1))
     }
 
     /// An attempt of about so many tokens begins.
@@ -105,8 +156,11 @@ impl Pending {
 
     /// Publishes this worker's counts and reads the others'.
     pub fn exchange(&mut self, store: &mut dyn Store, now: Timestamp) {
+        self.times.0.forget(now);
         self.publish(store, now);
         self.others.fill(Count::default());
+        self.times.1.fill(Times::default());
+        self.queued.1.fill(Queued::default());
         self.company = false;
         for slot in 0..MAX_WORKERS {
             let Ok(Some(stored)) = store.read(&key(slot)) else { break };
@@ -115,10 +169,17 @@ impl Pending {
                 continue;
             }
             self.company = true;
-            for (name, count) in record.entries() {
-                let known = self.names.iter().position(|known| *known == name);
-                if let Some(sum) = known.and_then(|index| self.others.get_mut(index)) {
+            for (name, count, times) in record.entries() {
+                let Some(index) = self.names.iter().position(|known| *known == name) else { continue };
+                if let (Some(sum), Some(all)) = (self.others.get_mut(index), self.times.1.get_mut(index)) {
                     *sum = sum.plus(count);
+                    *all = all.plus(times);
+                }
+            }
+            for (name, line) in record.lines() {
+                let known = self.models.iter().position(|known| *known == name);
+                if let Some(sum) = known.and_then(|index| self.queued.1.get_mut(index)) {
+                    *sum = sum.plus(line);
                 }
             }
         }
@@ -159,16 +220,27 @@ impl Pending {
     }
 
     fn encode(&self, now: Timestamp) -> Vec<u8> {
-        let busy = self.names.iter().zip(&self.own).filter(|(_, count)| count.attempts > 0);
+        let mut entries = Vec::new();
+        for (index, (name, count)) in self.names.iter().zip(&self.own).enumerate() {
+            let times = self.times.0.at(index);
+            if count.attempts == 0 && times.count == 0 {
+                continue;
+            }
+            entries.extend(name.to_le_bytes());
+            entries.extend(count.attempts.to_le_bytes());
+            entries.extend(count.unanswered.to_le_bytes());
+            entries.extend(count.tokens.input.to_le_bytes());
+            entries.extend(count.tokens.output.to_le_bytes());
+            times.write(&mut entries);
+        }
         let mut bytes = vec![VERSION];
         bytes.extend(self.worker.to_le_bytes());
         bytes.extend(now.as_millis().to_le_bytes());
-        for (name, count) in busy {
+        bytes.extend(u32::try_from(entries.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.append(&mut entries);
+        for (name, line) in self.models.iter().zip(&self.queued.0).filter(|(_, line)| line.requests > 0) {
             bytes.extend(name.to_le_bytes());
-            bytes.extend(count.attempts.to_le_bytes());
-            bytes.extend(count.unanswered.to_le_bytes());
-            bytes.extend(count.tokens.input.to_le_bytes());
-            bytes.extend(count.tokens.output.to_le_bytes());
+            line.write(&mut bytes);
         }
         bytes
     }
@@ -178,34 +250,45 @@ struct Record<'b> {
     worker: u64,
     heartbeat: Timestamp,
     entries: &'b [u8],
+    lines: &'b [u8],
 }
 
 impl<'b> Record<'b> {
     fn decode(bytes: &'b [u8]) -> Option<Self> {
-        let (header, entries) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
         let (version, header) = header.split_first()?;
-        let (worker, heartbeat) = header.split_first_chunk::<8>()?;
-        let heartbeat = u64::from_le_bytes(heartbeat.try_into().ok()?);
-        let whole = *version == VERSION && entries.len() % ENTRY_BYTES == 0;
+        let (worker, header) = header.split_first_chunk::<8>()?;
+        let (heartbeat, size) = header.split_first_chunk::<8>()?;
+        let size = usize::try_from(u32::from_le_bytes(size.try_into().ok()?)).ok()?;
+        let (entries, lines) = rest.split_at_checked(size)?;
+        let whole = *version == VERSION
+            && entries.len().is_multiple_of(ENTRY_BYTES)
+            && lines.len().is_multiple_of(LINE_BYTES);
         whole.then(|| Self {
             worker: u64::from_le_bytes(*worker),
-            heartbeat: Timestamp::from_millis(heartbeat),
+            heartbeat: Timestamp::from_millis(u64::from_le_bytes(*heartbeat)),
             entries,
+            lines,
         })
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u64, Count)> {
+    fn entries(&self) -> impl Iterator<Item = (u64, Count, Times)> {
         self.entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
             let (name, entry) = entry.split_first_chunk::<8>()?;
             let (attempts, entry) = entry.split_first_chunk::<4>()?;
             let (unanswered, entry) = entry.split_first_chunk::<4>()?;
-            let (input, output) = entry.split_first_chunk::<8>()?;
-            let tokens = Tokens {
-                input: u64::from_le_bytes(*input),
-                output: u64::from_le_bytes(output.try_into().ok()?),
-            };
+            let (input, entry) = entry.split_first_chunk::<8>()?;
+            let (output, times) = entry.split_first_chunk::<8>()?;
+            let tokens = Tokens { input: u64::from_le_bytes(*input), output: u64::from_le_bytes(*output) };
             let (attempts, unanswered) = (u32::from_le_bytes(*attempts), u32::from_le_bytes(*unanswered));
-            Some((u64::from_le_bytes(*name), Count { attempts, unanswered, tokens }))
+            Some((u64::from_le_bytes(*name), Count { attempts, unanswered, tokens }, Times::read(times)?))
+        })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (u64, Queued)> {
+        self.lines.chunks_exact(LINE_BYTES).filter_map(|line| {
+            let (name, line) = line.split_first_chunk::<8>()?;
+            Some((u64::from_le_bytes(*name), Queued::read(line)?))
         })
     }
 
@@ -278,6 +361,35 @@ mod tests {
     }
 
     #[test]
+    fn what_operators_read_goes_the_same_way() {
+        let shelf = Rc::default();
+        let config = load(CONFIG);
+        let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
+        let mut workers = [Pending::new(&config, 1), Pending::new(&config, 2)];
+        let model = ModelId::from_index(0).unwrap();
+        for (ms, worker) in [100_u16, 300].into_iter().zip(&mut workers) {
+            worker.first_content(target(1), Duration::from_millis(ms.into()));
+            let line = Queued { requests: 2, bytes: 10, since: at(ms.into()) };
+            worker.set_queued([line].into_iter());
+        }
+        for _ in 0..2 {
+            for (worker, store) in workers.iter_mut().zip(&mut stores) {
+                worker.exchange(store, at(400));
+            }
+        }
+        for worker in &workers {
+            assert_eq!(worker.times_at(target(1)), Times { count: 2, sum_ms: 400, most_ms: 300 });
+            assert_eq!(worker.times_at(target(0)), Times::default());
+            assert_eq!(worker.queued_at(model), Queued { requests: 4, bytes: 20, since: at(100) });
+            assert_eq!(worker.at(target(1)), 0);
+        }
+        workers[0].set_queued([Queued::default()].into_iter());
+        workers[0].exchange(&mut stores[0], at(500));
+        workers[1].exchange(&mut stores[1], at(500));
+        assert_eq!(workers[1].queued_at(model).requests, 2);
+    }
+
+    #[test]
     fn the_slot_of_a_worker_that_is_gone_is_used_again() {
         let shelf = Rc::default();
         let config = load(CONFIG);
@@ -305,7 +417,13 @@ mod tests {
     fn garbage_is_passed_over() {
         let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
         let mut store = Memory::on(Rc::clone(&shelf));
-        for (slot, bytes) in [vec![], vec![9; 40], vec![1; 18]].into_iter().enumerate() {
+        let mut cut = Pending::new(&load(CONFIG), 7);
+        cut.begin(target(0), TOKENS);
+        let mut torn = cut.encode(at(0));
+        torn.pop();
+        let mut endless = cut.encode(at(0));
+        endless[17..21].fill(255);
+        for (slot, bytes) in [vec![], vec![9; 40], vec![3; 18], torn, endless].into_iter().enumerate() {
             store.write(&key(slot), &bytes, CREATE).unwrap();
         }
         let mut worker = Pending::new(&load(CONFIG), 8);

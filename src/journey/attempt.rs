@@ -179,7 +179,7 @@ impl Exchange {
                 let length = has_length.then_some(seen);
                 let held = Held { address, length, buffered: seen, ..Held::in_line(shared, now, until) };
                 self.note(|draft| draft.held_since = Some(now));
-                return self.hold(worker, held);
+                return self.hold(worker, held, now);
             }
         };
         if let Err(refusal) = journey.reserve(worker, target, now) {
@@ -229,7 +229,7 @@ impl Exchange {
             };
             let held = if matches!(granted, Some(Next::Wait { .. })) { held } else { held.alone() };
             self.note(|draft| draft.held_since = Some(now));
-            return self.hold(worker, held);
+            return self.hold(worker, held, now);
         }
         let journey = shared.borrow();
         let allowed = granted.is_some() || (hedges && journey.could_move(now));

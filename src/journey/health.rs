@@ -88,6 +88,12 @@ impl Clinic<'_> {
         let tickets = Tickets(tickets);
         if tickets.is_probe() {
             self.tally.count(Metric::BreakerProbes);
+            for (scope, ticket) in scopes.into_iter().zip(tickets.0) {
+                if ticket.is_some_and(|ticket| ticket.is_probe()) {
+                    let place = self.tally.series().scope(scope);
+                    self.tally.label(self.config, Family::ProbesByName, (place, 0), 1);
+                }
+            }
         }
         Some(tickets)
     }

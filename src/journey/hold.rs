@@ -17,7 +17,7 @@ use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::plan::Wait;
 use super::{Journey, Refusal, SharedJourney, Worker};
 use crate::base::Timestamp;
-use crate::breaker::Blame;
+use crate::breaker::{Blame, Queued};
 use crate::config::QueuePolicy;
 use crate::record::Metric;
 use crate::request::StreamEditor;
@@ -84,6 +84,15 @@ impl Lines {
         self.0.is_empty()
     }
 
+    /// Who waits for a model here.
+    pub fn queued(&self, model: &str) -> Queued {
+        self.0.get(model).map_or_else(Queued::default, |line| Queued {
+            requests: u32::try_from(line.len()).unwrap_or(u32::MAX),
+            bytes: line.bytes(),
+            since: line.since().unwrap_or_default(),
+        })
+    }
+
     fn of(&mut self, model: &Rc<str>) -> &mut Line {
         self.0.entry(Rc::clone(model)).or_default()
     }
@@ -143,12 +152,12 @@ impl Journey {
 
 impl Exchange {
     /// Holds the request.
-    pub(super) fn hold(&mut self, worker: &mut Worker, mut held: Held) -> RequestStep {
+    pub(super) fn hold(&mut self, worker: &mut Worker, mut held: Held, now: Timestamp) -> RequestStep {
         if matches!(held.stands, Stands::InLine(None)) {
             let journey = held.journey.borrow();
             let policy = journey.queue_policy();
             let place = journey.model().and_then(|model| {
-                worker.lines.of(&model.name).join(&policy, journey.priority, journey.body_bytes())
+                worker.lines.of(&model.name).join(&policy, journey.priority, journey.body_bytes(), now)
             });
             if place.is_none() {
                 worker.tally.count(Metric::GaveUpQueueFull);

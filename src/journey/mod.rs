@@ -162,7 +162,10 @@ impl Worker {
             self.tally.add(Metric::SharedDataFailed, i64::try_from(failed).unwrap_or(i64::MAX));
         }
         board.refresh(&mut *self.store);
-        self.pending.borrow_mut().exchange(&mut *self.store, now);
+        let mut pending = self.pending.borrow_mut();
+        pending.set_queued(self.config.models().iter().map(|model| self.lines.queued(&model.name)));
+        pending.exchange(&mut *self.store, now);
+        drop(pending);
         self.estimates.exchange(&mut *self.store);
         self.pace.borrow_mut().exchange(&mut *self.store);
         self.headroom.borrow_mut().exchange(&mut *self.store);

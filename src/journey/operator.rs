@@ -19,6 +19,7 @@ use crate::provider::LocalError;
 use crate::record::orders::{self, Kind};
 use crate::record::status::{self, Sources};
 use crate::record::{self, Family, Metric, PAGE, place};
+use crate::retry;
 use crate::tenancy::{self, Allowance, Rate};
 
 /// Under it are the operators' paths.
@@ -165,13 +166,14 @@ fn same_site(headers: &HeaderBlock) -> Result<(), Decline> {
 
 /// The state of everything, as the shared records have it at this moment.
 fn report(worker: &mut Worker, now: Timestamp) -> LocalAnswer {
-    let Worker { config, board, pending, store, envoy, .. } = worker;
+    let Worker { config, board, pending, headroom, store, envoy, .. } = worker;
     board.borrow_mut().refresh(&mut **store);
     let orders = orders::recent(&mut **store);
     let budgets = status::budgets(config, &mut **store, now);
-    let (board, pending) = (board.borrow(), pending.borrow());
-    let sources = Sources { config, board: &board, pending: &pending, now };
-    json(&sources.status(envoy.as_deref(), budgets, orders))
+    let retries = retry::budget_use(&mut **store, &config.retry_budget, now);
+    let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
+    let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
+    json(&sources.status(envoy.as_deref(), retries, budgets, orders))
 }
 
 fn obey(
@@ -182,7 +184,7 @@ fn obey(
     command: Command,
     now: Timestamp,
 ) -> Result<LocalAnswer, Decline> {
-    let Worker { config, board, pending, store, tally, log, .. } = worker;
+    let Worker { config, board, pending, headroom, store, tally, log, .. } = worker;
     let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
     let Change { shared, .. } = board.borrow_mut().command(&mut **store, scope, command, now);
     tally.count(Metric::OperatorOrders);
@@ -194,8 +196,8 @@ fn obey(
         return Err(Decline::NotShared);
     }
     orders::remember(&mut **store, by, kind, name, command, now);
-    let (board, pending) = (board.borrow(), pending.borrow());
-    let sources = Sources { config, board: &board, pending: &pending, now };
+    let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
+    let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
     Ok(json(&serde_json::json!({
         "order": command.name(), "by": by, "scope": kind, "now": sources.scope(scope),
     })))

@@ -95,6 +95,8 @@ pub struct Outcome {
     pub finish: Option<FinishReason>,
     /// From sending the request to its first content; `None` when there was none.
     pub first_content: Option<Duration>,
+    /// The longest gap between two pieces of a stream; `None` where there was no content, and of a plain answer.
+    pub longest_gap: Option<Duration>,
     /// From sending the request to its end.
     pub took: Duration,
 }
@@ -134,6 +136,9 @@ impl Outcome {
         if let Some(first) = self.first_content {
             tally.observe(config, Family::FirstContent, at, ms(first));
         }
+        if let Some(gap) = self.longest_gap {
+            tally.observe(config, Family::LongestGap, at, ms(gap));
+        }
         if self.end == End::Complete {
             tally.observe(config, Family::Duration, at, ms(self.took));
         }
@@ -147,8 +152,8 @@ impl Outcome {
             tally.label(config, Family::Tokens, (at, kind), tokens);
         }
         if let Some(price) = config.target(target).and_then(|target| target.offers.price) {
-            let fresh = usage.input.saturating_sub(usage.cached_input);
-            let cost = price.of(fresh, usage.output).plus(price.cached_input.for_tokens(usage.cached_input));
+            // The record's own function, so that the two never disagree.
+            let cost = price.with_cached(usage.input, usage.cached_input, usage.output);
             tally.label(config, Family::Cost, (at, 0), cost.micros());
         }
     }
@@ -193,6 +198,10 @@ impl Attempt {
             usage: read.and_then(|judge| judge.usage()),
             finish: read.and_then(|judge| judge.finish_reason()),
             first_content: self.first_content,
+            longest_gap: self
+                .first_content
+                .filter(|_| self.journey.borrow().facts.stream)
+                .map(|_| self.log.longest_gap),
             took: now.since(self.sent_at),
         }
     }

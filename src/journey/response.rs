@@ -297,6 +297,7 @@ impl Attempt {
             let journey = self.journey.borrow();
             let streamed = journey.facts.stream;
             journey.pace.borrow_mut().first_content(self.target, streamed, self.sent_at, now);
+            journey.pending.borrow_mut().first_content(self.target, took);
             let tolerated = journey.config.breaker.slow_first_content;
             self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
         }

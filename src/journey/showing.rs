@@ -1,10 +1,10 @@
-//! The gauges with labels: what state each breaker is in, and how many targets of each model may be asked.
+//! The gauges with labels: what state each breaker is in, how many targets of each model may be asked, and how many wait for it.
 //!
 //! States change by time alone, so they are looked at on each tick, and told to the host where they differ from what this worker
 //! has told before. Every worker sets the same gauges to what it sees in the shared records, so the last word is right.
 
 use super::Worker;
-use crate::base::Timestamp;
+use crate::base::{ModelId, Timestamp};
 use crate::breaker::State;
 use crate::record::status::Sources;
 use crate::record::{Family, Series};
@@ -12,9 +12,9 @@ use crate::record::{Family, Series};
 impl Worker {
     /// Tells the host what has changed.
     pub(super) fn show(&mut self, now: Timestamp) {
-        let Self { config, board, pending, tally, shown, .. } = self;
-        let (board, pending) = (board.borrow(), pending.borrow());
-        let sources = Sources { config, board: &board, pending: &pending, now };
+        let Self { config, board, pending, headroom, tally, shown, .. } = self;
+        let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
+        let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
         let states = Series::all_scopes(config).map(|scope| {
             let state =
                 board.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
@@ -25,7 +25,11 @@ impl Worker {
             let fit = model.tiers.iter().flatten().filter(|id| sources.is_fit(**id)).count();
             (Family::TargetsFit, fit)
         });
-        for (index, (place, (family, value))) in scopes.chain(fit.enumerate()).enumerate() {
+        let waiting = (0..config.models().len()).filter_map(ModelId::from_index).map(|id| {
+            (Family::WaitingByModel, usize::try_from(pending.queued_at(id).requests).unwrap_or(usize::MAX))
+        });
+        let all = scopes.chain(fit.enumerate()).chain(waiting.enumerate());
+        for (index, (place, (family, value))) in all.enumerate() {
             if shown.get(index) == Some(&value) {
                 continue;
             }

@@ -11,6 +11,7 @@ mod gates;
 mod guide;
 mod health;
 mod holds;
+mod labels;
 mod outages;
 mod queues;
 mod quiet;

@@ -33,6 +33,16 @@ impl Meter {
     pub const ALL: [Self; Self::COUNT] =
         [Self::Requests, Self::Tokens, Self::InputTokens, Self::OutputTokens];
 
+    /// The name shown to operators.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+        }
+    }
+
     fn of_name(name: &[u8]) -> Option<Self> {
         match name {
             b"requests" => Some(Self::Requests),

@@ -117,6 +117,8 @@ impl Draft {
         let (cut_attempts, cut_choices) = self.cut();
         let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
         let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
+        // What a worker has lost its knowledge of may have been billed, too.
+        let billed = billed.saturating_add(self.forgotten.into());
         Record {
             schema_version: SCHEMA_VERSION,
             start_unix_ms: self.began.as_millis(),
@@ -252,9 +254,10 @@ impl Draft {
 
     fn cost(&self, attempts: &[&AttemptDraft]) -> Option<Cost<'_>> {
         let known = attempts.iter().filter_map(|attempt| self.cost_of(attempt)).reduce(MicroDollars::plus)?;
-        let complete = attempts
-            .iter()
-            .all(|attempt| self.billed(attempt) == Billed::No || self.cost_of(attempt).is_some());
+        let complete = self.forgotten == 0
+            && attempts
+                .iter()
+                .all(|attempt| self.billed(attempt) == Billed::No || self.cost_of(attempt).is_some());
         Some(Cost { micro_usd: known.micros(), price_version: self.config_hash(), complete })
     }
 

@@ -150,6 +150,18 @@ fn cost_comes_from_usage_and_says_whether_it_is_all() {
 }
 
 #[test]
+fn what_was_forgotten_counts_as_perhaps_billed() {
+    let usage = crate::stream::Usage { input: 1_000_000, ..Default::default() };
+    let mut draft = draft("{}", &[]);
+    draft.forgotten = 2;
+    draft.ended(AttemptDraft { usage: Some(usage), ..attempt(0, AttemptEnd::Answered, None) });
+    let record = draft.record(at(3));
+    assert_eq!((record.forgotten_attempts, record.attempts_maybe_billed), (2, 3));
+    assert_eq!(record.attempts[0].number, 3);
+    assert!(!record.cost.unwrap().complete);
+}
+
+#[test]
 fn a_choice_that_led_to_nobody_is_forgotten_for_the_next() {
     let mut draft = draft("{}", &[]);
     for state in ["open", "half_open", "closed"] {

@@ -175,8 +175,12 @@ families! {
     BreakerState, Gauge, "llm_failsafe_breaker_state", [Dim::Scope];
     /// Targets of the model that may be asked now.
     TargetsFit, Gauge, "llm_failsafe_model_targets_fit", [Dim::Model];
+    /// Requests that wait until somebody is free, by the model they ask for.
+    WaitingByModel, Gauge, "llm_failsafe_waiting_by_model", [Dim::Model];
     /// Changes of each breaker.
     BreakerChanges, Counter, "llm_failsafe_breaker_changes", [Dim::Scope, Dim::Words(&["to"], CHANGES)];
+    /// Requests that probed each breaker.
+    ProbesByName, Counter, "llm_failsafe_breaker_probes_by_name", [Dim::Scope];
     /// Requests for each model by their end, as their records tell it: `served` by the first choice, `fell_back` to another one, `queued` for the first one, `refused` because nobody could answer, `declined` because of the request itself or its key's budget, `broken` in the middle of an answer, `client_abort`.
     RequestsByEnd, Counter, "llm_failsafe_requests_by_end", [Dim::Model, Dim::Words(&["outcome"], ENDS)];
     /// Requests that another than the first choice answered, by why.
@@ -193,6 +197,8 @@ families! {
     Cost, Counter, "llm_failsafe_cost_microdollars", [Dim::Target];
     /// From sending an attempt to its first content, in milliseconds.
     FirstContent, Histogram, "llm_failsafe_first_content_milliseconds", [Dim::Target];
+    /// The longest gap between two pieces of a stream that brought content, in milliseconds; up to 100 ms less than it was.
+    LongestGap, Histogram, "llm_failsafe_longest_gap_milliseconds", [Dim::Target];
     /// From sending an attempt to its end, in milliseconds.
     Duration, Histogram, "llm_failsafe_attempt_milliseconds", [Dim::Target];
     /// Orders by the operator's key they were given with.

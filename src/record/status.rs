@@ -1,15 +1,17 @@
 //! How things are now, for operators: every scope with its breaker, what it counts, and what was ordered.
 //!
-//! Its size is bounded by the configuration: some 400 bytes for each target, account and endpoint.
+//! Its size is bounded by the configuration: some 400 bytes for each target, account and endpoint, and 100 for each limit.
 
 use std::rc::Rc;
 
 use serde::Serialize;
 
 use super::orders::{Given, Kind};
-use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp};
+use crate::balance::{Headroom, Limit};
+use crate::base::{AccountId, ModelId, ProviderId, Store, TargetId, Timestamp};
 use crate::breaker::{Board, Health, Order, Pending, Phase, Scope, Standing, State};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Model};
+use crate::retry::{self, BudgetUse};
 use crate::tenancy;
 
 /// What `GET /llm-failsafe/status` answers. Times are milliseconds since the epoch.
@@ -25,6 +27,8 @@ pub struct Status<'c> {
     targets: Vec<ScopeStatus<'c>>,
     accounts: Vec<ScopeStatus<'c>>,
     endpoints: Vec<ScopeStatus<'c>>,
+    /// Further attempts, over all workers.
+    retry_budget: RetryBudget,
     /// Client keys with budgets, at most [`MAX_KEYS`] of them.
     budgets: Vec<KeyBudgets>,
     /// What operators have ordered lately, the newest first.
@@ -61,6 +65,27 @@ pub fn budgets(config: &Config, store: &mut dyn Store, now: Timestamp) -> Vec<Ke
         .collect()
 }
 
+/// How much of the retry budget is used.
+#[derive(Debug, Serialize)]
+struct RetryBudget {
+    /// The seconds that count.
+    window_s: usize,
+    /// The requests within them.
+    requests: u64,
+    /// The further attempts within them.
+    used: u64,
+    /// As many as are allowed.
+    allowed: u64,
+    left: u64,
+}
+
+impl From<BudgetUse> for RetryBudget {
+    fn from(BudgetUse { requests, used, allowed }: BudgetUse) -> Self {
+        let left = allowed.saturating_sub(used);
+        Self { window_s: retry::WINDOW_S, requests, used, allowed, left }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Versions<'c> {
     llm_failsafe: &'static str,
@@ -78,6 +103,22 @@ struct ModelStatus<'c> {
     fit: usize,
     of: usize,
     tiers: Vec<Vec<&'c str>>,
+    /// Who waits until somebody is free, over all workers; absent where nobody does and the model has no queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct QueueStatus {
+    waiting: u32,
+    /// The bytes of their bodies.
+    bytes: u64,
+    /// Since when the first of them waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_ms: Option<u64>,
+    /// As many may wait on each worker.
+    max_waiting: usize,
+    max_wait_ms: u64,
 }
 
 /// A target, an account or an endpoint.
@@ -123,6 +164,38 @@ struct OfTarget<'c> {
     fit: bool,
     /// Attempts under way, over all workers.
     pending: u32,
+    /// How long attempts took to their first content, over all workers; absent where there was none within the last minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_content: Option<FirstContent>,
+    /// Limits, and what is left of them, as far as known.
+    headroom: Vec<LimitStatus>,
+}
+
+/// Of the attempts of the last half to whole minute.
+#[derive(Debug, Serialize)]
+struct FirstContent {
+    attempts: u32,
+    mean_ms: u64,
+    slowest_ms: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitStatus {
+    of: &'static str,
+    /// Who says so.
+    by: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    left: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_ms: Option<u64>,
+}
+
+impl From<Limit> for LimitStatus {
+    fn from(Limit { of, stated, limit, left, reset }: Limit) -> Self {
+        let by = if stated { "configuration" } else { "provider" };
+        Self { of, by, limit, left, reset_ms: reset.map(Timestamp::as_millis) }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -151,8 +224,10 @@ pub struct Sources<'c> {
     pub config: &'c Config,
     /// What this worker knows of all scopes, just read.
     pub board: &'c Board,
-    /// How many attempts are under way where.
+    /// How many attempts are under way where, and what else workers tell each other.
     pub pending: &'c Pending,
+    /// What is left of targets' limits.
+    pub headroom: &'c Headroom,
     /// The moment.
     pub now: Timestamp,
 }
@@ -162,6 +237,7 @@ impl<'c> Sources<'c> {
     pub fn status(
         self,
         envoy: Option<&'c str>,
+        retries: BudgetUse,
         budgets: Vec<KeyBudgets>,
         mut orders: Vec<Given>,
     ) -> Status<'c> {
@@ -180,10 +256,16 @@ impl<'c> Sources<'c> {
                 Mode::Shadow => "shadow",
             },
             retry_loop: config.retry_loop,
-            models: config.models().iter().map(|model| self.model(&model.name, &model.tiers)).collect(),
+            models: config
+                .models()
+                .iter()
+                .enumerate()
+                .map(|(index, model)| self.model(index, model))
+                .collect(),
             targets: self.all(config.targets().len(), TargetId::from_index, Scope::Target),
             accounts: self.all(config.accounts().len(), AccountId::from_index, Scope::Account),
             endpoints: self.all(config.providers().len(), ProviderId::from_index, Scope::Endpoint),
+            retry_budget: retries.into(),
             budgets,
             orders,
         }
@@ -206,14 +288,40 @@ impl<'c> Sources<'c> {
         )
     }
 
-    fn model(self, name: &'c str, tiers: &'c [Vec<TargetId>]) -> ModelStatus<'c> {
-        let all = || tiers.iter().flatten();
+    fn model(self, index: usize, model: &'c Model) -> ModelStatus<'c> {
+        let all = || model.tiers.iter().flatten();
         let name_of = |id: &TargetId| self.config.target(*id).map(|target| &*target.name);
+        let line = ModelId::from_index(index).map(|id| self.pending.queued_at(id)).unwrap_or_default();
+        let policy = model.retry.queue.or_else(|| (line.requests > 0).then(Default::default));
         ModelStatus {
-            name,
+            name: &model.name,
             fit: all().filter(|id| self.is_fit(**id)).count(),
             of: all().count(),
-            tiers: tiers.iter().map(|tier| tier.iter().filter_map(name_of).collect()).collect(),
+            tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(name_of).collect()).collect(),
+            queue: policy.map(|policy| QueueStatus {
+                waiting: line.requests,
+                bytes: line.bytes,
+                since_ms: (line.requests > 0).then_some(line.since.as_millis()),
+                max_waiting: policy.max_waiting,
+                max_wait_ms: u64::try_from(policy.max_wait.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    fn of_target(self, id: TargetId, account: &'c str, model: &'c str) -> OfTarget<'c> {
+        let times = self.pending.times_at(id);
+        let limits = self.headroom.limits(id, |id| self.pending.at(id), self.now);
+        OfTarget {
+            account,
+            model,
+            fit: self.is_fit(id),
+            pending: self.pending.at(id),
+            first_content: times.mean_ms().map(|mean_ms| FirstContent {
+                attempts: times.count,
+                mean_ms,
+                slowest_ms: times.most_ms,
+            }),
+            headroom: limits.into_iter().map(LimitStatus::from).collect(),
         }
     }
 
@@ -226,8 +334,7 @@ impl<'c> Sources<'c> {
             Scope::Target(id) => {
                 let target = config.target(id)?;
                 let account = config.account(target.account).map(|account| &*account.name)?;
-                let pending = self.pending.at(id);
-                let of_target = OfTarget { account, model: &target.model, fit: self.is_fit(id), pending };
+                let of_target = self.of_target(id, account, &target.model);
                 (&*target.name, provider(target.provider), Some(of_target))
             }
             Scope::Account(id) => {
@@ -317,23 +424,27 @@ mod tests {
     use super::*;
     use crate::base::ErrorClass;
     use crate::base::memory::Memory;
-    use crate::breaker::{Command, Outcome};
+    use crate::breaker::{Command, Outcome, Queued};
     use crate::config;
     use serde_json::{Value, json};
+    use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn report(config: &Config, board: &Board, now: Timestamp) -> Value {
-        let pending = Pending::new(config, 1);
-        let sources = Sources { config, board, pending: &pending, now };
-        serde_json::to_value(sources.status(None, Vec::new(), Vec::new())).unwrap()
+        let (mut pending, headroom) = (Pending::new(config, 1), Headroom::new(config));
+        pending.first_content(TargetId::from_index(0).unwrap(), Duration::from_millis(120));
+        pending.set_queued(std::iter::once(Queued { requests: 2, bytes: 9, since: now }));
+        let sources = Sources { config, board, pending: &pending, headroom: &headroom, now };
+        let retries = BudgetUse { requests: 10, used: 3, allowed: 2 };
+        serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new())).unwrap()
     }
 
     fn small() -> Config {
         let config = json!({
             "providers": {"openai": {"kind": "openai"}},
             "accounts": {"a": {"provider": "openai", "key": {"value": "sk-secret"}}},
-            "targets": {"gpt": {"account": "a", "model": "m"}},
+            "targets": {"gpt": {"account": "a", "model": "m", "limits": {"max_pending": 7}}},
             "models": {"chat": {"targets": ["gpt"]}},
         });
         config::load(config.to_string().as_bytes(), &|_| None).unwrap()
@@ -366,6 +477,25 @@ mod tests {
         assert_eq!(forced["models"][0]["fit"], 1);
         let account_now = &forced["accounts"][0];
         assert_eq!((&account_now["state"], &account_now["phase"]), (&json!("forced_closed"), &json!("open")));
+    }
+
+    #[test]
+    fn it_tells_latency_limits_lines_and_the_retry_budget() {
+        let config = small();
+        let told = report(&config, &Board::new(&config), NOW);
+        let target = &told["targets"][0];
+        assert_eq!(target["first_content"], json!({"attempts": 1, "mean_ms": 120, "slowest_ms": 120}));
+        assert_eq!(
+            target["headroom"],
+            json!([{"of": "max_pending", "by": "configuration", "limit": 7, "left": 7}])
+        );
+        let line = json!({
+            "waiting": 2, "bytes": 9, "since_ms": NOW.as_millis(), "max_waiting": 100, "max_wait_ms": 5000,
+        });
+        assert_eq!(told["models"][0]["queue"], line);
+        let budget = json!({"window_s": 10, "requests": 10, "used": 3, "allowed": 2, "left": 0});
+        assert_eq!(told["retry_budget"], budget);
+        assert!(told["accounts"][0].get("headroom").is_none());
     }
 
     #[test]

@@ -31,6 +31,28 @@ pub struct Retries {
     own: Window,
 }
 
+/// What has been taken of the budget within its window, over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// Requests, which the share is of.
+    pub requests: u64,
+    /// Further attempts made.
+    pub used: u64,
+    /// Further attempts that these requests and the floor allow.
+    pub allowed: u64,
+}
+
+/// What all workers have taken, as the shared record has it. Changes nothing.
+pub fn budget_use(store: &mut dyn Store, policy: &RetryBudget, now: Timestamp) -> BudgetUse {
+    let stored = store.read(KEY).ok().flatten();
+    let window = Window::read(stored.as_ref().map(|stored| stored.bytes.as_slice()), now);
+    BudgetUse { requests: sum(&window.requests), used: sum(&window.retries), allowed: window.allowed(policy) }
+}
+
+fn sum(counts: &[u32]) -> u64 {
+    counts.iter().map(|count| u64::from(*count)).sum()
+}
+
 /// Whether a further attempt may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
@@ -130,11 +152,13 @@ impl Window {
         }
     }
 
-    fn take(&mut self, policy: &RetryBudget) -> bool {
-        let sum = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+    fn allowed(&self, policy: &RetryBudget) -> u64 {
         let share = sum(&self.requests).saturating_mul(u64::from(policy.ratio_permille)) / 1000;
-        let most = share.saturating_add(u64::from(policy.floor) * WINDOW_S as u64);
-        let allowed = sum(&self.retries) < most;
+        share.saturating_add(u64::from(policy.floor) * WINDOW_S as u64)
+    }
+
+    fn take(&mut self, policy: &RetryBudget) -> bool {
+        let allowed = sum(&self.retries) < self.allowed(policy);
         let slot = self.slot();
         if let Some(count) = self.retries.get_mut(slot) {
             *count = count.saturating_add(u32::from(allowed));

@@ -35,6 +35,21 @@ fn a_share_of_the_last_ten_seconds_and_the_floor_may_be_tried_again() {
 }
 
 #[test]
+fn a_look_at_the_budget_takes_nothing_of_it() {
+    let store = &mut Memory::new();
+    let mut retries = Retries::default();
+    for _ in 0..50 {
+        retries.request();
+    }
+    assert_eq!(granted(&mut retries, store, 30, at(0)), 30);
+    let used = BudgetUse { requests: 50, used: 30, allowed: 110 };
+    for _ in 0..2 {
+        assert_eq!(budget_use(store, &USUAL, at(9_000)), used);
+    }
+    assert_eq!(budget_use(store, &USUAL, at(10_000)), BudgetUse { requests: 0, used: 0, allowed: 100 });
+}
+
+#[test]
 fn what_one_worker_takes_no_other_has() {
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let (mut one, mut other) = (Retries::default(), Retries::default());

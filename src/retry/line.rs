@@ -33,8 +33,8 @@ pub struct Place {
 /// The line of one model.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// The bytes of the bodies that wait, by place.
-    waiting: BTreeMap<Place, u64>,
+    /// The bytes of the bodies that wait and since when they do, by place.
+    waiting: BTreeMap<Place, (u64, Timestamp)>,
     bytes: u64,
     last_number: u64,
     round: Round,
@@ -61,6 +61,16 @@ impl Line {
         self.waiting.len()
     }
 
+    /// The bytes of the bodies that wait.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Since when the first one waits, whoever goes first.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.waiting.values().map(|(_, since)| *since).min()
+    }
+
     /// Whether a newcomer of this priority has somebody before it.
     pub fn is_before(&self, priority: Priority) -> bool {
         self.waiting.first_key_value().is_some_and(|(place, _)| place.priority <= Reverse(priority))
@@ -73,20 +83,26 @@ impl Line {
     }
 
     /// Takes the last place of its priority; `None` when the line is full.
-    pub fn join(&mut self, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Place> {
+    pub fn join(
+        &mut self,
+        policy: &QueuePolicy,
+        priority: Priority,
+        bytes: u64,
+        now: Timestamp,
+    ) -> Option<Place> {
         if !self.has_room(policy, bytes) {
             return None;
         }
         self.last_number = self.last_number.wrapping_add(1);
         let place = Place { priority: Reverse(priority), number: self.last_number };
-        self.waiting.insert(place, bytes);
+        self.waiting.insert(place, (bytes, now));
         self.bytes = self.bytes.saturating_add(bytes);
         Some(place)
     }
 
     /// Gives a place up, whether its holder goes or leaves.
     pub fn leave(&mut self, place: Place) {
-        if let Some(bytes) = self.waiting.remove(&place) {
+        if let Some((bytes, _)) = self.waiting.remove(&place) {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
@@ -152,7 +168,7 @@ mod tests {
     fn first_come_first_served_within_a_priority() {
         let line = &mut Line::default();
         let [low, one, other, high] = [Priority::Low, Priority::Normal, Priority::Normal, Priority::High]
-            .map(|priority| line.join(&POLICY, priority, 1).unwrap());
+            .map(|priority| line.join(&POLICY, priority, 1, at(0)).unwrap());
         let mut order = Vec::new();
         for tick in 1..10 {
             order.extend(round(line, 1, at(tick * 100)));
@@ -165,7 +181,7 @@ mod tests {
     fn they_go_a_few_at_a_time_and_one_while_nobody_is_free() {
         let line = &mut Line::default();
         for _ in 0..100 {
-            line.join(&POLICY, Priority::Normal, 1).unwrap();
+            line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
         }
         let mut gone = Vec::new();
         for tick in 1..=7 {
@@ -174,7 +190,7 @@ mod tests {
         assert_eq!(gone, [1, 2, 4, 8, 16, 32, 37]);
 
         for _ in 0..100 {
-            line.join(&POLICY, Priority::Normal, 1).unwrap();
+            line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
         }
         assert_eq!(round(line, 3, at(1000)).len(), 3, "a free place stays one even at full speed");
         assert_eq!(round(line, 0, at(1100)).len(), 0);
@@ -185,7 +201,7 @@ mod tests {
     fn nobody_overtakes() {
         let line = &mut Line::default();
         assert!(!line.is_before(Priority::Low));
-        line.join(&POLICY, Priority::Normal, 1).unwrap();
+        line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
         assert!(line.is_before(Priority::Low) && line.is_before(Priority::Normal));
         assert!(!line.is_before(Priority::High));
     }
@@ -194,14 +210,25 @@ mod tests {
     fn the_line_is_bounded_in_number_and_in_bytes() {
         let line = &mut Line::default();
         let policy = QueuePolicy { max_waiting: 2, ..POLICY };
-        let first = line.join(&policy, Priority::Normal, 600).unwrap();
-        assert_eq!(line.join(&policy, Priority::Normal, 401), None);
-        line.join(&policy, Priority::Normal, 400).unwrap();
-        assert_eq!(line.join(&policy, Priority::High, 0), None);
+        let first = line.join(&policy, Priority::Normal, 600, at(0)).unwrap();
+        assert_eq!(line.join(&policy, Priority::Normal, 401, at(0)), None);
+        line.join(&policy, Priority::Normal, 400, at(0)).unwrap();
+        assert_eq!(line.join(&policy, Priority::High, 0, at(0)), None);
         line.leave(first);
         line.leave(first);
-        assert!(line.join(&policy, Priority::Normal, 600).is_some());
+        assert!(line.join(&policy, Priority::Normal, 600, at(0)).is_some());
         assert_eq!(line.len(), 2);
+    }
+
+    #[test]
+    fn it_tells_since_when_the_longest_wait_lasts() {
+        let line = &mut Line::default();
+        assert_eq!((line.since(), line.bytes()), (None, 0));
+        let low = line.join(&POLICY, Priority::Low, 3, at(10)).unwrap();
+        line.join(&POLICY, Priority::High, 4, at(20)).unwrap();
+        assert_eq!((line.since(), line.bytes()), (Some(at(10)), 7));
+        line.leave(low);
+        assert_eq!((line.since(), line.bytes()), (Some(at(20)), 4));
     }
 
     proptest! {
@@ -214,7 +241,7 @@ mod tests {
             let mut places = Vec::new();
             for (step, number, which) in steps {
                 match step {
-                    0 | 1 => places.extend(line.join(&policy, Priority::Normal, number)),
+                    0 | 1 => places.extend(line.join(&policy, Priority::Normal, number, at(number))),
                     2 if !places.is_empty() => line.leave(places.swap_remove(which % places.len())),
                     _ => {
                         let gone = round(line, which, at(number * 50));

@@ -19,6 +19,6 @@ mod line;
 #[cfg(test)]
 mod decision_tests;
 
-pub use budget::{Grant, Retries};
+pub use budget::{BudgetUse, Grant, Retries, WINDOW_S, budget_use};
 pub use decision::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure, may_return};
 pub use line::{Line, MAX_BURST, Place};

@@ -15,6 +15,12 @@ pub fn add(config: &mut Value, collector: u16) {
             manager["access_log"].as_array_mut().unwrap().push(parts["access_log"].take());
         }
     }
+    for cluster in config["static_resources"]["clusters"].as_array_mut().unwrap() {
+        let name = cluster["name"].as_str().unwrap().to_owned();
+        if let Some(provider) = parts["providers"].get(&name) {
+            cluster["metadata"] = provider["metadata"].clone();
+        }
+    }
     let mut cluster = parts["cluster"].take();
     cluster["type"] = json!("STATIC");
     cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["socket_address"] =

@@ -1,0 +1,127 @@
+//! An operator drains a target under load: nobody notices, nothing new goes there, what is under way there ends well, and
+//! after a reset it is used again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use integration_tests::client::Request;
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Outcome, ReceivedRequest, Script, ScriptedProvider};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
+const OPERATOR: &str = "op-drain-secret";
+/// Clients that each send one request after the other.
+const CLIENTS: usize = 8;
+/// An order holds on every worker after this.
+const HOLDS_AFTER: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A stream of about a second, so that some are under way whenever an order comes.
+fn slow() -> Script {
+    Script::usual().content_chunks(10).delay_chunks(Duration::from_millis(80))
+}
+
+async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
+    let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+    let provider = |host: &str| json!({"kind": "openai-compatible", "host": host});
+    Gateway::new(Shape::Loop)
+        .plugin(&json!({
+            "providers": {"a": provider("a.test"), "b": provider("b.test")},
+            "targets": {"a": {"provider": "a", "model": "m"}, "b": {"provider": "b", "model": "m"}},
+            "models": {"chat": {"tiers": [["a", "b"]]}},
+            "operator": {"keys": {"anna": {"sha256": sha256}}},
+        }))
+        .provider("a", a.port())
+        .provider("b", b.port())
+        .concurrency(2)
+        .start()
+        .await
+}
+
+async fn order(envoy: &Envoy, path: &str) {
+    let request = Request::post(&format!("/llm-failsafe/targets/{path}"));
+    let answer = request.header("authorization", &format!("Bearer {OPERATOR}")).send(envoy.port()).await;
+    assert_eq!(answer.unwrap().status, 200, "{path}");
+}
+
+async fn target_a(envoy: &Envoy) -> Value {
+    let request = Request::get("/llm-failsafe/status");
+    let request = request.header("authorization", &format!("Bearer {OPERATOR}"));
+    let status = request.send(envoy.port()).await.unwrap().json().await;
+    status["targets"].as_array().unwrap().iter().find(|target| target["name"] == "a").unwrap().clone()
+}
+
+/// Waits until more than so many requests have come since.
+async fn more_than(provider: &ScriptedProvider, count: usize) -> Vec<ReceivedRequest> {
+    provider.wait_for(count + 1, PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    a.by_default(slow());
+    b.by_default(slow());
+    let envoy = start(&a, &b).await;
+    let (port, over) = (envoy.port(), Arc::new(AtomicBool::new(false)));
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let over = Arc::clone(&over);
+        clients.spawn(async move {
+            let mut served = 0;
+            while !over.load(Ordering::Relaxed) {
+                let request = Request::chat("chat", true);
+                let request = if client % 2 == 0 { request.h2c() } else { request };
+                let read = request.send(port).await.unwrap().read().await;
+                let whole = read.error.is_none() && read.text().ends_with("data: [DONE]\n\n");
+                assert!(read.status == 200 && whole, "{:?} {}", read.status, read.text());
+                assert_eq!(read.header("x-llm-attempts"), Some("1"), "nobody had to be asked again");
+                served += 1;
+            }
+            served
+        });
+    }
+    for provider in [&a, &b] {
+        more_than(provider, 2 * CLIENTS).await;
+    }
+
+    let drained_at = Instant::now();
+    let before = a.received();
+    order(&envoy, "a/drain").await;
+    let under_way = before.iter().filter(|request| request.outcome == Outcome::InProgress).count();
+    assert!(under_way > 0, "streams were under way there");
+    tokio::time::sleep(HOLDS_AFTER).await;
+    // All of the load goes on without it, and what was under way there ends as if nothing were.
+    let asked = a.received().len();
+    more_than(&b, b.received().len() + 3 * CLIENTS).await;
+    let last = a.received();
+    assert_eq!(last.len(), asked, "nothing new goes there");
+    assert!(last.iter().all(|request| request.arrived_at < drained_at + HOLDS_AFTER));
+    for index in 0..last.len() {
+        let outcome = a.wait_for_outcome(index, PATIENCE).await;
+        assert!(matches!(outcome, Outcome::Answered(_)), "{index}: {outcome:?}");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let target = target_a(&envoy).await;
+        assert_eq!(target["state"], "drained", "{target}");
+        if target["pending"] == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{target}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    order(&envoy, "a/reset").await;
+    more_than(&a, asked + 2 * CLIENTS).await;
+    assert_eq!(target_a(&envoy).await["state"], "closed");
+    over.store(true, Ordering::Relaxed);
+    let mut served = 0;
+    while let Some(client) = clients.join_next().await {
+        served += client.expect("no request failed");
+    }
+    assert_eq!(served, a.received().len() + b.received().len(), "each was asked of one, once");
+}
