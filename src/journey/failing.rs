@@ -13,6 +13,10 @@ use crate::record::{AttemptEnd, Metric};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Next, Stop};
 
+/// Why a client gets a failure after which the edge was to start another attempt: Envoy did not, or it would see nothing of
+/// this answer.
+const RETRY_DECLINED: &str = "retry_declined";
+
 impl Attempt {
     /// The attempt failed: either the edge starts another one, or the client gets this failure.
     pub(super) fn fail(
@@ -40,6 +44,7 @@ impl Attempt {
         self.disclose(sink);
         self.answer = if goes_on(worker, next) {
             sink.set(RETRY_HEADER, failed.class.name());
+            sink.set("x-llm-reason", RETRY_DECLINED);
             AnswerPhase::Discarded
         } else {
             let journey = self.journey.borrow();

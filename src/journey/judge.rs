@@ -172,6 +172,17 @@ impl Judge {
         }
     }
 
+    /// Whether a client would take the failure that this answer has turned out to be for an answer: a status of success, and
+    /// no word of an error.
+    pub fn looks_like_success(&self) -> bool {
+        match &self.subject {
+            Subject::Stream(stream) => stream.told.failed.is_none(),
+            Subject::Plain { reader, .. } => reader.is_cut_off(),
+            Subject::Page => true,
+            Subject::Envoys { .. } | Subject::Failure { .. } => false,
+        }
+    }
+
     /// How long the provider asks to be left alone, as far as its answer has been read.
     pub fn wait_hint(&self, now: Timestamp) -> Option<Duration> {
         match &self.subject {
@@ -226,7 +237,10 @@ impl Judge {
 
     fn window(&mut self, window: &[u8]) -> Verdict {
         match &mut self.subject {
-            Subject::Envoys { .. } | Subject::Page => Verdict::Open,
+            Subject::Envoys { .. } => Verdict::Open,
+            // A longer one is not waited for.
+            Subject::Page if self.seen < MAX_HELD_PLAIN => Verdict::Open,
+            Subject::Page => self.end(),
             Subject::Failure { body, .. } => {
                 body.extend_from_slice(window);
                 if body.len() < MAX_ERROR_BODY { Verdict::Open } else { self.end() }

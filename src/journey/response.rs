@@ -24,6 +24,9 @@ pub(super) const RETRY_HEADER: &str = "x-llm-retry";
 /// What a request is refused for that Envoy's own rate limit holds back.
 const FLEET_RATE_LIMIT: &str = "fleet_rate_limit";
 
+/// The status of a failure that its provider's status calls a success.
+const BAD_GATEWAY: u16 = 502;
+
 /// What the answer's half needs of the host.
 pub trait ResponseHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
@@ -97,10 +100,11 @@ impl Exchange {
             let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once(late))
                 && attempt.journey.borrow().could_move(now);
             return match judge {
-                Some(judge) if judge.is_page() || (hold && end_of_stream) => {
+                Some(judge) if (hold || judge.is_page()) && end_of_stream => {
                     attempt.end_without_body(worker, judge, now, sink)
                 }
-                Some(judge) if hold => attempt.hold(judge),
+                // A page is no answer wherever it leads, but all of it has to be here before an error can take its place.
+                Some(judge) if hold || judge.is_page() => attempt.hold(judge),
                 judge => {
                     // Headers are no content: a stream that is not held may think as long as one that is.
                     if end_of_stream {
@@ -187,14 +191,16 @@ impl Exchange {
                 attempt.log.said(&failure);
                 let failed = judge.failed(failure.class, now);
                 let envoys = judge.envoys_status();
+                let unfit = judge.looks_like_success().then_some(BAD_GATEWAY);
                 let next = attempt.failed(worker, failed, now);
-                let own = attempt.own_status(next, failed);
-                // Envoy's own text ("upstream connect error …") is none of the client's dialect.
+                let own = attempt.own_status(next, failed).or(unfit);
+                // Envoy's own text ("upstream connect error …") is none of the client's dialect. What is still to come would
+                // follow the error that stands in the place of what has.
                 let replaced = match envoys.or(own) {
-                    Some(status) => attempt.replace_body(status, available, now, host),
-                    None => false,
+                    Some(status) if end_of_stream => attempt.replace_body(status, available, now, host),
+                    _ => false,
                 };
-                if let (true, None, Some(status)) = (replaced, envoys, own) {
+                if let (None, Some(status)) = (envoys, own.filter(|_| replaced).or(unfit)) {
                     host.set(":status", &status.to_string());
                 }
                 attempt.hand_on(worker, failed, next, now, host);
@@ -278,6 +284,9 @@ impl Attempt {
                 let failed = judge.failed(failure.class, now);
                 self.log.stream = judge.stream_facts();
                 self.log.said(&failure);
+                if judge.looks_like_success() {
+                    sink.set(":status", &BAD_GATEWAY.to_string());
+                }
                 self.fail(worker, failed, now, sink)
             }
             Verdict::Open | Verdict::Answer => {

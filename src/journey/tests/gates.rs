@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::super::judge::MAX_HELD_PLAIN;
 use super::super::test_support::*;
 use super::super::{AlarmStep, Origin, RequestStep, ResponseStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, refusal};
@@ -75,8 +76,34 @@ fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
         first.answer(worker, headers, body.as_bytes());
         let case = format!("stream {stream} {headers:?} {body}");
         assert_eq!(first.response.get("x-llm-retry"), failure, "{case}");
-        assert_eq!(first.response.body, body.as_bytes(), "{case}");
+        let told = failure.is_none() || body == failed;
+        if told {
+            assert_eq!(first.response.get(":status"), Some("200"), "{case}");
+            assert_eq!(first.response.body, body.as_bytes(), "{case}");
+            continue;
+        }
+        // Should the edge not come back, nobody shall take this for an answer.
+        assert_eq!(first.response.get(":status"), Some("502"), "{case}");
+        assert_eq!(first.response.get("x-llm-attempts"), Some("1"), "{case}");
+        if !body.is_empty() {
+            let error: serde_json::Value = serde_json::from_slice(&first.response.body).unwrap();
+            assert_eq!(error["error"]["code"], "all_targets_failed", "{case}");
+        }
     }
+}
+
+#[test]
+fn of_a_page_that_is_longer_than_is_waited_for_only_the_status_is_changed() {
+    let worker = &mut with(&json!({}));
+    let mut first = ask(worker, false);
+    let html = &[(":status", "200"), ("content-type", "text/html")];
+    assert_eq!(headers_come(worker, &mut first, html), ResponseStep::Hold);
+    assert_eq!(bytes_come(worker, &mut first, "<html>"), ResponseStep::Hold);
+    let long = "x".repeat(MAX_HELD_PLAIN);
+    assert_eq!(bytes_come(worker, &mut first, &long), ResponseStep::Pass);
+    assert_eq!(first.response.get(":status"), Some("502"));
+    assert_eq!(first.response.get("x-llm-retry"), Some("server"));
+    assert!(first.response.body.starts_with(b"<html>"));
 }
 
 #[test]
