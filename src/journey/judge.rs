@@ -183,6 +183,16 @@ impl Judge {
         }
     }
 
+    /// Whether it is an answer in one piece.
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.subject, Subject::Plain { .. })
+    }
+
+    /// Whether the failure is an error object in the place of an answer.
+    pub fn is_error_object(&self) -> bool {
+        matches!(&self.subject, Subject::Plain { reader, .. } if !reader.is_cut_off())
+    }
+
     /// How long the provider asks to be left alone, as far as its answer has been read.
     pub fn wait_hint(&self, now: Timestamp) -> Option<Duration> {
         match &self.subject {

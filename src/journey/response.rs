@@ -13,7 +13,7 @@ use super::renaming::Rename;
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::OnBreak;
-use crate::provider::ProviderKind;
+use crate::provider::{Failure, ProviderKind};
 use crate::record::{AnsweredBy, AttemptEnd, Metric};
 use crate::request::BodyBuffer;
 use crate::retry::Received;
@@ -95,10 +95,14 @@ impl Exchange {
             if judge.is_none() && status == 200 && end_of_stream {
                 judge = Some(Judge::of_nothing(kind, endpoint));
             }
-            // Where a failure could lead nowhere else, nothing is gained by holding the answer.
+            // Where a failure could lead nowhere else, nothing is gained by holding a stream: it can tell of it in its course.
+            // A plain answer can do so by its status only, which goes first.
             let late = attempt.gate_is_over(now);
-            let hold = judge.as_ref().is_some_and(|judge| !judge.opens_at_once(late))
-                && attempt.journey.borrow().could_move(now);
+            let hold = judge.as_ref().is_some_and(|judge| {
+                let journey = attempt.journey.borrow();
+                !judge.opens_at_once(late)
+                    && (journey.could_move(now) || (journey.config.retry_loop && judge.is_plain()))
+            });
             return match judge {
                 Some(judge) if (hold || judge.is_page()) && end_of_stream => {
                     attempt.end_without_body(worker, judge, now, sink)
@@ -192,6 +196,7 @@ impl Exchange {
                 let failed = judge.failed(failure.class, now);
                 let envoys = judge.envoys_status();
                 let unfit = judge.looks_like_success().then_some(BAD_GATEWAY);
+                let meant = judge.is_error_object().then(|| meant_status(&failure));
                 let next = attempt.failed(worker, failed, now);
                 let own = attempt.own_status(next, failed).or(unfit);
                 // Envoy's own text ("upstream connect error …") is none of the client's dialect. What is still to come would
@@ -200,8 +205,8 @@ impl Exchange {
                     Some(status) if end_of_stream => attempt.replace_body(status, available, now, host),
                     _ => false,
                 };
-                if let (None, Some(status)) = (envoys, own.filter(|_| replaced).or(unfit)) {
-                    host.set(":status", &status.to_string());
+                if let (None, Some(status)) = (envoys, own.filter(|_| replaced).or(unfit).or(meant)) {
+                    attempt.show_status(status, host);
                 }
                 attempt.hand_on(worker, failed, next, now, host);
                 if replaced {
@@ -266,6 +271,12 @@ impl Attempt {
         ResponseStep::Pass
     }
 
+    /// Another status takes the place of the provider's.
+    fn show_status(&mut self, status: u16, sink: &mut impl HeaderSink) {
+        sink.set(":status", &status.to_string());
+        self.log.shown_status = Some(status);
+    }
+
     fn hold(&mut self, judge: Judge) -> ResponseStep {
         self.answer = AnswerPhase::Judged(Box::new(judge));
         ResponseStep::Hold
@@ -285,7 +296,7 @@ impl Attempt {
                 self.log.stream = judge.stream_facts();
                 self.log.said(&failure);
                 if judge.looks_like_success() {
-                    sink.set(":status", &BAD_GATEWAY.to_string());
+                    self.show_status(BAD_GATEWAY, sink);
                 }
                 self.fail(worker, failed, now, sink)
             }
@@ -391,6 +402,27 @@ impl<S: HeaderSink> Disclosure for S {
     fn untell(&mut self, name: &'static str) {
         self.remove(name);
     }
+}
+
+/// The status of an error that its provider sent under a 200: a client that goes by the status would take it for an answer.
+fn meant_status(failure: &Failure) -> u16 {
+    let told = failure.code.as_deref().and_then(|code| code.parse().ok());
+    told.filter(|status| (400..600).contains(status)).unwrap_or(match failure.class {
+        ErrorClass::Auth => 401,
+        ErrorClass::Permission => 403,
+        ErrorClass::NotFound => 404,
+        ErrorClass::TooLarge => 413,
+        ErrorClass::Invalid | ErrorClass::ContextLength | ErrorClass::ContentPolicy => 400,
+        ErrorClass::RateLimited | ErrorClass::QuotaExhausted => 429,
+        ErrorClass::Overloaded => 503,
+        ErrorClass::Timeout => 504,
+        ErrorClass::Server
+        | ErrorClass::Transport
+        | ErrorClass::ClientAbort
+        | ErrorClass::StreamTruncated
+        | ErrorClass::StreamError
+        | ErrorClass::StreamStalled => BAD_GATEWAY,
+    })
 }
 
 /// What is between the provider and the client must neither keep a stream nor wait until it has all of it. `x-accel-buffering`

@@ -261,6 +261,8 @@ pub struct AttemptDraft {
     pub longest_gap: Duration,
     /// The answer's status.
     pub status: Option<u16>,
+    /// What the client sees in its place, where it called a failure a success.
+    pub shown_status: Option<u16>,
     /// Who gave it.
     pub answered_by: Option<AnsweredBy>,
     /// How it ended.
@@ -307,6 +309,7 @@ impl AttemptDraft {
             heard_at: None,
             longest_gap: Duration::ZERO,
             status: None,
+            shown_status: None,
             answered_by: None,
             end: AttemptEnd::Abandoned,
             class: None,

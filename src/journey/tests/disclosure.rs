@@ -36,14 +36,17 @@ fn chat(model: serde_json::Value) -> Config {
     config_with(json!({"models": {"chat": chat}, "retry_budget": {"ratio": 10}}))
 }
 
+/// What stands on a failure that the edge is to throw away, in case it does not.
+const DECLINED: &str = "retry_declined";
+
 #[test]
 fn each_attempt_tells_whose_failure_led_to_it() {
     let worker = &mut worker(chat(json!({})));
     let sent = first(worker);
-    assert_eq!(told(&answered(sent, worker, "500").response), ["gpt-a", "gpt-real", "1", "", "", ""]);
+    assert_eq!(told(&answered(sent, worker, "500").response), ["gpt-a", "gpt-real", "1", "", "", DECLINED]);
     let sent = again(worker, 2);
     let second = answered(sent, worker, "429");
-    assert_eq!(told(&second.response), ["gpt-b", "gpt-real", "2", "server", "gpt-a", ""]);
+    assert_eq!(told(&second.response), ["gpt-b", "gpt-real", "2", "server", "gpt-a", DECLINED]);
     let sent = again(worker, 3);
     let third = answered(sent, worker, "200");
     assert_eq!(told(&third.response), ["claude", "claude-real", "3", "rate_limited", "gpt-b", ""]);

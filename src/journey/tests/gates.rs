@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::judge::MAX_HELD_PLAIN;
 use super::super::test_support::*;
-use super::super::{AlarmStep, Origin, RequestStep, ResponseStep, Worker};
+use super::super::{AlarmStep, Ending, Origin, RequestStep, ResponseStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, refusal};
 use crate::base::{HeaderBlock, Timestamp};
 
@@ -78,7 +78,9 @@ fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
         assert_eq!(first.response.get("x-llm-retry"), failure, "{case}");
         let told = failure.is_none() || body == failed;
         if told {
-            assert_eq!(first.response.get(":status"), Some("200"), "{case}");
+            // An error is sent as it came, but not as a success.
+            let status = if failure.is_none() { "200" } else { "502" };
+            assert_eq!(first.response.get(":status"), Some(status), "{case}");
             assert_eq!(first.response.body, body.as_bytes(), "{case}");
             continue;
         }
@@ -89,6 +91,30 @@ fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
             let error: serde_json::Value = serde_json::from_slice(&first.response.body).unwrap();
             assert_eq!(error["error"]["code"], "all_targets_failed", "{case}");
         }
+    }
+}
+
+#[test]
+fn an_error_under_a_success_gets_the_status_that_it_means_and_the_record_tells_both() {
+    for (error, status) in [
+        (json!({"code": 429, "message": "slow down"}), 429),
+        (json!({"code": "rate_limit_exceeded", "message": "slow down"}), 429),
+        (json!({"code": 502, "message": "no provider"}), 502),
+        (json!({"code": 1234, "message": "?"}), 502),
+        (json!({"type": "authentication_error", "message": "who are you?"}), 401),
+        (json!({"code": "context_length_exceeded", "type": "invalid_request_error", "message": "long"}), 400),
+    ] {
+        let chat = json!({"tiers": [["gpt-a"], ["gpt-b"]], "fallback": {"on": []}});
+        let worker = &mut worker(config_with(json!({"models": {"chat": chat}})));
+        let mut pass = ask(worker, false);
+        let body = json!({"error": error}).to_string();
+        pass.answer(worker, OK_JSON, body.as_bytes());
+        assert_eq!(pass.response.get(":status"), Some(status.to_string().as_str()), "{body}");
+        assert_eq!(pass.response.body, body.as_bytes(), "as it came");
+        let record = pass.exchange.finish(worker, Ending::Complete, s(1)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record.json).unwrap();
+        assert_eq!(record["http.response.status_code"], status, "{body}");
+        assert_eq!(record["attempts"][0]["http.response.status_code"], 200, "{body}");
     }
 }
 
