@@ -150,7 +150,10 @@ impl Draft {
             forgotten_attempts: u32::from(self.forgotten),
             outcome: outcome.name().into(),
             outcome_reason: reason.map(Text::from),
-            status: self.refusal.map(|(status, _)| status).or(last.and_then(|attempt| attempt.shown_status.or(attempt.status))),
+            status: self
+                .refusal
+                .map(|(status, _)| status)
+                .or(last.and_then(|attempt| attempt.shown_status.or(attempt.status))),
             target: target.map(|target| (*target.name).into()),
             response_model: target.filter(|_| answered.is_some()).map(|target| (*target.model).into()),
             time_to_first_chunk: first_sent

@@ -65,7 +65,8 @@ fn of_a_long_text_only_the_beginning_tells_a_conversation() {
 
 #[test]
 fn who_is_blind_to_conversations_sees_everything_else() {
-    let body = br#"{"model":"m","user":"u","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#;
+    let body =
+        br#"{"model":"m","user":"u","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#;
     let scan = |mut scanner: Scanner| {
         scanner.feed(body).unwrap();
         scanner.finish().unwrap()

@@ -1,0 +1,29 @@
+//! `docs/configuration.md` says what is true.
+
+use super::*;
+
+/// The reference for operators, whose examples must hold.
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+fn fenced(language: &str) -> Vec<&'static str> {
+    let opening = format!("```{language}\n");
+    REFERENCE.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_reference_load_and_its_report_is_the_real_one() {
+    let [good, bad] = fenced("json")[..] else { panic!("two JSON examples") };
+    let env = |name: &str| Some(format!("key-of-{name}")).filter(|_| name != "ANTHROPIC_KEY_B");
+    load(good.as_bytes(), &env).unwrap();
+    let report = load(bad.as_bytes(), &env).unwrap_err().to_string();
+    assert_eq!(fenced("text"), [format!("{report}\n")]);
+}
+
+#[test]
+fn the_reference_states_the_kinds_endpoints_and_failures_there_are() {
+    let kinds = ProviderKind::ALL.into_iter().map(ProviderKind::name);
+    let names = kinds.chain(Endpoint::ALL.into_iter().map(Endpoint::name));
+    for name in names.chain(ErrorClass::ALL.into_iter().map(ErrorClass::name)) {
+        assert!(REFERENCE.contains(&format!("`{name}`")), "docs/configuration.md lacks `{name}`");
+    }
+}
