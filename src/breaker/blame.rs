@@ -35,7 +35,10 @@ impl Blame {
             ErrorClass::Transport => Self { endpoint: Outcome::Failure(class), ..Self::NOBODY },
             // Too late an answer says nothing about the account, and may come from a proxy on the way.
             ErrorClass::Timeout | ErrorClass::Overloaded | ErrorClass::Server => Self {
-                target: Outcome::Failure(class),
+                target: match hint {
+                    Some(hint) => Outcome::FailureFor(class, hint),
+                    None => Outcome::Failure(class),
+                },
                 account: Outcome::Neutral,
                 endpoint: Outcome::Success,
             },

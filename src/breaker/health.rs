@@ -119,9 +119,13 @@ impl Health {
         now: Timestamp,
         jitter: u64,
     ) -> Option<Transition> {
-        let throttled = match outcome {
-            Outcome::Throttled(hint) => self.throttle(hint, now),
-            _ => None,
+        let (throttled, outcome) = match outcome {
+            Outcome::Throttled(hint) => (self.throttle(hint, now), outcome),
+            // No longer than an open breaker would keep everybody away: after that a probe tells more than the hint did.
+            Outcome::FailureFor(class, hint) => {
+                (self.throttle(Some(hint.min(policy.open)), now), Outcome::Failure(class))
+            }
+            _ => (None, outcome),
         };
         if ticket.generation != self.generation {
             return throttled;
@@ -138,15 +142,17 @@ impl Health {
             (Phase::Closed { .. }, Outcome::Failure(class)) => {
                 self.window.add(now, policy.window, 0, 1);
                 self.consecutive = self.consecutive.saturating_add(1);
-                let cause = self.trip_cause(policy, now)?;
+                let Some(cause) = self.trip_cause(policy, now) else { return throttled };
                 Some(Transition::Opened(self.open(policy, Why { cause, class }, now, jitter)))
             }
+            // Has been taken apart above.
+            (_, Outcome::FailureFor(..)) => throttled,
             (Phase::Closed { .. }, Outcome::Blocked(class)) => {
                 let why = Why { cause: Cause::Blocked, class };
                 Some(Transition::Opened(self.open(policy, why, now, jitter)))
             }
             // Traffic that an operator or `try_anyway` let through decides nothing.
-            (Phase::HalfOpen { .. }, _) if !own_lease => None,
+            (Phase::HalfOpen { .. }, _) if !own_lease => throttled,
             (Phase::HalfOpen { successes, .. }, Outcome::Success) => {
                 *successes = successes.saturating_add(1);
                 if *successes < policy.close_after {

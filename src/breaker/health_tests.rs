@@ -103,6 +103,26 @@ fn one_refused_credential_blocks_at_once_and_for_longer() {
 }
 
 #[test]
+fn a_failure_with_a_hint_counts_and_keeps_everybody_away_for_so_long() {
+    for (hint, expected) in [(7, 7), (3600, 30)] {
+        let mut health = Health::default();
+        let failed = Outcome::FailureFor(ErrorClass::Overloaded, Duration::from_secs(hint));
+        assert_eq!(attempt(&mut health, failed, at(0)), Some(Transition::Throttled));
+        assert_eq!(health.counts(&policy(), at(0)), (0, 1), "it is a failure");
+        let throttled = Standing::Unfit(Unfit::Throttled { until: at(expected) });
+        assert_eq!(health.standing(&policy(), at(expected - 1)), throttled);
+        assert!(is_fit(&health, at(expected)), "no longer than a breaker is open: {hint}");
+    }
+    // The run of failures opens it all the same.
+    let mut health = Health::default();
+    let failed = Outcome::FailureFor(ErrorClass::Server, Duration::from_secs(1));
+    let opened = (0..5).filter_map(|n| attempt(&mut health, failed, at(n))).any(|transition| {
+        matches!(transition, Transition::Opened(Why { cause: Cause::Consecutive, class: ErrorClass::Server }))
+    });
+    assert!(opened);
+}
+
+#[test]
 fn probes_close_it_and_their_failure_doubles_the_open_time() {
     let mut health = tripped();
     let why = Why { cause: Cause::Probe, class: ErrorClass::Overloaded };

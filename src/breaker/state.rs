@@ -98,6 +98,8 @@ pub enum Outcome {
     Success,
     /// Badly.
     Failure(ErrorClass),
+    /// Badly, and the provider asks to be left alone for so long.
+    FailureFor(ErrorClass, Duration),
     /// So badly that one is enough.
     Blocked(ErrorClass),
     /// With a rate limit, and the provider's word on how long to wait if it gave one.

@@ -140,6 +140,21 @@ fn a_hint_beside_an_error_under_a_200_is_heeded_too() {
 }
 
 #[test]
+fn who_asks_to_be_left_alone_is_asked_by_nobody_else_either() {
+    let worker = &mut worker(load(CONFIG));
+    assert!(fails(worker, &[(":status", "503"), ("retry-after", "7")]).is_some());
+    let another = |worker: &mut Worker, at| {
+        let mut request = loop_request(CHAT, 1);
+        request.set_journey("00000000000000000000000000000009");
+        let mut sent = pass_at(worker, request, BODY, 1000, at);
+        sent.exchange.finish(worker, Ending::ClientGone, at);
+        sent.request.get("authorization").map(str::to_owned)
+    };
+    assert_eq!(another(worker, ms(6_900)).as_deref(), Some("Bearer sk-provider-b"));
+    assert_eq!(another(worker, ms(7_000)).as_deref(), Some("Bearer sk-provider-a"));
+}
+
+#[test]
 fn who_waits_in_vain_is_told_when_to_come_again() {
     let worker = &mut alone(json!({}));
     fails(worker, &[(":status", "429"), ("retry-after", "3")]);
