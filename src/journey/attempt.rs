@@ -432,6 +432,8 @@ impl Attempt {
     /// Tells everyone who learns from it how the attempt ended; only the first word counts.
     pub(super) fn report(&mut self, worker: &mut Worker, end: End, blame: Blame, now: Timestamp) {
         if let Some(tickets) = self.tickets.take() {
+            // The silence before its end is one of a stream's gaps, and mostly why it has ended so.
+            self.log.heard(now);
             let outcome = self.outcome(end, now);
             let mut journey = self.journey.borrow_mut();
             journey.report(worker, self.target, tickets, blame, now);
