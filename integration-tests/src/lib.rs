@@ -9,6 +9,7 @@ pub mod browser;
 pub mod client;
 pub mod envoy;
 pub mod gateway;
+mod grpc;
 pub mod otlp;
 pub mod paths;
 pub mod provider;

@@ -2,23 +2,13 @@
 //!
 //! It notes every descriptor that arrives, counts their hits, and answers that a limit is reached where a test says so.
 
-use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+
+use crate::grpc::Service;
 
 /// The messages of `envoy/service/ratelimit/v3/rls.proto` and `envoy/extensions/common/ratelimit/v3/ratelimit.proto`, as far as
 /// they are looked at here.
@@ -84,9 +74,8 @@ struct Book {
 
 /// The running service. It stops when dropped.
 pub struct RateLimitService {
-    port: u16,
     book: Arc<Mutex<Book>>,
-    server: JoinHandle<()>,
+    service: Service,
 }
 
 impl RateLimitService {
@@ -95,16 +84,20 @@ impl RateLimitService {
     /// # Panics
     /// If there is no free port.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        let port = listener.local_addr().expect("a bound listener").port();
         let book: Arc<Mutex<Book>> = Arc::default();
-        let server = tokio::spawn(accept(listener, Arc::clone(&book)));
-        Self { port, book, server }
+        let shared = Arc::clone(&book);
+        let service = Service::start(move |path, message| {
+            let call = proto::RateLimitRequest::decode(message).expect("a RateLimitRequest");
+            assert_eq!(path, "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
+            let over = shared.lock().unwrap().take(&call);
+            proto::RateLimitResponse { overall_code: if over { 2 } else { 1 } }.encode_to_vec()
+        });
+        Self { book, service: service.await }
     }
 
     /// Its port on 127.0.0.1.
     pub const fn port(&self) -> u16 {
-        self.port
+        self.service.port()
     }
 
     /// From now on no descriptor may have used more hits than this.
@@ -134,51 +127,6 @@ impl RateLimitService {
     }
 }
 
-impl Drop for RateLimitService {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, book: Arc<Mutex<Book>>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                let book = Arc::clone(&book);
-                connections.spawn(async move {
-                    let service = service_fn(move |request| should_rate_limit(request, Arc::clone(&book)));
-                    drop(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
-                });
-            },
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
-    }
-}
-
-async fn should_rate_limit(
-    request: Request<Incoming>,
-    book: Arc<Mutex<Book>>,
-) -> Result<Response<Frames>, Infallible> {
-    let path = request.uri().path().to_owned();
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    // A gRPC message: one byte of flags, four of length, the protobuf.
-    let message = body.get(5..).unwrap_or_default();
-    let call = proto::RateLimitRequest::decode(message).expect("a RateLimitRequest");
-    assert_eq!(path, "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
-    let over = book.lock().unwrap().take(&call);
-    let answer = proto::RateLimitResponse { overall_code: if over { 2 } else { 1 } }.encode_to_vec();
-    let mut framed = BytesMut::new();
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(answer.len()).expect("a short answer"));
-    framed.put_slice(&answer);
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", "0".parse().expect("a header value"));
-    let frames = Frames::new([Frame::data(framed.freeze()), Frame::trailers(trailers)]);
-    let response = Response::builder().header("content-type", "application/grpc").body(frames);
-    Ok(response.expect("a response"))
-}
-
 impl Book {
     /// Notes a call and says whether it is over the limit.
     fn take(&mut self, call: &proto::RateLimitRequest) -> bool {
@@ -196,26 +144,5 @@ impl Book {
             self.charges.push(Charge { domain: call.domain.clone(), entries, hits });
         }
         over
-    }
-}
-
-/// A body of ready frames.
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Frames {
-    fn new(frames: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
-        Self(frames.into_iter().collect())
-    }
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
     }
 }

@@ -1,74 +1,44 @@
 //! Who gets a request where several targets may, on two workers.
-//!
-//! Each request has a connection of its own, so requests meet either worker.
+
+mod peers;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use integration_tests::client::{Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Script, ScriptedProvider};
+use peers::{Peers, SOON};
 use serde_json::{Value, json};
 
-/// How long anything that must happen may take.
-const SOON: Duration = Duration::from_secs(15);
+/// Peers among which one model balances.
+struct Scene(Peers);
 
-/// Providers `p0`, `p1`, …, each with one target of its name.
-struct Scene {
-    providers: Vec<ScriptedProvider>,
-    envoy: Envoy,
+impl Deref for Scene {
+    type Target = Peers;
+
+    fn deref(&self) -> &Peers {
+        &self.0
+    }
 }
 
 impl Scene {
     async fn start(count: usize, balance: Value, change: impl FnOnce(&mut Value)) -> Self {
-        let mut configuration =
-            json!({"providers": {}, "targets": {}, "models": {"chat": {"balance": balance}}});
-        let mut providers = Vec::new();
-        let mut gateway = Gateway::new(Shape::Loop).concurrency(2);
-        for index in 0..count {
-            let name = format!("p{index}");
-            let provider = ScriptedProvider::start(&name).await;
-            configuration["providers"][&name] =
-                json!({"kind": "openai-compatible", "host": format!("{name}.test")});
-            configuration["targets"][&name] = json!({"provider": name, "model": name});
-            gateway = gateway.provider(&name, provider.port());
-            providers.push(provider);
-        }
-        let names: Vec<_> = providers.iter().map(ScriptedProvider::name).collect();
-        configuration["models"]["chat"]["targets"] = json!(names);
-        change(&mut configuration);
-        Self { envoy: gateway.plugin(&configuration).start().await, providers }
+        let peers = Peers::start(count, |configuration| {
+            configuration["models"]["chat"]["balance"] = balance;
+            change(configuration);
+        });
+        Self(peers.await.0)
     }
 
-    async fn ask(&self, session: Option<&str>) -> Read {
-        let request = Request::chat("chat", false);
-        let request = match session {
-            Some(session) => request.header("x-llm-session", session),
-            None => request,
-        };
+    async fn ask_in(&self, session: &str) -> Read {
+        let request = Request::chat("chat", false).header("x-llm-session", session);
         request.send(self.envoy.port()).await.unwrap().read().await
-    }
-
-    /// Asks until requests on every worker are answered as `wanted`: 20 in a row, each on a connection of its own, meet both
-    /// but for a chance of 2⁻¹⁹. A request that hangs is given up soon.
-    async fn until_every_worker(&self, streamed: bool, wanted: impl Fn(&Read) -> bool) {
-        let deadline = Instant::now() + SOON;
-        let mut in_a_row = 0;
-        while in_a_row < 20 {
-            let request = Request::chat("chat", streamed).patience(Duration::from_secs(1));
-            let read = match request.send(self.envoy.port()).await {
-                Ok(response) => Some(response.read().await),
-                Err(_) => None,
-            };
-            in_a_row = if read.as_ref().is_some_and(&wanted) { in_a_row + 1 } else { 0 };
-            assert!(Instant::now() < deadline, "not every worker knows: {read:?}");
-        }
     }
 
     /// The target that answers a request of this session.
     async fn target_of(&self, session: &str) -> String {
-        let read = self.ask(Some(session)).await;
+        let read = self.ask_in(session).await;
         assert_eq!(read.status, 200, "{}", read.text());
         read.header("x-llm-target").unwrap().to_owned()
     }
@@ -98,7 +68,7 @@ async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
     scene.until_every_worker(false, |read| read.header("x-llm-target") == Some("p1")).await;
     let swallowed = scene.providers[0].received().len();
     for _ in 0..40 {
-        let read = scene.ask(None).await;
+        let read = scene.ask().await;
         assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("p1")));
     }
     assert_eq!(scene.providers[0].received().len(), swallowed);
@@ -118,13 +88,13 @@ async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
     let place: usize = lost[1..].parse().unwrap();
     assert!(homes.values().any(|home| *home != lost));
 
-    scene.providers[place].stop().await;
+    scene.0.providers[place].stop().await;
     for (session, home) in &homes {
         let met = scene.target_of(&session.to_string()).await;
         assert_eq!(met == *home, *home != lost, "session {session} of {home} met {met}");
     }
 
-    scene.providers[place].restart().await;
+    scene.0.providers[place].restart().await;
     let deadline = Instant::now() + SOON;
     while scene.homes(32).await != homes {
         assert!(Instant::now() < deadline, "they never came back");
@@ -247,7 +217,7 @@ async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own(
 #[tokio::test]
 async fn the_name_of_a_session_reaches_no_provider() {
     let scene = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
-    scene.ask(Some("conversation-7")).await;
+    scene.ask_in("conversation-7").await;
     let asked: Vec<_> = scene.providers.iter().flat_map(ScriptedProvider::received).collect();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].header("x-llm-session"), None);

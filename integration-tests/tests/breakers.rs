@@ -538,8 +538,12 @@ enum Client {
 
 /// Plays one stream on a connection that others use too, so that all of them meet one worker.
 async fn stream(connection: &mut Connection, model: &str, client: Client) {
+    stream_under(200, connection, model, client).await;
+}
+
+async fn stream_under(status: u16, connection: &mut Connection, model: &str, client: Client) {
     let mut response = connection.send(Request::chat(model, true)).await.unwrap();
-    assert_eq!(response.status, 200, "{:?}", response.headers);
+    assert_eq!(response.status, status, "{:?}", response.headers);
     let mut text = String::new();
     while let Some(Ok(chunk)) = response.next_chunk().await {
         text.push_str(&String::from_utf8_lossy(&chunk.bytes));
@@ -566,10 +570,12 @@ async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
         (Script::stream([content(), error_event()]), Client::Reads),
         (Script::stream([content(), error_event(), Event::data("[DONE]")]), Client::Reads),
         (hanging(vec![content(), error_event()]), Client::LeavesAfter("overloaded")),
-        // A lone target's answer is not held, but it is read.
+        // A lone target's stream is not held, but it is read.
         (Script::stream([error_event()]), Client::Reads),
+        // An error in the place of an answer gets the status that it means.
         (errors::openrouter_error_under_200(), Client::Reads),
     ];
+    let status = |case: usize| if case == 7 { 502 } else { 200 };
     let breaker = json!({"open": "60s", "min_requests": 10000});
     let scene = Scene::with(Shape::Loop, breaker, cases(cases_of.len())).await;
     let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
@@ -577,7 +583,7 @@ async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
         let model = format!("case-{case}");
         scene.first.by_default(script.clone());
         for failures in 1..=5 {
-            stream(&mut connection, &model, client).await;
+            stream_under(status(case), &mut connection, &model, client).await;
             let reported = scene.count("breaker_opened").await;
             assert!(reported == case as u64 || failures == 5, "{script:?} tripped after {failures}");
         }

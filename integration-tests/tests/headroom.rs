@@ -1,65 +1,43 @@
 //! Steering before the 429, on two workers: by what providers say is left of their limits, and by what the operator states.
 
+mod peers;
+
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use integration_tests::client::{Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::Gateway;
 use integration_tests::provider::{Quota, Script, ScriptedProvider};
+use peers::{Peers, SOON};
 use serde_json::{Value, json};
 
-/// How long anything that must happen may take.
-const SOON: Duration = Duration::from_secs(15);
 /// Workers tell each other every 100 ms.
 const KNOWN_EVERYWHERE: Duration = Duration::from_millis(400);
 
-/// Providers `p0`, `p1`, …, each with one target of its name and all in one tier, but the last in reserve.
+/// Peers of which the last is in reserve.
 struct Scene {
-    providers: Vec<ScriptedProvider>,
+    peers: Peers,
     gateway: Gateway,
-    envoy: Envoy,
+}
+
+impl Deref for Scene {
+    type Target = Peers;
+
+    fn deref(&self) -> &Peers {
+        &self.peers
+    }
 }
 
 impl Scene {
     async fn start(count: usize, change: impl FnOnce(&mut Value)) -> Self {
-        let mut configuration =
-            json!({"providers": {}, "accounts": {}, "targets": {}, "models": {"chat": {}}});
-        let mut providers = Vec::new();
-        let mut gateway = Gateway::new(Shape::Loop).concurrency(2).reloadable();
-        for index in 0..count {
-            let name = format!("p{index}");
-            let provider = ScriptedProvider::start(&name).await;
-            configuration["providers"][&name] = json!({"kind": "openai", "host": format!("{name}.test")});
-            configuration["accounts"][&name] = json!({"provider": name, "key": {"value": "sk-test"}});
-            configuration["targets"][&name] = json!({"account": name, "model": "m"});
-            gateway = gateway.provider(&name, provider.port());
-            providers.push(provider);
-        }
-        let names: Vec<_> = providers.iter().map(ScriptedProvider::name).collect();
-        configuration["models"]["chat"]["tiers"] = json!([names[..count - 1], names[count - 1..]]);
-        change(&mut configuration);
-        let gateway = gateway.plugin(&configuration);
-        Self { envoy: gateway.start().await, gateway, providers }
-    }
-
-    async fn ask(&self) -> Read {
-        Request::chat("chat", false).send(self.envoy.port()).await.unwrap().read().await
-    }
-
-    /// Asks until requests on every worker are answered as `wanted`: 20 in a row, each on a connection of its own, meet both
-    /// but for a chance of 2⁻¹⁹. A request that hangs is given up soon.
-    async fn until_every_worker(&self, streamed: bool, wanted: impl Fn(&Read) -> bool) {
-        let deadline = Instant::now() + SOON;
-        let mut in_a_row = 0;
-        while in_a_row < 20 {
-            let request = Request::chat("chat", streamed).patience(Duration::from_secs(1));
-            let read = match request.send(self.envoy.port()).await {
-                Ok(response) => Some(response.read().await),
-                Err(_) => None,
-            };
-            in_a_row = if read.as_ref().is_some_and(&wanted) { in_a_row + 1 } else { 0 };
-            assert!(Instant::now() < deadline, "not every worker knows: {read:?}");
-        }
+        let peers = Peers::start(count, |configuration| {
+            let tiers = configuration["models"]["chat"]["tiers"].as_array_mut().unwrap();
+            let last = tiers[0].as_array_mut().unwrap().pop();
+            tiers.push(json!([last]));
+            change(configuration);
+        });
+        let (peers, gateway) = peers.await;
+        Self { peers, gateway }
     }
 
     /// So many requests in the first tier's reach, each from a connection of its own, evenly over `span`.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const SOON: Duration = Duration::from_secs(10);
+const SILENCE: &str = "silence after content";
 
 /// One exchange with a provider, in words that both sides have.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,6 +126,11 @@ fn incidents() -> Vec<Incident> {
             Some("timeout"),
             Some(200),
         ),
+        Incident::of(SILENCE, vec![usual().hang_after_chunks(3)], vec![]).streamed().ends(
+            "broken",
+            Some("stream_stalled"),
+            Some(200),
+        ),
         Incident { leaves: true, ..Incident::of("client abort", vec![usual().hang_after_chunks(3)], vec![]) }
             .streamed()
             .ends("client_abort", None, Some(200)),
@@ -136,7 +142,7 @@ async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
     gateway
         // Each incident meets healthy targets.
         .configure(&json!({"mode": "shadow", "models": {"chat": {
-            "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms"},
+            "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms", "silence": "2s"},
         }}}))
         .start()
         .await
@@ -154,7 +160,7 @@ fn from_record(record: &Value) -> Vec<Exchange> {
                 .flatten(),
             end: match (attempt["end"].as_str().unwrap(), attempt["error.type"].as_str()) {
                 ("answered", None) => "whole answer",
-                ("client_abort", None) | (_, Some("timeout")) => "left by its client",
+                ("client_abort", None) | (_, Some("timeout" | "stream_stalled")) => "left by its client",
                 ("broken", Some("stream_truncated")) | (_, Some("transport")) => "broken off",
                 ("failed", Some(_)) => "whole answer",
                 other => panic!("{other:?}"),
@@ -225,6 +231,10 @@ async fn the_record_alone_tells_what_the_providers_know() {
         let [first, second] = &incident.scripts;
         let known = from_providers([(&a, "openai", first), (&b, "anthropic", second)]).await;
         assert_eq!(from_record(&record), known, "{}", shown());
+        if what == SILENCE {
+            let gap = record["attempts"][0]["stream"]["longest_gap_ms"].as_u64().unwrap();
+            assert!(gap >= 1_700, "the silence that ended it is told: {}", shown());
+        }
         // Times follow each other, and each attempt lies within the request.
         let mut before = 0;
         for attempt in record["attempts"].as_array().unwrap() {

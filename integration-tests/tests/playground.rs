@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
-use integration_tests::paths;
+use integration_tests::{paths, records};
 use serde_json::{Value, json};
 
 struct Provider {
@@ -48,18 +48,23 @@ fn yaml(path: &str) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
-    let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
+/// The playground's Envoy, before these providers.
+async fn start(a: &Provider, b: &Provider) -> Envoy {
     let mut config = EnvoyConfig::from_file("envoy/playground.yaml")
         .replace("address: 0.0.0.0, port_value: 9901", "address: 127.0.0.1, port_value: 0")
         .replace("address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0")
         .replace("filename: dist/llm_failsafe.wasm", "filename: \"{{wasm}}\"");
-    for (name, provider) in [("provider-a", &a), ("provider-b", &b)] {
+    for (name, provider) in [("provider-a", a), ("provider-b", b)] {
         let address = |host: &str, port: u16| format!("address: {host}, port_value: {port}");
         config = config.replace(&address(name, 8080), &address("127.0.0.1", provider.port));
     }
-    let envoy = Envoy::start(config).await;
+    Envoy::start(config).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
+    let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
+    let envoy = start(&a, &b).await;
     let ask = async |stream: bool| {
         let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
         (answer.status.as_u16(), answer.header("x-llm-target").unwrap_or_default().to_owned(), answer.text())
@@ -76,6 +81,55 @@ async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
     assert!(text.contains("error") && !text.contains("[DONE]"), "{text}");
     let status = Request::get("/llm-failsafe/status").header("authorization", "Bearer operator");
     assert_eq!(status.send(envoy.port()).await.unwrap().status, 200);
+}
+
+/// The commands that docs/runbook.md and docs/operations.md tell whoever is called at night, as they stand there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_runbook_work() {
+    if !Command::new("jq").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("NOT RUN: there is no jq here");
+        return;
+    }
+    let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
+    let envoy = start(&a, &b).await;
+    a.script("500").await;
+    let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    assert_eq!(answer.header("x-llm-target"), Some("small-b"), "{}", answer.text());
+    records::wait_for(&envoy, 1).await;
+    let log = envoy.dir().join("access.log");
+    std::fs::write(&log, envoy.log()).unwrap();
+
+    let page = |path: &str| std::fs::read_to_string(paths::root().join(path)).unwrap();
+    let pages = [page("docs/runbook.md"), page("docs/operations.md")];
+    let commands = pages.iter().flat_map(|page| page.split("```sh\n").skip(1));
+    let mut said = String::new();
+    for block in commands.map(|block| block.split("```").next().unwrap()) {
+        let here = block
+            .replace("http://gateway:10000", &format!("http://127.0.0.1:{}", envoy.port()))
+            .replace("access.log", &log.display().to_string())
+            .replace("/NAME/", "/small-b/")
+            .replace("/gpt-a/", "/small-a/");
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &here])
+            .env("OPERATOR_KEY", "operator")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{here}: {error}");
+        said.push_str(&String::from_utf8_lossy(&output.stdout));
+    }
+    // A report, two orders that were obeyed, and the story of the request.
+    for part in [
+        r#""name": "chat""#,
+        r#""order":"drain""#,
+        r#""order":"force-open""#,
+        r#""target":"small-a","status":500,"error":"server","provider_error":{"type":"server_error"},"next":"elsewhere""#,
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // The counters as operations.md has them, with what Envoy counts of the VM.
+    let counters = envoy.admin("/stats?filter=llm.failsafe").await;
+    assert!(counters.contains("llm_failsafe_requests: 1") && counters.contains("vm_reload_success: 0"));
 }
 
 #[test]

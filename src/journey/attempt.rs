@@ -10,7 +10,7 @@ use super::flow::Passing;
 use super::hold::Held;
 use super::judge::Judge;
 use super::local;
-use super::outcome::{End, Outcome, StreamEnd};
+use super::outcome::{End, StreamEnd};
 use super::plan::{Choice, Detour};
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
@@ -461,7 +461,7 @@ impl Attempt {
             End::ClientGone => Received::Perhaps,
             End::Withdrawn => Received::Never,
         };
-        self.report_outcome(worker, self.outcome(end, received, now), blame, now);
+        self.report_received(worker, (end, received), blame, now);
     }
 
     /// The same for a failure of which more is known.
@@ -472,12 +472,20 @@ impl Attempt {
         blame: Blame,
         now: Timestamp,
     ) {
-        let outcome = self.outcome(End::Failed(failed.class), failed.received, now);
-        self.report_outcome(worker, outcome, blame, now);
+        self.report_received(worker, (End::Failed(failed.class), failed.received), blame, now);
     }
 
-    fn report_outcome(&mut self, worker: &mut Worker, outcome: Outcome, blame: Blame, now: Timestamp) {
+    fn report_received(
+        &mut self,
+        worker: &mut Worker,
+        (end, received): (End, Received),
+        blame: Blame,
+        now: Timestamp,
+    ) {
         if let Some(tickets) = self.tickets.take() {
+            // The silence before its end is one of a stream's gaps, and mostly why it has ended so.
+            self.log.heard(now);
+            let outcome = self.outcome(end, received, now);
             let mut journey = self.journey.borrow_mut();
             journey.report(worker, self.target, tickets, blame, now);
             journey.learn(worker, self.slot, outcome, now);

@@ -95,7 +95,7 @@ pub struct Outcome {
     pub finish: Option<FinishReason>,
     /// From sending the request to its first content; `None` when there was none.
     pub first_content: Option<Duration>,
-    /// The longest gap between two pieces of a stream; `None` where there was no content, and of a plain answer.
+    /// The longest time without a byte of a stream; `None` where there was no content, and of a plain answer.
     pub longest_gap: Option<Duration>,
     /// From sending the request to its end.
     pub took: Duration,

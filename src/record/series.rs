@@ -197,7 +197,7 @@ families! {
     Cost, Counter, "llm_failsafe_cost_microdollars", [Dim::Target];
     /// From sending an attempt to its first content, in milliseconds.
     FirstContent, Histogram, "llm_failsafe_first_content_milliseconds", [Dim::Target];
-    /// The longest gap between two pieces of a stream that brought content, in milliseconds; up to 100 ms less than it was.
+    /// The longest time without a byte of a stream that brought content, until its end, in milliseconds; it may have been up to 200 ms more.
     LongestGap, Histogram, "llm_failsafe_longest_gap_milliseconds", [Dim::Target];
     /// From sending an attempt to its end, in milliseconds.
     Duration, Histogram, "llm_failsafe_attempt_milliseconds", [Dim::Target];

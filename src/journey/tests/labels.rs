@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{Ending, Origin, RequestStep, Worker};
+use super::super::{Ending, Origin, RequestStep, Worker, Written};
 use super::{CHAT, OK_JSON, OK_STREAM};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::{Dim, Family, Sample};
@@ -33,13 +33,13 @@ fn happened(worker: &mut Worker, family: Family) -> Vec<(usize, Sample)> {
     samples.into_iter().filter_map(|(number, sample)| Some((place(number)?, sample))).collect()
 }
 
-/// A stream whose pieces come at these moments.
-fn stream(worker: &mut Worker, pieces: &[(u64, &[u8])], ending: Ending) {
+/// A stream whose pieces come at these moments, and that ends at the last one.
+fn stream(worker: &mut Worker, pieces: &[(u64, &[u8])], ending: Ending) -> Option<Written> {
     let mut pass = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat","stream":true}"#, 99);
     assert_eq!(pass.step, RequestStep::Send);
     let block = HeaderBlock::of(OK_STREAM);
     pass.exchange.response_headers(worker, block, false, NOW, || Origin::Upstream, &mut pass.response);
-    for (at, piece) in pieces {
+    for (at, piece) in pieces.iter().filter(|(_, piece)| !piece.is_empty()) {
         pass.response.body.extend_from_slice(piece);
         let available = pass.response.body.len();
         pass.exchange.response_body(worker, available, false, ms(*at), &mut pass.response);
@@ -47,7 +47,7 @@ fn stream(worker: &mut Worker, pieces: &[(u64, &[u8])], ending: Ending) {
         pass.exchange.released();
     }
     let last = pieces.last().map_or(0, |(at, _)| *at);
-    pass.exchange.finish(worker, ending, ms(last));
+    pass.exchange.finish(worker, ending, ms(last))
 }
 
 #[test]
@@ -62,6 +62,11 @@ fn the_longest_gap_of_a_stream_is_one_sample_and_what_brought_nothing_has_none()
     assert_eq!(happened(worker, gap), [(gpt_a, Sample::Value(2_000))], "a broken one, too");
     stream(worker, &[], Ending::ClientGone);
     assert_eq!(happened(worker, gap), []);
+    // Silence until the end is a gap, and the record says the same.
+    let left = stream(worker, &[(0, CONTENT), (500, CONTENT), (3_600, b"")], Ending::ClientGone).unwrap();
+    assert_eq!(happened(worker, gap), [(gpt_a, Sample::Value(3_000))]);
+    let record: serde_json::Value = serde_json::from_str(&left.json).unwrap();
+    assert_eq!(record["attempts"][0]["stream"]["longest_gap_ms"], 3_000, "{record:#}");
     let mut plain = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 99);
     plain.answer(worker, OK_JSON, br#"{"choices":[{"message":{"content":"hi"}}]}"#);
     plain.exchange.finish(worker, Ending::Complete, NOW);
