@@ -108,6 +108,19 @@ fn a_messages_request_is_read_whole() {
 }
 
 #[test]
+fn media_are_known_by_every_name_that_servers_take() {
+    let part = |part: &str| format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
+    for (name, expected) in [
+        ("image_url", MediaParts { images: 1, ..MediaParts::default() }),
+        ("audio_url", MediaParts { audio: 1, ..MediaParts::default() }),
+        ("video_url", MediaParts { files: 1, ..MediaParts::default() }),
+    ] {
+        let facts = scan(&part(&format!(r#"{{"type":"{name}","{name}":{{"url":"data:x"}}}}"#))).unwrap();
+        assert_eq!((facts.media, facts.media_bytes), (expected, 6), "{name}");
+    }
+}
+
+#[test]
 fn completions_and_embeddings_count_prompts_and_token_numbers() {
     check(
         |facts| (facts.items, facts.token_ids),
