@@ -213,8 +213,18 @@ fn options_mean_what_they_say_and_null_means_absent() {
         |facts| facts.audio_output,
         &[
             (r#"{"modalities":["text","audio"]}"#, true),
+            (r#"{"modalities":["text","image"]}"#, false),
             (r#"{"modalities":["text"]}"#, false),
             (r#"{"audio":{"voice":"alloy"}}"#, false),
+        ],
+    );
+    check(
+        |facts| facts.image_output,
+        &[
+            (r#"{"modalities":["text","image"]}"#, true),
+            (r#"{"modalities":["text",7]}"#, true),
+            (r#"{"modalities":["audio","text"]}"#, false),
+            (r#"{"modalities":["image"],"modalities":[]}"#, false),
         ],
     );
     check(
