@@ -1,10 +1,9 @@
 //! One request: what it needs, who may answer it, and what would follow each failure.
 
 use std::fmt::Write;
-use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
-use llm_failsafe::config::{Boundaries, Config, Model};
+use llm_failsafe::config::{Boundaries, Config, Mode, Model};
 use llm_failsafe::fallback::{Case, ClientLimits, Needs, Past};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
@@ -37,18 +36,24 @@ impl<'a> Asked<'a> {
         let ModelField::Text { value: name, .. } = &facts.model else {
             return Err(format!("{path}: names no model"));
         };
-        let model = config.model_named(name).and_then(|id| config.model(id));
+        let id = config.model_named(name);
+        let model = id.and_then(|id| config.model(id));
         let model = model.ok_or_else(|| format!("{path}: no model is called `{name}`"))?;
         let key = match &question.key {
             None => None,
             Some(name) => {
                 let key = config.keys.iter().flatten().find(|key| *key.name == **name);
-                Some(&key.ok_or_else(|| format!("no key is called `{name}`"))?.boundaries)
+                let key = key.ok_or_else(|| format!("no key is called `{name}`"))?;
+                if key.models.as_ref().is_some_and(|models| !id.is_some_and(|id| models.contains(&id))) {
+                    return Err(format!("the key `{name}` may not use the model `{}`", model.name));
+                }
+                Some(&key.boundaries)
             }
         };
         let regions = question.region.as_ref().map(|list| {
-            list.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect::<Vec<_>>()
+            ClientLimits::regions_in(list).ok_or_else(|| format!("`{list}` is no list of regions"))
         });
+        let regions = regions.transpose()?;
         let down = question.down.iter().map(|name| {
             let index = config.targets().iter().position(|target| *target.name == **name);
             index.and_then(TargetId::from_index).ok_or_else(|| format!("no target is called `{name}`"))
@@ -75,8 +80,12 @@ impl<'a> Asked<'a> {
     /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
     fn next(&self, past: Past, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
         let case = self.case(past, now);
+        let admitted = |target: TargetId| match self.model.swaps.mode {
+            Mode::Enforce => case.admits(target),
+            Mode::Shadow => case.would_serve_unasked(target),
+        };
         let may =
-            |target: &TargetId| case.admits(*target) && !self.down.contains(target) && tried != Some(*target);
+            |target: &TargetId| admitted(*target) && !self.down.contains(target) && tried != Some(*target);
         let tiers = self.model.tiers.iter().map(|tier| tier.iter().copied().filter(may).collect::<Vec<_>>());
         tiers.into_iter().find(|tier| !tier.is_empty()).unwrap_or_default()
     }
@@ -104,7 +113,9 @@ impl<'a> Asked<'a> {
         if let Some(asked) = first.first() {
             for class in ErrorClass::ALL.into_iter().filter(|class| *class != ErrorClass::ClientAbort) {
                 let past = Past::of(std::iter::once((*asked, Some(class))));
-                let moves = self.model.fallback_on.contains(class) && !self.client.no_fallback;
+                let moves = self.model.fallback_on.contains(class)
+                    && !self.client.no_fallback
+                    && self.model.retry.attempts > 1;
                 let next = if moves { self.next(past, Some(*asked), now) } else { Vec::new() };
                 after.insert(class.name().to_owned(), json!({"moves": moves, "next": names(&next)}));
             }
@@ -121,6 +132,7 @@ impl<'a> Asked<'a> {
                 "state": needs.state.kinds().map(|kind| kind.name()).collect::<Vec<_>>(),
                 "sealed_reasoning": needs.sealed_reasoning,
             },
+            "on_trial": self.model.swaps.mode == Mode::Shadow,
             "candidates": candidates,
             "first": names(&first),
             "after": after,
@@ -161,6 +173,11 @@ fn in_words(answer: &Value) -> String {
                 (text(&gate["gate"]), text(&gate["needed"]), text(&gate["offered"]));
             let _ = writeln!(out, "          {name}: needs {needed}; has {offered}");
         }
+    }
+    if answer["on_trial"] == true {
+        out.push_str(
+            "\nThe model's fallback is on trial: its first tier answers whatever the model's gates say.\n",
+        );
     }
     let first = &answer["first"];
     if first.as_array().is_none_or(Vec::is_empty) {

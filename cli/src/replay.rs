@@ -200,6 +200,7 @@ fn facts(needs: &Needs<'_>) -> Facts {
         },
         media: MediaParts { images: needs.images, audio: needs.audio, files: needs.files },
         audio_output: has("audio_output"),
+        image_output: has("image_output"),
         max_output_tokens: needs.max_tokens,
         n: needs.choices,
         logprobs: has("logprobs"),

@@ -51,6 +51,7 @@ fn scenarios() -> Vec<Scenario> {
     vec![
         needing("tools", json!({"tools": [tool]}), json!({"tools": true})),
         needing("vision", json!({"messages": image}), json!({"vision": true})),
+        needing("image_output", json!({"modalities": ["text", "image"]}), json!({"image_output": true})),
         needing("json_schema", json!({"response_format": schema}), json!({"json_schema": true})),
         needing("context_window", json!({"messages": long}), json!({"context_window": 100_000})),
         plain(

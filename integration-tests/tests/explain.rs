@@ -5,6 +5,7 @@ use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Script, ScriptedProvider, errors};
 use llm_failsafe::base::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 const CHAT: &str = "/v1/chat/completions";
@@ -149,6 +150,98 @@ async fn envoy_does_what_the_program_says() {
                 assert_eq!(read.header("x-llm-attempts") == Some("2"), expected.is_some(), "{class} {case}");
             }
         }
+    }
+}
+
+/// Approvals of several first choices, a trial, and keys that may less than the models allow.
+fn bounded() -> Value {
+    let provider =
+        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+    let target = |provider: &str, region: &str, weight: u64| {
+        let price = json!({"input": 1, "output": 1});
+        json!({"provider": provider, "model": "m", "region": region, "weight": weight, "price": price})
+    };
+    let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
+    let digest = |key: &str| {
+        let bytes = Sha256::digest(key);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let once = json!({"attempts_per_target": 1});
+    let both = json!([["first", "twin"], ["near"], ["far"]]);
+    json!({
+        "mode": "shadow",
+        "providers": {"a": provider("a"), "b": provider("b")},
+        "targets": {
+            "first": target("a", "us", 1_000_000), "twin": target("a", "us", 1),
+            "near": target("b", "us", 1), "far": target("b", "eu", 1),
+        },
+        "models": {
+            "pairs": {"tiers": both, "retry": once, "fallback": {"approved": [
+                pair("first", "near", "2020-01-01"), pair("twin", "near", "2999-12-31"), pair("first", "far", "2999-12-31"),
+            ]}},
+            "trial": {"tiers": [["first"], ["far"]], "retry": once, "fallback": {"mode": "shadow", "region": ["eu"]}},
+            "once": {"tiers": [["first"], ["near"]], "retry": {"attempts": 1}},
+            "free": {"tiers": both, "retry": once},
+        },
+        "keys": {
+            "all": {"sha256": digest("all-key")},
+            "eu": {"sha256": digest("eu-key"), "regions": ["eu"]},
+            "some": {"sha256": digest("some-key"), "models": ["once"]},
+            "poor": {"sha256": digest("poor-key"), "max_request_cost": 0.000001},
+            "picky": {"sha256": digest("picky-key"), "targets": {"deny": ["first", "near"]}},
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_agree_on_keys_approvals_trials_and_what_a_client_allows() {
+    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let config = bounded();
+    let gateway = Gateway::new(Shape::Loop).plugin(&config).provider("a", a.port()).provider("b", b.port());
+    let envoy = gateway.start().await;
+    let cases = ["pairs", "trial", "once", "free"].into_iter().flat_map(|model| {
+        let keys = ["all", "eu", "some", "poor", "picky"].into_iter();
+        keys.flat_map(move |key| {
+            let regions = [None, Some("eu"), Some("US , eu"), Some("mars"), Some("eu,,us"), Some("")];
+            regions.into_iter().map(move |region| (model, key, region))
+        })
+    });
+    for (model, key, region) in cases {
+        let turn = json!([{"role": "user", "content": "hello"}]);
+        let body = json!({"model": model, "max_tokens": 9, "messages": turn});
+        let mut options = vec!["--key", key, "--json"];
+        options.extend(region.iter().flat_map(|region| ["--region", *region]));
+        let said = run("explain", &config.to_string(), Some(&body), &options);
+        let send = async || {
+            let request =
+                Request::post(CHAT).json(&body).header("authorization", &format!("Bearer {key}-key"));
+            let request =
+                region.into_iter().fold(request, |request, list| request.header("x-llm-region", list));
+            request.send(envoy.port()).await.unwrap().read().await
+        };
+        let read = send().await;
+        let case = format!("{model} {key} {region:?}: {} {}", read.status, read.text());
+        let said: Value = match said {
+            Ok(said) => serde_json::from_str(&said).unwrap(),
+            Err(why) => {
+                let reason = read.header("x-llm-reason");
+                assert!(matches!(reason, Some("model_not_found" | "invalid_region")), "{why} {case}");
+                continue;
+            }
+        };
+        let first = said["first"].as_array().unwrap();
+        let Some(asked) = first.first().and_then(Value::as_str) else {
+            assert!(matches!(read.status.as_u16(), 400 | 403), "{said:#} {case}");
+            continue;
+        };
+        assert_eq!(read.status, 200, "{said:#} {case}");
+        assert_eq!(read.header("x-llm-target"), Some(asked), "{said:#} {case}");
+        let provider = if config["targets"][asked]["provider"] == "a" { &a } else { &b };
+        provider.script(errors::openai_500());
+        let read = send().await;
+        let next = said["after"]["server"]["next"][0].as_str();
+        assert_eq!(read.header("x-llm-target"), Some(next.unwrap_or(asked)), "{said:#} {case}");
+        assert_eq!(read.status == 200, next.is_some(), "{said:#} {case}");
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) fn decimal<'de, D: Deserializer<'de>>(input: D) -> Result<Option<f64>
     if value.is_null() {
         return Ok(None);
     }
-    read(&value).map(Some).ok_or_else(|| mismatch(&value, "f64"))
+    read(&value, b".-+eE").map(Some).ok_or_else(|| mismatch(&value, "f64"))
 }
 
 /// A whole number, zero or more; `3.0` is one.
@@ -24,16 +24,20 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, 
         return Ok(Some(number));
     }
     // Above 2^53 a double no longer says which whole number was meant.
-    let exact = read(&value)
+    let exact = read(&value, b".-")
         .filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number));
     exact.map(|number| Some(number as u64)).ok_or_else(|| mismatch(&value, "u64"))
 }
 
-fn read(value: &Value) -> Option<f64> {
+/// What is text may hold digits and these.
+fn read(value: &Value, beside_digits: &[u8]) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
-        // Only what YAML would read as a decimal number: no `inf`, no `+1`, no blanks.
-        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte)) => {
+        // Only what YAML would read as a decimal number: no `inf`, no `+1`, no blanks. Programs write small ones as `1e-6`.
+        Value::String(text)
+            if !text.starts_with('+')
+                && text.bytes().all(|byte| byte.is_ascii_digit() || beside_digits.contains(&byte)) =>
+        {
             text.parse().ok()
         }
         _ => None,
@@ -79,6 +83,10 @@ mod tests {
         }
         assert_eq!(decimal(&json!("0.25")).unwrap(), Some(0.25));
         assert_eq!(decimal(&json!(0.25)).unwrap(), Some(0.25));
-        assert!(decimal(&json!("a quarter")).is_err());
+        assert_eq!(decimal(&json!("1e-06")).unwrap(), Some(0.000_001));
+        assert_eq!(decimal(&json!("2.5E+1")).unwrap(), Some(25.0));
+        for text in ["a quarter", "+1", "e", "1e", "-", "1e999", "0x1", "1-2", ""] {
+            assert!(decimal(&json!(text)).is_err(), "{text}");
+        }
     }
 }

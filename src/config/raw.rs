@@ -88,6 +88,7 @@ pub(super) struct RawTarget {
     pub vision: Option<bool>,
     pub audio: Option<bool>,
     pub audio_output: Option<bool>,
+    pub image_output: Option<bool>,
     pub files: Option<bool>,
     pub reasoning: Option<bool>,
     pub logprobs: Option<bool>,

@@ -43,6 +43,16 @@ pub struct ClientLimits {
     pub no_fallback: bool,
 }
 
+impl ClientLimits {
+    /// The regions that `x-llm-region` lists; `None` for what is no list of regions.
+    pub fn regions_in(text: &str) -> Option<Vec<Rc<str>>> {
+        let regions: Vec<Rc<str>> =
+            text.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect();
+        let good = regions.len() <= MAX_REQUEST_REGIONS && regions.iter().all(|region| !region.is_empty());
+        good.then_some(regions)
+    }
+}
+
 /// A request, what holds for it, and how far it is.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -104,23 +114,18 @@ impl<'a> Case<'a> {
     fn is_closed(&self, gate: Gate, candidate: Candidate<'a>) -> bool {
         let Candidate { id, target, provider } = candidate;
         let offers = &target.offers;
-        let mut sets = self.boundaries();
         match gate {
             Gate::Dialect => !provider.endpoints.contains(self.needs.endpoint),
-            Gate::ProviderList => sets.any(|set| !set.providers.admits(&target.provider)),
-            Gate::TargetList => sets.any(|set| !set.targets.admits(&id)),
-            Gate::Residency => {
-                let region = offers.region.as_ref();
-                self.regions().any(|regions| !region.is_some_and(|region| regions.contains(region)))
-            }
-            Gate::ZeroRetention => sets.any(|set| set.zero_retention) && offers.zero_retention != Some(true),
-            Gate::Training => sets.any(|set| set.training_opt_out) && offers.training_opt_out != Some(true),
-            // Nothing declared is less than any least.
-            Gate::Quality => sets.any(|set| offers.quality < set.min_quality),
-            Gate::PriceCeiling => sets.any(|set| exceeds(set.max_price, offers.price)),
-            Gate::RequestCost => {
-                let mut ceilings = sets.filter_map(|set| set.max_request_cost);
-                ceilings.any(|most| self.cost(candidate).is_none_or(|cost| cost > most))
+            Gate::ProviderList
+            | Gate::TargetList
+            | Gate::Residency
+            | Gate::ZeroRetention
+            | Gate::Training
+            | Gate::Quality
+            | Gate::PriceCeiling
+            | Gate::RequestCost => {
+                let operators = self.boundaries().any(|set| self.breaks(set, gate, candidate));
+                operators || (gate == Gate::Residency && self.is_where_the_client_is_not(candidate))
             }
             Gate::Capability(capability) => {
                 self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
@@ -140,6 +145,37 @@ impl<'a> Case<'a> {
             }
             _ => self.is_swap_closed(gate, candidate),
         }
+    }
+
+    /// Whether the candidate is kept out by one set of boundaries at one of the gates that are about terms.
+    fn breaks(&self, set: &Boundaries, gate: Gate, candidate: Candidate<'a>) -> bool {
+        let Candidate { id, target, .. } = candidate;
+        let offers = &target.offers;
+        match gate {
+            Gate::ProviderList => !set.providers.admits(&target.provider),
+            Gate::TargetList => !set.targets.admits(&id),
+            Gate::Residency => set.regions.as_ref().is_some_and(|regions| is_outside(target, regions)),
+            Gate::ZeroRetention => set.zero_retention && offers.zero_retention != Some(true),
+            Gate::Training => set.training_opt_out && offers.training_opt_out != Some(true),
+            // Nothing declared is less than any least.
+            Gate::Quality => offers.quality < set.min_quality,
+            Gate::PriceCeiling => exceeds(set.max_price, offers.price),
+            Gate::RequestCost => {
+                set.max_request_cost.is_some_and(|most| self.cost(candidate).is_none_or(|cost| cost > most))
+            }
+            _ => false,
+        }
+    }
+
+    fn is_where_the_client_is_not(&self, candidate: Candidate<'a>) -> bool {
+        self.client.regions.as_ref().is_some_and(|regions| is_outside(candidate.target, regions))
+    }
+
+    /// Whether the client or its key keeps `target` out, whatever the model says.
+    pub(super) fn is_barred_by_client(&self, target: TargetId) -> bool {
+        let Some(candidate) = self.candidate(target) else { return true };
+        let by_key = |gate| self.key.is_some_and(|set| self.breaks(set, gate, candidate));
+        self.is_where_the_client_is_not(candidate) || Gate::all().any(by_key)
     }
 
     /// The lists of regions that hold for it.
@@ -201,6 +237,11 @@ impl<'a> Case<'a> {
         let mut home = self.home().peekable();
         home.peek().is_some() && home.all(here)
     }
+}
+
+/// Whether a target is in none of these regions, or nobody says where it is.
+fn is_outside(target: &Target, regions: &[Rc<str>]) -> bool {
+    !target.offers.region.as_ref().is_some_and(|region| regions.contains(region))
 }
 
 /// Whether a price is above the ceiling, or not known where there is one.

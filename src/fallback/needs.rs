@@ -44,6 +44,7 @@ impl Needs {
             (Capability::Vision, facts.media.images > 0),
             (Capability::Audio, facts.media.audio > 0),
             (Capability::AudioOutput, facts.audio_output),
+            (Capability::ImageOutput, facts.image_output),
             (Capability::Files, facts.media.files > 0),
             (Capability::Reasoning, facts.reasoning == Reasoning::Asked),
             (Capability::Logprobs, facts.logprobs),

@@ -29,21 +29,25 @@ impl<'a> Case<'a> {
                 swaps.max_price_permille.is_some_and(|permille| !self.within_ratio(target, permille))
             }
             Gate::BillingOwner => swaps.same_billing_owner && !self.same_owner(target),
-            Gate::PairNotApproved => {
-                swaps.approved.as_ref().is_some_and(|pairs| self.approvals(pairs, id).next().is_none())
-            }
+            // For each that it stands in for: with an approval for one of them it would get in while another is out, too.
+            Gate::PairNotApproved => swaps
+                .approved
+                .as_ref()
+                .is_some_and(|pairs| self.first_choices().any(|from| approval(pairs, from, id).is_none())),
             Gate::PairExpired => swaps.approved.as_ref().is_some_and(|pairs| {
-                let mut approvals = self.approvals(pairs, id).peekable();
-                approvals.peek().is_some()
-                    && approvals.all(|pair| pair.until.is_some_and(|until| self.now >= until))
+                let until = |from| approval(pairs, from, id)?.until;
+                self.first_choices().any(|from| until(from).is_some_and(|until| self.now >= until))
             }),
             _ => false,
         }
     }
 
-    /// Whether `target` would take the request if nobody asked whether it may: it is a first choice, and speaks its dialect.
+    /// Whether `target` would take the request if nobody asked what the model's `fallback` allows: it is a first choice,
+    /// speaks the dialect, and neither the client nor its key keeps it out. What they say is not on trial.
     pub fn would_serve_unasked(&self, target: TargetId) -> bool {
-        self.is_first_choice(target) && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
+        self.is_first_choice(target)
+            && !self.is_barred_by_client(target)
+            && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
     }
 
     pub(super) fn is_first_choice(&self, id: TargetId) -> bool {
@@ -103,16 +107,11 @@ impl<'a> Case<'a> {
                 || owner(account(first)).is_some_and(|one| owner(account(target)) == Some(one))
         })
     }
+}
 
-    /// The approvals of `to` as a substitute for what was to be asked first.
-    pub(super) fn approvals(
-        &self,
-        pairs: &'a [Approval],
-        to: TargetId,
-    ) -> impl Iterator<Item = &'a Approval> {
-        let this = *self;
-        pairs.iter().filter(move |pair| pair.to == to && this.first_choices().any(|first| first == pair.from))
-    }
+/// The approval of `to` as a substitute for `from`; no pair stands there twice.
+fn approval(pairs: &[Approval], from: TargetId, to: TargetId) -> Option<&Approval> {
+    pairs.iter().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
 /// Only what is declared can be known to be larger.

@@ -20,6 +20,10 @@ const NOON: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 
 /// `first` and `other` at one provider and account, `far` at another of each. Nothing is vouched for.
 fn config(targets: Value, fallback: Value) -> Config {
+    load(&config_json(targets, fallback))
+}
+
+fn config_json(targets: Value, fallback: Value) -> Value {
     let mut config = json!({
         "providers": {
             "near": {"kind": "openai-compatible", "host": "near.test"},
@@ -39,6 +43,10 @@ fn config(targets: Value, fallback: Value) -> Config {
             config["targets"][name][field] = value.clone();
         }
     }
+    config
+}
+
+fn load(config: &Value) -> Config {
     config::load(config.to_string().as_bytes(), &|_| None).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 

@@ -143,7 +143,7 @@ impl Exchange {
             has_length: length.is_some(),
             client_key,
             session_hints,
-            no_fallback: headers.get("x-llm-no-fallback").is_some_and(reading::is_true),
+            no_fallback: reading::forbids_fallback(headers),
             timeout,
             regions,
             priority: reading::priority(

@@ -8,7 +8,7 @@ use super::{JourneyId, Refusal};
 use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};
 use crate::config::{self, ClientKey, Config, Priority};
-use crate::fallback::MAX_REQUEST_REGIONS;
+use crate::fallback::ClientLimits;
 use crate::request::{BodyBuffer, Scanner};
 
 /// The most of a request body that is looked at in one piece. It bounds what a body of any size costs the VM.
@@ -71,16 +71,17 @@ pub(super) fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Ref
         return Ok(None);
     }
     let text = headers.get("x-llm-region").ok_or(Refusal::Region)?;
-    let regions: Vec<Rc<str>> =
-        text.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect();
-    if regions.len() > MAX_REQUEST_REGIONS || regions.iter().any(|region| region.is_empty()) {
-        return Err(Refusal::Region);
-    }
-    Ok(Some(regions))
+    ClientLimits::regions_in(text).map(Some).ok_or(Refusal::Region)
 }
 
-pub(super) fn is_true(value: &str) -> bool {
-    matches!(value.trim(), "1") || value.trim().eq_ignore_ascii_case("true")
+/// Whether the client wants no substitute (`x-llm-no-fallback`). Who says so in some other word, or once more beside a `false`,
+/// must not lose by a slip what it asked for: only `false` and `0` say no.
+pub(super) fn forbids_fallback(headers: &HeaderBlock) -> bool {
+    let mut said = headers.iter().filter(|(name, _)| *name == b"x-llm-no-fallback");
+    said.any(|(_, value)| {
+        let value = value.trim_ascii();
+        value != b"0" && !value.eq_ignore_ascii_case(b"false")
+    })
 }
 
 /// Where the client's request stands in a line (`x-llm-priority`): as it asks, but no higher than its key may. Without keys

@@ -277,6 +277,26 @@ fn a_client_may_decline_fallback() {
     sent.answer(worker, &[(":status", "500")], b"{}");
     assert_eq!(sent.response.get("x-llm-retry"), None);
 
+    // In whatever words; only a no is none.
+    for (values, forbids) in [
+        (&["TRUE"][..], true),
+        (&["yes"], true),
+        (&[""], true),
+        (&["false", "true"], true),
+        (&["false"], false),
+        (&[" False "], false),
+        (&["0"], false),
+    ] {
+        let mut request = loop_request(CHAT, 1);
+        for value in values {
+            request.headers.push(("x-llm-no-fallback".to_owned(), (*value).to_owned()));
+        }
+        let worker = &mut super::test_support::worker(load(CONFIG));
+        let mut sent = pass(worker, request, br#"{"model":"chat"}"#, 100);
+        sent.answer(worker, &[(":status", "500")], b"{}");
+        assert_eq!(sent.response.get("x-llm-retry").is_none(), forbids, "{values:?}");
+    }
+
     // The edge comes back although nobody asked it to, to a worker that has forgotten the request.
     let worker = &mut super::test_support::worker(load(CONFIG));
     let mut request = loop_request(CHAT, 2);

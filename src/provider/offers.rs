@@ -32,6 +32,8 @@ pub enum Capability {
     Audio,
     /// Answers that are spoken.
     AudioOutput,
+    /// Answers that are or hold images.
+    ImageOutput,
     /// Files and videos in the prompt.
     Files,
     /// Thinking before the answer, when asked to.
@@ -46,7 +48,7 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Tools,
         Self::ParallelTools,
         Self::StrictTools,
@@ -56,6 +58,7 @@ impl Capability {
         Self::Vision,
         Self::Audio,
         Self::AudioOutput,
+        Self::ImageOutput,
         Self::Files,
         Self::Reasoning,
         Self::Logprobs,
@@ -75,6 +78,7 @@ impl Capability {
             Self::Vision => "vision",
             Self::Audio => "audio",
             Self::AudioOutput => "audio_output",
+            Self::ImageOutput => "image_output",
             Self::Files => "files",
             Self::Reasoning => "reasoning",
             Self::Logprobs => "logprobs",
@@ -191,7 +195,9 @@ pub const fn profile(kind: ProviderKind) -> Profile {
 
 /// What `kind` drops without a word from requests for `endpoint`, whatever the model.
 pub const fn dropped(kind: ProviderKind, endpoint: Endpoint) -> CapabilitySet {
-    use Capability::{Audio, AudioOutput, JsonObject, JsonSchema, Logprobs, Reasoning, Seed, StrictTools};
+    use Capability::{
+        Audio, AudioOutput, ImageOutput, JsonObject, JsonSchema, Logprobs, Reasoning, Seed, StrictTools,
+    };
     match (kind, endpoint) {
         (ProviderKind::Anthropic, Endpoint::Chat) => CapabilitySet::of(&[
             StrictTools,
@@ -199,6 +205,7 @@ pub const fn dropped(kind: ProviderKind, endpoint: Endpoint) -> CapabilitySet {
             JsonObject,
             Audio,
             AudioOutput,
+            ImageOutput,
             Reasoning,
             Logprobs,
             Seed,

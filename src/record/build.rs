@@ -398,6 +398,7 @@ fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
         ("json_schema", facts.output == OutputFormat::JsonSchema),
         ("other_format", facts.output == OutputFormat::Other),
         ("audio_output", facts.audio_output),
+        ("image_output", facts.image_output),
         ("logprobs", facts.logprobs),
         ("seed", facts.seed),
         ("reasoning", facts.reasoning == Reasoning::Asked),

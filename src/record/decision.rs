@@ -170,8 +170,8 @@ pub struct Needs<'a> {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub files: u32,
     /// What else it needs, by name: `hosted_tools`, `strict_tools`, `forced_tool`, `parallel_tools`, `sequential_tools`,
-    /// `legacy_functions`, `json_object`, `json_schema`, `other_format`, `audio_output`, `logprobs`, `seed`, `reasoning`,
-    /// `sealed_reasoning`, `include_usage`, `store`, `no_store`, `no_fallback`.
+    /// `legacy_functions`, `json_object`, `json_schema`, `other_format`, `audio_output`, `image_output`, `logprobs`, `seed`,
+    /// `reasoning`, `sealed_reasoning`, `include_usage`, `store`, `no_store`, `no_fallback`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Text<'a>>,
     /// Where the client wants its data worked on, if it says so.

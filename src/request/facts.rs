@@ -56,6 +56,8 @@ pub struct Facts {
     pub media: MediaParts,
     /// `modalities` contains `"audio"`: the answer shall speak.
     pub audio_output: bool,
+    /// `modalities` contains something that is neither text nor speech: the answer shall be an image, or hold one.
+    pub image_output: bool,
     /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
     pub max_output_tokens: Option<u64>,
     /// `n`: how many answers.

@@ -225,7 +225,9 @@ impl Spot {
             b"text" => Self::PartText,
             b"role" => Self::PartRole,
             b"content" | b"output" => Self::Part,
-            b"image_url" | b"input_audio" | b"file" | b"file_data" | b"video_url" => Self::Media,
+            b"image_url" | b"input_audio" | b"audio_url" | b"file" | b"file_data" | b"video_url" => {
+                Self::Media
+            }
             b"source" => Self::Source,
             b"file_id" => Self::FileId,
             b"audio" => Self::EarlierAudio,

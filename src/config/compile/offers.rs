@@ -73,6 +73,7 @@ const fn written(raw: &RawTarget, capability: Capability) -> Option<bool> {
         Capability::Vision => raw.vision,
         Capability::Audio => raw.audio,
         Capability::AudioOutput => raw.audio_output,
+        Capability::ImageOutput => raw.image_output,
         Capability::Files => raw.files,
         Capability::Reasoning => raw.reasoning,
         Capability::Logprobs => raw.logprobs,

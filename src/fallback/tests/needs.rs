@@ -25,6 +25,8 @@ fn a_capability_is_needed_declared_refused_or_unknown() {
             json!({"messages": part(json!({"type": "input_audio", "input_audio": {"data": "u"}}))}),
         ),
         (Capability::AudioOutput, json!({"modalities": ["text", "audio"]})),
+        (Capability::ImageOutput, json!({"modalities": ["text", "image"]})),
+        (Capability::ImageOutput, json!({"modalities": ["hologram"]})),
         (Capability::Files, json!({"messages": part(json!({"type": "file", "file": {"file_data": "u"}}))})),
         (Capability::Reasoning, json!({"reasoning_effort": "high"})),
         (Capability::Logprobs, json!({"logprobs": true})),

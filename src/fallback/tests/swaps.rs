@@ -1,6 +1,8 @@
 //! What may stand in for what, after which failure.
 
 use super::*;
+use crate::base::MicroDollars;
+use crate::config::Boundaries;
 
 #[test]
 fn failures_may_be_kept_at_their_account_or_provider() {
@@ -122,4 +124,56 @@ fn only_approved_pairs_and_only_until_their_day_is_over() {
     assert_eq!(at("near", midnight - 1), NOTHING);
     assert_eq!(at("near", midnight), ["pair_expired"]);
     assert_eq!(at("far", midnight), ["pair_not_approved"], "another first choice was meant");
+}
+
+#[test]
+fn who_stands_in_for_several_needs_an_approval_for_each() {
+    let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
+    let mut config: Value = config_json(
+        json!({}),
+        json!({"approved": [
+            pair("first", "near", "2026-06-08"), pair("other", "near", "2026-06-09"), pair("first", "far", "2026-12-31"),
+        ]}),
+    );
+    config["models"]["chat"]["tiers"] = json!([["first", "other"], ["near"], ["far"]]);
+    let config = load(&config);
+    let at = |name, ms: u64, failed: &[(&str, ErrorClass)]| {
+        let client = ClientLimits::default();
+        closed_for(&config, name, &chat(json!({})), failed, &client, Timestamp::from_millis(ms))
+    };
+    let midnight = 1_780_963_200_000; // 2026-06-09T00:00:00Z
+    let (first, other) = (("first", ErrorClass::Server), ("other", ErrorClass::Server));
+    // Nobody was asked: it is as much the place of the one as of the other.
+    assert_eq!(at("near", midnight - 1, &[]), NOTHING);
+    assert_eq!(at("near", midnight, &[]), ["pair_expired"]);
+    assert_eq!(at("far", midnight, &[]), ["pair_not_approved"]);
+    // Whose place it is, is known.
+    assert_eq!(at("near", midnight, &[first]), ["pair_expired"]);
+    assert_eq!(at("near", midnight, &[other]), NOTHING);
+    assert_eq!(at("far", midnight, &[first]), NOTHING);
+    assert_eq!(at("far", midnight, &[other]), ["pair_not_approved"]);
+}
+
+#[test]
+fn on_trial_is_what_the_model_says_and_not_what_the_key_or_the_client_does() {
+    let eu = json!({"region": "eu"});
+    let config = config(json!({"first": eu, "other": {}}), json!({"region": ["us"], "mode": "shadow"}));
+    let model = &config.models()[0];
+    let serves = |name: &str, key: Option<&Boundaries>, client: &ClientLimits| {
+        let needs = &chat(json!({}));
+        let (config, past) = (&config, Past::default());
+        let case = Case { config, model, key, client, needs, past, estimates: None, now: NOON };
+        case.would_serve_unasked(target(config, name))
+    };
+    let anywhere = ClientLimits::default();
+    let within =
+        |region: &str| ClientLimits { regions: Some(vec![Rc::from(region)]), ..ClientLimits::default() };
+    let key = |region: &str| Boundaries { regions: Some(vec![Rc::from(region)]), ..Boundaries::default() };
+    assert!(serves("first", None, &anywhere), "the model alone would keep it out");
+    assert!(!serves("far", None, &anywhere), "no first choice");
+    assert!(serves("first", Some(&key("eu")), &within("eu")));
+    assert!(!serves("first", Some(&key("us")), &anywhere));
+    assert!(!serves("first", None, &within("us")));
+    let dear = Boundaries { max_request_cost: Some(MicroDollars::default()), ..Boundaries::default() };
+    assert!(!serves("first", Some(&dear), &anywhere), "a price that nobody knows is above any ceiling");
 }

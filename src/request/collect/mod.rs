@@ -42,7 +42,7 @@ impl Kind {
     fn of(kind: &[u8]) -> Self {
         match kind {
             b"image_url" | b"input_image" | b"image" | b"computer_screenshot" => Self::Image,
-            b"input_audio" | b"audio" => Self::Audio,
+            b"input_audio" | b"audio_url" | b"audio" => Self::Audio,
             b"file" | b"input_file" | b"document" | b"container_upload" | b"video_url" | b"input_video" => {
                 Self::File
             }

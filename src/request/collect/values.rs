@@ -27,8 +27,11 @@ impl Collector {
             Spot::Logprobs => self.options.logprobs = there && value != Value::Bool(false),
             Spot::TopLogprobs => self.options.top_logprobs = there && value != Value::Bool(false),
             Spot::OutputTokens(key) => self.options.set_tokens(key, count(value)),
-            Spot::Modalities => self.facts.audio_output = false,
-            Spot::Modality => self.facts.audio_output |= is_text(value, &[b"audio"]),
+            Spot::Modalities => (self.facts.audio_output, self.facts.image_output) = (false, false),
+            Spot::Modality => {
+                self.facts.audio_output |= is_text(value, &[b"audio"]);
+                self.facts.image_output |= !is_text(value, &[b"text", b"audio"]);
+            }
             Spot::TextOptions => self.note_format(Spot::Format(FormatKey::Text), Value::Null),
             Spot::OutputConfig => {
                 self.note_format(Spot::Format(FormatKey::OutputConfig), Value::Null);

@@ -108,6 +108,19 @@ fn a_messages_request_is_read_whole() {
 }
 
 #[test]
+fn media_are_known_by_every_name_that_servers_take() {
+    let part = |part: &str| format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
+    for (name, expected) in [
+        ("image_url", MediaParts { images: 1, ..MediaParts::default() }),
+        ("audio_url", MediaParts { audio: 1, ..MediaParts::default() }),
+        ("video_url", MediaParts { files: 1, ..MediaParts::default() }),
+    ] {
+        let facts = scan(&part(&format!(r#"{{"type":"{name}","{name}":{{"url":"data:x"}}}}"#))).unwrap();
+        assert_eq!((facts.media, facts.media_bytes), (expected, 6), "{name}");
+    }
+}
+
+#[test]
 fn completions_and_embeddings_count_prompts_and_token_numbers() {
     check(
         |facts| (facts.items, facts.token_ids),
@@ -200,8 +213,18 @@ fn options_mean_what_they_say_and_null_means_absent() {
         |facts| facts.audio_output,
         &[
             (r#"{"modalities":["text","audio"]}"#, true),
+            (r#"{"modalities":["text","image"]}"#, false),
             (r#"{"modalities":["text"]}"#, false),
             (r#"{"audio":{"voice":"alloy"}}"#, false),
+        ],
+    );
+    check(
+        |facts| facts.image_output,
+        &[
+            (r#"{"modalities":["text","image"]}"#, true),
+            (r#"{"modalities":["text",7]}"#, true),
+            (r#"{"modalities":["audio","text"]}"#, false),
+            (r#"{"modalities":["image"],"modalities":[]}"#, false),
         ],
     );
     check(

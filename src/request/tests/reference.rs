@@ -47,6 +47,9 @@ pub(super) fn facts_of(body: &Json) -> Facts {
         audio_output: body
             .last("modalities")
             .is_some_and(|list| list.elements().iter().any(|modality| modality.text() == Some("audio"))),
+        image_output: body.last("modalities").is_some_and(|list| {
+            list.elements().iter().any(|modality| !matches!(modality.text(), Some("text" | "audio")))
+        }),
         max_output_tokens: ["max_tokens", "max_completion_tokens", "max_output_tokens"]
             .iter()
             .filter_map(|key| count(body.last(key)))

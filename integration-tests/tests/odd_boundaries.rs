@@ -1,0 +1,161 @@
+//! Boundaries under odd inputs: several first choices out at once, trials beside keys that are in earnest, and clients who
+//! say what they want in words of their own.
+
+use integration_tests::client::{Read, Request};
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{ScriptedProvider, errors};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+struct Scene {
+    first: ScriptedProvider,
+    spare: ScriptedProvider,
+    envoy: Envoy,
+}
+
+impl Scene {
+    async fn start(change: impl FnOnce(&mut Value)) -> Self {
+        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+        let provider = |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+        let target = |provider: &str, region: &str, tools: bool| json!({"provider": provider, "model": "m", "region": region, "tools": tools});
+        let mut plugin = json!({
+            "mode": "shadow",
+            "retry_budget": {"ratio": 10},
+            "providers": {"first": provider("first"), "spare": provider("spare")},
+            "targets": {
+                "first": target("first", "us", false), "twin": target("first", "us", false),
+                "near": target("spare", "us", true), "far": target("spare", "eu", true),
+            },
+            "models": {},
+        });
+        change(&mut plugin);
+        let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
+        let gateway = gateway.provider("first", first.port()).provider("spare", spare.port());
+        Self { envoy: gateway.start().await, first, spare }
+    }
+
+    async fn ask(&self, model: &str, tools: bool, stream: bool, headers: &[(&str, &str)]) -> Read {
+        let mut body =
+            json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+        if tools {
+            body["tools"] =
+                json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]);
+        }
+        let request = Request::post("/v1/chat/completions").json(&body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.send(self.envoy.port()).await.unwrap().read().await
+    }
+
+    fn asked(&self) -> usize {
+        self.first.received().len() + self.spare.received().len()
+    }
+}
+
+fn digest(key: &str) -> String {
+    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_end_counts() {
+    let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
+    let scene = Scene::start(|plugin| {
+        let tiers = json!([["first", "twin"], ["near"], ["far"]]);
+        let model = |pairs: Value| json!({"tiers": tiers, "retry": {"attempts_per_target": 1}, "fallback": {"approved": pairs}});
+        plugin["models"] = json!({
+            "both": model(json!([pair("first", "near", "2999-12-31"), pair("twin", "near", "2999-12-31")])),
+            "one": model(json!([pair("first", "near", "2999-12-31"), pair("twin", "far", "2999-12-31")])),
+            "half-expired": model(json!([
+                pair("first", "near", "2020-01-01"), pair("twin", "near", "2999-12-31"),
+                pair("first", "far", "2999-12-31"), pair("twin", "far", "2999-12-31"),
+            ])),
+        });
+    })
+    .await;
+    // Neither of the first tier can use tools, so nobody of it is asked.
+    for stream in [false, true] {
+        for (model, status, target) in [("both", 200, Some("near")), ("half-expired", 200, Some("far"))] {
+            let read = scene.ask(model, true, stream, &[]).await;
+            assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, target), "{model}");
+        }
+        let asked = scene.asked();
+        let read = scene.ask("one", true, stream, &[]).await;
+        assert_ne!(read.status, 200, "{}", read.text());
+        let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let targets = error["error"]["llm_failsafe"]["targets"].as_array().unwrap();
+        let gates: Vec<_> = targets.iter().map(|told| (&told["target"], &told["reason"])).collect();
+        for target in ["near", "far"] {
+            assert!(gates.contains(&(&json!(target), &json!("pair_not_approved"))), "{error}");
+        }
+        assert_eq!(scene.asked(), asked, "refused before anybody was asked");
+    }
+}
+
+#[tokio::test]
+async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
+    let scene = Scene::start(|plugin| {
+        plugin["models"]["trial"] =
+            json!({"tiers": [["first"], ["far"]], "fallback": {"mode": "shadow", "region": ["eu"]}});
+        plugin["keys"] = json!({
+            "all": {"sha256": digest("all")},
+            "eu": {"sha256": digest("eu"), "regions": ["eu"]},
+            "lists": {"sha256": digest("lists"), "targets": {"deny": ["first"]}},
+            "keeps": {"sha256": digest("keeps"), "zero_retention": "required"},
+        });
+    })
+    .await;
+    for (key, region, served) in [
+        ("all", None, true),
+        ("all", Some("us"), true),
+        ("all", Some("eu"), false),
+        ("all", Some("mars"), false),
+        ("eu", None, false),
+        ("eu", Some("us"), false),
+        ("lists", None, false),
+        ("keeps", None, false),
+    ] {
+        for stream in [false, true] {
+            let credential = format!("Bearer {key}");
+            let mut headers = vec![("authorization", credential.as_str())];
+            headers.extend(region.map(|region| ("x-llm-region", region)));
+            let asked = scene.asked();
+            // Tools are the model's gate, and on trial.
+            let read = scene.ask("trial", true, stream, &headers).await;
+            let case = format!("{key} {region:?}: {} {}", read.status, read.text());
+            assert_eq!(read.status == 200, served, "{case}");
+            assert_eq!(read.header("x-llm-target"), served.then_some("first"), "{case}");
+            assert_eq!(scene.asked() - asked, usize::from(served), "{case}");
+        }
+    }
+    assert!(scene.spare.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_so() {
+    let scene = Scene::start(|plugin| {
+        plugin["models"]["chat"] =
+            json!({"tiers": [["first"], ["near"]], "retry": {"attempts_per_target": 1}});
+    })
+    .await;
+    scene.first.by_default(errors::openai_500());
+    const NAME: &str = "x-llm-no-fallback";
+    for (headers, forbids) in [
+        (&[(NAME, "true")][..], true),
+        (&[(NAME, "True ")], true),
+        (&[(NAME, "yes")], true),
+        (&[(NAME, "")], true),
+        (&[("X-LLM-No-Fallback", "on")], true),
+        (&[(NAME, "false"), (NAME, "true")], true),
+        (&[(NAME, "false,true")], true),
+        (&[(NAME, "false")], false),
+        (&[(NAME, "0")], false),
+        (&[], false),
+    ] {
+        for stream in [false, true] {
+            let read = scene.ask("chat", false, stream, headers).await;
+            let status = if forbids { 500 } else { 200 };
+            assert_eq!(read.status, status, "{headers:?}: {}", read.text());
+        }
+    }
+    assert!(scene.first.received().iter().all(|request| request.header(NAME).is_none()));
+}
