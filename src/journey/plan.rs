@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
-use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Shortage, UnderWay};
+use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Short, Shortage, UnderWay};
 use crate::base::{ErrorClass, MicroDollars, Random, TargetId, Timestamp, Tokens};
 use crate::breaker::{Blame, Board, Pending, Standing, Unfit};
 use crate::config::{Balance, Config, Mode, Model, Target, WhenAllOpen};
@@ -240,9 +240,8 @@ impl Wanted<'_> {
             if near { Reach::Account } else { Reach::Tier }
         };
         let throttled_until = |target| match self.fitness(config, board, target, now) {
-            Err(Obstacle::Unfit(Unfit::Throttled { until }) | Obstacle::Short(Shortage { until, .. })) => {
-                Some(until)
-            }
+            Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
+            Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
             _ => None,
         };
         let anybody = self.candidates().chain(self.returning().candidates());
@@ -261,7 +260,7 @@ impl Wanted<'_> {
         for target in self.candidates() {
             let until = match self.fitness(config, board, target, now) {
                 Ok(_) => return Wait::None,
-                Err(Obstacle::Short(shortage)) => Some(shortage.until),
+                Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
                 Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
                     unfit.until()
                 }
@@ -274,6 +273,15 @@ impl Wanted<'_> {
             };
         }
         soonest
+    }
+
+    /// Whether what keeps a target from taking the request is how many attempts are under way there.
+    pub fn is_short_of_places(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+        let mut anybody = self.candidates().chain(self.returning().candidates());
+        anybody.any(|target| {
+            let fitness = self.fitness(config, board, target, now);
+            matches!(fitness, Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
+        })
     }
 
     /// Whether targets are asked whatever ails them.
