@@ -147,7 +147,7 @@ fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
         ("chat", errors::openai_500(), 500, declined),
         ("chat", errors::openai_429(), 429, declined),
         ("chat", errors::openai_error_event(), 200, declined),
-        ("chat", errors::openrouter_error_under_200(), 200, declined),
+        ("chat", errors::openrouter_error_under_200(), 502, declined),
         // What would look like an answer, or like the beginning of one.
         ("chat", Script::usual().text(": wait\n\n").header("content-type", "text/event-stream"), 502, own),
         ("chat", Script::usual().text("<html>").header("content-type", "text/html"), 502, own),

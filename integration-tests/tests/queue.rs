@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::provider::{Outcome, ReceivedRequest, Script, ScriptedProvider};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const HELD: &str = "wasmcustom.llm_failsafe_waiting";
+const WAITS: &str = "wasmcustom.llm_failsafe_waits";
 const JOURNEYS: &str = "wasmcustom.llm_failsafe_journeys";
 
 async fn gateway(provider: &ScriptedProvider, queue: Value) -> Envoy {
@@ -128,4 +129,189 @@ async fn large_bodies_wait_and_arrive_whole() {
     assert_eq!(lengths, [expected; 4]);
     let memory = envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await.unwrap();
     assert!(memory < 8 << 20, "{memory} bytes of Wasm memory");
+}
+
+/// A gateway whose only target takes so many requests at a time, for the rest there is a queue.
+async fn busy(provider: &ScriptedProvider, limits: Value, workers: u32) -> Envoy {
+    let retry = json!({"attempts": 1, "queue": {"max_wait": "20s"}});
+    let models = json!({"chat": {"tiers": null, "targets": ["gpt-a"], "retry": retry}});
+    Gateway::new(Shape::Loop)
+        .configure(&json!({"models": models}))
+        .configure(&limits)
+        .provider("openai", provider.port())
+        .concurrency(workers)
+        .start()
+        .await
+}
+
+fn numbered(number: usize) -> Request {
+    let body = json!({"model": "chat", "user": number.to_string(), "messages": []});
+    over(number, Request::post("/v1/chat/completions").json(&body))
+}
+
+/// The numbers of the requests that the provider got, once there are so many.
+async fn users(provider: &ScriptedProvider, count: usize) -> Vec<usize> {
+    let whole = |all: &[ReceivedRequest]| {
+        let numbers = all.iter().map(|request| request.json()["user"].as_str()?.parse().ok());
+        numbers.collect::<Option<Vec<usize>>>().filter(|numbers| numbers.len() >= count)
+    };
+    provider.wait_until(Duration::from_secs(5), whole).await.expect("so many requests")
+}
+
+/// How many were at the provider when each of these arrived, itself included.
+fn at_once(received: &[ReceivedRequest]) -> usize {
+    let ended = |request: &ReceivedRequest| match request.outcome {
+        Outcome::Answered(at) | Outcome::ClosedByClient(at) | Outcome::BrokenByProvider(at) => Some(at),
+        Outcome::InProgress => None,
+    };
+    let there = |one: &ReceivedRequest, at: Instant| {
+        one.arrived_at <= at && ended(one).is_none_or(|ended| ended > at)
+    };
+    received
+        .iter()
+        .map(|request| received.iter().filter(|one| there(one, request.arrived_at)).count())
+        .max()
+        .unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_takes_two_at_a_time_gets_two_and_the_others_wait_in_order() {
+    let provider = ScriptedProvider::start("only").await;
+    let of_target = json!({"targets": {"gpt-a": {"limits": {"max_pending": 2}}}});
+    let of_account = json!({"accounts": {"openai-a": {"limits": {"max_pending": 2}}}});
+    for limits in [of_target, of_account] {
+        provider.forget_received();
+        provider.by_default(Script::usual().delay_headers(Duration::from_secs(1)));
+        let envoy = busy(&provider, limits, 1).await;
+        let mut clients = JoinSet::new();
+        for number in 0..6 {
+            spawn(&mut clients, envoy.port(), numbered(number));
+            provider.wait_for(number.min(1) + 1, Duration::from_secs(5)).await;
+            let count = (number as u64 + 1).saturating_sub(2);
+            envoy.wait_for_stat(WAITS, |waits| waits == count).await;
+        }
+        while let Some(read) = clients.join_next().await {
+            let read = read.unwrap();
+            assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (200, Some("1")));
+        }
+        let received = provider.received();
+        assert_eq!((received.len(), at_once(&received)), (6, 2));
+        // Two whose places become free together may overtake each other on their way.
+        let mut order = users(&provider, 6).await;
+        order.chunks_mut(2).for_each(<[usize]>::sort);
+        assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+        envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
+        envoy.wait_for_stat(HELD, |value| value == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_place_is_taken_at_once_and_not_with_the_next_tick() {
+    let provider = ScriptedProvider::start("only").await;
+    provider.by_default(Script::usual().delay_headers(Duration::from_millis(20)));
+    let envoy = busy(&provider, json!({"targets": {"gpt-a": {"limits": {"max_pending": 1}}}}), 1).await;
+    let mut clients = JoinSet::new();
+    for number in 0..40 {
+        spawn(&mut clients, envoy.port(), numbered(number));
+    }
+    while let Some(read) = clients.join_next().await {
+        assert_eq!(read.unwrap().status, 200);
+    }
+    let received = provider.received();
+    assert_eq!((received.len(), at_once(&received)), (40, 1));
+    let mut gaps: Vec<_> = received
+        .windows(2)
+        .map(|pair| match pair[0].outcome {
+            Outcome::Answered(at) => pair[1].arrived_at - at,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    gaps.sort();
+    // Whoever waited for the tick would wait 50 ms in the mean.
+    assert!(gaps[gaps.len() / 2] < Duration::from_millis(30), "{gaps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_frees_its_place_and_one_that_waits_frees_its_turn() {
+    let provider = ScriptedProvider::start("only").await;
+    provider.by_default(Script::hang());
+    let envoy = busy(&provider, json!({"targets": {"gpt-a": {"limits": {"max_pending": 1}}}}), 1).await;
+    let mut clients = JoinSet::new();
+    let mut handles = Vec::new();
+    for number in 0..4 {
+        handles.push(spawn(&mut clients, envoy.port(), numbered(number)));
+        envoy.wait_for_stat(HELD, |held| held == number as u64).await;
+        provider.wait_for(1, Duration::from_secs(5)).await;
+    }
+    handles[1].abort();
+    envoy.wait_for_stat(HELD, |held| held == 2).await;
+    handles[0].abort();
+    assert_eq!(users(&provider, 2).await, [0, 2]);
+    provider.by_default(Script::usual());
+    handles[2].abort();
+    assert_eq!(users(&provider, 3).await, [0, 2, 3]);
+    let mut answered = 0;
+    while let Some(read) = clients.join_next().await {
+        answered += usize::from(read.is_ok_and(|read| read.status == 200));
+    }
+    assert_eq!(answered, 1);
+    envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_target_is_preferred_to_waiting_and_without_a_queue_nobody_waits() {
+    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+    first.by_default(Script::hang());
+    let queue = json!({"queue": {"max_wait": "500ms"}});
+    let envoy = Gateway::new(Shape::Loop)
+        .configure(&json!({
+            "targets": {"gpt-a": {"limits": {"max_pending": 1}}, "haiku": {"limits": {"max_pending": 1}}},
+            "models": {
+                "chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": queue},
+                "now": {"tiers": [["gpt-a"], ["haiku"]]},
+            },
+        }))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .start()
+        .await;
+    let mut clients = JoinSet::new();
+    spawn(&mut clients, envoy.port(), numbered(0));
+    first.wait_for(1, Duration::from_secs(5)).await;
+    let read = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-fallback")), (200, Some("max_pending")));
+    spare.by_default(Script::hang());
+    spawn(&mut clients, envoy.port(), numbered(1));
+    spare.wait_for(2, Duration::from_secs(5)).await;
+    for (model, least, most) in [("now", 0, 450), ("chat", 500, 5000)] {
+        let read = Request::chat(model, false).send(envoy.port()).await.unwrap().read().await;
+        let took = (read.ended_at - read.sent_at).as_millis();
+        assert_eq!((read.status.as_u16(), read.header("retry-after")), (429, Some("1")), "{model}");
+        assert_eq!(read.header("x-llm-reason"), Some("all_targets_throttled"), "{model}");
+        assert!((least..=most).contains(&took), "{model}: {took} ms");
+    }
+    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_queue_timeouts").await, Some(1));
+    clients.abort_all();
+    envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
+}
+
+/// Workers learn of each other's attempts with the tick, so together they may send more than one may; each of them alone may
+/// not, and when all know, all hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_what_a_target_takes_at_a_time_to_within_a_tick() {
+    let provider = ScriptedProvider::start("only").await;
+    provider.by_default(Script::usual().delay_headers(Duration::from_millis(700)));
+    let envoy = busy(&provider, json!({"targets": {"gpt-a": {"limits": {"max_pending": 3}}}}), 2).await;
+    let mut clients = JoinSet::new();
+    for number in 0..12 {
+        spawn(&mut clients, envoy.port(), numbered(number));
+    }
+    while let Some(read) = clients.join_next().await {
+        assert_eq!(read.unwrap().status, 200);
+    }
+    let received = provider.received();
+    assert_eq!(received.len(), 12);
+    assert!((3..=6).contains(&at_once(&received)), "{}", at_once(&received));
+    envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
+    envoy.wait_for_stat(HELD, |value| value == 0).await;
 }

@@ -76,6 +76,16 @@ pub struct Shortage {
     pub until: Timestamp,
 }
 
+impl Shortage {
+    /// When it makes sense to try again for who waits here: attempts under way may end at any moment.
+    pub fn worth_trying_at(&self, now: Timestamp) -> Timestamp {
+        match self.of {
+            Short::Headroom => self.until,
+            Short::MaxPending => now,
+        }
+    }
+}
+
 /// What may be short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Short {

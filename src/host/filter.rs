@@ -1,7 +1,7 @@
 //! One HTTP stream: hands the callbacks to its exchange and carries out the steps.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
@@ -24,6 +24,9 @@ const KEY: &str = "llm_key";
 /// Where Envoy's access log finds a request's record: `%FILTER_STATE(wasm.llm_record:PLAIN)%`.
 const RECORD: &str = "llm_record";
 
+/// What stands in the queue of releases where no stream's id does: the lines are to be looked at.
+const LINES: &[u8] = b"lines";
+
 thread_local! {
     /// The time as it was last read.
     static CLOCK: Cell<Timestamp> = Cell::default();
@@ -36,13 +39,15 @@ thread_local! {
 struct Waiting {
     streams: HashMap<u32, Rc<RefCell<Stream>>>,
     deadlines: Deadlines<u32>,
+    /// Of these the ones that stand in a line. As many as there may be in all lines.
+    in_line: HashSet<u32>,
 }
 
 /// Has every stream looked at whose time has come.
 pub fn look_at_streams(now: Timestamp) {
     // Taken out first: a stream that is entered again while this goes on waits for the next tick.
     let mut due: Vec<_> = WAITING.with_borrow_mut(|waiting| {
-        let Waiting { streams, deadlines } = waiting;
+        let Waiting { streams, deadlines, .. } = waiting;
         std::iter::from_fn(|| deadlines.next_due(now))
             .filter_map(|id| Some((id, Rc::clone(streams.get(&id)?))))
             .collect()
@@ -55,6 +60,22 @@ pub fn look_at_streams(now: Timestamp) {
             stream.look(now);
         }
         stream.wait(id);
+    }
+}
+
+/// Has those looked at who stand in a line, in its order: an attempt has ended, so there may be a place.
+pub fn look_at_lines() {
+    let now = now();
+    let mut waiting: Vec<_> = WAITING.with_borrow(|waiting| {
+        let Waiting { streams, in_line, .. } = waiting;
+        in_line.iter().filter_map(|id| Some((*id, Rc::clone(streams.get(id)?)))).collect()
+    });
+    waiting.sort_by_key(|(_, stream)| stream.try_borrow().ok().and_then(|stream| stream.exchange.place()));
+    for (id, stream) in waiting {
+        let Ok(mut stream) = stream.try_borrow_mut() else { continue };
+        if abi::set_effective_context(id).is_ok() {
+            stream.wake(|exchange, worker, wire| exchange.wake_early(worker, now, wire));
+        }
     }
 }
 
@@ -76,8 +97,14 @@ pub struct Filter {
 impl Filter {
     /// A stream of a configured filter. Without a configuration, which Envoy never lets happen, it lets everything pass.
     pub fn new(id: u32, shared: Option<Rc<Shared>>) -> Self {
-        let stream =
-            Stream { id, shared, exchange: Exchange::default(), answer_complete: false, entered: None };
+        let stream = Stream {
+            id,
+            shared,
+            exchange: Exchange::default(),
+            answer_complete: false,
+            entered: None,
+            in_line: false,
+        };
         Self { id, stream: Rc::new(RefCell::new(stream)) }
     }
 
@@ -86,6 +113,7 @@ impl Filter {
         // Envoy never calls back while it is being called, so the stream is free.
         let Ok(mut stream) = self.stream.try_borrow_mut() else { return Action::Continue };
         let action = run(&mut stream);
+        stream.note_line();
         // What is due later than entered is found out when the entry comes up; what is due sooner must be entered anew.
         let due = stream.exchange.due();
         if due.is_some_and(|due| stream.entered.is_none_or(|entered| due < entered)) {
@@ -109,9 +137,37 @@ struct Stream {
     answer_complete: bool,
     /// Where the stream stands among the deadlines.
     entered: Option<Timestamp>,
+    /// Whether it is among those that stand in a line.
+    in_line: bool,
 }
 
 impl Stream {
+    /// Enters the stream among those that stand in a line, or takes it out.
+    fn note_line(&mut self) {
+        let in_line = self.exchange.place().is_some();
+        if in_line != self.in_line {
+            self.in_line = in_line;
+            WAITING.with_borrow_mut(|waiting| {
+                if in_line {
+                    waiting.in_line.insert(self.id)
+                } else {
+                    waiting.in_line.remove(&self.id)
+                };
+            });
+        }
+    }
+
+    /// A held request may go.
+    fn wake(&mut self, run: impl FnOnce(&mut Exchange, &mut Worker, &mut Wire) -> RequestStep) {
+        let step = self.take_request_step(run);
+        self.note_line();
+        if step == Some(RequestStep::Send) {
+            let _ = abi::resume_request();
+        } else if let Some(RequestStep::Answer(local)) = step {
+            answer(&local);
+        }
+    }
+
     /// Enters the stream among the deadlines, if it waits for anything.
     fn wait(&mut self, id: u32) {
         self.entered = self.exchange.due();
@@ -123,12 +179,7 @@ impl Stream {
     /// Something may have taken too long.
     fn look(&mut self, now: Timestamp) {
         if self.exchange.is_held() {
-            let step = self.take_request_step(|exchange, worker, wire| exchange.wake(worker, now, wire));
-            if step == Some(RequestStep::Send) {
-                let _ = abi::resume_request();
-            } else if let Some(RequestStep::Answer(local)) = step {
-                answer(&local);
-            }
+            self.wake(|exchange, worker, wire| exchange.wake(worker, now, wire));
             return;
         }
         match self.step(|exchange, worker| exchange.alarm(worker, now)) {
@@ -155,6 +206,12 @@ impl Stream {
         shared.counted(&mut worker.tally);
         for line in worker.log.drain(..) {
             abi::log(Level::Warn, &format!("llm-failsafe: {line}"));
+        }
+        // Not here: the streams that may go now are others than the one whose callback this is.
+        if worker.lines.take_freed()
+            && let Some(queue) = shared.releases
+        {
+            let _ = abi::enqueue(queue, LINES);
         }
         calls::report();
         Some(result)
@@ -280,6 +337,7 @@ impl HttpContext for Filter {
         let Ok(mut stream) = self.stream.try_borrow_mut() else { return };
         WAITING.with_borrow_mut(|waiting| {
             waiting.streams.remove(&self.id);
+            waiting.in_line.remove(&self.id);
             if let Some(at) = stream.entered.take() {
                 waiting.deadlines.cancel(at, self.id);
             }

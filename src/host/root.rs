@@ -161,8 +161,10 @@ impl RootContext for Root {
 
     fn on_queue_ready(&mut self, queue: u32) {
         while let Ok(item) = abi::dequeue(queue) {
-            let Ok(id) = item.try_into() else { return };
-            filter::release(u32::from_le_bytes(id));
+            match item.try_into() {
+                Ok(id) => filter::release(u32::from_le_bytes(id)),
+                Err(_) => filter::look_at_lines(),
+            }
         }
     }
 

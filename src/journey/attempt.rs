@@ -435,6 +435,7 @@ impl Attempt {
         worker.tally.add(Metric::AttemptsInFlight, -1);
         let journey = self.journey.borrow();
         journey.pending.borrow_mut().end(self.target);
+        worker.lines.free_one();
         if self.answer_awaited {
             journey.answered(self.slot, None, now);
         }

@@ -18,7 +18,7 @@ use super::plan::Wait;
 use super::{Journey, Refusal, SharedJourney, Worker};
 use crate::base::Timestamp;
 use crate::breaker::{Blame, Queued};
-use crate::config::QueuePolicy;
+use crate::config::{Priority, QueuePolicy};
 use crate::record::Metric;
 use crate::request::StreamEditor;
 use crate::retry::{Line, Place};
@@ -71,22 +71,27 @@ impl Held {
 
 /// The lines of one worker, by model. They go by names, so that a change of the configuration leaves nobody behind.
 #[derive(Debug, Default)]
-pub struct Lines(HashMap<Rc<str>, Line>);
+pub struct Lines {
+    by_model: HashMap<Rc<str>, Line>,
+    last_number: u64,
+    /// An attempt has ended that somebody who waits may have waited for.
+    freed: bool,
+}
 
 impl Lines {
     /// How many wait in all of them.
     pub fn len(&self) -> usize {
-        self.0.values().map(Line::len).sum()
+        self.by_model.values().map(Line::len).sum()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_model.is_empty()
     }
 
     /// Who waits for a model here.
     pub fn queued(&self, model: &str) -> Queued {
-        self.0.get(model).map_or_else(Queued::default, |line| Queued {
+        self.by_model.get(model).map_or_else(Queued::default, |line| Queued {
             requests: u32::try_from(line.len()).unwrap_or(u32::MAX),
             bytes: line.bytes(),
             since: line.since().unwrap_or_default(),
@@ -94,7 +99,31 @@ impl Lines {
     }
 
     fn of(&mut self, model: &Rc<str>) -> &mut Line {
-        self.0.entry(Rc::clone(model)).or_default()
+        self.by_model.entry(Rc::clone(model)).or_default()
+    }
+
+    fn join(
+        &mut self,
+        model: &Rc<str>,
+        (policy, priority): (&QueuePolicy, Priority),
+        bytes: u64,
+        now: Timestamp,
+    ) -> Option<Place> {
+        self.last_number = self.last_number.wrapping_add(1);
+        let number = self.last_number;
+        self.of(model).join((policy, priority), bytes, number, now)
+    }
+
+    /// An attempt has ended: of each line one may try. Which of them can use the place is found out then.
+    pub(super) fn free_one(&mut self) {
+        for line in self.by_model.values_mut() {
+            self.freed |= line.one_has_ended();
+        }
+    }
+
+    /// Whether somebody who waits is to be looked at before the next tick.
+    pub fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     /// Gives up the place of a request that is no longer held.
@@ -102,7 +131,7 @@ impl Lines {
         let journey = held.journey.borrow();
         if let (Some(place), Some(model)) = (held.place(), journey.model()) {
             self.of(&model.name).leave(place);
-            self.0.retain(|_, line| !line.is_empty());
+            self.by_model.retain(|_, line| !line.is_empty());
         }
     }
 }
@@ -117,15 +146,21 @@ impl Journey {
         self.facts.body_bytes
     }
 
+    /// Whether somebody would be free but for the attempts that are under way there.
+    fn is_short_of_places(&self, now: Timestamp) -> bool {
+        self.wanted(now)
+            .is_some_and(|wanted| wanted.is_short_of_places(&self.config, &self.board.borrow(), now))
+    }
+
     /// Whether there is room for one more that waits.
     pub(super) fn may_wait(&self, worker: &Worker) -> bool {
-        let line = self.model().and_then(|model| worker.lines.0.get(&model.name));
+        let line = self.model().and_then(|model| worker.lines.by_model.get(&model.name));
         line.is_none_or(|line| line.has_room(&self.queue_policy(), self.body_bytes()))
     }
 
     /// Whether others wait that it must not overtake.
     pub(super) fn is_behind_others(&self, worker: &Worker) -> bool {
-        let line = self.model().and_then(|model| worker.lines.0.get(&model.name));
+        let line = self.model().and_then(|model| worker.lines.by_model.get(&model.name));
         line.is_some_and(|line| line.is_before(self.priority))
     }
 
@@ -157,12 +192,15 @@ impl Exchange {
             let journey = held.journey.borrow();
             let policy = journey.queue_policy();
             let place = journey.model().and_then(|model| {
-                worker.lines.of(&model.name).join(&policy, journey.priority, journey.body_bytes(), now)
+                worker.lines.join(&model.name, (&policy, journey.priority), journey.body_bytes(), now)
             });
             if place.is_none() {
                 worker.tally.count(Metric::GaveUpQueueFull);
                 let refusal = Refusal::queue("queue_full", &journey, held.at);
                 return self.refuse_after(worker, refusal, &journey);
+            }
+            if let Some(model) = journey.model() {
+                worker.lines.of(&model.name).somebody_came(journey.is_short_of_places(held.at));
             }
             drop(journey);
             held.stands = Stands::InLine(place);
@@ -186,6 +224,26 @@ impl Exchange {
         }
     }
 
+    /// An attempt has ended, so a request that stands in a line need not wait for its moment.
+    pub fn wake_early<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        let Phase::Held(held) = &mut self.phase else { return RequestStep::Hold };
+        if held.place().is_none() {
+            return RequestStep::Hold;
+        }
+        let at = held.at;
+        held.at = at.min(now);
+        let step = self.wake(worker, now, host);
+        if let Phase::Held(held) = &mut self.phase {
+            held.at = at;
+        }
+        step
+    }
+
     /// The moment has come that a held request waits for.
     pub fn wake<H: RequestHost>(&mut self, worker: &mut Worker, now: Timestamp, host: &mut H) -> RequestStep {
         let mut held = match std::mem::take(&mut self.phase) {
@@ -206,7 +264,8 @@ impl Exchange {
         };
         drop(journey);
         if picked.is_err() && its_turn && held.place().is_some() {
-            worker.lines.of(&name).nobody_is_free();
+            let busy = held.journey.borrow().is_short_of_places(now);
+            worker.lines.of(&name).nobody_is_free(busy);
         }
         let (target, tickets, detour) = match picked {
             Ok(picked) => picked,

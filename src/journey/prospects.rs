@@ -1,7 +1,7 @@
 //! What is left for a request: whether anybody may still be asked, and when. Choosing among them is `plan`'s.
 
 use super::plan::{Obstacle, Wait, Wanted};
-use crate::balance::Shortage;
+use crate::balance::{Short, Shortage};
 use crate::base::{TargetId, Timestamp};
 use crate::breaker::{Board, Unfit};
 use crate::config::{Config, Mode, WhenAllOpen};
@@ -25,9 +25,8 @@ impl Wanted<'_> {
             if near { Reach::Account } else { Reach::Tier }
         };
         let throttled_until = |target| match self.fitness(config, board, target, now) {
-            Err(Obstacle::Unfit(Unfit::Throttled { until }) | Obstacle::Short(Shortage { until, .. })) => {
-                Some(until)
-            }
+            Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
+            Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
             _ => None,
         };
         let anybody = self.candidates().chain(self.returning().candidates());
@@ -46,7 +45,7 @@ impl Wanted<'_> {
         for target in self.candidates() {
             let until = match self.fitness(config, board, target, now) {
                 Ok(_) => return Wait::None,
-                Err(Obstacle::Short(shortage)) => Some(shortage.until),
+                Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
                 Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
                     unfit.until()
                 }
@@ -59,6 +58,15 @@ impl Wanted<'_> {
             };
         }
         soonest
+    }
+
+    /// Whether what keeps a target from taking the request is how many attempts are under way there.
+    pub fn is_short_of_places(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+        let mut anybody = self.candidates().chain(self.returning().candidates());
+        anybody.any(|target| {
+            let fitness = self.fitness(config, board, target, now);
+            matches!(fitness, Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
+        })
     }
 
     /// Whether targets are asked whatever ails them.

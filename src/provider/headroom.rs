@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::ProviderKind;
-use super::hints::{decimal, go_duration_ms, rfc3339_ms};
+use super::hints::{asked_for, decimal, go_duration_ms, rfc3339_ms};
 use crate::base::{HeaderBlock, Timestamp};
 
-/// When a limit is taken to be full again whose provider does not say when: limits go by the minute.
+/// When a limit is taken to be full again whose provider says in no way when: limits go by the minute.
 const USUAL_RESET: Duration = Duration::from_secs(60);
 
 /// The longest time until a reset that is believed; a longer one is cut to it.
@@ -71,7 +71,8 @@ pub type Headroom = [Option<Left>; Meter::COUNT];
 /// Reads `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI and those who follow it; the reset is a Go duration
 /// or seconds) and `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` (the reset is
 /// RFC 3339). What is negative, no number, or of a limit of nothing has not been said; with Azure neither has a remainder of
-/// 0, which it sends where it does not count. `None` where nothing is said at all.
+/// 0, which it sends where it does not count. Of what is used up, or has no reset, `retry-after` tells
+/// when there is something again. `None` where nothing is said at all.
 pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<Headroom> {
     let mut drafts = [Draft::default(); Meter::COUNT];
     for (name, value) in headers.iter() {
@@ -98,7 +99,7 @@ pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Op
         }
     }
     let least = u64::from(kind == ProviderKind::AzureOpenAi);
-    let headroom = drafts.map(|draft| draft.finish(least, now));
+    let headroom = drafts.map(|draft| draft.finish(least, now, || asked_for(headers, now)));
     headroom.iter().any(Option::is_some).then_some(headroom)
 }
 
@@ -110,13 +111,20 @@ struct Draft {
 }
 
 impl Draft {
-    fn finish(self, least: u64, now: Timestamp) -> Option<Left> {
+    /// `asked` is when the provider asks the client to come back.
+    fn finish(self, least: u64, now: Timestamp, asked: impl Fn() -> Option<Duration>) -> Option<Left> {
         let remaining = self.remaining.filter(|remaining| *remaining >= least)?;
         if self.limit == Some(0) {
             return None;
         }
-        let reset = self.reset.unwrap_or_else(|| now.after(USUAL_RESET)).min(now.after(MAX_RESET));
-        Some(Left { limit: self.limit, remaining, reset })
+        let asked = || asked().map(|wait| now.after(wait));
+        let reset = match self.reset {
+            // A limit may be full again only long after there is something of it, which is when the client may come back.
+            Some(reset) if remaining == 0 => asked().map_or(reset, |asked| asked.min(reset)),
+            Some(reset) => reset,
+            None => asked().unwrap_or_else(|| now.after(USUAL_RESET)),
+        };
+        Some(Left { limit: self.limit, remaining, reset: reset.min(now.after(MAX_RESET)) })
     }
 }
 
@@ -196,6 +204,26 @@ mod tests {
         }
         let used_up = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30")];
         assert_eq!(read(ProviderKind::OpenAi, &used_up), Some([left(None, 0, 30_000), None, None, None]));
+    }
+
+    #[test]
+    fn when_the_client_may_come_back_there_is_something_again() {
+        let read = |more: &[(&str, &str)]| {
+            let headers = [&[("x-ratelimit-remaining-requests", "0"), ("retry-after", "2")], more].concat();
+            read(ProviderKind::OpenAi, &headers).unwrap()[0]
+        };
+        assert_eq!(read(&[]), left(None, 0, 2000));
+        assert_eq!(read(&[("x-ratelimit-reset-requests", "6m0s")]), left(None, 0, 2000));
+        assert_eq!(read(&[("x-ratelimit-reset-requests", "1s")]), left(None, 0, 1000));
+        assert_eq!(read(&[("retry-after-ms", "500")]), left(None, 0, 500));
+        // Of what is not used up the reset counts.
+        let some_left = [
+            ("x-ratelimit-remaining-requests", "3"),
+            ("x-ratelimit-reset-requests", "6m0s"),
+            ("retry-after", "2"),
+        ];
+        let got = self::read(ProviderKind::OpenAi, &some_left);
+        assert_eq!(got, Some([left(None, 3, 360_000), None, None, None]));
     }
 
     #[test]

@@ -49,7 +49,7 @@ const ANTHROPIC_LIMITS: [(&str, &str); 4] = [
 /// 5. `retryDelay` (`"30s"`) among the `details` of a Google error, in `body`; of that the first
 ///    [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes count.
 pub fn wait_hint(headers: &HeaderBlock, body: &[u8], status: u16, now: Timestamp) -> Option<Duration> {
-    asked_for(headers, now)
+    said(headers, now)
         .or_else(|| until_reset(headers, status, now))
         .or_else(|| retry_delay(body))
         .map(|Wait(wait)| wait)
@@ -92,7 +92,12 @@ fn text<'a>(headers: &'a HeaderBlock, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.trim_ascii()).filter(|text| text.len() <= MAX_TEXT)
 }
 
-fn asked_for(headers: &HeaderBlock, now: Timestamp) -> Option<Wait> {
+/// The same from `retry-after` and its relatives only.
+pub(super) fn asked_for(headers: &HeaderBlock, now: Timestamp) -> Option<Duration> {
+    said(headers, now).map(|Wait(wait)| wait)
+}
+
+fn said(headers: &HeaderBlock, now: Timestamp) -> Option<Wait> {
     let millis = |name| Wait::of_millis(decimal(text(headers, name)?)?);
     let seconds_or_date = |text| decimal(text).map_or_else(|| http_date(text, now), Wait::of_seconds);
     millis("retry-after-ms")

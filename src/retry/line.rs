@@ -5,7 +5,8 @@
 //! **Why they go a few at a time.** When a rate limit ends, everybody could go at once, and the target would be at its limit
 //! again with the first of them. So one goes first; as long as somebody is free twice as many may go in each round, and
 //! back to one as soon as nobody is. A hundred that wait are gone within a second, and a target that is still full is asked
-//! by one.
+//! by one. An attempt that ends lets one more try at once: where the number of attempts under way is what is short, its place
+//! is free now, and not with the next round.
 //!
 //! **One line per worker and model**: what waits is held by the worker that got it, so lines of several workers are not
 //! in one order. Their bounds count per worker, too.
@@ -36,8 +37,9 @@ pub struct Line {
     /// The bytes of the bodies that wait and since when they do, by place.
     waiting: BTreeMap<Place, (u64, Timestamp)>,
     bytes: u64,
-    last_number: u64,
     round: Round,
+    /// What the first one waits for is an attempt under way.
+    busy: bool,
 }
 
 #[derive(Debug, Default)]
@@ -83,18 +85,19 @@ impl Line {
     }
 
     /// Takes the last place of its priority; `None` when the line is full.
+    /// `number` is larger than that of all who came before, also in other lines, so that those who wait for the same target
+    /// under several models are in one order.
     pub fn join(
         &mut self,
-        policy: &QueuePolicy,
-        priority: Priority,
+        (policy, priority): (&QueuePolicy, Priority),
         bytes: u64,
+        number: u64,
         now: Timestamp,
     ) -> Option<Place> {
         if !self.has_room(policy, bytes) {
             return None;
         }
-        self.last_number = self.last_number.wrapping_add(1);
-        let place = Place { priority: Reverse(priority), number: self.last_number };
+        let place = Place { priority: Reverse(priority), number };
         self.waiting.insert(place, (bytes, now));
         self.bytes = self.bytes.saturating_add(bytes);
         Some(place)
@@ -127,15 +130,41 @@ impl Line {
         self.round.left = self.round.left.saturating_sub(1);
     }
 
-    /// The first one has found nobody free, so nobody else need look in this round.
-    pub fn nobody_is_free(&mut self) {
+    /// An attempt has ended. Says whether that may be a place for one who waits here: where it is a rate limit that is waited
+    /// for, it is not.
+    pub fn one_has_ended(&mut self) -> bool {
+        if !self.busy {
+            return false;
+        }
+        let round = &mut self.round;
+        round.blocked = false;
+        if round.left < MAX_BURST {
+            round.left += 1;
+            round.burst = round.burst.saturating_add(1).min(MAX_BURST);
+        }
+        true
+    }
+
+    /// Somebody has taken a place here because nobody is free; for `busy` see [`nobody_is_free`](Self::nobody_is_free).
+    pub fn somebody_came(&mut self, busy: bool) {
+        if self.waiting.len() == 1 {
+            self.busy = busy;
+        }
+    }
+
+    /// The first one has found nobody free, so nobody else need look in this round. `busy` says that somebody would be but for
+    /// the attempts that are under way there.
+    pub fn nobody_is_free(&mut self, busy: bool) {
         self.round.blocked = true;
+        self.busy = busy;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     const POLICY: QueuePolicy =
@@ -143,6 +172,15 @@ mod tests {
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    thread_local! {
+        static LAST: Cell<u64> = const { Cell::new(0) };
+    }
+
+    fn join(line: &mut Line, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Place> {
+        LAST.set(LAST.get() + 1);
+        line.join((policy, priority), bytes, LAST.get(), at(0))
     }
 
     /// Who goes in the round at this moment, if so many are free.
@@ -154,7 +192,7 @@ mod tests {
                 continue;
             }
             if free == 0 {
-                line.nobody_is_free();
+                line.nobody_is_free(true);
                 continue;
             }
             free -= 1;
@@ -168,7 +206,7 @@ mod tests {
     fn first_come_first_served_within_a_priority() {
         let line = &mut Line::default();
         let [low, one, other, high] = [Priority::Low, Priority::Normal, Priority::Normal, Priority::High]
-            .map(|priority| line.join(&POLICY, priority, 1, at(0)).unwrap());
+            .map(|priority| join(line, &POLICY, priority, 1).unwrap());
         let mut order = Vec::new();
         for tick in 1..10 {
             order.extend(round(line, 1, at(tick * 100)));
@@ -181,7 +219,7 @@ mod tests {
     fn they_go_a_few_at_a_time_and_one_while_nobody_is_free() {
         let line = &mut Line::default();
         for _ in 0..100 {
-            line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
+            join(line, &POLICY, Priority::Normal, 1).unwrap();
         }
         let mut gone = Vec::new();
         for tick in 1..=7 {
@@ -190,7 +228,7 @@ mod tests {
         assert_eq!(gone, [1, 2, 4, 8, 16, 32, 37]);
 
         for _ in 0..100 {
-            line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
+            join(line, &POLICY, Priority::Normal, 1).unwrap();
         }
         assert_eq!(round(line, 3, at(1000)).len(), 3, "a free place stays one even at full speed");
         assert_eq!(round(line, 0, at(1100)).len(), 0);
@@ -198,10 +236,33 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_ends_lets_one_more_go_before_the_next_round_where_places_are_short() {
+        let line = &mut Line::default();
+        for _ in 0..10 {
+            join(line, &POLICY, Priority::Normal, 1).unwrap();
+        }
+        assert_eq!(round(line, 0, at(100)).len(), 0);
+        assert_eq!(round(line, 5, at(110)).len(), 0, "it is the turn of nobody in this round");
+        assert!(line.one_has_ended());
+        assert_eq!(round(line, 5, at(120)).len(), 2, "the one of the round, whom nobody took, and one more");
+        assert!(line.one_has_ended());
+        assert!(line.one_has_ended());
+        assert_eq!(round(line, 1, at(130)).len(), 1);
+        assert_eq!(round(line, 5, at(140)).len(), 0, "there was room for one");
+        for _ in 0..200 {
+            assert!(line.one_has_ended());
+        }
+        assert!(line.round.left <= MAX_BURST && line.round.burst <= MAX_BURST);
+        line.nobody_is_free(false);
+        assert!(!line.one_has_ended(), "a rate limit is waited for");
+        assert_eq!(round(line, 5, at(150)).len(), 0);
+    }
+
+    #[test]
     fn nobody_overtakes() {
         let line = &mut Line::default();
         assert!(!line.is_before(Priority::Low));
-        line.join(&POLICY, Priority::Normal, 1, at(0)).unwrap();
+        join(line, &POLICY, Priority::Normal, 1).unwrap();
         assert!(line.is_before(Priority::Low) && line.is_before(Priority::Normal));
         assert!(!line.is_before(Priority::High));
     }
@@ -210,13 +271,13 @@ mod tests {
     fn the_line_is_bounded_in_number_and_in_bytes() {
         let line = &mut Line::default();
         let policy = QueuePolicy { max_waiting: 2, ..POLICY };
-        let first = line.join(&policy, Priority::Normal, 600, at(0)).unwrap();
-        assert_eq!(line.join(&policy, Priority::Normal, 401, at(0)), None);
-        line.join(&policy, Priority::Normal, 400, at(0)).unwrap();
-        assert_eq!(line.join(&policy, Priority::High, 0, at(0)), None);
+        let first = join(line, &policy, Priority::Normal, 600).unwrap();
+        assert_eq!(join(line, &policy, Priority::Normal, 401), None);
+        join(line, &policy, Priority::Normal, 400).unwrap();
+        assert_eq!(join(line, &policy, Priority::High, 0), None);
         line.leave(first);
         line.leave(first);
-        assert!(line.join(&policy, Priority::Normal, 600, at(0)).is_some());
+        assert!(join(line, &policy, Priority::Normal, 600).is_some());
         assert_eq!(line.len(), 2);
     }
 
@@ -224,8 +285,8 @@ mod tests {
     fn it_tells_since_when_the_longest_wait_lasts() {
         let line = &mut Line::default();
         assert_eq!((line.since(), line.bytes()), (None, 0));
-        let low = line.join(&POLICY, Priority::Low, 3, at(10)).unwrap();
-        line.join(&POLICY, Priority::High, 4, at(20)).unwrap();
+        let low = line.join((&POLICY, Priority::Low), 3, 1, at(10)).unwrap();
+        line.join((&POLICY, Priority::High), 4, 2, at(20)).unwrap();
         assert_eq!((line.since(), line.bytes()), (Some(at(10)), 7));
         line.leave(low);
         assert_eq!((line.since(), line.bytes()), (Some(at(20)), 4));
@@ -241,7 +302,7 @@ mod tests {
             let mut places = Vec::new();
             for (step, number, which) in steps {
                 match step {
-                    0 | 1 => places.extend(line.join(&policy, Priority::Normal, number, at(number))),
+                    0 | 1 => places.extend(join(line, &policy, Priority::Normal, number)),
                     2 if !places.is_empty() => line.leave(places.swap_remove(which % places.len())),
                     _ => {
                         let gone = round(line, which, at(number * 50));

@@ -208,3 +208,107 @@ fn a_key_asks_for_no_more_than_it_may() {
     assert_eq!(priority(Some("high"), "high"), "high");
     assert_eq!([priority(Some("low"), "high"), priority(Some("low"), "")], ["low", "low"]);
 }
+
+/// One of `limits` of the only target, with a queue.
+fn busy(most: u32) -> Worker {
+    let model = json!({"targets": ["gpt-a"], "retry": {"attempts": 1, "queue": {"max_wait": "500ms"}}});
+    worker(limiting(most, &json!({"chat": model})))
+}
+
+fn limiting(most: u32, models: &Value) -> crate::config::Config {
+    let mut config: Value = serde_json::from_str(CONFIG).unwrap();
+    config["targets"]["gpt-a"]["limits"] = json!({"max_pending": most});
+    config["models"] = models.clone();
+    load(&config.to_string())
+}
+
+/// Looks at those who stand in a line as the host does when an attempt has ended; says who went.
+fn look(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
+    if !worker.lines.take_freed() {
+        return Vec::new();
+    }
+    let mut waiting: Vec<_> = (0..passes.len()).filter(|index| passes[*index].exchange.is_held()).collect();
+    waiting.sort_by_key(|index| passes[*index].exchange.place());
+    waiting.retain(|index| {
+        let pass = &mut passes[*index];
+        pass.step = pass.exchange.wake_early(worker, now, &mut pass.request);
+        pass.step == RequestStep::Send
+    });
+    waiting
+}
+
+#[test]
+fn who_waits_for_a_busy_target_goes_as_soon_as_an_attempt_there_ends() {
+    let worker = &mut busy(2);
+    let mut passes: Vec<_> = (1..=6).map(|number| arrives(worker, number, None)).collect();
+    let steps: Vec<_> = passes.iter().map(|pass| pass.step == RequestStep::Send).collect();
+    assert_eq!(steps, [true, true, false, false, false, false]);
+    assert!(!worker.lines.take_freed());
+    // A tick finds nobody free; after that it would be nobody's turn until the next one.
+    assert!(tick(worker, &mut passes, ms(100)).is_empty());
+    let mut order = Vec::new();
+    for (after, leaves) in [(110, false), (120, true), (130, false), (140, true)] {
+        // One is answered, another one's client leaves: either frees a place, and only one.
+        let done = passes.iter().position(|pass| pass.step == RequestStep::Send).unwrap();
+        passes[done].step = RequestStep::Hold;
+        if !leaves {
+            passes[done].answer(worker, OK_JSON, ANSWER);
+        }
+        let ending = if leaves { Ending::ClientGone } else { Ending::Complete };
+        passes[done].exchange.finish(worker, ending, ms(after));
+        order.extend(look(worker, &mut passes, ms(after)));
+        assert!(look(worker, &mut passes, ms(after)).is_empty());
+    }
+    assert_eq!(order, [2, 3, 4, 5]);
+    for pass in passes.iter_mut().filter(|pass| pass.step == RequestStep::Send) {
+        pass.answer(worker, OK_JSON, ANSWER);
+        pass.exchange.finish(worker, Ending::Complete, ms(200));
+    }
+    assert!(worker.lines.is_empty() && worker.journeys.borrow().is_empty());
+    assert!(!worker.lines.take_freed(), "nobody waits");
+    assert_eq!(counted(worker, Metric::Waiting), 0);
+}
+
+#[test]
+fn who_waits_in_vain_for_a_busy_target_is_refused_and_told_when_to_come() {
+    let worker = &mut busy(1);
+    let mut passes: Vec<_> = (1..=2).map(|number| arrives(worker, number, None)).collect();
+    assert_eq!(passes[1].step, RequestStep::Hold);
+    for at in 1..6 {
+        assert!(tick(worker, &mut passes, ms(at * 100)).is_empty());
+    }
+    let (status, body) = refusal(&passes[1].step);
+    assert_eq!((status, &body["error"]["code"]), (429, &json!("all_targets_throttled")));
+    let reason = &body["error"]["llm_failsafe"]["targets"][0]["reason"];
+    assert_eq!(reason, "max_pending");
+    let RequestStep::Answer(answer) = &passes[1].step else { panic!() };
+    assert!(answer.headers.iter().any(|(name, _)| *name == "retry-after"));
+    assert_eq!(counted(worker, Metric::QueueTimeouts), 1);
+}
+
+#[test]
+fn those_who_wait_for_one_target_under_several_models_are_in_one_order() {
+    let queue = json!({"targets": ["gpt-a"], "retry": {"queue": {}}});
+    let worker = &mut worker(limiting(1, &json!({"chat": queue, "other": queue})));
+    let models = ["chat", "other", "chat", "chat", "other"];
+    let mut passes: Vec<_> = (1..)
+        .zip(models)
+        .map(|(number, model)| {
+            let mut request = loop_request(CHAT, 1);
+            request.set_journey(&format!("{number:032x}"));
+            let body = format!(r#"{{"messages":[],"model":"{model}"}}"#);
+            let mut pass = pass(worker, request, body.as_bytes(), 1000);
+            pass.request.body = body.into_bytes();
+            pass
+        })
+        .collect();
+    let mut order = Vec::new();
+    let mut done = 0;
+    for at in 1..5 {
+        passes[done].answer(worker, OK_JSON, ANSWER);
+        passes[done].exchange.finish(worker, Ending::Complete, ms(at));
+        order.extend(look(worker, &mut passes, ms(at)));
+        done = *order.last().unwrap();
+    }
+    assert_eq!(order, [1, 2, 3, 4]);
+}
