@@ -224,7 +224,7 @@ async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_provider
     for line in &naked {
         let (_, id) = line.split_once(" id=").unwrap();
         assert_eq!(id.split(' ').next().unwrap().len(), 36, "{line}");
-        assert!(line.contains("target=- attempts=- fallback=- reason=-"), "{line}");
+        assert!(line.contains("target=- attempts=- fallback=- from=- reason=-"), "{line}");
     }
     // Only what came after it has a record.
     let records = records::wait_for(&envoy, 1).await;
