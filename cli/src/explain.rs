@@ -126,6 +126,7 @@ impl<'a> Asked<'a> {
             "endpoint": needs.endpoint.name(),
             "needs": {
                 "capabilities": needs.capabilities.iter().map(|one| one.name()).collect::<Vec<_>>(),
+                "stream": needs.streamed,
                 "estimated_input_tokens": needs.size.tokens(),
                 "asked_output_tokens": needs.asked_output,
                 "answers": needs.answers,

@@ -159,3 +159,22 @@ async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_s
     }
     assert!(scene.first.received().iter().all(|request| request.header(NAME).is_none()));
 }
+
+#[tokio::test]
+async fn a_stream_goes_past_a_target_that_gives_none_and_a_plain_request_does_not() {
+    let scene = Scene::start(|plugin| {
+        plugin["targets"]["first"]["streaming"] = json!(false);
+        plugin["models"]["chat"] = json!({"tiers": [["first"], ["near"]]});
+        plugin["models"]["alone"] = json!({"targets": ["first"]});
+    })
+    .await;
+    let read = scene.ask("chat", false, false, &[]).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("first")));
+    let read = scene.ask("chat", false, true, &[]).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("near")));
+    assert_eq!(read.header("x-llm-fallback"), Some("streaming"));
+    assert!(read.text().ends_with("data: [DONE]\n\n"));
+    let read = scene.ask("alone", false, true, &[]).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (400, Some("no_target_may_take_it")));
+    assert!(read.text().contains("\"streaming\""), "{}", read.text());
+}

@@ -12,6 +12,9 @@ pub struct Offers {
     pub capabilities: CapabilitySet,
     /// What is declared either way. Of what is in neither set nothing is known, and unknown means no.
     pub declared: CapabilitySet,
+    /// Whether it streams its answers. That everybody does is taken for granted: every chat API has streams, and the models
+    /// that have none say so in their refusal.
+    pub streaming: bool,
     /// Tokens of prompt and answer together.
     pub context_window: TokenLimit,
     /// Tokens of one answer.

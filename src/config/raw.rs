@@ -94,6 +94,7 @@ pub(super) struct RawTarget {
     pub logprobs: Option<bool>,
     pub seed: Option<bool>,
     pub n: Option<bool>,
+    pub streaming: Option<bool>,
     #[serde(default, deserialize_with = "whole")]
     pub context_window: Option<u64>,
     #[serde(default, deserialize_with = "whole")]

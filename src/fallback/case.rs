@@ -130,6 +130,7 @@ impl<'a> Case<'a> {
             Gate::Capability(capability) => {
                 self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
             }
+            Gate::Streaming => self.needs.streamed && !offers.streaming,
             Gate::ContextWindow => {
                 self.is_bounded_by_window() && self.room_needed(id) > offers.context_window.tokens
             }

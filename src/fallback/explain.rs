@@ -54,7 +54,7 @@ impl Case<'_> {
                 format!("at most ${}", most.unwrap_or_default())
             }
             Gate::Capability(Capability::N) => format!("{} answers", self.needs.answers),
-            Gate::Capability(_) => "yes".to_owned(),
+            Gate::Capability(_) | Gate::Streaming => "yes".to_owned(),
             Gate::ContextWindow => match self.needs.asked_output {
                 Some(asked) => {
                     format!("about {} tokens and {asked} for the answer", self.input_tokens(candidate.id))
@@ -116,6 +116,7 @@ impl Case<'_> {
                 format!("dropped by its {} endpoint", self.needs.endpoint.name())
             }
             Gate::Capability(capability) => known(offers.declared.contains(capability).then_some(false)),
+            Gate::Streaming => known(Some(offers.streaming)),
             Gate::ContextWindow | Gate::LargerWindow => tokens(offers.context_window),
             Gate::MaxOutput => tokens(offers.max_output_tokens),
             Gate::State => self

@@ -23,6 +23,8 @@ pub enum Gate {
     RequestCost,
     /// It cannot do something that the request needs.
     Capability(Capability),
+    /// It does not stream its answers.
+    Streaming,
     /// The prompt and the answer that was asked for do not fit.
     ContextWindow,
     /// The answer that was asked for is longer than it gives.
@@ -74,6 +76,7 @@ impl Gate {
             Self::PriceCeiling,
         ];
         let rest = [
+            Self::Streaming,
             Self::ContextWindow,
             Self::MaxOutput,
             Self::RequestCost,
@@ -104,6 +107,7 @@ impl Gate {
             Self::PriceCeiling => "price_ceiling",
             Self::RequestCost => "request_cost",
             Self::Capability(capability) => capability.name(),
+            Self::Streaming => "streaming",
             Self::ContextWindow => "context_window",
             Self::MaxOutput => "max_output",
             Self::State => "state",
@@ -125,6 +129,7 @@ impl Gate {
             Self::Dialect
             | Self::RequestCost
             | Self::Capability(_)
+            | Self::Streaming
             | Self::ContextWindow
             | Self::MaxOutput
             | Self::State

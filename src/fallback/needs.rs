@@ -14,6 +14,8 @@ pub struct Needs {
     pub endpoint: Endpoint,
     /// What the target must be able to do.
     pub capabilities: CapabilitySet,
+    /// Whether it asks for a stream.
+    pub streamed: bool,
     /// How large the prompt is.
     pub size: Size,
     /// The longest answer that it asks for, in tokens.
@@ -55,6 +57,7 @@ impl Needs {
         Self {
             endpoint,
             capabilities: capabilities.into_iter().fold(CapabilitySet::default(), needed),
+            streamed: facts.stream,
             size: Size::of(facts),
             asked_output: facts.max_output_tokens,
             answers: facts.n.unwrap_or(1).max(1),

@@ -44,6 +44,7 @@ pub(super) fn offers(
     Some(Offers {
         capabilities,
         declared,
+        streaming: raw.streaming.unwrap_or(true),
         context_window,
         max_output_tokens,
         region: all(region)?.map(Rc::from),

@@ -52,6 +52,17 @@ fn a_capability_is_needed_declared_refused_or_unknown() {
 }
 
 #[test]
+fn a_stream_goes_past_who_is_known_not_to_give_any() {
+    let config = config(json!({"first": {"streaming": false}, "other": {"streaming": true}}), json!({}));
+    let (stream, plain) = (chat(json!({"stream": true})), chat(json!({"stream": false})));
+    assert_eq!(closed(&config, "first", &stream, &[]), ["streaming"]);
+    assert_eq!(closed(&config, "first", &plain, &[]), NOTHING);
+    for name in ["other", "near"] {
+        assert_eq!(closed(&config, name, &stream, &[]), NOTHING, "{name}");
+    }
+}
+
+#[test]
 fn what_is_not_asked_for_is_not_needed() {
     for body in [
         json!({}),
