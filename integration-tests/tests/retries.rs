@@ -35,6 +35,10 @@ async fn ask(envoy: &Envoy, stream: bool, protocol: Protocol) -> Read {
     over(protocol, Request::chat("chat", stream)).send(envoy.port()).await.unwrap().read().await
 }
 
+async fn ask_for(envoy: &Envoy, model: &str) -> Read {
+    Request::chat(model, false).send(envoy.port()).await.unwrap().read().await
+}
+
 async fn nothing_is_left(envoy: &Envoy) {
     envoy.wait_for_stat(JOURNEYS, |value| value == 0).await;
     envoy.wait_for_stat(HELD, |value| value == 0).await;
@@ -352,55 +356,113 @@ async fn sdks_do_not_multiply_what_the_filter_has_tried() {
     assert_eq!(provider.received().len(), 2);
 }
 
+/// What is expected to happen now and then among many mixed requests; each has its counter.
+const ENDS: [&str; 16] = [
+    "refusals",
+    "attempts_answered",
+    "attempts_failed",
+    "failovers",
+    "repetitions",
+    "waits",
+    "alarms",
+    "client_aborts",
+    "streams_complete",
+    "streams_truncated",
+    "streams_abandoned",
+    "gave_up_attempts_used_up",
+    "gave_up_queue_full",
+    "queue_timeouts",
+    "journeys_orphaned",
+    "breaker_opened",
+];
+
+/// Two workers; an edge that makes one retry, which is less than the filter asks for; a model that fails over, and one that
+/// waits for its only target, which takes three at a time.
+async fn mixed(first: &ScriptedProvider, spare: &ScriptedProvider) -> Envoy {
+    let retry = json!({
+        "backoff": {"base": "20ms", "max": "50ms"}, "queue": {"max_wait": "200ms", "max_waiting": 10},
+    });
+    let mut twice = retry.clone();
+    twice["attempts"] = json!(2);
+    let stream = json!({"first_content": "100ms", "answer": "100ms"});
+    Gateway::new(Shape::Loop)
+        .configure(&json!({
+            "models": {
+                "chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": retry, "stream": stream},
+                "narrow": {"targets": ["gpt-b"], "retry": twice, "stream": stream},
+            },
+            "targets": {"gpt-b": {"limits": {"max_pending": 3}}},
+            "breaker": {"open": "100ms", "open_max": "200ms", "slow_start": "0s"},
+        }))
+        .provider("openai", first.port())
+        .provider("anthropic", spare.port())
+        .concurrency(2)
+        .edit(|config| {
+            let manager = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+            let edge = &mut manager["typed_config"]["route_config"]["virtual_hosts"][0];
+            edge["retry_policy"]["num_retries"] = json!(1);
+        })
+        .start()
+        .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_ten_thousand_mixed_requests_nothing_is_left() {
     const CLIENTS: usize = 40;
     const EACH: usize = 250;
     let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let models = json!({"chat": {"tiers": [["gpt-a", "gpt-b"], ["haiku"]], "retry": {
-        "backoff": {"base": "20ms", "max": "50ms"}, "queue": {"max_wait": "200ms", "max_waiting": 10},
-    }}});
-    let envoy = Gateway::new(Shape::Loop)
-        .configure(
-            &json!({"models": models, "breaker": {"open": "100ms", "open_max": "200ms", "slow_start": "0s"}}),
-        )
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
-        .concurrency(2)
-        .start()
-        .await;
+    let envoy = mixed(&first, &spare).await;
     let failures = [
         errors::openai_500(),
         errors::openai_400(),
         errors::openai_error_event(),
         Script::cut(),
         Script::stream([]),
-        Script::usual().cut_after_chunks(2),
+        Script::usual().cut_after_chunks(2).delay_chunks(Duration::from_millis(5)),
         Script::status(429).json(json!({"error": {}})).header("retry-after-ms", "50"),
+        Script::hang(),
+        Script::usual().delay_headers(Duration::from_millis(30)),
     ];
     for number in 0..CLIENTS * EACH {
-        let script =
-            if number % 5 == 0 { failures[number / 5 % failures.len()].clone() } else { Script::usual() };
+        // Ten failures in a row, so that breakers have something to do, too.
+        let failing = number % 50 < 10;
+        let script = if failing { failures[number % failures.len()].clone() } else { Script::usual() };
         first.script(script);
+        spare.script(if number % 7 == 0 { errors::anthropic_529() } else { Script::usual() });
     }
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..CLIENTS {
         let port = envoy.port();
         clients.spawn(async move {
             for number in 0..EACH {
-                let request = Request::chat("chat", number % 2 == 0);
+                let model = if (client + number) % 4 == 0 { "narrow" } else { "chat" };
+                let request = Request::chat(model, number % 2 == 0);
                 let request = if client % 2 == 0 { request.h2c() } else { request };
                 let asking = async { request.send(port).await.ok()?.read().await.error };
-                // Every tenth client leaves early.
-                let patience =
-                    if number % 10 == 0 { Duration::from_millis(5) } else { Duration::from_secs(60) };
+                // Every tenth client leaves early: while it is answered, or while it waits.
+                let patience = match number % 20 {
+                    0 => Duration::from_millis(5),
+                    10 => Duration::from_millis(60),
+                    _ => Duration::from_secs(60),
+                };
                 let _ = tokio::time::timeout(patience, asking).await;
             }
         });
     }
     clients.join_all().await;
     nothing_is_left(&envoy).await;
+    let count = async |name: &str| envoy.stat(&format!("wasmcustom.llm_failsafe_{name}")).await.unwrap_or(0);
     envoy.wait_for_stat("wasmcustom.llm_failsafe_attempts_in_flight", |value| value == 0).await;
-    let requests = envoy.stat("wasmcustom.llm_failsafe_requests").await.unwrap();
-    assert!(requests > (CLIENTS * EACH * 9 / 10) as u64, "{requests}");
+    assert!(count("requests").await > (CLIENTS * EACH * 9 / 10) as u64, "{}", count("requests").await);
+    for end in ENDS {
+        assert!(count(end).await > 0, "nothing of this happened: {end}");
+    }
+    assert!(count("wasm_memory_bytes").await < 8 << 20, "{}", count("wasm_memory_bytes").await);
+    // The three places are free again on both workers, once its breaker has closed and its scripts have run out.
+    let (deadline, mut in_a_row) = (Instant::now() + Duration::from_secs(30), 0);
+    while in_a_row < 20 {
+        let read = ask_for(&envoy, "narrow").await;
+        in_a_row = if read.status == 200 { in_a_row + 1 } else { 0 };
+        assert!(Instant::now() < deadline, "{}", read.text());
+    }
 }

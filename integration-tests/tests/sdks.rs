@@ -22,8 +22,14 @@ fn provider(name: &str) -> Value {
 
 /// Runs a script against a gateway and gives the JSON lines that it printed.
 async fn run(script: &str, port: u16) -> Vec<Value> {
+    run_with(script, port, "").await
+}
+
+/// The same for a script that wants to know which models there are.
+async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
     let base_url = format!("http://127.0.0.1:{port}");
-    let output = python::run(script, &[("BASE_URL", &base_url), ("CLIENT_KEY", CLIENT_KEY)]).await;
+    let env = [("BASE_URL", &*base_url), ("CLIENT_KEY", CLIENT_KEY), ("MODELS", models)];
+    let output = python::run(script, &env).await;
     output.expect_success().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -185,4 +191,72 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     // The shaky one is asked twice by the filter.
     let counts = [&limited, &wrong, &broken, &shaky].map(|provider| provider.received().len());
     assert_eq!(counts, [2, 2, 2 + 2, 4]);
+}
+
+/// How each model fails at both of its targets, how often the filter may ask for one request, and with what status it ends.
+fn outages() -> Vec<(&'static str, Script, usize, u16)> {
+    vec![
+        ("broken", errors::openai_500(), 3, 500),
+        ("overloaded", errors::anthropic_529(), 3, 529),
+        // What may have been taken on is sent once more and no oftener.
+        ("lost", Script::cut(), 2, 503),
+        ("silent", Script::hang(), 2, 504),
+        // Nothing that could be shown to anybody.
+        ("empty", Script::usual().text(": \n\n").header("content-type", "text/event-stream"), 2, 502),
+    ]
+}
+
+/// The SDKs would come twice more by default, which would make three times the load just when there is an outage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_tries() {
+    let mut gateway = Gateway::new(Shape::Loop);
+    let mut plugin = json!({
+        "mode": "shadow", "keys": keys(), "retry_budget": {"ratio": 10},
+        "providers": {}, "targets": {}, "models": {},
+    });
+    let mut providers = Vec::new();
+    for (name, script, ..) in outages() {
+        let down = ScriptedProvider::start(name).await;
+        down.by_default(script);
+        gateway = gateway.provider(name, down.port());
+        plugin["providers"][name] = provider(name);
+        let targets = [format!("{name}-a"), format!("{name}-b")];
+        for target in &targets {
+            plugin["targets"][target] = json!({"provider": name, "model": "m"});
+        }
+        plugin["models"][name] = json!({
+            "targets": targets,
+            "retry": {"attempts": 3, "backoff": {"base": "1ms", "max": "1ms"}},
+            "stream": {"first_content": "400ms", "answer": "400ms"},
+        });
+        providers.push(down);
+    }
+    // A rate limit that will be over soon is the exception: there the SDKs shall come again.
+    let limited = ScriptedProvider::start("limited").await;
+    gateway = gateway.provider("limited", limited.port());
+    plugin["providers"]["limited"] = provider("limited");
+    plugin["targets"]["limited"] = json!({"provider": "limited", "model": "m"});
+    plugin["models"]["limited"] = json!({"targets": ["limited"], "retry": {"attempts": 1}});
+    for _ in 0..4 {
+        limited.script(Script::status(429).json(json!({"error": {}})).header("retry-after", "1"));
+        limited.script(Script::usual());
+    }
+    let envoy = gateway.plugin(&plugin).start().await;
+
+    let outages = outages();
+    let names: Vec<_> = outages.iter().map(|(name, ..)| *name).chain(["limited"]).collect();
+    let lines = run_with("sdk_outage.py", envoy.port(), &names.join(",")).await;
+    assert_eq!(lines.len(), 2 * 2 * names.len(), "{lines:#?}");
+    assert!(lines.iter().all(|line| line["retries"] == 2), "the SDKs' default: {lines:#?}");
+    for ((name, _, attempts, status), down) in outages.iter().zip(&providers) {
+        for line in lines.iter().filter(|line| line["model"] == *name) {
+            assert_eq!((&line["status"], &line["should_retry"]), (&json!(status), &json!("false")), "{line}");
+        }
+        assert_eq!(down.received().len(), 4 * attempts, "{name}");
+    }
+    for line in lines.iter().filter(|line| line["model"] == "limited") {
+        assert_eq!(line["type"], "an answer", "{line}");
+        assert!(line["seconds"].as_f64().unwrap() >= 1.0, "{line}");
+    }
+    assert_eq!(limited.received().len(), 4 * 2);
 }
