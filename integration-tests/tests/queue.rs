@@ -46,7 +46,7 @@ fn spawn(tasks: &mut JoinSet<Read>, port: u16, request: Request) -> tokio::task:
 async fn fifty_wait_for_a_limit_to_end_and_go_in_order_while_some_of_their_clients_leave() {
     let provider = ScriptedProvider::start("only").await;
     let envoy = gateway(&provider, json!({"max_wait": "20s"})).await;
-    reach_the_limit(&provider, &envoy, "4").await;
+    reach_the_limit(&provider, &envoy, "10").await;
     let mut waiting = JoinSet::new();
     let mut handles = Vec::new();
     for number in 0..50 {
