@@ -3,6 +3,8 @@
 
 mod scene;
 
+use std::time::{Duration, Instant};
+
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
@@ -251,6 +253,50 @@ async fn when_all_fail_the_client_gets_the_last_answer_unchanged() {
         }
     }
     assert_eq!(counts(&providers), [4, 4, 8]);
+}
+
+#[tokio::test]
+async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
+    let error = |code: u16| json!({"error": {"message": "not now", "code": code}});
+    let scripts = [
+        ("overloaded", Script::status(503).json(error(503)).header("retry-after", "4")),
+        ("overloaded", Script::status(529).json(error(529)).header("retry-after-ms", "4000")),
+        // An error under a 200, and one whose name only a header tells.
+        ("rate_limited", Script::status(200).json(error(429)).header("retry-after", "4")),
+        (
+            "rate_limited",
+            Script::status(400)
+                .json(json!({"message": "Rate exceeded"}))
+                .header("x-amzn-errortype", "ThrottlingException")
+                .header("retry-after", "4"),
+        ),
+    ];
+    for (reason, script) in scripts {
+        let [a, b] = [ScriptedProvider::start("alpha").await, ScriptedProvider::start("beta").await];
+        let gateway = Gateway::new(Shape::Loop)
+            .provider("openai", a.port())
+            .provider("anthropic", b.port())
+            .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
+        let envoy = gateway.start().await;
+        a.script(script);
+        let began = Instant::now();
+        let first = chat("chat").send(envoy.port(), Protocol::Http1).await;
+        let told = ["x-llm-target", "x-llm-attempts", "x-llm-fallback"].map(|name| first.header(name));
+        assert_eq!(told, [Some("haiku"), Some("2"), Some(reason)]);
+        let next = chat("chat").send(envoy.port(), Protocol::Http1).await;
+        let told = ["x-llm-target", "x-llm-attempts", "x-llm-fallback"].map(|name| next.header(name));
+        assert_eq!(told, [Some("haiku"), Some("1"), Some("throttled")], "{reason}");
+        assert_eq!(a.received().len(), 1);
+        loop {
+            let read = chat("chat").send(envoy.port(), Protocol::Http1).await;
+            if read.header("x-llm-target") == Some("gpt-a") {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "it is asked again at last");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]
