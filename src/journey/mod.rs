@@ -10,6 +10,7 @@ mod advice;
 mod alarm;
 mod attempt;
 mod barred;
+mod conclusion;
 mod departure;
 mod exchange;
 mod failing;
