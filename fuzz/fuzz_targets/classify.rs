@@ -59,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
     check(&failure);
     let beginning = &body[..body.len().min(MAX_ERROR_BODY)];
     assert_eq!(classify(kind, status, &headers, beginning), failure, "only the beginning counts");
-    [failure_in_success(kind, body), classify_event(kind, body)].iter().flatten().for_each(check);
+    [failure_in_success(kind, &headers, body), classify_event(kind, body)].iter().flatten().for_each(check);
 
     if let Some(hint) = wait_hint(&headers, body, status, NOW) {
         assert!(!hint.is_zero() && hint <= MAX_HINT);
