@@ -6,7 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Files of integration-tests/tests.
-SCENARIOS=(gates stream_failures stream_shapes streams timers transport usage)
+SCENARIOS=(gates response_model stream_failures stream_shapes streams timers transport usage)
 
 case ${1:-} in
 oldest) versions=$(oldest_envoy) ;;
