@@ -35,7 +35,7 @@ test: setup build lint ## Everything CI runs: set up, build, lint, all tests aga
 	@scripts/test.sh
 	@scripts/test-envoys.sh oldest
 
-test-all-envoys: build ## The scenarios of streams on every supported Envoy (ENVOY_SUPPORTED), which are fetched into .tools
+test-all-envoys: build ## The scenarios of streams and retries on every supported Envoy (ENVOY_SUPPORTED), which are fetched into .tools
 	@scripts/setup.sh envoy-all python
 	@scripts/test-envoys.sh all
 

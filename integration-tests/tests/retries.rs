@@ -134,7 +134,9 @@ async fn a_large_body_waits_and_arrives_whole() {
                 provider.script(errors::openai_500());
                 let request = Request::post("/v1/chat/completions").bytes(body(length, "chat"));
                 let request = over(protocol, request).patience(Duration::from_secs(60));
-                let read = request.send(envoy.port()).await.unwrap().read().await;
+                let answer = request.send(envoy.port()).await;
+                let answer = answer.unwrap_or_else(|error| panic!("{length} {protocol:?}: {error}"));
+                let read = answer.read().await;
                 assert_eq!(read.status, 200, "{length} {protocol:?}: {}", read.text());
                 let received = provider.received();
                 let expected = body(length, "gpt-4.1-mini");

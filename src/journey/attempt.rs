@@ -176,7 +176,13 @@ impl Exchange {
                 };
                 let shared = self.keep(worker, id, journey, no_fallback);
                 let length = has_length.then_some(seen);
-                let held = Held { address, length, buffered: seen, ..Held::in_line(shared, now, until) };
+                let held = Held {
+                    address,
+                    length,
+                    buffered: seen,
+                    complete: true,
+                    ..Held::in_line(shared, now, until)
+                };
                 self.note(|draft| draft.held_since = Some(now));
                 return self.hold(worker, held, now);
             }

@@ -192,6 +192,7 @@ impl Exchange {
             }
             Phase::Held(mut held) => {
                 held.buffered = available;
+                held.complete = end_of_stream;
                 self.phase = Phase::Held(held);
                 RequestStep::Hold
             }
@@ -211,8 +212,9 @@ impl Exchange {
     ) -> RequestStep {
         match std::mem::take(&mut self.phase) {
             Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
-            held @ Phase::Held(_) => {
-                self.phase = held;
+            Phase::Held(mut held) => {
+                held.complete = true;
+                self.phase = Phase::Held(held);
                 RequestStep::Hold
             }
             other => {

@@ -26,6 +26,11 @@ use crate::retry::{Line, Place};
 /// How often somebody who waits for others looks whether they are free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// How often a request whose time has come looks whether its body has.
+const BODY_COMES: Duration = Duration::from_millis(10);
+/// How long it waits for that beyond its own time; then it goes with what there is, and the rest follows.
+const BODY_OVERDUE: Duration = Duration::from_secs(5);
+
 /// A request that is held.
 pub(super) struct Held {
     pub(super) journey: SharedJourney,
@@ -38,6 +43,8 @@ pub(super) struct Held {
     pub(super) until: Timestamp,
     /// How much of the body is in the host's buffer.
     pub(super) buffered: usize,
+    /// Whether that is all of it. Envoy 1.36 loses the end of a large body that is let go from the timer while it still comes.
+    pub(super) complete: bool,
     /// Its place among others that wait.
     pub(super) stands: Stands,
 }
@@ -53,7 +60,7 @@ impl Held {
     /// One that waits until somebody is free.
     pub(super) fn in_line(journey: SharedJourney, at: Timestamp, until: Timestamp) -> Self {
         let (address, stands) = (Address::default(), Stands::InLine(None));
-        Self { journey, address, length: None, at, until, buffered: 0, stands }
+        Self { journey, address, length: None, at, until, buffered: 0, complete: false, stands }
     }
 
     /// One that waits for a time of its own.
@@ -247,6 +254,14 @@ impl Exchange {
     /// The moment has come that a held request waits for.
     pub fn wake<H: RequestHost>(&mut self, worker: &mut Worker, now: Timestamp, host: &mut H) -> RequestStep {
         let mut held = match std::mem::take(&mut self.phase) {
+            // The edge has the rest at hand, so this is a matter of milliseconds.
+            Phase::Held(mut held)
+                if held.at <= now && !held.complete && now < held.until.after(BODY_OVERDUE) =>
+            {
+                held.at = now.after(BODY_COMES);
+                self.phase = Phase::Held(held);
+                return RequestStep::Hold;
+            }
             Phase::Held(held) if held.at <= now => held,
             other => {
                 self.phase = other;

@@ -88,6 +88,28 @@ fn the_only_target_gets_the_request_again_after_a_back_off() {
 }
 
 #[test]
+fn a_request_is_let_go_when_its_time_and_its_body_have_come() {
+    for trailers in [false, true] {
+        let worker = &mut alone(json!({}));
+        fails(worker, &[(":status", "500")]);
+        let mut request = loop_request(CHAT, 2);
+        let mut exchange = super::super::Exchange::default();
+        let block = request.block();
+        exchange.request_headers(worker, &block, false, NOW, &mut request);
+        request.body = BODY.to_vec();
+        assert_eq!(exchange.request_body(worker, 20, false, NOW, &mut request), RequestStep::Hold);
+        assert_eq!(exchange.wake(worker, ms(1000), &mut request), RequestStep::Hold);
+        let last = exchange.request_body(worker, BODY.len(), !trailers, ms(1005), &mut request);
+        assert_eq!(last, RequestStep::Hold);
+        if trailers {
+            assert_eq!(exchange.request_trailers(worker, ms(1005), &mut request), RequestStep::Hold);
+        }
+        assert_eq!(exchange.wake(worker, ms(1010), &mut request), RequestStep::Send);
+        assert_eq!(String::from_utf8_lossy(&request.body), r#"{"messages":[],"model":"gpt-real"}"#);
+    }
+}
+
+#[test]
 fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
     let worker = &mut alone(json!({}));
     fails(worker, &[(":status", "500")]);
@@ -99,7 +121,10 @@ fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
     let (one, other) = BODY.split_at(20);
     request.body = one.to_vec();
     assert_eq!(exchange.request_body(worker, one.len(), false, NOW, &mut request), RequestStep::Hold);
-    assert_eq!(exchange.wake(worker, ms(1000), &mut request), RequestStep::Send);
+    assert_eq!(exchange.wake(worker, ms(1000), &mut request), RequestStep::Hold, "its body still comes");
+    assert_eq!(exchange.due(), Some(ms(1010)));
+    assert_eq!(exchange.wake(worker, ms(14_999), &mut request), RequestStep::Hold);
+    assert_eq!(exchange.wake(worker, ms(16_000), &mut request), RequestStep::Send, "that takes too long");
     let mut sent = std::mem::take(&mut request.body);
     request.body = other.to_vec();
     assert_eq!(exchange.request_body(worker, other.len(), true, NOW, &mut request), RequestStep::Send);
