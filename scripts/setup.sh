@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what building and testing need into .tools, and nothing outside it but (where there is no other way) Debian
 # packages for the Wasm target and Chromium for tests. Arguments: any of `wasm`, `envoy`, `envoy-oldest`, `envoy-all`, `python`,
-# `chromium`, `prometheus`; none means all but `envoy-all` and the last two. A second run does nothing.
+# `chromium`, `prometheus`, `compose`; none means all but `envoy-all` and the last three. A second run does nothing.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -233,6 +233,15 @@ setup_chromium() {
     note_missing chromium "as root on Debian: apt-get install chromium chromium-driver"
 }
 
+# Only the client: it reads the file, and there need be no Docker that it could talk to.
+setup_compose() {
+    rm -f "$TOOLS/missing/compose"
+    if docker compose version >"$TOOLS/probe/compose.log" 2>&1 || have docker-compose; then return; fi
+    say "setup: installing docker-compose, for the test of docker-compose.yaml"
+    apt_install docker-compose >"$TOOLS/probe/compose.log" 2>&1 && have docker-compose && return
+    note_missing compose "as root on Debian: apt-get install docker-compose"
+}
+
 # Debian's package, unpacked and not installed: an installed one would start a server on the machine.
 setup_prometheus() {
     rm -f "$TOOLS/missing/prometheus"
@@ -265,6 +274,7 @@ for part in "$@"; do
     python) setup_python ;;
     chromium) setup_chromium ;;
     prometheus) setup_prometheus ;;
-    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python, chromium, prometheus" ;;
+    compose) setup_compose ;;
+    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
     esac
 done

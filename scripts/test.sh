@@ -4,7 +4,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-scripts/setup.sh chromium prometheus
+scripts/setup.sh chromium prometheus compose
 missing=()
 for note in "$TOOLS"/missing/*; do
     [ -f "$note" ] && missing+=("$(basename "$note")")

@@ -2,6 +2,7 @@
 //! `LLM_FAILSAFE_WITHOUT` names it: `scripts/test.sh` sets that where set-up could not get it, and says so at the end.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::paths;
 
@@ -34,9 +35,32 @@ pub fn promtool() -> Option<PathBuf> {
     tool("prometheus", "PROMTOOL_BIN", &places)
 }
 
+/// A client of compose: Docker's, or the one that needs no Docker to read a file.
+///
+/// # Panics
+/// As [`chromedriver`].
+pub fn compose() -> Option<Command> {
+    let client = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command
+    };
+    let clients = [("docker", ["compose"].as_slice()), ("docker-compose", &[])];
+    let works = |(program, arguments): &(&str, &[&str])| {
+        let version = client(program, arguments).arg("version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    found_or_excused("compose", clients.into_iter().find(works))
+        .map(|(program, arguments)| client(program, arguments))
+}
+
 fn tool(name: &str, variable: &str, places: &[PathBuf]) -> Option<PathBuf> {
     let own = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
     let found = own.iter().chain(places).find(|path| path.is_file()).cloned();
+    found_or_excused(name, found)
+}
+
+fn found_or_excused<T>(name: &str, found: Option<T>) -> Option<T> {
     let may_be_missing = std::env::var("LLM_FAILSAFE_WITHOUT").unwrap_or_default();
     assert!(
         found.is_some() || may_be_missing.split_whitespace().any(|missing| missing == name),

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
-use integration_tests::{paths, records};
+use integration_tests::{paths, records, tools};
 use serde_json::{Value, json};
 
 struct Provider {
@@ -181,16 +181,10 @@ fn everything_that_compose_mounts_is_there_and_fits_together() {
     assert!(mounts.contains(&format!("{}/dashboard.json", folder.as_str().unwrap())), "{mounts}");
 }
 
-/// Where there is a Docker with compose; it need not run.
+/// By whichever client there is; no Docker need run.
 #[test]
 fn compose_takes_the_file() {
-    let compose = |arguments: &[&str]| {
-        Command::new("docker").arg("compose").args(arguments).current_dir(paths::root()).output()
-    };
-    if !compose(&["version"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("NOT RUN: there is no `docker compose` here");
-        return;
-    }
-    let output = compose(&["config", "--quiet"]).unwrap();
+    let Some(mut compose) = tools::compose() else { return };
+    let output = compose.args(["config", "--quiet"]).current_dir(paths::root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
