@@ -142,7 +142,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
     for kind in ["openai", "anthropic"] {
         configuration["models"][format!("{kind}-never")] =
             json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
-        // Nobody is asked after the spare one, so nothing is gained by holding its answer.
+        // Nobody is asked after the spare one, so nothing is gained by holding its stream.
         configuration["models"][kind]["retry"] = json!({"attempts": 2});
     }
     let gateway = Gateway::new(Shape::Loop)
@@ -157,13 +157,15 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
             scene.first.by_default(script.clone());
             scene.spare.by_default(script.clone());
             let last = Ask { stream, ..messages() };
-            if script.ending.is_before_headers() {
+            // A plain answer is held until it is clear what it is, wherever a failure leads: only its status can tell of one.
+            let held = script.ending.is_before_headers() || !stream;
+            if held {
                 let (status, body) = refusal(&scene, last, &case).await;
                 assert_eq!((status, &body["type"]), (503, &json!("error")), "{case}: {body}");
                 let tried = json!([told("anthropic"), told("spare")]);
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{case}");
             } else {
-                // The last target's answer had begun, so it is what the client gets, with the break in it. Over HTTP/1
+                // The last target's stream had begun, so it is what the client gets, with the break in it. Over HTTP/1
                 // Envoy would flush and then wait a second (`delayed_close_timeout`) for the client to close first.
                 let read = last.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(
@@ -174,7 +176,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 assert_broken(&scene, Protocol::H2c, &read, &case).await;
             }
             let never = Ask { stream, ..chat("openai-never") };
-            if script.ending.is_before_headers() {
+            if held {
                 let (status, body) = refusal(&scene, never, &case).await;
                 assert_eq!(
                     (status, &body["error"]["code"]),
@@ -183,7 +185,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 );
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], json!([told("openai")]), "{case}");
             } else {
-                // Where nobody else may answer, nothing is held.
+                // Where nobody else may answer, no stream is held.
                 let read = never.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(read.status, 200, "{case}");
                 assert_broken(&scene, Protocol::H2c, &read, &case).await;
