@@ -324,6 +324,10 @@ fn is_whole(read: &Read) -> bool {
         assert!(whole || text.contains("\"error\""), "{text}");
         return whole;
     }
+    // An answer that ended with its headers can be given no body.
+    if read.status == 502 && text.is_empty() {
+        return false;
+    }
     let body: Value =
         serde_json::from_slice(&read.bytes()).unwrap_or_else(|_| panic!("{} {text}", read.status));
     let whole = read.status == 200 && body["choices"][0]["message"]["content"].is_string();
