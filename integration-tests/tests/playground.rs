@@ -128,6 +128,7 @@ async fn the_commands_of_the_runbook_work() {
         assert!(said.contains(part), "{part}: {said}");
     }
     // The counters as operations.md has them, with what Envoy counts of the VM.
+    envoy.wait_for_stat("wasmcustom.llm_failsafe_requests", |requests| requests == 1).await;
     let counters = envoy.admin("/stats?filter=llm.failsafe").await;
     assert!(counters.contains("llm_failsafe_requests: 1") && counters.contains("vm_reload_success: 0"));
 }

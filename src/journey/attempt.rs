@@ -163,7 +163,7 @@ impl Exchange {
             return self.refuse_after(worker, refusal, &journey);
         }
         // Nobody overtakes those who wait, not even where somebody is free just now.
-        let picked = if journey.is_behind_others(worker) {
+        let picked = if journey.is_behind_others(worker, now) {
             Err(Refusal::queue("queue_full", &journey, now))
         } else {
             self.pick(worker, &journey, now)

@@ -4,8 +4,9 @@
 //! otherwise what the edge has sent again so far. Its needs are known, so nothing is read while it waits; only when its
 //! target is known is the model put into what is there by then.
 //!
-//! Who waits for a time of its own, a back-off, waits alone. Who waits until somebody is free stands in the line of its
-//! model (`src/retry/line.rs`), a first attempt as well as a later one.
+//! Who waits for a time of its own, a back-off, waits alone. Who waits until somebody is free stands in a line of its
+//! model (`src/retry/line.rs`), a first attempt as well as a later one. Those whom the same targets may take stand in one
+//! line: who waits for one target, because another has failed it or may not take it, keeps nobody from the other.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::attempt::Picked;
 use super::departure::Address;
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
-use super::plan::Wait;
+use super::plan::{Wait, Wanted};
 use super::{Journey, Refusal, SharedJourney, Worker};
 use crate::base::Timestamp;
 use crate::breaker::{Blame, Queued};
@@ -47,6 +48,8 @@ pub(super) struct Held {
     pub(super) complete: bool,
     /// Its place among others that wait.
     pub(super) stands: Stands,
+    /// Whom it waits for: see [`Wanted::those_it_may_have`](super::plan::Wanted::those_it_may_have).
+    pub(super) waits_for: u64,
 }
 
 pub(super) enum Stands {
@@ -60,7 +63,8 @@ impl Held {
     /// One that waits until somebody is free.
     pub(super) fn in_line(journey: SharedJourney, at: Timestamp, until: Timestamp) -> Self {
         let (address, stands) = (Address::default(), Stands::InLine(None));
-        Self { journey, address, length: None, at, until, buffered: 0, complete: false, stands }
+        let complete = false;
+        Self { journey, address, length: None, at, until, buffered: 0, complete, stands, waits_for: 0 }
     }
 
     /// One that waits for a time of its own.
@@ -76,10 +80,11 @@ impl Held {
     }
 }
 
-/// The lines of one worker, by model. They go by names, so that a change of the configuration leaves nobody behind.
+/// The lines of one worker, by model and whom they wait for. They go by names, so that a change of the configuration leaves
+/// nobody behind.
 #[derive(Debug, Default)]
 pub struct Lines {
-    by_model: HashMap<Rc<str>, Line>,
+    by_model: HashMap<(Rc<str>, u64), Line>,
     last_number: u64,
     /// An attempt has ended that somebody who waits may have waited for.
     freed: bool,
@@ -96,29 +101,46 @@ impl Lines {
         self.by_model.is_empty()
     }
 
+    fn of_model(&self, model: &str) -> impl Iterator<Item = &Line> {
+        self.by_model.iter().filter(move |((name, _), _)| **name == *model).map(|(_, line)| line)
+    }
+
     /// Who waits for a model here.
     pub fn queued(&self, model: &str) -> Queued {
-        self.by_model.get(model).map_or_else(Queued::default, |line| Queued {
-            requests: u32::try_from(line.len()).unwrap_or(u32::MAX),
-            bytes: line.bytes(),
-            since: line.since().unwrap_or_default(),
+        self.of_model(model).fold(Queued::default(), |sum, line| {
+            sum.plus(Queued {
+                requests: u32::try_from(line.len()).unwrap_or(u32::MAX),
+                bytes: line.bytes(),
+                since: line.since().unwrap_or_default(),
+            })
         })
     }
 
-    fn of(&mut self, model: &Rc<str>) -> &mut Line {
-        self.by_model.entry(Rc::clone(model)).or_default()
+    /// Whether a body of so many bytes may still wait for a model.
+    fn has_room(&self, model: &str, policy: &QueuePolicy, bytes: u64) -> bool {
+        let (waiting, held) = self.of_model(model).fold((0_usize, bytes), |(waiting, held), line| {
+            (waiting.saturating_add(line.len()), held.saturating_add(line.bytes()))
+        });
+        waiting < policy.max_waiting && held <= policy.max_waiting_bytes
+    }
+
+    fn of(&mut self, model: &Rc<str>, waits_for: u64) -> &mut Line {
+        self.by_model.entry((Rc::clone(model), waits_for)).or_default()
     }
 
     fn join(
         &mut self,
-        model: &Rc<str>,
+        (model, waits_for): (&Rc<str>, u64),
         (policy, priority): (&QueuePolicy, Priority),
         bytes: u64,
         now: Timestamp,
     ) -> Option<Place> {
+        if !self.has_room(model, policy, bytes) {
+            return None;
+        }
         self.last_number = self.last_number.wrapping_add(1);
         let number = self.last_number;
-        self.of(model).join((policy, priority), bytes, number, now)
+        self.of(model, waits_for).join((policy, priority), bytes, number, now)
     }
 
     /// An attempt has ended: of each line one may try. Which of them can use the place is found out then.
@@ -137,7 +159,7 @@ impl Lines {
     pub(super) fn leave(&mut self, held: &Held) {
         let journey = held.journey.borrow();
         if let (Some(place), Some(model)) = (held.place(), journey.model()) {
-            self.of(&model.name).leave(place);
+            self.of(&model.name, held.waits_for).leave(place);
             self.by_model.retain(|_, line| !line.is_empty());
         }
     }
@@ -161,13 +183,23 @@ impl Journey {
 
     /// Whether there is room for one more that waits.
     pub(super) fn may_wait(&self, worker: &Worker) -> bool {
-        let line = self.model().and_then(|model| worker.lines.by_model.get(&model.name));
-        line.is_none_or(|line| line.has_room(&self.queue_policy(), self.body_bytes()))
+        let policy = self.queue_policy();
+        self.model().is_none_or(|model| worker.lines.has_room(&model.name, &policy, self.body_bytes()))
     }
 
-    /// Whether others wait that it must not overtake.
-    pub(super) fn is_behind_others(&self, worker: &Worker) -> bool {
-        let line = self.model().and_then(|model| worker.lines.by_model.get(&model.name));
+    /// Whom it waits for, if it has to.
+    fn waits_for(&self, now: Timestamp) -> u64 {
+        self.wanted(now).map_or(0, Wanted::those_it_may_have)
+    }
+
+    /// Whether others wait that it must not overtake. Where there is no queue nobody can stand behind those whose attempt has
+    /// failed.
+    pub(super) fn is_behind_others(&self, worker: &Worker, now: Timestamp) -> bool {
+        let Some(model) = self.model().filter(|model| model.retry.queue.is_some()) else { return false };
+        if worker.lines.is_empty() {
+            return false;
+        }
+        let line = worker.lines.by_model.get(&(Rc::clone(&model.name), self.waits_for(now)));
         line.is_some_and(|line| line.is_before(self.priority))
     }
 
@@ -198,8 +230,10 @@ impl Exchange {
         if matches!(held.stands, Stands::InLine(None)) {
             let journey = held.journey.borrow();
             let policy = journey.queue_policy();
+            held.waits_for = journey.waits_for(now);
             let place = journey.model().and_then(|model| {
-                worker.lines.join(&model.name, (&policy, journey.priority), journey.body_bytes(), now)
+                let line = (&model.name, held.waits_for);
+                worker.lines.join(line, (&policy, journey.priority), journey.body_bytes(), now)
             });
             if place.is_none() {
                 worker.tally.count(Metric::GaveUpQueueFull);
@@ -207,7 +241,8 @@ impl Exchange {
                 return self.refuse_after(worker, refusal, &journey);
             }
             if let Some(model) = journey.model() {
-                worker.lines.of(&model.name).somebody_came(journey.is_short_of_places(held.at));
+                let line = worker.lines.of(&model.name, held.waits_for);
+                line.somebody_came(journey.is_short_of_places(held.at));
             }
             drop(journey);
             held.stands = Stands::InLine(place);
@@ -271,7 +306,8 @@ impl Exchange {
         let journey = held.journey.borrow();
         let dialect = journey.endpoint.dialect();
         let name = journey.model().map(|model| Rc::clone(&model.name)).unwrap_or_default();
-        let its_turn = held.place().is_none_or(|place| worker.lines.of(&name).may_try(place, now));
+        let its_turn =
+            held.place().is_none_or(|place| worker.lines.of(&name, held.waits_for).may_try(place, now));
         let picked = if its_turn {
             self.pick(worker, &journey, now)
         } else {
@@ -280,7 +316,7 @@ impl Exchange {
         drop(journey);
         if picked.is_err() && its_turn && held.place().is_some() {
             let busy = held.journey.borrow().is_short_of_places(now);
-            worker.lines.of(&name).nobody_is_free(busy);
+            worker.lines.of(&name, held.waits_for).nobody_is_free(busy);
         }
         let (target, tickets, detour) = match picked {
             Ok(picked) => picked,
@@ -297,7 +333,7 @@ impl Exchange {
             }
         };
         if let Some(place) = held.place() {
-            worker.lines.of(&name).go(place);
+            worker.lines.of(&name, held.waits_for).go(place);
         }
         let first = held.journey.borrow().tried.is_empty();
         if first {

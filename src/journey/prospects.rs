@@ -1,5 +1,7 @@
 //! What is left for a request: whether anybody may still be asked, and when. Choosing among them is `plan`'s.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::plan::{Obstacle, Wait, Wanted};
 use crate::balance::{Short, Shortage};
 use crate::base::{TargetId, Timestamp};
@@ -58,6 +60,15 @@ impl Wanted<'_> {
             };
         }
         soonest
+    }
+
+    /// A mark of those who may take the request, now or later, whatever ails them: the same for the same targets.
+    pub fn those_it_may_have(self) -> u64 {
+        let all = self.model.tiers.iter().flatten();
+        let may = all.filter(|target| self.is_candidate(**target) || self.returning().is_candidate(**target));
+        let mut hasher = DefaultHasher::new();
+        may.for_each(|target| target.index().hash(&mut hasher));
+        hasher.finish()
     }
 
     /// Whether what keeps a target from taking the request is how many attempts are under way there.

@@ -312,3 +312,30 @@ fn those_who_wait_for_one_target_under_several_models_are_in_one_order() {
     }
     assert_eq!(order, [1, 2, 3, 4]);
 }
+
+/// Nobody may go to the first of two targets for three seconds, and one whom the second has failed waits for that.
+fn one_waits_for_the_first(retry: Value) -> (Worker, Pass) {
+    let model = json!({"tiers": [["gpt-a"], ["gpt-b"]], "retry": retry});
+    let mut worker = worker(config_with(json!({"models": {"chat": model}})));
+    limited(&mut worker, 3);
+    let mut failed = arrives(&mut worker, 1, None);
+    assert_eq!(failed.request.get("authorization"), Some("Bearer sk-provider-b"));
+    failed.answer(&mut worker, &[(":status", "500")], b"{}");
+    assert_eq!(failed.response.get("x-llm-retry"), Some("server"));
+    failed.exchange.finish(&mut worker, Ending::ClientGone, NOW);
+    let mut again = loop_request(CHAT, 2);
+    again.set_journey(&format!("{:032x}", 1));
+    let again = pass(&mut worker, again, BODY, 1000);
+    assert!(again.exchange.is_held());
+    (worker, again)
+}
+
+#[test]
+fn who_waits_for_one_target_keeps_nobody_from_another() {
+    for retry in [json!({"attempts_per_target": 1}), json!({"attempts_per_target": 1, "queue": {}})] {
+        let (mut worker, _waiting) = one_waits_for_the_first(retry);
+        let next = arrives(&mut worker, 2, None);
+        assert_eq!(next.step, RequestStep::Send);
+        assert_eq!(next.request.get("authorization"), Some("Bearer sk-provider-b"));
+    }
+}
