@@ -11,6 +11,8 @@ WASM_TARGET=wasm32-wasip1
 # Vectors of 128 bits: every V8 of the supported Envoys knows them, and bodies are searched faster.
 WASM_FEATURES="-C target-feature=+simd128"
 WASM_TOOLCHAIN_FILE=$TOOLS/wasm-toolchain
+# Most tests wait for Envoy more than they compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) + 2))}
 # Debian's toolchain builds its own std, with another compiler: in one target directory the two would evict each other.
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 DEBIAN_TARGET_DIR=$TARGET_DIR/debian
