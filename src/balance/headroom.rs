@@ -128,6 +128,16 @@ pub struct Headroom {
     targets: Vec<Limits>,
 }
 
+/// A request that was counted against configured limits. It is consumed once: uncounted or settled.
+#[derive(Debug)]
+#[must_use = "a counted request is uncounted or settled"]
+pub struct CountedRequest {
+    at: Timestamp,
+    tokens: u64,
+    /// Where it was counted, and whether tokens are limited there.
+    places: [Option<(usize, bool)>; 2],
+}
+
 /// Where the limits of a target are found.
 #[derive(Debug)]
 struct Limits {
@@ -219,27 +229,56 @@ impl Headroom {
         all
     }
 
-    /// Counts a request that is about to be sent, in all workers' sight, if the stated limits leave room for it.
-    pub fn take(&mut self, store: &mut dyn Store, target: TargetId, need: Need, now: Timestamp) -> bool {
-        let Some(limits) = self.targets.get(target.index()) else { return true };
-        let mut taken = [None; 2];
-        for (slot, (quota, place)) in taken.iter_mut().zip(limits.stated.iter().flatten()) {
+    /// Counts a request that is about to be sent against the configured limits, in the shared record. `None` when other
+    /// requests have just used one of them up; nothing is counted then.
+    pub fn count(
+        &mut self,
+        store: &mut dyn Store,
+        target: TargetId,
+        need: Need,
+        now: Timestamp,
+    ) -> Option<CountedRequest> {
+        let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
+        let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
+        for (slot, (quota, place)) in limits.stated.iter().flatten().enumerate() {
             let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything()) else {
                 continue;
             };
-            if counted.take(store, quota, need, now) {
-                *slot = Some(*place);
-                continue;
+            if !counted.take(store, quota, need, now) {
+                self.uncount(store, request, now);
+                return None;
             }
-            // What the other limit has let in goes back.
-            for place in taken.into_iter().flatten() {
-                if let Some((counted, _)) = self.counted.get_mut(place) {
-                    counted.correct(store, now, -1, signed(need.total()).saturating_neg(), now);
-                }
+            if let Some(counted_at) = request.places.get_mut(slot) {
+                *counted_at = Some((*place, quota.tokens_per_minute.is_some()));
             }
-            return false;
         }
-        true
+        Some(request)
+    }
+
+    /// The request was not sent: the limits have what it took back.
+    pub fn uncount(&mut self, store: &mut dyn Store, request: CountedRequest, now: Timestamp) {
+        for (place, _) in request.places.into_iter().flatten() {
+            if let Some((counted, _)) = self.counted.get_mut(place) {
+                counted.correct(store, request.at, -1, signed(request.tokens).saturating_neg(), now);
+            }
+        }
+    }
+
+    /// The request is over: the tokens that it took replace the estimate. `None` when nobody knows how many those were.
+    pub fn settle(
+        &mut self,
+        store: &mut dyn Store,
+        request: CountedRequest,
+        taken: Option<u64>,
+        now: Timestamp,
+    ) {
+        let Some(taken) = taken.filter(|taken| *taken != request.tokens) else { return };
+        let more = signed(taken).saturating_sub(signed(request.tokens));
+        for (place, counts_tokens) in request.places.into_iter().flatten() {
+            if let Some((counted, _)) = self.counted.get_mut(place).filter(|_| counts_tokens) {
+                counted.correct(store, request.at, 0, more, now);
+            }
+        }
     }
 
     /// A request has been answered, with a word of the provider or without, or lost.
@@ -249,26 +288,6 @@ impl Headroom {
         match said {
             Some(said) => told.hear(said, now),
             None => told.spend(need.0, now),
-        }
-    }
-
-    /// What a request has really taken is counted in the place of what was estimated for it.
-    pub fn settle(
-        &mut self,
-        store: &mut dyn Store,
-        target: TargetId,
-        tokens: (u64, u64),
-        sent_at: Timestamp,
-        now: Timestamp,
-    ) {
-        let (estimated, actual) = tokens;
-        let Some(limits) = self.targets.get(target.index()).filter(|_| estimated != actual) else { return };
-        for (_, place) in
-            limits.stated.iter().flatten().filter(|(quota, _)| quota.tokens_per_minute.is_some())
-        {
-            if let Some((counted, _)) = self.counted.get_mut(*place) {
-                counted.correct(store, sent_at, 0, signed(actual).saturating_sub(signed(estimated)), now);
-            }
         }
     }
 

@@ -109,7 +109,7 @@ fn operators_read_every_limit_that_is_known() {
     let under_way = |id: TargetId| u32::from(id == target(C));
     assert!(headroom.limits(target(B), under_way, s(1)).is_empty());
     headroom.answered(target(C), Some(&said(Meter::InputTokens, 5_000, 4_000, s(60))), need(0), s(0));
-    assert!(headroom.take(store, target(C), need(300), s(1)));
+    assert!(headroom.count(store, target(C), need(300), s(1)).is_some());
     let of = |of, stated, limit, left, reset| Limit { of, stated, limit: Some(limit), left, reset };
     assert_eq!(
         headroom.limits(target(C), under_way, s(1)),
@@ -122,7 +122,7 @@ fn operators_read_every_limit_that_is_known() {
     let later = headroom.limits(target(C), under_way, s(61));
     assert_eq!(later[0], of("input_tokens", false, 5_000, 5_000, None), "whole again");
     // A pool's limit is told at each of its targets.
-    assert!(headroom.take(store, target(A2), need(1), s(1)));
+    assert!(headroom.count(store, target(A2), need(1), s(1)).is_some());
     let [pool] = headroom.limits(target(A), under_way, s(1))[..] else { panic!() };
     assert_eq!(pool, of("requests_per_minute", true, 10, 9, None));
 }
@@ -164,10 +164,10 @@ fn stated_limits_hold_for_the_account_over_its_models_and_are_exact_over_workers
     let mut workers = [Headroom::new(&config()), Headroom::new(&config())];
     for index in 0..10 {
         let (worker, of) = (index % 2, [A, A2][index % 2]);
-        assert!(workers[worker].take(&mut stores[worker], target(of), need(1), s(0)));
+        assert!(workers[worker].count(&mut stores[worker], target(of), need(1), s(0)).is_some());
     }
     for worker in 0..2 {
-        assert!(!workers[worker].take(&mut stores[worker], target(A), need(1), s(0)));
+        assert!(workers[worker].count(&mut stores[worker], target(A), need(1), s(0)).is_none());
         workers[worker].exchange(&mut stores[worker]);
         assert_eq!(permille(&workers[worker], A, 1, IDLE), None);
         assert_eq!(permille(&workers[worker], B, 1, IDLE), Some(1000), "nothing is stated at its account");
@@ -178,11 +178,11 @@ fn stated_limits_hold_for_the_account_over_its_models_and_are_exact_over_workers
 fn estimated_tokens_make_room_for_real_ones() {
     let mut store = Memory::new();
     let mut headroom = Headroom::new(&config());
-    assert!(headroom.take(&mut store, target(C), need(900), s(0)));
+    let counted = headroom.count(&mut store, target(C), need(900), s(0)).unwrap();
     assert_eq!(permille(&headroom, C, 200, IDLE), None);
-    headroom.settle(&mut store, target(C), (900, 300), s(0), s(1));
+    headroom.settle(&mut store, counted, Some(300), s(1));
     assert!(permille(&headroom, C, 200, IDLE).is_some());
-    assert!(headroom.take(&mut store, target(C), need(700), s(1)));
+    assert!(headroom.count(&mut store, target(C), need(700), s(1)).is_some());
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
-pub use headroom::{Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
+pub use headroom::{CountedRequest, Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
 pub use pace::{Pace, Speed};
 pub use session::{Session, SessionHints};
 

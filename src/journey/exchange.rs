@@ -1,21 +1,26 @@
-//! One pass of the filter, from the request's headers to the end of the stream. This file is the request's half.
+//! One pass of the filter, from the request's headers to the end of the stream. This file has the request's callbacks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::addressing::{self, Address};
-use super::attempt::Attempt;
+use super::dispatch::NotSent;
 use super::hold::Held;
-use super::outcome::End;
-use super::reading::{self, Reading};
-use super::{Journey, JourneyId, LocalAnswer, Refusal, SharedRecord, Worker, Written, local, operator};
-use crate::balance::SessionHints;
+use super::journey::Journey;
+use super::registry::SharedJourney;
+use super::worker::Worker;
+use crate::attempt::{Attempt, OutgoingBody};
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
-use crate::breaker::Blame;
-use crate::record::{Identity, Metric, REQUEST_INCOMPLETE, RecordBuilder};
-use crate::request::{BodyBuffer, Scanner};
+use crate::intake::{
+    self, CallHeaders, HeldBody, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
+};
+use crate::record::{Asked, Identity, Metric, RecordBuilder};
+use crate::refusal::{ClientRetry, LocalAnswer, Refusal};
+use crate::report::{self, SharedRecord};
+use crate::request::BodyBuffer;
+use crate::retry::{Next, Permission, Stop};
+use crate::survey::Survey;
 
-/// What the request's half needs of the host.
+/// What the request's callbacks need of the host.
 pub trait RequestHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> RequestHost for H {}
 
@@ -33,9 +38,9 @@ pub enum RequestStep {
 /// How a stream ended, seen from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The answer was complete.
+    /// The response was complete.
     Complete,
-    /// The client (in the loop: the edge) went away.
+    /// The client (in the retry loop: the edge) went away.
     ClientGone,
     /// The provider broke off.
     UpstreamGone,
@@ -45,11 +50,11 @@ pub enum Ending {
 #[derive(Default)]
 pub struct Exchange {
     pub(super) phase: Phase,
-    /// The id under which the journey of this pass is kept; `None` when it is kept nowhere.
+    /// The id under which the journey of this pass is kept; `None` when it is not kept.
     pub(super) kept_as: Option<JourneyId>,
     pub(super) key: Option<Rc<str>>,
-    tokens: Option<u64>,
-    /// The request's record; `None` for what is no request for a model.
+    pub(super) tokens: Option<u64>,
+    /// The request's record; `None` when the request is for no model.
     pub(super) record: Option<SharedRecord>,
 }
 
@@ -60,109 +65,101 @@ pub(super) enum Phase {
     Fresh,
     /// The body is being read.
     Reading(Box<Reading>),
-    /// Not a request for a model: it passes.
+    /// The request is for no model and passes.
     Foreign,
     /// The filter has answered.
     Answered,
     /// The request waits for its next attempt.
     Held(Box<Held>),
-    /// The request is on its way, or its answer on its way back.
-    Sent(Box<Attempt>),
+    /// The request was sent to a target.
+    Sent(Box<Sent>),
+}
+
+/// A request that was sent to a target.
+pub(super) struct Sent {
+    pub(super) journey: SharedJourney,
+    pub(super) attempt: Attempt,
 }
 
 impl Exchange {
     /// The request's headers have come.
-    pub fn request_headers(
+    pub fn request_headers<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
         headers: &HeaderBlock,
         end_of_stream: bool,
         now: Timestamp,
-        sink: &mut impl HeaderSink,
+        host: &mut H,
     ) -> RequestStep {
-        let config = Rc::clone(&worker.config);
-        let (id, attempt) = if config.retry_loop { reading::loop_headers(headers) } else { (None, 1) };
-        let earlier =
-            if attempt > 1 { id.and_then(|id| worker.journeys.borrow_mut().rejoin(id)) } else { None };
-        if let Some(journey) = earlier {
-            self.kept_as = id;
-            return self.next_attempt(worker, journey, headers, now, sink);
+        let generation = Rc::clone(&worker.generation);
+        let pass = if generation.config.retry_loop { LoopPass::read(headers) } else { LoopPass::FIRST };
+        let earlier = pass.id.filter(|_| pass.attempt > 1);
+        if let Some(journey) = earlier.and_then(|id| worker.journeys.borrow_mut().rejoin(id)) {
+            self.kept_as = pass.id;
+            return self.next_attempt(worker, &journey, headers, now, host);
         }
-
-        let target = headers.get(":path").unwrap_or_default();
-        let (path, query) =
-            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let method = headers.get(":method").unwrap_or_default();
+        let path = headers.get(":path").unwrap_or_default();
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
         let Some(endpoint) = Endpoint::of_path(path) else {
-            if let Some(answer) = operator::answer(worker, method, path, headers, now) {
-                self.phase = Phase::Answered;
-                return RequestStep::Answer(answer);
-            }
-            return self.no_endpoint(worker, &config, method, path, headers, sink);
+            return self.other_request(worker, method, path, headers, now, host);
         };
         worker.tally.count(Metric::Requests);
-        let record = RecordBuilder::new(Rc::clone(&config), endpoint, Identity::read(headers), now);
+        let record =
+            RecordBuilder::new(Rc::clone(&generation.config), endpoint, Identity::read(headers), now);
         self.record = Some(Rc::new(RefCell::new(record)));
         let dialect = endpoint.dialect();
         if method != "POST" {
             return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
         }
-        let client_key = match local::authenticated(&config, headers) {
-            Ok(key) => key,
-            Err(refusal) => return self.refuse(worker, refusal, dialect),
-        };
-        self.note(|record| record.key = client_key);
-        if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            return self.refuse(worker, Refusal::Encoding, dialect);
-        }
-        let length = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
-        let limit = config.limits.max_body_bytes;
-        if length.is_some_and(|length| length > limit) {
-            return self.refuse(worker, Refusal::TooLarge { limit }, dialect);
-        }
-        let timeout = match reading::timeout(headers) {
-            Ok(timeout) => timeout,
-            Err(refusal) => return self.refuse(worker, refusal, dialect),
-        };
-        let regions = match reading::regions(headers) {
-            Ok(regions) => regions,
-            Err(refusal) => return self.refuse(worker, refusal, dialect),
-        };
-        addressing::strip_private(headers, sink);
-        let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
-        let session_hints = SessionHints::read(headers, key);
-        let scanner =
-            if config.knows_conversations { Scanner::new() } else { Scanner::blind_to_conversations() };
-        let reading = Box::new(Reading {
-            config,
-            endpoint,
-            address: Address::read(headers, query),
-            scanner,
-            seen: 0,
-            window: None,
-            has_length: length.is_some(),
-            client_key,
-            session_hints,
-            no_fallback: reading::forbids_fallback(headers),
-            timeout,
-            regions,
-            priority: reading::priority(
-                headers,
-                client_key.and_then(|key| worker.config.keys.as_ref()?.get(key)),
-            ),
-            id,
-            earlier_attempts: attempt.saturating_sub(1),
+        let reading = intake::authenticate(&generation, headers).and_then(|key| {
+            self.note(|record| record.key = key);
+            Reading::begin(&generation, endpoint, pass, headers, key)
         });
+        let reading = match reading {
+            Ok(reading) => reading,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
+        strip_private(headers, host);
         if end_of_stream {
-            let refusal = reading.scanner.finish().err().map_or(Refusal::NoModel, Refusal::Body);
+            // There is no body, so there is no model in it either.
+            let refusal = reading.finish(now, |_| {}).err().unwrap_or(Refusal::NoModel);
             return self.refuse(worker, refusal, dialect);
         }
-        self.phase = Phase::Reading(reading);
+        self.phase = Phase::Reading(Box::new(reading));
         RequestStep::Hold
     }
 
-    /// More of the request's body has come. `available` is what the host's buffer holds: while the body is held all of
-    /// it so far, afterwards just the new part.
+    /// A request that is for no model: an operator's, the list of models, or one for the operator's other cluster.
+    fn other_request(
+        &mut self,
+        worker: &mut Worker,
+        method: &str,
+        path: &str,
+        headers: &HeaderBlock,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> RequestStep {
+        let operators = report::operator_answer(&mut worker.operator_context(), method, path, headers, now);
+        let other = match operators {
+            Some(answer) => OtherRequest::Answer(answer),
+            None => intake::other_path(&worker.generation, method, path, headers, sink),
+        };
+        match other {
+            OtherRequest::Answer(answer) => {
+                self.phase = Phase::Answered;
+                RequestStep::Answer(answer)
+            }
+            OtherRequest::PassOn => {
+                self.phase = Phase::Foreign;
+                RequestStep::Send
+            }
+            OtherRequest::Refuse(refusal, dialect) => self.refuse(worker, refusal, dialect),
+        }
+    }
+
+    /// More of the request's body has come. `available` is what the host's buffer holds: all of the body so far while it is
+    /// held, and only the new part afterwards.
     pub fn request_body<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
@@ -173,7 +170,7 @@ impl Exchange {
     ) -> RequestStep {
         match std::mem::take(&mut self.phase) {
             Phase::Reading(mut reading) => {
-                let dialect = reading.endpoint.dialect();
+                let dialect = reading.endpoint().dialect();
                 if let Err(refusal) = reading.read(available, host) {
                     return self.refuse(worker, refusal, dialect);
                 }
@@ -183,11 +180,10 @@ impl Exchange {
                 self.phase = Phase::Reading(reading);
                 RequestStep::Hold
             }
-            Phase::Sent(mut attempt) => {
-                let edited =
-                    attempt.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok());
-                let dialect = attempt.journey.borrow().endpoint.dialect();
-                self.phase = Phase::Sent(attempt);
+            Phase::Sent(mut sent) => {
+                let edited = sent.attempt.edit_chunk(host, available);
+                let dialect = sent.attempt.dialect();
+                self.phase = Phase::Sent(sent);
                 if edited { RequestStep::Send } else { self.abandon(worker, dialect, now) }
             }
             Phase::Held(mut held) => {
@@ -224,85 +220,149 @@ impl Exchange {
         }
     }
 
-    /// The host could not do what a step needs, so the request must not go on: it is answered instead, and nobody is
-    /// blamed.
-    pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
-        match std::mem::take(&mut self.phase) {
-            Phase::Sent(mut attempt) => {
-                attempt.leave(worker, now);
-                attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
-                attempt.hand_in(now);
-            }
-            other => self.phase = other,
-        }
-        self.refuse(worker, Refusal::Internal, dialect)
-    }
-
-    /// The stream is over, whichever way. Nothing of this pass is kept afterwards. With the request's last pass its record
-    /// comes out, if it is to be recorded.
-    pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> Option<Written> {
-        let phase = std::mem::take(&mut self.phase);
-        let kept_as = self.kept_as.take();
-        let sent = match &phase {
-            Phase::Sent(attempt) => Some((Rc::clone(&attempt.journey), attempt.slot)),
-            _ => None,
-        };
-        let expects_another = match phase {
-            Phase::Sent(attempt) => attempt.conclude(worker, ending, now),
-            Phase::Reading(_) if ending == Ending::ClientGone => {
-                worker.tally.count(Metric::ClientAborts);
-                false
-            }
-            Phase::Reading(_) => {
-                self.note(|record| record.broke = Some(REQUEST_INCOMPLETE));
-                false
-            }
-            Phase::Held(held) => {
-                worker.lines.leave(&held);
-                worker.tally.add(Metric::Waiting, -1);
-                if ending == Ending::ClientGone {
-                    worker.tally.count(Metric::ClientAborts);
-                    self.note(|record| record.client_gone = true);
-                } else {
-                    self.note(|record| record.broke = Some(REQUEST_INCOMPLETE));
+    /// The body has been read: the request goes to its first target, waits, or is refused.
+    fn first_attempt<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        reading: Reading,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        let dialect = reading.endpoint().dialect();
+        let understood = reading.finish(now, |facts| self.note(|record| record.read(facts)));
+        let Understood { request, body, call, id } = match understood {
+            Ok(understood) => understood,
+            Err(refusal) => {
+                if let Refusal::UnknownModel { name } = &refusal {
+                    self.note(|record| record.model = Asked::Unknown(name.as_str().into()));
                 }
-                false
+                return self.refuse(worker, refusal, dialect);
             }
-            _ => false,
         };
-        self.tokens = sent.as_ref().and_then(|(journey, slot)| journey.borrow().tokens_to_tell(*slot));
-        let unkept = sent.filter(|_| kept_as.is_none()).map(|(journey, _)| journey);
-        let record = self.record.take();
-        let kept = kept_as.is_some();
-        let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
-        if left.is_some() {
-            worker.tally.add(Metric::Journeys, -1);
+        self.note(|record| {
+            record.model = Asked::Known(request.model);
+            record.forgotten = request.forgotten;
+            record.client_limits.clone_from(&request.client_limits);
+        });
+        let no_fallback = request.client_limits.no_fallback;
+        let most = if no_fallback { 1 } else { request.model().map_or(1, |model| model.retry.attempts) };
+        let journey = Journey::new(request, self.record.clone());
+        if journey.request.forgotten >= most {
+            let client_retry = journey.client_retry(Stop::AttemptsUsedUp, now);
+            let refusal = journey.exhausted(503, client_retry, now);
+            return self.refuse_after(worker, refusal, &journey);
         }
-        let over = !kept || left.is_some();
-        if let Some(journey) = left.or(unkept) {
-            journey.borrow_mut().settle(worker, now);
+        let journey = Rc::new(RefCell::new(journey));
+        let sent = match self.overtakes(worker, &journey.borrow(), now) {
+            Some(refusal) => Err(NotSent::NoTarget(refusal)),
+            None => self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host),
+        };
+        match sent {
+            Ok(()) => {
+                self.keep(worker, id, &journey);
+                RequestStep::Send
+            }
+            Err(NotSent::Refused(refusal)) => self.refuse(worker, refusal, dialect),
+            Err(NotSent::NoTarget(refusal)) => match self.wait(worker, &journey, now) {
+                Some(until) => {
+                    self.keep(worker, id, &journey);
+                    let held = Held::new(journey, call, now, until);
+                    self.hold_in_queue(worker, Held { buffered: body.len, complete: true, ..held }, now)
+                }
+                None => self.refuse(worker, refusal, dialect),
+            },
         }
-        if over { worker.write(&record?, now) } else { None }
     }
 
-    /// Whose request is sent now, where Envoy's rate-limit filter wants to know. To be told once.
-    pub fn take_key(&mut self) -> Option<Rc<str>> {
-        self.key.take()
+    /// The refusal of a first attempt that would overtake requests in a queue. A new request goes behind them even where a
+    /// target is free just now.
+    fn overtakes(&self, worker: &Worker, journey: &Journey, now: Timestamp) -> Option<Refusal> {
+        if worker.queues.is_empty() {
+            return None;
+        }
+        let survey = Survey::take(&journey.request, journey.progress(), now)?;
+        let behind = journey.is_behind_others(worker, &survey);
+        behind.then(|| report::queue_refusal("queue_full", &survey))
     }
 
-    /// The tokens that Envoy's rate-limit filter is to charge for this pass. Known when it is over.
-    pub const fn tokens(&self) -> Option<u64> {
-        self.tokens
+    /// Until when a first attempt that no target can take now waits.
+    fn wait(&self, worker: &mut Worker, journey: &SharedJourney, now: Timestamp) -> Option<Timestamp> {
+        let journey = journey.borrow();
+        let survey = Survey::take(&journey.request, journey.progress(), now)?;
+        journey.queued_until(worker, &survey)
     }
 
-    /// The same for a request that may have been attempted; its client is told how often.
+    /// A pass after a failed one. The request is known, so its body is not read again but edited as it streams by.
+    fn next_attempt<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        shared: &SharedJourney,
+        headers: &HeaderBlock,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        // The edge hedges against a slow attempt when the one before has not failed.
+        let hedges = shared.borrow().tried().last().is_some_and(|last| last.failure.is_none());
+        let granted = shared.borrow_mut().take_granted();
+        self.record = shared.borrow().record();
+        strip_private(headers, host);
+        let call = CallHeaders::read(headers);
+        if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
+            let until = shared.borrow().held_until(at, now);
+            let held = Held::new(Rc::clone(shared), call, at, until);
+            return match granted {
+                Some(Next::Wait { .. }) => self.hold_in_queue(worker, held, now),
+                _ => self.hold_alone(worker, held, now),
+            };
+        }
+        let allowed = granted.is_some() || (hedges && shared.borrow().could_move(now));
+        let sent = if allowed {
+            self.dispatch(worker, shared, &call, OutgoingBody::Begun(0), now, host)
+        } else {
+            Err(NotSent::NoTarget(Refusal::Internal))
+        };
+        match sent {
+            Ok(()) => RequestStep::Send,
+            Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
+            Err(NotSent::NoTarget(_)) => {
+                let journey = shared.borrow();
+                // Where a further attempt was wanted, its target has become unhealthy since.
+                let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up() };
+                let client_retry =
+                    gave_up.map_or(ClientRetry::Unsaid, |stop| journey.client_retry(stop, now));
+                let status = report::status_after(journey.tried().last().and_then(|last| last.failure));
+                let refusal = journey.exhausted(status, client_retry, now);
+                self.refuse_after(worker, refusal, &journey)
+            }
+        }
+    }
+
+    /// Keeps the journey for later passes, where there can be any.
+    fn keep(&mut self, worker: &mut Worker, id: Option<JourneyId>, journey: &SharedJourney) {
+        let Some(id) = id else { return };
+        let (limit, no_fallback) = {
+            let request = &journey.borrow().request;
+            (request.config().limits.max_journeys, request.client_limits.no_fallback)
+        };
+        let permission = if worker.journeys.borrow_mut().begin(id, Rc::clone(journey), limit) {
+            self.kept_as = Some(id);
+            worker.tally.add(Metric::Journeys, 1);
+            if no_fallback { Permission::Denied(Stop::ClientForbids) } else { Permission::Granted }
+        } else {
+            worker.tally.count(Metric::JourneysFull);
+            Permission::Denied(Stop::JourneysFull)
+        };
+        journey.borrow_mut().permit(permission);
+    }
+
+    /// Refuses a request that may have been attempted. Its client is told how often.
     pub(super) fn refuse_after(
         &mut self,
         worker: &mut Worker,
         refusal: Refusal,
         journey: &Journey,
     ) -> RequestStep {
-        let mut step = self.refuse(worker, refusal, journey.endpoint.dialect());
+        let mut step = self.refuse(worker, refusal, journey.request.endpoint.dialect());
         if let (RequestStep::Answer(answer), attempts @ 1..) = (&mut step, journey.attempts()) {
             answer.headers.push(("x-llm-attempts", attempts.to_string()));
         }
@@ -310,9 +370,19 @@ impl Exchange {
     }
 
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
+        let (status, reason) = refusal.code();
+        log::debug!("request is refused with {status}, {reason}");
         worker.tally.count(Metric::Refusals);
-        self.note(|record| record.refusal = Some(refusal.code()));
+        self.note(|record| record.refusal = Some((status, reason)));
         self.phase = Phase::Answered;
         RequestStep::Answer(refusal.answer(dialect))
+    }
+
+    pub(super) fn note(&self, note: impl FnOnce(&mut RecordBuilder)) {
+        if let Some(record) = &self.record
+            && let Ok(mut record) = record.try_borrow_mut()
+        {
+            note(&mut record);
+        }
     }
 }

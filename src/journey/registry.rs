@@ -5,35 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Journey;
+use super::journey::Journey;
 use crate::base::Timestamp;
 
 /// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds; an
 /// event loop that is seconds behind still finds its journey, and one that Envoy has given up ends soon.
 pub const ORPHAN_AFTER: Duration = Duration::from_secs(5);
-
-/// The id that the edge gave a client request: the UUID of `%UNIQUE_ID%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct JourneyId(u128);
-
-impl JourneyId {
-    /// Reads a UUID in its usual form with hyphens, or as 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > 36 {
-            return None;
-        }
-        // Two halves, because Wasm has no shift of 128 bits.
-        let mut halves = [0_u64; 2];
-        let mut digits = 0;
-        for byte in text.bytes().filter(|byte| *byte != b'-') {
-            let half = halves.get_mut(digits / 16)?;
-            *half = (*half << 4) | u64::from(char::from(byte).to_digit(16)?);
-            digits += 1;
-        }
-        let [high, low] = halves.map(u128::from);
-        (digits == 32).then_some(Self((high << 64) | low))
-    }
-}
 
 /// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same time.
 pub type SharedJourney = Rc<RefCell<Journey>>;

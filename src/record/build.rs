@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::builder::{AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, RecordBuilder};
+use super::builder::{AnsweredBy, Asked, AttemptEntry, AttemptEnd, CandidateBuilder, RecordBuilder};
 use super::decision::{
     Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
 };
@@ -72,9 +72,9 @@ impl RecordBuilder {
         let Some(attempt) = telling.or(attempts.last()) else { return (Outcome::ClientAbort, None) };
         let class = attempt.class.map(ErrorClass::name);
         match attempt.end {
-            AttemptEnd::Answered => match attempt.why {
+            AttemptEnd::Answered => match attempt.start.why {
                 Some(why) => (Outcome::FellBack, Some(why)),
-                None if attempt.slot == 0 && attempt.waited.is_some() => (Outcome::Queued, None),
+                None if attempt.start.slot == 0 && attempt.start.waited.is_some() => (Outcome::Queued, None),
                 None => (Outcome::Served, None),
             },
             AttemptEnd::ClientAbort => (Outcome::ClientAbort, None),
@@ -111,9 +111,9 @@ impl RecordBuilder {
         let attempts = self.in_order();
         let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
         let last = answered.or(attempts.last()).copied().filter(|_| self.refusal.is_none());
-        let target = last.and_then(|attempt| config.target(attempt.target));
-        let first_sent = attempts.first().map(|attempt| attempt.sent_at);
-        let content_at = last.and_then(|attempt| attempt.content_at);
+        let target = last.and_then(|attempt| config.target(attempt.start.target));
+        let first_sent = attempts.first().map(|attempt| attempt.start.sent_at);
+        let content_at = last.and_then(|attempt| attempt.observed.content_at);
         let (cut_attempts, cut_choices) = self.cut();
         let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
         let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
@@ -153,7 +153,7 @@ impl RecordBuilder {
             status: self
                 .refusal
                 .map(|(status, _)| status)
-                .or(last.and_then(|attempt| attempt.shown_status.or(attempt.status))),
+                .or(last.and_then(|attempt| attempt.observed.shown_status.or(attempt.observed.status))),
             target: target.map(|target| (*target.name).into()),
             response_model: target.filter(|_| answered.is_some()).map(|target| (*target.model).into()),
             time_to_first_chunk: first_sent
@@ -202,15 +202,15 @@ impl RecordBuilder {
         }
     }
 
-    fn attempt_record(&self, attempt: &AttemptBuilder) -> Option<Attempt<'_>> {
+    fn attempt_record(&self, attempt: &AttemptEntry) -> Option<Attempt<'_>> {
         let config = &*self.config;
-        let target = config.target(attempt.target)?;
+        let target = config.target(attempt.start.target)?;
         let provider = config.provider(target.provider)?;
-        let (kind, code) = &attempt.said;
+        let (kind, code) = &attempt.observed.error;
         let said = |text: &Option<Box<str>>| text.as_deref().map(|text| text.to_owned().into());
         let again =
-            self.in_order().iter().any(|other| other.slot < attempt.slot && other.target == attempt.target);
-        let slot = u32::try_from(attempt.slot).unwrap_or(u32::MAX);
+            self.in_order().iter().any(|other| other.start.slot < attempt.start.slot && other.start.target == attempt.start.target);
+        let slot = u32::try_from(attempt.start.slot).unwrap_or(u32::MAX);
         Some(Attempt {
             number: slot.saturating_add(1).saturating_add(u32::from(self.forgotten)),
             target: (*target.name).into(),
@@ -220,27 +220,27 @@ impl RecordBuilder {
             model: (*target.model).into(),
             region: target.offers.region.as_deref().map(Text::from),
             host: provider.host.as_str().into(),
-            why: attempt.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
-            balance: attempt.balance.map(Text::from),
-            probe: attempt.probe,
+            why: attempt.start.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
+            balance: attempt.start.balance.map(Text::from),
+            probe: attempt.start.probe,
             candidates: self.candidates_of(attempt).filter_map(|one| self.candidate(one)).collect(),
-            wait_ms: attempt.waited.map(ms),
-            start_ms: self.offset(attempt.sent_at),
-            headers_ms: attempt.headers_at.map(|at| self.offset(at)),
-            first_content_ms: attempt.content_at.map(|at| self.offset(at)),
+            wait_ms: attempt.start.waited.map(ms),
+            start_ms: self.offset(attempt.start.sent_at),
+            headers_ms: attempt.observed.headers_at.map(|at| self.offset(at)),
+            first_content_ms: attempt.observed.content_at.map(|at| self.offset(at)),
             end_ms: self.offset(attempt.ended_at),
-            status: attempt.status,
-            answered_by: attempt.answered_by.map(|by| by.name().into()),
+            status: attempt.observed.status,
+            answered_by: attempt.observed.answered_by.map(|by| by.name().into()),
             end: attempt.end.name().into(),
             class: attempt.class.map(|class| class.name().into()),
             provider_error: (kind.is_some() || code.is_some())
                 .then(|| ProviderError { kind: said(kind), code: said(code) }),
-            provider_request_id: said(&attempt.provider_request_id),
-            retry_after_ms: attempt.hint.map(ms),
-            response_bytes: attempt.bytes,
-            stream: attempt.stream.map(|stream| Stream {
+            provider_request_id: said(&attempt.observed.provider_request_id),
+            retry_after_ms: attempt.observed.hint.map(ms),
+            response_bytes: attempt.observed.bytes,
+            stream: attempt.observed.stream.map(|stream| Stream {
                 events: stream.events,
-                longest_gap_ms: ms(attempt.longest_gap),
+                longest_gap_ms: ms(attempt.observed.longest_gap),
                 end: ending(stream.ending).into(),
             }),
             usage: attempt.usage.map(usage),
@@ -250,12 +250,12 @@ impl RecordBuilder {
         })
     }
 
-    fn cost_of(&self, attempt: &AttemptBuilder) -> Option<MicroDollars> {
-        let (usage, price) = (attempt.usage?, self.config.target(attempt.target)?.offers.price?);
+    fn cost_of(&self, attempt: &AttemptEntry) -> Option<MicroDollars> {
+        let (usage, price) = (attempt.usage?, self.config.target(attempt.start.target)?.offers.price?);
         Some(price.with_cached(usage.input, usage.cached_input, usage.output))
     }
 
-    fn cost(&self, attempts: &[&AttemptBuilder]) -> Option<Cost<'_>> {
+    fn cost(&self, attempts: &[&AttemptEntry]) -> Option<Cost<'_>> {
         let known = attempts.iter().filter_map(|attempt| self.cost_of(attempt)).reduce(MicroDollars::plus)?;
         let complete = self.forgotten == 0
             && attempts
@@ -289,13 +289,13 @@ impl RecordBuilder {
 
     /// Whether the provider may have charged for the attempt. What is uncertain is on the safe side: a request that was sent and
     /// whose answer was lost may have been worked on.
-    fn billed(&self, attempt: &AttemptBuilder) -> Billed {
+    fn billed(&self, attempt: &AttemptEntry) -> Billed {
         match attempt.end {
             AttemptEnd::Abandoned => Billed::No,
             AttemptEnd::Answered | AttemptEnd::Broken => Billed::Likely,
-            AttemptEnd::ClientAbort if attempt.content_at.is_some() => Billed::Likely,
+            AttemptEnd::ClientAbort if attempt.observed.content_at.is_some() => Billed::Likely,
             AttemptEnd::ClientAbort => Billed::Maybe,
-            AttemptEnd::Failed if attempt.unsent => Billed::No,
+            AttemptEnd::Failed if attempt.observed.unsent => Billed::No,
             AttemptEnd::Failed => match attempt.class {
                 Some(
                     ErrorClass::Overloaded
@@ -307,7 +307,7 @@ impl RecordBuilder {
                     | ErrorClass::Invalid
                     | ErrorClass::TooLarge
                     | ErrorClass::ContextLength,
-                ) if attempt.answered_by == Some(AnsweredBy::Provider) => Billed::No,
+                ) if attempt.observed.answered_by == Some(AnsweredBy::Provider) => Billed::No,
                 _ => Billed::Maybe,
             },
         }

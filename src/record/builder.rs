@@ -3,21 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES, MAX_ID};
+use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
 use crate::config::Config;
 use crate::fallback::ClientLimits;
-use crate::provider::{Failure, Objection};
+use crate::outcome::{End, Observed, Outcome, id_of};
+use crate::provider::Objection;
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
-
-/// The headers in which providers tell their id of a request: OpenAI's, Anthropic's, Azure's, AWS's, OpenRouter's. Azure sends
-/// the first two of its own beside OpenAI's; its own is what its support asks for, so later ones count.
-const REQUEST_ID_HEADERS: [&str; 5] =
-    ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-generation-id"];
-
-/// How late the time may be that pieces of an answer are said to come at.
-const TICK: Duration = Duration::from_millis(100);
 
 /// A session's name longer than this is cut before it is hashed.
 const MAX_SESSION: usize = 256;
@@ -42,7 +35,7 @@ pub struct RecordBuilder {
     /// What the client allows.
     pub client_limits: ClientLimits,
     /// Attempts that are over, in the order of their ends.
-    attempts: Vec<AttemptBuilder>,
+    attempts: Vec<AttemptEntry>,
     candidates: Vec<CandidateBuilder>,
     /// Choices that have led to an attempt.
     choices: u8,
@@ -116,13 +109,6 @@ impl Identity {
         }
         identity
     }
-}
-
-/// An identifier that can be shown: short, visible ASCII.
-fn id_of(value: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(value).ok()?;
-    let fits = !text.is_empty() && text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.into())
 }
 
 /// `{trace}-{span}` of a `traceparent` of any version (W3C Trace Context: `{version}-{trace}-{span}-{flags}`).
@@ -199,171 +185,85 @@ impl AttemptEnd {
     }
 }
 
-/// Who gave an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnsweredBy {
-    /// The provider.
-    Provider,
-    /// Envoy, which could not get one from the provider.
-    Envoy,
-    /// The filter, when time had run out.
-    Filter,
-}
-
-impl AnsweredBy {
-    /// The name in records.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Provider => "provider",
-            Self::Envoy => "envoy",
-            Self::Filter => "filter",
-        }
-    }
-}
-
-/// What came of a stream.
+/// What is known of an attempt when it is sent.
 #[derive(Debug, Clone, Copy)]
-pub struct StreamFacts {
-    /// Its events.
-    pub events: u64,
-    /// How it ended.
-    pub ending: stream::Ending,
-}
-
-/// One attempt as it goes.
-#[derive(Debug)]
-pub struct AttemptBuilder {
-    /// Its place among the journey's attempts, from 0.
+pub struct AttemptStart {
+    /// Its position among the attempts of its request, from 0.
     pub slot: usize,
-    /// Which choice led to it.
+    /// The choice that led to it.
     pub(super) choice: u8,
     /// How long the request had been held for it.
     pub waited: Option<Duration>,
-    /// To whom it went.
+    /// The target it goes to.
     pub target: TargetId,
     /// Why this target, if it was not the first choice.
     pub why: Option<&'static str>,
     /// The strategy that chose it.
     pub balance: Option<&'static str>,
-    /// It probes a breaker.
+    /// Whether it probes a breaker.
     pub probe: bool,
-    /// When it was sent.
+    /// When it is sent.
     pub sent_at: Timestamp,
-    /// When the answer's headers came.
-    pub headers_at: Option<Timestamp>,
-    /// When its first content came.
-    pub content_at: Option<Timestamp>,
-    /// When it was over.
-    pub ended_at: Timestamp,
-    /// When the last piece of its answer came.
-    pub(super) heard_at: Option<Timestamp>,
-    /// The longest time between two pieces.
-    pub longest_gap: Duration,
-    /// The answer's status.
-    pub status: Option<u16>,
-    /// What the client sees in its place, where it called a failure a success.
-    pub shown_status: Option<u16>,
-    /// Who gave it.
-    pub answered_by: Option<AnsweredBy>,
+}
+
+impl AttemptStart {
+    /// An attempt that is sent now as the first choice.
+    pub const fn new(slot: usize, target: TargetId, now: Timestamp) -> Self {
+        Self { slot, choice: 0, waited: None, target, why: None, balance: None, probe: false, sent_at: now }
+    }
+}
+
+/// An attempt that is over.
+#[derive(Debug)]
+pub struct AttemptEntry {
+    /// What was known of it when it was sent.
+    pub start: AttemptStart,
+    /// What was observed of its response.
+    pub observed: Observed,
     /// How it ended.
     pub end: AttemptEnd,
     /// The class of its failure.
     pub class: Option<ErrorClass>,
-    /// The provider's type and code of the failure.
-    pub said: (Option<Box<str>>, Option<Box<str>>),
-    /// The provider's id of the request.
-    pub provider_request_id: Option<Box<str>>,
-    /// How long the provider asked to be left alone.
-    pub hint: Option<Duration>,
-    /// Bytes of the answer's body.
-    pub bytes: u64,
-    /// What came of its stream.
-    pub stream: Option<StreamFacts>,
-    /// The tokens that its answer said it took.
+    /// The tokens that the provider reported.
     pub usage: Option<stream::Usage>,
-    /// There was something to pay for, and the provider has not said how much.
+    /// Whether tokens were used and the provider has not reported how many.
     pub usage_missing: bool,
-    /// Why its answer ended.
+    /// Why its response ended.
     pub finish: Option<stream::FinishReason>,
     /// What was decided after it failed.
     pub then: Option<&'static str>,
-    /// The provider never got the request.
-    pub unsent: bool,
+    /// When it was over.
+    pub ended_at: Timestamp,
 }
 
-impl AttemptBuilder {
-    /// An attempt that is sent now.
-    pub const fn new(slot: usize, target: TargetId, why: Option<&'static str>, now: Timestamp) -> Self {
+impl AttemptEntry {
+    /// The entry of an attempt with this outcome.
+    pub fn of(
+        start: AttemptStart,
+        observed: Observed,
+        outcome: Option<&Outcome>,
+        then: Option<&'static str>,
+        ended_at: Timestamp,
+    ) -> Self {
+        let (end, class) = match outcome.map(|outcome| (outcome.end, outcome.passed)) {
+            _ if observed.held_back => (AttemptEnd::Failed, Some(ErrorClass::RateLimited)),
+            None | Some((End::Withdrawn, _)) => (AttemptEnd::Abandoned, None),
+            Some((End::Complete, _)) => (AttemptEnd::Answered, None),
+            Some((End::ClientGone, _)) => (AttemptEnd::ClientAbort, None),
+            Some((End::Failed(class), false)) => (AttemptEnd::Failed, Some(class)),
+            Some((End::Failed(class), true)) => (AttemptEnd::Broken, Some(class)),
+        };
         Self {
-            slot,
-            choice: 0,
-            waited: None,
-            target,
-            why,
-            balance: None,
-            probe: false,
-            sent_at: now,
-            headers_at: None,
-            content_at: None,
-            ended_at: now,
-            heard_at: None,
-            longest_gap: Duration::ZERO,
-            status: None,
-            shown_status: None,
-            answered_by: None,
-            end: AttemptEnd::Abandoned,
-            class: None,
-            said: (None, None),
-            provider_request_id: None,
-            hint: None,
-            bytes: 0,
-            stream: None,
-            usage: None,
-            usage_missing: false,
-            finish: None,
-            then: None,
-            unsent: false,
+            start,
+            observed,
+            end,
+            class,
+            usage: outcome.and_then(|outcome| outcome.usage),
+            usage_missing: outcome.is_some_and(Outcome::usage_is_missing),
+            finish: outcome.and_then(|outcome| outcome.finish),
+            then,
+            ended_at,
         }
-    }
-
-    /// The answer's headers have come.
-    pub fn headers(&mut self, status: u16, headers: &HeaderBlock, now: Timestamp) {
-        self.headers_at = Some(now);
-        self.status = Some(status);
-        self.answered_by = Some(AnsweredBy::Provider);
-        self.provider_request_id = headers
-            .iter()
-            .filter(|(name, _)| REQUEST_ID_HEADERS.iter().any(|known| known.as_bytes() == *name))
-            .filter_map(|(_, value)| id_of(value))
-            .last();
-    }
-
-    /// A piece of the answer has come. `now` may be up to `TICK` late, so a gap is at least what is left without that.
-    pub fn heard(&mut self, now: Timestamp) {
-        if let Some(before) = self.heard_at {
-            self.longest_gap = self.longest_gap.max(now.since(before).saturating_sub(TICK));
-        }
-        self.heard_at = Some(now);
-    }
-
-    /// It is certain how it ends; of several words the first counts.
-    pub fn ends(&mut self, end: AttemptEnd, class: Option<ErrorClass>) {
-        if self.end == AttemptEnd::Abandoned {
-            self.end = end;
-            self.class = class.or(self.class);
-        }
-    }
-
-    /// An answer that was passed on has ended, with or without a failure.
-    pub fn passed_to_its_end(&mut self, stream: Option<StreamFacts>, failure: Option<ErrorClass>) {
-        self.stream = stream.or(self.stream);
-        let end = if failure.is_some() { AttemptEnd::Broken } else { AttemptEnd::Answered };
-        self.ends(end, failure);
-    }
-
-    /// What the provider calls its failure.
-    pub fn said(&mut self, failure: &Failure) {
-        self.said = (failure.kind.clone(), failure.code.clone());
     }
 }
 
@@ -434,17 +334,18 @@ impl RecordBuilder {
         }
     }
 
-    /// The choice just made has led to `attempt`, which is sent now.
-    pub fn sends(&mut self, attempt: &mut AttemptBuilder) {
-        attempt.choice = self.choices;
-        attempt.waited = self.held_since.take().map(|since| attempt.sent_at.since(since));
+    /// The choice just made has led to an attempt, which is sent now.
+    pub fn attempt_starts(&mut self, start: AttemptStart) -> AttemptStart {
+        let waited = self.held_since.take().map(|since| start.sent_at.since(since));
+        let start = AttemptStart { choice: self.choices, waited, ..start };
         self.choices = self.choices.saturating_add(1);
         self.open_choice = None;
         self.cut_before = self.cut_choices;
+        start
     }
 
     /// An attempt is over.
-    pub fn ended(&mut self, attempt: AttemptBuilder) {
+    pub fn attempt_ended(&mut self, attempt: AttemptEntry) {
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
         } else {
@@ -458,15 +359,15 @@ impl RecordBuilder {
     }
 
     /// The attempts that are over, in the order in which they were made.
-    pub(super) fn in_order(&self) -> Vec<&AttemptBuilder> {
+    pub(super) fn in_order(&self) -> Vec<&AttemptEntry> {
         let mut attempts: Vec<_> = self.attempts.iter().collect();
-        attempts.sort_by_key(|attempt| attempt.slot);
+        attempts.sort_by_key(|attempt| attempt.start.slot);
         attempts
     }
 
     /// What was looked at in the choice that led to `attempt`.
-    pub(super) fn candidates_of(&self, attempt: &AttemptBuilder) -> impl Iterator<Item = &CandidateBuilder> {
-        let choice = attempt.choice;
+    pub(super) fn candidates_of(&self, attempt: &AttemptEntry) -> impl Iterator<Item = &CandidateBuilder> {
+        let choice = attempt.start.choice;
         self.candidates.iter().filter(move |candidate| candidate.choice == choice)
     }
 

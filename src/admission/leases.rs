@@ -1,0 +1,136 @@
+//! The circuit breaker leases of one attempt.
+
+use crate::base::{Random, TargetId, Timestamp};
+use crate::breaker::{Blame, Change, Outcome, Scope, Standing, Ticket, Transition};
+use crate::config::Config;
+use crate::generation::{Effects, Generation, scopes};
+use crate::record::{Family, Metric};
+
+/// What one attempt holds of the breakers of its three scopes: a lease where it probes one.
+#[derive(Debug)]
+#[must_use = "leases are returned by `give_back` or `report`"]
+pub struct Leases {
+    target: TargetId,
+    tickets: [Option<Ticket>; 3],
+}
+
+impl Leases {
+    /// Leases for an attempt at `target`. `None` when another request was faster to probe it, or its breaker has opened
+    /// in the meantime.
+    pub fn take(
+        generation: &Generation,
+        target: TargetId,
+        effects: &mut Effects<'_>,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let config = &*generation.config;
+        let scopes = scopes(config, target)?;
+        let mut leases = Self { target, tickets: [None; 3] };
+        for (slot, scope) in scopes.into_iter().enumerate() {
+            let mut view = generation.health_view.borrow_mut();
+            let ticket = match view.standing(scope, &config.breaker, now) {
+                Standing::Probe => {
+                    let Change { result, shared } =
+                        view.take_lease(effects.store, scope, &config.breaker, now);
+                    effects.note_shared(shared);
+                    result
+                }
+                Standing::Fit { .. } => view.ticket(scope),
+                Standing::Unfit(_) => None,
+            };
+            drop(view);
+            let Some(ticket) = ticket else {
+                leases.give_back(generation, effects, now);
+                return None;
+            };
+            if let Some(place) = leases.tickets.get_mut(slot) {
+                *place = Some(ticket);
+            }
+        }
+        if leases.is_probe() {
+            leases.count_probes(config, scopes, effects);
+        }
+        Some(leases)
+    }
+
+    /// Leases for an attempt at `target` whatever its health.
+    pub fn take_anyway(generation: &Generation, target: TargetId) -> Option<Self> {
+        let view = generation.health_view.borrow();
+        let tickets = scopes(&generation.config, target)?.map(|scope| view.ticket(scope));
+        Some(Self { target, tickets })
+    }
+
+    /// Whether the attempt probes one of its scopes.
+    pub fn is_probe(&self) -> bool {
+        self.tickets.iter().flatten().any(Ticket::is_probe)
+    }
+
+    /// The attempt was not made: other requests may probe.
+    pub fn give_back(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
+        self.tell(generation, Blame::NOBODY, 0, effects, now);
+    }
+
+    /// The attempt is over. Each scope learns what the attempt says about it.
+    pub fn report(self, generation: &Generation, blame: Blame, effects: &mut Effects<'_>, now: Timestamp) {
+        let jitter = effects.rng.next_u64();
+        self.tell(generation, blame, jitter, effects, now);
+    }
+
+    fn tell(
+        self,
+        generation: &Generation,
+        blame: Blame,
+        jitter: u64,
+        effects: &mut Effects<'_>,
+        now: Timestamp,
+    ) {
+        let config = &*generation.config;
+        let Some(scopes) = scopes(config, self.target) else { return };
+        let outcomes = [blame.target, blame.account, blame.endpoint];
+        for ((scope, ticket), outcome) in scopes.into_iter().zip(self.tickets).zip(outcomes) {
+            let Some(ticket) = ticket else { continue };
+            if outcome == Outcome::Neutral && !ticket.is_probe() {
+                continue;
+            }
+            let Change { result, shared } = generation.health_view.borrow_mut().report(
+                effects.store,
+                scope,
+                &config.breaker,
+                (ticket, outcome),
+                now,
+                jitter,
+            );
+            effects.note_shared(shared);
+            count_transition(config, scope, result, effects);
+        }
+    }
+
+    fn count_probes(&self, config: &Config, scopes: [Scope; 3], effects: &mut Effects<'_>) {
+        effects.tally.count(Metric::BreakerProbes);
+        for (scope, ticket) in scopes.into_iter().zip(self.tickets) {
+            if ticket.is_some_and(|ticket| ticket.is_probe()) {
+                let place = effects.tally.series().scope(scope);
+                effects.tally.label(config, Family::ProbesByName, (place, 0), 1);
+            }
+        }
+    }
+}
+
+fn count_transition(
+    config: &Config,
+    scope: Scope,
+    transition: Option<Transition>,
+    effects: &mut Effects<'_>,
+) {
+    // The numbers are positions in `CHANGES`, the labels of the family.
+    let (metric, change) = match transition {
+        Some(Transition::Opened(_)) => (Metric::BreakerOpened, 0),
+        Some(Transition::Reopened(_)) => (Metric::BreakerReopened, 1),
+        Some(Transition::Closed) => (Metric::BreakerClosed, 2),
+        Some(Transition::Throttled) => (Metric::BreakerThrottled, 3),
+        None => return,
+    };
+    effects.tally.count(metric);
+    let place = effects.tally.series().scope(scope);
+    effects.tally.label(config, Family::BreakerChanges, (place, change), 1);
+}

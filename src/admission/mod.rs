@@ -1,0 +1,218 @@
+//! What one attempt takes before it is sent: circuit breaker leases, counts against configured limits, and a reservation
+//! in the client key's budget.
+//!
+//! All of it is taken in one place, all or nothing, as one value. An [`Admission`] ends in exactly two ways: cancelled,
+//! which returns everything, or settled with the attempt's outcome. It cannot be copied, so nothing is returned twice.
+
+mod leases;
+mod reservation;
+#[cfg(test)]
+mod tests;
+
+pub use reservation::{Exhausted, Reserved};
+
+use leases::Leases;
+
+use crate::balance::{CountedRequest, Need};
+use crate::base::{TargetId, Timestamp, Tokens};
+use crate::breaker::Blame;
+use crate::config::{Mode, WhenAllOpen};
+use crate::generation::{Effects, Generation};
+use crate::outcome::Outcome;
+use crate::record::Metric;
+use crate::survey::{FallbackReason, Selection, Survey};
+
+/// Why the least bad target was asked.
+const TRIED_ANYWAY: &str = "tried_anyway";
+
+/// Everything that one attempt has taken.
+#[derive(Debug)]
+#[must_use = "an admission is cancelled or settled, or what it took is lost"]
+pub struct Admission {
+    target: TargetId,
+    expected: Tokens,
+    leases: Leases,
+    counted: Option<CountedRequest>,
+    reserved: Option<Reserved>,
+    why: Option<FallbackReason>,
+    is_anyway: bool,
+}
+
+/// Why an attempt was not admitted. Nothing was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// No target can be asked now.
+    NoTarget,
+    /// A budget of the client's key is used up.
+    Budget(Exhausted),
+}
+
+impl Admission {
+    /// Admits an attempt at the best target of the survey. The first attempt of a request reserves what the request is
+    /// expected to take in the budget of its client key; later attempts use the same reservation.
+    pub fn take(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Result<Self, NotAdmitted> {
+        let admitted = Self::choose(survey, effects);
+        count_watched_substitutes(survey, admitted.as_ref(), effects);
+        let mut admission = admitted.ok_or(NotAdmitted::NoTarget)?;
+        if admission.is_anyway {
+            effects.tally.count(Metric::TriedAnyway);
+        }
+        if !survey.progress().tried.is_empty() {
+            return Ok(admission);
+        }
+        match Reserved::take(survey.request, admission.target, effects, survey.now) {
+            Ok(reserved) => {
+                admission.reserved = reserved;
+                Ok(admission)
+            }
+            Err(exhausted) => {
+                admission.cancel(&survey.request.generation, effects, survey.now);
+                Err(NotAdmitted::Budget(exhausted))
+            }
+        }
+    }
+
+    fn choose(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
+        if survey.request.config().mode == Mode::Shadow {
+            return Self::choose_in_shadow(survey, effects);
+        }
+        let mut selection = Selection::new(survey, effects.rng);
+        while let Some(target) = selection.next(effects.rng) {
+            if let Some(admission) = Self::at(survey, target, effects) {
+                return Some(admission);
+            }
+            selection.lost(target);
+        }
+        if survey.model().when_all_open == WhenAllOpen::TryAnyway {
+            let target = survey.least_bad()?;
+            let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
+            let admission = Self::anyway(survey, target, why)?;
+            return Some(Self { is_anyway: true, ..admission });
+        }
+        None
+    }
+
+    /// Takes leases and counts the request against the target's limits. `None` when another request was faster to take one
+    /// of them.
+    fn at(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<Self> {
+        let (generation, now) = (&*survey.request.generation, survey.now);
+        let expected = survey.request.expected(target);
+        let leases = Leases::take(generation, target, effects, now)?;
+        let need = Need::of(expected);
+        let Some(counted) = generation.headroom.borrow_mut().count(effects.store, target, need, now) else {
+            leases.give_back(generation, effects, now);
+            return None;
+        };
+        let counted = Some(counted);
+        let why = survey.fallback_reason(target);
+        Some(Self { target, expected, leases, counted, reserved: None, why, is_anyway: false })
+    }
+
+    /// Takes nothing that could be refused: breakers and limits do not decide.
+    fn anyway(survey: &Survey<'_>, target: TargetId, why: Option<FallbackReason>) -> Option<Self> {
+        let leases = Leases::take_anyway(&survey.request.generation, target)?;
+        let expected = survey.request.expected(target);
+        Some(Self { target, expected, leases, counted: None, reserved: None, why, is_anyway: false })
+    }
+
+    /// As if every breaker were closed; what they would have done is counted.
+    fn choose_in_shadow(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
+        let choice = survey.shadow_choice(effects.rng)?;
+        let why = survey.fallback_reason(choice.target);
+        if choice.is_fit {
+            // Probes run in shadow mode too, or nobody would see a recovery.
+            let (generation, now) = (&*survey.request.generation, survey.now);
+            if let Some(leases) = Leases::take(generation, choice.target, effects, now) {
+                let (target, expected) = (choice.target, survey.request.expected(choice.target));
+                return Some(Self {
+                    target,
+                    expected,
+                    leases,
+                    counted: None,
+                    reserved: None,
+                    why,
+                    is_anyway: false,
+                });
+            }
+        } else {
+            let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
+            effects.tally.count(metric);
+        }
+        Self::anyway(survey, choice.target, why)
+    }
+
+    /// The target that may be asked.
+    pub const fn target(&self) -> TargetId {
+        self.target
+    }
+
+    /// The tokens that the attempt is expected to take.
+    pub const fn expected(&self) -> Tokens {
+        self.expected
+    }
+
+    /// Why it is not the target that would have been asked first.
+    pub const fn fallback_reason(&self) -> Option<FallbackReason> {
+        self.why
+    }
+
+    /// Whether no target was healthy and this one is tried anyway.
+    pub const fn is_anyway(&self) -> bool {
+        self.is_anyway
+    }
+
+    /// Whether the attempt probes a half-open breaker.
+    pub fn is_probe(&self) -> bool {
+        self.leases.is_probe()
+    }
+
+    /// The reservation that it has made, if it has made one.
+    pub const fn reserved(&self) -> Option<&Reserved> {
+        self.reserved.as_ref()
+    }
+
+    /// The attempt was not made: everything is returned.
+    pub fn cancel(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
+        self.leases.give_back(generation, effects, now);
+        if let Some(counted) = self.counted {
+            generation.headroom.borrow_mut().uncount(effects.store, counted, now);
+        }
+        if let Some(reserved) = self.reserved {
+            reserved.release(effects, now);
+        }
+    }
+
+    /// The attempt is over: the breakers learn `blame`, and limits count what it took. A reservation covers the whole
+    /// client request, so it goes on to whoever settles that.
+    #[must_use = "the reservation is settled with the request"]
+    pub fn settle(
+        self,
+        generation: &Generation,
+        outcome: &Outcome,
+        blame: Blame,
+        effects: &mut Effects<'_>,
+        now: Timestamp,
+    ) -> Option<Reserved> {
+        self.leases.report(generation, blame, effects, now);
+        if let Some(counted) = self.counted {
+            let taken = match outcome.usage {
+                Some(usage) => Some(usage.input.saturating_add(usage.output)),
+                None => (!outcome.may_be_billed()).then_some(0),
+            };
+            generation.headroom.borrow_mut().settle(effects.store, counted, taken, now);
+        }
+        self.reserved
+    }
+}
+
+/// Where substitutes are only watched: what the gates would have done.
+fn count_watched_substitutes(survey: &Survey<'_>, admitted: Option<&Admission>, effects: &mut Effects<'_>) {
+    if !survey.watches_substitutes() {
+        return;
+    }
+    let metric = match admitted {
+        Some(admission) => (!survey.admits(admission.target)).then_some(Metric::FallbackWouldReject),
+        None => survey.would_move_to().map(|_| Metric::FallbackWouldMove),
+    };
+    metric.into_iter().for_each(|metric| effects.tally.count(metric));
+}

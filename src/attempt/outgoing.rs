@@ -1,0 +1,67 @@
+use super::addressing::address_to;
+use crate::base::{HeaderSink, TargetId};
+use crate::intake::{CallHeaders, ClientRequest, HeldBody};
+use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
+
+/// The body of a request that leaves, as far as the host has it.
+#[derive(Debug, Clone, Copy)]
+pub enum OutgoingBody<'a> {
+    /// All of it.
+    Whole(&'a HeldBody),
+    /// So many bytes. The rest is edited as it streams by.
+    Begun(usize),
+}
+
+/// A request that is addressed and edited, as far as its body has come.
+pub struct Outgoing {
+    /// What edits the rest of the body.
+    pub editor: Option<StreamEditor>,
+    /// Whether the body asks for usage although the client's did not.
+    pub injects_usage: bool,
+}
+
+/// Addresses a request to `target` and writes the target's model into its body. `None` when the host refused to change
+/// something: the request must not be sent then.
+pub fn prepare<H: HeaderSink + BodyBuffer>(
+    request: &ClientRequest,
+    target: TargetId,
+    call: &CallHeaders,
+    body: OutgoingBody<'_>,
+    host: &mut H,
+) -> Option<Outgoing> {
+    let config = request.config();
+    let target = config.target(target)?;
+    if !address_to(config, target, request.endpoint, call, host) {
+        return None;
+    }
+    let mut edit = BodyEdit::of_model(&request.facts, &target.model);
+    // Without it a streamed chat reports no usage, and budgets would have to guess.
+    if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
+        edit = edit.asking_for_usage(&request.facts);
+    }
+    let injects_usage = edit.asks_for_usage();
+    if edit.is_noop() {
+        return Some(Outgoing { editor: None, injects_usage });
+    }
+    if let Some(length) = call.length {
+        host.set("content-length", &edit.new_length(length).to_string());
+    }
+    let editor = match body {
+        OutgoingBody::Whole(HeldBody { window: Some(window), .. }) => {
+            edit.apply_known(host, window).ok()?;
+            None
+        }
+        OutgoingBody::Whole(HeldBody { len, window: None }) => {
+            edit.apply_held(host, *len).ok()?;
+            None
+        }
+        OutgoingBody::Begun(len) => {
+            let mut editor = StreamEditor::new(edit);
+            if len > 0 {
+                editor.edit_chunk(host, len).ok()?;
+            }
+            Some(editor)
+        }
+    };
+    Some(Outgoing { editor, injects_usage })
+}

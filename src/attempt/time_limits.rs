@@ -1,0 +1,97 @@
+//! Which of an attempt's time limits is due, and what that means for its response.
+
+use super::{Answer, Attempt};
+use crate::base::{ErrorClass, Timestamp};
+use crate::config::OnBreak;
+use crate::stream::Alarm;
+
+/// What is due at some moment.
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// The client is to get this text, which keeps the stream open.
+    KeepAlive(&'static str),
+    /// What is held is to be held no longer.
+    OpenGate,
+    /// A notice has ended the stream a tick ago, so the stream can be reset now.
+    Reset,
+    /// The attempt has taken too long, and the client has got nothing.
+    TimedOut(Alarm),
+    /// The attempt has taken too long, and the client has got part of the response. The notice is to be put into the stream,
+    /// if it takes one.
+    Broken(Alarm, Option<String>),
+    /// The attempt has failed before, and the edge takes too long to end it.
+    Late,
+}
+
+impl Attempt {
+    /// The earliest moment at which to [look](Self::look).
+    pub fn due(&self) -> Option<Timestamp> {
+        let (limit, _) = self.watch.due()?;
+        Some(self.due_in_time().map_or(limit, |at| at.min(limit)))
+    }
+
+    /// The moment has come at which something may be due.
+    pub fn look(&mut self, now: Timestamp) -> Due {
+        let Some(alarm) = self.watch.alarm(now) else { return self.look_in_time(now) };
+        self.watch.over();
+        match &mut self.answer {
+            Answer::Awaited | Answer::Held(_) => Due::TimedOut(alarm),
+            Answer::Passed(follower) if follower.has_ended_with_notice() => Due::Reset,
+            Answer::Passed(follower) => {
+                let notice = match self.on_break {
+                    OnBreak::ErrorEvent => follower.end_with_notice(class_of(alarm)),
+                    OnBreak::Reset => None,
+                };
+                if notice.is_some() {
+                    // The reset has to come a tick later, or the notice would be lost on its way.
+                    self.watch.end_by(now);
+                }
+                Due::Broken(alarm, notice)
+            }
+            Answer::Discarded => Due::Late,
+        }
+    }
+
+    /// Whether the time is over for which a stream may be held.
+    pub(super) fn gate_is_over(&self, now: Timestamp) -> bool {
+        self.gate_until().is_some_and(|until| until <= now)
+    }
+
+    /// What is due though nothing has taken too long.
+    fn look_in_time(&mut self, now: Timestamp) -> Due {
+        if self.due_in_time().is_none_or(|due| due > now) {
+            return Due::Nothing;
+        }
+        let Answer::Passed(follower) = &self.answer else { return Due::OpenGate };
+        // If no text can be put in now, it may be possible the next time.
+        if let Some(keep_alive) = &mut self.keep_alive {
+            keep_alive.heard(now);
+        }
+        follower.keep_alive().map_or(Due::Nothing, Due::KeepAlive)
+    }
+
+    fn due_in_time(&self) -> Option<Timestamp> {
+        // Once the response is over, nothing more is to be done.
+        self.watch.due()?;
+        match &self.answer {
+            Answer::Held(gatekeeper) if gatekeeper.is_stream() => self.gate_until(),
+            Answer::Passed(follower) if follower.is_stream() && !follower.has_ended_with_notice() => {
+                self.keep_alive.map(|keep_alive| keep_alive.due())
+            }
+            _ => None,
+        }
+    }
+
+    fn gate_until(&self) -> Option<Timestamp> {
+        self.gate.max_time.map(|time| self.start.sent_at.after(time))
+    }
+}
+
+/// The class of the failure when something has taken too long.
+pub const fn class_of(alarm: Alarm) -> ErrorClass {
+    match alarm {
+        Alarm::FirstContent | Alarm::Answer | Alarm::Total => ErrorClass::Timeout,
+        Alarm::Idle | Alarm::ContentIdle | Alarm::BelowMinimumRate => ErrorClass::StreamStalled,
+    }
+}

@@ -1,0 +1,91 @@
+//! What belongs to one configuration: the configuration itself and what this worker knows about its targets.
+//!
+//! All of it is indexed by the configuration's ids, so it is created with the configuration and dropped with it. A
+//! request keeps the generation that it began with, also when a newer configuration has replaced it.
+
+mod effects;
+mod target_health;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+pub use effects::Effects;
+pub use target_health::{failing_permille, scopes, standing};
+
+use crate::balance::{Headroom, Pace, UnderWay};
+use crate::base::{Store, TargetId, Timestamp, Tokens};
+use crate::breaker::{HealthView, Pending, Queued};
+use crate::config::Config;
+use crate::fallback::Calibration;
+
+/// One configuration with what one worker knows about it.
+#[derive(Debug)]
+pub struct Generation {
+    /// The configuration.
+    pub config: Rc<Config>,
+    /// The state of the circuit breakers, as this worker last saw it.
+    pub health_view: RefCell<HealthView>,
+    /// Attempts under way at each target.
+    pub pending: RefCell<Pending>,
+    /// How fast targets answer.
+    pub pace: RefCell<Pace>,
+    /// How much of the targets' limits is left.
+    pub headroom: RefCell<Headroom>,
+    /// How targets count tokens.
+    pub estimates: Calibration,
+}
+
+impl Generation {
+    /// A generation that starts with what other workers have shared: after a change of the configuration the first
+    /// request must not go to a target whose breaker is open. `worker` tells this worker's records from others'.
+    pub fn new(config: Config, worker: u64, store: &mut dyn Store) -> Self {
+        let mut health_view = HealthView::new(&config);
+        health_view.refresh(store);
+        let mut pace = Pace::new(&config);
+        pace.exchange(store);
+        let mut headroom = Headroom::new(&config);
+        headroom.exchange(store);
+        Self {
+            health_view: RefCell::new(health_view),
+            pending: RefCell::new(Pending::new(&config, worker)),
+            pace: RefCell::new(pace),
+            headroom: RefCell::new(headroom),
+            estimates: Calibration::new(&config),
+            config: Rc::new(config),
+        }
+    }
+
+    /// Writes what this worker has learned and reads what others have. `queued` are the requests that wait here, by
+    /// model. Returns how many health records could not be written.
+    pub fn exchange(
+        &self,
+        store: &mut dyn Store,
+        queued: impl Iterator<Item = Queued>,
+        now: Timestamp,
+    ) -> usize {
+        let mut health_view = self.health_view.borrow_mut();
+        let failed = health_view.flush(store, &self.config.breaker, now);
+        health_view.refresh(store);
+        let mut pending = self.pending.borrow_mut();
+        pending.set_queued(queued);
+        pending.exchange(store, now);
+        self.estimates.exchange(store);
+        self.pace.borrow_mut().exchange(store);
+        self.headroom.borrow_mut().exchange(store);
+        failed
+    }
+}
+
+impl UnderWay for Pending {
+    fn attempts(&self, target: TargetId) -> u32 {
+        self.at(target)
+    }
+
+    fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
+        self.unanswered_at(target)
+    }
+
+    fn is_alone(&self) -> bool {
+        Self::is_alone(self)
+    }
+}

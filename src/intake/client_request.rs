@@ -1,0 +1,109 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::balance::Session;
+use crate::base::{Endpoint, ModelId, TargetId, Timestamp, Tokens};
+use crate::config::{Balance, ClientKey, Config, Model, Priority, ResponseModel, StreamPolicy};
+use crate::fallback::{ClientLimits, Needs};
+use crate::generation::Generation;
+use crate::provider::Capability;
+use crate::request::Facts;
+
+/// One client request as it was understood. It never changes: what happens to it is kept in its journey.
+#[derive(Debug)]
+pub struct ClientRequest {
+    /// The configuration that serves it, also after a newer one has come.
+    pub generation: Rc<Generation>,
+    /// The endpoint that was called.
+    pub endpoint: Endpoint,
+    /// The logical model that it asks for.
+    pub model: ModelId,
+    /// What its body says.
+    pub facts: Facts,
+    /// What it needs of a target.
+    pub needs: Needs,
+    /// The session that it belongs to, where the model is balanced by sessions.
+    pub session: Option<Session>,
+    /// The client's key, by its position in the configuration.
+    pub client_key: Option<usize>,
+    /// What the client allows.
+    pub client_limits: ClientLimits,
+    /// When its first attempt was chosen.
+    pub began: Timestamp,
+    /// How long the client gives it, if it says so.
+    pub timeout: Option<Duration>,
+    /// Its priority in a queue.
+    pub priority: Priority,
+    /// Attempts that Envoy counted but this worker does not know, after a crash of the VM or a change of its code.
+    pub forgotten: u8,
+}
+
+impl ClientRequest {
+    /// The configuration that serves it.
+    pub fn config(&self) -> &Config {
+        &self.generation.config
+    }
+
+    /// The model that it asks for.
+    pub fn model(&self) -> Option<&Model> {
+        self.config().model(self.model)
+    }
+
+    /// The client's key, where keys are configured.
+    pub fn client_key(&self) -> Option<&ClientKey> {
+        self.config().keys.as_ref()?.get(self.client_key?)
+    }
+
+    /// The model's name that the response body is to carry, if not the provider's.
+    pub fn response_model(&self) -> Option<Rc<str>> {
+        let model = self.model()?;
+        (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
+    }
+
+    /// What the response of `target` may take, and how it is passed on.
+    pub fn stream_policy(&self, target: TargetId) -> StreamPolicy {
+        let reasoning = self.config().target(target).is_some_and(|target| {
+            let offers = &target.offers;
+            // A provider kind vouches for it when some of its models reason. Only the target's own mark says that this one
+            // does.
+            offers.declared.contains(Capability::Reasoning)
+                && offers.capabilities.contains(Capability::Reasoning)
+        });
+        self.model().map(|model| model.stream).unwrap_or_default().narrowed(reasoning, self.timeout)
+    }
+
+    /// When the whole request must be over.
+    pub fn deadline(&self) -> Timestamp {
+        let policy = self.model().map(|model| model.stream).unwrap_or_default();
+        self.began.after(policy.narrowed(false, self.timeout).total)
+    }
+
+    /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their margin.
+    pub fn expected(&self, target: TargetId) -> Tokens {
+        self.needs.expected(target, Some(&self.generation.estimates))
+    }
+
+    /// The configured name of a target, for logs.
+    pub fn target_name(&self, target: TargetId) -> &str {
+        self.config().target(target).map_or("?", |target| &*target.name)
+    }
+
+    /// The name of the strategy that chooses among its targets. A request without a session is balanced by weight.
+    pub fn strategy(&self) -> Option<&'static str> {
+        let strategy = &self.model()?.balance;
+        let by_weight = matches!(strategy, Balance::Sticky { .. }) && self.session.is_none();
+        Some(if by_weight { Balance::Weighted.name() } else { strategy.name() })
+    }
+
+    /// Whether its stream reports usage only when asked to, and the client did not ask.
+    pub const fn lacks_usage(&self) -> bool {
+        let reports_unasked = !matches!(self.endpoint, Endpoint::Chat | Endpoint::Completions);
+        self.facts.stream && !self.facts.include_usage && !reports_unasked
+    }
+
+    /// The key's name, where Envoy's rate-limit filter is to charge the request.
+    pub fn key_to_charge(&self) -> Option<Rc<str>> {
+        let key = self.client_key().filter(|_| self.config().fleet_rate_limit)?;
+        Some(Rc::clone(&key.name))
+    }
+}

@@ -1,0 +1,75 @@
+//! Paths that are no endpoint of a model: the list of models, and whatever the operator wants done with the rest.
+
+use super::headers::{CLUSTER_HEADER, strip_private};
+use super::models;
+use super::reading::authenticate;
+use crate::base::{Dialect, HeaderBlock, HeaderSink};
+use crate::config::OtherPaths;
+use crate::generation::Generation;
+use crate::provider;
+use crate::refusal::{LocalAnswer, Refusal};
+
+/// What is done with a request that is for no model.
+pub enum OtherRequest {
+    /// The filter answers it.
+    Answer(LocalAnswer),
+    /// It goes to the operator's cluster for other paths.
+    PassOn,
+    /// It is refused.
+    Refuse(Refusal, Dialect),
+}
+
+/// Decides what is done with it, and addresses it if it passes.
+pub fn other_path(
+    generation: &Generation,
+    method: &str,
+    path: &str,
+    headers: &HeaderBlock,
+    sink: &mut impl HeaderSink,
+) -> OtherRequest {
+    let anthropic = headers.get_bytes("anthropic-version").is_some();
+    let dialect = if anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
+    let result = match path.strip_prefix("/v1/models") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            list_models(generation, method, rest, headers, dialect).map(OtherRequest::Answer)
+        }
+        _ => pass_on(generation, headers, sink).map(|()| OtherRequest::PassOn),
+    };
+    result.unwrap_or_else(|refusal| OtherRequest::Refuse(refusal, dialect))
+}
+
+fn list_models(
+    generation: &Generation,
+    method: &str,
+    rest: &str,
+    headers: &HeaderBlock,
+    dialect: Dialect,
+) -> Result<LocalAnswer, Refusal> {
+    let key = authenticate(generation, headers)?;
+    if method != "GET" {
+        return Err(Refusal::Method { allowed: "GET" });
+    }
+    let wanted = rest.strip_prefix('/').filter(|name| !name.is_empty());
+    let body = models::list(&generation.config, key, wanted, dialect)?;
+    Ok(LocalAnswer { status: 200, headers: Vec::new(), body })
+}
+
+fn pass_on(
+    generation: &Generation,
+    headers: &HeaderBlock,
+    sink: &mut impl HeaderSink,
+) -> Result<(), Refusal> {
+    let cluster = match &generation.config.other_paths {
+        OtherPaths::Refuse => return Err(Refusal::UnknownPath),
+        OtherPaths::Cluster(cluster) => cluster,
+    };
+    authenticate(generation, headers)?;
+    strip_private(headers, sink);
+    if generation.config.keys.is_some() {
+        for name in provider::CREDENTIAL_HEADERS {
+            sink.remove(name);
+        }
+    }
+    sink.set(CLUSTER_HEADER, cluster);
+    Ok(())
+}

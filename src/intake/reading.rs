@@ -1,0 +1,164 @@
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::ClientRequest;
+use super::headers::{CallHeaders, Wishes};
+use super::journey_id::JourneyId;
+use super::models;
+use crate::balance::SessionHints;
+use crate::base::{Endpoint, HeaderBlock, Timestamp};
+use crate::config::Priority;
+use crate::fallback::{ClientLimits, Needs};
+use crate::generation::Generation;
+use crate::refusal::Refusal;
+use crate::request::{BodyBuffer, Facts, Scanner};
+use crate::tenancy;
+
+/// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the VM.
+const WINDOW: usize = 64 * 1024;
+
+/// A request whose body is being read.
+pub struct Reading {
+    generation: Rc<Generation>,
+    endpoint: Endpoint,
+    call: CallHeaders,
+    scanner: Scanner,
+    seen: usize,
+    window: Option<Vec<u8>>,
+    client_key: Option<usize>,
+    session_hints: SessionHints,
+    client_limits: ClientLimits,
+    timeout: Option<Duration>,
+    priority: Priority,
+    id: Option<JourneyId>,
+    earlier_attempts: u8,
+}
+
+/// What the edge of the retry loop says about a pass.
+#[derive(Debug, Clone, Copy)]
+pub struct LoopPass {
+    /// The journey's id, where there is a loop.
+    pub id: Option<JourneyId>,
+    /// The number of the attempt, from 1.
+    pub attempt: u8,
+}
+
+/// A request that was understood.
+pub struct Understood {
+    /// The request.
+    pub request: ClientRequest,
+    /// Its body.
+    pub body: HeldBody,
+    /// What decides how it is addressed.
+    pub call: CallHeaders,
+    /// The id of its journey, where there is a loop.
+    pub id: Option<JourneyId>,
+}
+
+/// A whole body in the host's buffer.
+#[derive(Debug)]
+pub struct HeldBody {
+    /// Its length.
+    pub len: usize,
+    /// The body itself, when it fits into one window: it is needed once more to write the model into it.
+    pub window: Option<Vec<u8>>,
+}
+
+impl Reading {
+    /// Checks a request's headers. The order of the checks is the order in which a client would fix its mistakes.
+    pub fn begin(
+        generation: &Rc<Generation>,
+        endpoint: Endpoint,
+        pass: LoopPass,
+        headers: &HeaderBlock,
+        client_key: Option<usize>,
+    ) -> Result<Self, Refusal> {
+        let config = &*generation.config;
+        if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Err(Refusal::Encoding);
+        }
+        let call = CallHeaders::read(headers);
+        let announced = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
+        let limit = config.limits.max_body_bytes;
+        if announced.is_some_and(|length| length > limit) {
+            return Err(Refusal::TooLarge { limit });
+        }
+        let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
+        let Wishes { no_fallback, timeout, regions, priority } = Wishes::read(headers, key)?;
+        let knows_conversations = config.knows_conversations;
+        Ok(Self {
+            generation: Rc::clone(generation),
+            endpoint,
+            call,
+            scanner: if knows_conversations { Scanner::new() } else { Scanner::blind_to_conversations() },
+            seen: 0,
+            window: None,
+            client_key,
+            session_hints: SessionHints::read(headers, key.map(|key| &*key.name)),
+            client_limits: ClientLimits { regions, no_fallback },
+            timeout,
+            priority,
+            id: pass.id,
+            earlier_attempts: pass.attempt.saturating_sub(1),
+        })
+    }
+
+    /// The endpoint that was called.
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// Scans what is new in the host's buffer, window by window.
+    pub fn read(&mut self, available: usize, host: &mut impl BodyBuffer) -> Result<(), Refusal> {
+        let limit = self.generation.config.limits.max_body_bytes;
+        if u64::try_from(available).unwrap_or(u64::MAX) > limit {
+            return Err(Refusal::TooLarge { limit });
+        }
+        while self.seen < available {
+            let window =
+                host.read(self.seen, WINDOW.min(available - self.seen)).map_err(|_| Refusal::Internal)?;
+            if window.is_empty() {
+                return Err(Refusal::Internal);
+            }
+            self.scanner.feed(&window).map_err(Refusal::Body)?;
+            let is_first = self.seen == 0;
+            self.seen += window.len();
+            self.window = is_first.then_some(window);
+        }
+        Ok(())
+    }
+
+    /// The body is complete. `facts` gets what it says, also when the request is refused.
+    pub fn finish(self, now: Timestamp, note: impl FnOnce(&Facts)) -> Result<Understood, Refusal> {
+        let facts = self.scanner.finish().map_err(Refusal::Body)?;
+        note(&facts);
+        let config = &*self.generation.config;
+        let model = models::logical_model(config, &facts, self.client_key)?;
+        let session =
+            config.model(model).and_then(|model| self.session_hints.session(&model.balance, facts.affinity));
+        let request = ClientRequest {
+            generation: self.generation,
+            endpoint: self.endpoint,
+            model,
+            needs: Needs::of(&facts, self.endpoint),
+            facts,
+            session,
+            client_key: self.client_key,
+            client_limits: self.client_limits,
+            began: now,
+            timeout: self.timeout,
+            priority: self.priority,
+            forgotten: self.earlier_attempts,
+        };
+        let call = CallHeaders { length: self.call.length.map(|_| self.seen), ..self.call };
+        Ok(Understood { request, body: HeldBody { len: self.seen, window: self.window }, call, id: self.id })
+    }
+}
+
+/// The client's key, by its position in the configuration; `None` where no keys are configured.
+pub fn authenticate(generation: &Generation, headers: &HeaderBlock) -> Result<Option<usize>, Refusal> {
+    match &generation.config.keys {
+        None => Ok(None),
+        Some(keys) => tenancy::authenticate(keys, headers).map(Some).ok_or(Refusal::Unauthenticated),
+    }
+}

@@ -1,0 +1,221 @@
+//! How attempts and passes end, and what learns from it.
+
+use std::rc::Rc;
+
+use super::exchange::{Ending, Exchange, Phase, RequestStep, Sent};
+use super::worker::Worker;
+use crate::attempt::{Closed, Ended};
+use crate::base::{Dialect, ErrorClass, Timestamp};
+use crate::breaker::Blame;
+use crate::intake::ClientRequest;
+use crate::outcome::{End, Outcome, StreamEnd};
+use crate::record::{Metric, REQUEST_INCOMPLETE};
+use crate::refusal::Refusal;
+use crate::report::{self, Written};
+use crate::retry::{Failed, Next, Received};
+
+/// Settles an attempt: every part of the filter that learns from attempts does so here, once.
+pub(super) fn settle(
+    sent: &mut Sent,
+    worker: &mut Worker,
+    end: End,
+    received: Received,
+    blame: Blame,
+    now: Timestamp,
+) {
+    let Some(Ended { outcome, admission }) = sent.attempt.end(end, received, now) else { return };
+    let request = Rc::clone(&sent.journey.borrow().request);
+    let target = sent.attempt.start().target;
+    let reserved = if end == End::Withdrawn {
+        admission.cancel(&request.generation, &mut worker.effects(), now);
+        None
+    } else {
+        admission.settle(&request.generation, &outcome, blame, &mut worker.effects(), now)
+    };
+    sent.journey.borrow_mut().attempt_ended(sent.attempt.slot(), outcome, reserved);
+    report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
+    learn(&request, sent, &outcome, now);
+    log::debug!("attempt {} at {}: {:?}", sent.attempt.slot() + 1, request.target_name(target), outcome.end);
+}
+
+/// What an attempt teaches about its target: how it counts tokens, and how fast it answers.
+fn learn(request: &ClientRequest, sent: &Sent, outcome: &Outcome, now: Timestamp) {
+    let Some(usage) = outcome.usage else { return };
+    let (generation, target) = (&request.generation, sent.attempt.start().target);
+    // Images and files are not counted by a tokenizer.
+    if request.needs.size.is_text() {
+        generation.estimates.learn(target, request.needs.size.tokens(), usage.input);
+    }
+    if outcome.end == End::Complete && !request.facts.stream {
+        generation.pace.borrow_mut().answered(target, outcome.took, usage.output, now);
+    }
+}
+
+/// An attempt failed before the client got anything of its response. Decides what follows.
+pub(super) fn failed(
+    sent: &mut Sent,
+    worker: &mut Worker,
+    failed: Failed,
+    blame: Blame,
+    now: Timestamp,
+) -> Next {
+    worker.tally.count(Metric::AttemptsFailed);
+    if failed.class == ErrorClass::NotFound {
+        worker.tally.count(Metric::ModelNotFound);
+    }
+    settle(sent, worker, End::Failed(failed.class), failed.received, blame, now);
+    let slot = sent.attempt.slot();
+    let next = sent.journey.borrow_mut().after_failure(worker, slot, failed, now);
+    sent.attempt.failed(failed.hint, report::decision_name(next));
+    next
+}
+
+impl Sent {
+    /// A response that went to the client has come to this end.
+    pub(super) fn settle_response(&mut self, worker: &mut Worker, end: StreamEnd, now: Timestamp) {
+        self.count_stream_end(worker, end);
+        let failure = end.failure();
+        let slow = self.attempt.is_slow().then_some(ErrorClass::Timeout);
+        let blame = failure.or(slow).map_or(Blame::SUCCESS, |class| Blame::of(class, None));
+        let (end, received) = match failure {
+            None => (End::Complete, Received::Answered),
+            Some(class) => (End::Failed(class), Failed::of(class).received),
+        };
+        settle(self, worker, end, received, blame, now);
+    }
+
+    /// Counts the end of a stream that the client was reading. Only the first end counts.
+    pub(super) fn count_stream_end(&self, worker: &mut Worker, end: StreamEnd) {
+        if self.attempt.is_open_stream() {
+            report::count_stream_end(end, &mut worker.tally);
+        }
+    }
+
+    /// The host's stream is over. Says whether the edge may start another attempt.
+    fn conclude(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
+        let closed = self.close(worker, now);
+        let is_over = matches!(closed, Closed::Discarded | Closed::Passed { complete: true });
+        if ending == Ending::ClientGone && !is_over {
+            worker.tally.count(Metric::ClientAborts);
+            self.count_stream_end(worker, StreamEnd::ClientGone);
+            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::NOBODY, now);
+            return false;
+        }
+        let class = match closed {
+            Closed::Discarded => return true,
+            Closed::Passed { .. } => {
+                let end = match ending {
+                    Ending::UpstreamGone => StreamEnd::BrokenOff,
+                    Ending::Complete | Ending::ClientGone => StreamEnd::of(self.attempt.finish_response()),
+                };
+                self.settle_response(worker, end, now);
+                return false;
+            }
+            // Before the headers the endpoint is in doubt; after them it could be reached, so the target is.
+            Closed::BeforeHeaders => ErrorClass::Transport,
+            Closed::WhileHeld => ErrorClass::StreamTruncated,
+        };
+        // Whether another pass follows is Envoy's decision. If one does, it acts on this.
+        failed(self, worker, Failed::of(class), Blame::of(class, None), now);
+        true
+    }
+
+    fn close(&mut self, worker: &mut Worker, now: Timestamp) -> Closed {
+        worker.tally.add(Metric::AttemptsInFlight, -1);
+        worker.queues.free_one();
+        self.attempt.close(now)
+    }
+
+    fn hand_in(self, now: Timestamp) {
+        let entry = self.attempt.into_entry(now);
+        self.journey.borrow().note(|record| record.attempt_ended(entry));
+    }
+}
+
+impl Exchange {
+    /// The host could not do what a step needs, so the request must not go on. It is answered instead, and everything that
+    /// it has taken is returned.
+    pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
+        match std::mem::take(&mut self.phase) {
+            Phase::Sent(mut sent) => {
+                sent.close(worker, now);
+                settle(&mut sent, worker, End::Withdrawn, Received::Never, Blame::NOBODY, now);
+                sent.hand_in(now);
+            }
+            Phase::Held(held) => held.leave(worker),
+            _ => {}
+        }
+        self.refuse(worker, Refusal::Internal, dialect)
+    }
+
+    /// The stream is over. With the last pass of a request its record comes out, if it is to be recorded.
+    pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> Option<Written> {
+        let phase = std::mem::take(&mut self.phase);
+        let kept_as = self.kept_as.take();
+        let mut unkept = None;
+        let expects_another = match phase {
+            Phase::Sent(mut sent) => {
+                let expects_another = sent.conclude(worker, ending, now);
+                self.tokens = sent.tokens_to_charge();
+                let journey = Rc::clone(&sent.journey);
+                sent.hand_in(now);
+                unkept = Some(journey).filter(|_| kept_as.is_none());
+                expects_another
+            }
+            Phase::Reading(_) => {
+                self.note_incomplete(worker, ending);
+                false
+            }
+            Phase::Held(held) => {
+                held.leave(worker);
+                self.note_incomplete(worker, ending);
+                if ending == Ending::ClientGone {
+                    self.note(|record| record.client_gone = true);
+                }
+                false
+            }
+            Phase::Fresh | Phase::Foreign | Phase::Answered => false,
+        };
+        let is_kept = kept_as.is_some();
+        let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
+        if left.is_some() {
+            worker.tally.add(Metric::Journeys, -1);
+        }
+        let is_over = !is_kept || left.is_some();
+        if let Some(journey) = left.or(unkept) {
+            worker.end(&journey, now);
+        }
+        let record = self.record.take()?;
+        if is_over { report::write(&record, &mut worker.effects(), now) } else { None }
+    }
+
+    /// The stream ended before the request could be sent.
+    fn note_incomplete(&self, worker: &mut Worker, ending: Ending) {
+        if ending == Ending::ClientGone {
+            worker.tally.count(Metric::ClientAborts);
+        } else {
+            self.note(|record| record.broke = Some(REQUEST_INCOMPLETE));
+        }
+    }
+
+    /// The client key that Envoy's rate-limit filter is to charge. To be taken once.
+    pub fn take_key(&mut self) -> Option<Rc<str>> {
+        self.key.take()
+    }
+
+    /// The tokens that Envoy's rate-limit filter is to charge for this pass. Known when the pass is over.
+    pub const fn tokens(&self) -> Option<u64> {
+        self.tokens
+    }
+}
+
+impl Sent {
+    fn tokens_to_charge(&self) -> Option<u64> {
+        let journey = self.journey.borrow();
+        if !journey.request.config().fleet_rate_limit {
+            return None;
+        }
+        let usage = journey.tried().get(self.attempt.slot())?.outcome?.usage?;
+        Some(usage.input.saturating_add(usage.output))
+    }
+}

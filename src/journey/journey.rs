@@ -1,0 +1,232 @@
+use std::rc::Rc;
+
+use super::worker::{Worker, afresh};
+use crate::admission::{Reserved, spent_by};
+use crate::base::{ClassSet, Random, TargetId, Timestamp};
+use crate::generation::Effects;
+use crate::intake::ClientRequest;
+use crate::outcome::Outcome;
+use crate::record::RecordBuilder;
+use crate::refusal::{ClientRetry, Refusal};
+use crate::report::{self, SharedRecord};
+use crate::retry::{self, Failed, Next, Permission, Received, Spent, Stop};
+use crate::survey::{Progress, SpendCeiling, Survey, Tried};
+use crate::tenancy::BudgetSet;
+
+/// What happens to one client request, over all its attempts.
+#[derive(Debug)]
+pub struct Journey {
+    pub(super) request: Rc<ClientRequest>,
+    record: Option<SharedRecord>,
+    tried: Vec<Tried>,
+    /// Whether a failure may lead to another attempt.
+    permission: Permission,
+    /// The decision after the last failure, if the request goes on. The next pass acts on it.
+    granted: Option<Next>,
+    failed: Option<Failed>,
+    /// Why nothing more is tried, if so.
+    gave_up: Option<Stop>,
+    /// The only target that may get the next attempt.
+    only: Option<TargetId>,
+    /// How often the request was sent again although a provider may have accepted it.
+    replays: u8,
+    /// What it has reserved in its key's budgets, once its first attempt is over.
+    reserved: Option<Reserved>,
+    pub(super) warnings: BudgetSet,
+}
+
+impl Journey {
+    /// A request that was understood. Until it is kept for further passes, no failure leads to another attempt.
+    pub(super) fn new(request: ClientRequest, record: Option<SharedRecord>) -> Self {
+        Self {
+            request: Rc::new(request),
+            record,
+            tried: Vec::new(),
+            permission: Permission::Denied(Stop::NoRetryLoop),
+            granted: None,
+            failed: None,
+            gave_up: None,
+            only: None,
+            replays: 0,
+            reserved: None,
+            warnings: BudgetSet::default(),
+        }
+    }
+
+    pub(super) fn record(&self) -> Option<SharedRecord> {
+        self.record.clone()
+    }
+
+    pub(super) fn note(&self, note: impl FnOnce(&mut RecordBuilder)) {
+        if let Some(record) = &self.record
+            && let Ok(mut record) = record.try_borrow_mut()
+        {
+            note(&mut record);
+        }
+    }
+
+    /// How far the request is.
+    pub(super) fn progress(&self) -> Progress<'_> {
+        Progress { tried: &self.tried, only: self.only, ceiling: self.spend_ceiling() }
+    }
+
+    pub(super) fn tried(&self) -> &[Tried] {
+        &self.tried
+    }
+
+    /// Attempts made so far.
+    pub(super) fn attempts(&self) -> u8 {
+        u8::try_from(self.tried.len()).unwrap_or(u8::MAX).saturating_add(self.request.forgotten)
+    }
+
+    /// The limit on what a further attempt may cost; `None` where there is none, and for the first attempt.
+    fn spend_ceiling(&self) -> Option<SpendCeiling> {
+        let most = self.request.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;
+        Some(SpendCeiling { spent: spent_by(&self.request, &self.tried), most })
+    }
+
+    pub(super) fn permit(&mut self, permission: Permission) {
+        self.permission = permission;
+    }
+
+    pub(super) fn take_granted(&mut self) -> Option<Next> {
+        self.granted.take()
+    }
+
+    pub(super) const fn gave_up(&self) -> Option<Stop> {
+        self.gave_up
+    }
+
+    /// An attempt is sent. Returns its position.
+    pub(super) fn attempt_starts(&mut self, attempt: Tried, warnings: Option<BudgetSet>) -> usize {
+        self.tried.push(attempt);
+        self.warnings = warnings.unwrap_or(self.warnings);
+        self.tried.len().saturating_sub(1)
+    }
+
+    /// The outcome of an attempt is certain.
+    pub(super) fn attempt_ended(&mut self, slot: usize, outcome: Outcome, reserved: Option<Reserved>) {
+        if let Some(tried) = self.tried.get_mut(slot) {
+            tried.outcome = Some(outcome);
+        }
+        if reserved.is_some() {
+            self.reserved = reserved;
+        }
+    }
+
+    /// The request is over: what its attempts took replaces what it had reserved.
+    pub(super) fn settle(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        if let Some(reserved) = self.reserved.take() {
+            reserved.settle(&self.request, &self.tried, effects, now);
+        }
+    }
+
+    /// Whether a failure of the attempt under way could still lead to another attempt.
+    pub(super) fn could_move(&self, now: Timestamp) -> bool {
+        self.permission == Permission::Granted
+            && self.request.model().is_some_and(|model| {
+                self.attempts() < model.retry.attempts && model.fallback_on != ClassSet::default()
+            })
+            && Survey::take(&self.request, self.progress(), now).is_some_and(|survey| survey.has_options())
+    }
+
+    /// Decides what follows the failure of the attempt at `slot`.
+    pub(super) fn after_failure(
+        &mut self,
+        worker: &mut Worker,
+        slot: usize,
+        failed: Failed,
+        now: Timestamp,
+    ) -> Next {
+        if let Some(tried) = self.tried.get_mut(slot) {
+            tried.failure = Some(failed.class);
+            tried.may_return = retry::may_return(failed.class, failed.should_retry);
+        }
+        self.failed = Some(failed);
+        self.only = None;
+        let next = self.decide(worker.rng.next_u64(), slot, failed, now);
+        let next = self.within_budget(worker, next, now);
+        // A provider that asks for the request again after a failure that must not lead elsewhere gets it, and no other.
+        let stays = matches!(next, Next::Again { .. })
+            && self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class));
+        if stays {
+            self.only = self.tried.get(slot).map(|tried| tried.target);
+        }
+        if let Next::Stop(stop) = next {
+            self.gave_up = Some(stop);
+        } else {
+            self.gave_up = None;
+            self.granted = Some(next);
+            self.replays = self.replays.saturating_add(u8::from(failed.received == Received::Perhaps));
+        }
+        log::debug!(
+            "attempt {} failed as {}, decided: {}",
+            slot + 1,
+            failed.class.name(),
+            report::decision_name(next)
+        );
+        next
+    }
+
+    fn decide(&self, draw: u64, slot: usize, failed: Failed, now: Timestamp) -> Next {
+        let (Some(survey), Some(tried)) =
+            (Survey::take(&self.request, self.progress(), now), self.tried.get(slot))
+        else {
+            return Next::Stop(Stop::NothingLeft);
+        };
+        let spent = Spent {
+            attempts: self.attempts(),
+            at_target: survey.row(tried.target).map_or(0, |row| row.attempts),
+            replays: self.replays,
+            deadline: self.request.deadline(),
+            stateful: !self.request.facts.state.is_empty(),
+        };
+        let model = survey.model();
+        let policy = (&model.retry, model.fallback_on);
+        let next = |left| retry::after_failure(policy, failed, self.permission, spent, left, (now, draw));
+        let stops = |next| matches!(next, Next::Stop(_));
+        let decided = next(survey.remaining(tried.target));
+        if stops(decided)
+            && survey.progress().ceiling.is_some()
+            && !stops(next(survey.remaining_at_any_cost(tried.target)))
+        {
+            return Next::Stop(Stop::SpendCeiling);
+        }
+        decided
+    }
+
+    /// The retry budget limits further attempts over all requests of this Envoy, and has the last word.
+    fn within_budget(&self, worker: &mut Worker, next: Next, now: Timestamp) -> Next {
+        match next {
+            Next::Stop(_) => return next,
+            Next::Wait { .. } if !self.may_wait(worker) => return Next::Stop(Stop::QueueFull),
+            _ => {}
+        }
+        let config = self.request.config();
+        let grant = worker.retries.take(&mut *worker.store, &config.retry_budget, now);
+        worker.effects().note_shared(grant.shared);
+        if grant.allowed { next } else { Next::Stop(Stop::RetryBudget) }
+    }
+
+    /// What the client is told about retries after this end.
+    pub(super) fn client_retry(&self, gave_up: Stop, now: Timestamp) -> ClientRetry {
+        report::client_retry(gave_up, self.failed, afresh(&self.request, now).as_ref())
+    }
+
+    /// The refusal after the last attempt: what was tried, and which other targets may not take the request.
+    pub(super) fn exhausted(&self, status: u16, client_retry: ClientRetry, now: Timestamp) -> Refusal {
+        Survey::take(&self.request, self.progress(), now)
+            .map_or(Refusal::Internal, |survey| report::exhausted(&survey, status, client_retry))
+    }
+
+    /// The refusal of a request whose total time is over before a target could be asked.
+    pub(super) fn out_of_time(&self, survey: &Survey<'_>) -> Refusal {
+        match self.tried.last() {
+            None => report::queue_refusal("queue_timeout", survey),
+            Some(last) => {
+                let client_retry = self.client_retry(Stop::Deadline, survey.now);
+                report::exhausted(survey, report::status_after(last.failure), client_retry)
+            }
+        }
+    }
+}

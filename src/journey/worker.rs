@@ -1,0 +1,130 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::registry::{Journeys, SharedJourney};
+use crate::base::{Random, SplitMix64, Store, Timestamp};
+use crate::config::Config;
+use crate::generation::{Effects, Generation};
+use crate::intake::ClientRequest;
+use crate::queue::Queues;
+use crate::record::{Metric, NO_NEXT_ATTEMPT, Tally};
+use crate::report::{self, Gauges, OperatorContext, OperatorRateLimit, Written};
+use crate::retry::Retries;
+use crate::survey::{Progress, Survey};
+
+/// At most this many records of orphans are written in one tick. They go into Envoy's log, which they must not flood. The
+/// others are only counted.
+const MAX_ORPHANS_WRITTEN: usize = 10;
+
+/// What all passes through one configured filter share on one worker.
+pub struct Worker {
+    /// The configuration that new requests are served by, and what is known of its targets.
+    pub generation: Rc<Generation>,
+    /// The journeys of this worker, whatever configuration they began with.
+    pub journeys: Rc<RefCell<Journeys>>,
+    /// The requests that wait.
+    pub queues: Queues,
+    /// This worker's share of the retry budget's counts.
+    pub retries: Retries,
+    /// The data that all workers share.
+    pub store: Box<dyn Store>,
+    /// The random source.
+    pub rng: SplitMix64,
+    /// Envoy's version, where it is known.
+    pub envoy: Option<String>,
+    /// How often operators may still be served.
+    pub operator_limit: OperatorRateLimit,
+    /// Lines for the host's log.
+    pub log: Vec<String>,
+    /// The gauges with labels.
+    pub gauges: Gauges,
+    /// What has been counted and not yet handed to the host.
+    pub tally: Tally,
+}
+
+impl Worker {
+    /// A worker for a configuration.
+    pub fn new(
+        config: Config,
+        journeys: Rc<RefCell<Journeys>>,
+        mut store: Box<dyn Store>,
+        mut rng: SplitMix64,
+    ) -> Self {
+        let tally = Tally::new(&config);
+        let generation = Rc::new(Generation::new(config, rng.next_u64(), &mut *store));
+        Self {
+            generation,
+            journeys,
+            queues: Queues::default(),
+            retries: Retries::default(),
+            store,
+            rng,
+            envoy: None,
+            operator_limit: OperatorRateLimit::default(),
+            log: Vec::new(),
+            gauges: Gauges::default(),
+            tally,
+        }
+    }
+
+    /// What a step may change besides its own request.
+    pub(super) fn effects(&mut self) -> Effects<'_> {
+        Effects { store: &mut *self.store, tally: &mut self.tally, rng: &mut self.rng }
+    }
+
+    pub(super) fn operator_context(&mut self) -> OperatorContext<'_> {
+        OperatorContext {
+            generation: &self.generation,
+            store: &mut *self.store,
+            tally: &mut self.tally,
+            limit: &mut self.operator_limit,
+            log: &mut self.log,
+            envoy: self.envoy.as_deref(),
+        }
+    }
+
+    /// Does what is due by time alone. To be called about every 100 ms. Returns the records of requests whose next attempt
+    /// never came: no access log will ask for those.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Written> {
+        let records = self.end_orphans(now);
+        let generation = Rc::clone(&self.generation);
+        let queues = &self.queues;
+        let queued = generation.config.models().iter().map(|model| queues.queued(&model.name));
+        let failed = generation.exchange(&mut *self.store, queued, now);
+        if failed > 0 {
+            self.tally.add(Metric::SharedDataFailed, i64::try_from(failed).unwrap_or(i64::MAX));
+        }
+        let flushed = self.retries.flush(&mut *self.store, now);
+        self.effects().note_shared(flushed);
+        self.gauges.show(&generation, &mut self.tally, now);
+        records
+    }
+
+    fn end_orphans(&mut self, now: Timestamp) -> Vec<Written> {
+        let orphans = self.journeys.borrow_mut().expire(now);
+        let mut records = Vec::new();
+        for (number, orphan) in orphans.into_iter().enumerate() {
+            let record = orphan.try_borrow().ok().and_then(|journey| journey.record());
+            if let Some(record) = record.filter(|_| number < MAX_ORPHANS_WRITTEN) {
+                if let Ok(mut record) = record.try_borrow_mut() {
+                    record.broke = Some(NO_NEXT_ATTEMPT);
+                }
+                records.extend(report::write(&record, &mut self.effects(), now));
+            }
+            self.tally.count(Metric::JourneysOrphaned);
+            self.tally.add(Metric::Journeys, -1);
+            self.end(&orphan, now);
+        }
+        records
+    }
+
+    /// A request is over: its reservation is settled.
+    pub(super) fn end(&mut self, journey: &SharedJourney, now: Timestamp) {
+        journey.borrow_mut().settle(&mut self.effects(), now);
+    }
+}
+
+/// A survey for a new request like this one.
+pub(super) fn afresh(request: &ClientRequest, now: Timestamp) -> Option<Survey<'_>> {
+    Survey::take(request, Progress::default(), now)
+}

@@ -1,0 +1,107 @@
+//! What came of an attempt: one value, made once, that everything which learns from attempts reads.
+//!
+//! It is made as soon as the end is certain, which for a stream is its terminal event. Breakers, budgets, limits,
+//! estimates, metrics and the decision record all read the same value, so they cannot disagree about an attempt.
+
+mod observed;
+
+use std::time::Duration;
+
+pub use observed::{AnsweredBy, MAX_ID, Observed, StreamFacts, id_of};
+
+use crate::base::ErrorClass;
+use crate::retry::Received;
+use crate::stream::{FinishReason, Usage};
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client got the whole response, as far as it could be read.
+    Complete,
+    /// The attempt failed, before or after part of the response went to the client ([`Outcome::passed`]).
+    Failed(ErrorClass),
+    /// The client left.
+    ClientGone,
+    /// The filter could not do its part, so the attempt was never really made.
+    Withdrawn,
+}
+
+/// How a stream ended that a client was reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// By the rules of its dialect.
+    Complete,
+    /// The provider ended it before that.
+    Truncated,
+    /// The provider reported a failure in it.
+    Failed(ErrorClass),
+    /// It went idle, or stayed below the minimum rate.
+    Stalled(ErrorClass),
+    /// The request's total time ran out.
+    OutOfTime,
+    /// The provider or the network reset it.
+    BrokenOff,
+    /// The client left.
+    ClientGone,
+}
+
+impl StreamEnd {
+    /// The end of a stream whose provider has sent everything; `failure` is what was wrong with it.
+    pub fn of(failure: Option<ErrorClass>) -> Self {
+        match failure {
+            None => Self::Complete,
+            Some(ErrorClass::StreamTruncated) => Self::Truncated,
+            Some(class) => Self::Failed(class),
+        }
+    }
+
+    /// The class of failure that this end is; `None` when it is no failure.
+    pub const fn failure(self) -> Option<ErrorClass> {
+        match self {
+            Self::Complete | Self::ClientGone => None,
+            Self::Truncated | Self::BrokenOff => Some(ErrorClass::StreamTruncated),
+            Self::Failed(class) | Self::Stalled(class) => Some(class),
+            Self::OutOfTime => Some(ErrorClass::Timeout),
+        }
+    }
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Whether the provider got the request.
+    pub received: Received,
+    /// Whether part of the response went to the client.
+    pub passed: bool,
+    /// The tokens that the provider reported; `None` when it reported nothing, which does not mean zero. After an end
+    /// other than [`Complete`](End::Complete) the bill may be higher.
+    pub usage: Option<Usage>,
+    /// Why the response ended, in the provider's words.
+    pub finish: Option<FinishReason>,
+    /// From sending the request to its first content; `None` when there was none.
+    pub first_content: Option<Duration>,
+    /// The longest time without a byte of a stream; `None` for a plain response and without content.
+    pub longest_gap: Option<Duration>,
+    /// From sending the request to its end.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Whether tokens were used and the provider has not reported how many.
+    pub const fn usage_is_missing(&self) -> bool {
+        self.first_content.is_some() && self.usage.is_none()
+    }
+
+    /// Whether the provider may charge for the attempt. Budgets, limits and spend ceilings all use this rule: a request
+    /// that never arrived costs nothing, and neither does one that the provider refused before any content. A request
+    /// that may have arrived and got no answer counts.
+    pub const fn may_be_billed(&self) -> bool {
+        match self.end {
+            End::Complete | End::ClientGone => true,
+            End::Withdrawn => false,
+            End::Failed(_) => self.first_content.is_some() || matches!(self.received, Received::Perhaps),
+        }
+    }
+}

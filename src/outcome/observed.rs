@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use crate::base::{HeaderBlock, Timestamp};
+use crate::provider::Failure;
+use crate::stream;
+
+/// The headers in which providers report their id of a request: those of OpenAI, Anthropic, Azure, AWS and OpenRouter. Azure
+/// sends the first two beside its own, and its support asks for its own, so a later header wins.
+const REQUEST_ID_HEADERS: [&str; 5] =
+    ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-generation-id"];
+
+/// How late the time of a chunk may be: the host reads the clock once per tick for chunks.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Longer ids are not kept.
+pub const MAX_ID: usize = 128;
+
+/// The sender of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// The provider.
+    Provider,
+    /// Envoy, which could not get a response from the provider.
+    Envoy,
+    /// The filter, when time had run out.
+    Filter,
+}
+
+impl AnsweredBy {
+    /// The name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Envoy => "envoy",
+            Self::Filter => "filter",
+        }
+    }
+}
+
+/// The events of a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamFacts {
+    /// How many there were.
+    pub events: u64,
+    /// How the stream ended.
+    pub ending: stream::Ending,
+}
+
+/// What has been observed of the response to an attempt.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// When its headers came.
+    pub headers_at: Option<Timestamp>,
+    /// When its first content came.
+    pub content_at: Option<Timestamp>,
+    heard_at: Option<Timestamp>,
+    /// The longest time between two chunks.
+    pub longest_gap: Duration,
+    /// Its status.
+    pub status: Option<u16>,
+    /// The status that the client sees instead, where the provider called a failure a success.
+    pub shown_status: Option<u16>,
+    /// Its sender.
+    pub answered_by: Option<AnsweredBy>,
+    /// The type and code of its error.
+    pub error: (Option<Box<str>>, Option<Box<str>>),
+    /// The provider's id of the request.
+    pub provider_request_id: Option<Box<str>>,
+    /// How long the provider asks to be left alone.
+    pub hint: Option<Duration>,
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// What came of its stream.
+    pub stream: Option<StreamFacts>,
+    /// The provider never got the request.
+    pub unsent: bool,
+    /// Envoy's own rate limit held the request back.
+    pub held_back: bool,
+}
+
+impl Observed {
+    /// The headers have come.
+    pub fn headers(&mut self, status: u16, headers: &HeaderBlock, now: Timestamp) {
+        self.headers_at = Some(now);
+        self.status = Some(status);
+        self.answered_by = Some(AnsweredBy::Provider);
+        self.provider_request_id = headers
+            .iter()
+            .filter(|(name, _)| REQUEST_ID_HEADERS.iter().any(|known| known.as_bytes() == *name))
+            .filter_map(|(_, value)| id_of(value))
+            .last();
+    }
+
+    /// A chunk has come. `now` may be up to `TICK` late, so a gap is at least what is left without that.
+    pub fn chunk(&mut self, now: Timestamp) {
+        if let Some(before) = self.heard_at {
+            self.longest_gap = self.longest_gap.max(now.since(before).saturating_sub(TICK));
+        }
+        self.heard_at = Some(now);
+    }
+
+    /// The response is a failure, which the provider describes like this.
+    pub fn failure(&mut self, failure: &Failure) {
+        self.error = (failure.kind.clone(), failure.code.clone());
+    }
+}
+
+/// An identifier that can be shown: short, visible ASCII.
+pub fn id_of(value: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(value).ok()?;
+    let fits = !text.is_empty() && text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.into())
+}

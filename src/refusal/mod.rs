@@ -1,0 +1,280 @@
+//! Responses that the filter makes itself when a request is not sent, or when nothing is left to try.
+//!
+//! A refusal knows its status, its machine-readable reason, what the client is told about coming again, and its text in
+//! the client's dialect. It does not know why a target is out of the question: whoever refuses lists that.
+
+mod client_retry;
+
+pub use client_retry::ClientRetry;
+
+use crate::base::Dialect;
+use crate::fallback::MAX_REQUEST_REGIONS;
+use crate::provider::{LocalError, Rejected};
+use crate::request::ScanError;
+
+/// A whole response made by the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers; names are lower case. Without a content type it is JSON.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: String,
+}
+
+/// The reason of a refusal that follows failed attempts.
+pub const ALL_FAILED: &str = "all_targets_failed";
+
+/// Why no target may take a request, as far as the client can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ineligible {
+    /// The prompt is too long for every target that could take it otherwise.
+    TooLong,
+    /// The request needs something that no allowed target offers.
+    Needs,
+    /// Every target that could take it is forbidden.
+    Policy,
+}
+
+/// Why a request is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The filter does not serve this path.
+    UnknownPath,
+    /// The path does not take this method.
+    Method {
+        /// The method it takes.
+        allowed: &'static str,
+    },
+    /// The client's key is missing or unknown.
+    Unauthenticated,
+    /// The body is larger than `limits.max_body`.
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is compressed.
+    Encoding,
+    /// `x-llm-timeout` is not a duration.
+    InvalidTimeout,
+    /// The body is not a JSON object that can be used.
+    Body(ScanError),
+    /// The body names no model.
+    NoModel,
+    /// `model` is not a string.
+    ModelNotText,
+    /// The logical model does not exist, or the key may not use it.
+    UnknownModel {
+        /// What the client asked for, cut to a bounded length.
+        name: String,
+    },
+    /// `x-llm-region` is not a list of regions.
+    Region,
+    /// No target of the model may take the request; none was tried.
+    Ineligible {
+        /// The kind of reason.
+        why: Ineligible,
+        /// Each target with the first gate that it does not pass.
+        rejected: Vec<Rejected>,
+    },
+    /// No target can be asked now: breakers are open, or limits are used up.
+    AllUnhealthy {
+        /// Whether rate limits are the only reason.
+        throttled: bool,
+        /// Seconds until a retry may help; `None` when only an operator can change it.
+        wait_s: Option<u64>,
+        /// Each target with its reason.
+        rejected: Vec<Rejected>,
+    },
+    /// A budget of the client's key is used up.
+    BudgetExhausted {
+        /// The budget's name.
+        budget: &'static str,
+        /// Seconds until the request fits into it; `None` when it never will.
+        wait_s: Option<u64>,
+    },
+    /// The queue is full, or the request has waited for as long as it may.
+    Queue {
+        /// `queue_full` or `queue_timeout`.
+        why: &'static str,
+        /// Seconds until a retry may help.
+        wait_s: u64,
+    },
+    /// Every attempt failed, and no further one is possible or allowed.
+    Exhausted {
+        /// 503, 504 when the last attempt timed out, 429 when it was at its rate limit.
+        status: u16,
+        /// The targets that were tried with their failures, then the untried ones that are ineligible.
+        tried: Vec<Rejected>,
+        /// What the client is told about retries.
+        client_retry: ClientRetry,
+    },
+    /// The host refused a call that the request needs.
+    Internal,
+}
+
+impl Refusal {
+    /// The status and the machine-readable reason, which `x-llm-reason` shows too.
+    pub const fn code(&self) -> (u16, &'static str) {
+        match self {
+            Self::UnknownPath => (404, "unknown_path"),
+            Self::Method { .. } => (405, "method_not_allowed"),
+            Self::Unauthenticated => (401, "invalid_api_key"),
+            Self::TooLarge { .. } => (413, "request_too_large"),
+            Self::Encoding => (415, "unsupported_content_encoding"),
+            Self::InvalidTimeout => (400, "invalid_timeout"),
+            Self::Body(_) => (400, "invalid_json"),
+            Self::NoModel => (400, "model_missing"),
+            Self::ModelNotText => (400, "model_not_a_string"),
+            Self::UnknownModel { .. } => (404, "model_not_found"),
+            Self::Region => (400, "invalid_region"),
+            Self::Ineligible { why: Ineligible::TooLong, .. } => (400, "context_length_exceeded"),
+            Self::Ineligible { why: Ineligible::Needs, .. } => (400, "no_target_may_take_it"),
+            Self::Ineligible { why: Ineligible::Policy, .. } => (403, "not_allowed"),
+            Self::AllUnhealthy { throttled: true, .. } => (429, "all_targets_throttled"),
+            Self::AllUnhealthy { throttled: false, .. } => (503, "all_targets_open"),
+            Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
+            Self::Queue { why, .. } => (503, why),
+            Self::Exhausted { status, .. } => (*status, ALL_FAILED),
+            Self::Internal => (500, "internal"),
+        }
+    }
+
+    fn client_retry(&self) -> ClientRetry {
+        match self {
+            Self::AllUnhealthy { wait_s, .. } | Self::BudgetExhausted { wait_s, .. } => {
+                ClientRetry::after_seconds(*wait_s)
+            }
+            Self::Queue { wait_s, .. } => ClientRetry::After(*wait_s),
+            Self::Exhausted { client_retry, .. } => *client_retry,
+            _ => ClientRetry::Unsaid,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::UnknownPath => "This path is not served here.".to_owned(),
+            Self::Method { allowed } => format!("This path takes {allowed} requests only."),
+            Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
+            Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),
+            Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
+            Self::InvalidTimeout => {
+                "The header `x-llm-timeout` must be a number of seconds or a number with a unit (ms, s, m or h), more than 0."
+                    .to_owned()
+            }
+            Self::Body(error) => format!("The request body cannot be used: {error}."),
+            Self::NoModel => "The request body names no `model`.".to_owned(),
+            Self::ModelNotText => "`model` must be a string of at most 256 bytes.".to_owned(),
+            Self::UnknownModel { name } => {
+                format!("The model `{name}` does not exist or you do not have access to it.")
+            }
+            Self::Region => format!(
+                "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
+            ),
+            Self::Ineligible { why: Ineligible::TooLong, .. } => {
+                "The prompt is too long for every target of this model.".to_owned()
+            }
+            Self::Ineligible { why: Ineligible::Needs, .. } => {
+                "No target of this model can do what the request needs.".to_owned()
+            }
+            Self::Ineligible { why: Ineligible::Policy, .. } => {
+                "No target of this model is allowed for this request.".to_owned()
+            }
+            Self::AllUnhealthy { throttled: true, .. } => {
+                "Every target of this model is at its rate limit.".to_owned()
+            }
+            Self::AllUnhealthy { throttled: false, .. } => "No target of this model is healthy now.".to_owned(),
+            Self::BudgetExhausted { budget, wait_s: Some(_) } => {
+                format!("This key's budget `{budget}` is used up.")
+            }
+            Self::BudgetExhausted { budget, wait_s: None } => {
+                format!("The request asks for more than this key's whole budget `{budget}`.")
+            }
+            Self::Queue { .. } => "Too many requests wait for this model, or waited too long.".to_owned(),
+            Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
+            Self::Internal => "The gateway could not process the request.".to_owned(),
+        }
+    }
+
+    /// The response in the client's dialect.
+    pub fn answer(self, dialect: Dialect) -> LocalAnswer {
+        let (status, code) = self.code();
+        let mut headers = vec![("x-llm-reason", code.to_owned())];
+        if let Self::Method { allowed } = &self {
+            headers.push(("allow", (*allowed).to_owned()));
+        }
+        let client_retry = self.client_retry();
+        if let Some(seconds) = client_retry.wait_s() {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        if client_retry.forbids_retries() {
+            headers.push(("x-should-retry", "false".to_owned()));
+        }
+        let budget = match self {
+            Self::BudgetExhausted { budget, .. } => Some(budget),
+            _ => None,
+        };
+        let message = self.message();
+        let rejected = match self {
+            Self::Ineligible { rejected: list, .. }
+            | Self::AllUnhealthy { rejected: list, .. }
+            | Self::Exhausted { tried: list, .. } => list,
+            _ => Vec::new(),
+        };
+        let body = LocalError { status, code, message, rejected, budget }.body(dialect);
+        LocalAnswer { status, headers, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_refusal_says_whether_and_when_to_retry() {
+        let well = |wait_s| Refusal::AllUnhealthy { throttled: false, wait_s, rejected: Vec::new() };
+        let budget = |wait_s| Refusal::BudgetExhausted { budget: "usd_per_day", wait_s };
+        let queue = |wait_s| Refusal::Queue { why: "queue_full", wait_s };
+        let exhausted = |client_retry| Refusal::Exhausted { status: 503, tried: Vec::new(), client_retry };
+        for (refusal, wait, should) in [
+            (well(Some(7)), Some("7"), None),
+            (well(Some(60)), Some("60"), None),
+            (well(Some(61)), Some("61"), Some("false")),
+            (well(None), None, Some("false")),
+            (budget(Some(7)), Some("7"), None),
+            (budget(Some(3600)), Some("3600"), Some("false")),
+            (budget(None), None, Some("false")),
+            (queue(7), Some("7"), None),
+            (queue(600), Some("600"), Some("false")),
+            (exhausted(ClientRetry::After(7)), Some("7"), None),
+            (exhausted(ClientRetry::After(600)), Some("600"), Some("false")),
+            (exhausted(ClientRetry::NotByItself), None, Some("false")),
+            (exhausted(ClientRetry::Unsaid), None, None),
+            // Statuses with which no client comes again, or of which nobody knows what would help.
+            (Refusal::NoModel, None, None),
+            (Refusal::TooLarge { limit: 1 }, None, None),
+            (Refusal::Internal, None, None),
+        ] {
+            let case = format!("{refusal:?}");
+            let answer = refusal.answer(Dialect::OpenAi);
+            let get = |name: &str| {
+                let mut found = answer.headers.iter().filter(|(candidate, _)| *candidate == name);
+                let value = found.next().map(|(_, value)| value.as_str());
+                assert!(found.next().is_none(), "{case}: {name} stands there once");
+                value
+            };
+            assert_eq!((get("retry-after"), get("x-should-retry")), (wait, should), "{case}");
+            assert!(get("x-llm-reason").is_some(), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        for (ms, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (7000, 7)] {
+            assert_eq!(ClientRetry::after(Some(Duration::from_millis(ms))), ClientRetry::After(expected));
+        }
+        assert_eq!(ClientRetry::after(None), ClientRetry::NotByItself);
+    }
+}

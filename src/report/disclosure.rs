@@ -1,0 +1,126 @@
+//! What a client is told in response headers: which target answered, why that one, and whether to retry.
+
+use crate::base::{HeaderSink, TargetId};
+use crate::intake::ClientRequest;
+use crate::refusal::ClientRetry;
+use crate::retry::{Failed, Next, Stop};
+use crate::survey::{FallbackReason, Survey};
+use crate::tenancy::{BudgetKind, BudgetSet};
+
+use super::refusals;
+
+/// At most this many targets are named in `x-llm-rejected`.
+const MAX_REJECTED_TOLD: usize = 8;
+
+/// Where the client is told: the provider's headers, or those of a response made here.
+pub trait Disclosure {
+    /// Sets a header.
+    fn tell(&mut self, name: &'static str, value: &str);
+    /// Removes a header.
+    fn untell(&mut self, name: &'static str);
+}
+
+impl<S: HeaderSink> Disclosure for S {
+    fn tell(&mut self, name: &'static str, value: &str) {
+        self.set(name, value);
+    }
+
+    fn untell(&mut self, name: &'static str) {
+        self.remove(name);
+    }
+}
+
+/// The headers of a response made here.
+pub struct LocalHeaders<'a>(pub &'a mut Vec<(&'static str, String)>);
+
+impl Disclosure for LocalHeaders<'_> {
+    fn tell(&mut self, name: &'static str, value: &str) {
+        self.0.push((name, value.to_owned()));
+    }
+
+    fn untell(&mut self, name: &'static str) {
+        self.0.retain(|(candidate, _)| *candidate != name);
+    }
+}
+
+/// What is disclosed of an attempt, whatever comes of it.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptInfo {
+    /// Its target.
+    pub target: TargetId,
+    /// Attempts made so far.
+    pub attempts: u8,
+    /// Why it was not the first choice.
+    pub why: Option<FallbackReason>,
+    /// Budgets that are nearly used up.
+    pub warnings: BudgetSet,
+}
+
+/// Tells the client which target answers, with which model, after how many attempts, and why.
+pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl Disclosure) {
+    let config = request.config();
+    let Some(target) = config.target(attempt.target) else { return };
+    sink.tell("x-llm-target", &target.name);
+    sink.tell("x-llm-model", &target.model);
+    sink.tell("x-llm-attempts", &attempt.attempts.to_string());
+    if let Some(FallbackReason { reason, from }) = attempt.why {
+        sink.tell("x-llm-fallback", reason);
+        if let Some(from) = from.and_then(|from| config.target(from)) {
+            sink.tell("x-llm-fallback-from", &from.name);
+        }
+    }
+    if !attempt.warnings.is_empty() {
+        let names: Vec<_> = attempt.warnings.kinds().map(BudgetKind::name).collect();
+        sink.tell("x-llm-budget-warning", &names.join(","));
+    }
+}
+
+/// Tells the client of a request that is given up why, and whether to retry: after a time where waiting helps, and not by
+/// itself where a retry can only add load. `afresh` is a survey for a new request like this one.
+pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mut impl Disclosure) {
+    let Next::Stop(stop) = next else { return };
+    // After these no failure is ever tried again, so there is nothing to explain.
+    if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
+        sink.tell("x-llm-reason", stop.name());
+    }
+    if !stop.is_surrender() {
+        return;
+    }
+    let wait = wait_for(afresh);
+    // The provider's own hint passes unchanged where it says the same, or less.
+    if let Some(wait) = wait
+        && failed.hint.is_none_or(|hint| wait < hint)
+    {
+        for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+            sink.untell(name);
+        }
+        if let Some(seconds) = ClientRetry::after(Some(wait)).wait_s() {
+            sink.tell("retry-after", &seconds.to_string());
+        }
+    }
+    if ClientRetry::after(wait.or(failed.hint)).forbids_retries() {
+        sink.tell("x-should-retry", "false");
+    }
+}
+
+/// The same for a response made here after the last failure. `gave_up` is why nothing more is tried.
+pub fn client_retry(gave_up: Stop, failed: Option<Failed>, afresh: Option<&Survey<'_>>) -> ClientRetry {
+    if !gave_up.is_surrender() {
+        return ClientRetry::Unsaid;
+    }
+    ClientRetry::after(wait_for(afresh).or(failed.and_then(|failed| failed.hint)))
+}
+
+fn wait_for(afresh: Option<&Survey<'_>>) -> Option<std::time::Duration> {
+    let survey = afresh?;
+    survey.soonest().map(|at| at.since(survey.now))
+}
+
+/// A provider's own error goes to the client unchanged, so a header says what kept other targets from helping.
+pub fn tell_ineligible(survey: &Survey<'_>, sink: &mut impl Disclosure) {
+    let others = refusals::ineligible(survey).take(MAX_REJECTED_TOLD);
+    let others: Vec<_> = others.map(|other| format!("{}={}", other.target, other.reason)).collect();
+    if !others.is_empty() {
+        sink.tell("x-llm-rejected", &others.join(", "));
+    }
+}

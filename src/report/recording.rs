@@ -1,0 +1,105 @@
+//! The decision record of a request: what goes into it, and when it is written.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::base::{Random, Timestamp};
+use crate::breaker::Standing;
+use crate::balance::Room;
+use crate::config::{Mode, RecordLog};
+use crate::generation::Effects;
+use crate::record::{
+    Asked, CandidateBuilder, ENDS, Family, REASONS, RecordBuilder, RequestResult, place,
+};
+use crate::retry::Next;
+use crate::survey::{Row, Survey};
+
+/// The record of a request, as all its passes share it.
+pub type SharedRecord = Rc<RefCell<RecordBuilder>>;
+
+/// A record that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// JSON in one line.
+    pub json: String,
+    /// Whether Envoy's log gets it, too.
+    pub log: bool,
+    /// Whether the request was anything but simply served.
+    pub failed: bool,
+}
+
+/// The record of a request that is over, if it is to be recorded.
+pub fn write(record: &SharedRecord, effects: &mut Effects<'_>, now: Timestamp) -> Option<Written> {
+    let record = record.try_borrow().ok()?;
+    let policy = record.config.record;
+    let (result, reason) = record.outcome();
+    if let Asked::Known(model) = record.model {
+        let end = place(ENDS, record.end());
+        effects.tally.label(&record.config, Family::RequestsByEnd, (model.index(), end), 1);
+        if result == RequestResult::FellBack {
+            let why = place(REASONS, reason.unwrap_or_default());
+            effects.tally.label(&record.config, Family::Fallbacks, (model.index(), why), 1);
+        }
+    }
+    let failed = result != RequestResult::Served || record.has_moved();
+    let wanted = failed
+        || match policy.sample_millionths {
+            0 => false,
+            1_000_000 => true,
+            share => effects.rng.below(1_000_000) < u64::from(share),
+        };
+    if !wanted {
+        return None;
+    }
+    let log = match policy.log {
+        RecordLog::Off => false,
+        RecordLog::Failures => failed,
+        RecordLog::All => true,
+    };
+    Some(Written { json: record.record(now).to_json()?, log, failed })
+}
+
+/// The targets of a survey, as the record lists them.
+pub fn candidates(survey: &Survey<'_>) -> impl Iterator<Item = CandidateBuilder> {
+    // In shadow mode neither health nor limits keep a target out.
+    let enforced = survey.request.config().mode == Mode::Enforce;
+    survey.rows().iter().map(move |row| candidate(survey, row, enforced))
+}
+
+fn candidate(survey: &Survey<'_>, row: &Row, enforced: bool) -> CandidateBuilder {
+    let (state, until) = match row.health {
+        Standing::Fit { permille: 1000 } => ("closed", None),
+        Standing::Fit { .. } => ("slow_start", None),
+        Standing::Probe => ("half_open", None),
+        Standing::Unfit(unfit) => (unfit.name(), unfit.until()),
+    };
+    let unfit = match row.health {
+        Standing::Unfit(unfit) if enforced => Some(unfit.name()),
+        _ => None,
+    };
+    let shortage = match row.room {
+        Room::Full(shortage) if enforced && unfit.is_none() => Some(shortage),
+        _ => None,
+    };
+    let until = until.or(shortage.map(|shortage| shortage.until));
+    let tried = row.attempts > 0 && !row.may_return;
+    let rejected = row
+        .gate
+        .map(|gate| gate.name())
+        .or_else(|| tried.then_some("tried"))
+        .or(unfit)
+        .or(shortage.map(|shortage| shortage.of.name()));
+    let candidate = CandidateBuilder::new(row.target, row.tier, (state, until), rejected);
+    // Text is made only for targets that are out of the question.
+    if row.gate.is_some() { candidate.with_gates(survey.objections(row.target)) } else { candidate }
+}
+
+/// What a record says was decided after a failure.
+pub const fn decision_name(next: Next) -> &'static str {
+    match next {
+        Next::Elsewhere(_) => "elsewhere",
+        Next::Again { .. } => "again",
+        Next::Wait { .. } => "wait",
+        Next::Stop(stop) => stop.name(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Refusals that follow from a survey: why no target gets the request, target by target.
+
+use std::rc::Rc;
+
+use crate::base::{ErrorClass, TargetId, Timestamp};
+use crate::breaker::Unfit;
+use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected};
+use crate::refusal::{ClientRetry, Refusal};
+use crate::survey::{Obstacle, Survey};
+
+/// The status of a response made here after this failure.
+pub const fn status_after(failure: Option<ErrorClass>) -> u16 {
+    match failure {
+        Some(ErrorClass::RateLimited) => 429,
+        Some(ErrorClass::Timeout | ErrorClass::StreamStalled) => 504,
+        _ => 503,
+    }
+}
+
+/// The refusal of a request that no target can take now, with each target's reason.
+pub fn no_target(survey: &Survey<'_>) -> Refusal {
+    let obstacles: Vec<_> = survey.obstacles().collect();
+    let listed = obstacles.iter().take(MAX_REJECTED + 1);
+    let rejected = listed.filter_map(|(target, obstacle)| rejected(survey, *target, *obstacle)).collect();
+    let is_ineligible = |(_, obstacle): &(TargetId, Obstacle)| matches!(obstacle, Obstacle::Gate(_));
+    if obstacles.iter().all(is_ineligible) {
+        return Refusal::Ineligible { why: survey.ineligible(), rejected };
+    }
+    let unhealthy = obstacles.iter().filter(|obstacle| !is_ineligible(obstacle));
+    let mut throttled = true;
+    let mut soonest: Option<Timestamp> = None;
+    for (_, obstacle) in unhealthy {
+        throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }) | Obstacle::Short(_));
+        // A probe under way ends soon. Its lease is only an upper bound.
+        let until = if *obstacle == Obstacle::Probed { Some(survey.now) } else { obstacle.until() };
+        soonest = match (soonest, until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    let wait_s = soonest.and_then(|until| ClientRetry::after(Some(until.since(survey.now))).wait_s());
+    Refusal::AllUnhealthy { throttled, wait_s, rejected }
+}
+
+fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {
+    let objections = match obstacle {
+        Obstacle::Gate(_) => objections(survey, target),
+        Obstacle::Unfit(_) | Obstacle::Short(_) | Obstacle::Probed => Vec::new(),
+    };
+    let target = Rc::clone(&survey.request.config().target(target)?.name);
+    Some(Rejected { target, reason: obstacle.name(), objections })
+}
+
+fn objections(survey: &Survey<'_>, target: TargetId) -> Vec<Objection> {
+    survey.objections(target).take(MAX_OBJECTIONS).collect()
+}
+
+/// A refusal that lists the targets that were tried, then the untried ones that may not take the request.
+pub fn exhausted(survey: &Survey<'_>, status: u16, client_retry: ClientRetry) -> Refusal {
+    let config = survey.request.config();
+    let failed = survey.progress().tried.iter().filter_map(|attempt| {
+        let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
+        Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
+    });
+    Refusal::Exhausted { status, tried: failed.chain(ineligible(survey)).collect(), client_retry }
+}
+
+/// The refusal of a request that may not wait, or has waited for as long as it may.
+pub fn queue(why: &'static str, survey: &Survey<'_>) -> Refusal {
+    let wait_s = match no_target(survey) {
+        Refusal::AllUnhealthy { wait_s: Some(seconds), .. } => seconds,
+        _ => 1,
+    };
+    Refusal::Queue { why, wait_s }
+}
+
+/// The targets that have not been tried and may not take the request.
+pub fn ineligible(survey: &Survey<'_>) -> impl Iterator<Item = Rejected> {
+    survey.rows().iter().filter(|row| row.attempts == 0).filter_map(|row| {
+        let reason = row.gate?.name();
+        let target = Rc::clone(&survey.request.config().target(row.target)?.name);
+        Some(Rejected { target, reason, objections: objections(survey, row.target) })
+    })
+}

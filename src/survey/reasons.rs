@@ -1,0 +1,146 @@
+//! Why targets are out of the question, for clients, operators and the decision record.
+
+use super::{Row, Survey};
+use crate::balance::{Room, Shortage};
+use crate::base::{TargetId, Timestamp};
+use crate::breaker::{Standing, Unfit};
+use crate::config::Mode;
+use crate::fallback::{Cause, Gate};
+use crate::provider::Objection;
+use crate::refusal::Ineligible;
+
+/// Why a target is out of the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It may not take the request.
+    Gate(Gate),
+    /// It is not healthy.
+    Unfit(Unfit),
+    /// Its limits leave no room for the request.
+    Short(Shortage),
+    /// Other requests probe it now.
+    Probed,
+}
+
+impl Obstacle {
+    /// When asking may help again; `None` when nothing says when.
+    pub const fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Unfit(unfit) => unfit.until(),
+            Self::Short(shortage) => Some(shortage.until),
+            Self::Gate(_) | Self::Probed => None,
+        }
+    }
+
+    /// The reason shown to clients and operators.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gate(gate) => gate.name(),
+            Self::Unfit(unfit) => unfit.name(),
+            Self::Short(shortage) => shortage.of.name(),
+            Self::Probed => "open",
+        }
+    }
+}
+
+/// Why an attempt is not at the target that would have been asked first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FallbackReason {
+    /// The failure of another target, or what kept the first tier out.
+    pub reason: &'static str,
+    /// That target; `None` when more than one is affected.
+    pub from: Option<TargetId>,
+}
+
+impl Row {
+    /// Whether it is healthy and has room for the request, or what is in the way.
+    pub fn fitness(&self) -> Result<Standing, Obstacle> {
+        match (self.health, self.room) {
+            (Standing::Unfit(unfit), _) => Err(Obstacle::Unfit(unfit)),
+            (_, Room::Full(shortage)) => Err(Obstacle::Short(shortage)),
+            (standing, Room::Fits { .. }) => Ok(standing),
+        }
+    }
+}
+
+impl Survey<'_> {
+    /// Why each target is out of the question now: the first gate that it does not pass, or its health or limits.
+    pub fn obstacles(&self) -> impl Iterator<Item = (TargetId, Obstacle)> {
+        self.rows.iter().filter_map(|row| {
+            let obstacle = match (row.gate, row.fitness()) {
+                (Some(gate), _) => Obstacle::Gate(gate),
+                (None, Err(obstacle)) => obstacle,
+                (None, Ok(Standing::Probe)) => Obstacle::Probed,
+                (None, Ok(_)) => return None,
+            };
+            Some((row.target, obstacle))
+        })
+    }
+
+    /// The gates that `target` does not pass, with what was needed and what it offers.
+    pub fn objections(&self, target: TargetId) -> impl Iterator<Item = Objection> {
+        self.eligibility.violations(target).map(|violation| Objection {
+            gate: violation.gate.name(),
+            needed: violation.needed,
+            offered: violation.offered,
+        })
+    }
+
+    /// Why no target may take the request. A target that only lacks a capability would take another request, so that
+    /// reason comes first.
+    pub fn ineligible(&self) -> Ineligible {
+        let mut why = None;
+        for row in &self.rows {
+            let only = |cause| self.eligibility.closed_gates(row.target).all(|gate| gate.cause() == cause);
+            if only(Cause::Need) {
+                if !self.eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
+                    why = Some(Ineligible::Needs);
+                } else if why != Some(Ineligible::Needs) {
+                    why = Some(Ineligible::TooLong);
+                }
+            } else if why.is_none() && only(Cause::Policy) {
+                why = Some(Ineligible::Policy);
+            }
+        }
+        why.unwrap_or(Ineligible::Needs)
+    }
+
+    /// Why `chosen` is not the target that would have been asked first: the failure of another target, or what kept the
+    /// first tier out. `None` when it is.
+    pub fn fallback_reason(&self, chosen: TargetId) -> Option<FallbackReason> {
+        let mut elsewhere = self.progress.tried.iter().rev().filter(|attempt| attempt.target != chosen);
+        if let Some((class, target)) =
+            elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target)))
+        {
+            return Some(FallbackReason { reason: class.name(), from: Some(target) });
+        }
+        if self.request.forgotten > 0 {
+            return Some(FallbackReason { reason: "unknown", from: None });
+        }
+        let first_tier = |target: TargetId| self.row(target).is_some_and(|row| row.tier == 0);
+        if first_tier(chosen) {
+            return None;
+        }
+        let obstacle = self.obstacles().find(|(target, _)| first_tier(*target));
+        Some(obstacle.map_or(FallbackReason { reason: "slow_start", from: None }, |(target, obstacle)| {
+            FallbackReason { reason: obstacle.name(), from: Some(target) }
+        }))
+    }
+
+    /// Whether the gates admit `target`, also where they only watch.
+    pub fn admits(&self, target: TargetId) -> bool {
+        self.row(target).is_some_and(|row| row.gate.is_none())
+    }
+
+    /// The target that would stand in for the first tier if the gates did more than watch.
+    pub fn would_move_to(&self) -> Option<TargetId> {
+        let healthy = |row: &Row| !matches!(row.health, Standing::Unfit(_));
+        let found = self.rows.iter().find(|row| row.attempts == 0 && row.gate.is_none() && healthy(row));
+        found.map(|row| row.target)
+    }
+
+    /// Whether substitutes are only watched.
+    pub fn watches_substitutes(&self) -> bool {
+        self.model.substitution.mode == Mode::Shadow
+    }
+}

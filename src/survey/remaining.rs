@@ -1,0 +1,111 @@
+//! What remains for a request: whether any target may still be asked, and when.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{Obstacle, Round, Row, Survey};
+use crate::balance::{Short, Shortage};
+use crate::base::{TargetId, Timestamp};
+use crate::breaker::Unfit;
+use crate::config::{Mode, WhenAllOpen};
+use crate::retry::{Left, Reach};
+
+/// When a request that no target can take now could be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// A target can take it now.
+    Now,
+    /// A target may be able to from then on.
+    At(Timestamp),
+    /// Nothing says when.
+    Unknown,
+}
+
+impl Survey<'_> {
+    /// What remains after the attempt at `failed` has failed.
+    pub fn remaining(&self, failed: TargetId) -> Left {
+        self.remaining_of(failed, Row::is_candidate)
+    }
+
+    /// The same if money were no limit.
+    pub fn remaining_at_any_cost(&self, failed: TargetId) -> Left {
+        self.remaining_of(failed, Row::would_be_candidate)
+    }
+
+    fn remaining_of(&self, failed: TargetId, is_candidate: fn(&Row, Round) -> bool) -> Left {
+        let ignores_health = self.ignores_health();
+        let may = |row: &Row| ignores_health || row.fitness().is_ok();
+        let its_tier = self.row(failed).map(|row| row.tier);
+        let reach = |row: &Row| if its_tier == Some(row.tier) { Reach::Account } else { Reach::Tier };
+        let throttled_until = |row: &Row| match row.fitness() {
+            Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
+            Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(self.now)),
+            _ => None,
+        };
+        let either = |row: &&Row| is_candidate(row, Round::Untried) || is_candidate(row, Round::Returning);
+        Left {
+            elsewhere: self.rows.iter().find(|row| is_candidate(row, Round::Untried) && may(row)).map(reach),
+            same: self.row(failed).is_some_and(|row| is_candidate(row, Round::Returning) && may(row)),
+            free_at: self.rows.iter().filter(either).filter_map(throttled_until).min(),
+        }
+    }
+
+    /// Whether a further attempt would have a target, if the attempt under way failed now.
+    pub fn has_options(&self) -> bool {
+        let ignores_health = self.ignores_health();
+        let last = self.progress.tried.last().and_then(|attempt| self.row(attempt.target));
+        last.is_some_and(|row| row.attempts < self.model.retry.attempts_per_target)
+            || self.candidates(Round::Untried).any(|row| ignores_health || row.fitness().is_ok())
+    }
+
+    /// When a request that no target can take now could be taken. A rate limit ends by itself. For an open breaker a
+    /// request waits only where the model's policy says so.
+    pub fn availability(&self) -> Availability {
+        let queues = self.model.when_all_open == WhenAllOpen::Queue;
+        let mut soonest = Availability::Unknown;
+        for row in self.candidates(Round::Untried) {
+            let until = match row.fitness() {
+                Ok(_) => return Availability::Now,
+                Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(self.now)),
+                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
+                    unfit.until()
+                }
+                Err(_) => None,
+            };
+            soonest = match (soonest, until) {
+                (Availability::At(one), Some(other)) => Availability::At(one.min(other)),
+                (_, Some(other)) => Availability::At(other),
+                (soonest, None) => soonest,
+            };
+        }
+        soonest
+    }
+
+    /// When the first target may be asked again; `None` when one may be now, or when nothing says when.
+    pub fn soonest(&self) -> Option<Timestamp> {
+        if self.has_options() {
+            return None;
+        }
+        self.obstacles().filter_map(|(_, obstacle)| obstacle.until()).min()
+    }
+
+    /// A mark of the targets that may take the request, now or later: the same for the same targets. Requests with one
+    /// mark wait in one queue.
+    pub fn targets_mark(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let may = |row: &&Row| row.is_candidate(Round::Untried) || row.is_candidate(Round::Returning);
+        self.rows.iter().filter(may).for_each(|row| row.target.index().hash(&mut hasher));
+        hasher.finish()
+    }
+
+    /// Whether a target is kept from taking the request by the number of attempts under way there.
+    pub fn is_short_of_concurrency(&self) -> bool {
+        self.all_candidates().any(|row| {
+            matches!(row.fitness(), Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
+        })
+    }
+
+    /// Whether targets are asked whatever their health.
+    fn ignores_health(&self) -> bool {
+        self.request.config().mode == Mode::Shadow || self.model.when_all_open == WhenAllOpen::TryAnyway
+    }
+}

@@ -1,0 +1,125 @@
+//! Choosing a target from a survey.
+//!
+//! The first tier that has an eligible, untried, healthy target is used, and the model's strategy chooses within it.
+//! Where there is none, a target that was tried and may be tried again is. A target that ramps up after an outage, or
+//! whose limits come near, takes part according to its share, unless no other target is left.
+
+use super::{Round, Row, Survey};
+use crate::balance::{self, Room};
+use crate::base::{Random, TargetId};
+use crate::breaker::Standing;
+use crate::config::Balance;
+
+/// Targets for one attempt, best first. After a lost race for a lease the same survey is read again without the loser.
+pub struct Selection<'s> {
+    survey: &'s Survey<'s>,
+    /// The draw that a ramping target's share has to exceed in the first round.
+    ramp: u16,
+    round: usize,
+    lost: Vec<TargetId>,
+}
+
+/// The rounds of a selection; the flag says whether ramping targets have to exceed the draw.
+const ROUNDS: [(Round, bool); 3] =
+    [(Round::Untried, true), (Round::Untried, false), (Round::Returning, false)];
+
+impl<'s> Selection<'s> {
+    /// A selection that begins.
+    pub fn new(survey: &'s Survey<'s>, rng: &mut impl Random) -> Self {
+        Self { survey, ramp: survey.ramp_draw(rng), round: 0, lost: Vec::new() }
+    }
+
+    /// The best target that has not been lost.
+    pub fn next(&mut self, rng: &mut impl Random) -> Option<TargetId> {
+        while let Some((round, ramps)) = ROUNDS.get(self.round) {
+            let ramp = if *ramps { self.ramp } else { 0 };
+            if let Some(target) = self.survey.draw(*round, ramp, &self.lost, rng) {
+                return Some(target);
+            }
+            self.round += 1;
+        }
+        None
+    }
+
+    /// `target` is out: another request took its lease or the last of its limit.
+    pub fn lost(&mut self, target: TargetId) {
+        self.lost.push(target);
+    }
+}
+
+/// What is chosen where breakers only watch.
+#[derive(Debug, Clone, Copy)]
+pub struct ShadowChoice {
+    /// The target, chosen as if every breaker were closed.
+    pub target: TargetId,
+    /// Whether its breakers would have let the request through.
+    pub is_fit: bool,
+    /// Whether another target would have got the request otherwise.
+    pub would_move: bool,
+}
+
+impl Survey<'_> {
+    /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for
+    /// 30 % of the sessions, which so come back one after the other and once each.
+    fn ramp_draw(&self, rng: &mut impl Random) -> u16 {
+        let session = self.request.session;
+        let draw = session.map_or_else(|| rng.below(1000), |session| session.draw(0, 1000).into());
+        u16::try_from(draw).unwrap_or(0)
+    }
+
+    fn draw(&self, round: Round, ramp: u16, lost: &[TargetId], rng: &mut impl Random) -> Option<TargetId> {
+        // A strategy that leaves nothing to chance cannot lower a weight. There, a target whose limits come near has to
+        // exceed the draw like a ramping one.
+        let by_chance = !matches!(self.model.balance, Balance::Cheapest | Balance::Sticky { .. });
+        let mut from = |tier: &[Row], shares: bool| {
+            let candidates = tier.iter().filter_map(|row| {
+                if lost.contains(&row.target) || !row.is_candidate(round) {
+                    return None;
+                }
+                let takes_part = match row.health {
+                    Standing::Fit { permille } => permille > ramp,
+                    Standing::Probe => true,
+                    Standing::Unfit(_) => false,
+                };
+                match row.room {
+                    Room::Fits { permille } if takes_part && by_chance => Some(row.candidate(permille)),
+                    Room::Fits { permille } if takes_part && (!shares || permille > ramp) => {
+                        Some(row.candidate(1000))
+                    }
+                    Room::Fits { .. } | Room::Full(_) => None,
+                }
+            });
+            balance::choose(&self.model.balance, self.request.session, candidates, rng)
+        };
+        self.tiers().find_map(|tier| from(tier, true).or_else(|| from(tier, false)))
+    }
+
+    fn tiers(&self) -> impl Iterator<Item = &[Row]> {
+        self.rows.chunk_by(|one, other| one.tier == other.tier)
+    }
+
+    /// The choice as if every breaker were closed.
+    pub fn shadow_choice(&self, rng: &mut impl Random) -> Option<ShadowChoice> {
+        let target = [Round::Untried, Round::Returning].into_iter().find_map(|round| {
+            self.tiers().find_map(|tier| {
+                let all = tier.iter().filter(|row| row.is_candidate(round)).map(|row| row.candidate(1000));
+                balance::choose(&self.model.balance, self.request.session, all, rng)
+            })
+        })?;
+        let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Standing::Unfit(_)));
+        let would_move = !is_fit && self.draw(Round::Untried, 0, &[target], rng).is_some();
+        Some(ShadowChoice { target, is_fit, would_move })
+    }
+
+    /// The target that may be asked soonest, where the operator wants one tried although none is healthy. What an operator
+    /// has shut stays shut.
+    pub fn least_bad(&self) -> Option<TargetId> {
+        self.all_candidates()
+            .filter_map(|row| match row.fitness() {
+                Err(obstacle) => Some((obstacle.until()?, row.target)),
+                Ok(_) => Some((self.now, row.target)),
+            })
+            .min_by_key(|(until, _)| *until)
+            .map(|(_, target)| target)
+    }
+}
