@@ -230,7 +230,7 @@ impl Exchange {
         match std::mem::take(&mut self.phase) {
             Phase::Sent(mut attempt) => {
                 attempt.leave(worker, now);
-                attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
+                attempt.report(worker, End::Withdrawn, Blame::NEUTRAL, now);
                 attempt.hand_in(now);
             }
             other => self.phase = other,
