@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::headroom::Need;
+use super::headroom::Demand;
 use crate::base::{Store, Timestamp, update};
 use crate::config::Quota;
 
@@ -47,7 +47,7 @@ impl ConfiguredLimits {
     }
 
     /// Counts a request if the limits leave room for it. Where nothing can be shared this worker's own counts decide.
-    pub fn take(&mut self, store: &mut dyn Store, quota: &Quota, need: Need, now: Timestamp) -> bool {
+    pub fn take(&mut self, store: &mut dyn Store, quota: &Quota, need: Demand, now: Timestamp) -> bool {
         self.change(store, |minute| {
             let fits = minute.frees_at(quota, need, now).is_none();
             if fits {
@@ -104,7 +104,7 @@ impl Minute {
     }
 
     /// When there is room for a request again; `None` when there is now.
-    pub fn frees_at(&self, quota: &Quota, need: Need, now: Timestamp) -> Option<Timestamp> {
+    pub fn frees_at(&self, quota: &Quota, need: Demand, now: Timestamp) -> Option<Timestamp> {
         let mut current = self.clone();
         current.advance(now);
         let fits = |requests: u64, tokens: u64| {
@@ -209,8 +209,8 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + ms)
     }
 
-    fn need(tokens: u64) -> Need {
-        Need::of(Tokens { input: tokens, output: 0 })
+    fn need(tokens: u64) -> Demand {
+        Demand::of(Tokens { input: tokens, output: 0 })
     }
 
     fn quota(requests: u64, tokens: u64) -> Quota {

@@ -27,9 +27,9 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// What a request takes, by [`Meter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need([u64; Meter::COUNT]);
+pub struct Demand([u64; Meter::COUNT]);
 
-impl Need {
+impl Demand {
     /// One request of so many tokens.
     pub const fn of(tokens: Tokens) -> Self {
         Self([1, tokens.total(), tokens.input, tokens.output])
@@ -46,13 +46,13 @@ impl Need {
 }
 
 /// How much is under way, over all workers.
-pub trait UnderWay {
+pub trait InFlight {
     /// Attempts at a target.
     fn attempts(&self, target: TargetId) -> u32;
     /// Of those the ones that nothing has been heard of yet, and their tokens.
     fn unanswered(&self, target: TargetId) -> (u32, Tokens);
     /// Whether no other worker sends anything.
-    fn is_alone(&self) -> bool;
+    fn is_only_worker(&self) -> bool;
 }
 
 /// How much room a target has.
@@ -71,31 +71,31 @@ pub enum Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
     /// What is short.
-    pub of: Short,
+    pub of: LimitKind,
     /// When it may fit.
     pub until: Timestamp,
 }
 
 impl Shortage {
     /// When it makes sense to try again for who waits here: attempts under way may end at any moment.
-    pub fn worth_trying_at(&self, now: Timestamp) -> Timestamp {
+    pub fn retry_at(&self, now: Timestamp) -> Timestamp {
         match self.of {
-            Short::Headroom => self.until,
-            Short::MaxPending => now,
+            LimitKind::Headroom => self.until,
+            LimitKind::MaxPending => now,
         }
     }
 }
 
 /// What may be short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Short {
+pub enum LimitKind {
     /// Requests or tokens of a limit.
     Headroom,
     /// Attempts under way.
     MaxPending,
 }
 
-impl Short {
+impl LimitKind {
     /// The name shown to clients and operators.
     pub const fn name(self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ pub struct Limit {
     /// What is limited: requests or tokens of a kind, or what is under way.
     pub of: &'static str,
     /// Whether the operator states it; the provider says it otherwise.
-    pub stated: bool,
+    pub configured: bool,
     /// All of it, where that is known.
     pub limit: Option<u64>,
     /// What is left of it.
@@ -143,7 +143,7 @@ pub struct CountedRequest {
 struct Limits {
     told: usize,
     /// What is stated at the target and at its account, with what counts for it.
-    stated: [Option<(Quota, usize)>; 2],
+    configured: [Option<(Quota, usize)>; 2],
 }
 
 impl Headroom {
@@ -161,15 +161,15 @@ impl Headroom {
                 Some(pool) => format!("pool/{pool}"),
                 None => format!("account/{}", account.name),
             };
-            let mut stated = |quota: Quota, name: String| {
+            let mut configured = |quota: Quota, name: String| {
                 (quota != Quota::default()).then(|| (quota, place(&mut counted, name, id)))
             };
-            let stated = [
-                stated(target.limits, format!("llm-failsafe/quota/target/{}", target.name)),
-                stated(account.limits, format!("llm-failsafe/quota/{owner}")),
+            let configured = [
+                configured(target.limits, format!("llm-failsafe/quota/target/{}", target.name)),
+                configured(account.limits, format!("llm-failsafe/quota/{owner}")),
             ];
             let told = place(&mut told, format!("llm-failsafe/headroom/{owner}/{}", target.model), id);
-            targets.push(Limits { told, stated });
+            targets.push(Limits { told, configured });
         }
         Self {
             told: told.into_iter().map(|(key, of)| (ReportedLimits::new(key.into()), of)).collect(),
@@ -179,13 +179,13 @@ impl Headroom {
     }
 
     /// How much room `target` has for a request.
-    pub fn room(&self, target: TargetId, need: Need, under_way: &dyn UnderWay, now: Timestamp) -> Room {
+    pub fn room(&self, target: TargetId, need: Demand, under_way: &dyn InFlight, now: Timestamp) -> Room {
         let Some(limits) = self.targets.get(target.index()) else { return Room::Fits { permille: 1000 } };
         let mut room = Room::Fits { permille: 1000 };
         if let Some((told, targets)) = self.told.get(limits.told) {
             room = room.and(room_told(told, targets, need, under_way, now));
         }
-        for (quota, place) in limits.stated.iter().flatten() {
+        for (quota, place) in limits.configured.iter().flatten() {
             if let Some((counted, targets)) = self.counted.get(*place) {
                 room = room.and(room_stated(quota, counted, targets, need, under_way, now));
             }
@@ -206,13 +206,13 @@ impl Headroom {
             let known = Meter::ALL.into_iter().filter_map(|meter| Some((meter, told.left(meter, now)?)));
             all.extend(known.map(|(meter, left)| Limit {
                 of: meter.name(),
-                stated: false,
+                configured: false,
                 limit: left.limit,
                 left: left.remaining,
                 reset: (left.reset > now).then_some(left.reset),
             }));
         }
-        for (quota, place) in limits.stated.iter().flatten() {
+        for (quota, place) in limits.configured.iter().flatten() {
             let Some((counted, targets)) = self.counted.get(*place) else { continue };
             let (requests, tokens) = counted.minute().counts(now);
             let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(under_way(*id).into()));
@@ -223,12 +223,13 @@ impl Headroom {
             ] {
                 let Some(limit) = limit else { continue };
                 let left = limit.saturating_sub(used);
-                all.push(Limit { of, stated: true, limit: Some(limit), left, reset: None });
+                all.push(Limit { of, configured: true, limit: Some(limit), left, reset: None });
             }
         }
         all
     }
 
+<<<<<<< HEAD
     /// Counts a request that is about to be sent against the configured limits, in the shared record. `None` when other
     /// requests have just used one of them up; nothing is counted then.
     pub fn count(
@@ -241,6 +242,13 @@ impl Headroom {
         let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
         let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
         for (slot, (quota, place)) in limits.stated.iter().flatten().enumerate() {
+=======
+    /// Counts a request that is about to be sent, in all workers' sight, if the stated limits leave room for it.
+    pub fn take(&mut self, store: &mut dyn Store, target: TargetId, need: Demand, now: Timestamp) -> bool {
+        let Some(limits) = self.targets.get(target.index()) else { return true };
+        let mut taken = [None; 2];
+        for (slot, (quota, place)) in taken.iter_mut().zip(limits.configured.iter().flatten()) {
+>>>>>>> bac016c
             let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything()) else {
                 continue;
             };
@@ -282,7 +290,7 @@ impl Headroom {
     }
 
     /// A request has been answered, with a word of the provider or without, or lost.
-    pub fn answered(&mut self, target: TargetId, said: Option<&Said>, need: Need, now: Timestamp) {
+    pub fn answered(&mut self, target: TargetId, said: Option<&Said>, need: Demand, now: Timestamp) {
         let place = self.targets.get(target.index()).map(|limits| limits.told);
         let Some((told, _)) = place.and_then(|place| self.told.get_mut(place)) else { return };
         match said {
@@ -291,6 +299,29 @@ impl Headroom {
         }
     }
 
+<<<<<<< HEAD
+=======
+    /// What a request has really taken is counted in the place of what was estimated for it.
+    pub fn settle(
+        &mut self,
+        store: &mut dyn Store,
+        target: TargetId,
+        tokens: (u64, u64),
+        sent_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let (estimated, actual) = tokens;
+        let Some(limits) = self.targets.get(target.index()).filter(|_| estimated != actual) else { return };
+        for (_, place) in
+            limits.configured.iter().flatten().filter(|(quota, _)| quota.tokens_per_minute.is_some())
+        {
+            if let Some((counted, _)) = self.counted.get_mut(*place) {
+                counted.correct(store, sent_at, 0, signed(actual).saturating_sub(signed(estimated)), now);
+            }
+        }
+    }
+
+>>>>>>> bac016c
     /// Shares what the other workers do not know and learns what they do.
     pub fn exchange(&mut self, store: &mut dyn Store) {
         self.told.iter_mut().for_each(|(told, _)| told.exchange(store));
@@ -312,8 +343,8 @@ fn place(all: &mut Vec<(String, Vec<TargetId>)>, name: String, target: TargetId)
 fn room_told(
     told: &ReportedLimits,
     targets: &[TargetId],
-    need: Need,
-    under_way: &dyn UnderWay,
+    need: Demand,
+    under_way: &dyn InFlight,
     now: Timestamp,
 ) -> Room {
     let mut room = Room::Fits { permille: 1000 };
@@ -321,14 +352,14 @@ fn room_told(
         let Some(left) = told.left(meter, now) else { continue };
         let unanswered = targets.iter().fold(0_u64, |sum, target| {
             let (requests, tokens) = under_way.unanswered(*target);
-            let Need(mut need) = Need::of(tokens);
+            let Demand(mut need) = Demand::of(tokens);
             if let Some(first) = need.first_mut() {
                 *first = requests.into();
             }
-            sum.saturating_add(Need(need).at(meter))
+            sum.saturating_add(Demand(need).at(meter))
         });
         let spare = match left.limit {
-            Some(limit) if !under_way.is_alone() => limit / SPARE,
+            Some(limit) if !under_way.is_only_worker() => limit / SPARE,
             _ => 0,
         };
         let taken = unanswered.saturating_add(spare);
@@ -337,7 +368,7 @@ fn room_told(
             None if left.limit.is_some_and(|limit| left.remaining >= limit) && unanswered == 0 => {
                 Room::Fits { permille: 1000 }
             }
-            None => Room::Full(Shortage { of: Short::Headroom, until: left.reset.max(now) }),
+            None => Room::Full(Shortage { of: LimitKind::Headroom, until: left.reset.max(now) }),
             Some(rest) => Room::share(rest, left.limit),
         });
     }
@@ -348,19 +379,19 @@ fn room_stated(
     quota: &Quota,
     counted: &ConfiguredLimits,
     targets: &[TargetId],
-    need: Need,
-    under_way: &dyn UnderWay,
+    need: Demand,
+    under_way: &dyn InFlight,
     now: Timestamp,
 ) -> Room {
     let pending = targets.iter().fold(0_u32, |sum, target| sum.saturating_add(under_way.attempts(*target)));
     if quota.max_pending.is_some_and(|most| pending >= most) {
-        return Room::Full(Shortage { of: Short::MaxPending, until: now.after(SOON) });
+        return Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(SOON) });
     }
     if !quota.counts_anything() {
         return Room::Fits { permille: 1000 };
     }
     if let Some(until) = counted.minute().frees_at(quota, need, now) {
-        return Room::Full(Shortage { of: Short::Headroom, until });
+        return Room::Full(Shortage { of: LimitKind::Headroom, until });
     }
     let (requests, tokens) = counted.minute().counts(now);
     let rest = |limit: Option<u64>, used: u64| {

@@ -11,16 +11,21 @@ mod configured;
 mod fastest;
 mod headroom;
 mod least_pending;
-mod pace;
 mod reported;
 mod session;
+mod speed;
 mod sticky;
 #[cfg(test)]
 mod test_support;
 
+<<<<<<< HEAD
 pub use headroom::{CountedRequest, Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
 pub use pace::{Pace, Speed};
+=======
+pub use headroom::{Demand, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
+>>>>>>> bac016c
 pub use session::{Session, SessionHints};
+pub use speed::{Speed, SpeedView};
 
 use crate::base::{MicroDollars, Random, TargetId};
 use crate::config::Balance;

@@ -2,62 +2,68 @@
 
 use std::time::Duration;
 
-use super::Outcome;
+use super::HealthSignal;
 use crate::base::ErrorClass;
 
 /// What an attempt's end means for each scope it went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blame {
     /// For the target.
-    pub target: Outcome,
+    pub target: HealthSignal,
     /// For the account.
-    pub account: Outcome,
+    pub account: HealthSignal,
     /// For the endpoint.
-    pub endpoint: Outcome,
+    pub endpoint: HealthSignal,
 }
 
 impl Blame {
     /// A whole answer came.
-    pub const SUCCESS: Self =
-        Self { target: Outcome::Success, account: Outcome::Success, endpoint: Outcome::Success };
+    pub const SUCCESS: Self = Self {
+        target: HealthSignal::Success,
+        account: HealthSignal::Success,
+        endpoint: HealthSignal::Success,
+    };
 
     /// Nothing was learned: the client left.
-    pub const NOBODY: Self =
-        Self { target: Outcome::Neutral, account: Outcome::Neutral, endpoint: Outcome::Neutral };
+    pub const NEUTRAL: Self = Self {
+        target: HealthSignal::Neutral,
+        account: HealthSignal::Neutral,
+        endpoint: HealthSignal::Neutral,
+    };
 
     /// The blame for a failure of `class`; `hint` is how long the provider asked to wait, if it did.
     ///
     /// Whoever answered at all can be reached, and an account that was told of anything but its credential or its money
     /// has both: these scopes get the credit that a probe needs.
     pub const fn of(class: ErrorClass, hint: Option<Duration>) -> Self {
-        let answered = Self { target: Outcome::Neutral, ..Self::SUCCESS };
+        let answered = Self { target: HealthSignal::Neutral, ..Self::SUCCESS };
         match class {
-            ErrorClass::Transport => Self { endpoint: Outcome::Failure(class), ..Self::NOBODY },
+            ErrorClass::Transport => Self { endpoint: HealthSignal::Failure(class), ..Self::NEUTRAL },
             // Too late an answer says nothing about the account, and may come from a proxy on the way.
             ErrorClass::Timeout | ErrorClass::Overloaded | ErrorClass::Server => Self {
                 target: match hint {
-                    Some(hint) => Outcome::FailureFor(class, hint),
-                    None => Outcome::Failure(class),
+                    Some(hint) => HealthSignal::FailureFor(class, hint),
+                    None => HealthSignal::Failure(class),
                 },
-                account: Outcome::Neutral,
-                endpoint: Outcome::Success,
+                account: HealthSignal::Neutral,
+                endpoint: HealthSignal::Success,
             },
             ErrorClass::NotFound
             | ErrorClass::StreamTruncated
             | ErrorClass::StreamError
-            | ErrorClass::StreamStalled => Self { target: Outcome::Failure(class), ..answered },
-            ErrorClass::RateLimited => Self { target: Outcome::Throttled(hint), ..answered },
+            | ErrorClass::StreamStalled => Self { target: HealthSignal::Failure(class), ..answered },
+            ErrorClass::RateLimited => Self { target: HealthSignal::Throttled(hint), ..answered },
             ErrorClass::QuotaExhausted | ErrorClass::Auth => Self {
-                target: Outcome::Neutral,
-                account: Outcome::Blocked(class),
-                endpoint: Outcome::Success,
+                target: HealthSignal::Neutral,
+                account: HealthSignal::Blocked(class),
+                endpoint: HealthSignal::Success,
             },
             ErrorClass::Permission
             | ErrorClass::Invalid
             | ErrorClass::TooLarge
             | ErrorClass::ContextLength
             | ErrorClass::ContentPolicy => answered,
-            ErrorClass::ClientAbort => Self::NOBODY,
+            ErrorClass::ClientAbort => Self::NEUTRAL,
         }
     }
 }
@@ -71,7 +77,10 @@ mod tests {
         for class in ErrorClass::ALL {
             let blame = Blame::of(class, None);
             let hurt = |outcome| {
-                matches!(outcome, Outcome::Failure(_) | Outcome::Blocked(_) | Outcome::Throttled(_))
+                matches!(
+                    outcome,
+                    HealthSignal::Failure(_) | HealthSignal::Blocked(_) | HealthSignal::Throttled(_)
+                )
             };
             let hurts = [blame.target, blame.account, blame.endpoint].map(hurt);
             let expected = match class.name() {

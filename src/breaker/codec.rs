@@ -4,7 +4,7 @@
 //! cannot be, reads as empty: forgetting health is harmless, misreading it is not.
 
 use super::health::Health;
-use super::state::{Cause, Lease, MAX_PROBES, Order, Phase, Throttle, Why};
+use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
 use super::window::{BUCKETS, Window};
 use crate::base::{ErrorClass, Timestamp};
 
@@ -115,15 +115,15 @@ impl Writer {
     }
 
     /// 1 tag, 2 why, 8 since, 8 until, 2 serial, 1 successes, and the leases: a lease's serial is never 0.
-    fn phase(&mut self, phase: &Phase) {
-        let none = Why { cause: Cause::Ratio, class: ErrorClass::Server };
+    fn phase(&mut self, phase: &BreakerPhase) {
+        let none = TripReason { cause: TripRule::Ratio, class: ErrorClass::Server };
         let mut no_leases = [None; MAX_PROBES];
         let (tag, why, since, until, serial, successes, leases) = match phase {
-            Phase::Closed { since, ramp } => {
+            BreakerPhase::Closed { since, ramp } => {
                 (u8::from(*ramp), none, *since, Timestamp::default(), 0, 0, &mut no_leases)
             }
-            Phase::Open { why, since, until } => (2, *why, *since, *until, 0, 0, &mut no_leases),
-            Phase::HalfOpen { why, since, leases, serial, successes } => {
+            BreakerPhase::Open { why, since, until } => (2, *why, *since, *until, 0, 0, &mut no_leases),
+            BreakerPhase::HalfOpen { why, since, leases, serial, successes } => {
                 no_leases = *leases;
                 (3, *why, *since, Timestamp::default(), *serial, *successes, &mut no_leases)
             }
@@ -179,17 +179,17 @@ impl Reader<'_> {
         self.u64().map(Timestamp::from_millis)
     }
 
-    fn phase(&mut self) -> Option<Phase> {
+    fn phase(&mut self) -> Option<BreakerPhase> {
         let tag = self.u8()?;
         let cause = match self.u8()? {
-            0 => Cause::Consecutive,
-            1 => Cause::Ratio,
-            2 => Cause::Blocked,
-            3 => Cause::Probe,
+            0 => TripRule::Consecutive,
+            1 => TripRule::Ratio,
+            2 => TripRule::Blocked,
+            3 => TripRule::Probe,
             _ => return None,
         };
         let class = *ErrorClass::ALL.get(usize::from(self.u8()?))?;
-        let why = Why { cause, class };
+        let why = TripReason { cause, class };
         let (since, until) = (self.time()?, self.time()?);
         let (serial, successes) = (self.u16()?, self.u8()?);
         let mut leases = [None; MAX_PROBES];
@@ -198,9 +198,9 @@ impl Reader<'_> {
             *slot = (lease.serial != 0).then_some(lease);
         }
         match tag {
-            0 | 1 => Some(Phase::Closed { since, ramp: tag == 1 }),
-            2 => Some(Phase::Open { why, since, until }),
-            3 => Some(Phase::HalfOpen { why, since, leases, serial, successes }),
+            0 | 1 => Some(BreakerPhase::Closed { since, ramp: tag == 1 }),
+            2 => Some(BreakerPhase::Open { why, since, until }),
+            3 => Some(BreakerPhase::HalfOpen { why, since, leases, serial, successes }),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ const HALF: Duration = Duration::from_secs(30);
 
 /// How long attempts took to their first content: of a stream to that, of a plain answer as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Times {
+pub struct FirstContentTimes {
     /// Attempts.
     pub count: u32,
     /// Their times together.
@@ -18,7 +18,7 @@ pub struct Times {
     pub most_ms: u32,
 }
 
-impl Times {
+impl FirstContentTimes {
     pub(super) const BYTES: usize = 4 + 8 + 4;
 
     fn add(&mut self, took: Duration) {
@@ -60,14 +60,14 @@ impl Times {
 /// One worker's times of its targets, the old ones forgotten by halves.
 #[derive(Debug)]
 pub(super) struct Recent {
-    newer: Vec<Times>,
-    older: Vec<Times>,
+    newer: Vec<FirstContentTimes>,
+    older: Vec<FirstContentTimes>,
     began: Timestamp,
 }
 
 impl Recent {
     pub(super) fn of(targets: usize) -> Self {
-        let none = vec![Times::default(); targets];
+        let none = vec![FirstContentTimes::default(); targets];
         Self { newer: none.clone(), older: none, began: Timestamp::default() }
     }
 
@@ -77,8 +77,8 @@ impl Recent {
         }
     }
 
-    pub(super) fn at(&self, index: usize) -> Times {
-        let times = |list: &[Times]| list.get(index).copied().unwrap_or_default();
+    pub(super) fn at(&self, index: usize) -> FirstContentTimes {
+        let times = |list: &[FirstContentTimes]| list.get(index).copied().unwrap_or_default();
         times(&self.newer).plus(times(&self.older))
     }
 
@@ -86,7 +86,7 @@ impl Recent {
     pub(super) fn forget(&mut self, now: Timestamp) {
         if now.since(self.began) >= HALF || now < self.began {
             std::mem::swap(&mut self.newer, &mut self.older);
-            self.newer.fill(Times::default());
+            self.newer.fill(FirstContentTimes::default());
             self.began = now;
         }
     }
@@ -94,7 +94,7 @@ impl Recent {
 
 /// Who waits for a model until somebody is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Queued {
+pub struct QueueState {
     /// Requests.
     pub requests: u32,
     /// The bytes of their bodies.
@@ -103,7 +103,7 @@ pub struct Queued {
     pub since: Timestamp,
 }
 
-impl Queued {
+impl QueueState {
     pub(super) const BYTES: usize = 4 + 8 + 8;
 
     /// Of two lines together.
@@ -149,24 +149,24 @@ mod tests {
         recent.add(0, Duration::from_millis(300));
         recent.add(0, Duration::from_millis(100));
         recent.add(7, Duration::from_millis(100));
-        assert_eq!(recent.at(0), Times { count: 2, sum_ms: 400, most_ms: 300 });
+        assert_eq!(recent.at(0), FirstContentTimes { count: 2, sum_ms: 400, most_ms: 300 });
         assert_eq!((recent.at(0).mean_ms(), recent.at(1).mean_ms()), (Some(200), None));
         recent.forget(s(31));
         recent.add(0, Duration::from_millis(500));
         assert_eq!(recent.at(0).count, 3);
         recent.forget(s(62));
-        assert_eq!(recent.at(0), Times { count: 1, sum_ms: 500, most_ms: 500 });
+        assert_eq!(recent.at(0), FirstContentTimes { count: 1, sum_ms: 500, most_ms: 500 });
         // An hour's step back of the clock keeps nothing for an hour.
         recent.forget(s(0));
         recent.forget(s(30));
-        assert_eq!(recent.at(0), Times::default());
+        assert_eq!(recent.at(0), FirstContentTimes::default());
     }
 
     #[test]
     fn of_two_lines_the_longest_wait_counts_and_an_empty_one_waits_not_at_all() {
-        let one = Queued { requests: 2, bytes: 10, since: s(9) };
-        let other = Queued { requests: 1, bytes: 5, since: s(7) };
-        assert_eq!(one.plus(other), Queued { requests: 3, bytes: 15, since: s(7) });
-        assert_eq!(one.plus(Queued::default()), one);
+        let one = QueueState { requests: 2, bytes: 10, since: s(9) };
+        let other = QueueState { requests: 1, bytes: 5, since: s(7) };
+        assert_eq!(one.plus(other), QueueState { requests: 3, bytes: 15, since: s(7) });
+        assert_eq!(one.plus(QueueState::default()), one);
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::state::{
-    Cause, Command, Lease, MAX_PROBES, Order, Outcome, Phase, Standing, State, Throttle, Ticket, Transition,
-    Unfit, Why,
+    Availability, BreakerPhase, Command, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket,
+    Transition, TripReason, TripRule, Unavailable,
 };
 use super::window::Window;
 use crate::base::Timestamp;
@@ -29,7 +29,7 @@ pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(1);
 pub struct Health {
     /// Counts the changes of phase. A result counts only in the generation that its request started in.
     pub(super) generation: u32,
-    pub(super) phase: Phase,
+    pub(super) phase: BreakerPhase,
     pub(super) window: Window,
     /// Failures since the last success.
     pub(super) consecutive: u16,
@@ -43,7 +43,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             generation: 0,
-            phase: Phase::Closed { since: Timestamp::default(), ramp: false },
+            phase: BreakerPhase::Closed { since: Timestamp::default(), ramp: false },
             window: Window::default(),
             consecutive: 0,
             trips: 0,
@@ -55,32 +55,32 @@ impl Default for Health {
 
 impl Health {
     /// Whether the scope may be asked at `now`.
-    pub fn standing(&self, policy: &BreakerPolicy, now: Timestamp) -> Standing {
+    pub fn availability(&self, policy: &BreakerPolicy, now: Timestamp) -> Availability {
         match self.order {
-            Some(Order::ForcedOpen) => return Standing::Unfit(Unfit::ForcedOpen),
-            Some(Order::Drained) => return Standing::Unfit(Unfit::Drained),
-            Some(Order::ForcedClosed) => return Standing::Fit { permille: 1000 },
+            Some(Order::ForcedOpen) => return Availability::Unavailable(Unavailable::ForcedOpen),
+            Some(Order::Drained) => return Availability::Unavailable(Unavailable::Drained),
+            Some(Order::ForcedClosed) => return Availability::Available { permille: 1000 },
             None => {}
         }
         if let Some(throttle) = self.throttle
             && !is_due(throttle.since, throttle.until, now)
         {
-            return Standing::Unfit(Unfit::Throttled { until: throttle.until });
+            return Availability::Unavailable(Unavailable::Throttled { until: throttle.until });
         }
         match &self.phase {
-            Phase::Closed { since, ramp } => {
-                Standing::Fit { permille: ramp_share(*since, *ramp, policy, now) }
+            BreakerPhase::Closed { since, ramp } => {
+                Availability::Available { permille: ramp_share(*since, *ramp, policy, now) }
             }
-            Phase::Open { since, until, .. } if is_due(*since, *until, now) => Standing::Probe,
-            Phase::Open { since, until, why } => {
-                Standing::Unfit(Unfit::Open { since: *since, until: *until, why: *why })
+            BreakerPhase::Open { since, until, .. } if is_due(*since, *until, now) => Availability::Probe,
+            BreakerPhase::Open { since, until, why } => {
+                Availability::Unavailable(Unavailable::Open { since: *since, until: *until, why: *why })
             }
-            Phase::HalfOpen { why, since, leases, .. } => match free_slot(leases, policy, now) {
-                Some(_) => Standing::Probe,
+            BreakerPhase::HalfOpen { why, since, leases, .. } => match free_slot(leases, policy, now) {
+                Some(_) => Availability::Probe,
                 None => {
                     let expiry = leases.iter().flatten().map(|lease| lease.until).min().unwrap_or(now);
                     let until = expiry.min(now.after(PROBE_TAKES));
-                    Standing::Unfit(Unfit::Open { since: *since, until, why: *why })
+                    Availability::Unavailable(Unavailable::Open { since: *since, until, why: *why })
                 }
             },
         }
@@ -93,14 +93,14 @@ impl Health {
 
     /// Takes a lease; `None` when none is to be had, whatever a view of the state said before.
     pub fn take_lease(&mut self, policy: &BreakerPolicy, now: Timestamp) -> Option<Ticket> {
-        if self.standing(policy, now) != Standing::Probe {
+        if self.availability(policy, now) != Availability::Probe {
             return None;
         }
-        if let Phase::Open { why, .. } = self.phase {
+        if let BreakerPhase::Open { why, .. } = self.phase {
             let leases = [None; MAX_PROBES];
-            self.enter(Phase::HalfOpen { why, since: now, leases, serial: 0, successes: 0 });
+            self.enter(BreakerPhase::HalfOpen { why, since: now, leases, serial: 0, successes: 0 });
         }
-        let Phase::HalfOpen { leases, serial, .. } = &mut self.phase else { return None };
+        let BreakerPhase::HalfOpen { leases, serial, .. } = &mut self.phase else { return None };
         let slot = free_slot(leases, policy, now)?;
         // Never zero, which in the record says that a slot is free.
         *serial = serial.checked_add(1).unwrap_or(1);
@@ -115,15 +115,15 @@ impl Health {
         &mut self,
         policy: &BreakerPolicy,
         ticket: Ticket,
-        outcome: Outcome,
+        outcome: HealthSignal,
         now: Timestamp,
         jitter: u64,
     ) -> Option<Transition> {
         let (throttled, outcome) = match outcome {
-            Outcome::Throttled(hint) => (self.throttle(hint, now), outcome),
+            HealthSignal::Throttled(hint) => (self.throttle(hint, now), outcome),
             // No longer than an open breaker would keep everybody away: after that a probe tells more than the hint did.
-            Outcome::FailureFor(class, hint) => {
-                (self.throttle(Some(hint.min(policy.open)), now), Outcome::Failure(class))
+            HealthSignal::FailureFor(class, hint) => {
+                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
             }
             _ => (None, outcome),
         };
@@ -132,41 +132,46 @@ impl Health {
         }
         let own_lease = self.end_lease(ticket);
         match (&mut self.phase, outcome) {
-            (_, Outcome::Throttled(_) | Outcome::Neutral) | (Phase::Open { .. }, _) => throttled,
-            (Phase::Closed { .. }, Outcome::Success) => {
+            (_, HealthSignal::Throttled(_) | HealthSignal::Neutral) | (BreakerPhase::Open { .. }, _) => {
+                throttled
+            }
+            (BreakerPhase::Closed { .. }, HealthSignal::Success) => {
                 self.consecutive = 0;
                 self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
                 self.successes(policy, ticket, 1, now);
                 None
             }
-            (Phase::Closed { .. }, Outcome::Failure(class)) => {
+            (BreakerPhase::Closed { .. }, HealthSignal::Failure(class)) => {
                 self.window.add(now, policy.window, 0, 1);
                 self.consecutive = self.consecutive.saturating_add(1);
                 let Some(cause) = self.trip_cause(policy, now) else { return throttled };
-                Some(Transition::Opened(self.open(policy, Why { cause, class }, now, jitter)))
+                Some(Transition::Opened(self.open(policy, TripReason { cause, class }, now, jitter)))
             }
             // Has been taken apart above.
-            (_, Outcome::FailureFor(..)) => throttled,
-            (Phase::Closed { .. }, Outcome::Blocked(class)) => {
-                let why = Why { cause: Cause::Blocked, class };
+            (_, HealthSignal::FailureFor(..)) => throttled,
+            (BreakerPhase::Closed { .. }, HealthSignal::Blocked(class)) => {
+                let why = TripReason { cause: TripRule::Blocked, class };
                 Some(Transition::Opened(self.open(policy, why, now, jitter)))
             }
             // Traffic that an operator or `try_anyway` let through decides nothing.
-            (Phase::HalfOpen { .. }, _) if !own_lease => throttled,
-            (Phase::HalfOpen { successes, .. }, Outcome::Success) => {
+            (BreakerPhase::HalfOpen { .. }, _) if !own_lease => throttled,
+            (BreakerPhase::HalfOpen { successes, .. }, HealthSignal::Success) => {
                 *successes = successes.saturating_add(1);
                 if *successes < policy.close_after {
                     return None;
                 }
-                self.enter(Phase::Closed { since: now, ramp: true });
+                self.enter(BreakerPhase::Closed { since: now, ramp: true });
                 self.window = Window::default();
                 self.consecutive = 0;
                 Some(Transition::Closed)
             }
-            (Phase::HalfOpen { why, .. }, Outcome::Failure(class) | Outcome::Blocked(class)) => {
-                let blocked = matches!(outcome, Outcome::Blocked(_)) || why.cause == Cause::Blocked;
-                let cause = if blocked { Cause::Blocked } else { Cause::Probe };
-                Some(Transition::Reopened(self.open(policy, Why { cause, class }, now, jitter)))
+            (
+                BreakerPhase::HalfOpen { why, .. },
+                HealthSignal::Failure(class) | HealthSignal::Blocked(class),
+            ) => {
+                let blocked = matches!(outcome, HealthSignal::Blocked(_)) || why.cause == TripRule::Blocked;
+                let cause = if blocked { TripRule::Blocked } else { TripRule::Probe };
+                Some(Transition::Reopened(self.open(policy, TripReason { cause, class }, now, jitter)))
             }
         }
     }
@@ -175,14 +180,14 @@ impl Health {
     /// reports together. They count in the window but end neither a run of failures nor a row of rate limits: those may
     /// have begun after them. A worker that knows of either reports its next success at once, and that one does.
     pub fn successes(&mut self, policy: &BreakerPolicy, ticket: Ticket, count: u16, now: Timestamp) {
-        let Phase::Closed { since, .. } = self.phase else { return };
+        let BreakerPhase::Closed { since, .. } = self.phase else { return };
         if ticket.generation != self.generation {
             return;
         }
         self.window.add(now, policy.window, count, 0);
         // Sustained health: as long as the last open time, and at least a window.
         if self.trips > 0
-            && now.since(since) >= policy.window.max(open_time(policy, self.trips, Cause::Ratio))
+            && now.since(since) >= policy.window.max(open_time(policy, self.trips, TripRule::Ratio))
         {
             self.trips = 0;
         }
@@ -202,9 +207,9 @@ impl Health {
             Command::Probe => {
                 self.throttle = None;
                 match &mut self.phase {
-                    Phase::Open { until, .. } => *until = now,
-                    Phase::HalfOpen { leases, .. } => *leases = [None; MAX_PROBES],
-                    Phase::Closed { .. } => {}
+                    BreakerPhase::Open { until, .. } => *until = now,
+                    BreakerPhase::HalfOpen { leases, .. } => *leases = [None; MAX_PROBES],
+                    BreakerPhase::Closed { .. } => {}
                 }
             }
         }
@@ -213,7 +218,7 @@ impl Health {
     /// Whether one more success would change nothing that cannot wait: there is no run of failures and no throttle for it
     /// to end.
     pub(super) const fn is_untroubled(&self) -> bool {
-        matches!(self.phase, Phase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
+        matches!(self.phase, BreakerPhase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
     }
 
     /// What the scope looks like from outside.
@@ -224,12 +229,16 @@ impl Health {
             Some(Order::ForcedClosed) => return State::ForcedClosed,
             None => {}
         }
-        match (self.standing(policy, now), &self.phase) {
-            (Standing::Unfit(Unfit::Throttled { .. }), _) => State::Throttled,
-            (_, Phase::Closed { .. }) => State::Closed,
-            (_, Phase::HalfOpen { .. }) | (Standing::Probe, Phase::Open { .. }) => State::HalfOpen,
-            (_, Phase::Open { why: Why { cause: Cause::Blocked, .. }, .. }) => State::Blocked,
-            (_, Phase::Open { .. }) => State::Open,
+        match (self.availability(policy, now), &self.phase) {
+            (Availability::Unavailable(Unavailable::Throttled { .. }), _) => State::Throttled,
+            (_, BreakerPhase::Closed { .. }) => State::Closed,
+            (_, BreakerPhase::HalfOpen { .. }) | (Availability::Probe, BreakerPhase::Open { .. }) => {
+                State::HalfOpen
+            }
+            (_, BreakerPhase::Open { why: TripReason { cause: TripRule::Blocked, .. }, .. }) => {
+                State::Blocked
+            }
+            (_, BreakerPhase::Open { .. }) => State::Open,
         }
     }
 
@@ -245,7 +254,7 @@ impl Health {
     }
 
     /// The phase, for whoever shows it.
-    pub const fn phase(&self) -> &Phase {
+    pub const fn phase(&self) -> &BreakerPhase {
         &self.phase
     }
 
@@ -264,34 +273,35 @@ impl Health {
         self.consecutive
     }
 
-    fn enter(&mut self, phase: Phase) {
+    fn enter(&mut self, phase: BreakerPhase) {
         self.generation = self.generation.wrapping_add(1);
         self.phase = phase;
     }
 
-    fn open(&mut self, policy: &BreakerPolicy, why: Why, now: Timestamp, jitter: u64) -> Why {
+    fn open(&mut self, policy: &BreakerPolicy, why: TripReason, now: Timestamp, jitter: u64) -> TripReason {
         self.trips = self.trips.saturating_add(1);
         let time = open_time(policy, self.trips, why.cause);
         // Up to a tenth longer, so that targets that opened together are not probed together.
         let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
         let until = now.after(time).after(Duration::from_millis(jitter % spread));
-        self.enter(Phase::Open { why, since: now, until });
+        self.enter(BreakerPhase::Open { why, since: now, until });
         why
     }
 
-    fn trip_cause(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<Cause> {
+    fn trip_cause(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<TripRule> {
         if u32::from(self.consecutive) >= policy.consecutive {
-            return Some(Cause::Consecutive);
+            return Some(TripRule::Consecutive);
         }
         let (good, bad) = self.window.counts(now, policy.window);
         let all = u64::from(good) + u64::from(bad);
         let too_many = u64::from(bad) * 1000 >= all * u64::from(policy.failure_permille);
-        (all >= u64::from(policy.min_requests) && too_many).then_some(Cause::Ratio)
+        (all >= u64::from(policy.min_requests) && too_many).then_some(TripRule::Ratio)
     }
 
     /// Ends the lease of `ticket` and says whether it still was in force.
     fn end_lease(&mut self, ticket: Ticket) -> bool {
-        let (Phase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease) else {
+        let (BreakerPhase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease)
+        else {
             return false;
         };
         let Some(slot) = leases.get_mut(usize::from(slot)) else { return false };
@@ -346,10 +356,10 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
 }
 
 /// The open time of the `trips`-th trip in a row: doubling up to the longest.
-fn open_time(policy: &BreakerPolicy, trips: u8, cause: Cause) -> Duration {
+fn open_time(policy: &BreakerPolicy, trips: u8, cause: TripRule) -> Duration {
     let (first, longest) = match cause {
-        Cause::Blocked => (policy.block, policy.block_max),
-        Cause::Consecutive | Cause::Ratio | Cause::Probe => (policy.open, policy.open_max),
+        TripRule::Blocked => (policy.block, policy.block_max),
+        TripRule::Consecutive | TripRule::Ratio | TripRule::Probe => (policy.open, policy.open_max),
     };
     first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
 }

@@ -10,7 +10,7 @@
 //! worker itself has opened.
 
 use super::health::Health;
-use super::state::{Command, Outcome, Standing, Ticket, Transition};
+use super::state::{Availability, Command, HealthSignal, Ticket, Transition};
 use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp, update};
 use crate::config::{BreakerPolicy, Config};
 
@@ -93,8 +93,9 @@ impl HealthView {
     }
 
     /// Whether a scope may be asked now, as far as this worker knows. Costs no host call.
-    pub fn standing(&self, scope: Scope, policy: &BreakerPolicy, now: Timestamp) -> Standing {
-        self.health(scope).map_or(Standing::Fit { permille: 1000 }, |health| health.standing(policy, now))
+    pub fn availability(&self, scope: Scope, policy: &BreakerPolicy, now: Timestamp) -> Availability {
+        self.health(scope)
+            .map_or(Availability::Available { permille: 1000 }, |health| health.availability(policy, now))
     }
 
     /// The ticket of an attempt that goes through a fit scope.
@@ -112,9 +113,9 @@ impl HealthView {
         policy: &BreakerPolicy,
         now: Timestamp,
     ) -> Change<Option<Ticket>> {
-        self.change(store, scope, |health| match health.standing(policy, now) {
-            Standing::Fit { .. } => Some(health.ticket()),
-            Standing::Probe | Standing::Unfit(_) => health.take_lease(policy, now),
+        self.change(store, scope, |health| match health.availability(policy, now) {
+            Availability::Available { .. } => Some(health.ticket()),
+            Availability::Probe | Availability::Unavailable(_) => health.take_lease(policy, now),
         })
     }
 
@@ -124,7 +125,7 @@ impl HealthView {
         store: &mut dyn Store,
         scope: Scope,
         policy: &BreakerPolicy,
-        report: (Ticket, Outcome),
+        report: (Ticket, HealthSignal),
         now: Timestamp,
         jitter: u64,
     ) -> Change<Option<Transition>> {
@@ -133,9 +134,9 @@ impl HealthView {
         let Some(entry) = self.entry_mut(scope) else { return quiet };
         if !ticket.is_probe() {
             match outcome {
-                Outcome::Neutral => return quiet,
+                HealthSignal::Neutral => return quiet,
                 // A healthy scope's success can wait for the next report.
-                Outcome::Success
+                HealthSignal::Success
                     if ticket.generation == entry.health.generation && entry.health.is_untroubled() =>
                 {
                     entry.collect(ticket);

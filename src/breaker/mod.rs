@@ -39,11 +39,12 @@ mod test_policy;
 
 pub use blame::Blame;
 pub use codec::RECORD_BYTES;
-pub use figures::{Queued, Times};
+pub use figures::{FirstContentTimes, QueueState};
 pub use health::Health;
 pub use health_view::{Change, HealthView, Scope};
 pub use pending::{MAX_WORKERS, Pending};
 pub use state::{
-    Cause, Command, MAX_PROBES, Order, Outcome, Phase, Standing, State, Ticket, Transition, Unfit, Why,
+    Availability, BreakerPhase, Command, HealthSignal, MAX_PROBES, Order, State, Ticket, Transition,
+    TripReason, TripRule, Unavailable,
 };
 pub use window::BUCKETS;

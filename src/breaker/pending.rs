@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::figures::{Queued, Recent, Times};
+use super::figures::{FirstContentTimes, QueueState, Recent};
 use crate::base::{CREATE, FNV_BASIS, ModelId, Store, StoreError, TargetId, Timestamp, Tokens, fnv1a};
 use crate::config::Config;
 
@@ -23,8 +23,8 @@ const GONE_AFTER: Duration = Duration::from_secs(3);
 const VERSION: u8 = 3;
 /// The version, the worker, its heartbeat, and the bytes of the entries of targets. Those of models follow.
 const HEADER_BYTES: usize = 1 + 8 + 8 + 4;
-const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8 + Times::BYTES;
-const LINE_BYTES: usize = 8 + Queued::BYTES;
+const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8 + FirstContentTimes::BYTES;
+const LINE_BYTES: usize = 8 + QueueState::BYTES;
 
 /// What is under way at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,11 +55,11 @@ pub struct Pending {
     own: Vec<Count>,
     others: Vec<Count>,
     /// This worker's times, and those that the others have told.
-    times: (Recent, Vec<Times>),
+    times: (Recent, Vec<FirstContentTimes>),
     /// The models' names, likewise.
     models: Vec<u64>,
     /// Who waits for which model here, as of the last exchange, and at the others.
-    queued: (Vec<Queued>, Vec<Queued>),
+    queued: (Vec<QueueState>, Vec<QueueState>),
     /// Whether other workers are there.
     company: bool,
 }
@@ -71,8 +71,8 @@ impl Pending {
         let models: Vec<u64> =
             config.models().iter().map(|model| fnv1a(FNV_BASIS, model.name.as_bytes())).collect();
         let none = vec![Count::default(); names.len()];
-        let times = (Recent::of(names.len()), vec![Times::default(); names.len()]);
-        let nobody = vec![Queued::default(); models.len()];
+        let times = (Recent::of(names.len()), vec![FirstContentTimes::default(); names.len()]);
+        let nobody = vec![QueueState::default(); models.len()];
         let queued = (nobody.clone(), nobody);
         Self {
             worker,
@@ -93,21 +93,21 @@ impl Pending {
     }
 
     /// How long first contents took of late, over all workers.
-    pub fn times_at(&self, target: TargetId) -> Times {
+    pub fn first_content_times(&self, target: TargetId) -> FirstContentTimes {
         let others = self.times.1.get(target.index()).copied().unwrap_or_default();
         self.times.0.at(target.index()).plus(others)
     }
 
     /// Who waits here now, by model.
-    pub fn set_queued(&mut self, queued: impl Iterator<Item = Queued>) {
+    pub fn set_queues(&mut self, queued: impl Iterator<Item = QueueState>) {
         for (known, now) in self.queued.0.iter_mut().zip(queued) {
             *known = now;
         }
     }
 
     /// Who waits for a model, over all workers, as of the last exchange.
-    pub fn queued_at(&self, model: ModelId) -> Queued {
-        let at = |list: &[Queued]| list.get(model.index()).copied().unwrap_or_default();
+    pub fn queue_state(&self, model: ModelId) -> QueueState {
+        let at = |list: &[QueueState]| list.get(model.index()).copied().unwrap_or_default();
         at(&self.queued.0).plus(at(&self.queued.1))
     }
 
@@ -134,18 +134,18 @@ impl Pending {
     }
 
     /// Attempts under way at `target`: this worker's as of now, the others' as of the last exchange.
-    pub fn at(&self, target: TargetId) -> u32 {
+    pub fn attempts(&self, target: TargetId) -> u32 {
         self.count(target).attempts
     }
 
     /// The attempts under way that have not been answered, and their tokens.
-    pub fn unanswered_at(&self, target: TargetId) -> (u32, Tokens) {
+    pub fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
         let count = self.count(target);
         (count.unanswered, count.tokens)
     }
 
     /// Whether no other worker is there.
-    pub const fn is_alone(&self) -> bool {
+    pub const fn is_only_worker(&self) -> bool {
         !self.company
     }
 
@@ -159,8 +159,8 @@ impl Pending {
         self.times.0.forget(now);
         self.publish(store, now);
         self.others.fill(Count::default());
-        self.times.1.fill(Times::default());
-        self.queued.1.fill(Queued::default());
+        self.times.1.fill(FirstContentTimes::default());
+        self.queued.1.fill(QueueState::default());
         self.company = false;
         for slot in 0..MAX_WORKERS {
             let Ok(Some(stored)) = store.read(&key(slot)) else { break };
@@ -272,7 +272,7 @@ impl<'b> Record<'b> {
         })
     }
 
-    fn entries(&self) -> impl Iterator<Item = (u64, Count, Times)> {
+    fn entries(&self) -> impl Iterator<Item = (u64, Count, FirstContentTimes)> {
         self.entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
             let (name, entry) = entry.split_first_chunk::<8>()?;
             let (attempts, entry) = entry.split_first_chunk::<4>()?;
@@ -281,14 +281,18 @@ impl<'b> Record<'b> {
             let (output, times) = entry.split_first_chunk::<8>()?;
             let tokens = Tokens { input: u64::from_le_bytes(*input), output: u64::from_le_bytes(*output) };
             let (attempts, unanswered) = (u32::from_le_bytes(*attempts), u32::from_le_bytes(*unanswered));
-            Some((u64::from_le_bytes(*name), Count { attempts, unanswered, tokens }, Times::read(times)?))
+            Some((
+                u64::from_le_bytes(*name),
+                Count { attempts, unanswered, tokens },
+                FirstContentTimes::read(times)?,
+            ))
         })
     }
 
-    fn lines(&self) -> impl Iterator<Item = (u64, Queued)> {
+    fn lines(&self) -> impl Iterator<Item = (u64, QueueState)> {
         self.lines.chunks_exact(LINE_BYTES).filter_map(|line| {
             let (name, line) = line.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*name), Queued::read(line)?))
+            Some((u64::from_le_bytes(*name), QueueState::read(line)?))
         })
     }
 
@@ -345,19 +349,19 @@ mod tests {
             worker.exchange(store, at(0));
         }
         workers[0].exchange(&mut stores[0], at(100));
-        assert_eq!((workers[0].at(target(0)), workers[0].at(target(2))), (3, 0));
+        assert_eq!((workers[0].attempts(target(0)), workers[0].attempts(target(2))), (3, 0));
         workers[0].end(target(0));
-        assert_eq!(workers[0].at(target(0)), 2, "its own it knows at once");
-        assert_eq!(workers[0].unanswered_at(target(1)), (3, Tokens { input: 300, output: 30 }));
+        assert_eq!(workers[0].attempts(target(0)), 2, "its own it knows at once");
+        assert_eq!(workers[0].unanswered(target(1)), (3, Tokens { input: 300, output: 30 }));
         workers[0].answered(target(1), TOKENS);
-        assert_eq!(workers[0].unanswered_at(target(1)), (2, Tokens { input: 200, output: 20 }));
-        assert_eq!(workers[0].at(target(1)), 3);
+        assert_eq!(workers[0].unanswered(target(1)), (2, Tokens { input: 200, output: 20 }));
+        assert_eq!(workers[0].attempts(target(1)), 3);
         // The second worker ends a call, the third has crashed.
         workers[1].end(target(0));
         workers[1].exchange(&mut stores[1], at(3_500));
         workers[0].exchange(&mut stores[0], at(3_500));
-        assert_eq!(workers[0].at(target(0)), 0);
-        assert_eq!(workers[0].at(target(1)), 2);
+        assert_eq!(workers[0].attempts(target(0)), 0);
+        assert_eq!(workers[0].attempts(target(1)), 2);
     }
 
     #[test]
@@ -369,8 +373,8 @@ mod tests {
         let model = ModelId::from_index(0).unwrap();
         for (ms, worker) in [100_u16, 300].into_iter().zip(&mut workers) {
             worker.first_content(target(1), Duration::from_millis(ms.into()));
-            let line = Queued { requests: 2, bytes: 10, since: at(ms.into()) };
-            worker.set_queued([line].into_iter());
+            let line = QueueState { requests: 2, bytes: 10, since: at(ms.into()) };
+            worker.set_queues([line].into_iter());
         }
         for _ in 0..2 {
             for (worker, store) in workers.iter_mut().zip(&mut stores) {
@@ -378,15 +382,18 @@ mod tests {
             }
         }
         for worker in &workers {
-            assert_eq!(worker.times_at(target(1)), Times { count: 2, sum_ms: 400, most_ms: 300 });
-            assert_eq!(worker.times_at(target(0)), Times::default());
-            assert_eq!(worker.queued_at(model), Queued { requests: 4, bytes: 20, since: at(100) });
-            assert_eq!(worker.at(target(1)), 0);
+            assert_eq!(
+                worker.first_content_times(target(1)),
+                FirstContentTimes { count: 2, sum_ms: 400, most_ms: 300 }
+            );
+            assert_eq!(worker.first_content_times(target(0)), FirstContentTimes::default());
+            assert_eq!(worker.queue_state(model), QueueState { requests: 4, bytes: 20, since: at(100) });
+            assert_eq!(worker.attempts(target(1)), 0);
         }
-        workers[0].set_queued([Queued::default()].into_iter());
+        workers[0].set_queues([QueueState::default()].into_iter());
         workers[0].exchange(&mut stores[0], at(500));
         workers[1].exchange(&mut stores[1], at(500));
-        assert_eq!(workers[1].queued_at(model).requests, 2);
+        assert_eq!(workers[1].queue_state(model).requests, 2);
     }
 
     #[test]
@@ -429,6 +436,6 @@ mod tests {
         let mut worker = Pending::new(&load(CONFIG), 8);
         worker.begin(target(0), TOKENS);
         worker.exchange(&mut store, at(0));
-        assert_eq!(worker.at(target(0)), 1);
+        assert_eq!(worker.attempts(target(0)), 1);
     }
 }

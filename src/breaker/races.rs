@@ -30,7 +30,7 @@ const MAX_LOSSES: u8 = 4;
 #[derive(Debug, Clone)]
 enum Act {
     Send,
-    End { which: usize, outcome: Outcome },
+    End { which: usize, outcome: HealthSignal },
     Tick,
     Command(Command),
 }
@@ -124,11 +124,11 @@ fn config() -> Config {
     config::load(json.as_bytes(), &|_| None).unwrap()
 }
 
-fn kind(phase: &Phase) -> &'static str {
+fn kind(phase: &BreakerPhase) -> &'static str {
     match phase {
-        Phase::Closed { .. } => "closed",
-        Phase::Open { .. } => "open",
-        Phase::HalfOpen { .. } => "half-open",
+        BreakerPhase::Closed { .. } => "closed",
+        BreakerPhase::Open { .. } => "open",
+        BreakerPhase::HalfOpen { .. } => "half-open",
     }
 }
 
@@ -254,13 +254,13 @@ fn rivals(world: &Rc<World>, step: &Step, depth: usize) -> Box<dyn FnMut()> {
 
 fn send(world: &World, worker: &mut Virtual, memory: &mut Memory<'_>, now: Timestamp) {
     let view = worker.health_view.health(world.scope).unwrap();
-    match view.standing(&world.policy, now) {
-        Standing::Fit { .. } => {
+    match view.availability(&world.policy, now) {
+        Availability::Available { .. } => {
             let forced = view.order() == Some(Order::ForcedClosed);
             assert!(forced || worker.opened.is_none_or(|opened| view.generation > opened), "it opened this");
             worker.running.push(view.ticket());
         }
-        Standing::Probe => {
+        Availability::Probe => {
             let change = worker.health_view.take_lease(memory, world.scope, &world.policy, now);
             assert!(change.shared);
             let truth = &mut *world.truth.borrow_mut();
@@ -282,7 +282,7 @@ fn send(world: &World, worker: &mut Virtual, memory: &mut Memory<'_>, now: Times
                 truth.leases.push((ticket, now));
             }
         }
-        Standing::Unfit(_) => {}
+        Availability::Unavailable(_) => {}
     }
 }
 
@@ -290,7 +290,7 @@ fn end(
     world: &World,
     worker: &mut Virtual,
     memory: &mut Memory<'_>,
-    report: (Ticket, Outcome),
+    report: (Ticket, HealthSignal),
     now: Timestamp,
     jitter: u64,
 ) {
@@ -320,8 +320,8 @@ fn end(
         truth.seen.stragglers += usize::from(ticket.generation < record.generation);
     } else if kind(record.phase()) == "closed" {
         match outcome {
-            Outcome::Failure(_) => truth.run += 1,
-            Outcome::Success if memory.calls > 0 => truth.run = 0,
+            HealthSignal::Failure(_) => truth.run += 1,
+            HealthSignal::Success if memory.calls > 0 => truth.run = 0,
             _ => {}
         }
     }

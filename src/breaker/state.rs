@@ -9,7 +9,7 @@ pub const MAX_PROBES: usize = 4;
 
 /// The breaker proper.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
+pub enum BreakerPhase {
     /// Healthy: everything goes through.
     Closed {
         /// Since when.
@@ -20,7 +20,7 @@ pub enum Phase {
     /// Nothing goes through.
     Open {
         /// What opened it.
-        why: Why,
+        why: TripReason,
         /// Since when.
         since: Timestamp,
         /// From when on it may be probed.
@@ -29,7 +29,7 @@ pub enum Phase {
     /// A few live requests show whether it is well again.
     HalfOpen {
         /// What had opened it.
-        why: Why,
+        why: TripReason,
         /// Since when.
         since: Timestamp,
         /// The requests under way, by slot.
@@ -71,16 +71,16 @@ pub enum Order {
 
 /// What opened a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Why {
+pub struct TripReason {
     /// The rule that opened it.
-    pub cause: Cause,
+    pub cause: TripRule,
     /// The failure that did.
     pub class: ErrorClass,
 }
 
 /// The rule that opened a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum TripRule {
     /// A run of failures.
     Consecutive,
     /// Too many failures in the window.
@@ -93,7 +93,7 @@ pub enum Cause {
 
 /// How an attempt ended, as far as this scope is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum HealthSignal {
     /// Well, to the end.
     Success,
     /// Badly.
@@ -125,21 +125,21 @@ impl Ticket {
 
 /// Whether the scope may be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Availability {
     /// Yes, with this share of its usual traffic, in 1/1000.
-    Fit {
+    Available {
         /// 1000 except during slow start.
         permille: u16,
     },
     /// By a request that takes a lease.
     Probe,
     /// No.
-    Unfit(Unfit),
+    Unavailable(Unavailable),
 }
 
 /// Why the scope may not be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfit {
+pub enum Unavailable {
     /// The breaker is open, or half-open with all leases taken.
     Open {
         /// Since when.
@@ -147,7 +147,7 @@ pub enum Unfit {
         /// The earliest moment at which it may be asked.
         until: Timestamp,
         /// What opened it.
-        why: Why,
+        why: TripReason,
     },
     /// A rate limit is in force.
     Throttled {
@@ -160,11 +160,11 @@ pub enum Unfit {
     Drained,
 }
 
-impl Unfit {
+impl Unavailable {
     /// The reason shown to clients and operators.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Open { why: Why { cause: Cause::Blocked, .. }, .. } => "blocked",
+            Self::Open { why: TripReason { cause: TripRule::Blocked, .. }, .. } => "blocked",
             Self::Open { .. } => "open",
             Self::Throttled { .. } => "throttled",
             Self::ForcedOpen => "forced_open",
@@ -230,7 +230,7 @@ impl State {
     }
 }
 
-impl Cause {
+impl TripRule {
     /// The name used in reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -246,9 +246,9 @@ impl Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// It opened.
-    Opened(Why),
+    Opened(TripReason),
     /// It opened again after a failed probe.
-    Reopened(Why),
+    Reopened(TripReason),
     /// It closed after successful probes.
     Closed,
     /// A rate limit came into force or was extended.

@@ -15,11 +15,11 @@ const MARGIN_PERCENT: u64 = 20;
 
 /// The attempts that were made for a request.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Past {
+pub struct PastAttempts {
     attempts: [Option<(TargetId, Option<ErrorClass>)>; MAX_ATTEMPTS as usize],
 }
 
-impl Past {
+impl PastAttempts {
     /// These, each with its failure if it has one. Nobody makes more than a configuration can allow.
     pub fn of(attempts: impl Iterator<Item = (TargetId, Option<ErrorClass>)>) -> Self {
         let mut past = Self::default();
@@ -67,7 +67,7 @@ pub struct Eligibility<'a> {
     /// What the request needs.
     pub needs: &'a Needs,
     /// What has been tried.
-    pub past: Past,
+    pub past: PastAttempts,
     /// What is known of how targets count tokens, if anything is.
     pub estimates: Option<&'a Calibration>,
     /// The moment.
@@ -76,7 +76,7 @@ pub struct Eligibility<'a> {
 
 /// A target as the gates see it.
 #[derive(Clone, Copy)]
-pub(super) struct Candidate<'a> {
+pub(super) struct TargetContext<'a> {
     pub(super) id: TargetId,
     pub(super) target: &'a Target,
     pub(super) provider: &'a Provider,
@@ -101,9 +101,9 @@ impl<'a> Eligibility<'a> {
         Gate::all().filter(move |gate| candidate.is_some_and(|candidate| self.is_closed(*gate, candidate)))
     }
 
-    pub(super) fn candidate(&self, id: TargetId) -> Option<Candidate<'a>> {
+    pub(super) fn candidate(&self, id: TargetId) -> Option<TargetContext<'a>> {
         let target = self.config.target(id)?;
-        Some(Candidate { id, target, provider: self.config.provider(target.provider)? })
+        Some(TargetContext { id, target, provider: self.config.provider(target.provider)? })
     }
 
     /// The boundaries that the operator set for this request.
@@ -111,8 +111,8 @@ impl<'a> Eligibility<'a> {
         std::iter::once(&self.model.boundaries).chain(self.key)
     }
 
-    fn is_closed(&self, gate: Gate, candidate: Candidate<'a>) -> bool {
-        let Candidate { id, target, provider } = candidate;
+    fn is_closed(&self, gate: Gate, candidate: TargetContext<'a>) -> bool {
+        let TargetContext { id, target, provider } = candidate;
         let offers = &target.offers;
         match gate {
             Gate::Dialect => !provider.endpoints.contains(self.needs.endpoint),
@@ -149,8 +149,8 @@ impl<'a> Eligibility<'a> {
     }
 
     /// Whether the candidate is kept out by one set of boundaries at one of the gates that are about terms.
-    fn breaks(&self, set: &Boundaries, gate: Gate, candidate: Candidate<'a>) -> bool {
-        let Candidate { id, target, .. } = candidate;
+    fn breaks(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
+        let TargetContext { id, target, .. } = candidate;
         let offers = &target.offers;
         match gate {
             Gate::ProviderList => !set.providers.admits(&target.provider),
@@ -168,7 +168,7 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    fn is_where_the_client_is_not(&self, candidate: Candidate<'a>) -> bool {
+    fn is_where_the_client_is_not(&self, candidate: TargetContext<'a>) -> bool {
         self.client.regions.as_ref().is_some_and(|regions| is_outside(candidate.target, regions))
     }
 
@@ -186,11 +186,11 @@ impl<'a> Eligibility<'a> {
     }
 
     /// Whether the candidate can do it, and its provider does not drop it from requests of this endpoint.
-    pub(super) fn can(&self, candidate: Candidate<'_>, capability: Capability) -> bool {
+    pub(super) fn can(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
         candidate.target.offers.capabilities.contains(capability) && !self.drops(candidate, capability)
     }
 
-    pub(super) fn drops(&self, candidate: Candidate<'_>, capability: Capability) -> bool {
+    pub(super) fn drops(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
         provider::dropped(candidate.provider.kind, self.needs.endpoint).contains(capability)
     }
 
@@ -212,8 +212,8 @@ impl<'a> Eligibility<'a> {
 
     /// What the request costs at most, by estimate; `None` where no price is declared. An answer of which no length was
     /// asked may be as long as the target's can be.
-    pub(super) fn cost(&self, candidate: Candidate<'_>) -> Option<MicroDollars> {
-        let Candidate { id, target, .. } = candidate;
+    pub(super) fn cost(&self, candidate: TargetContext<'_>) -> Option<MicroDollars> {
+        let TargetContext { id, target, .. } = candidate;
         let output = self.needs.asked_output.unwrap_or(target.offers.max_output_tokens.tokens);
         let output = if self.needs.endpoint == Endpoint::Embeddings { 0 } else { output };
         let output = output.saturating_mul(self.needs.answers);

@@ -20,7 +20,7 @@ const FILE_BYTES_PER_TOKEN: u64 = 16;
 
 /// The size of a prompt by what it consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
+pub struct PromptSize {
     /// Bytes of text.
     pub text_bytes: u64,
     /// Bytes of the JSON around it that the model reads too: schemas of tools have names there.
@@ -35,7 +35,7 @@ pub struct Size {
     pub token_ids: u64,
 }
 
-impl Size {
+impl PromptSize {
     /// What the scan of a body found.
     pub fn of(facts: &Facts) -> Self {
         let media = &facts.media;

@@ -81,7 +81,7 @@ const SAMPLES: [(&str, &str, u64, u64); 12] = [
 
 /// What the estimate is with its margin, in percent of what a tokenizer counts.
 fn percent(text: &str, tokens: u64) -> u64 {
-    let size = Size { text_bytes: text.len() as u64, ..Size::default() };
+    let size = PromptSize { text_bytes: text.len() as u64, ..PromptSize::default() };
     size.tokens() * 120 / tokens
 }
 

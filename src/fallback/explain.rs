@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::eligibility::{Candidate, Eligibility};
+use super::eligibility::{Eligibility, TargetContext};
 use super::gate::Gate;
 use crate::base::{MicroDollars, TargetId};
 use crate::config::{Boundaries, Price, TokenLimit};
@@ -36,7 +36,7 @@ impl Eligibility<'_> {
         })
     }
 
-    fn needed(&self, gate: Gate, candidate: Candidate<'_>) -> String {
+    fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
@@ -86,8 +86,8 @@ impl Eligibility<'_> {
         }
     }
 
-    fn offered(&self, gate: Gate, candidate: Candidate<'_>) -> String {
-        let Candidate { target, provider, .. } = candidate;
+    fn offered(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+        let TargetContext { target, provider, .. } = candidate;
         let offers = &target.offers;
         let known = |known: Option<bool>| match known {
             Some(true) => "yes".to_owned(),

@@ -53,13 +53,13 @@ pub enum Gate {
 
 /// What kind of reason a gate is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum GateKind {
     /// The target cannot do what the request asks for: another request might pass.
-    Need,
+    Request,
     /// The target may not be used for this client or model: another request would not pass.
     Policy,
     /// The target may not stand in for the first choice.
-    Swap,
+    Substitution,
 }
 
 impl Gate {
@@ -124,7 +124,7 @@ impl Gate {
     }
 
     /// What kind of reason it is.
-    pub const fn cause(self) -> Cause {
+    pub const fn kind(self) -> GateKind {
         match self {
             Self::Dialect
             | Self::RequestCost
@@ -133,14 +133,14 @@ impl Gate {
             | Self::ContextWindow
             | Self::MaxOutput
             | Self::State
-            | Self::SealedReasoning => Cause::Need,
+            | Self::SealedReasoning => GateKind::Request,
             Self::ProviderList
             | Self::TargetList
             | Self::Residency
             | Self::ZeroRetention
             | Self::Training
             | Self::Quality
-            | Self::PriceCeiling => Cause::Policy,
+            | Self::PriceCeiling => GateKind::Policy,
             Self::NoFallback
             | Self::LeaveAccount
             | Self::LeaveProvider
@@ -148,7 +148,7 @@ impl Gate {
             | Self::PriceRatio
             | Self::BillingOwner
             | Self::PairNotApproved
-            | Self::PairExpired => Cause::Swap,
+            | Self::PairExpired => GateKind::Substitution,
         }
     }
 }

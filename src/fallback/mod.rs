@@ -23,8 +23,8 @@ mod substitution;
 mod tests;
 
 pub use calibration::Calibration;
-pub use eligibility::{ClientLimits, Eligibility, MAX_REQUEST_REGIONS, Past};
-pub use estimate::Size;
+pub use eligibility::{ClientLimits, Eligibility, MAX_REQUEST_REGIONS, PastAttempts};
+pub use estimate::PromptSize;
 pub use explain::Violation;
-pub use gate::{Cause, Gate};
+pub use gate::{Gate, GateKind};
 pub use needs::Needs;

@@ -1,5 +1,5 @@
 use super::calibration::Calibration;
-use super::estimate::Size;
+use super::estimate::PromptSize;
 use crate::base::{Endpoint, TargetId, Tokens};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
@@ -17,7 +17,7 @@ pub struct Needs {
     /// Whether it asks for a stream.
     pub streamed: bool,
     /// How large the prompt is.
-    pub size: Size,
+    pub size: PromptSize,
     /// The longest answer that it asks for, in tokens.
     pub asked_output: Option<u64>,
     /// How many answers it asks for; at least one.
@@ -58,7 +58,7 @@ impl Needs {
             endpoint,
             capabilities: capabilities.into_iter().fold(CapabilitySet::default(), needed),
             streamed: facts.stream,
-            size: Size::of(facts),
+            size: PromptSize::of(facts),
             asked_output: facts.max_output_tokens,
             answers: facts.n.unwrap_or(1).max(1),
             state: facts.state,

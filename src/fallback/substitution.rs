@@ -4,15 +4,15 @@
 //! measured against nothing. What stands in for them is measured against the one that was asked first, or, when none was,
 //! against all of them: it must not matter for a price which of them a breaker has taken out.
 
-use super::eligibility::{Candidate, Eligibility};
+use super::eligibility::{Eligibility, TargetContext};
 use super::gate::Gate;
 use crate::base::{ClassSet, ErrorClass, MicroDollars, TargetId};
 use crate::config::{Account, Approval, Target};
 
 impl<'a> Eligibility<'a> {
-    pub(super) fn is_substitution_closed(&self, gate: Gate, candidate: Candidate<'a>) -> bool {
+    pub(super) fn is_substitution_closed(&self, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let substitution = &self.model.substitution;
-        let Candidate { id, target, .. } = candidate;
+        let TargetContext { id, target, .. } = candidate;
         match gate {
             Gate::LargerWindow => self.failed().any(|(failed, class)| {
                 class == ErrorClass::ContextLength && !has_larger_window(target, failed)
@@ -44,7 +44,7 @@ impl<'a> Eligibility<'a> {
 
     /// Whether `target` would take the request if nobody asked what the model's `fallback` allows: it is a first choice,
     /// speaks the dialect, and neither the client nor its key keeps it out. What they say is not on trial.
-    pub fn would_serve_unasked(&self, target: TargetId) -> bool {
+    pub fn admits_without_fallback_rules(&self, target: TargetId) -> bool {
         self.is_first_choice(target)
             && !self.is_barred_by_client(target)
             && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)

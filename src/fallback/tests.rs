@@ -82,7 +82,7 @@ fn closed_for(
     client: &ClientLimits,
     now: Timestamp,
 ) -> Vec<&'static str> {
-    let past = Past::of(failed.iter().map(|(name, class)| (target(config, name), Some(*class))));
+    let past = PastAttempts::of(failed.iter().map(|(name, class)| (target(config, name), Some(*class))));
     let case = Eligibility {
         config,
         model: &config.models()[0],
@@ -131,7 +131,7 @@ fn words_for_a_refusal_say_what_was_needed_and_what_there_is() {
         json!({"region": ["eu", "ch"], "max_price": {"input": 0.5}}),
     );
     let needs = chat(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "max_tokens": 5000}));
-    let (client, past) = (ClientLimits::default(), Past::default());
+    let (client, past) = (ClientLimits::default(), PastAttempts::default());
     let case = Eligibility {
         config: &config,
         model: &config.models()[0],

@@ -2,14 +2,18 @@
 
 use sha2::{Digest, Sha256};
 
-use super::builder::{AnsweredBy, Asked, AttemptEntry, AttemptEnd, CandidateBuilder, RecordBuilder};
-use super::decision::{
-    Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+use super::builder::{
+    AttemptEntry, AttemptEnd, CandidateBuilder, RecordBuilder, RequestedModel,
 };
-use super::decision::{Text, Usage};
+use super::decision::{
+    AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, NeedsRecord, PolicyRecord, ProviderError, Record,
+    SCHEMA_VERSION, StreamRecord,
+};
+use super::decision::{Text, UsageRecord};
 use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{ClientKey, Mode, Redact};
 use crate::fallback::ClientLimits;
+use crate::outcome::AnsweredBy;
 use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
 use crate::stream;
@@ -19,7 +23,7 @@ const MAX_UNKNOWN_MODEL: usize = 64;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestResult {
     /// A whole answer of the first choice.
     Served,
     /// A whole answer of another one.
@@ -34,7 +38,7 @@ pub enum Outcome {
     Broken,
 }
 
-impl Outcome {
+impl RequestResult {
     /// The name in records.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,37 +60,37 @@ pub const REQUEST_INCOMPLETE: &str = "request_incomplete";
 
 impl RecordBuilder {
     /// What has become of the request, and why.
-    pub fn outcome(&self) -> (Outcome, Option<&'static str>) {
+    pub fn result(&self) -> (RequestResult, Option<&'static str>) {
         if let Some((_, code)) = self.refusal {
-            return (Outcome::Refused, Some(code));
+            return (RequestResult::Refused, Some(code));
         }
         if let Some(reason) = self.broke {
-            return (Outcome::Broken, Some(reason));
+            return (RequestResult::Broken, Some(reason));
         }
         if self.client_gone {
-            return (Outcome::ClientAbort, None);
+            return (RequestResult::ClientAbort, None);
         }
         let attempts = self.in_order();
         // Of two attempts at a time the one that answered counts.
         let telling = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
-        let Some(attempt) = telling.or(attempts.last()) else { return (Outcome::ClientAbort, None) };
+        let Some(attempt) = telling.or(attempts.last()) else { return (RequestResult::ClientAbort, None) };
         let class = attempt.class.map(ErrorClass::name);
         match attempt.end {
             AttemptEnd::Answered => match attempt.start.why {
-                Some(why) => (Outcome::FellBack, Some(why)),
-                None if attempt.start.slot == 0 && attempt.start.waited.is_some() => (Outcome::Queued, None),
-                None => (Outcome::Served, None),
+                Some(why) => (RequestResult::FellBack, Some(why)),
+                None if attempt.start.slot == 0 && attempt.start.waited.is_some() => (RequestResult::Queued, None),
+                None => (RequestResult::Served, None),
             },
-            AttemptEnd::ClientAbort => (Outcome::ClientAbort, None),
-            AttemptEnd::Broken => (Outcome::Broken, class),
-            AttemptEnd::Failed | AttemptEnd::Abandoned => (Outcome::Refused, class),
+            AttemptEnd::ClientAbort => (RequestResult::ClientAbort, None),
+            AttemptEnd::Broken => (RequestResult::Broken, class),
+            AttemptEnd::Failed | AttemptEnd::Abandoned => (RequestResult::Refused, class),
         }
     }
 
     /// How the request ended, for those who count: its outcome, and apart from the rest of the refusals those that are due to the
     /// request itself or to what its key may take.
-    pub fn end(&self) -> &'static str {
-        let (outcome, reason) = self.outcome();
+    pub fn metric_result(&self) -> &'static str {
+        let (outcome, reason) = self.result();
         let class = reason.and_then(ErrorClass::from_name);
         let own = match self.refusal {
             Some((status, code)) => status < 500 && code != "all_targets_throttled",
@@ -100,14 +104,14 @@ impl RecordBuilder {
                 )
             ),
         };
-        if outcome == Outcome::Refused && own { "declined" } else { outcome.name() }
+        if outcome == RequestResult::Refused && own { "declined" } else { outcome.name() }
     }
 
     /// The record of a request that ended at `now`.
     pub fn record(&self, now: Timestamp) -> Record<'_> {
         let config = &*self.config;
         let strict = config.record.redact == Redact::Strict;
-        let (outcome, reason) = self.outcome();
+        let (outcome, reason) = self.result();
         let attempts = self.in_order();
         let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
         let last = answered.or(attempts.last()).copied().filter(|_| self.refusal.is_none());
@@ -135,7 +139,7 @@ impl RecordBuilder {
                 .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
                 .collect(),
             session_hash: self.session_hash().filter(|_| !strict).map(Text::from),
-            policy: Policy {
+            policy: PolicyRecord {
                 config_hash: self.config_hash(),
                 mode: mode(config.mode).into(),
                 retry_loop: config.retry_loop,
@@ -196,13 +200,13 @@ impl RecordBuilder {
 
     fn model_name(&self, strict: bool) -> Option<Text<'_>> {
         match &self.model {
-            Asked::Nothing => None,
-            Asked::Known(model) => Some((*self.config.model(*model)?.name).into()),
-            Asked::Unknown(name) => (!strict && looks_like_a_model(name)).then(|| (**name).into()),
+            RequestedModel::Nothing => None,
+            RequestedModel::Known(model) => Some((*self.config.model(*model)?.name).into()),
+            RequestedModel::Unknown(name) => (!strict && looks_like_a_model(name)).then(|| (**name).into()),
         }
     }
 
-    fn attempt_record(&self, attempt: &AttemptEntry) -> Option<Attempt<'_>> {
+    fn attempt_record(&self, attempt: &AttemptEntry) -> Option<AttemptRecord<'_>> {
         let config = &*self.config;
         let target = config.target(attempt.start.target)?;
         let provider = config.provider(target.provider)?;
@@ -211,7 +215,7 @@ impl RecordBuilder {
         let again =
             self.in_order().iter().any(|other| other.start.slot < attempt.start.slot && other.start.target == attempt.start.target);
         let slot = u32::try_from(attempt.start.slot).unwrap_or(u32::MAX);
-        Some(Attempt {
+        Some(AttemptRecord {
             number: slot.saturating_add(1).saturating_add(u32::from(self.forgotten)),
             target: (*target.name).into(),
             account: (*config.account(target.account)?.name).into(),
@@ -238,7 +242,7 @@ impl RecordBuilder {
             provider_request_id: said(&attempt.observed.provider_request_id),
             retry_after_ms: attempt.observed.hint.map(ms),
             response_bytes: attempt.observed.bytes,
-            stream: attempt.observed.stream.map(|stream| Stream {
+            stream: attempt.observed.stream.map(|stream| StreamRecord {
                 events: stream.events,
                 longest_gap_ms: ms(attempt.observed.longest_gap),
                 end: ending(stream.ending).into(),
@@ -268,8 +272,8 @@ impl RecordBuilder {
         format!("{:016x}", self.config.fingerprint()).into()
     }
 
-    fn candidate<'d>(&'d self, candidate: &'d CandidateBuilder) -> Option<Candidate<'d>> {
-        Some(Candidate {
+    fn candidate<'d>(&'d self, candidate: &'d CandidateBuilder) -> Option<CandidateRecord<'d>> {
+        Some(CandidateRecord {
             target: (*self.config.target(candidate.target)?.name).into(),
             tier: u32::from(candidate.tier),
             state: candidate.state.into(),
@@ -364,19 +368,19 @@ const fn vendor(kind: ProviderKind) -> &'static str {
     }
 }
 
-const fn ending(ending: stream::Ending) -> &'static str {
+const fn ending(ending: stream::StreamEnding) -> &'static str {
     match ending {
-        stream::Ending::Complete => "complete",
-        stream::Ending::Unfinished => "unfinished",
-        stream::Ending::NoTerminal => "no_terminal",
-        stream::Ending::Truncated => "truncated",
-        stream::Ending::Failed => "failed",
-        stream::Ending::Unwatched => "unwatched",
+        stream::StreamEnding::Complete => "complete",
+        stream::StreamEnding::Unfinished => "unfinished",
+        stream::StreamEnding::NoTerminal => "no_terminal",
+        stream::StreamEnding::Truncated => "truncated",
+        stream::StreamEnding::Failed => "failed",
+        stream::StreamEnding::Unwatched => "unwatched",
     }
 }
 
-const fn usage(usage: stream::Usage) -> Usage {
-    Usage {
+const fn usage(usage: stream::Usage) -> UsageRecord {
+    UsageRecord {
         input: usage.input,
         output: usage.output,
         cached: usage.cached_input,
@@ -385,7 +389,7 @@ const fn usage(usage: stream::Usage) -> Usage {
     }
 }
 
-fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
+fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> NeedsRecord<'a> {
     let tools = &facts.tools;
     let features = [
         ("hosted_tools", tools.hosted),
@@ -408,7 +412,7 @@ fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
         ("no_store", facts.store == Some(false)),
         ("no_fallback", limits.no_fallback),
     ];
-    Needs {
+    NeedsRecord {
         stream: facts.stream,
         max_tokens: facts.max_output_tokens,
         choices: facts.n,

@@ -64,7 +64,7 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_hash: Option<Text<'a>>,
     /// What decided.
-    pub policy: Policy<'a>,
+    pub policy: PolicyRecord<'a>,
     /// The endpoint that was called: `chat`, `responses`, …
     pub endpoint: Text<'a>,
     /// OpenTelemetry's name for it.
@@ -75,12 +75,12 @@ pub struct Record<'a> {
     pub model: Option<Text<'a>>,
     /// What the request needs of a target; absent when its body could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub needs: Option<Needs<'a>>,
+    pub needs: Option<NeedsRecord<'a>>,
     /// The attempts in the order in which they were made.
-    pub attempts: Vec<Attempt<'a>>,
+    pub attempts: Vec<AttemptRecord<'a>>,
     /// What was looked at when nobody could be asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub last_candidates: Vec<Candidate<'a>>,
+    pub last_candidates: Vec<CandidateRecord<'a>>,
     /// Attempts that were made before this record began: a worker lost what it knew.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forgotten_attempts: u32,
@@ -106,7 +106,7 @@ pub struct Record<'a> {
     pub finish_reasons: Vec<Text<'a>>,
     /// The tokens of the answer.
     #[serde(flatten)]
-    pub usage: Option<Usage>,
+    pub usage: Option<UsageRecord>,
     /// What all attempts together cost, as far as their usage and prices are known; absent where neither is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost<'a>>,
@@ -122,7 +122,7 @@ pub struct Record<'a> {
 
 /// The configuration and the mode that decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Policy<'a> {
+pub struct PolicyRecord<'a> {
     /// The configuration's fingerprint, 16 hexadecimal digits.
     pub config_hash: Text<'a>,
     /// `enforce` or `shadow`.
@@ -135,7 +135,7 @@ pub struct Policy<'a> {
 
 /// What a request needs of a target, as far as routing knows it. A member that is absent is not needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Needs<'a> {
+pub struct NeedsRecord<'a> {
     /// The answer is to be streamed.
     #[serde(rename = "gen_ai.request.stream")]
     pub stream: bool,
@@ -184,7 +184,7 @@ pub struct Needs<'a> {
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-pub struct Attempt<'a> {
+pub struct AttemptRecord<'a> {
     /// 1, 2, …
     pub number: u32,
     /// Its name in the configuration.
@@ -216,7 +216,7 @@ pub struct Attempt<'a> {
     pub probe: bool,
     /// What there was to choose from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub candidates: Vec<Candidate<'a>>,
+    pub candidates: Vec<CandidateRecord<'a>>,
     /// How long the request had been held for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
@@ -254,10 +254,10 @@ pub struct Attempt<'a> {
     pub response_bytes: u64,
     /// What came of the stream, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<Stream<'a>>,
+    pub stream: Option<StreamRecord<'a>>,
     /// The tokens that its provider said it took.
     #[serde(flatten)]
-    pub usage: Option<Usage>,
+    pub usage: Option<UsageRecord>,
     /// What these cost by the target's price, in millionths of a dollar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micro_usd: Option<u64>,
@@ -281,7 +281,7 @@ pub struct ProviderError<'a> {
 
 /// What came of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Stream<'a> {
+pub struct StreamRecord<'a> {
     /// Events.
     pub events: u64,
     /// The longest time without a byte of it, at least; up to a fifth of a second more.
@@ -292,7 +292,7 @@ pub struct Stream<'a> {
 
 /// One target that was looked at when one was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Candidate<'a> {
+pub struct CandidateRecord<'a> {
     /// Its name in the configuration.
     pub target: Text<'a>,
     /// Its tier, the first being 0.
@@ -324,7 +324,7 @@ pub struct ClosedGate<'a> {
 
 /// Tokens, in the sense of OpenTelemetry's conventions: input with what was cached, output with reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Usage {
+pub struct UsageRecord {
     /// Input tokens.
     #[serde(rename = "gen_ai.usage.input_tokens")]
     pub input: u64,

@@ -18,13 +18,15 @@ pub mod status;
 /// The operators' page: one file with its own style and script, and without data.
 pub const PAGE: &str = include_str!("page.html");
 
-pub use build::{NO_NEXT_ATTEMPT, Outcome, REQUEST_INCOMPLETE};
+pub use build::{NO_NEXT_ATTEMPT, REQUEST_INCOMPLETE, RequestResult};
 pub use builder::{
-    AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder, StreamFacts,
+    AnsweredBy, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder, RequestedModel,
+    StreamFacts,
 };
 pub use decision::{
-    Attempt, Candidate, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES,
-    MAX_ID, MAX_RECORD_BYTES, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
+    AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT,
+    MAX_GATES, MAX_ID, MAX_RECORD_BYTES, NeedsRecord, PolicyRecord, ProviderError, Record, SCHEMA_VERSION,
+    StreamRecord, Text, UsageRecord,
 };
 pub use metrics::{Metric, MetricKind, Sample, Tally};
 pub use series::{

@@ -83,26 +83,26 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
 
 #[test]
 fn outcomes_follow_from_the_attempts() {
-    let check = |attempts: Vec<AttemptBuilder>, expected: (Outcome, Option<&str>)| {
+    let check = |attempts: Vec<AttemptBuilder>, expected: (RequestResult, Option<&str>)| {
         let mut record = record("{}", &[]);
         attempts.into_iter().for_each(|attempt| record.ended(attempt));
-        assert_eq!(record.outcome(), expected);
+        assert_eq!(record.result(), expected);
     };
     let answered = |slot| attempt(slot, AttemptEnd::Answered, None);
     let failed = |slot, class| attempt(slot, AttemptEnd::Failed, Some(class));
-    check(vec![], (Outcome::ClientAbort, None));
-    check(vec![answered(0)], (Outcome::Served, None));
-    check(vec![failed(0, ErrorClass::Server), answered(1)], (Outcome::Served, None));
+    check(vec![], (RequestResult::ClientAbort, None));
+    check(vec![answered(0)], (RequestResult::Served, None));
+    check(vec![failed(0, ErrorClass::Server), answered(1)], (RequestResult::Served, None));
     let elsewhere = AttemptBuilder { why: Some("server"), ..answered(1) };
-    check(vec![failed(0, ErrorClass::Server), elsewhere], (Outcome::FellBack, Some("server")));
+    check(vec![failed(0, ErrorClass::Server), elsewhere], (RequestResult::FellBack, Some("server")));
     let waited = AttemptBuilder { waited: Some(Duration::from_secs(1)), ..answered(0) };
-    check(vec![waited], (Outcome::Queued, None));
-    check(vec![failed(0, ErrorClass::Invalid)], (Outcome::Refused, Some("invalid")));
+    check(vec![waited], (RequestResult::Queued, None));
+    check(vec![failed(0, ErrorClass::Invalid)], (RequestResult::Refused, Some("invalid")));
     let broken = attempt(0, AttemptEnd::Broken, Some(ErrorClass::StreamStalled));
-    check(vec![broken], (Outcome::Broken, Some("stream_stalled")));
-    check(vec![attempt(0, AttemptEnd::ClientAbort, None)], (Outcome::ClientAbort, None));
+    check(vec![broken], (RequestResult::Broken, Some("stream_stalled")));
+    check(vec![attempt(0, AttemptEnd::ClientAbort, None)], (RequestResult::ClientAbort, None));
     // Of two at a time the one that answered counts, whichever ended last.
-    check(vec![answered(1), attempt(0, AttemptEnd::ClientAbort, None)], (Outcome::Served, None));
+    check(vec![answered(1), attempt(0, AttemptEnd::ClientAbort, None)], (RequestResult::Served, None));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn ids_are_taken_as_far_as_they_can_be_shown() {
 fn strict_leaves_out_what_could_lead_to_somebody() {
     for (policy, told) in [(r#"{"redact": "standard"}"#, true), (r#"{"redact": "strict"}"#, false)] {
         let mut record = record(policy, &[("x-llm-session", "alice@example.com"), ("x-request-id", "r")]);
-        record.model = Asked::Unknown("gpt-9".into());
+        record.model = RequestedModel::Unknown("gpt-9".into());
         let record = record.record(at(1));
         assert_eq!(record.session_hash.is_some(), told);
         assert_eq!(record.model.is_some(), told);
@@ -216,7 +216,7 @@ fn what_stands_in_model_by_mistake_is_not_repeated() {
         [("meta-llama/llama-3.1:free", true), ("sk-proj-abc", false), ("say hello", false), ("", false)]
     {
         let mut record = record("{}", &[]);
-        record.model = Asked::Unknown(name.into());
+        record.model = RequestedModel::Unknown(name.into());
         assert_eq!(record.record(at(1)).model.is_some(), shown, "{name}");
     }
 }

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::orders::{Given, Kind};
+use super::orders::{RecentOrder, ScopeKind};
 use crate::balance::{Headroom, Limit};
 use crate::base::{AccountId, ModelId, ProviderId, Store, TargetId, Timestamp};
-use crate::breaker::{Health, HealthView, Order, Pending, Phase, Scope, Standing, State};
+use crate::breaker::{Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State};
 use crate::config::{Config, Mode, Model};
 use crate::retry::{self, BudgetUse};
 use crate::tenancy;
@@ -32,7 +32,7 @@ pub struct Status<'c> {
     /// Client keys with budgets, at most [`MAX_KEYS`] of them.
     budgets: Vec<KeyBudgets>,
     /// What operators have ordered lately, the newest first.
-    orders: Vec<Given>,
+    orders: Vec<RecentOrder>,
 }
 
 /// Keys whose budgets a report shows; each costs a read of the shared data.
@@ -192,8 +192,8 @@ struct LimitStatus {
 }
 
 impl From<Limit> for LimitStatus {
-    fn from(Limit { of, stated, limit, left, reset }: Limit) -> Self {
-        let by = if stated { "configuration" } else { "provider" };
+    fn from(Limit { of, configured, limit, left, reset }: Limit) -> Self {
+        let by = if configured { "configuration" } else { "provider" };
         Self { of, by, limit, left, reset_ms: reset.map(Timestamp::as_millis) }
     }
 }
@@ -239,7 +239,7 @@ impl<'c> Sources<'c> {
         envoy: Option<&'c str>,
         retries: BudgetUse,
         budgets: Vec<KeyBudgets>,
-        mut orders: Vec<Given>,
+        mut orders: Vec<RecentOrder>,
     ) -> Status<'c> {
         let config = self.config;
         orders.reverse();
@@ -281,13 +281,13 @@ impl<'c> Sources<'c> {
     }
 
     /// Whether a target's own breaker and those of its account and endpoint let a request through.
-    pub fn is_fit(self, id: TargetId) -> bool {
+    pub fn is_available(self, id: TargetId) -> bool {
         let Some(target) = self.config.target(id) else { return false };
         [Scope::Target(id), Scope::Account(target.account), Scope::Endpoint(target.provider)].into_iter().all(
             |scope| {
                 !matches!(
-                    self.health_view.standing(scope, &self.config.breaker, self.now),
-                    Standing::Unfit(_)
+                    self.health_view.availability(scope, &self.config.breaker, self.now),
+                    Availability::Unavailable(_)
                 )
             },
         )
@@ -296,11 +296,11 @@ impl<'c> Sources<'c> {
     fn model(self, index: usize, model: &'c Model) -> ModelStatus<'c> {
         let all = || model.tiers.iter().flatten();
         let name_of = |id: &TargetId| self.config.target(*id).map(|target| &*target.name);
-        let line = ModelId::from_index(index).map(|id| self.pending.queued_at(id)).unwrap_or_default();
+        let line = ModelId::from_index(index).map(|id| self.pending.queue_state(id)).unwrap_or_default();
         let policy = model.retry.queue.or_else(|| (line.requests > 0).then(Default::default));
         ModelStatus {
             name: &model.name,
-            fit: all().filter(|id| self.is_fit(**id)).count(),
+            fit: all().filter(|id| self.is_available(**id)).count(),
             of: all().count(),
             tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(name_of).collect()).collect(),
             queue: policy.map(|policy| QueueStatus {
@@ -314,13 +314,13 @@ impl<'c> Sources<'c> {
     }
 
     fn of_target(self, id: TargetId, account: &'c str, model: &'c str) -> OfTarget<'c> {
-        let times = self.pending.times_at(id);
-        let limits = self.headroom.limits(id, |id| self.pending.at(id), self.now);
+        let times = self.pending.first_content_times(id);
+        let limits = self.headroom.limits(id, |id| self.pending.attempts(id), self.now);
         OfTarget {
             account,
             model,
-            fit: self.is_fit(id),
-            pending: self.pending.at(id),
+            fit: self.is_available(id),
+            pending: self.pending.attempts(id),
             first_content: times.mean_ms().map(|mean_ms| FirstContent {
                 attempts: times.count,
                 mean_ms,
@@ -351,21 +351,21 @@ impl<'c> Sources<'c> {
         let policy = &config.breaker;
         let state = health.state(policy, now);
         let (phase, reason, since, open_until) = phase(health);
-        let standing = health_view.standing(scope, policy, now);
+        let availability = health_view.availability(scope, policy, now);
         let (successes, failures) = health.counts(policy, now);
         Some(ScopeStatus {
             name,
             state: state.name(),
             reason,
             since_ms: (since > Timestamp::default()).then_some(since.as_millis()),
-            until_ms: match (state, standing) {
+            until_ms: match (state, availability) {
                 (State::Throttled, _) => health.throttled_until(now).map(Timestamp::as_millis),
                 (State::Open | State::Blocked, _) => open_until.map(Timestamp::as_millis),
-                (_, Standing::Unfit(unfit)) => unfit.until().map(Timestamp::as_millis),
+                (_, Availability::Unavailable(unfit)) => unfit.until().map(Timestamp::as_millis),
                 _ => None,
             },
-            share_permille: match standing {
-                Standing::Fit { permille } if permille < 1000 => Some(permille),
+            share_permille: match availability {
+                Availability::Available { permille } if permille < 1000 => Some(permille),
                 _ => None,
             },
             order: health.order().map(|order| match order {
@@ -378,7 +378,7 @@ impl<'c> Sources<'c> {
             consecutive_failures: health.consecutive(),
             trips: health.trips(),
             probes: match health.phase() {
-                Phase::HalfOpen { leases, successes, .. } => Some(Probes {
+                BreakerPhase::HalfOpen { leases, successes, .. } => Some(Probes {
                     under_way: leases.iter().flatten().count(),
                     succeeded: *successes,
                     needed: policy.close_after,
@@ -394,12 +394,12 @@ impl<'c> Sources<'c> {
 /// The breaker proper: its phase, what opened it, since when, and until when it stays open.
 fn phase(health: &Health) -> (&'static str, Option<Reason>, Timestamp, Option<Timestamp>) {
     match health.phase() {
-        Phase::Closed { since, .. } => ("closed", None, *since, None),
-        Phase::Open { why, since, until } => {
+        BreakerPhase::Closed { since, .. } => ("closed", None, *since, None),
+        BreakerPhase::Open { why, since, until } => {
             let reason = Reason { rule: why.cause.name(), failure: why.class.name() };
             ("open", Some(reason), *since, Some(*until))
         }
-        Phase::HalfOpen { why, since, .. } => {
+        BreakerPhase::HalfOpen { why, since, .. } => {
             let reason = Reason { rule: why.cause.name(), failure: why.class.name() };
             ("half_open", Some(reason), *since, None)
         }
@@ -407,18 +407,18 @@ fn phase(health: &Health) -> (&'static str, Option<Reason>, Timestamp, Option<Ti
 }
 
 /// The scope of this kind and name.
-pub fn find(config: &Config, kind: Kind, name: &str) -> Option<Scope> {
+pub fn find(config: &Config, kind: ScopeKind, name: &str) -> Option<Scope> {
     fn place<'n>(mut names: impl Iterator<Item = &'n Rc<str>>, name: &str) -> Option<usize> {
         names.position(|known| **known == *name)
     }
     match kind {
-        Kind::Target => place(config.targets().iter().map(|target| &target.name), name)
+        ScopeKind::Target => place(config.targets().iter().map(|target| &target.name), name)
             .and_then(TargetId::from_index)
             .map(Scope::Target),
-        Kind::Account => place(config.accounts().iter().map(|account| &account.name), name)
+        ScopeKind::Account => place(config.accounts().iter().map(|account| &account.name), name)
             .and_then(AccountId::from_index)
             .map(Scope::Account),
-        Kind::Endpoint => place(config.providers().iter().map(|provider| &provider.name), name)
+        ScopeKind::Endpoint => place(config.providers().iter().map(|provider| &provider.name), name)
             .and_then(ProviderId::from_index)
             .map(Scope::Endpoint),
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::base::ErrorClass;
 use crate::base::memory::Memory;
-use crate::breaker::{Command, Outcome, Queued};
+use crate::breaker::{Command, HealthSignal, QueueState};
 use crate::config;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,7 +11,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
     let (mut pending, headroom) = (Pending::new(config, 1), Headroom::new(config));
     pending.first_content(TargetId::from_index(0).unwrap(), Duration::from_millis(120));
-    pending.set_queued(std::iter::once(Queued { requests: 2, bytes: 9, since: now }));
+    pending.set_queues(std::iter::once(QueueState { requests: 2, bytes: 9, since: now }));
     let sources = Sources { config, health_view, pending: &pending, headroom: &headroom, now };
     let retries = BudgetUse { requests: 10, used: 3, allowed: 2 };
     serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new())).unwrap()
@@ -35,9 +35,9 @@ fn a_blocked_account_takes_its_targets_out_and_says_why() {
     assert_eq!((&well["models"][0]["fit"], &well["targets"][0]["state"]), (&json!(1), &json!("closed")));
     assert!(well["targets"][0].get("since_ms").is_none(), "it has never been otherwise");
 
-    let account = find(&config, Kind::Account, "a").unwrap();
+    let account = find(&config, ScopeKind::Account, "a").unwrap();
     let ticket = health_view.ticket(account).unwrap();
-    let outcome = Outcome::Blocked(ErrorClass::Auth);
+    let outcome = HealthSignal::Blocked(ErrorClass::Auth);
     health_view.report(&mut store, account, &config.breaker, (ticket, outcome), NOW, 0);
     let ill = report(&config, &health_view, NOW);
     assert_eq!(ill["models"][0]["fit"], 0);

@@ -18,30 +18,30 @@ use crate::base::{Dialect, HeaderBlock, Store, Timestamp};
 use crate::breaker::{Change, Command};
 use crate::generation::Generation;
 use crate::provider::LocalError;
-use crate::record::orders::{self, Kind};
+use crate::record::orders::{self, ScopeKind};
 use crate::record::status::{self, Sources};
 use crate::record::{self, Family, Metric, PAGE, Tally, place};
 use crate::refusal::LocalAnswer;
 use crate::retry;
-use crate::tenancy::{self, Allowance, Rate};
+use crate::tenancy::{self, RateLimit, RateLimiter};
 
 /// The prefix of the operators' paths.
 const ROOT: &str = "/llm-failsafe";
 /// Reports per worker. A page that refreshes takes one every two seconds.
-const REPORTS: Rate = Rate { burst: 40, per_second: 10 };
+const REPORTS: RateLimit = RateLimit { burst: 40, per_second: 10 };
 /// Orders per worker.
-const ORDERS: Rate = Rate { burst: 20, per_second: 2 };
+const ORDERS: RateLimit = RateLimit { burst: 20, per_second: 2 };
 
 /// How often this worker may still serve operators.
 #[derive(Debug)]
 pub struct OperatorRateLimit {
-    reports: Allowance,
-    orders: Allowance,
+    reports: RateLimiter,
+    orders: RateLimiter,
 }
 
 impl Default for OperatorRateLimit {
     fn default() -> Self {
-        Self { reports: Allowance::new(REPORTS), orders: Allowance::new(ORDERS) }
+        Self { reports: RateLimiter::new(REPORTS), orders: RateLimiter::new(ORDERS) }
     }
 }
 
@@ -69,7 +69,7 @@ enum OperatorRequest<'p> {
     Page,
     Status,
     Order {
-        kind: Kind,
+        kind: ScopeKind,
         name: &'p str,
         command: Command,
     },
@@ -89,9 +89,9 @@ impl<'p> OperatorRequest<'p> {
             return Self::Nothing;
         };
         let kind = match list {
-            "targets" => Kind::Target,
-            "accounts" => Kind::Account,
-            "endpoints" => Kind::Endpoint,
+            "targets" => ScopeKind::Target,
+            "accounts" => ScopeKind::Account,
+            "endpoints" => ScopeKind::Endpoint,
             _ => return Self::Nothing,
         };
         Command::from_name(order).map_or(Self::Nothing, |command| Self::Order { kind, name, command })
@@ -101,7 +101,7 @@ impl<'p> OperatorRequest<'p> {
 /// Why an operator's request is declined.
 enum Decline {
     UnknownPath,
-    NoSuchScope { kind: Kind },
+    NoSuchScope { kind: ScopeKind },
     Key,
     Method { allowed: &'static str },
     CrossSite,
@@ -200,7 +200,7 @@ fn report(context: &mut OperatorContext<'_>, now: Timestamp) -> LocalAnswer {
 fn carry_out(
     context: &mut OperatorContext<'_>,
     by: &str,
-    kind: Kind,
+    kind: ScopeKind,
     name: &str,
     command: Command,
     now: Timestamp,

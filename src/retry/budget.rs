@@ -64,7 +64,7 @@ pub struct Grant {
 
 impl Retries {
     /// A request is sent for the first time.
-    pub fn request(&mut self) {
+    pub fn count_request(&mut self) {
         self.requests = self.requests.saturating_add(1);
     }
 

@@ -26,7 +26,7 @@ fn a_share_of_the_last_ten_seconds_and_the_floor_may_be_tried_again() {
     let mut retries = Retries::default();
     assert_eq!(granted(&mut retries, store, 500, at(0)), 100, "the floor of ten seconds");
     for _ in 0..1000 {
-        retries.request();
+        retries.count_request();
     }
     assert_eq!(granted(&mut retries, store, 500, at(5_000)), 200);
     assert_eq!(granted(&mut retries, store, 500, at(9_999)), 0);
@@ -39,7 +39,7 @@ fn a_look_at_the_budget_takes_nothing_of_it() {
     let store = &mut Memory::new();
     let mut retries = Retries::default();
     for _ in 0..50 {
-        retries.request();
+        retries.count_request();
     }
     assert_eq!(granted(&mut retries, store, 30, at(0)), 30);
     let used = BudgetUse { requests: 50, used: 30, allowed: 110 };
@@ -55,7 +55,7 @@ fn what_one_worker_takes_no_other_has() {
     let (mut one, mut other) = (Retries::default(), Retries::default());
     let (one_store, other_store) = (&mut Memory::on(Rc::clone(&shelf)), &mut Memory::on(Rc::clone(&shelf)));
     for _ in 0..500 {
-        one.request();
+        one.count_request();
     }
     assert!(one.flush(one_store, at(0)));
     assert_eq!(granted(&mut other, other_store, 150, at(100)), 150);
@@ -68,7 +68,7 @@ fn where_nothing_can_be_shared_each_worker_has_a_budget_of_its_own() {
     store.broken = true;
     let mut retries = Retries::default();
     for _ in 0..1000 {
-        retries.request();
+        retries.count_request();
     }
     assert!(!retries.flush(store, at(0)));
     let grant = retries.take(store, &USUAL, at(0));
@@ -80,7 +80,7 @@ fn where_nothing_can_be_shared_each_worker_has_a_budget_of_its_own() {
 fn nothing_is_tried_again_without_a_budget() {
     let none = RetryBudget { ratio_permille: 0, floor: 0 };
     let mut retries = Retries::default();
-    retries.request();
+    retries.count_request();
     assert!(!retries.take(&mut Memory::new(), &none, at(0)).allowed);
 }
 
@@ -160,7 +160,7 @@ fn outage(policy: Option<RetryBudget>, seed: u64) -> Outage {
         match event {
             Event::Request { tries, heeds } => {
                 let worker = rng.below(WORKERS as u64) as usize;
-                workers[worker].0.request();
+                workers[worker].0.count_request();
                 result.requests[second] += 1;
                 result.attempts[second] += 1;
                 let takes = 5 + rng.below(2_000);

@@ -97,7 +97,7 @@ impl Stop {
 
     /// Whether the filter would have gone on but for a limit, or for want of anybody to ask. Such an end is the filter's own
     /// decision and is told as one; after the others the provider's word stands alone.
-    pub const fn is_surrender(self) -> bool {
+    pub const fn is_filter_decision(self) -> bool {
         matches!(
             self,
             Self::AttemptsUsedUp
@@ -177,7 +177,7 @@ pub struct Spent {
 
 /// What is left for a request.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Left {
+pub struct RemainingOptions {
     /// Where another target is that may take it now.
     pub elsewhere: Option<Reach>,
     /// Whether the target that failed may be asked again as far as its health and its own limit go.
@@ -195,7 +195,7 @@ pub fn after_failure(
     failed: Failed,
     permission: Permission,
     spent: Spent,
-    left: Left,
+    left: RemainingOptions,
     (now, draw): (Timestamp, u64),
 ) -> Next {
     if let Permission::Denied(stop) = permission {

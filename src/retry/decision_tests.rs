@@ -24,14 +24,15 @@ const FRESH: Spent = Spent {
     stateful: false,
 };
 
-const NOTHING: Left = Left { elsewhere: None, same: false, free_at: None };
-const ACCOUNT: Left = Left { elsewhere: Some(Reach::Account), same: true, free_at: None };
-const TIER: Left = Left { elsewhere: Some(Reach::Tier), same: true, free_at: None };
+const NOTHING: RemainingOptions = RemainingOptions { elsewhere: None, same: false, free_at: None };
+const ACCOUNT: RemainingOptions =
+    RemainingOptions { elsewhere: Some(Reach::Account), same: true, free_at: None };
+const TIER: RemainingOptions = RemainingOptions { elsewhere: Some(Reach::Tier), same: true, free_at: None };
 /// The target that failed is the only one, and well enough.
-const ALONE: Left = Left { elsewhere: None, same: true, free_at: None };
+const ALONE: RemainingOptions = RemainingOptions { elsewhere: None, same: true, free_at: None };
 
-fn free_in(ms: u64) -> Left {
-    Left { free_at: Some(in_ms(ms)), ..NOTHING }
+fn free_in(ms: u64) -> RemainingOptions {
+    RemainingOptions { free_at: Some(in_ms(ms)), ..NOTHING }
 }
 
 /// The classes of `fallback.on` unless the configuration says otherwise.
@@ -46,7 +47,7 @@ fn usual_classes() -> ClassSet {
 /// The largest draw, so that a back-off is as long as it can be: 99 ms before the first repetition.
 const LONGEST: u64 = u64::MAX;
 
-fn decide(failed: Failed, spent: Spent, left: Left) -> Next {
+fn decide(failed: Failed, spent: Spent, left: RemainingOptions) -> Next {
     let policy = (&RetryPolicy::default(), usual_classes());
     after_failure(policy, failed, Permission::Granted, spent, left, (NOW, LONGEST))
 }
@@ -199,10 +200,10 @@ fn any_failed() -> impl Strategy<Value = Failed> {
         .prop_map(|(class, received, should_retry, hint)| Failed { class, received, should_retry, hint })
 }
 
-fn any_left() -> impl Strategy<Value = Left> {
+fn any_left() -> impl Strategy<Value = RemainingOptions> {
     let reach = proptest::sample::select(vec![None, Some(Reach::Account), Some(Reach::Tier)]);
     (reach, any::<bool>(), proptest::option::of(0_u64..2_000_000)).prop_map(|(elsewhere, same, free_at)| {
-        Left { elsewhere, same, free_at: free_at.map(Timestamp::from_millis) }
+        RemainingOptions { elsewhere, same, free_at: free_at.map(Timestamp::from_millis) }
     })
 }
 

@@ -20,5 +20,7 @@ mod queue;
 mod decision_tests;
 
 pub use budget::{BudgetUse, Grant, Retries, WINDOW_S, budget_use};
-pub use decision::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure, may_return};
+pub use decision::{
+    Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure, may_return,
+};
 pub use queue::{MAX_BURST, Position, Queue};

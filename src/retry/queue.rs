@@ -69,12 +69,12 @@ impl Queue {
     }
 
     /// Since when the first one waits, whoever goes first.
-    pub fn since(&self) -> Option<Timestamp> {
+    pub fn oldest_since(&self) -> Option<Timestamp> {
         self.waiting.values().map(|(_, since)| *since).min()
     }
 
     /// Whether a newcomer of this priority has somebody before it.
-    pub fn is_before(&self, priority: Priority) -> bool {
+    pub fn has_waiting_before(&self, priority: Priority) -> bool {
         self.waiting.first_key_value().is_some_and(|(place, _)| place.priority <= Reverse(priority))
     }
 
@@ -125,14 +125,14 @@ impl Queue {
     }
 
     /// The first one goes.
-    pub fn go(&mut self, place: Position) {
+    pub fn dequeue(&mut self, place: Position) {
         self.leave(place);
         self.round.left = self.round.left.saturating_sub(1);
     }
 
     /// An attempt has ended. Says whether that may be a place for one who waits here: where it is a rate limit that is waited
     /// for, it is not.
-    pub fn one_has_ended(&mut self) -> bool {
+    pub fn attempt_ended(&mut self) -> bool {
         if !self.busy {
             return false;
         }
@@ -145,8 +145,8 @@ impl Queue {
         true
     }
 
-    /// Somebody has taken a place here because nobody is free; for `busy` see [`nobody_is_free`](Self::nobody_is_free).
-    pub fn somebody_came(&mut self, busy: bool) {
+    /// Somebody has taken a place here because nobody is free; for `busy` see [`note_none_available`](Self::note_none_available).
+    pub fn note_joined(&mut self, busy: bool) {
         if self.waiting.len() == 1 {
             self.busy = busy;
         }
@@ -154,7 +154,7 @@ impl Queue {
 
     /// The first one has found nobody free, so nobody else need look in this round. `busy` says that somebody would be but for
     /// the attempts that are under way there.
-    pub fn nobody_is_free(&mut self, busy: bool) {
+    pub fn note_none_available(&mut self, busy: bool) {
         self.round.blocked = true;
         self.busy = busy;
     }
@@ -192,11 +192,11 @@ mod tests {
                 continue;
             }
             if free == 0 {
-                line.nobody_is_free(true);
+                line.note_none_available(true);
                 continue;
             }
             free -= 1;
-            line.go(place);
+            line.dequeue(place);
             gone.push(place);
         }
         gone
@@ -243,28 +243,28 @@ mod tests {
         }
         assert_eq!(round(line, 0, at(100)).len(), 0);
         assert_eq!(round(line, 5, at(110)).len(), 0, "it is the turn of nobody in this round");
-        assert!(line.one_has_ended());
+        assert!(line.attempt_ended());
         assert_eq!(round(line, 5, at(120)).len(), 2, "the one of the round, whom nobody took, and one more");
-        assert!(line.one_has_ended());
-        assert!(line.one_has_ended());
+        assert!(line.attempt_ended());
+        assert!(line.attempt_ended());
         assert_eq!(round(line, 1, at(130)).len(), 1);
         assert_eq!(round(line, 5, at(140)).len(), 0, "there was room for one");
         for _ in 0..200 {
-            assert!(line.one_has_ended());
+            assert!(line.attempt_ended());
         }
         assert!(line.round.left <= MAX_BURST && line.round.burst <= MAX_BURST);
-        line.nobody_is_free(false);
-        assert!(!line.one_has_ended(), "a rate limit is waited for");
+        line.note_none_available(false);
+        assert!(!line.attempt_ended(), "a rate limit is waited for");
         assert_eq!(round(line, 5, at(150)).len(), 0);
     }
 
     #[test]
     fn nobody_overtakes() {
         let line = &mut Queue::default();
-        assert!(!line.is_before(Priority::Low));
+        assert!(!line.has_waiting_before(Priority::Low));
         join(line, &POLICY, Priority::Normal, 1).unwrap();
-        assert!(line.is_before(Priority::Low) && line.is_before(Priority::Normal));
-        assert!(!line.is_before(Priority::High));
+        assert!(line.has_waiting_before(Priority::Low) && line.has_waiting_before(Priority::Normal));
+        assert!(!line.has_waiting_before(Priority::High));
     }
 
     #[test]
@@ -284,12 +284,12 @@ mod tests {
     #[test]
     fn it_tells_since_when_the_longest_wait_lasts() {
         let line = &mut Queue::default();
-        assert_eq!((line.since(), line.bytes()), (None, 0));
+        assert_eq!((line.oldest_since(), line.bytes()), (None, 0));
         let low = line.join((&POLICY, Priority::Low), 3, 1, at(10)).unwrap();
         line.join((&POLICY, Priority::High), 4, 2, at(20)).unwrap();
-        assert_eq!((line.since(), line.bytes()), (Some(at(10)), 7));
+        assert_eq!((line.oldest_since(), line.bytes()), (Some(at(10)), 7));
         line.leave(low);
-        assert_eq!((line.since(), line.bytes()), (Some(at(20)), 4));
+        assert_eq!((line.oldest_since(), line.bytes()), (Some(at(20)), 4));
     }
 
     proptest! {

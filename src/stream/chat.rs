@@ -1,7 +1,7 @@
 //! OpenAI's chat and legacy completions streams, as OpenAI, Azure, Mistral, OpenRouter, vLLM and many others send them.
 
 use super::json::{Json, Read, is_filled};
-use super::meaning::{Answers, Failure, FinishReason, Meaning, Reading};
+use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
 
 /// What was found in one chunk.
@@ -88,10 +88,10 @@ impl<'e> Chunk<'e> {
 
     fn meaning(&self) -> Meaning<'e> {
         if let Some(error) = self.error {
-            return Meaning::Failed(Failure::Error(error));
+            return Meaning::Failed(EventFailure::Error(error));
         }
         match (self.finish, self.choices) {
-            (Some(FinishReason::Error), _) => Meaning::Failed(Failure::FinishedInError),
+            (Some(FinishReason::Error), _) => Meaning::Failed(EventFailure::FinishedInError),
             (Some(_), _) => Meaning::Finished { with_content: self.content },
             (None, Some(0) | None) if self.usage.is_some() => Meaning::UsageOnly,
             (None, Some(_)) if self.content => Meaning::Content,

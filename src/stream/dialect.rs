@@ -8,7 +8,7 @@ use crate::base::Endpoint;
 
 use super::event::{Event, Form};
 use super::json::{Json, is_filled};
-use super::meaning::{Answers, Ending, Failure, FinishReason, Meaning, Reading, Terminal};
+use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Terminal};
 use super::usage::{Counts, Sums, Usage};
 use super::{chat, gemini, messages, responses};
 
@@ -50,7 +50,7 @@ impl StreamDialect {
 
 /// How far a stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum StreamPhase {
     Open,
     /// An event too large to read went by while it was open.
     OpenUnwatched,
@@ -62,7 +62,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct StreamState {
     dialect: StreamDialect,
-    phase: Phase,
+    phase: StreamPhase,
     counts: Counts,
     finish: Option<FinishReason>,
     answers: Answers,
@@ -74,7 +74,7 @@ impl StreamState {
     pub fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
-            phase: Phase::Open,
+            phase: StreamPhase::Open,
             counts: Counts::default(),
             finish: None,
             answers: Answers::default(),
@@ -92,9 +92,9 @@ impl StreamState {
         self.finish = reading.finish.or(self.finish);
         self.answers.add(reading.answers);
         self.phase = match (self.phase, reading.meaning) {
-            (Phase::Failed, _) | (_, Meaning::Failed(_)) => Phase::Failed,
-            (Phase::Ended, _) | (_, Meaning::Terminal(_)) => Phase::Ended,
-            (Phase::Open, _) if event.form == Form::Oversize => Phase::OpenUnwatched,
+            (StreamPhase::Failed, _) | (_, Meaning::Failed(_)) => StreamPhase::Failed,
+            (StreamPhase::Ended, _) | (_, Meaning::Terminal(_)) => StreamPhase::Ended,
+            (StreamPhase::Open, _) if event.form == Form::Oversize => StreamPhase::OpenUnwatched,
             (phase, _) => phase,
         };
         reading.meaning
@@ -122,29 +122,29 @@ impl StreamState {
 
     /// Whether its terminal event, or a failure, has come: nothing that follows changes what it was.
     pub const fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Failed)
+        matches!(self.phase, StreamPhase::Ended | StreamPhase::Failed)
     }
 
     /// What the stream is if its bytes end here.
-    pub const fn ending(&self) -> Ending {
+    pub const fn ending(&self) -> StreamEnding {
         let finished = self.answers.all_finished();
         match self.phase {
-            Phase::Failed => Ending::Failed,
-            Phase::Ended if finished => Ending::Complete,
-            Phase::Ended => Ending::Unfinished,
-            Phase::Open | Phase::OpenUnwatched if finished => match self.dialect {
-                StreamDialect::Gemini => Ending::Complete,
-                _ => Ending::NoTerminal,
+            StreamPhase::Failed => StreamEnding::Failed,
+            StreamPhase::Ended if finished => StreamEnding::Complete,
+            StreamPhase::Ended => StreamEnding::Unfinished,
+            StreamPhase::Open | StreamPhase::OpenUnwatched if finished => match self.dialect {
+                StreamDialect::Gemini => StreamEnding::Complete,
+                _ => StreamEnding::NoTerminal,
             },
-            Phase::OpenUnwatched => Ending::Unwatched,
-            Phase::Open => Ending::Truncated,
+            StreamPhase::OpenUnwatched => StreamEnding::Unwatched,
+            StreamPhase::Open => StreamEnding::Truncated,
         }
     }
 }
 
 fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     if event.name == b"error" {
-        return Reading::of(Meaning::Failed(Failure::Error(error_in(event.data))));
+        return Reading::of(Meaning::Failed(EventFailure::Error(error_in(event.data))));
     }
     let data = event.data.trim_ascii();
     if event.form != Form::Oversize {
@@ -203,7 +203,7 @@ fn stranger(data: &[u8]) -> Option<Meaning<'_>> {
         .ok()?;
     }
     match error {
-        Some(error) => Some(Meaning::Failed(Failure::Error(error))),
+        Some(error) => Some(Meaning::Failed(EventFailure::Error(error))),
         None => ping.then_some(Meaning::Empty),
     }
 }

@@ -30,7 +30,7 @@ fn check_oversize(dialect: StreamDialect, name: &str, expected: Meaning<'_>) -> 
 }
 
 fn failed(error: &str) -> Meaning<'_> {
-    Meaning::Failed(Failure::Error(error.as_bytes()))
+    Meaning::Failed(EventFailure::Error(error.as_bytes()))
 }
 
 use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
@@ -62,11 +62,11 @@ fn a_split_anywhere_changes_no_meaning() {
 
 #[test]
 fn a_stream_cut_anywhere_never_looks_complete() {
-    for sample in samples::ALL.iter().filter(|sample| sample.ending == Ending::Complete) {
+    for sample in samples::ALL.iter().filter(|sample| sample.ending == StreamEnding::Complete) {
         for at in 0..sample.bytes.len() {
             let (letters, state) = replay(sample.dialect, [&sample.bytes[..at]]);
             let whole = letters.trim_end_matches('.') == sample.meanings.trim_end_matches('.');
-            assert_eq!(state.ending() == Ending::Complete, whole, "{} cut at {at}", sample.name);
+            assert_eq!(state.ending() == StreamEnding::Complete, whole, "{} cut at {at}", sample.name);
         }
     }
 }
@@ -124,13 +124,13 @@ fn an_in_band_error_is_failed_in_whatever_shape_it_comes() {
     let choice = r#"{"choices":[{"error":{"code":502},"delta":{"content":"x"},"finish_reason":"error"}]}"#;
     check_meaning(Chat, "", choice, failed(r#"{"code":502}"#));
     let finish = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"error"}]}"#;
-    check_meaning(Chat, "", finish, Meaning::Failed(Failure::FinishedInError));
+    check_meaning(Chat, "", finish, Meaning::Failed(EventFailure::FinishedInError));
     let typed = r#"{"type":"error","code":"server_error","message":"m","sequence_number":3}"#;
     check_meaning(Responses, "", typed, failed(typed));
     let response = r#"{"type":"response.failed","response":{"error":{"code":"c"},"status":"failed"}}"#;
     check_meaning(Responses, "response.failed", response, failed(r#"{"code":"c"}"#));
     let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#;
-    check_meaning(Gemini, "", blocked, Meaning::Failed(Failure::PromptBlocked));
+    check_meaning(Gemini, "", blocked, Meaning::Failed(EventFailure::PromptBlocked));
     check_meaning(Gemini, "", r#"{"promptFeedback":{"safetyRatings":[]}}"#, Meaning::Empty);
 }
 
@@ -223,32 +223,38 @@ fn the_ending_tells_a_missing_sentinel_from_a_missing_finish_reason() {
     let end = |text: &str, dialect| replay(dialect, [text.as_bytes()]).1.ending();
     let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let two = r#"{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#;
-    assert_eq!(end(&format!("data: {finish}\n\n"), Chat), Ending::NoTerminal);
-    assert_eq!(end(&format!("data: {two}\n\ndata: {finish}\n\ndata: [DONE]\n\n"), Chat), Ending::Unfinished);
-    assert_eq!(end(&format!("data: {two}\n\ndata: {finish}\n\n"), Chat), Ending::Truncated);
-    assert_eq!(end(&format!("data: {finish}\n\ndata: [DONE]"), Chat), Ending::Complete);
-    assert_eq!(end("data: [DONE]\n\n", Chat), Ending::Unfinished);
-    assert_eq!(end("", Chat), Ending::Truncated);
-    assert_eq!(end("data: {\"type\":\"message_stop\"}\n\n", Messages), Ending::Unfinished);
+    assert_eq!(end(&format!("data: {finish}\n\n"), Chat), StreamEnding::NoTerminal);
+    assert_eq!(
+        end(&format!("data: {two}\n\ndata: {finish}\n\ndata: [DONE]\n\n"), Chat),
+        StreamEnding::Unfinished
+    );
+    assert_eq!(end(&format!("data: {two}\n\ndata: {finish}\n\n"), Chat), StreamEnding::Truncated);
+    assert_eq!(end(&format!("data: {finish}\n\ndata: [DONE]"), Chat), StreamEnding::Complete);
+    assert_eq!(end("data: [DONE]\n\n", Chat), StreamEnding::Unfinished);
+    assert_eq!(end("", Chat), StreamEnding::Truncated);
+    assert_eq!(end("data: {\"type\":\"message_stop\"}\n\n", Messages), StreamEnding::Unfinished);
 }
 
 #[test]
 fn a_success_after_a_failure_does_not_heal_the_stream() {
     let (letters, state) = replay(Chat, [&b"data: {\"error\":{\"code\":1}}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"[..]]);
-    assert_eq!((letters.as_str(), state.ending()), ("XfT", Ending::Failed));
+    assert_eq!((letters.as_str(), state.ending()), ("XfT", StreamEnding::Failed));
 }
 
 #[test]
 fn an_oversize_event_is_judged_by_its_name_and_excuses_a_missing_end() {
     let done = Meaning::Terminal(Terminal::Completed);
-    assert_eq!(check_oversize(Responses, "response.completed", done).ending(), Ending::Complete);
-    assert_eq!(check_oversize(Messages, "message_stop", done).ending(), Ending::Unfinished);
-    assert_eq!(check_oversize(Responses, "response.failed", failed("")).ending(), Ending::Failed);
-    assert_eq!(check_oversize(Responses, "response.created", Meaning::Empty).ending(), Ending::Unwatched);
+    assert_eq!(check_oversize(Responses, "response.completed", done).ending(), StreamEnding::Complete);
+    assert_eq!(check_oversize(Messages, "message_stop", done).ending(), StreamEnding::Unfinished);
+    assert_eq!(check_oversize(Responses, "response.failed", failed("")).ending(), StreamEnding::Failed);
+    assert_eq!(
+        check_oversize(Responses, "response.created", Meaning::Empty).ending(),
+        StreamEnding::Unwatched
+    );
     check_oversize(Responses, "response.image_generation_call.partial_image", Meaning::Content);
     check_oversize(Messages, "content_block_delta", Meaning::Content);
     for dialect in ALL_DIALECTS {
-        assert_eq!(check_oversize(dialect, "", Meaning::Unknown).ending(), Ending::Unwatched);
+        assert_eq!(check_oversize(dialect, "", Meaning::Unknown).ending(), StreamEnding::Unwatched);
         check_oversize(dialect, "error", failed(""));
     }
 }

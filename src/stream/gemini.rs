@@ -1,7 +1,7 @@
 //! Gemini's `streamGenerateContent?alt=sse`: whole responses in pieces, no terminal event.
 
 use super::json::{Json, Read, is_filled};
-use super::meaning::{Answers, Failure, FinishReason, Meaning, Reading};
+use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
 
 /// What was found in one chunk.
@@ -88,8 +88,8 @@ impl<'e> Chunk<'e> {
 
     fn meaning(&self) -> Meaning<'e> {
         match (self.error, self.finish) {
-            (Some(error), _) => Meaning::Failed(Failure::Error(error)),
-            (None, _) if self.blocked => Meaning::Failed(Failure::PromptBlocked),
+            (Some(error), _) => Meaning::Failed(EventFailure::Error(error)),
+            (None, _) if self.blocked => Meaning::Failed(EventFailure::PromptBlocked),
             (None, Some(_)) => Meaning::Finished { with_content: self.content },
             (None, None) if self.content => Meaning::Content,
             (None, None) if self.known || self.members == 0 => Meaning::Empty,

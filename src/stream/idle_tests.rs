@@ -27,8 +27,8 @@ impl Worker {
         for id in 0..STREAMS {
             let now = ms(id as u64 * 15_000 / STREAMS as u64);
             let mut watch = Watch::start(policy, true, now, now);
-            watch.heard(now);
-            watch.content(1, now);
+            watch.bytes_received(now);
+            watch.content_received(1, now);
             worker.streams.push((watch, policy.keep_alive.map(|every| KeepAlive::new(every, now))));
             worker.entered.push(now);
             worker.enter(id);
@@ -56,7 +56,7 @@ impl Worker {
             if let Some(keep_alive) = keep_alive
                 && keep_alive.due() <= now
             {
-                keep_alive.heard(now);
+                keep_alive.bytes_sent(now);
             }
             self.enter(*id);
         }
@@ -100,8 +100,8 @@ fn streams_that_flow_are_looked_at_once_for_each_time_limit_and_not_for_each_chu
     let mut worker = Worker::with(StreamPolicy { idle, ..policy(None) });
     let flowing = |worker: &mut Worker, now| {
         for (watch, _) in &mut worker.streams {
-            watch.heard(now);
-            watch.content(1, now);
+            watch.bytes_received(now);
+            watch.content_received(1, now);
         }
     };
     let (all, _) = worker.run(15_000, 135_000, flowing);

@@ -22,7 +22,7 @@ impl KeepAlive {
     }
 
     /// Something has gone to the client.
-    pub fn heard(&mut self, now: Timestamp) {
+    pub fn bytes_sent(&mut self, now: Timestamp) {
         self.heard_at = self.heard_at.max(now);
     }
 
@@ -68,8 +68,8 @@ mod tests {
         let at = Timestamp::from_millis;
         let mut keep = KeepAlive::new(Duration::from_secs(15), at(1_000));
         assert_eq!(keep.due(), at(16_000));
-        keep.heard(at(5_000));
-        keep.heard(at(2_000));
+        keep.bytes_sent(at(5_000));
+        keep.bytes_sent(at(2_000));
         assert_eq!(keep.due(), at(20_000), "a clock that steps back makes nothing due");
     }
 }

@@ -17,7 +17,7 @@ pub enum Meaning<'e> {
     /// The dialect's last event of a stream that did not fail.
     Terminal(Terminal),
     /// The provider says within the stream that it failed.
-    Failed(Failure<'e>),
+    Failed(EventFailure<'e>),
     /// Data that is not of the dialect. To the gate it is content, because what is not understood must not be held back.
     Unknown,
 }
@@ -40,7 +40,7 @@ pub enum Terminal {
 
 /// What an in-band failure says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure<'e> {
+pub enum EventFailure<'e> {
     /// The error itself as raw JSON: the value of the `error` member, usually `{"type":…,"code":…,"message":…}`, or the
     /// whole data where there is no such member. Whatever it is, it is to be classified like an error body of the provider.
     Error(&'e [u8]),
@@ -109,7 +109,7 @@ impl FinishReason {
 
 /// What a stream was when its bytes ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum StreamEnding {
     /// It came to its end by the rules of its dialect.
     Complete,
     /// Its terminal event came although an answer in it never got a finish reason.

@@ -2,7 +2,7 @@
 
 use super::event::{Event, Form};
 use super::json::{Json, Read, is_filled};
-use super::meaning::{Failure, FinishReason, Meaning, Reading, Terminal};
+use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
 
 /// What was found in one event.
@@ -78,7 +78,7 @@ impl<'e> Members<'e> {
             b"message_delta" if self.stop_reason.is_some() => Meaning::Finished { with_content: false },
             b"message_delta" => Meaning::Empty,
             b"message_stop" => Meaning::Terminal(Terminal::Completed),
-            b"error" => Meaning::Failed(Failure::Error(self.error.unwrap_or(data))),
+            b"error" => Meaning::Failed(EventFailure::Error(self.error.unwrap_or(data))),
             _ => Meaning::Unknown,
         };
         let reading = Reading::of(meaning).with_usage(self.usage);

@@ -2,7 +2,7 @@
 
 use super::event::{Event, Form};
 use super::json::{Json, Read, is_filled};
-use super::meaning::{Failure, FinishReason, Meaning, Reading, Terminal};
+use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
 
 /// What was found at the top of one event.
@@ -88,7 +88,7 @@ fn reading<'e>(kind: Kind, members: &Members<'e>, data: &'e [u8]) -> Read<Readin
         Kind::Delta if members.delta == Some(false) => Meaning::Empty,
         Kind::Delta | Kind::Content => Meaning::Content,
         Kind::Unknown => Meaning::Unknown,
-        Kind::Error => Meaning::Failed(Failure::Error(members.error.unwrap_or(data))),
+        Kind::Error => Meaning::Failed(EventFailure::Error(members.error.unwrap_or(data))),
         Kind::Completed | Kind::Incomplete | Kind::Failed => return last(kind, members, data),
     };
     Ok(Reading::of(meaning))
@@ -100,7 +100,7 @@ fn last<'e>(kind: Kind, members: &Members<'e>, data: &'e [u8]) -> Read<Reading<'
     let (meaning, finish) = match kind {
         Kind::Failed => {
             let error = response.error.or(members.error).unwrap_or(data);
-            (Meaning::Failed(Failure::Error(error)), FinishReason::Error)
+            (Meaning::Failed(EventFailure::Error(error)), FinishReason::Error)
         }
         Kind::Incomplete => {
             let reason = response.reason.unwrap_or(FinishReason::Other);

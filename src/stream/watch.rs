@@ -4,7 +4,7 @@
 //! keep-alives, and a request that as a whole takes too long are different failures. A healthy long answer meets none of
 //! them: the total alone bounds it, and that is the operator's to choose.
 
-use super::pace::Pace;
+use super::minimum_rate::MinimumRate;
 use crate::base::Timestamp;
 use crate::config::StreamPolicy;
 
@@ -27,7 +27,7 @@ pub enum Alarm {
 
 /// What an attempt is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+enum WaitingFor {
     /// A whole answer, which says nothing until it is complete.
     Plain,
     /// The first content of a stream.
@@ -47,57 +47,59 @@ pub struct Watch {
     sent_at: Timestamp,
     total_until: Timestamp,
     heard_at: Timestamp,
-    wait: Wait,
-    pace: Option<Pace>,
+    wait: WaitingFor,
+    pace: Option<MinimumRate>,
 }
 
 impl Watch {
     /// Starts the clocks of an attempt that is sent at `now` for a request that began at `began`. `streamed` says whether
     /// the client asked for a stream.
     pub fn start(policy: StreamPolicy, streamed: bool, began: Timestamp, now: Timestamp) -> Self {
-        let wait = if streamed { Wait::First } else { Wait::Plain };
-        let pace = policy.min_rate.map(Pace::new);
+        let wait = if streamed { WaitingFor::First } else { WaitingFor::Plain };
+        let pace = policy.min_rate.map(MinimumRate::new);
         Self { policy, sent_at: now, total_until: began.after(policy.total), heard_at: now, wait, pace }
     }
 
     /// The provider has said something.
-    pub fn heard(&mut self, now: Timestamp) {
+    pub fn bytes_received(&mut self, now: Timestamp) {
         self.heard_at = self.heard_at.max(now);
     }
 
     /// Part of the answer has come, in so many events.
-    pub fn content(&mut self, events: u64, now: Timestamp) {
+    pub fn content_received(&mut self, events: u64, now: Timestamp) {
         if let Some(pace) = &mut self.pace {
             pace.content(events, now);
         }
-        if matches!(self.wait, Wait::First | Wait::Rest { .. }) {
-            self.wait = Wait::Rest { content_at: now };
+        if matches!(self.wait, WaitingFor::First | WaitingFor::Rest { .. }) {
+            self.wait = WaitingFor::Rest { content_at: now };
         }
     }
 
     /// The answer is complete: nothing is waited for.
-    pub fn over(&mut self) {
-        self.wait = Wait::Over;
+    pub fn finish(&mut self) {
+        self.wait = WaitingFor::Over;
     }
 
     /// Whatever comes, it ends at `at`.
     pub fn end_by(&mut self, at: Timestamp) {
-        self.wait = Wait::End { at };
+        self.wait = WaitingFor::End { at };
     }
 
     /// The earliest moment at which something has taken too long, if nothing is heard until then.
     pub fn due(&self) -> Option<(Timestamp, Alarm)> {
         let total = (self.total_until, Alarm::Total);
         let idle = (self.heard_at.after(self.policy.idle), Alarm::Idle);
-        let pace = self.pace.as_ref().and_then(Pace::due);
+        let pace = self.pace.as_ref().and_then(MinimumRate::due);
         let pace = pace.map_or(total, |at| (at, Alarm::BelowMinimumRate));
         let waits: &[(Timestamp, Alarm)] = match self.wait {
-            Wait::Over => return None,
-            Wait::End { at } => return Some((at, Alarm::Idle)),
-            Wait::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
+            WaitingFor::Over => return None,
+            WaitingFor::End { at } => return Some((at, Alarm::Idle)),
+            WaitingFor::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
             // Before the first content the provider may think in silence for as long as it is given for that.
-            Wait::First => &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)],
-            Wait::Rest { content_at } => {
+            WaitingFor::First => {
+                &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)]
+            }
+            WaitingFor::Rest { content_at } => {
                 &[total, idle, pace, (content_at.after(self.policy.content_idle), Alarm::ContentIdle)]
             }
         };
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn a_stream_without_content_is_given_up_whatever_bytes_it_sends() {
         let mut watch = streamed();
-        watch.heard(s(25));
+        watch.bytes_received(s(25));
         assert_eq!(watch.alarm(s(29)), None);
         assert_eq!(watch.alarm(s(30)), Some(Alarm::FirstContent));
     }
@@ -146,10 +148,10 @@ mod tests {
     #[test]
     fn after_content_silence_counts_and_bytes_end_it() {
         let mut watch = streamed();
-        watch.heard(s(10));
-        watch.content(1, s(10));
+        watch.bytes_received(s(10));
+        watch.content_received(1, s(10));
         assert_eq!(watch.due(), Some((s(30), Alarm::Idle)));
-        watch.heard(s(29));
+        watch.bytes_received(s(29));
         assert_eq!(watch.alarm(s(48)), None);
         assert_eq!(watch.alarm(s(49)), Some(Alarm::Idle));
     }
@@ -157,12 +159,12 @@ mod tests {
     #[test]
     fn keep_alives_do_not_hide_a_stall() {
         let mut watch = streamed();
-        watch.content(1, s(5));
+        watch.content_received(1, s(5));
         for second in 5..65 {
-            watch.heard(s(second));
+            watch.bytes_received(s(second));
             assert_eq!(watch.alarm(s(second)), None, "{second}");
         }
-        watch.heard(s(65));
+        watch.bytes_received(s(65));
         assert_eq!(watch.alarm(s(65)), Some(Alarm::ContentIdle));
     }
 
@@ -171,12 +173,12 @@ mod tests {
         let min_rate = Some(MinRate { events: 3, window: Duration::from_secs(10) });
         let mut watch = Watch::start(StreamPolicy { min_rate, ..policy() }, true, s(0), s(0));
         assert_eq!(watch.due(), Some((s(30), Alarm::FirstContent)), "the pace counts from the first content");
-        watch.heard(s(20));
-        watch.content(1, s(20));
-        watch.heard(s(26));
-        watch.content(1, s(26));
+        watch.bytes_received(s(20));
+        watch.content_received(1, s(20));
+        watch.bytes_received(s(26));
+        watch.content_received(1, s(26));
         assert_eq!(watch.due(), Some((s(30), Alarm::BelowMinimumRate)));
-        watch.over();
+        watch.finish();
         assert_eq!(watch.due(), None);
     }
 
@@ -194,12 +196,12 @@ mod tests {
     #[test]
     fn nothing_is_due_after_the_end_and_a_clock_that_steps_back_raises_no_alarm() {
         let mut watch = streamed();
-        watch.content(1, s(100));
-        watch.heard(s(100));
+        watch.content_received(1, s(100));
+        watch.bytes_received(s(100));
         assert_eq!(watch.alarm(s(0)), None);
-        watch.heard(s(50));
+        watch.bytes_received(s(50));
         assert_eq!(watch.due(), Some((s(120), Alarm::Idle)), "a step back shortens nothing");
-        watch.over();
+        watch.finish();
         assert_eq!(watch.alarm(s(10_000)), None);
     }
 }

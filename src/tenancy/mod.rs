@@ -9,15 +9,15 @@
 //! What this folder refuses to be: a store of keys, a bill (it counts what providers report, and an estimate where they
 //! report nothing), or a limit over several Envoys (that is Envoy's rate-limit service, to which the host tells the tokens).
 
-mod allowance;
 mod budget;
 #[cfg(test)]
 mod budget_tests;
 mod codec;
 mod keys;
+mod rate_limiter;
 
-pub use allowance::{Allowance, Rate};
 pub use budget::{
     Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle, used,
 };
 pub use keys::{authenticate, may_use, operator};
+pub use rate_limiter::{RateLimit, RateLimiter};

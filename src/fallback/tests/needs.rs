@@ -158,7 +158,7 @@ fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
     assert_eq!(closed(&config, "a", &needs, &[]), ["state"]);
     assert_eq!(closed(&config, "b", &needs, &[]), ["state"]);
     // Who does not speak the endpoint holds nothing of it.
-    let (client, past) = (ClientLimits::default(), Past::default());
+    let (client, past) = (ClientLimits::default(), PastAttempts::default());
     let model = &config.models()[1];
     let case = Eligibility {
         config: &config,

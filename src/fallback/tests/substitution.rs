@@ -161,9 +161,9 @@ fn on_trial_is_what_the_model_says_and_not_what_the_key_or_the_client_does() {
     let model = &config.models()[0];
     let serves = |name: &str, key: Option<&Boundaries>, client: &ClientLimits| {
         let needs = &chat(json!({}));
-        let (config, past) = (&config, Past::default());
+        let (config, past) = (&config, PastAttempts::default());
         let case = Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON };
-        case.would_serve_unasked(target(config, name))
+        case.admits_without_fallback_rules(target(config, name))
     };
     let anywhere = ClientLimits::default();
     let within =

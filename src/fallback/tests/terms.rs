@@ -105,7 +105,7 @@ fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
     let key = &config.keys.as_ref().unwrap()[0].boundaries;
     let (needs, client) = (chat(json!({})), ClientLimits::default());
     let gates = |key, name| {
-        let past = Past::default();
+        let past = PastAttempts::default();
         let case = Eligibility {
             config: &config,
             model: &config.models()[0],

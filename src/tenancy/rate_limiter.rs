@@ -2,7 +2,7 @@ use crate::base::Timestamp;
 
 /// How often something may happen: a token bucket's numbers.
 #[derive(Debug, Clone, Copy)]
-pub struct Rate {
+pub struct RateLimit {
     /// So many at once.
     pub burst: u32,
     /// Afterwards so many a second.
@@ -11,16 +11,16 @@ pub struct Rate {
 
 /// What is left of a [`Rate`] on one worker. It starts full.
 #[derive(Debug)]
-pub struct Allowance {
-    rate: Rate,
+pub struct RateLimiter {
+    rate: RateLimit,
     /// In thousandths of one use.
     left: u64,
     at: Timestamp,
 }
 
-impl Allowance {
+impl RateLimiter {
     /// A full one.
-    pub const fn new(rate: Rate) -> Self {
+    pub const fn new(rate: RateLimit) -> Self {
         Self { rate, left: rate.burst as u64 * 1000, at: Timestamp::from_millis(0) }
     }
 
@@ -48,19 +48,19 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    const RATE: Rate = Rate { burst: 3, per_second: 2 };
+    const RATE: RateLimit = RateLimit { burst: 3, per_second: 2 };
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000 + ms)
     }
 
-    fn granted(allowance: &mut Allowance, asked: usize, now: Timestamp) -> usize {
+    fn granted(allowance: &mut RateLimiter, asked: usize, now: Timestamp) -> usize {
         (0..asked).filter(|_| allowance.take(now).is_ok()).count()
     }
 
     #[test]
     fn a_burst_at_once_and_then_a_rate() {
-        let mut allowance = Allowance::new(RATE);
+        let mut allowance = RateLimiter::new(RATE);
         assert_eq!(granted(&mut allowance, 10, at(0)), 3);
         assert_eq!(granted(&mut allowance, 10, at(499)), 0);
         assert_eq!(allowance.take(at(499)), Err(1));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_steps_back_neither_gives_nor_locks_out() {
-        let mut allowance = Allowance::new(RATE);
+        let mut allowance = RateLimiter::new(RATE);
         assert_eq!(granted(&mut allowance, 10, at(1_000_000)), 3);
         assert_eq!(granted(&mut allowance, 10, at(0)), 0);
         assert_eq!(granted(&mut allowance, 10, at(1000)), 2);

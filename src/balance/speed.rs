@@ -39,7 +39,7 @@ pub struct Speed {
 
 /// One worker's view of how fast targets are.
 #[derive(Debug)]
-pub struct Pace {
+pub struct SpeedView {
     entries: Vec<Entry>,
 }
 
@@ -76,7 +76,7 @@ struct Batch {
     at: Timestamp,
 }
 
-impl Pace {
+impl SpeedView {
     /// The targets of a configuration, of which nothing is known yet. Records go by names, so they outlive changes of it.
     pub fn new(config: &Config) -> Self {
         let mut used = vec![false; config.targets().len()];
@@ -138,7 +138,7 @@ impl Pace {
     }
 
     /// What is expected of a target that is sent a request now.
-    pub fn at(&self, target: TargetId, streamed: bool, now: Timestamp) -> Speed {
+    pub fn speed(&self, target: TargetId, streamed: bool, now: Timestamp) -> Speed {
         let Some(entry) = self.entries.get(target.index()) else { return Speed::default() };
         let estimate = if streamed { entry.streams.estimate } else { entry.answers.estimate };
         let mut us = estimate.us;
@@ -243,5 +243,5 @@ fn decode(bytes: &[u8]) -> Option<[Estimate; 2]> {
 }
 
 #[cfg(test)]
-#[path = "pace_tests.rs"]
+#[path = "speed_tests.rs"]
 mod tests;

@@ -12,13 +12,13 @@ use crate::config::MinRate;
 
 /// The last events with content of one stream: as many as the floor asks for, which is bounded.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub struct MinimumRate {
     floor: MinRate,
     /// When the events came, the oldest first; before there were that many, when the first of all came.
     recent: VecDeque<Timestamp>,
 }
 
-impl Pace {
+impl MinimumRate {
     /// A stream of which no content has come.
     pub const fn new(floor: MinRate) -> Self {
         Self { floor, recent: VecDeque::new() }
@@ -54,8 +54,8 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn pace() -> Pace {
-        Pace::new(MinRate { events: 3, window: Duration::from_secs(10) })
+    fn pace() -> MinimumRate {
+        MinimumRate::new(MinRate { events: 3, window: Duration::from_secs(10) })
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
             floor in 1_u16..5, gaps in proptest::collection::vec((0_u64..8, 1_u64..4), 1..30), wait in 1_u64..20
         ) {
             let window = 10;
-            let mut pace = Pace::new(MinRate { events: floor, window: Duration::from_secs(window) });
+            let mut pace = MinimumRate::new(MinRate { events: floor, window: Duration::from_secs(window) });
             let mut came = Vec::new();
             let mut now = 100;
             for (gap, events) in gaps {

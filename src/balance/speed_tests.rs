@@ -19,8 +19,8 @@ const CONFIG: &str = r#"{
   }
 }"#;
 
-fn pace() -> Pace {
-    Pace::new(&config::load(CONFIG.as_bytes(), &|_| None).unwrap())
+fn pace() -> SpeedView {
+    SpeedView::new(&config::load(CONFIG.as_bytes(), &|_| None).unwrap())
 }
 
 fn ms(ms: u64) -> Timestamp {
@@ -28,25 +28,25 @@ fn ms(ms: u64) -> Timestamp {
 }
 
 /// A stream to `a` whose first content comes after `took` milliseconds, at `now`.
-fn stream(pace: &mut Pace, took: u64, now: u64) {
+fn stream(pace: &mut SpeedView, took: u64, now: u64) {
     pace.begin(target(0), ms(now - took));
     pace.first_content(target(0), true, ms(now - took), ms(now));
 }
 
-fn expected(pace: &Pace, now: u64) -> Option<u64> {
-    pace.at(target(0), true, ms(now)).expected_us
+fn expected(pace: &SpeedView, now: u64) -> Option<u64> {
+    pace.speed(target(0), true, ms(now)).expected_us
 }
 
 #[test]
 fn a_slow_sample_counts_at_once_and_fades() {
     let mut pace = pace();
-    assert_eq!(pace.at(target(0), true, ms(0)), Speed { stale: true, ..Speed::default() });
+    assert_eq!(pace.speed(target(0), true, ms(0)), Speed { stale: true, ..Speed::default() });
     stream(&mut pace, 200, 1_000);
     assert_eq!(expected(&pace, 1_000), Some(200_000));
     stream(&mut pace, 3_000, 4_000);
     assert_eq!(expected(&pace, 4_000), Some(3_000_000));
     // A third of the difference is left after the decay time, whether one sample comes or ten.
-    let mut often = Pace::new(&config::load(CONFIG.as_bytes(), &|_| None).unwrap());
+    let mut often = SpeedView::new(&config::load(CONFIG.as_bytes(), &|_| None).unwrap());
     stream(&mut often, 3_000, 4_000);
     for at in (5_000..=14_000).step_by(1_000) {
         stream(&mut often, 200, at);
@@ -64,12 +64,12 @@ fn what_waits_longer_than_expected_says_so_before_it_is_answered() {
     stream(&mut pace, 200, 1_000);
     pace.begin(target(0), ms(2_000));
     pace.begin(target(0), ms(4_000));
-    let speed = pace.at(target(0), true, ms(9_000));
+    let speed = pace.speed(target(0), true, ms(9_000));
     assert_eq!((speed.expected_us, speed.waiting), (Some(6_000_000), 2));
     // They end without content; that it took so long is remembered.
     pace.no_content(target(0), true, ms(2_000), ms(9_000));
     pace.no_content(target(0), true, ms(4_000), ms(9_000));
-    let speed = pace.at(target(0), true, ms(9_000));
+    let speed = pace.speed(target(0), true, ms(9_000));
     assert_eq!((speed.expected_us, speed.waiting), (Some(7_000_000), 0));
 }
 
@@ -89,10 +89,10 @@ fn a_quick_failure_makes_nobody_look_fast() {
 fn plain_answers_are_measured_by_the_token_and_apart_from_streams() {
     let mut pace = pace();
     pace.answered(target(0), Duration::from_secs(10), 984, ms(0));
-    assert_eq!(pace.at(target(0), false, ms(0)).expected_us, Some(10_000));
+    assert_eq!(pace.speed(target(0), false, ms(0)).expected_us, Some(10_000));
     assert_eq!(expected(&pace, 0), None);
     pace.answered(target(1), Duration::from_millis(160), 0, ms(0));
-    assert_eq!(pace.at(target(1), false, ms(0)).expected_us, Some(10_000));
+    assert_eq!(pace.speed(target(1), false, ms(0)).expected_us, Some(10_000));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn targets_that_nobody_balances_by_speed_cost_nothing() {
     let mut pace = pace();
     pace.begin(target(2), ms(0));
     pace.first_content(target(2), true, ms(0), ms(100));
-    assert_eq!(pace.at(target(2), true, ms(100)), Speed { stale: true, ..Speed::default() });
+    assert_eq!(pace.speed(target(2), true, ms(100)), Speed { stale: true, ..Speed::default() });
 }
 
 proptest! {
