@@ -1,16 +1,26 @@
 //! llm-failsafe: an Envoy filter that makes calls to language models dependable.
 
+pub mod admission;
+pub mod answer;
+pub mod attempt;
 pub mod balance;
 pub mod base;
 pub mod breaker;
 pub mod config;
 pub mod fallback;
+pub mod generation;
 #[cfg(target_family = "wasm")]
 mod host;
+pub mod intake;
 pub mod journey;
+pub mod outcome;
 pub mod provider;
+pub mod queue;
 pub mod record;
+pub mod refusal;
+pub mod report;
 pub mod request;
 pub mod retry;
 pub mod stream;
+pub mod survey;
 pub mod tenancy;

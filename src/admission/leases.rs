@@ -1,7 +1,7 @@
 //! The circuit breaker leases of one attempt.
 
 use crate::base::{Random, TargetId, Timestamp};
-use crate::breaker::{Blame, Change, Outcome, Scope, Standing, Ticket, Transition};
+use crate::breaker::{Blame, Change, HealthSignal, Scope, Availability, Ticket, Transition};
 use crate::config::Config;
 use crate::generation::{Effects, Generation, scopes};
 use crate::record::{Family, Metric};
@@ -28,15 +28,15 @@ impl Leases {
         let mut leases = Self { target, tickets: [None; 3] };
         for (slot, scope) in scopes.into_iter().enumerate() {
             let mut view = generation.health_view.borrow_mut();
-            let ticket = match view.standing(scope, &config.breaker, now) {
-                Standing::Probe => {
+            let ticket = match view.availability(scope, &config.breaker, now) {
+                Availability::Probe => {
                     let Change { result, shared } =
                         view.take_lease(effects.store, scope, &config.breaker, now);
                     effects.note_shared(shared);
                     result
                 }
-                Standing::Fit { .. } => view.ticket(scope),
-                Standing::Unfit(_) => None,
+                Availability::Available { .. } => view.ticket(scope),
+                Availability::Unavailable(_) => None,
             };
             drop(view);
             let Some(ticket) = ticket else {
@@ -67,7 +67,7 @@ impl Leases {
 
     /// The attempt was not made: other requests may probe.
     pub fn give_back(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
-        self.tell(generation, Blame::NOBODY, 0, effects, now);
+        self.tell(generation, Blame::NEUTRAL, 0, effects, now);
     }
 
     /// The attempt is over. Each scope learns what the attempt says about it.
@@ -89,7 +89,7 @@ impl Leases {
         let outcomes = [blame.target, blame.account, blame.endpoint];
         for ((scope, ticket), outcome) in scopes.into_iter().zip(self.tickets).zip(outcomes) {
             let Some(ticket) = ticket else { continue };
-            if outcome == Outcome::Neutral && !ticket.is_probe() {
+            if outcome == HealthSignal::Neutral && !ticket.is_probe() {
                 continue;
             }
             let Change { result, shared } = generation.health_view.borrow_mut().report(

@@ -9,11 +9,11 @@ mod reservation;
 #[cfg(test)]
 mod tests;
 
-pub use reservation::{Exhausted, Reserved};
+pub use reservation::{Exhausted, Reserved, spent_by};
 
 use leases::Leases;
 
-use crate::balance::{CountedRequest, Need};
+use crate::balance::{CountedRequest, Demand};
 use crate::base::{TargetId, Timestamp, Tokens};
 use crate::breaker::Blame;
 use crate::config::{Mode, WhenAllOpen};
@@ -98,7 +98,7 @@ impl Admission {
         let (generation, now) = (&*survey.request.generation, survey.now);
         let expected = survey.request.expected(target);
         let leases = Leases::take(generation, target, effects, now)?;
-        let need = Need::of(expected);
+        let need = Demand::of(expected);
         let Some(counted) = generation.headroom.borrow_mut().count(effects.store, target, need, now) else {
             leases.give_back(generation, effects, now);
             return None;

@@ -7,7 +7,7 @@
 //! Before the commit point the response has a gatekeeper, after it a follower (`src/answer`).
 
 mod addressing;
-mod in_flight;
+mod under_way;
 mod origin;
 mod outgoing;
 mod time_limits;
@@ -19,7 +19,7 @@ pub use time_limits::{Due, class_of};
 use std::rc::Rc;
 use std::time::Duration;
 
-use in_flight::InFlight;
+use under_way::UnderWay;
 
 use crate::admission::Admission;
 use crate::answer::{
@@ -43,7 +43,7 @@ pub struct Attempt {
     why: Option<FallbackReason>,
     /// What it has taken, until its outcome is certain.
     admission: Option<Admission>,
-    in_flight: Option<InFlight>,
+    under_way: Option<UnderWay>,
     outcome: Option<Outcome>,
     observed: Observed,
     then: Option<&'static str>,
@@ -124,7 +124,7 @@ impl Attempt {
         let (target, now) = (start.target, start.sent_at);
         let policy = request.stream_policy(target);
         Self {
-            in_flight: Some(InFlight::begin(&request, target, admission.expected(), now)),
+            under_way: Some(UnderWay::begin(&request, target, admission.expected(), now)),
             why: admission.fallback_reason(),
             admission: Some(admission),
             outcome: None,
@@ -195,12 +195,12 @@ impl Attempt {
         sink: &mut impl HeaderSink,
     ) -> Progress {
         let ResponseHead { headers, status, end_of_stream } = head;
-        self.watch.heard(now);
+        self.watch.bytes_received(now);
         self.observed.headers(status, &headers, now);
         let Some(kind) = self.provider_kind() else { return Progress::Ignored };
-        if let Some(in_flight) = &mut self.in_flight {
+        if let Some(under_way) = &mut self.under_way {
             let reported = provider::headroom(kind, &headers, now);
-            in_flight.answered(&self.request.generation, reported.as_ref(), now);
+            under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {
             forbid_buffering(&headers, sink);
@@ -269,7 +269,7 @@ impl Attempt {
         self.observed.answered_by = Some(AnsweredBy::Envoy);
         self.observed.unsent = true;
         self.observed.held_back = true;
-        self.watch.over();
+        self.watch.finish();
         self.answer = Answer::Passed(Follower::unread());
         Progress::HeldBack
     }
@@ -306,7 +306,7 @@ impl Attempt {
         if end {
             // Headers alone are no content, but a complete response is.
             self.content(0, now);
-            self.watch.over();
+            self.watch.finish();
         }
         let wants_insertion = self.wants_insertion();
         let follower =
@@ -324,10 +324,10 @@ impl Attempt {
         end: bool,
         now: Timestamp,
     ) -> Progress {
-        self.watch.heard(now);
+        self.watch.bytes_received(now);
         self.observed.chunk(now);
         if end {
-            self.watch.over();
+            self.watch.finish();
         }
         if let Answer::Passed(follower) = &mut self.answer {
             let report = follower.chunk(host, available, end);
@@ -361,7 +361,7 @@ impl Attempt {
 
     /// The response ends with trailers. Returns how many bytes of it are held, if it is held.
     pub fn trailers(&mut self) -> Option<usize> {
-        self.watch.over();
+        self.watch.finish();
         self.held()
     }
 
@@ -419,18 +419,18 @@ impl Attempt {
             self.content(events, now);
         }
         if forwarded && let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.heard(now);
+            keep_alive.bytes_sent(now);
         }
         if settled.is_some() {
             // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
-            self.watch.over();
+            self.watch.finish();
         }
         Passage { release, settled }
     }
 
     /// Content has come, in so many events.
     fn content(&mut self, events: u64, now: Timestamp) {
-        self.watch.content(events, now);
+        self.watch.content_received(events, now);
         if self.first_content.is_some() {
             return;
         }
@@ -439,7 +439,7 @@ impl Attempt {
         self.observed.content_at = Some(now);
         let generation = &self.request.generation;
         let (target, sent_at) = (self.start.target, self.start.sent_at);
-        generation.pace.borrow_mut().first_content(target, self.request.facts.stream, sent_at, now);
+        generation.speeds.borrow_mut().first_content(target, self.request.facts.stream, sent_at, now);
         generation.pending.borrow_mut().first_content(target, took);
         let tolerated = generation.config.breaker.slow_first_content;
         self.is_slow = tolerated.is_some_and(|tolerated| took > tolerated);
@@ -517,8 +517,8 @@ impl Attempt {
 
     /// The host's stream is over: the attempt is no longer under way. Says how far the response was.
     pub fn close(&mut self, now: Timestamp) -> Closed {
-        if let Some(in_flight) = self.in_flight.take() {
-            in_flight.end(&self.request, self.first_content.is_some(), now);
+        if let Some(under_way) = self.under_way.take() {
+            under_way.end(&self.request, self.first_content.is_some(), now);
         }
         if let stream @ Some(_) = self.facts().stream {
             self.observed.stream = stream;

@@ -34,7 +34,7 @@ impl Attempt {
     /// The moment has come at which something may be due.
     pub fn look(&mut self, now: Timestamp) -> Due {
         let Some(alarm) = self.watch.alarm(now) else { return self.look_in_time(now) };
-        self.watch.over();
+        self.watch.finish();
         match &mut self.answer {
             Answer::Awaited | Answer::Held(_) => Due::TimedOut(alarm),
             Answer::Passed(follower) if follower.has_ended_with_notice() => Due::Reset,
@@ -66,7 +66,7 @@ impl Attempt {
         let Answer::Passed(follower) = &self.answer else { return Due::OpenGate };
         // If no text can be put in now, it may be possible the next time.
         if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.heard(now);
+            keep_alive.bytes_sent(now);
         }
         follower.keep_alive().map_or(Due::Nothing, Due::KeepAlive)
     }

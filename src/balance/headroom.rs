@@ -229,26 +229,18 @@ impl Headroom {
         all
     }
 
-<<<<<<< HEAD
     /// Counts a request that is about to be sent against the configured limits, in the shared record. `None` when other
     /// requests have just used one of them up; nothing is counted then.
     pub fn count(
         &mut self,
         store: &mut dyn Store,
         target: TargetId,
-        need: Need,
+        need: Demand,
         now: Timestamp,
     ) -> Option<CountedRequest> {
         let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
         let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
-        for (slot, (quota, place)) in limits.stated.iter().flatten().enumerate() {
-=======
-    /// Counts a request that is about to be sent, in all workers' sight, if the stated limits leave room for it.
-    pub fn take(&mut self, store: &mut dyn Store, target: TargetId, need: Demand, now: Timestamp) -> bool {
-        let Some(limits) = self.targets.get(target.index()) else { return true };
-        let mut taken = [None; 2];
-        for (slot, (quota, place)) in taken.iter_mut().zip(limits.configured.iter().flatten()) {
->>>>>>> bac016c
+        for (slot, (quota, place)) in limits.configured.iter().flatten().enumerate() {
             let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything()) else {
                 continue;
             };
@@ -299,29 +291,6 @@ impl Headroom {
         }
     }
 
-<<<<<<< HEAD
-=======
-    /// What a request has really taken is counted in the place of what was estimated for it.
-    pub fn settle(
-        &mut self,
-        store: &mut dyn Store,
-        target: TargetId,
-        tokens: (u64, u64),
-        sent_at: Timestamp,
-        now: Timestamp,
-    ) {
-        let (estimated, actual) = tokens;
-        let Some(limits) = self.targets.get(target.index()).filter(|_| estimated != actual) else { return };
-        for (_, place) in
-            limits.configured.iter().flatten().filter(|(quota, _)| quota.tokens_per_minute.is_some())
-        {
-            if let Some((counted, _)) = self.counted.get_mut(*place) {
-                counted.correct(store, sent_at, 0, signed(actual).saturating_sub(signed(estimated)), now);
-            }
-        }
-    }
-
->>>>>>> bac016c
     /// Shares what the other workers do not know and learns what they do.
     pub fn exchange(&mut self, store: &mut dyn Store) {
         self.told.iter_mut().for_each(|(told, _)| told.exchange(store));

@@ -109,13 +109,8 @@ fn operators_read_every_limit_that_is_known() {
     let under_way = |id: TargetId| u32::from(id == target(C));
     assert!(headroom.limits(target(B), under_way, s(1)).is_empty());
     headroom.answered(target(C), Some(&said(Meter::InputTokens, 5_000, 4_000, s(60))), need(0), s(0));
-<<<<<<< HEAD
     assert!(headroom.count(store, target(C), need(300), s(1)).is_some());
-    let of = |of, stated, limit, left, reset| Limit { of, stated, limit: Some(limit), left, reset };
-=======
-    assert!(headroom.take(store, target(C), need(300), s(1)));
     let of = |of, configured, limit, left, reset| Limit { of, configured, limit: Some(limit), left, reset };
->>>>>>> bac016c
     assert_eq!(
         headroom.limits(target(C), under_way, s(1)),
         [

@@ -18,12 +18,7 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
-<<<<<<< HEAD
-pub use headroom::{CountedRequest, Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
-pub use pace::{Pace, Speed};
-=======
-pub use headroom::{Demand, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
->>>>>>> bac016c
+pub use headroom::{CountedRequest, Demand, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};
 pub use speed::{Speed, SpeedView};
 

@@ -10,11 +10,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{failing_permille, scopes, standing};
+pub use target_health::{failing_permille, scopes, availability};
 
-use crate::balance::{Headroom, Pace, UnderWay};
+use crate::balance::{Headroom, SpeedView, InFlight};
 use crate::base::{Store, TargetId, Timestamp, Tokens};
-use crate::breaker::{HealthView, Pending, Queued};
+use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;
 use crate::fallback::Calibration;
 
@@ -28,7 +28,7 @@ pub struct Generation {
     /// Attempts under way at each target.
     pub pending: RefCell<Pending>,
     /// How fast targets answer.
-    pub pace: RefCell<Pace>,
+    pub speeds: RefCell<SpeedView>,
     /// How much of the targets' limits is left.
     pub headroom: RefCell<Headroom>,
     /// How targets count tokens.
@@ -41,14 +41,14 @@ impl Generation {
     pub fn new(config: Config, worker: u64, store: &mut dyn Store) -> Self {
         let mut health_view = HealthView::new(&config);
         health_view.refresh(store);
-        let mut pace = Pace::new(&config);
-        pace.exchange(store);
+        let mut speeds = SpeedView::new(&config);
+        speeds.exchange(store);
         let mut headroom = Headroom::new(&config);
         headroom.exchange(store);
         Self {
             health_view: RefCell::new(health_view),
             pending: RefCell::new(Pending::new(&config, worker)),
-            pace: RefCell::new(pace),
+            speeds: RefCell::new(speeds),
             headroom: RefCell::new(headroom),
             estimates: Calibration::new(&config),
             config: Rc::new(config),
@@ -60,32 +60,32 @@ impl Generation {
     pub fn exchange(
         &self,
         store: &mut dyn Store,
-        queued: impl Iterator<Item = Queued>,
+        queued: impl Iterator<Item = QueueState>,
         now: Timestamp,
     ) -> usize {
         let mut health_view = self.health_view.borrow_mut();
         let failed = health_view.flush(store, &self.config.breaker, now);
         health_view.refresh(store);
         let mut pending = self.pending.borrow_mut();
-        pending.set_queued(queued);
+        pending.set_queues(queued);
         pending.exchange(store, now);
         self.estimates.exchange(store);
-        self.pace.borrow_mut().exchange(store);
+        self.speeds.borrow_mut().exchange(store);
         self.headroom.borrow_mut().exchange(store);
         failed
     }
 }
 
-impl UnderWay for Pending {
+impl InFlight for Pending {
     fn attempts(&self, target: TargetId) -> u32 {
-        self.at(target)
+        Self::attempts(self, target)
     }
 
     fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
-        self.unanswered_at(target)
+        Self::unanswered(self, target)
     }
 
-    fn is_alone(&self) -> bool {
-        Self::is_alone(self)
+    fn is_only_worker(&self) -> bool {
+        Self::is_only_worker(self)
     }
 }

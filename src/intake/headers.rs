@@ -82,7 +82,7 @@ impl CallHeaders {
 }
 
 /// The journey's id and the number of the attempt, as the edge of the retry loop gives them.
-pub fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
+pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
     let id = headers.get("x-llm-journey").and_then(JourneyId::parse);
     let attempt = headers.get("x-envoy-attempt-count").and_then(|count| count.parse().ok()).unwrap_or(1);
     (id, attempt)

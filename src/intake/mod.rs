@@ -11,7 +11,7 @@ mod other_paths;
 mod reading;
 
 pub use client_request::ClientRequest;
-pub use headers::{CLUSTER_HEADER, CallHeaders, loop_headers, strip_private};
+pub use headers::{CLUSTER_HEADER, CallHeaders, strip_private};
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};

@@ -2,7 +2,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::ClientRequest;
-use super::headers::{CallHeaders, Wishes};
+use super::headers::{CallHeaders, Wishes, loop_headers};
 use super::journey_id::JourneyId;
 use super::models;
 use crate::balance::SessionHints;
@@ -41,6 +41,17 @@ pub struct LoopPass {
     pub id: Option<JourneyId>,
     /// The number of the attempt, from 1.
     pub attempt: u8,
+}
+
+impl LoopPass {
+    /// The only pass of a request in an ordinary listener.
+    pub const FIRST: Self = Self { id: None, attempt: 1 };
+
+    /// Reads what the edge of the retry loop says.
+    pub fn read(headers: &HeaderBlock) -> Self {
+        let (id, attempt) = loop_headers(headers);
+        Self { id, attempt }
+    }
 }
 
 /// A request that was understood.

@@ -114,5 +114,5 @@ impl Sent {
 /// The total is the request's own limit. A target that is still answering when it runs out has done nothing wrong, and
 /// neither has the target that happened to be asked last.
 fn blame_for(alarm: Alarm) -> Blame {
-    if alarm == Alarm::Total { Blame::NOBODY } else { Blame::of(class_of(alarm), None) }
+    if alarm == Alarm::Total { Blame::NEUTRAL } else { Blame::of(class_of(alarm), None) }
 }

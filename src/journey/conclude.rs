@@ -47,7 +47,7 @@ fn learn(request: &ClientRequest, sent: &Sent, outcome: &Outcome, now: Timestamp
         generation.estimates.learn(target, request.needs.size.tokens(), usage.input);
     }
     if outcome.end == End::Complete && !request.facts.stream {
-        generation.pace.borrow_mut().answered(target, outcome.took, usage.output, now);
+        generation.speeds.borrow_mut().answered(target, outcome.took, usage.output, now);
     }
 }
 
@@ -98,7 +98,7 @@ impl Sent {
         if ending == Ending::ClientGone && !is_over {
             worker.tally.count(Metric::ClientAborts);
             self.count_stream_end(worker, StreamEnd::ClientGone);
-            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::NOBODY, now);
+            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::NEUTRAL, now);
             return false;
         }
         let class = match closed {
@@ -139,7 +139,7 @@ impl Exchange {
         match std::mem::take(&mut self.phase) {
             Phase::Sent(mut sent) => {
                 sent.close(worker, now);
-                settle(&mut sent, worker, End::Withdrawn, Received::Never, Blame::NOBODY, now);
+                settle(&mut sent, worker, End::Withdrawn, Received::Never, Blame::NEUTRAL, now);
                 sent.hand_in(now);
             }
             Phase::Held(held) => held.leave(worker),

@@ -56,16 +56,14 @@ impl Exchange {
         let mut journey = shared.borrow_mut();
         let warnings = admission.reserved().map(|reserved| reserved.warnings());
         let slot = journey.attempt_starts(Tried::new(target, admission.expected()), warnings);
-        let mut start = AttemptStart {
-            why: admission.fallback_reason().map(|why| why.reason),
-            balance: request.strategy().filter(|_| !admission.is_anyway()),
-            probe: admission.is_probe(),
-            ..AttemptStart::new(slot, target, now)
-        };
+        let mut start = AttemptStart::new(slot, target, now);
+        start.why = admission.fallback_reason().map(|why| why.reason);
+        start.balance = request.strategy().filter(|_| !admission.is_anyway());
+        start.probe = admission.is_probe();
         journey.note(|record| start = record.attempt_starts(start));
         drop(journey);
         if slot == 0 {
-            worker.retries.request();
+            worker.retries.count_request();
         }
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);

@@ -11,9 +11,9 @@ use super::worker::Worker;
 use crate::attempt::{Attempt, OutgoingBody};
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
-    self, CallHeaders, HeldBody, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
+    self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
 };
-use crate::record::{Asked, Identity, Metric, RecordBuilder};
+use crate::record::{RequestedModel, Identity, Metric, RecordBuilder};
 use crate::refusal::{ClientRetry, LocalAnswer, Refusal};
 use crate::report::{self, SharedRecord};
 use crate::request::BodyBuffer;
@@ -234,13 +234,13 @@ impl Exchange {
             Ok(understood) => understood,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
-                    self.note(|record| record.model = Asked::Unknown(name.as_str().into()));
+                    self.note(|record| record.model = RequestedModel::Unknown(name.as_str().into()));
                 }
                 return self.refuse(worker, refusal, dialect);
             }
         };
         self.note(|record| {
-            record.model = Asked::Known(request.model);
+            record.model = RequestedModel::Known(request.model);
             record.forgotten = request.forgotten;
             record.client_limits.clone_from(&request.client_limits);
         });
@@ -266,8 +266,8 @@ impl Exchange {
             Err(NotSent::NoTarget(refusal)) => match self.wait(worker, &journey, now) {
                 Some(until) => {
                     self.keep(worker, id, &journey);
-                    let held = Held::new(journey, call, now, until);
-                    self.hold_in_queue(worker, Held { buffered: body.len, complete: true, ..held }, now)
+                    let held = Held::new(journey, call, now, until).with_body(body.len);
+                    self.hold_in_queue(worker, held, now)
                 }
                 None => self.refuse(worker, refusal, dialect),
             },

@@ -22,7 +22,7 @@ use crate::record::Metric;
 use crate::refusal::Refusal;
 use crate::report;
 use crate::retry::Position;
-use crate::survey::{Availability, Survey};
+use crate::survey::{FreeAt, Survey};
 
 /// How often a request in a queue looks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -46,15 +46,6 @@ pub(super) struct Held {
     pub(super) complete: bool,
     /// Its position in a queue; `None` while it waits for a back-off.
     entry: Option<Entry>,
-}
-
-/// When a request is to be tried.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Until {
-    /// At this moment, whatever other requests do.
-    BackOff(Timestamp),
-    /// When its turn in a queue comes, from this moment on.
-    Turn(Timestamp),
 }
 
 impl Journey {
@@ -83,10 +74,10 @@ impl Journey {
     pub(super) fn queued_until(&self, worker: &mut Worker, survey: &Survey<'_>) -> Option<Timestamp> {
         let policy = survey.model().retry.queue?;
         let until = survey.now.after(policy.max_wait).min(self.request.deadline());
-        let in_time = match survey.availability() {
-            Availability::Now => true,
-            Availability::At(at) => at < until,
-            Availability::Unknown => false,
+        let in_time = match survey.free_at() {
+            FreeAt::Now => true,
+            FreeAt::At(at) => at < until,
+            FreeAt::Unknown => false,
         };
         if !in_time {
             return None;
@@ -108,6 +99,11 @@ impl Journey {
 impl Held {
     pub(super) fn new(journey: SharedJourney, call: CallHeaders, at: Timestamp, until: Timestamp) -> Self {
         Self { journey, call, at, until, buffered: 0, complete: false, entry: None }
+    }
+
+    /// The same with a whole body of so many bytes in the host's buffer.
+    pub(super) fn with_body(self, len: usize) -> Self {
+        Self { buffered: len, complete: true, ..self }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::journey::Journey;
 use crate::base::Timestamp;
+use crate::intake::JourneyId;
 
 /// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds; an
 /// event loop that is seconds behind still finds its journey, and one that Envoy has given up ends soon.

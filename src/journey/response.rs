@@ -135,7 +135,7 @@ impl Sent {
                 host.set("x-llm-reason", FLEET_RATE_LIMIT);
                 worker.tally.count(Metric::FleetRefusals);
                 self.attempt.failed(None, FLEET_RATE_LIMIT);
-                settle(self, worker, End::Withdrawn, Received::Never, Blame::NOBODY, now);
+                settle(self, worker, End::Withdrawn, Received::Never, Blame::NEUTRAL, now);
                 Release::Pass
             }
         }
@@ -218,7 +218,7 @@ impl Sent {
         let journey = self.journey.borrow();
         let own = journey.request.model()?.retry.last_error == LastError::Own;
         match next {
-            Next::Stop(stop) if own && stop.is_surrender() => Some(report::status_after(Some(failed.class))),
+            Next::Stop(stop) if own && stop.is_filter_decision() => Some(report::status_after(Some(failed.class))),
             _ => None,
         }
     }

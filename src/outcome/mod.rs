@@ -7,7 +7,7 @@ mod observed;
 
 use std::time::Duration;
 
-pub use observed::{AnsweredBy, MAX_ID, Observed, StreamFacts, id_of};
+pub use observed::{AnsweredBy, MAX_ID, Observed, id_of};
 
 use crate::base::ErrorClass;
 use crate::retry::Received;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::base::{HeaderBlock, Timestamp};
 use crate::provider::Failure;
-use crate::stream;
+use crate::stream::StreamFacts;
 
 /// The headers in which providers report their id of a request: those of OpenAI, Anthropic, Azure, AWS and OpenRouter. Azure
 /// sends the first two beside its own, and its support asks for its own, so a later header wins.
@@ -12,7 +12,7 @@ const REQUEST_ID_HEADERS: [&str; 5] =
 /// How late the time of a chunk may be: the host reads the clock once per tick for chunks.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Longer ids are not kept.
+/// The longest identifier that is kept, in bytes. A longer one is left out: half of one helps nobody.
 pub const MAX_ID: usize = 128;
 
 /// The sender of a response.
@@ -35,15 +35,6 @@ impl AnsweredBy {
             Self::Filter => "filter",
         }
     }
-}
-
-/// The events of a stream.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamFacts {
-    /// How many there were.
-    pub events: u64,
-    /// How the stream ended.
-    pub ending: stream::Ending,
 }
 
 /// What has been observed of the response to an attempt.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::Timestamp;
-use crate::breaker::Queued;
+use crate::breaker::QueueState;
 use crate::config::{Priority, QueuePolicy};
 use crate::retry::{Position, Queue};
 
@@ -73,12 +73,12 @@ impl Queues {
     }
 
     /// The requests that wait for a model here.
-    pub fn queued(&self, model: &str) -> Queued {
-        self.of_model(model).fold(Queued::default(), |sum, queue| {
-            sum.plus(Queued {
+    pub fn queued(&self, model: &str) -> QueueState {
+        self.of_model(model).fold(QueueState::default(), |sum, queue| {
+            sum.plus(QueueState {
                 requests: u32::try_from(queue.len()).unwrap_or(u32::MAX),
                 bytes: queue.bytes(),
-                since: queue.since().unwrap_or_default(),
+                since: queue.oldest_since().unwrap_or_default(),
             })
         })
     }
@@ -94,7 +94,7 @@ impl Queues {
     /// Whether requests wait that a new one of this priority must not overtake.
     pub fn is_ahead(&self, model: &Rc<str>, targets: u64, priority: Priority) -> bool {
         let queue = self.by_targets.get(&(Rc::clone(model), targets));
-        queue.is_some_and(|queue| queue.is_before(priority))
+        queue.is_some_and(|queue| queue.has_waiting_before(priority))
     }
 
     /// Takes the last position of its priority; `None` when the model's queues are full.
@@ -107,7 +107,7 @@ impl Queues {
         let number = self.last_number;
         let queue = self.by_targets.entry((Rc::clone(model), *targets)).or_default();
         let position = queue.join((policy, *priority), *bytes, number, now)?;
-        queue.somebody_came(*for_concurrency);
+        queue.note_joined(*for_concurrency);
         Some(Entry { model: Rc::clone(model), targets: *targets, position })
     }
 
@@ -123,14 +123,14 @@ impl Queues {
     /// The request has found no free target, so no other one in its queue need look in this round.
     pub fn found_none(&mut self, entry: &Entry, for_concurrency: bool) {
         if let Some(queue) = self.of(entry) {
-            queue.nobody_is_free(for_concurrency);
+            queue.note_none_available(for_concurrency);
         }
     }
 
     /// The request goes to a target.
     pub fn go(&mut self, entry: Entry) {
         if let Some(queue) = self.of(&entry) {
-            queue.go(entry.position);
+            queue.dequeue(entry.position);
         }
         self.drop_empty();
     }
@@ -150,7 +150,7 @@ impl Queues {
     /// An attempt has ended: one request of each queue may try. Which of them can use the place is found out then.
     pub fn free_one(&mut self) {
         for queue in self.by_targets.values_mut() {
-            self.freed |= queue.one_has_ended();
+            self.freed |= queue.attempt_ended();
         }
     }
 

@@ -29,7 +29,7 @@ pub struct RecordBuilder {
     /// The client's key, by its position in the configuration.
     pub key: Option<usize>,
     /// What was asked for.
-    pub model: Asked,
+    pub model: RequestedModel,
     /// What it needs, without what stands where in its body.
     needs: Option<Facts>,
     /// What the client allows.
@@ -66,7 +66,7 @@ pub(super) struct CutChoices {
 
 /// The model that the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Asked {
+pub enum RequestedModel {
     /// None that was understood.
     #[default]
     Nothing,
@@ -276,7 +276,7 @@ impl RecordBuilder {
             endpoint,
             identity,
             key: None,
-            model: Asked::Nothing,
+            model: RequestedModel::Nothing,
             needs: None,
             client_limits: ClientLimits::default(),
             attempts: Vec::new(),

@@ -24,9 +24,6 @@ pub const MAX_GATES: usize = 32;
 /// The longest text of what a gate needed or was offered, in bytes; a longer one is cut and ends with `…`.
 pub const MAX_GATE_TEXT: usize = 128;
 
-/// The longest identifier of a provider or of the edge that is kept, in bytes. A longer one is left out: half of one helps nobody.
-pub const MAX_ID: usize = 128;
-
 /// No record is longer than this, in bytes, whatever came in.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 

@@ -20,12 +20,11 @@ pub const PAGE: &str = include_str!("page.html");
 
 pub use build::{NO_NEXT_ATTEMPT, REQUEST_INCOMPLETE, RequestResult};
 pub use builder::{
-    AnsweredBy, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder, RequestedModel,
-    StreamFacts,
+    AttemptEnd, AttemptEntry, AttemptStart, CandidateBuilder, Identity, RecordBuilder, RequestedModel,
 };
 pub use decision::{
     AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT,
-    MAX_GATES, MAX_ID, MAX_RECORD_BYTES, NeedsRecord, PolicyRecord, ProviderError, Record, SCHEMA_VERSION,
+    MAX_GATES, MAX_RECORD_BYTES, NeedsRecord, PolicyRecord, ProviderError, Record, SCHEMA_VERSION,
     StreamRecord, Text, UsageRecord,
 };
 pub use metrics::{Metric, MetricKind, Sample, Tally};

@@ -83,7 +83,7 @@ pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mu
     if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
         sink.tell("x-llm-reason", stop.name());
     }
-    if !stop.is_surrender() {
+    if !stop.is_filter_decision() {
         return;
     }
     let wait = wait_for(afresh);
@@ -105,7 +105,7 @@ pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mu
 
 /// The same for a response made here after the last failure. `gave_up` is why nothing more is tried.
 pub fn client_retry(gave_up: Stop, failed: Option<Failed>, afresh: Option<&Survey<'_>>) -> ClientRetry {
-    if !gave_up.is_surrender() {
+    if !gave_up.is_filter_decision() {
         return ClientRetry::Unsaid;
     }
     ClientRetry::after(wait_for(afresh).or(failed.and_then(|failed| failed.hint)))

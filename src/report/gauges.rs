@@ -30,11 +30,11 @@ impl Gauges {
             (Family::BreakerState, State::ALL.iter().position(|known| *known == state).unwrap_or(0))
         });
         let fit = config.models().iter().map(|model| {
-            let fit = model.tiers.iter().flatten().filter(|id| sources.is_fit(**id)).count();
+            let fit = model.tiers.iter().flatten().filter(|id| sources.is_available(**id)).count();
             (Family::TargetsFit, fit)
         });
         let waiting = (0..config.models().len()).filter_map(ModelId::from_index).map(|id| {
-            let requests = pending.queued_at(id).requests;
+            let requests = pending.queue_state(id).requests;
             (Family::WaitingByModel, usize::try_from(requests).unwrap_or(usize::MAX))
         });
         let all = states.enumerate().chain(fit.enumerate()).chain(waiting.enumerate());

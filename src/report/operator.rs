@@ -8,7 +8,7 @@
 //! **Cross-site requests.** A browser adds that header to no request by itself, and cookies do not count. In addition, a
 //! request that the browser marks as cross-site, or that a plain form could have sent, is refused.
 //!
-//! **Rate limit.** Each worker serves a bounded number of reports and orders. The limit is each worker's own: it protects
+//! **RateLimit limit.** Each worker serves a bounded number of reports and orders. The limit is each worker's own: it protects
 //! the worker's time, and a shared count would cost a compare-and-swap per report. Wrong keys do not use it up, or anybody
 //! could lock operators out. Keys are long and random, and a guess costs one hash.
 

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::{Random, Timestamp};
-use crate::breaker::Standing;
+use crate::breaker::Availability;
 use crate::balance::Room;
 use crate::config::{Mode, RecordLog};
 use crate::generation::Effects;
 use crate::record::{
-    Asked, CandidateBuilder, ENDS, Family, REASONS, RecordBuilder, RequestResult, place,
+    RequestedModel, CandidateBuilder, ENDS, Family, REASONS, RecordBuilder, RequestResult, place,
 };
 use crate::retry::Next;
 use crate::survey::{Row, Survey};
@@ -32,9 +32,9 @@ pub struct Written {
 pub fn write(record: &SharedRecord, effects: &mut Effects<'_>, now: Timestamp) -> Option<Written> {
     let record = record.try_borrow().ok()?;
     let policy = record.config.record;
-    let (result, reason) = record.outcome();
-    if let Asked::Known(model) = record.model {
-        let end = place(ENDS, record.end());
+    let (result, reason) = record.result();
+    if let RequestedModel::Known(model) = record.model {
+        let end = place(ENDS, record.metric_result());
         effects.tally.label(&record.config, Family::RequestsByEnd, (model.index(), end), 1);
         if result == RequestResult::FellBack {
             let why = place(REASONS, reason.unwrap_or_default());
@@ -68,13 +68,13 @@ pub fn candidates(survey: &Survey<'_>) -> impl Iterator<Item = CandidateBuilder>
 
 fn candidate(survey: &Survey<'_>, row: &Row, enforced: bool) -> CandidateBuilder {
     let (state, until) = match row.health {
-        Standing::Fit { permille: 1000 } => ("closed", None),
-        Standing::Fit { .. } => ("slow_start", None),
-        Standing::Probe => ("half_open", None),
-        Standing::Unfit(unfit) => (unfit.name(), unfit.until()),
+        Availability::Available { permille: 1000 } => ("closed", None),
+        Availability::Available { .. } => ("slow_start", None),
+        Availability::Probe => ("half_open", None),
+        Availability::Unavailable(unfit) => (unfit.name(), unfit.until()),
     };
     let unfit = match row.health {
-        Standing::Unfit(unfit) if enforced => Some(unfit.name()),
+        Availability::Unavailable(unfit) if enforced => Some(unfit.name()),
         _ => None,
     };
     let shortage = match row.room {

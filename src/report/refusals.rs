@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::{ErrorClass, TargetId, Timestamp};
-use crate::breaker::Unfit;
+use crate::breaker::Unavailable;
 use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected};
 use crate::refusal::{ClientRetry, Refusal};
 use crate::survey::{Obstacle, Survey};
@@ -30,7 +30,7 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
     let mut throttled = true;
     let mut soonest: Option<Timestamp> = None;
     for (_, obstacle) in unhealthy {
-        throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }) | Obstacle::Short(_));
+        throttled &= matches!(obstacle, Obstacle::Unavailable(Unavailable::Throttled { .. }) | Obstacle::LimitKind(_));
         // A probe under way ends soon. Its lease is only an upper bound.
         let until = if *obstacle == Obstacle::Probed { Some(survey.now) } else { obstacle.until() };
         soonest = match (soonest, until) {
@@ -45,7 +45,7 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
 fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {
     let objections = match obstacle {
         Obstacle::Gate(_) => objections(survey, target),
-        Obstacle::Unfit(_) | Obstacle::Short(_) | Obstacle::Probed => Vec::new(),
+        Obstacle::Unavailable(_) | Obstacle::LimitKind(_) | Obstacle::Probed => Vec::new(),
     };
     let target = Rc::clone(&survey.request.config().target(target)?.name);
     Some(Rejected { target, reason: obstacle.name(), objections })

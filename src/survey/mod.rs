@@ -13,16 +13,16 @@ mod selection;
 mod tried;
 
 pub use reasons::{FallbackReason, Obstacle};
-pub use remaining::Availability;
+pub use remaining::FreeAt;
 pub use selection::Selection;
 pub use tried::{Progress, SpendCeiling, Tried};
 
-use crate::balance::{Candidate, Need, Room, Speed};
+use crate::balance::{Candidate, Demand, Room, Speed};
 use crate::base::{MicroDollars, TargetId, Timestamp};
-use crate::breaker::Standing;
+use crate::breaker::Availability;
 use crate::config::{Balance, Mode, Model, Target};
-use crate::fallback::{Eligibility, Gate, Past};
-use crate::generation::{failing_permille, standing};
+use crate::fallback::{Eligibility, Gate, PastAttempts};
+use crate::generation::{failing_permille, availability};
 use crate::intake::ClientRequest;
 
 /// Every target of a request's model at one moment.
@@ -47,7 +47,7 @@ pub struct Row {
     /// The first gate that it does not pass.
     pub gate: Option<Gate>,
     /// Whether it is healthy.
-    pub health: Standing,
+    pub health: Availability,
     /// Whether its limits leave room for the request.
     pub room: Room,
     /// The attempts that this request has made at it.
@@ -85,7 +85,7 @@ impl<'r> Survey<'r> {
             key: request.client_key().map(|key| &key.boundaries),
             client: &request.client_limits,
             needs: &request.needs,
-            past: Past::of(progress.tried.iter().map(|tried| (tried.target, tried.failure))),
+            past: PastAttempts::of(progress.tried.iter().map(|tried| (tried.target, tried.failure))),
             estimates: Some(&request.generation.estimates),
             now,
         };
@@ -105,7 +105,7 @@ impl<'r> Survey<'r> {
         let admitted = match self.model.substitution.mode {
             Mode::Enforce => gate.is_none(),
             // The first tier serves whatever the gates say, and nothing else does.
-            Mode::Shadow => self.eligibility.would_serve_unasked(id),
+            Mode::Shadow => self.eligibility.admits_without_fallback_rules(id),
         };
         let expected = self.request.expected(id);
         let cost = target.offers.price.map(|price| price.of(expected.input, expected.output));
@@ -118,8 +118,8 @@ impl<'r> Survey<'r> {
             target: id,
             tier,
             gate,
-            health: standing(&view, &generation.config, id, self.now),
-            room: generation.headroom.borrow().room(id, Need::of(expected), &*pending, self.now),
+            health: availability(&view, &generation.config, id, self.now),
+            room: generation.headroom.borrow().room(id, Demand::of(expected), &*pending, self.now),
             attempts,
             may_return: self.may_return_to(id, attempts),
             permitted: admitted && self.progress.only.is_none_or(|only| only == id),
@@ -128,8 +128,8 @@ impl<'r> Survey<'r> {
             }),
             weight: target.weight,
             name_hash: target.name_hash,
-            pending: pending.at(id),
-            speed: generation.pace.borrow().at(id, self.request.facts.stream, self.now),
+            pending: pending.attempts(id),
+            speed: generation.speeds.borrow().speed(id, self.request.facts.stream, self.now),
             cost,
             failing_permille,
         }

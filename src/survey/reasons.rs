@@ -3,9 +3,9 @@
 use super::{Row, Survey};
 use crate::balance::{Room, Shortage};
 use crate::base::{TargetId, Timestamp};
-use crate::breaker::{Standing, Unfit};
+use crate::breaker::{Availability, Unavailable};
 use crate::config::Mode;
-use crate::fallback::{Cause, Gate};
+use crate::fallback::{GateKind, Gate};
 use crate::provider::Objection;
 use crate::refusal::Ineligible;
 
@@ -15,9 +15,9 @@ pub enum Obstacle {
     /// It may not take the request.
     Gate(Gate),
     /// It is not healthy.
-    Unfit(Unfit),
+    Unavailable(Unavailable),
     /// Its limits leave no room for the request.
-    Short(Shortage),
+    LimitKind(Shortage),
     /// Other requests probe it now.
     Probed,
 }
@@ -26,8 +26,8 @@ impl Obstacle {
     /// When asking may help again; `None` when nothing says when.
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Unfit(unfit) => unfit.until(),
-            Self::Short(shortage) => Some(shortage.until),
+            Self::Unavailable(unfit) => unfit.until(),
+            Self::LimitKind(shortage) => Some(shortage.until),
             Self::Gate(_) | Self::Probed => None,
         }
     }
@@ -36,8 +36,8 @@ impl Obstacle {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Gate(gate) => gate.name(),
-            Self::Unfit(unfit) => unfit.name(),
-            Self::Short(shortage) => shortage.of.name(),
+            Self::Unavailable(unfit) => unfit.name(),
+            Self::LimitKind(shortage) => shortage.of.name(),
             Self::Probed => "open",
         }
     }
@@ -54,11 +54,11 @@ pub struct FallbackReason {
 
 impl Row {
     /// Whether it is healthy and has room for the request, or what is in the way.
-    pub fn fitness(&self) -> Result<Standing, Obstacle> {
+    pub fn fitness(&self) -> Result<Availability, Obstacle> {
         match (self.health, self.room) {
-            (Standing::Unfit(unfit), _) => Err(Obstacle::Unfit(unfit)),
-            (_, Room::Full(shortage)) => Err(Obstacle::Short(shortage)),
-            (standing, Room::Fits { .. }) => Ok(standing),
+            (Availability::Unavailable(unfit), _) => Err(Obstacle::Unavailable(unfit)),
+            (_, Room::Full(shortage)) => Err(Obstacle::LimitKind(shortage)),
+            (availability, Room::Fits { .. }) => Ok(availability),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Survey<'_> {
             let obstacle = match (row.gate, row.fitness()) {
                 (Some(gate), _) => Obstacle::Gate(gate),
                 (None, Err(obstacle)) => obstacle,
-                (None, Ok(Standing::Probe)) => Obstacle::Probed,
+                (None, Ok(Availability::Probe)) => Obstacle::Probed,
                 (None, Ok(_)) => return None,
             };
             Some((row.target, obstacle))
@@ -91,14 +91,14 @@ impl Survey<'_> {
     pub fn ineligible(&self) -> Ineligible {
         let mut why = None;
         for row in &self.rows {
-            let only = |cause| self.eligibility.closed_gates(row.target).all(|gate| gate.cause() == cause);
-            if only(Cause::Need) {
+            let only = |kind| self.eligibility.closed_gates(row.target).all(|gate| gate.kind() == kind);
+            if only(GateKind::Request) {
                 if !self.eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
                     why = Some(Ineligible::Needs);
                 } else if why != Some(Ineligible::Needs) {
                     why = Some(Ineligible::TooLong);
                 }
-            } else if why.is_none() && only(Cause::Policy) {
+            } else if why.is_none() && only(GateKind::Policy) {
                 why = Some(Ineligible::Policy);
             }
         }
@@ -134,7 +134,7 @@ impl Survey<'_> {
 
     /// The target that would stand in for the first tier if the gates did more than watch.
     pub fn would_move_to(&self) -> Option<TargetId> {
-        let healthy = |row: &Row| !matches!(row.health, Standing::Unfit(_));
+        let healthy = |row: &Row| !matches!(row.health, Availability::Unavailable(_));
         let found = self.rows.iter().find(|row| row.attempts == 0 && row.gate.is_none() && healthy(row));
         found.map(|row| row.target)
     }

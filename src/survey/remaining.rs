@@ -3,15 +3,15 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{Obstacle, Round, Row, Survey};
-use crate::balance::{Short, Shortage};
+use crate::balance::{LimitKind, Shortage};
 use crate::base::{TargetId, Timestamp};
-use crate::breaker::Unfit;
+use crate::breaker::Unavailable;
 use crate::config::{Mode, WhenAllOpen};
-use crate::retry::{Left, Reach};
+use crate::retry::{RemainingOptions, Reach};
 
 /// When a request that no target can take now could be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
+pub enum FreeAt {
     /// A target can take it now.
     Now,
     /// A target may be able to from then on.
@@ -22,27 +22,27 @@ pub enum Availability {
 
 impl Survey<'_> {
     /// What remains after the attempt at `failed` has failed.
-    pub fn remaining(&self, failed: TargetId) -> Left {
+    pub fn remaining(&self, failed: TargetId) -> RemainingOptions {
         self.remaining_of(failed, Row::is_candidate)
     }
 
     /// The same if money were no limit.
-    pub fn remaining_at_any_cost(&self, failed: TargetId) -> Left {
+    pub fn remaining_at_any_cost(&self, failed: TargetId) -> RemainingOptions {
         self.remaining_of(failed, Row::would_be_candidate)
     }
 
-    fn remaining_of(&self, failed: TargetId, is_candidate: fn(&Row, Round) -> bool) -> Left {
+    fn remaining_of(&self, failed: TargetId, is_candidate: fn(&Row, Round) -> bool) -> RemainingOptions {
         let ignores_health = self.ignores_health();
         let may = |row: &Row| ignores_health || row.fitness().is_ok();
         let its_tier = self.row(failed).map(|row| row.tier);
         let reach = |row: &Row| if its_tier == Some(row.tier) { Reach::Account } else { Reach::Tier };
         let throttled_until = |row: &Row| match row.fitness() {
-            Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
-            Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(self.now)),
+            Err(Obstacle::Unavailable(Unavailable::Throttled { until })) => Some(until),
+            Err(Obstacle::LimitKind(shortage)) => Some(shortage.retry_at(self.now)),
             _ => None,
         };
         let either = |row: &&Row| is_candidate(row, Round::Untried) || is_candidate(row, Round::Returning);
-        Left {
+        RemainingOptions {
             elsewhere: self.rows.iter().find(|row| is_candidate(row, Round::Untried) && may(row)).map(reach),
             same: self.row(failed).is_some_and(|row| is_candidate(row, Round::Returning) && may(row)),
             free_at: self.rows.iter().filter(either).filter_map(throttled_until).min(),
@@ -59,21 +59,21 @@ impl Survey<'_> {
 
     /// When a request that no target can take now could be taken. A rate limit ends by itself. For an open breaker a
     /// request waits only where the model's policy says so.
-    pub fn availability(&self) -> Availability {
+    pub fn free_at(&self) -> FreeAt {
         let queues = self.model.when_all_open == WhenAllOpen::Queue;
-        let mut soonest = Availability::Unknown;
+        let mut soonest = FreeAt::Unknown;
         for row in self.candidates(Round::Untried) {
             let until = match row.fitness() {
-                Ok(_) => return Availability::Now,
-                Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(self.now)),
-                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
+                Ok(_) => return FreeAt::Now,
+                Err(Obstacle::LimitKind(shortage)) => Some(shortage.retry_at(self.now)),
+                Err(Obstacle::Unavailable(unfit)) if queues || matches!(unfit, Unavailable::Throttled { .. }) => {
                     unfit.until()
                 }
                 Err(_) => None,
             };
             soonest = match (soonest, until) {
-                (Availability::At(one), Some(other)) => Availability::At(one.min(other)),
-                (_, Some(other)) => Availability::At(other),
+                (FreeAt::At(one), Some(other)) => FreeAt::At(one.min(other)),
+                (_, Some(other)) => FreeAt::At(other),
                 (soonest, None) => soonest,
             };
         }
@@ -100,7 +100,7 @@ impl Survey<'_> {
     /// Whether a target is kept from taking the request by the number of attempts under way there.
     pub fn is_short_of_concurrency(&self) -> bool {
         self.all_candidates().any(|row| {
-            matches!(row.fitness(), Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
+            matches!(row.fitness(), Err(Obstacle::LimitKind(Shortage { of: LimitKind::MaxPending, .. })))
         })
     }
 

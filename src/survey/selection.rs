@@ -7,7 +7,7 @@
 use super::{Round, Row, Survey};
 use crate::balance::{self, Room};
 use crate::base::{Random, TargetId};
-use crate::breaker::Standing;
+use crate::breaker::Availability;
 use crate::config::Balance;
 
 /// Targets for one attempt, best first. After a lost race for a lease the same survey is read again without the loser.
@@ -77,9 +77,9 @@ impl Survey<'_> {
                     return None;
                 }
                 let takes_part = match row.health {
-                    Standing::Fit { permille } => permille > ramp,
-                    Standing::Probe => true,
-                    Standing::Unfit(_) => false,
+                    Availability::Available { permille } => permille > ramp,
+                    Availability::Probe => true,
+                    Availability::Unavailable(_) => false,
                 };
                 match row.room {
                     Room::Fits { permille } if takes_part && by_chance => Some(row.candidate(permille)),
@@ -106,7 +106,7 @@ impl Survey<'_> {
                 balance::choose(&self.model.balance, self.request.session, all, rng)
             })
         })?;
-        let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Standing::Unfit(_)));
+        let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Availability::Unavailable(_)));
         let would_move = !is_fit && self.draw(Round::Untried, 0, &[target], rng).is_some();
         Some(ShadowChoice { target, is_fit, would_move })
     }

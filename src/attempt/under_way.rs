@@ -1,11 +1,11 @@
-use crate::balance::Need;
+use crate::balance::Demand;
 use crate::base::{TargetId, Timestamp, Tokens};
 use crate::generation::Generation;
 use crate::intake::ClientRequest;
 use crate::provider::Headroom;
 
 /// An attempt that is under way and counted as such. It ends once.
-pub(super) struct InFlight {
+pub(super) struct UnderWay {
     target: TargetId,
     expected: Tokens,
     sent_at: Timestamp,
@@ -13,12 +13,12 @@ pub(super) struct InFlight {
     is_unanswered: bool,
 }
 
-impl InFlight {
+impl UnderWay {
     /// An attempt is sent.
     pub(super) fn begin(request: &ClientRequest, target: TargetId, expected: Tokens, now: Timestamp) -> Self {
         let generation = &request.generation;
         generation.pending.borrow_mut().begin(target, expected);
-        generation.pace.borrow_mut().begin(target, now);
+        generation.speeds.borrow_mut().begin(target, now);
         Self { target, expected, sent_at: now, is_unanswered: true }
     }
 
@@ -26,7 +26,7 @@ impl InFlight {
     pub(super) fn answered(&mut self, generation: &Generation, reported: Option<&Headroom>, now: Timestamp) {
         if std::mem::take(&mut self.is_unanswered) {
             generation.pending.borrow_mut().answered(self.target, self.expected);
-            let need = Need::of(self.expected);
+            let need = Demand::of(self.expected);
             generation.headroom.borrow_mut().answered(self.target, reported, need, now);
         }
     }
@@ -38,7 +38,7 @@ impl InFlight {
         self.answered(generation, None, now);
         if !had_content {
             let streamed = request.facts.stream;
-            generation.pace.borrow_mut().no_content(self.target, streamed, self.sent_at, now);
+            generation.speeds.borrow_mut().no_content(self.target, streamed, self.sent_at, now);
         }
     }
 }
