@@ -6,8 +6,6 @@
 
 mod leases;
 mod reservation;
-#[cfg(test)]
-mod tests;
 
 pub use reservation::{Exhausted, Reserved, spent_by};
 

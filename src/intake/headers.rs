@@ -130,7 +130,7 @@ fn forbids_fallback(headers: &HeaderBlock) -> bool {
 
 /// The priority in a queue (`x-llm-priority`): as the client asks, but no higher than its key allows. Without keys every
 /// client may ask for any priority.
-pub(super) fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
+pub fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
     let asked = headers.get("x-llm-priority").map(str::trim_ascii);
     let asked = Priority::ALL.into_iter().find(|priority| asked == Some(priority.name()));
     let most = key.map_or(Priority::High, |key| key.priority);

@@ -14,4 +14,6 @@ pub use client_request::ClientRequest;
 pub use headers::{CLUSTER_HEADER, CallHeaders, strip_private};
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
+#[cfg(test)]
+pub use headers::priority;
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};

@@ -253,7 +253,8 @@ impl Exchange {
             return self.refuse_after(worker, refusal, &journey);
         }
         let journey = Rc::new(RefCell::new(journey));
-        let sent = match self.overtakes(worker, &journey.borrow(), now) {
+        let overtakes = self.overtakes(worker, &journey.borrow(), now);
+        let sent = match overtakes {
             Some(refusal) => Err(NotSent::NoTarget(refusal)),
             None => self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host),
         };

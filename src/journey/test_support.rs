@@ -2,75 +2,25 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney, Worker};
-use crate::balance::{Headroom, SpeedView};
+use super::{Exchange, Journey, RequestStep, SharedJourney, Worker};
 use crate::base::memory::Memory;
-use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
-use crate::breaker::{HealthView, Pending};
-use crate::config::{self, Config};
-use crate::fallback::{Calibration, ClientLimits, Needs};
+use crate::base::{Endpoint, ModelId, SplitMix64, Timestamp};
+use crate::config::{self, Config, Priority};
+use crate::fallback::{ClientLimits, Needs};
+use crate::generation::Generation;
+use crate::intake::ClientRequest;
+use crate::outcome::{End, Outcome};
 use crate::record::Metric;
-use crate::request::{BodyBuffer, Scanner};
+use crate::request::{Facts, Scanner};
+pub use crate::request::test_support::FakeWire;
+use crate::retry::Received;
 
-/// One direction of a stream: headers in order, and the body as the host would buffer it.
-#[derive(Debug, Default, Clone)]
-pub struct FakeWire {
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl FakeWire {
-    pub fn new(headers: &[(&str, &str)]) -> Self {
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Self { headers, body: Vec::new() }
-    }
-
-    pub fn block(&self) -> HeaderBlock {
-        let headers: Vec<_> =
-            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        HeaderBlock::of(&headers)
-    }
-
-    pub fn set_journey(&mut self, id: &str) {
-        self.set("x-llm-journey", id);
-    }
-
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl HeaderSink for FakeWire {
-    fn set(&mut self, name: &str, value: &str) {
-        self.remove(name);
-        self.headers.push((name.to_owned(), value.to_owned()));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.headers.retain(|(candidate, _)| candidate != name);
-    }
-}
-
-impl BodyBuffer for FakeWire {
-    type Error = ();
-
-    fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, ()> {
-        let end = start.saturating_add(len).min(self.body.len());
-        self.body.get(start..end).map(<[u8]>::to_vec).ok_or(())
-    }
-
-    fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), ()> {
-        let len = len.min(self.body.len());
-        self.body.splice(..len, with.iter().copied());
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ()> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-}
+pub use crate::answer::Release;
+pub use crate::attempt::Origin;
+pub use crate::refusal::LocalAnswer;
+pub use crate::report::Written;
 
 /// Two OpenAI accounts in the first tier, Anthropic in the second.
 pub const CONFIG: &str = r#"{
@@ -127,39 +77,48 @@ pub fn counted(worker: &mut Worker, metric: Metric) -> i64 {
     sum
 }
 
-pub fn some_journey() -> SharedJourney {
+/// A request without special needs for a generation's first model.
+pub fn some_request(generation: &Rc<Generation>) -> ClientRequest {
     let mut scanner = Scanner::new();
     scanner.feed(br#"{"model":"chat"}"#).unwrap();
-    let config = Rc::new(load(CONFIG));
-    let facts = scanner.finish().unwrap();
-    Rc::new(RefCell::new(Journey {
-        health_view: Rc::new(RefCell::new(HealthView::new(&config))),
-        pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
-        estimates: Rc::new(Calibration::new(&config)),
-        speeds: Rc::new(RefCell::new(SpeedView::new(&config))),
-        headroom: Rc::new(RefCell::new(Headroom::new(&config))),
-        config,
+    request_with(generation, scanner.finish().unwrap())
+}
+
+/// The same with these facts.
+pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest {
+    ClientRequest {
+        generation: Rc::clone(generation),
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),
-        session: None,
         needs: Needs::of(&facts, Endpoint::Chat),
         facts,
+        session: None,
         client_key: None,
         client_limits: ClientLimits::default(),
         began: NOW,
         timeout: None,
-        tried: Vec::new(),
-        record: None,
+        priority: Priority::Normal,
         forgotten: 0,
-        spending: None,
-        permission: crate::retry::Permission::Granted,
-        granted: None,
-        failed: None,
-        gave_up: None,
-        only: None,
-        priority: crate::config::Priority::Normal,
-        replays: 0,
-    }))
+    }
+}
+
+pub fn some_journey() -> SharedJourney {
+    let generation = Rc::new(Generation::new(load(CONFIG), 0, &mut Memory::new()));
+    Rc::new(RefCell::new(Journey::new(some_request(&generation), None)))
+}
+
+/// What an attempt came to that ended so and said nothing else.
+pub const fn outcome(end: End) -> Outcome {
+    Outcome {
+        end,
+        received: Received::Answered,
+        passed: matches!(end, End::Complete),
+        usage: None,
+        finish: None,
+        first_content: None,
+        longest_gap: None,
+        took: Duration::ZERO,
+    }
 }
 
 pub const JOURNEY: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -224,7 +183,7 @@ pub fn pass_at(
 
 impl Pass {
     /// Answers as the provider would, all at once.
-    pub fn answer(&mut self, worker: &mut Worker, headers: &[(&str, &str)], body: &[u8]) -> ResponseStep {
+    pub fn answer(&mut self, worker: &mut Worker, headers: &[(&str, &str)], body: &[u8]) -> Release {
         self.answer_from(worker, Origin::Upstream, headers, body)
     }
 
@@ -234,7 +193,7 @@ impl Pass {
         origin: Origin,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> ResponseStep {
+    ) -> Release {
         self.response = FakeWire::new(headers);
         let block = self.response.block();
         let step = self.exchange.response_headers(

@@ -11,18 +11,16 @@ mod gates;
 mod guide;
 mod health;
 mod holds;
-mod injected_usage;
 mod labels;
 mod outages;
 mod queues;
 mod quiet;
-mod renaming;
 mod usage;
 
 use serde_json::json;
 
 use super::test_support::*;
-use super::{Ending, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
+use super::{Ending, RequestStep, Worker};
 use crate::base::Timestamp;
 use crate::record::Metric;
 
@@ -84,7 +82,7 @@ fn a_failure_moves_on_through_the_tier_and_then_to_the_next() {
         assert_eq!(sent.step, RequestStep::Send);
         let error = br#"{"error":{"message":"no","type":"x"}}"#;
         let step = sent.answer(worker, &[(":status", status), ("content-type", "application/json")], error);
-        assert_eq!(step, ResponseStep::Pass);
+        assert_eq!(step, Release::Pass);
         assert_eq!(sent.response.get("x-llm-target"), Some(target));
         assert_eq!(sent.response.get("x-llm-attempts"), Some(attempt.to_string().as_str()));
         assert_eq!(sent.response.get("x-llm-fallback"), fallback);
@@ -148,14 +146,14 @@ fn a_stream_is_held_until_content_comes_and_an_empty_one_failed() {
     let block = crate::base::HeaderBlock::of(OK_STREAM);
     let step =
         sent.exchange.response_headers(worker, block, false, NOW, || Origin::Upstream, &mut sent.response);
-    assert_eq!(step, ResponseStep::Hold);
+    assert_eq!(step, Release::Hold);
     sent.response.body = role.to_vec();
     let step = sent.exchange.response_body(worker, role.len(), false, NOW, &mut sent.response);
-    assert_eq!(step, ResponseStep::Hold);
+    assert_eq!(step, Release::Hold);
     sent.response.body.extend_from_slice(content);
     let available = sent.response.body.len();
     let step = sent.exchange.response_body(worker, available, false, NOW, &mut sent.response);
-    assert_eq!(step, ResponseStep::Stage);
+    assert_eq!(step, Release::Stage);
     assert_eq!(sent.response.body, [role.as_slice(), content].concat(), "nothing is altered");
 
     let worker = &mut super::test_support::worker(load(CONFIG));
@@ -497,12 +495,12 @@ fn json_of_no_bytes_is_no_answer() {
 fn a_200_of_no_type_and_without_a_body_is_no_answer() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = first(worker);
-    assert_eq!(sent.answer(worker, &[(":status", "200")], b""), ResponseStep::Pass);
+    assert_eq!(sent.answer(worker, &[(":status", "200")], b""), Release::Pass);
     assert_eq!(sent.response.get("x-llm-retry"), Some("stream_truncated"));
     // Other codes that say success may well have none.
     let worker = &mut self::worker(load(CONFIG));
     let mut sent = first(worker);
-    assert_eq!(sent.answer(worker, &[(":status", "204")], b""), ResponseStep::Pass);
+    assert_eq!(sent.answer(worker, &[(":status", "204")], b""), Release::Pass);
     assert_eq!(sent.response.get("x-llm-retry"), None);
 }
 

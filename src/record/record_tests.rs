@@ -4,7 +4,9 @@ use std::time::Duration;
 use super::*;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, TargetId, Timestamp};
 use crate::config::{self, Config};
+use crate::outcome::{AnsweredBy, End, MAX_ID, Observed, Outcome};
 use crate::provider::{Failure, Objection};
+use crate::retry::Received;
 
 const BEGAN: u64 = 1_700_000_000_000;
 
@@ -35,11 +37,23 @@ fn target() -> TargetId {
     TargetId::from_index(0).unwrap()
 }
 
-fn attempt(slot: usize, end: AttemptEnd, class: Option<ErrorClass>) -> AttemptBuilder {
-    let mut attempt = AttemptBuilder::new(slot, target(), None, at(1));
-    attempt.ends(end, class);
-    attempt.ended_at = at(2);
-    attempt
+fn attempt(slot: usize, end: AttemptEnd, class: Option<ErrorClass>) -> AttemptEntry {
+    let start = AttemptStart::new(slot, target(), at(1));
+    let entry = AttemptEntry::of(start, Observed::default(), None, None, at(2));
+    AttemptEntry { end, class, ..entry }
+}
+
+const fn outcome(end: End, passed: bool) -> Outcome {
+    Outcome {
+        end,
+        received: Received::Answered,
+        passed,
+        usage: None,
+        finish: None,
+        first_content: None,
+        longest_gap: None,
+        took: Duration::ZERO,
+    }
 }
 
 #[test]
@@ -54,16 +68,19 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
             let candidate = CandidateBuilder::new(target(), 255, blocked, Some("max_price_ratio"));
             candidate.with_gates((0..2).map(|_| closed()))
         }));
-        let mut one = AttemptBuilder::new(slot, target(), Some("quota_exhausted"), at(u64::MAX / 2));
-        record.sends(&mut one);
-        one.headers(200, &HeaderBlock::of(&[("x-request-id", &id)]), at(u64::MAX / 2));
+        let now = at(u64::MAX / 2);
+        let mut start = AttemptStart::new(slot, target(), now);
+        start.why = Some("quota_exhausted");
+        let start = record.attempt_starts(start);
+        let mut observed = Observed::default();
+        (observed.hint, observed.bytes) = (Some(Duration::MAX), u64::MAX);
+        observed.headers(200, &HeaderBlock::of(&[("x-request-id", &id)]), now);
         let name: Option<Box<str>> = Some("\\\"".repeat(crate::provider::MAX_NAME / 2).into());
-        one.said(&Failure { class: ErrorClass::Server, kind: name.clone(), code: name });
-        one.hint = Some(Duration::MAX);
-        one.bytes = u64::MAX;
-        one.usage = Some(crate::stream::Usage { input: u64::MAX, output: u64::MAX, ..Default::default() });
-        one.ends(AttemptEnd::Broken, Some(ErrorClass::StreamTruncated));
-        record.ended(one);
+        observed.failure(&Failure { class: ErrorClass::Server, kind: name.clone(), code: name });
+        let usage = crate::stream::Usage { input: u64::MAX, output: u64::MAX, ..Default::default() };
+        let broken = outcome(End::Failed(ErrorClass::StreamTruncated), true);
+        let broken = Outcome { usage: Some(usage), ..broken };
+        record.attempt_ended(AttemptEntry::of(start, observed, Some(&broken), None, now));
     }
     let record = record.record(at(u64::MAX));
     assert_eq!(record.attempts.len(), MAX_ATTEMPTS);
@@ -83,9 +100,9 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
 
 #[test]
 fn outcomes_follow_from_the_attempts() {
-    let check = |attempts: Vec<AttemptBuilder>, expected: (RequestResult, Option<&str>)| {
+    let check = |attempts: Vec<AttemptEntry>, expected: (RequestResult, Option<&str>)| {
         let mut record = record("{}", &[]);
-        attempts.into_iter().for_each(|attempt| record.ended(attempt));
+        attempts.into_iter().for_each(|attempt| record.attempt_ended(attempt));
         assert_eq!(record.result(), expected);
     };
     let answered = |slot| attempt(slot, AttemptEnd::Answered, None);
@@ -93,9 +110,11 @@ fn outcomes_follow_from_the_attempts() {
     check(vec![], (RequestResult::ClientAbort, None));
     check(vec![answered(0)], (RequestResult::Served, None));
     check(vec![failed(0, ErrorClass::Server), answered(1)], (RequestResult::Served, None));
-    let elsewhere = AttemptBuilder { why: Some("server"), ..answered(1) };
+    let mut elsewhere = answered(1);
+    elsewhere.start.why = Some("server");
     check(vec![failed(0, ErrorClass::Server), elsewhere], (RequestResult::FellBack, Some("server")));
-    let waited = AttemptBuilder { waited: Some(Duration::from_secs(1)), ..answered(0) };
+    let mut waited = answered(0);
+    waited.start.waited = Some(Duration::from_secs(1));
     check(vec![waited], (RequestResult::Queued, None));
     check(vec![failed(0, ErrorClass::Invalid)], (RequestResult::Refused, Some("invalid")));
     let broken = attempt(0, AttemptEnd::Broken, Some(ErrorClass::StreamStalled));
@@ -106,19 +125,28 @@ fn outcomes_follow_from_the_attempts() {
 }
 
 #[test]
-fn the_first_word_on_an_end_counts() {
-    let mut one = attempt(0, AttemptEnd::Failed, Some(ErrorClass::Timeout));
-    one.ends(AttemptEnd::Answered, None);
-    one.passed_to_its_end(None, None);
-    assert_eq!((one.end, one.class), (AttemptEnd::Failed, Some(ErrorClass::Timeout)));
+fn the_end_of_an_attempt_follows_from_its_outcome() {
+    let failed = ErrorClass::Timeout;
+    for (end, passed, expected) in [
+        (End::Complete, true, (AttemptEnd::Answered, None)),
+        (End::Failed(failed), false, (AttemptEnd::Failed, Some(failed))),
+        (End::Failed(failed), true, (AttemptEnd::Broken, Some(failed))),
+        (End::ClientGone, true, (AttemptEnd::ClientAbort, None)),
+        (End::Withdrawn, false, (AttemptEnd::Abandoned, None)),
+    ] {
+        let start = AttemptStart::new(0, target(), at(1));
+        let outcome = outcome(end, passed);
+        let entry = AttemptEntry::of(start, Observed::default(), Some(&outcome), None, at(2));
+        assert_eq!((entry.end, entry.class), expected, "{end:?}");
+    }
 }
 
 #[test]
 fn what_is_uncertain_counts_as_perhaps_billed() {
-    let billed = |mut one: AttemptBuilder, by: Option<AnsweredBy>| {
-        one.answered_by = by;
+    let billed = |mut one: AttemptEntry, by: Option<AnsweredBy>| {
+        one.observed.answered_by = by;
         let mut record = record("{}", &[]);
-        record.ended(one);
+        record.attempt_ended(one);
         let record = record.record(at(3));
         assert_eq!(record.attempts_maybe_billed, u32::from(record.attempts[0].billed != "no"));
         record.attempts[0].billed.to_string()
@@ -132,19 +160,20 @@ fn what_is_uncertain_counts_as_perhaps_billed() {
     assert_eq!(billed(failed(ErrorClass::Server), provider), "maybe");
     assert_eq!(billed(failed(ErrorClass::Timeout), Some(AnsweredBy::Filter)), "maybe");
     assert_eq!(billed(failed(ErrorClass::Overloaded), Some(AnsweredBy::Envoy)), "maybe");
-    let unsent = AttemptBuilder { unsent: true, ..failed(ErrorClass::Transport) };
+    let mut unsent = failed(ErrorClass::Transport);
+    unsent.observed.unsent = true;
     assert_eq!(billed(unsent, Some(AnsweredBy::Envoy)), "no");
 }
 
 #[test]
 fn cost_comes_from_usage_and_says_whether_it_is_all() {
     let usage = crate::stream::Usage { input: 1_000_000, output: 100_000, ..Default::default() };
-    let paid = AttemptBuilder { usage: Some(usage), ..attempt(1, AttemptEnd::Answered, None) };
+    let paid = AttemptEntry { usage: Some(usage), ..attempt(1, AttemptEnd::Answered, None) };
     let mut record = record("{}", &[]);
-    record.ended(paid);
+    record.attempt_ended(paid);
     let cost = record.record(at(3)).cost.unwrap();
     assert_eq!((cost.micro_usd, cost.complete), (2_000_000, true));
-    record.ended(attempt(0, AttemptEnd::Failed, Some(ErrorClass::Timeout)));
+    record.attempt_ended(attempt(0, AttemptEnd::Failed, Some(ErrorClass::Timeout)));
     let cost = record.record(at(3)).cost.unwrap();
     assert_eq!((cost.micro_usd, cost.complete), (2_000_000, false), "the lost one may have cost something");
 }
@@ -154,7 +183,7 @@ fn what_was_forgotten_counts_as_perhaps_billed() {
     let usage = crate::stream::Usage { input: 1_000_000, ..Default::default() };
     let mut record = record("{}", &[]);
     record.forgotten = 2;
-    record.ended(AttemptBuilder { usage: Some(usage), ..attempt(0, AttemptEnd::Answered, None) });
+    record.attempt_ended(AttemptEntry { usage: Some(usage), ..attempt(0, AttemptEnd::Answered, None) });
     let record = record.record(at(3));
     assert_eq!((record.forgotten_attempts, record.attempts_maybe_billed), (2, 3));
     assert_eq!(record.attempts[0].number, 3);
@@ -169,10 +198,9 @@ fn a_choice_that_led_to_nobody_is_forgotten_for_the_next() {
         let last = record.record(at(1)).last_candidates.into_iter().map(|one| one.state.to_string());
         assert_eq!(last.collect::<Vec<_>>(), [state]);
     }
-    let mut one = attempt(0, AttemptEnd::Answered, None);
     record.held_since = Some(at(0));
-    record.sends(&mut one);
-    record.ended(one);
+    let start = record.attempt_starts(AttemptStart::new(0, target(), at(1)));
+    record.attempt_ended(AttemptEntry { start, ..attempt(0, AttemptEnd::Answered, None) });
     let record = record.record(at(2));
     assert_eq!(record.last_candidates, []);
     assert_eq!(record.attempts[0].candidates.len(), 1);
@@ -224,10 +252,11 @@ fn what_stands_in_model_by_mistake_is_not_repeated() {
 #[test]
 fn time_that_steps_back_makes_no_negative_span() {
     let mut record = record("{}", &[]);
-    let mut one = AttemptBuilder::new(0, target(), None, Timestamp::from_millis(5));
-    one.heard(at(10));
-    one.heard(at(5));
-    record.ended(one);
+    let start = AttemptStart::new(0, target(), Timestamp::from_millis(5));
+    let mut observed = Observed::default();
+    observed.chunk(at(10));
+    observed.chunk(at(5));
+    record.attempt_ended(AttemptEntry::of(start, observed, None, None, at(5)));
     let record = record.record(Timestamp::from_millis(1));
     assert_eq!((record.duration_ms, record.attempts[0].start_ms), (0, 0));
 }

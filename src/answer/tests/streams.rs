@@ -118,10 +118,10 @@ fn a_chunk_is_reported_with_its_content_and_what_settles_the_stream() {
     assert_eq!(heard(": wait\n\n"), (None, true, None), "a comment is not content");
     assert_eq!(heard(half), (None, false, None));
     assert_eq!(heard(&[rest, CHUNK].concat()), (Some(2), true, None));
-    assert_eq!(heard("data: {\"error\":{\"message\":\"no\"}}\n\n").2, Some(Err(ErrorClass::Server)));
-    assert_eq!(heard(FINISH).2, Some(Err(ErrorClass::Server)), "the first word counts");
+    assert_eq!(heard("data: {\"error\":{\"message\":\"no\"}}\n\n").2, Some(Err(ErrorClass::StreamError)));
+    assert_eq!(heard(FINISH).2, Some(Err(ErrorClass::StreamError)), "the first word counts");
     let facts = follower.facts().stream.unwrap();
-    assert_eq!((facts.events, follower.finish()), (5, Some(ErrorClass::Server)));
+    assert_eq!((facts.events, follower.finish()), (5, Some(ErrorClass::StreamError)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{AlarmStep, Ending, LocalAnswer, Origin, RequestStep, Worker};
+use super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::{CHAT, OK_STREAM, again};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::Metric;
@@ -31,7 +31,7 @@ fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &[u8], now: Timestamp
     pass.response.body.extend_from_slice(bytes);
     let available = pass.response.body.len();
     let step = pass.exchange.response_body(worker, available, false, now, &mut pass.response);
-    if step != super::super::ResponseStep::Hold {
+    if step != Release::Hold {
         pass.response.body.clear();
         pass.exchange.released();
     }

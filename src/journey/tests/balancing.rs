@@ -4,7 +4,6 @@
 //!
 //! `cargo test -p llm-failsafe --lib balancing -- --nocapture` prints the table of docs/balancing.md.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::fmt::Write;
@@ -13,20 +12,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::health::{Clinic, Tickets};
-use super::super::plan::{Choice, Load, Tried, Wanted};
-use super::super::test_support::{NOW, config_with};
-use crate::balance::{Demand, Headroom, Session, SpeedView};
+use super::super::test_support::{NOW, config_with, outcome, request_with};
+use crate::admission::Admission;
+use crate::balance::{Demand, Session};
 use crate::base::memory::Memory;
-use crate::base::{
-    Endpoint, ErrorClass, MicroDollars, ModelId, Random, SplitMix64, TargetId, Timestamp, Tokens, mix,
-};
-use crate::breaker::{Blame, HealthView, Pending};
+use crate::base::{ErrorClass, MicroDollars, Random, SplitMix64, TargetId, Timestamp, Tokens, mix};
+use crate::breaker::Blame;
 use crate::config::{Balance, Config, SessionKey};
-use crate::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
+use crate::generation::{Effects, Generation};
+use crate::intake::ClientRequest;
+use crate::outcome::End;
 use crate::provider::{Left, Meter};
 use crate::record::Tally;
 use crate::request::Facts;
+use crate::survey::{Progress, Survey, Tried};
 
 const WORKERS: usize = 4;
 const MINUTES: u64 = 6;
@@ -95,22 +94,18 @@ struct Request {
     arrived_ms: u64,
     sent_ms: u64,
     tried: Vec<Tried>,
-    tickets: Option<Tickets>,
+    admission: Option<Admission>,
     limited: bool,
 }
 
 struct Worker {
-    health_view: HealthView,
+    generation: Rc<Generation>,
     memory: Memory<'static>,
     tally: Tally,
-    pending: RefCell<Pending>,
-    speeds: RefCell<SpeedView>,
-    headroom: RefCell<Headroom>,
 }
 
 struct World {
     how: How,
-    config: Config,
     workers: Vec<Worker>,
     rng: SplitMix64,
     events: BinaryHeap<Reverse<(u64, usize, Event)>>,
@@ -176,19 +171,16 @@ fn config(how: &How) -> Config {
 }
 
 fn play(how: How, seed: u64) -> Outcome {
-    let config = config(&how);
     let shelf = Rc::default();
-    let worker = |id| Worker {
-        health_view: HealthView::new(&config),
-        memory: Memory::on(Rc::clone(&shelf)),
-        tally: Tally::new(&config),
-        pending: RefCell::new(Pending::new(&config, id)),
-        speeds: RefCell::new(SpeedView::new(&config)),
-        headroom: RefCell::new(Headroom::new(&config)),
+    let worker = |id| {
+        let (config, mut memory) = (config(&how), Memory::on(Rc::clone(&shelf)));
+        let tally = Tally::new(&config);
+        Worker { generation: Rc::new(Generation::new(config, id, &mut memory)), memory, tally }
     };
+    let workers = (0..WORKERS as u64).map(worker).collect();
     let mut world = World {
         how,
-        workers: (0..WORKERS as u64).map(worker).collect(),
+        workers,
         rng: SplitMix64::new(seed),
         events: BinaryHeap::new(),
         queued: 0,
@@ -198,7 +190,6 @@ fn play(how: How, seed: u64) -> Outcome {
         under_way: [0; 4],
         last_of: HashMap::new(),
         result: Outcome::default(),
-        config,
     };
     for request in 0..MINUTES * 60 * RATE {
         let when = request * 1000 / RATE + world.rng.below(1000 / RATE);
@@ -232,7 +223,7 @@ impl World {
                         arrived_ms: now_ms,
                         sent_ms: now_ms,
                         tried: Vec::new(),
-                        tickets: None,
+                        admission: None,
                         limited: false,
                     });
                     self.send(self.requests.len() - 1, now_ms);
@@ -240,13 +231,8 @@ impl World {
                 Event::Answer { request } => self.answer(request, now_ms),
                 Event::End { request } => self.end(request),
                 Event::Tick { worker } => {
-                    let Worker { health_view, memory, pending, speeds, headroom, .. } =
-                        &mut self.workers[worker];
-                    health_view.flush(memory, &self.config.breaker, at(now_ms));
-                    health_view.refresh(memory);
-                    pending.borrow_mut().exchange(memory, at(now_ms));
-                    speeds.borrow_mut().exchange(memory);
-                    headroom.borrow_mut().exchange(memory);
+                    let Worker { generation, memory, .. } = &mut self.workers[worker];
+                    generation.exchange(memory, std::iter::empty(), at(now_ms));
                 }
             }
         }
@@ -259,7 +245,7 @@ impl World {
         nature.first_ms * trouble * (1.0 + f64::from(self.under_way[target]) / nature.crowd)
     }
 
-    fn choose(&mut self, request: usize, now_ms: u64) -> Option<(TargetId, Option<Tickets>)> {
+    fn choose(&mut self, request: usize, now_ms: u64) -> Option<(TargetId, Option<Admission>)> {
         let id = |index| TargetId::from_index(index).unwrap();
         let tried: Vec<_> = self.requests[request].tried.clone();
         let untried = |target: &usize| !tried.iter().any(|attempt| attempt.target.index() == *target);
@@ -284,51 +270,26 @@ impl World {
             }
             How::Strategy(how) => {
                 let Request { worker, conversation, .. } = self.requests[request];
-                let Worker { health_view, memory, tally, pending, speeds, headroom } =
-                    &mut self.workers[worker];
-                let mut clinic =
-                    Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
+                let Worker { generation, memory, tally } = &mut self.workers[worker];
                 let session = matches!(how, Balance::Sticky { .. }).then(|| Session::of(mix(conversation)));
-                let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
                 let facts = Facts {
                     token_ids: TOKENS.input,
                     max_output_tokens: Some(TOKENS.output),
+                    stream: true,
                     ..Facts::default()
                 };
-                let (needs, client) = (Needs::of(&facts, Endpoint::Chat), ClientLimits::default());
-                let case = Eligibility {
-                    config: &self.config,
-                    model,
-                    key: None,
-                    client: &client,
-                    needs: &needs,
-                    past: PastAttempts::default(),
-                    estimates: None,
-                    now: at(now_ms),
-                };
-                let wanted = Wanted {
-                    model,
-                    session,
-                    streamed: true,
-                    load: Load { pending, speeds, headroom },
-                    tried: &tried,
-                    returning: false,
-                    only: None,
-                    ceiling: None,
-                    case,
-                };
-                match wanted.choose(&mut clinic, &mut self.rng) {
-                    Choice::Well(target, tickets) | Choice::Anyway(target, tickets) => {
-                        Some((target, Some(tickets)))
-                    }
-                    Choice::Nobody => None,
-                }
+                let request = ClientRequest { session, ..request_with(generation, facts) };
+                let progress = Progress { tried: &tried, ..Progress::default() };
+                let survey = Survey::take(&request, progress, at(now_ms))?;
+                let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
+                let admission = Admission::take(&survey, &mut effects).ok()?;
+                Some((admission.target(), Some(admission)))
             }
         }
     }
 
     fn send(&mut self, request: usize, now_ms: u64) {
-        let Some((target, tickets)) =
+        let Some((target, admission)) =
             self.choose(request, now_ms).filter(|_| self.requests[request].tried.len() < 4)
         else {
             self.result.failed += 1;
@@ -339,11 +300,11 @@ impl World {
         let chance = (0..4).map(|_| self.rng.below(1000) as f64 / 1000.0).sum::<f64>() / 2.0;
         let takes = self.expected_ms(index, now_ms) * (0.5 + chance / 2.0);
         let asked = &mut self.requests[request];
-        (asked.sent_ms, asked.tickets) = (now_ms, tickets);
+        (asked.sent_ms, asked.admission) = (now_ms, admission);
         asked.tried.push(Tried::new(target, TOKENS));
-        let worker = &self.workers[asked.worker];
-        worker.pending.borrow_mut().begin(target, TOKENS);
-        worker.speeds.borrow_mut().begin(target, at(now_ms));
+        let generation = &self.workers[asked.worker].generation;
+        generation.pending.borrow_mut().begin(target, TOKENS);
+        generation.speeds.borrow_mut().begin(target, at(now_ms));
         self.under_way[index] += 1;
         let bucket = &mut self.buckets[index];
         bucket.refill(&TARGETS[index], now_ms);
@@ -365,33 +326,38 @@ impl World {
         let mut said = crate::provider::Headroom::default();
         said[Meter::Requests as usize] =
             Some(Left { limit: Some(limit), remaining: bucket.left as u64, reset: at(now_ms + to_full) });
-        let Worker { health_view, memory, tally, pending, speeds, headroom } = &mut self.workers[worker];
-        pending.borrow_mut().answered(target, TOKENS);
-        headroom.borrow_mut().answered(target, Some(&said), Demand::of(TOKENS), at(now_ms));
-        let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
+        let generation = Rc::clone(&self.workers[worker].generation);
+        generation.pending.borrow_mut().answered(target, TOKENS);
+        generation.headroom.borrow_mut().answered(target, Some(&said), Demand::of(TOKENS), at(now_ms));
         if !limited {
-            speeds.borrow_mut().first_content(target, true, at(sent_ms), at(now_ms));
-            if let Some(tickets) = self.requests[request].tickets.take() {
-                clinic.report(target, tickets, Blame::SUCCESS, 0);
-            }
+            generation.speeds.borrow_mut().first_content(target, true, at(sent_ms), at(now_ms));
+            self.settle(request, Blame::SUCCESS, now_ms);
             self.queue(now_ms + STREAM_MS, Event::End { request });
             self.take_in(request, target, now_ms);
             return;
         }
-        speeds.borrow_mut().no_content(target, true, at(sent_ms), at(now_ms));
-        pending.borrow_mut().end(target);
-        if let Some(tickets) = self.requests[request].tickets.take() {
-            let wait = Duration::from_millis(60_000 / limit);
-            clinic.report(target, tickets, Blame::of(ErrorClass::RateLimited, Some(wait)), 0);
-        }
+        generation.speeds.borrow_mut().no_content(target, true, at(sent_ms), at(now_ms));
+        generation.pending.borrow_mut().end(target);
+        let wait = Duration::from_millis(60_000 / limit);
+        self.settle(request, Blame::of(ErrorClass::RateLimited, Some(wait)), now_ms);
         self.under_way[target.index()] -= 1;
         self.result.limited += 1;
         self.send(request, now_ms);
     }
 
+    fn settle(&mut self, request: usize, blame: Blame, now_ms: u64) {
+        let asked = &mut self.requests[request];
+        let Some(admission) = asked.admission.take() else { return };
+        let Worker { generation, memory, tally } = &mut self.workers[asked.worker];
+        let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
+        let reserved =
+            admission.settle(generation, &outcome(End::Complete), blame, &mut effects, at(now_ms));
+        assert!(reserved.is_none(), "there are no budgets");
+    }
+
     fn take_in(&mut self, request: usize, target: TargetId, now_ms: u64) {
         let Request { conversation, arrived_ms, .. } = self.requests[request];
-        let price = self.config.target(target).unwrap().offers.price.unwrap();
+        let price = self.workers[0].generation.config.target(target).unwrap().offers.price.unwrap();
         let result = &mut self.result;
         result.first_ms.push(now_ms - arrived_ms);
         result.cost = result.cost.plus(price.of(TOKENS.input, TOKENS.output));
@@ -404,7 +370,7 @@ impl World {
     fn end(&mut self, request: usize) {
         let target = self.requests[request].tried.last().unwrap().target;
         self.under_way[target.index()] -= 1;
-        self.workers[self.requests[request].worker].pending.borrow_mut().end(target);
+        self.workers[self.requests[request].worker].generation.pending.borrow_mut().end(target);
     }
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::registry::ORPHAN_AFTER;
 use super::super::test_support::*;
-use super::super::{Ending, Origin, Worker};
+use super::super::{Ending, Worker};
 use super::{ANSWER, CHAT, OK_JSON, OK_STREAM};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{MicroDollars, Store};
@@ -166,7 +166,7 @@ fn a_refused_request_holds_nothing_of_its_target_and_can_be_asked_again_later() 
 fn the_estimate_is_the_one_that_is_learnt_of_the_target_and_stays_that_of_its_attempt() {
     let mut operator_limit = operator_limit(true);
     let target = crate::base::TargetId::from_index(1).unwrap();
-    assert_eq!(&*operator_limit.worker.config.target(target).unwrap().name, "gpt-a");
+    assert_eq!(&*operator_limit.worker.generation.config.target(target).unwrap().name, "gpt-a");
     let text = "x".repeat(3_500);
     let body = format!(r#"{{"messages":[{{"content":"{text}"}}],"model":"chat","max_tokens":1}}"#);
     let ask = |operator_limit: &mut OperatorRateLimit| {
@@ -178,13 +178,13 @@ fn the_estimate_is_the_one_that_is_learnt_of_the_target_and_stays_that_of_its_at
     );
     assert_eq!(operator_limit.used(), 0);
     for _ in 0..100 {
-        operator_limit.worker.estimates.learn(target, 1_000, 500);
+        operator_limit.worker.generation.estimates.learn(target, 1_000, 500);
     }
     let mut sent = ask(&mut operator_limit);
     let reserved = operator_limit.used();
     assert!((450..600).contains(&reserved), "{reserved}");
     for _ in 0..1_000 {
-        operator_limit.worker.estimates.learn(target, 1_000, 2_000);
+        operator_limit.worker.generation.estimates.learn(target, 1_000, 2_000);
     }
     sent.answer(&mut operator_limit.worker, OK_JSON, ANSWER);
     sent.exchange.finish(&mut operator_limit.worker, Ending::Complete, NOW);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::test_support::*;
-use super::super::{Origin, Worker};
+use super::super::Worker;
 use super::{Ending, again, first};
 use crate::record::Metric;
 use crate::retry::Received;

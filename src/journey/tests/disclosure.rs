@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{Origin, RequestStep, Worker};
+use super::super::{RequestStep, Worker};
 use super::{ANSWER, CHAT, OK_JSON, again, first};
 use crate::config::Config;
 

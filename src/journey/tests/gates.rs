@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::judge::MAX_HELD_PLAIN;
 use super::super::test_support::*;
-use super::super::{AlarmStep, Ending, Origin, RequestStep, ResponseStep, Worker};
+use super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, refusal};
+use crate::answer::MAX_HELD_PLAIN;
 use crate::base::{HeaderBlock, Timestamp};
 
 const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -31,13 +31,13 @@ fn ask(worker: &mut Worker, stream: bool) -> Pass {
     pass
 }
 
-fn headers_come(worker: &mut Worker, pass: &mut Pass, headers: &[(&str, &str)]) -> ResponseStep {
+fn headers_come(worker: &mut Worker, pass: &mut Pass, headers: &[(&str, &str)]) -> Release {
     pass.response = FakeWire::new(headers);
     let block = HeaderBlock::of(headers);
     pass.exchange.response_headers(worker, block, false, s(1), || Origin::Upstream, &mut pass.response)
 }
 
-fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &str) -> ResponseStep {
+fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &str) -> Release {
     pass.response.body.extend_from_slice(bytes.as_bytes());
     let available = pass.response.body.len();
     pass.exchange.response_body(worker, available, false, s(1), &mut pass.response)
@@ -123,10 +123,10 @@ fn of_a_page_that_is_longer_than_is_waited_for_only_the_status_is_changed() {
     let worker = &mut with(&json!({}));
     let mut first = ask(worker, false);
     let html = &[(":status", "200"), ("content-type", "text/html")];
-    assert_eq!(headers_come(worker, &mut first, html), ResponseStep::Hold);
-    assert_eq!(bytes_come(worker, &mut first, "<html>"), ResponseStep::Hold);
+    assert_eq!(headers_come(worker, &mut first, html), Release::Hold);
+    assert_eq!(bytes_come(worker, &mut first, "<html>"), Release::Hold);
     let long = "x".repeat(MAX_HELD_PLAIN);
-    assert_eq!(bytes_come(worker, &mut first, &long), ResponseStep::Pass);
+    assert_eq!(bytes_come(worker, &mut first, &long), Release::Pass);
     assert_eq!(first.response.get(":status"), Some("502"));
     assert_eq!(first.response.get("x-llm-retry"), Some("server"));
     assert!(first.response.body.starts_with(b"<html>"));
@@ -134,10 +134,10 @@ fn of_a_page_that_is_longer_than_is_waited_for_only_the_status_is_changed() {
 
 #[test]
 fn the_gate_opens_where_the_operator_says() {
-    let held = ResponseStep::Hold;
+    let held = Release::Hold;
     for (until, at_headers, at_comment, at_role, at_error) in [
-        ("headers", ResponseStep::Pass, ResponseStep::Pass, ResponseStep::Stage, None),
-        ("first_event", held, held, ResponseStep::Stage, Some("overloaded")),
+        ("headers", Release::Pass, Release::Pass, Release::Stage, None),
+        ("first_event", held, held, Release::Stage, Some("overloaded")),
         ("first_content", held, held, held, Some("overloaded")),
     ] {
         let gate = json!({"gate": {"until": until}});
@@ -163,7 +163,7 @@ fn no_more_than_its_bytes_are_held_and_they_are_no_content() {
     let mut first = ask(worker, true);
     headers_come(worker, &mut first, OK_STREAM);
     let mut held = 0;
-    while bytes_come(worker, &mut first, ROLE) == ResponseStep::Hold {
+    while bytes_come(worker, &mut first, ROLE) == Release::Hold {
         held += ROLE.len();
     }
     assert!((1024 - ROLE.len()..1024).contains(&held), "{held}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::advice::Again;
+use crate::refusal::ClientRetry;
 use super::super::test_support::{CONFIG, NOW, load};
 use crate::base::{ClassSet, ErrorClass, HeaderBlock, Timestamp};
 use crate::breaker::{Blame, HealthSignal};
@@ -183,9 +183,9 @@ fn the_defaults_of_the_budgets_are_those_of_the_page() {
 fn clients_are_told_what_the_page_says() {
     for row in table("the filter knows") {
         let seconds = row[0].split(' ').find_map(|word| word.parse().ok());
-        let again = Again::after_seconds(seconds);
+        let again = ClientRetry::after_seconds(seconds);
         let wait = again.wait_s().map(|seconds| seconds.to_string()).unwrap_or_default();
-        let should = if again.should_not() { "false" } else { "" };
+        let should = if again.forbids_retries() { "false" } else { "" };
         assert_eq!([row[1].as_str(), row[2].as_str()], [wait.as_str(), should], "{}", row[0]);
     }
 }

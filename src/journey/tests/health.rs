@@ -120,7 +120,7 @@ fn an_endpoint_that_cannot_be_reached_takes_everything_behind_it_out() {
         let mut pass = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"gpt"}"#, 99, s(0));
         pass.answer_from(
             worker,
-            super::super::Origin::Envoy { received: crate::retry::Received::Never },
+            Origin::Envoy { received: crate::retry::Received::Never },
             &[(":status", "503")],
             b"upstream connect error",
         );
@@ -205,7 +205,7 @@ fn streamed_to_a_client_that_leaves(worker: &mut Worker, tail: &[u8], piece: usi
     let mut pass = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"gpt","stream":true}"#, 99, s(0));
     assert_eq!(pass.step, RequestStep::Send);
     let block = crate::base::HeaderBlock::of(OK_STREAM);
-    let origin = || super::super::Origin::Upstream;
+    let origin = || Origin::Upstream;
     pass.exchange.response_headers(worker, block, false, s(0), origin, &mut pass.response);
     for piece in [CONTENT].into_iter().chain(tail.chunks(piece)) {
         pass.response.body = piece.to_vec();

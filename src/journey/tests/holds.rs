@@ -292,9 +292,9 @@ fn what_is_looked_at_after_its_time_is_not_sent_any_more() {
 
 /// The health view learns from others that a target is at its limit.
 fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
-    let config = worker.config.clone();
+    let config = worker.generation.config.clone();
     let target = config.models()[0].tiers[0][place];
-    let health_view = worker.health_view.clone();
+    let health_view = &worker.generation.health_view;
     let scope = crate::breaker::Scope::Target(target);
     let ticket = health_view.borrow().ticket(scope).unwrap();
     let limit = (ticket, crate::breaker::HealthSignal::Throttled(Some(Duration::from_secs(seconds))));

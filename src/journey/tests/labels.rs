@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{Ending, Origin, RequestStep, Worker, Written};
+use super::super::{Ending, RequestStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::{Dim, Family, Sample};
@@ -20,7 +20,7 @@ fn ms(ms: u64) -> Timestamp {
 
 /// What has happened to the series of a family since the last time, by their places.
 fn happened(worker: &mut Worker, family: Family) -> Vec<(usize, Sample)> {
-    let config = std::rc::Rc::clone(&worker.config);
+    let config = std::rc::Rc::clone(&worker.generation.config);
     let places = match family.dims() {
         [Dim::Scope] => config.targets().len() + config.accounts().len() + config.providers().len(),
         [Dim::Target] => config.targets().len(),

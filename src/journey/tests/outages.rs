@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::health::{Clinic, Tickets};
-use super::super::plan::{self, Choice, Tried, Wanted};
-use super::super::test_support::{NOW, config_with};
-use crate::balance::{Headroom, SpeedView};
+use super::super::test_support::{NOW, config_with, outcome, some_request};
+use crate::admission::Admission;
 use crate::base::memory::{Memory, Shelf};
-use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::breaker::{Blame, BreakerPhase, Health, HealthView, Pending};
+use crate::base::{ErrorClass, Random, SplitMix64, Timestamp};
+use crate::breaker::{Blame, BreakerPhase, Health};
 use crate::config::Config;
-use crate::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
+use crate::generation::{Effects, Generation};
+use crate::outcome::End;
 use crate::record::{Metric, Tally};
-use crate::request::Facts;
+use crate::survey::{Progress, Survey, Tried};
 
 const WORKERS: usize = 4;
 /// Requests per second that come in over all workers.
@@ -54,14 +53,13 @@ enum Event {
 }
 
 struct Running {
-    target: TargetId,
-    tickets: Tickets,
+    admission: Admission,
     tried: Vec<Tried>,
     doomed: bool,
 }
 
 struct Virtual {
-    health_view: HealthView,
+    generation: Rc<Generation>,
     memory: Memory<'static>,
     tally: Tally,
 }
@@ -70,7 +68,6 @@ struct Virtual {
 type Sent = (u64, usize);
 
 struct Simulation {
-    config: Config,
     load: Load,
     shelf: Rc<RefCell<Shelf>>,
     /// The last change of target 0's record that was looked at.
@@ -139,24 +136,22 @@ fn at(ms: u64) -> Timestamp {
 
 /// Plays `requests` that arrive evenly but for a jitter of one interval.
 fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
-    let config = config(breaker);
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
-    let worker = |_| Virtual {
-        health_view: HealthView::new(&config),
-        memory: Memory::on(Rc::clone(&shelf)),
-        tally: Tally::new(&config),
+    let worker = |number| {
+        let (config, mut memory) = (config(breaker), Memory::on(Rc::clone(&shelf)));
+        let tally = Tally::new(&config);
+        Virtual { generation: Rc::new(Generation::new(config, number, &mut memory)), memory, tally }
     };
     let mut simulation = Simulation {
         load,
         shelf: Rc::clone(&shelf),
         seen: 0,
-        workers: (0..WORKERS).map(worker).collect(),
+        workers: (0..WORKERS as u64).map(worker).collect(),
         rng: SplitMix64::new(seed),
         events: BinaryHeap::new(),
         queued: 0,
         running: Vec::new(),
         result: Outage::default(),
-        config,
     };
     let interval = 1000 / RATE;
     for request in 0..requests {
@@ -194,11 +189,9 @@ impl Simulation {
                 }
                 Event::Tick { worker } => {
                     let worker = &mut self.workers[worker];
-                    assert_eq!(
-                        worker.health_view.flush(&mut worker.memory, &self.config.breaker, at(now_ms)),
-                        0
-                    );
-                    worker.health_view.refresh(&mut worker.memory);
+                    let failed =
+                        worker.generation.exchange(&mut worker.memory, std::iter::empty(), at(now_ms));
+                    assert_eq!(failed, 0);
                 }
             }
             self.watch(now_ms);
@@ -215,40 +208,17 @@ impl Simulation {
     }
 
     fn send(&mut self, worker: usize, mut tried: Vec<Tried>, now_ms: u64) {
-        let Virtual { health_view, memory, tally } = &mut self.workers[worker];
-        let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
-        let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
-        let (needs, client) = (Needs::of(&Facts::default(), Endpoint::Chat), ClientLimits::default());
-        let past = PastAttempts::default();
-        let case = Eligibility {
-            config: &self.config,
-            model,
-            key: None,
-            client: &client,
-            needs: &needs,
-            past,
-            estimates: None,
-            now: at(now_ms),
-        };
-        let pending = RefCell::new(Pending::new(&self.config, 0));
-        let speeds = RefCell::new(SpeedView::new(&self.config));
-        let headroom = RefCell::new(Headroom::new(&self.config));
-        let wanted = Wanted {
-            model,
-            session: None,
-            streamed: false,
-            load: plan::Load { pending: &pending, speeds: &speeds, headroom: &headroom },
-            tried: &tried,
-            returning: false,
-            only: None,
-            ceiling: None,
-            case,
-        };
-        let Choice::Well(target, tickets) = wanted.choose(&mut clinic, &mut self.rng) else {
+        let Virtual { generation, memory, tally } = &mut self.workers[worker];
+        let request = some_request(generation);
+        let progress = Progress { tried: &tried, ..Progress::default() };
+        let survey = Survey::take(&request, progress, at(now_ms)).unwrap();
+        let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
+        let Ok(admission) = Admission::take(&survey, &mut effects) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
             *count += 1;
             return;
         };
+        let target = admission.target();
         self.result.sent.push((now_ms, target.index()));
         tried.push(Tried::new(target, crate::base::Tokens::default()));
         let draw = self.draw(1000);
@@ -256,23 +226,25 @@ impl Simulation {
         let doomed = fails(target.index(), now_ms, draw);
         let takes =
             if doomed { 1 + self.draw(MAX_FAILURE_MS) } else { GOOD_MS.0 + self.draw(GOOD_MS.1 - GOOD_MS.0) };
-        self.running.push(Some(Running { target, tickets, tried, doomed }));
+        self.running.push(Some(Running { admission, tried, doomed }));
         let running = self.running.len() - 1;
         self.queue(now_ms + takes, Event::End { worker, running });
     }
 
     fn end(&mut self, worker: usize, running: Running, now_ms: u64) {
-        let Running { target, tickets, mut tried, doomed } = running;
+        let Running { admission, mut tried, doomed } = running;
+        let target = admission.target();
         let draw = self.draw(1000);
         let failed = match self.load {
             Load::FailsAtStart(_) => doomed,
             Load::FailsAtEnd(fails) => fails(target.index(), now_ms, draw),
         };
         let blame = if failed { Blame::of(ErrorClass::Server, None) } else { Blame::SUCCESS };
-        let jitter = self.rng.next_u64();
-        let Virtual { health_view, memory, tally } = &mut self.workers[worker];
-        Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) }
-            .report(target, tickets, blame, jitter);
+        let end = if failed { End::Failed(ErrorClass::Server) } else { End::Complete };
+        let Virtual { generation, memory, tally } = &mut self.workers[worker];
+        let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
+        let reserved = admission.settle(generation, &outcome(end), blame, &mut effects, at(now_ms));
+        assert!(reserved.is_none(), "there are no budgets");
         if failed {
             if let Some(last) = tried.last_mut() {
                 last.failure = Some(ErrorClass::Server);

@@ -46,7 +46,7 @@ fn limited(worker: &mut Worker, seconds: u64) {
 /// Looks at all that wait as the host does on a tick; says who went, by their position.
 fn tick(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
     let mut waiting: Vec<_> = (0..passes.len()).filter(|index| passes[*index].exchange.is_held()).collect();
-    waiting.sort_by_key(|index| passes[*index].exchange.place());
+    waiting.sort_by_key(|index| passes[*index].exchange.position());
     waiting.retain(|index| {
         let pass = &mut passes[*index];
         if pass.exchange.due().is_none_or(|due| due > now) {
@@ -86,7 +86,7 @@ fn who_waits_goes_when_the_limit_ends_and_in_order() {
         pass.answer(worker, OK_JSON, ANSWER);
         pass.exchange.finish(worker, Ending::Complete, ms(5000));
     }
-    assert!(worker.lines.is_empty() && worker.journeys.borrow().is_empty());
+    assert!(worker.queues.is_empty() && worker.journeys.borrow().is_empty());
     assert_eq!(counted(worker, Metric::Waiting), 0);
 }
 
@@ -115,7 +115,7 @@ fn who_cannot_make_it_is_refused_at_once_with_a_time() {
         let (status, body) = refusal(&refused.step);
         let RequestStep::Answer(answer) = &refused.step else { panic!() };
         let after = answer.headers.iter().find(|(name, _)| *name == "retry-after").unwrap().1.clone();
-        assert!(worker.lines.is_empty());
+        assert!(worker.queues.is_empty());
         (status, body["error"]["code"].as_str().unwrap().to_owned(), after)
     };
     assert_eq!(told(json!({"max_wait": "2s"}), 3), (429, "all_targets_throttled".to_owned(), "3".to_owned()));
@@ -136,7 +136,7 @@ fn a_full_line_takes_nobody_and_a_client_that_leaves_makes_room() {
         assert_eq!(counted(worker, Metric::GaveUpQueueFull), 1);
         let mut left = waiting.swap_remove(0);
         left.exchange.finish(worker, Ending::ClientGone, ms(10));
-        assert_eq!(worker.lines.len(), most - 1);
+        assert_eq!(worker.queues.len(), most - 1);
         assert_eq!(arrives(worker, 901, None).step, RequestStep::Hold);
     }
 }
@@ -154,7 +154,7 @@ fn who_waits_in_vain_is_refused_when_its_time_is_over() {
     let (status, body) = refusal(&waiting[1].step);
     assert_eq!((status, body["error"]["code"].as_str()), (429, Some("all_targets_throttled")));
     assert_eq!(counted(worker, Metric::QueueTimeouts), 1);
-    assert!(worker.lines.is_empty());
+    assert!(worker.queues.is_empty());
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_key_asks_for_no_more_than_it_may() {
         ).unwrap());
         let key = keys.as_ref().map(|config| &config.keys.as_ref().unwrap()[0]);
         let headers = crate::base::HeaderBlock::of(&[("x-llm-priority", asked)]);
-        super::super::reading::priority(&headers, key).name()
+        crate::intake::priority(&headers, key).name()
     };
     assert_eq!(
         [priority(None, "high"), priority(None, "low"), priority(None, "x")],
@@ -224,11 +224,11 @@ fn limiting(most: u32, models: &Value) -> crate::config::Config {
 
 /// Looks at those who stand in a line as the host does when an attempt has ended; says who went.
 fn look(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
-    if !worker.lines.take_freed() {
+    if !worker.queues.take_freed() {
         return Vec::new();
     }
     let mut waiting: Vec<_> = (0..passes.len()).filter(|index| passes[*index].exchange.is_held()).collect();
-    waiting.sort_by_key(|index| passes[*index].exchange.place());
+    waiting.sort_by_key(|index| passes[*index].exchange.position());
     waiting.retain(|index| {
         let pass = &mut passes[*index];
         pass.step = pass.exchange.wake_early(worker, now, &mut pass.request);
@@ -243,7 +243,7 @@ fn who_waits_for_a_busy_target_goes_as_soon_as_an_attempt_there_ends() {
     let mut passes: Vec<_> = (1..=6).map(|number| arrives(worker, number, None)).collect();
     let steps: Vec<_> = passes.iter().map(|pass| pass.step == RequestStep::Send).collect();
     assert_eq!(steps, [true, true, false, false, false, false]);
-    assert!(!worker.lines.take_freed());
+    assert!(!worker.queues.take_freed());
     // A tick finds nobody free; after that it would be nobody's turn until the next one.
     assert!(tick(worker, &mut passes, ms(100)).is_empty());
     let mut order = Vec::new();
@@ -264,8 +264,8 @@ fn who_waits_for_a_busy_target_goes_as_soon_as_an_attempt_there_ends() {
         pass.answer(worker, OK_JSON, ANSWER);
         pass.exchange.finish(worker, Ending::Complete, ms(200));
     }
-    assert!(worker.lines.is_empty() && worker.journeys.borrow().is_empty());
-    assert!(!worker.lines.take_freed(), "nobody waits");
+    assert!(worker.queues.is_empty() && worker.journeys.borrow().is_empty());
+    assert!(!worker.queues.take_freed(), "nobody waits");
     assert_eq!(counted(worker, Metric::Waiting), 0);
 }
 

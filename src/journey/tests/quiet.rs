@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{AlarmStep, Ending, Origin, RequestStep, ResponseStep, Worker};
+use super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::{CHAT, OK_STREAM};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::Metric;
@@ -36,19 +36,19 @@ impl Stream {
         Self { worker, pass, sent: String::new() }
     }
 
-    fn headers(&mut self, now: Timestamp) -> ResponseStep {
+    fn headers(&mut self, now: Timestamp) -> Release {
         let block = HeaderBlock::of(OK_STREAM);
         let Pass { exchange, response, .. } = &mut self.pass;
         exchange.response_headers(&mut self.worker, block, false, now, || Origin::Upstream, response)
     }
 
     /// As the host does: what is not held goes to the client, a first chunk one turn later.
-    fn bytes(&mut self, bytes: &str, now: Timestamp) -> ResponseStep {
+    fn bytes(&mut self, bytes: &str, now: Timestamp) -> Release {
         let Pass { exchange, response, .. } = &mut self.pass;
         response.body.extend_from_slice(bytes.as_bytes());
         let available = response.body.len();
         let step = exchange.response_body(&mut self.worker, available, false, now, response);
-        if step != ResponseStep::Hold {
+        if step != Release::Hold {
             self.sent.push_str(&String::from_utf8(std::mem::take(&mut response.body)).unwrap());
             exchange.released();
         }
@@ -126,16 +126,16 @@ fn a_held_stream_goes_on_when_it_has_been_held_for_long_enough() {
     let mut stream =
         Stream::ask(&json!({"first_content": "60s", "keep_alive": "5s", "gate": {"max_time": "10s"}}));
     assert_eq!(stream.pass.exchange.due(), Some(s(60)), "without headers there is nothing to let go");
-    assert_eq!(stream.headers(s(1)), ResponseStep::Hold);
+    assert_eq!(stream.headers(s(1)), Release::Hold);
     assert_eq!(stream.pass.exchange.due(), Some(s(10)));
     let (half, rest) = CONTENT.split_at(20);
-    assert_eq!(stream.bytes(ROLE, s(2)), ResponseStep::Hold);
-    assert_eq!(stream.bytes(half, s(2)), ResponseStep::Hold);
+    assert_eq!(stream.bytes(ROLE, s(2)), Release::Hold);
+    assert_eq!(stream.bytes(half, s(2)), Release::Hold);
     assert_eq!(stream.look(s(10)), AlarmStep::OpenGate);
     assert_eq!(stream.sent, ROLE, "up to the end of its last whole event");
     assert_eq!(stream.pass.response.get("x-llm-target"), Some("gpt-a"));
     assert!(matches!(stream.look(s(15)), AlarmStep::KeepAlive(_)), "it can take something at once");
-    assert_eq!(stream.bytes(rest, s(16)), ResponseStep::Flow, "and is never let go otherwise again");
+    assert_eq!(stream.bytes(rest, s(16)), Release::Flow, "and is never let go otherwise again");
     assert_eq!(stream.sent, [ROLE, ": keep-alive\n\n", CONTENT].concat());
     assert_eq!(counted(&mut stream.worker, Metric::GatesOpenedByTime), 1);
 }
@@ -144,13 +144,13 @@ fn a_held_stream_goes_on_when_it_has_been_held_for_long_enough() {
 fn one_whose_headers_come_later_than_that_is_not_held_and_one_without_bytes_begins_as_any() {
     let gate = json!({"first_content": "60s", "keep_alive": "5s", "gate": {"max_time": "10s"}});
     let mut late = Stream::ask(&gate);
-    assert_eq!(late.headers(s(11)), ResponseStep::Pass);
+    assert_eq!(late.headers(s(11)), Release::Pass);
     let mut bare = Stream::ask(&gate);
     bare.headers(s(1));
     assert_eq!(bare.look(s(10)), AlarmStep::OpenGate);
     for mut stream in [late, bare] {
         assert_eq!(stream.look(s(20)), AlarmStep::Wait, "nothing can be put before its first chunk");
-        assert_eq!(stream.bytes(ROLE, s(21)), ResponseStep::Stage);
+        assert_eq!(stream.bytes(ROLE, s(21)), Release::Stage);
         assert!(matches!(stream.look(s(26)), AlarmStep::KeepAlive(_)));
         assert!(matches!(stream.look(s(60)), AlarmStep::Tell(_)), "the first content is still owed");
     }
@@ -163,7 +163,7 @@ fn the_time_of_the_gate_is_none_of_a_plain_answer() {
     let Pass { exchange, response, .. } = &mut late.pass;
     let step =
         exchange.response_headers(&mut late.worker, block, false, s(11), || Origin::Upstream, response);
-    assert_eq!((step, exchange.due()), (ResponseStep::Hold, Some(s(30))));
+    assert_eq!((step, exchange.due()), (Release::Hold, Some(s(30))));
     late.bytes("{\"error\":{\"message\":\"no provider\"}", s(11));
     assert_eq!(late.look(s(20)), AlarmStep::Wait);
     assert_eq!(late.pass.response.get("x-llm-target"), None, "it is held still");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::test_support::*;
-use super::super::{Ending, Origin, Worker};
+use super::super::{Ending, Worker};
 use super::{ANSWER, CHAT, OK_JSON, OK_STREAM, first};
 use crate::base::HeaderBlock;
 use crate::record::Metric;
@@ -52,7 +52,7 @@ fn answer(
         let available = pass.response.body.len();
         let last = index + 1 == pieces;
         let step = pass.exchange.response_body(worker, available, last, NOW, &mut pass.response);
-        if step == super::super::ResponseStep::Hold {
+        if step == Release::Hold {
             held = held.max(available);
         } else {
             pass.response.body.clear();

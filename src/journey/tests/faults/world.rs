@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::super::registry::ORPHAN_AFTER;
 use super::super::super::test_support::*;
-use super::super::super::{AlarmStep, Ending, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
+use super::super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::super::CHAT;
 use super::scripts::{Eligibility, Event, Fault, Request, TARGETS};
 use crate::base::memory::{Memory, Shelf};
@@ -95,12 +95,12 @@ impl World {
         if let Some((place, whole_account)) = case.shut {
             let (name, account) = TARGETS[place];
             let id = (0..).map_while(TargetId::from_index).take(TARGETS.len());
-            let id = id.into_iter().find(|id| *worker.config.target(*id).unwrap().name == *name).unwrap();
+            let id = id.into_iter().find(|id| *worker.generation.config.target(*id).unwrap().name == *name).unwrap();
             let scope = match whole_account {
-                true => Scope::Account(worker.config.target(id).unwrap().account),
+                true => Scope::Account(worker.generation.config.target(id).unwrap().account),
                 false => Scope::Target(id),
             };
-            worker.health_view.borrow_mut().command(&mut *worker.store, scope, Command::ForceOpen, NOW);
+            worker.generation.health_view.borrow_mut().command(&mut *worker.store, scope, Command::ForceOpen, NOW);
             let same = |other: &&(&'static str, &str)| {
                 if whole_account { other.1 == account } else { other.0 == name }
             };
@@ -161,9 +161,9 @@ impl World {
 
     fn check_the_end(&mut self) {
         assert_eq!(self.watch.gauges, [0; GAUGES.len()], "{GAUGES:?}");
-        assert!(self.worker.journeys.borrow().is_empty() && self.worker.lines.is_empty());
+        assert!(self.worker.journeys.borrow().is_empty() && self.worker.queues.is_empty());
         for target in (0..).map_while(TargetId::from_index).take(TARGETS.len()) {
-            assert_eq!(self.worker.pending.borrow().attempts(target), 0, "under way");
+            assert_eq!(self.worker.generation.pending.borrow().attempts(target), 0, "under way");
         }
         assert_eq!(self.watch.records, self.clients.len(), "one record for each request");
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
@@ -194,7 +194,7 @@ impl Client {
 
     fn place(&self) -> Option<crate::retry::Position> {
         match &self.stage {
-            Stage::Passing { pass, .. } => pass.exchange.place(),
+            Stage::Passing { pass, .. } => pass.exchange.position(),
             _ => None,
         }
     }
@@ -330,7 +330,7 @@ impl Client {
                 return;
             }
         };
-        if step == ResponseStep::Hold {
+        if step == Release::Hold {
             *holding = true;
             return;
         }
@@ -363,7 +363,7 @@ impl Client {
         }
     }
 
-    fn headers(pass: &mut Pass, worker: &mut Worker, origin: Origin, now: Timestamp) -> ResponseStep {
+    fn headers(pass: &mut Pass, worker: &mut Worker, origin: Origin, now: Timestamp) -> Release {
         let block = pass.response.block();
         pass.exchange.response_headers(worker, block, false, now, || origin, &mut pass.response)
     }
