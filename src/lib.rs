@@ -1,5 +1,6 @@
 //! llm-failsafe: an Envoy filter that makes calls to language models dependable.
 
+pub mod answer;
 pub mod balance;
 pub mod base;
 pub mod breaker;

@@ -1,18 +1,18 @@
-//! What follows when a moment comes that an attempt has waited for: something has taken too long, has been held for long
-//! enough, or nothing has gone to the client for a while.
+//! What follows when an attempt's moment comes: something has taken too long, a response has been held for long enough, or
+//! nothing has gone to the client for a while.
 
 use super::advice::Again;
 use super::attempt::{AnswerPhase, Attempt};
+use super::attempt_state::{Due, class_of};
 use super::exchange::{Exchange, Phase};
 use super::failing::goes_on;
-use super::flow::Passing;
 use super::outcome::{End, StreamEnd};
 use super::refusal::ALL_FAILED;
-use super::response::{Disclosure, ResponseHost};
+use super::response::{Disclosure, RETRY_HEADER, ResponseHost};
 use super::{LocalAnswer, Refusal, Worker};
-use crate::base::{ErrorClass, Timestamp};
+use crate::answer::Follower;
+use crate::base::Timestamp;
 use crate::breaker::Blame;
-use crate::config::OnBreak;
 use crate::record::{AnsweredBy, AttemptEnd, Metric};
 use crate::retry::Failed;
 use crate::stream::Alarm;
@@ -20,17 +20,17 @@ use crate::stream::Alarm;
 /// What the host does about a stream whose time has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AlarmStep {
-    /// Nothing: it has been heard of since. Look again when [`Exchange::due`] says.
+    /// Nothing. Look again when [`Exchange::due`] says.
     Wait,
-    /// Nothing has reached the client: send this in place of the provider's answer.
+    /// The client has got nothing: send this in place of the provider's response.
     Answer(LocalAnswer),
-    /// Part of the answer has: put this into the stream, and look again on the next tick.
+    /// The client has got part of the response: put this into the stream, and look again on the next tick.
     Tell(String),
-    /// Part of the answer has, and no more can be said: break it off.
+    /// The client has got part of the response, and no notice can be put into it: reset it.
     Reset,
-    /// What is held shall be held no longer: have [`Exchange::open_gate`] arrange it, and release it.
+    /// Call [`Exchange::open_gate`], which arranges what is held, and release it.
     OpenGate,
-    /// The client shall hear something: put this into the stream.
+    /// Put this into the stream, so that it stays open.
     KeepAlive(&'static str),
 }
 
@@ -47,117 +47,49 @@ impl Exchange {
     /// The moment has come at which something may have taken too long.
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(attempt) = &mut self.phase else { return AlarmStep::Wait };
-        let Some(alarm) = attempt.watch.alarm(now) else { return attempt.errand(worker, now) };
-        attempt.watch.over();
-        if matches!(&attempt.answer, AnswerPhase::Passed(passing) if passing.is_told()) {
-            return AlarmStep::Reset;
+        let due = attempt.look(now);
+        if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late) {
+            worker.tally.count(Metric::Alarms);
         }
-        worker.tally.count(Metric::Alarms);
-        match &attempt.answer {
-            AnswerPhase::Awaited | AnswerPhase::Judged(_) => {
-                AlarmStep::Answer(attempt.time_out(worker, alarm, now))
+        match due {
+            Due::Nothing | Due::Late => AlarmStep::Wait,
+            Due::KeepAlive(text) => {
+                worker.tally.count(Metric::KeepAlives);
+                AlarmStep::KeepAlive(text)
             }
-            AnswerPhase::Passed(_) => {
-                let class = class_of(alarm);
-                let end =
-                    if alarm == Alarm::Total { StreamEnd::OutOfTime } else { StreamEnd::Stalled(class) };
-                attempt.count_end(worker, end);
-                attempt.report(worker, End::Failed(class), blame_for(alarm), now);
-                attempt.log.ends(AttemptEnd::Broken, Some(class));
-                attempt.tell(class, now).map_or(AlarmStep::Reset, AlarmStep::Tell)
+            Due::OpenGate => AlarmStep::OpenGate,
+            Due::Reset => AlarmStep::Reset,
+            Due::TimedOut(alarm) => AlarmStep::Answer(attempt.time_out(worker, alarm, now)),
+            Due::Broken(alarm, notice) => {
+                attempt.breaks(worker, alarm, now);
+                notice.map_or(AlarmStep::Reset, AlarmStep::Tell)
             }
-            AnswerPhase::Discarded => AlarmStep::Wait,
         }
     }
 
-    /// What is held goes to the client, whatever it is: the operator would rather have it move than fail over. The host
-    /// releases it by itself then.
+    /// What is held goes to the client, whatever it is: the operator prefers that to a fallback. The host then releases it.
     pub fn open_gate(&mut self, worker: &mut Worker, now: Timestamp, host: &mut impl ResponseHost) {
         let Phase::Sent(attempt) = &mut self.phase else { return };
-        let judge = match std::mem::replace(&mut attempt.answer, AnswerPhase::Awaited) {
-            AnswerPhase::Judged(judge) => judge,
-            other => {
-                attempt.answer = other;
-                return;
-            }
-        };
-        let held = judge.seen();
+        let Some(passage) = attempt.open_gate(host, now) else { return };
         worker.tally.count(Metric::GatesOpenedByTime);
-        attempt.pass(worker, Passing::of(*judge), now, host);
-        if let AnswerPhase::Passed(Passing::Stream(flow)) = &mut attempt.answer {
-            flow.open(host, held);
-        }
-        attempt.note_moved(now);
+        attempt.answers(worker, host);
+        // The host releases it in any case, because this is no callback of the chunk's own.
+        let _ = attempt.take_in(worker, passage, now);
     }
 }
 
 impl Attempt {
-    /// The earliest moment at which something is to be looked at.
-    fn due(&self) -> Option<Timestamp> {
-        let (limit, _) = self.watch.due()?;
-        Some(self.errand_due().map_or(limit, |at| at.min(limit)))
+    /// Reports an attempt that has taken too long after part of the response went to the client.
+    fn breaks(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) {
+        let class = class_of(alarm);
+        let end = if alarm == Alarm::Total { StreamEnd::OutOfTime } else { StreamEnd::Stalled(class) };
+        self.count_end(worker, end);
+        self.report(worker, End::Failed(class), blame_for(alarm), now);
+        self.log.ends(AttemptEnd::Broken, Some(class));
     }
 
-    fn errand_due(&self) -> Option<Timestamp> {
-        // Of what is over nothing more is to be done.
-        self.watch.due()?;
-        match &self.answer {
-            AnswerPhase::Judged(judge) if judge.open_event().is_some() => self.gate_until(),
-            AnswerPhase::Passed(passing @ Passing::Stream(_)) if !passing.is_told() => {
-                self.keep_alive.map(|keep_alive| keep_alive.due())
-            }
-            _ => None,
-        }
-    }
-
-    fn gate_until(&self) -> Option<Timestamp> {
-        self.gate.max_time.map(|time| self.sent_at.after(time))
-    }
-
-    /// Whether nothing is to be held any more.
-    pub(super) fn gate_is_over(&self, now: Timestamp) -> bool {
-        self.gate_until().is_some_and(|until| until <= now)
-    }
-
-    /// What is due by time though nothing has taken too long.
-    fn errand(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
-        if self.errand_due().is_none_or(|due| due > now) {
-            return AlarmStep::Wait;
-        }
-        let AnswerPhase::Passed(Passing::Stream(flow)) = &self.answer else { return AlarmStep::OpenGate };
-        // Where nothing can be put into the stream now, perhaps it can the next time.
-        if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.heard(now);
-        }
-        let Some(text) = flow.keep_alive() else { return AlarmStep::Wait };
-        worker.tally.count(Metric::KeepAlives);
-        AlarmStep::KeepAlive(text)
-    }
-
-    /// Notes whether the client has got something.
-    pub(super) fn note_moved(&mut self, now: Timestamp) {
-        if let AnswerPhase::Passed(Passing::Stream(flow)) = &mut self.answer
-            && flow.take_moved()
-            && let Some(keep_alive) = &mut self.keep_alive
-        {
-            keep_alive.heard(now);
-        }
-    }
-
-    /// The notice to put into the stream, if it can take one. The reset has to come a tick later, or the notice would be
-    /// lost on its way.
-    fn tell(&mut self, class: ErrorClass, now: Timestamp) -> Option<String> {
-        let AnswerPhase::Passed(Passing::Stream(flow)) = &mut self.answer else { return None };
-        if self.on_break == OnBreak::Reset {
-            return None;
-        }
-        let notice = flow.tell(class)?;
-        self.watch.end_by(now);
-        Some(notice)
-    }
-
-    /// Ends an attempt of which the client has seen nothing, with an answer that either makes the edge start another one
-    /// or tells the client.
+    /// Ends an attempt of which the client has got nothing. The response that is returned either makes the edge start another
+    /// attempt or tells the client.
     fn time_out(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) -> LocalAnswer {
         let class = class_of(alarm);
         let failed = Failed::of(class);
@@ -170,12 +102,12 @@ impl Attempt {
         drop(journey);
         self.disclose(&mut Headers(&mut answer.headers));
         if goes_on(worker, next) {
-            answer.headers.push((super::response::RETRY_HEADER, class.name().to_owned()));
+            answer.headers.push((RETRY_HEADER, class.name().to_owned()));
             self.answer = AnswerPhase::Discarded;
         } else {
             self.journey.borrow().advise(next, failed, now, &mut Headers(&mut answer.headers));
             answer.headers.retain(|(name, value)| *name != "x-llm-reason" || value == ALL_FAILED);
-            self.answer = AnswerPhase::Passed(Passing::Unread);
+            self.answer = AnswerPhase::Passed(Follower::unread());
         }
         answer
     }
@@ -193,15 +125,8 @@ impl Disclosure for Headers<'_> {
     }
 }
 
-/// The total is the request's own limit: a target that is still answering when it runs out has done nothing wrong, nor has
-/// the one that happened to be asked last.
+/// The total is the request's own limit. A target that is still answering when it runs out has done nothing wrong, and
+/// neither has the target that happened to be asked last.
 fn blame_for(alarm: Alarm) -> Blame {
     if alarm == Alarm::Total { Blame::NOBODY } else { Blame::of(class_of(alarm), None) }
-}
-
-const fn class_of(alarm: Alarm) -> ErrorClass {
-    match alarm {
-        Alarm::FirstContent | Alarm::Answer | Alarm::Total => ErrorClass::Timeout,
-        Alarm::Idle | Alarm::ContentIdle | Alarm::BelowMinimumRate => ErrorClass::StreamStalled,
-    }
 }

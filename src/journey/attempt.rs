@@ -6,13 +6,12 @@ use std::time::Duration;
 use super::addressing::{self, Address};
 use super::advice::Again;
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
-use super::flow::Passing;
 use super::hold::Held;
-use super::judge::Judge;
 use super::local;
 use super::plan::{Choice, Detour};
 use super::reading::Reading;
 use super::{Journey, JourneyId, Refusal, SharedJourney, Tickets, Tried, Worker};
+use crate::answer::{Follower, Gatekeeper};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{Balance, Gate, OnBreak};
@@ -45,8 +44,6 @@ pub(super) struct Attempt {
     pub(super) on_break: OnBreak,
     /// How long its first content took, once that has come.
     pub(super) first_content: Option<Duration>,
-    /// How many events with content the clocks have been told of.
-    pub(super) content_events: u64,
     /// Its first content took longer than the breakers tolerate.
     pub(super) slow: bool,
     /// It was asked to tell its usage and the client did not ask, so the client does not get that event.
@@ -62,10 +59,10 @@ pub(super) enum AnswerPhase {
     /// Nothing has come.
     Awaited,
     /// Headers and body are held until it is clear what they are.
-    Judged(Box<Judge>),
+    Judged(Box<Gatekeeper>),
     /// It goes to the client. What was not read to its end before is still read, because only that tells whether it was
     /// a good answer.
-    Passed(Passing),
+    Passed(Follower),
     /// It failed and is thrown away by the edge, which starts another attempt.
     Discarded,
 }
@@ -323,7 +320,6 @@ impl Exchange {
             keep_alive: policy.keep_alive.map(|every| KeepAlive::new(every, now)),
             on_break: policy.on_break,
             first_content: None,
-            content_events: 0,
             answer_awaited: true,
             slow: false,
             asked_usage,

@@ -2,7 +2,6 @@
 
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::Ending;
-use super::judge::Judge;
 use super::outcome::{End, StreamEnd};
 use super::{Worker, recording};
 use crate::base::{ErrorClass, Timestamp};
@@ -22,7 +21,7 @@ impl Attempt {
     fn come_to_an_end(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
         let over = match &self.answer {
             AnswerPhase::Discarded => true,
-            AnswerPhase::Passed(passing) => passing.settled() == Some(Ok(())),
+            AnswerPhase::Passed(follower) => follower.settled() == Some(Ok(())),
             _ => false,
         };
         if ending == Ending::ClientGone && !over {
@@ -34,19 +33,19 @@ impl Attempt {
         }
         let failure = match &mut self.answer {
             AnswerPhase::Discarded => return true,
-            AnswerPhase::Passed(passing) => {
+            AnswerPhase::Passed(follower) => {
                 let end = match ending {
                     Ending::UpstreamGone => StreamEnd::BrokenOff,
-                    Ending::Complete | Ending::ClientGone => StreamEnd::of(passing.ended_badly()),
+                    Ending::Complete | Ending::ClientGone => StreamEnd::of(follower.finish()),
                 };
-                let stream = passing.follower().and_then(Judge::stream_facts);
+                let stream = follower.facts().stream;
                 self.report_answer(worker, end, now);
                 self.log.passed_to_its_end(stream, end.failure());
                 return false;
             }
             AnswerPhase::Awaited => ErrorClass::Transport,
-            AnswerPhase::Judged(judge) => {
-                self.log.stream = judge.stream_facts();
+            AnswerPhase::Judged(gatekeeper) => {
+                self.log.stream = gatekeeper.facts().stream;
                 ErrorClass::StreamTruncated
             }
         };

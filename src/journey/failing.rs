@@ -3,9 +3,9 @@
 
 use super::advice::Again;
 use super::attempt::{AnswerPhase, Attempt, status_after};
-use super::flow::Passing;
-use super::response::{RETRY_HEADER, ResponseStep};
-use super::{Refusal, Worker, ineligible, recording};
+use super::response::RETRY_HEADER;
+use super::{Refusal, ResponseStep, Worker, ineligible, recording};
+use crate::answer::Follower;
 use crate::base::{ErrorClass, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::LastError;
@@ -54,7 +54,7 @@ impl Attempt {
                 ineligible::tell_shadow(&journey, worker, failed.class, now, sink);
             }
             drop(journey);
-            AnswerPhase::Passed(Passing::Unread)
+            AnswerPhase::Passed(Follower::unread())
         };
     }
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::attempt::{AnswerPhase, Attempt};
-use super::flow::Passing;
 use super::{Journey, Worker};
+use crate::answer::AnswerFacts;
 use crate::base::{ErrorClass, TargetId, Timestamp};
 use crate::config::Config;
 use crate::record::{Family, Metric, Tally, class_place};
@@ -179,24 +179,26 @@ impl Attempt {
     /// Counts how the stream ended that the client was reading, if it was. To be called before it is reported, for of
     /// several ends the first is the one.
     pub(super) fn count_end(&self, worker: &mut Worker, end: StreamEnd) {
-        if self.tickets.is_some() && matches!(self.answer, AnswerPhase::Passed(Passing::Stream(_))) {
+        if self.tickets.is_some()
+            && matches!(&self.answer, AnswerPhase::Passed(follower) if follower.is_stream())
+        {
             worker.tally.count(end.metric());
         }
     }
 
     /// What has come of it if it ends so.
     pub(super) fn outcome(&self, end: End, received: Received, now: Timestamp) -> Outcome {
-        let read = match &self.answer {
-            AnswerPhase::Judged(judge) => Some(&**judge),
-            AnswerPhase::Passed(passing) => passing.follower(),
-            AnswerPhase::Awaited | AnswerPhase::Discarded => None,
+        let facts = match &self.answer {
+            AnswerPhase::Judged(gatekeeper) => gatekeeper.facts(),
+            AnswerPhase::Passed(follower) => follower.facts(),
+            AnswerPhase::Awaited | AnswerPhase::Discarded => AnswerFacts::default(),
         };
         Outcome {
             end,
             received,
             passed: matches!(self.answer, AnswerPhase::Passed(_)),
-            usage: read.and_then(|judge| judge.usage()),
-            finish: read.and_then(|judge| judge.finish_reason()),
+            usage: facts.usage,
+            finish: facts.finish,
             first_content: self.first_content,
             longest_gap: self
                 .first_content

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use super::attempt::{AnswerPhase, Attempt};
 use super::exchange::{Exchange, Phase};
 use super::ineligible::all_objections;
-use super::judge::Judge;
 use super::{Journey, SharedJourney, Worker};
 use crate::base::{Random, Timestamp};
 use crate::breaker::Standing;
@@ -149,9 +148,9 @@ impl Attempt {
     /// The client left. What had been certain before stays; a stream that has told of its failure is broken, for that is why
     /// clients leave it.
     pub(super) fn note_client_gone(&mut self) {
-        if let AnswerPhase::Passed(passing) = &self.answer {
-            self.log.stream = passing.follower().and_then(Judge::stream_facts);
-            if let Some(Err(class)) = passing.settled() {
+        if let AnswerPhase::Passed(follower) = &self.answer {
+            self.log.stream = follower.facts().stream;
+            if let Some(Err(class)) = follower.settled() {
                 self.log.ends(AttemptEnd::Broken, Some(class));
             }
         }

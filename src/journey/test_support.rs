@@ -6,71 +6,13 @@ use std::rc::Rc;
 use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney, Worker};
 use crate::balance::{Headroom, Pace};
 use crate::base::memory::Memory;
-use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
+use crate::base::{Endpoint, ModelId, SplitMix64, Timestamp};
 use crate::breaker::{HealthView, Pending};
 use crate::config::{self, Config};
 use crate::fallback::{Calibration, ClientLimits, Needs};
 use crate::record::Metric;
-use crate::request::{BodyBuffer, Scanner};
-
-/// One direction of a stream: headers in order, and the body as the host would buffer it.
-#[derive(Debug, Default, Clone)]
-pub struct FakeWire {
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl FakeWire {
-    pub fn new(headers: &[(&str, &str)]) -> Self {
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Self { headers, body: Vec::new() }
-    }
-
-    pub fn block(&self) -> HeaderBlock {
-        let headers: Vec<_> =
-            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        HeaderBlock::of(&headers)
-    }
-
-    pub fn set_journey(&mut self, id: &str) {
-        self.set("x-llm-journey", id);
-    }
-
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
-    }
-}
-
-impl HeaderSink for FakeWire {
-    fn set(&mut self, name: &str, value: &str) {
-        self.remove(name);
-        self.headers.push((name.to_owned(), value.to_owned()));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.headers.retain(|(candidate, _)| candidate != name);
-    }
-}
-
-impl BodyBuffer for FakeWire {
-    type Error = ();
-
-    fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, ()> {
-        let end = start.saturating_add(len).min(self.body.len());
-        self.body.get(start..end).map(<[u8]>::to_vec).ok_or(())
-    }
-
-    fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), ()> {
-        let len = len.min(self.body.len());
-        self.body.splice(..len, with.iter().copied());
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ()> {
-        self.body.extend_from_slice(bytes);
-        Ok(())
-    }
-}
+use crate::request::Scanner;
+pub use crate::request::test_support::FakeWire;
 
 /// Two OpenAI accounts in the first tier, Anthropic in the second.
 pub const CONFIG: &str = r#"{

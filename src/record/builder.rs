@@ -221,15 +221,6 @@ impl AnsweredBy {
     }
 }
 
-/// What came of a stream.
-#[derive(Debug, Clone, Copy)]
-pub struct StreamFacts {
-    /// Its events.
-    pub events: u64,
-    /// How it ended.
-    pub ending: stream::Ending,
-}
-
 /// One attempt as it goes.
 #[derive(Debug)]
 pub struct AttemptBuilder {
@@ -278,7 +269,7 @@ pub struct AttemptBuilder {
     /// Bytes of the answer's body.
     pub bytes: u64,
     /// What came of its stream.
-    pub stream: Option<StreamFacts>,
+    pub stream: Option<stream::StreamFacts>,
     /// The tokens that its answer said it took.
     pub usage: Option<stream::Usage>,
     /// There was something to pay for, and the provider has not said how much.
@@ -355,7 +346,7 @@ impl AttemptBuilder {
     }
 
     /// An answer that was passed on has ended, with or without a failure.
-    pub fn passed_to_its_end(&mut self, stream: Option<StreamFacts>, failure: Option<ErrorClass>) {
+    pub fn passed_to_its_end(&mut self, stream: Option<stream::StreamFacts>, failure: Option<ErrorClass>) {
         self.stream = stream.or(self.stream);
         let end = if failure.is_some() { AttemptEnd::Broken } else { AttemptEnd::Answered };
         self.ends(end, failure);

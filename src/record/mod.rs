@@ -19,9 +19,7 @@ pub mod status;
 pub const PAGE: &str = include_str!("page.html");
 
 pub use build::{NO_NEXT_ATTEMPT, Outcome, REQUEST_INCOMPLETE};
-pub use builder::{
-    AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder, StreamFacts,
-};
+pub use builder::{AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder};
 pub use decision::{
     Attempt, Candidate, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES,
     MAX_ID, MAX_RECORD_BYTES, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,

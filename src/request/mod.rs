@@ -24,6 +24,8 @@ mod plain_run;
 mod scan;
 mod spot;
 #[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
 mod tests;
 mod text;
 mod usage_spots;

@@ -69,6 +69,15 @@ pub struct StreamState {
     events: u64,
 }
 
+/// What has come of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamFacts {
+    /// How many events have been read.
+    pub events: u64,
+    /// What the stream is if its bytes end here.
+    pub ending: Ending,
+}
+
 impl StreamState {
     /// A stream of which nothing has arrived.
     pub fn new(dialect: StreamDialect) -> Self {
@@ -123,6 +132,11 @@ impl StreamState {
     /// Whether its terminal event, or a failure, has come: nothing that follows changes what it was.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended | Phase::Failed)
+    }
+
+    /// What has come of the stream so far.
+    pub const fn facts(&self) -> StreamFacts {
+        StreamFacts { events: self.events, ending: self.ending() }
     }
 
     /// What the stream is if its bytes end here.

@@ -29,7 +29,7 @@ mod usage;
 mod watch;
 
 pub use deadlines::Deadlines;
-pub use dialect::{StreamDialect, StreamState};
+pub use dialect::{StreamDialect, StreamFacts, StreamState};
 pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use keep_alive::{KeepAlive, keep_alive};

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::judge::MAX_HELD_PLAIN;
 use super::super::test_support::*;
 use super::super::{AlarmStep, Ending, Origin, RequestStep, ResponseStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, refusal};
+use crate::answer::MAX_HELD_PLAIN;
 use crate::base::{HeaderBlock, Timestamp};
 
 const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";

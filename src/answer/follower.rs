@@ -1,0 +1,139 @@
+//! Reads on in a response that goes to the client: only its end shows whether it was a good one, and what it took.
+
+use super::plain::PlainFollower;
+use super::report::{AnswerFacts, ChunkReport, Release};
+use super::stream_follower::StreamFollower;
+use crate::base::{ErrorClass, HeaderSink};
+use crate::request::BodyBuffer;
+
+/// A response that goes to the client.
+pub struct Follower(Response);
+
+enum Response {
+    /// It is not read: that cannot be done, or nothing more is to be learned from it.
+    Unread,
+    /// JSON. It says somewhere what it took, and only its end tells whether it was an error object.
+    Plain(Box<PlainFollower>),
+    Stream(Box<StreamFollower>),
+}
+
+impl Follower {
+    /// For a response that cannot be read, or from which nothing more is to be learned.
+    pub const fn unread() -> Self {
+        Self(Response::Unread)
+    }
+
+    pub(super) fn of_plain(plain: PlainFollower) -> Self {
+        Self(Response::Plain(Box::new(plain)))
+    }
+
+    pub(super) fn of_stream(stream: StreamFollower) -> Self {
+        Self(Response::Stream(Box::new(stream)))
+    }
+
+    /// Reads what is new in the host's buffer, which holds `available` bytes, and leaves in it what goes to the client.
+    pub fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
+        match &mut self.0 {
+            // Its content cannot be told from anything else, so only its silence is noticed.
+            Response::Unread => ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD },
+            Response::Plain(plain) => plain.chunk(host, available, end),
+            Response::Stream(stream) => stream.chunk(host, available, end),
+        }
+    }
+
+    /// Arranges the `held` bytes that the gatekeeper has read, in the callback in which they came.
+    pub fn pass_held(
+        &mut self,
+        host: &mut (impl HeaderSink + BodyBuffer),
+        held: usize,
+        end: bool,
+    ) -> ChunkReport {
+        match &mut self.0 {
+            Response::Unread => PASSES_UNREAD,
+            Response::Plain(plain) => plain.pass_held(host, held, end),
+            Response::Stream(stream) => stream.pass_held(host, held, end),
+        }
+    }
+
+    /// The same in a callback of another kind, after which the host releases what there is.
+    pub fn pass_held_outside_callback(
+        &mut self,
+        host: &mut (impl HeaderSink + BodyBuffer),
+        held: usize,
+    ) -> ChunkReport {
+        match &mut self.0 {
+            Response::Unread => PASSES_UNREAD,
+            Response::Plain(plain) => plain.pass_held(host, held, false),
+            Response::Stream(stream) => stream.pass_held_outside_callback(host, held),
+        }
+    }
+
+    /// What was [staged](Release::Stage) has been released.
+    pub fn released(&mut self) {
+        if let Response::Stream(stream) = &mut self.0 {
+            stream.released();
+        }
+    }
+
+    /// What was to be [staged](Release::Stage) has been released at once, because the host has no other callback for it.
+    pub fn cannot_stage(&mut self) {
+        if let Response::Stream(stream) = &mut self.0 {
+            stream.cannot_stage();
+        }
+    }
+
+    /// The text that keeps a stream open on which nothing moves. `None` if no text can be put in now.
+    pub fn keep_alive(&self) -> Option<&'static str> {
+        match &self.0 {
+            Response::Stream(stream) => stream.keep_alive(),
+            Response::Unread | Response::Plain(_) => None,
+        }
+    }
+
+    /// The notice with which a stream ends now. `None` if no text can be put in now. Nothing goes to the client after it.
+    pub fn end_with_notice(&mut self, class: ErrorClass) -> Option<String> {
+        match &mut self.0 {
+            Response::Stream(stream) => stream.end_with_notice(class),
+            Response::Unread | Response::Plain(_) => None,
+        }
+    }
+
+    /// Whether a notice has ended it.
+    pub fn has_ended_with_notice(&self) -> bool {
+        matches!(&self.0, Response::Stream(stream) if stream.has_ended_with_notice())
+    }
+
+    /// Whether it is a stream that is read.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.0, Response::Stream(_))
+    }
+
+    /// What a stream has turned out to be: the last [`ChunkReport::settled`].
+    pub fn settled(&self) -> Option<Result<(), ErrorClass>> {
+        match &self.0 {
+            Response::Stream(stream) => stream.settled(),
+            Response::Unread | Response::Plain(_) => None,
+        }
+    }
+
+    /// The response is over. Says what was wrong with it, if anything was.
+    pub fn finish(&mut self) -> Option<ErrorClass> {
+        match &mut self.0 {
+            Response::Stream(stream) => stream.finish(),
+            Response::Plain(plain) => plain.failure_at_end(),
+            Response::Unread => None,
+        }
+    }
+
+    /// What it has said about itself so far.
+    pub fn facts(&self) -> AnswerFacts {
+        match &self.0 {
+            Response::Stream(stream) => stream.facts(),
+            Response::Plain(plain) => plain.facts(),
+            Response::Unread => AnswerFacts::default(),
+        }
+    }
+}
+
+const PASSES_UNREAD: ChunkReport =
+    ChunkReport { release: Release::Pass, new_bytes: 0, content: None, forwarded: true, settled: None };

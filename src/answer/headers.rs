@@ -1,0 +1,90 @@
+//! What a response's headers say it is, and which of them do not go to the client as they came.
+
+use crate::base::{HeaderBlock, HeaderSink};
+
+/// What the content type says a response is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    Events,
+    Json,
+    Text,
+    /// A web page. No model's API answers so, but a proxy or login page in front of one does.
+    Page,
+}
+
+impl Media {
+    /// `None` for types that cannot be read here, and where the provider does not say.
+    pub(super) fn of(headers: &HeaderBlock) -> Option<Self> {
+        let media_type = headers.get("content-type")?.split(';').next()?.trim();
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name);
+        if is("text/event-stream") {
+            Some(Self::Events)
+        } else if is("application/json") || is_json_suffixed(media_type) {
+            Some(Self::Json)
+        } else if is("text/plain") {
+            Some(Self::Text)
+        } else {
+            let pages = ["text/html", "text/xml", "application/xml", "application/xhtml+xml"];
+            pages.into_iter().any(is).then_some(Self::Page)
+        }
+    }
+}
+
+/// Whether it is a type such as `application/problem+json`.
+fn is_json_suffixed(media_type: &str) -> bool {
+    const PREFIX: &[u8] = b"application/";
+    const SUFFIX: &[u8] = b"+json";
+    let bytes = media_type.as_bytes();
+    bytes.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+        && bytes.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX))
+}
+
+/// Keeps caches and proxies from storing a stream or collecting it before they pass it on. `x-accel-buffering` is what
+/// nginx and its relatives go by.
+pub fn forbid_buffering(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    if Media::of(headers) == Some(Media::Events) {
+        if headers.get("cache-control").is_none() {
+            sink.set("cache-control", "no-cache");
+        }
+        sink.set("x-accel-buffering", "no");
+    }
+}
+
+/// Removes the headers that only this filter and Envoy may set. A provider's `x-llm-*` would be taken for the filter's, its
+/// `x-envoy-*` for the inner listener's: at a 429 with `x-envoy-ratelimited`, as a provider behind an Envoy sends it, the
+/// edge would not retry. Envoy passes a `te` on from HTTP/1 although HTTP/2 forbids it, which would break the hop.
+pub fn strip_reserved(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    for (name, _) in headers.iter() {
+        if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-") || name == b"te")
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            sink.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_read_in_any_case_and_without_their_parameters() {
+        for (content_type, media) in [
+            ("text/event-stream; charset=utf-8", Some(Media::Events)),
+            ("Text/Event-Stream", Some(Media::Events)),
+            ("application/json", Some(Media::Json)),
+            ("Application/Problem+JSON", Some(Media::Json)),
+            ("application/+json", Some(Media::Json)),
+            ("text/problem+json", None),
+            ("+json", None),
+            ("text/plain", Some(Media::Text)),
+            ("application/xhtml+xml", Some(Media::Page)),
+            ("application/vnd.amazon.eventstream", None),
+            ("", None),
+        ] {
+            let headers = HeaderBlock::of(&[("content-type", content_type)]);
+            assert_eq!(Media::of(&headers), media, "{content_type}");
+        }
+        assert_eq!(Media::of(&HeaderBlock::default()), None);
+    }
+}

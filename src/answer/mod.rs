@@ -1,0 +1,34 @@
+//! The response on its way to the client: hold and judge it, then read on and guard it.
+//!
+//! Until the first byte goes to the client, an attempt can still be replaced by another one. This moment is the *commit
+//! point*, and the two sides of it are two types:
+//!
+//! - A [`Gatekeeper`] holds a response and reads its beginning. Each chunk yields a [`Verdict`]: hold on, commit, or the
+//!   response is a failure.
+//! - [`Gatekeeper::commit`] turns it into a [`Follower`], which reads the rest while it passes. Each chunk yields a
+//!   [`ChunkReport`]. The follower also changes what passes where that is wanted: it keeps events whole, takes out a
+//!   usage event that the client did not ask for, renames the model, and ends a broken stream with an error event.
+//!
+//! Nothing here knows why a response matters to anyone: retries, breakers, metrics and records belong to the caller.
+
+mod buffer;
+mod follower;
+mod gatekeeper;
+mod headers;
+mod injected_usage;
+mod model_names;
+mod plain;
+mod rejection;
+mod report;
+mod stream_follower;
+mod stream_reader;
+#[cfg(test)]
+mod tests;
+
+pub use follower::Follower;
+pub use gatekeeper::{Gatekeeper, Terms, Verdict};
+pub use headers::{forbid_buffering, strip_reserved};
+pub use plain::MAX_HELD_PLAIN;
+pub use rejection::{Appearance, Rejection};
+pub use report::{AnswerFacts, ChunkReport, Release};
+pub use stream_follower::MAX_HELD_EVENT;

@@ -1,0 +1,115 @@
+//! What is known of a response that turned out to be a failure before any of it went to the client.
+
+use crate::base::ErrorClass;
+use crate::provider::Failure;
+use crate::retry::Failed;
+use crate::stream::StreamFacts;
+
+const BAD_GATEWAY: u16 = 502;
+
+/// A held response that is a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// What the retry decision goes by.
+    pub failed: Failed,
+    /// What the provider called it.
+    pub failure: Failure,
+    /// What came of its stream, if it is one.
+    pub stream: Option<StreamFacts>,
+    /// What a client would take it for.
+    pub appearance: Appearance,
+}
+
+/// What a client would take a failed response for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appearance {
+    /// An error: its status says so, or its first event.
+    Error,
+    /// An answer: the status says success, and the body mentions no error.
+    Answer,
+    /// An answer by its status, which says success, but the body is an error object. `meant` is the status that it should
+    /// have had.
+    ErrorUnderSuccess {
+        /// The status that goes with the error.
+        meant: u16,
+    },
+    /// An error by its status. Its body is Envoy's own text, which is not in the client's dialect.
+    EnvoyText {
+        /// Its status.
+        status: u16,
+    },
+}
+
+impl Appearance {
+    /// The status of the error that takes the body's place; `None` where the body can stay. `own` is the status that the
+    /// operator wants clients to see instead of the provider's error, if so.
+    pub const fn replacement(self, own: Option<u16>) -> Option<u16> {
+        match (self, own) {
+            (Self::EnvoyText { status }, _) => Some(status),
+            (_, Some(own)) => Some(own),
+            (Self::Answer, None) => Some(BAD_GATEWAY),
+            (Self::Error | Self::ErrorUnderSuccess { .. }, None) => None,
+        }
+    }
+
+    /// The status that the client gets in place of the one that came; `None` where that stays. `replaced_by` is the status
+    /// of the error that has taken the body's place, if one has.
+    pub const fn status(self, replaced_by: Option<u16>) -> Option<u16> {
+        match (self, replaced_by) {
+            (Self::EnvoyText { .. }, _) => None,
+            (_, Some(status)) => Some(status),
+            (Self::Answer, None) => Some(BAD_GATEWAY),
+            (Self::ErrorUnderSuccess { meant }, None) => Some(meant),
+            (Self::Error, None) => None,
+        }
+    }
+}
+
+/// The status of an error that its provider sent under a 200: clients that go by the status would take it for an answer.
+pub(super) fn meant_status(failure: &Failure) -> u16 {
+    let code = failure.code.as_deref().and_then(|code| code.parse().ok());
+    code.filter(|status| (400..600).contains(status)).unwrap_or(match failure.class {
+        ErrorClass::Auth => 401,
+        ErrorClass::Permission => 403,
+        ErrorClass::NotFound => 404,
+        ErrorClass::TooLarge => 413,
+        ErrorClass::Invalid | ErrorClass::ContextLength | ErrorClass::ContentPolicy => 400,
+        ErrorClass::RateLimited | ErrorClass::QuotaExhausted => 429,
+        ErrorClass::Overloaded => 503,
+        ErrorClass::Timeout => 504,
+        ErrorClass::Server
+        | ErrorClass::Transport
+        | ErrorClass::ClientAbort
+        | ErrorClass::StreamTruncated
+        | ErrorClass::StreamError
+        | ErrorClass::StreamStalled => BAD_GATEWAY,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_looks_like_an_answer_never_keeps_its_success_status() {
+        let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
+        let envoy = Appearance::EnvoyText { status: 503 };
+        // Appearance, the operator's own status; the replacement's status; the status without and with the replacement.
+        for (appearance, own, replacement, kept, replaced) in [
+            (Appearance::Error, None, None, None, None),
+            (Appearance::Error, Some(504), Some(504), None, Some(504)),
+            (Appearance::Answer, None, Some(502), Some(502), Some(502)),
+            (Appearance::Answer, Some(504), Some(504), Some(502), Some(504)),
+            (under_success, None, None, Some(429), None),
+            (under_success, Some(504), Some(504), Some(429), Some(504)),
+            (envoy, None, Some(503), None, None),
+            (envoy, Some(504), Some(503), None, None),
+        ] {
+            assert_eq!(appearance.replacement(own), replacement, "{appearance:?} {own:?}");
+            assert_eq!(appearance.status(None), kept, "{appearance:?} {own:?}");
+            if let Some(status) = replacement {
+                assert_eq!(appearance.status(Some(status)), replaced, "{appearance:?} {own:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Passes a stream on as it comes, but only whole events.
+//!
+//! Text can be put in only between two events: an error event that ends a broken stream, or a comment that keeps a silent
+//! one open. So the beginning of an event is held back until its rest comes. That costs a copy where a chunk ends within an
+//! event, and nothing where it ends with one, as nearly all do.
+
+use super::buffer::{After, WINDOW, read_all, read_windows};
+use super::injected_usage;
+use super::model_names::ModelNames;
+use super::report::{AnswerFacts, ChunkReport, Release};
+use super::stream_reader::StreamReader;
+use crate::base::ErrorClass;
+use crate::request::BodyBuffer;
+use crate::stream;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The most of an incomplete event that is held back. A longer one is passed on in pieces.
+pub const MAX_HELD_EVENT: usize = 64 * 1024;
+
+/// Whether the host's buffer can be reached when no chunk comes, so that text can be put into a silent stream.
+///
+/// It can while every chunk is held and released explicitly. In its own callback a chunk can be released so from the second
+/// one on. The first one has to wait for a callback of another kind (Envoy's shared queue), one turn of the event loop
+/// later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Insertion {
+    /// It is not wanted.
+    Off,
+    /// It is wanted, and nothing has been passed on.
+    Wanted,
+    /// So many bytes of the first chunk wait to be released.
+    Staged(usize),
+    /// Text can be put in.
+    Ready,
+    /// The notice that ends the stream has been put in. Nothing may follow it.
+    Ended,
+}
+
+/// A chunk in the host's buffer, all of which the reader has read.
+struct Chunk {
+    len: usize,
+    /// Its bytes, if they had to be read in one piece anyway.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Chunk {
+    fn into_bytes<B: BodyBuffer>(self, host: &mut B) -> Result<Vec<u8>, B::Error> {
+        self.bytes.map_or_else(|| read_all(host, self.len), Ok)
+    }
+}
+
+/// A stream that goes to the client.
+pub(super) struct StreamFollower {
+    reader: Box<StreamReader>,
+    /// Present if the client is to read another name of the model.
+    names: Option<Box<ModelNames>>,
+    /// What has come and is held back: the beginning of an event, or of a name in it.
+    held_back: Vec<u8>,
+    /// The client has got the beginning of the event that is coming.
+    is_torn: bool,
+    insertion: Insertion,
+}
+
+impl StreamFollower {
+    /// A stream of which nothing has been passed on; `reader` may have read its beginning. `rename_to` is the model name
+    /// that the client is to read, `wants_insertion` whether it must be possible to put text into the stream at any time.
+    pub(super) fn new(reader: Box<StreamReader>, rename_to: Option<&str>, wants_insertion: bool) -> Self {
+        let names = rename_to.map(|name| Box::new(ModelNames::in_stream(reader.dialect(), name)));
+        let insertion = if wants_insertion { Insertion::Wanted } else { Insertion::Off };
+        Self { reader, names, held_back: Vec::new(), is_torn: false, insertion }
+    }
+
+    /// Reads what is new in the host's buffer, and leaves in it what is to be passed on.
+    pub(super) fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
+        let staged = match self.insertion {
+            Insertion::Ended => {
+                let _ = host.replace_front(available, &[]);
+                return ChunkReport { new_bytes: available, ..self.report(Release::Flow, 0) };
+            }
+            // The first chunk has not been released yet, and stands before the new one.
+            Insertion::Staged(bytes) => bytes,
+            Insertion::Off | Insertion::Wanted | Insertion::Ready => 0,
+        };
+        let new_bytes = available.saturating_sub(staged);
+        let host = &mut After { host, skipped: staged };
+        let (content, passed) = self.read(host, new_bytes, end);
+        let release = self.release(passed, end);
+        ChunkReport { new_bytes, content, ..self.report(release, passed) }
+    }
+
+    /// Passes on what was held before the commit point, all of which the reader has read.
+    pub(super) fn pass_held(&mut self, host: &mut impl BodyBuffer, held: usize, end: bool) -> ChunkReport {
+        let passed = self.arrange(host, Chunk { len: held, bytes: None }, end);
+        let release = self.release(passed, end);
+        self.report(release, passed)
+    }
+
+    /// The same in a callback of another kind than the chunk's own. From then on text can be put in, wanted or not.
+    pub(super) fn pass_held_outside_callback(
+        &mut self,
+        host: &mut impl BodyBuffer,
+        held: usize,
+    ) -> ChunkReport {
+        if held == 0 {
+            return self.report(Release::Flow, 0);
+        }
+        let passed = self.arrange(host, Chunk { len: held, bytes: None }, false);
+        self.insertion = Insertion::Ready;
+        self.report(Release::Flow, passed)
+    }
+
+    /// The first chunk, which was staged, has been released.
+    pub(super) fn released(&mut self) {
+        if matches!(self.insertion, Insertion::Staged(_)) {
+            self.insertion = Insertion::Ready;
+        }
+    }
+
+    /// The first chunk has been released in its own callback, because the host has no other for it.
+    pub(super) fn cannot_stage(&mut self) {
+        self.insertion = Insertion::Off;
+    }
+
+    /// The text that keeps the stream open, if text can be put in now.
+    pub(super) fn keep_alive(&self) -> Option<&'static str> {
+        self.takes_text().then(|| stream::keep_alive(self.reader.dialect()))
+    }
+
+    /// The notice with which the stream ends now, if text can be put in now. Nothing is passed on after it.
+    pub(super) fn end_with_notice(&mut self, class: ErrorClass) -> Option<String> {
+        if !self.takes_text() {
+            return None;
+        }
+        self.insertion = Insertion::Ended;
+        self.held_back.clear();
+        Some(self.reader.notice(class))
+    }
+
+    /// Whether its notice has been put in.
+    pub(super) fn has_ended_with_notice(&self) -> bool {
+        self.insertion == Insertion::Ended
+    }
+
+    /// What the stream has turned out to be, once that is certain.
+    pub(super) fn settled(&self) -> Option<Result<(), ErrorClass>> {
+        self.reader.settled()
+    }
+
+    /// The stream is over. Says what was wrong with it, if anything was.
+    pub(super) fn finish(&mut self) -> Option<ErrorClass> {
+        self.reader.finish(drop);
+        self.reader.failure_at_end()
+    }
+
+    /// What it has said about itself so far.
+    pub(super) fn facts(&self) -> AnswerFacts {
+        self.reader.facts()
+    }
+
+    fn takes_text(&self) -> bool {
+        self.insertion == Insertion::Ready && !self.is_torn
+    }
+
+    /// A report without content, which is counted where bytes are read.
+    fn report(&self, release: Release, passed: usize) -> ChunkReport {
+        ChunkReport { release, new_bytes: 0, content: None, forwarded: passed > 0, settled: self.settled() }
+    }
+
+    /// Reads a chunk and arranges it. Says what content was in it, and how many bytes are passed on.
+    fn read(&mut self, host: &mut impl BodyBuffer, new_bytes: usize, end: bool) -> (Option<u64>, usize) {
+        // Names are replaced in the chunk as a whole.
+        let window = if self.names.is_some() { new_bytes } else { WINDOW };
+        let mut content = None;
+        let read = read_windows(host, new_bytes, window, |window| {
+            if let Some(events) = self.reader.follow(window) {
+                content = Some(content.unwrap_or(0) + events);
+            }
+        });
+        match read {
+            Ok(bytes) => (content, self.arrange(host, Chunk { len: new_bytes, bytes }, end)),
+            Err(_) => (Some(content.unwrap_or(0)), self.give_up(new_bytes)),
+        }
+    }
+
+    /// Leaves in the buffer what is passed on now, and says how many bytes that are.
+    fn arrange(&mut self, host: &mut impl BodyBuffer, chunk: Chunk, end: bool) -> usize {
+        let len = chunk.len;
+        self.try_arrange(host, chunk, end).unwrap_or_else(|_| self.give_up(len))
+    }
+
+    fn try_arrange<B: BodyBuffer>(
+        &mut self,
+        host: &mut B,
+        mut chunk: Chunk,
+        end: bool,
+    ) -> Result<usize, B::Error> {
+        if let Some(names) = &mut self.names {
+            let len = chunk.len;
+            let bytes = chunk.into_bytes(host)?;
+            names.read(&bytes);
+            if end {
+                names.finish();
+            }
+            chunk = Chunk { len, bytes: Some(bytes) };
+        }
+        let open = self.reader.open_event();
+        let all = self.held_back.len().saturating_add(chunk.len);
+        let notice = if end { self.truncation_notice() } else { None };
+        let begun_here = open <= all;
+        let hold = match (end, &notice) {
+            (false, _) => self.tail_to_hold(open, all),
+            // An event that is cut off goes, and the notice takes its place.
+            (true, Some(_)) if begun_here => open,
+            (true, _) => 0,
+        };
+        let cuts = self.reader.take_cuts();
+        let edits = !cuts.is_empty() || self.names.as_ref().is_some_and(|names| names.are_found());
+        let passed = if hold > 0 || edits {
+            self.rewrite(host, chunk, hold, &cuts)?
+        } else {
+            self.put_back(host)?;
+            all
+        };
+        if let Some(notice) = notice {
+            self.held_back.clear();
+            if !begun_here {
+                // The client has the beginning of an event: end it, so that the notice is an event of its own.
+                host.append(b"\n\n")?;
+            }
+            host.append(notice.as_bytes())?;
+        }
+        Ok(passed)
+    }
+
+    /// The notice for a stream that ends here too early.
+    fn truncation_notice(&mut self) -> Option<String> {
+        let class = self.finish().filter(|class| *class == ErrorClass::StreamTruncated)?;
+        Some(self.reader.notice(class))
+    }
+
+    /// How many of the last bytes are held back while the stream goes on. `open` bytes of an incomplete event have come;
+    /// `all` bytes can be held back still.
+    fn tail_to_hold(&mut self, open: usize, all: usize) -> usize {
+        self.is_torn = open > MAX_HELD_EVENT || open > all;
+        if !self.is_torn {
+            return open;
+        }
+        // A name in it is still held back by itself.
+        self.names.as_ref().map_or(0, |names| names.open_name()).min(all)
+    }
+
+    /// Puts what was held back before what has come.
+    fn put_back<B: BodyBuffer>(&mut self, host: &mut B) -> Result<(), B::Error> {
+        if !self.held_back.is_empty() {
+            host.replace_front(0, &self.held_back)?;
+            self.held_back.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes to the buffer what was held back and what has come, without the last `hold` bytes, without `cuts` and with
+    /// the client's name for the model. Says how many bytes that are.
+    fn rewrite<B: BodyBuffer>(
+        &mut self,
+        host: &mut B,
+        chunk: Chunk,
+        hold: usize,
+        cuts: &[Range<u64>],
+    ) -> Result<usize, B::Error> {
+        let len = chunk.len;
+        let mut all = chunk.into_bytes(host)?;
+        let held_before = self.held_back.len();
+        if held_before > 0 {
+            self.held_back.append(&mut all);
+            all = std::mem::take(&mut self.held_back);
+        }
+        let kept = all.len().saturating_sub(hold);
+        let passed = all.get(..kept).unwrap_or_default();
+        let start = self.reader.position().saturating_sub(all.len() as u64);
+        let changed = match &mut self.names {
+            Some(names) => names.apply(passed, start, cuts).map(Cow::Borrowed),
+            None if cuts.is_empty() => None,
+            None => Some(Cow::Owned(injected_usage::without(passed, start, cuts))),
+        };
+        let passed = changed.as_deref().unwrap_or(passed);
+        if let Err(error) = host.replace_front(len, passed) {
+            all.truncate(held_before);
+            self.held_back = all;
+            return Err(error);
+        }
+        let passed = passed.len();
+        self.held_back = if kept == 0 { all } else { all.split_off(kept) };
+        Ok(passed)
+    }
+
+    /// The host does not do its part: what is in its buffer passes as it is.
+    fn give_up(&mut self, available: usize) -> usize {
+        self.is_torn = true;
+        self.names = None;
+        available
+    }
+
+    fn release(&mut self, passed: usize, end: bool) -> Release {
+        match self.insertion {
+            Insertion::Off => Release::Pass,
+            // Nothing has to be put into a stream that came all at once, and nothing can be staged yet if nothing passes.
+            Insertion::Wanted if end || passed == 0 => Release::Pass,
+            Insertion::Wanted => {
+                self.insertion = Insertion::Staged(passed);
+                Release::Stage
+            }
+            Insertion::Staged(_) => {
+                self.insertion = Insertion::Ready;
+                Release::Flow
+            }
+            Insertion::Ready | Insertion::Ended => Release::Flow,
+        }
+    }
+}

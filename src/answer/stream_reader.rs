@@ -1,0 +1,158 @@
+//! Reads the events of a stream, before the commit point and after it.
+
+use std::ops::Range;
+
+use super::injected_usage::InjectedUsage;
+use super::report::AnswerFacts;
+use crate::base::ErrorClass;
+use crate::provider::{self, Failure, ProviderKind};
+use crate::stream::{self, Ending, Event, Framer, Meaning, StreamDialect, StreamState};
+
+/// What one event means for the answer.
+#[derive(Debug)]
+pub(super) enum Sign {
+    /// It brings part of the answer, or may do so.
+    Content,
+    /// It ends the stream.
+    Terminal,
+    /// It says that the provider failed.
+    Failed(Failure),
+    /// Anything else: the role, a finish reason, usage.
+    Other,
+}
+
+/// A stream as far as it has been read.
+pub(super) struct StreamReader {
+    framer: Framer,
+    events: Events,
+}
+
+/// What the events have said.
+struct Events {
+    kind: ProviderKind,
+    state: StreamState,
+    /// The first failure that an event told of.
+    failed: Option<ErrorClass>,
+    /// Present if the client did not ask for usage and the filter did.
+    injected_usage: Option<InjectedUsage>,
+}
+
+impl StreamReader {
+    /// A stream of which nothing has come.
+    pub(super) fn new(kind: ProviderKind, dialect: StreamDialect, hide_usage: bool) -> Self {
+        let state = StreamState::new(dialect);
+        let injected_usage = hide_usage.then(InjectedUsage::default);
+        Self { framer: Framer::new(), events: Events { kind, state, failed: None, injected_usage } }
+    }
+
+    /// Reads the next bytes and reports each event that they complete.
+    pub(super) fn feed(&mut self, window: &[u8], mut on_event: impl FnMut(Sign)) {
+        let Self { framer, events } = self;
+        if let Some(injected) = &mut events.injected_usage {
+            injected.window_begins(framer, window);
+        }
+        framer.feed(window, |event| on_event(events.read(&event)));
+    }
+
+    /// Reads the next bytes of a stream that is passed on. Says how many events with content they complete, if they bring
+    /// content at all.
+    pub(super) fn follow(&mut self, window: &[u8]) -> Option<u64> {
+        let mut content = 0_u64;
+        self.feed(window, |sign| content += u64::from(matches!(sign, Sign::Content)));
+        // An event too large to be read counts as content.
+        (content > 0 || self.framer.is_passing_over()).then_some(content)
+    }
+
+    /// The stream is over; an event that was cut off is reported if it can be read.
+    pub(super) fn finish(&mut self, mut on_event: impl FnMut(Sign)) {
+        let Self { framer, events } = self;
+        framer.finish(|event| on_event(events.read(&event)));
+    }
+
+    /// Bytes read so far.
+    pub(super) const fn position(&self) -> u64 {
+        self.framer.position()
+    }
+
+    /// How many bytes of an incomplete event have come.
+    pub(super) fn open_event(&self) -> usize {
+        usize::try_from(self.framer.tail_len()).unwrap_or(usize::MAX)
+    }
+
+    /// What the client does not get of what has been read since the last call.
+    pub(super) fn take_cuts(&mut self) -> Vec<Range<u64>> {
+        self.events.injected_usage.as_mut().map(InjectedUsage::take_cuts).unwrap_or_default()
+    }
+
+    /// The first failure that an event told of.
+    pub(super) const fn failed(&self) -> Option<ErrorClass> {
+        self.events.failed
+    }
+
+    /// What the stream has turned out to be, once that is certain.
+    pub(super) fn settled(&self) -> Option<Result<(), ErrorClass>> {
+        match self.events.failed {
+            Some(class) => Some(Err(class)),
+            None => self.events.state.is_over().then_some(Ok(())),
+        }
+    }
+
+    /// What is wrong with a stream that ends here, if anything is. To be asked after [`finish`](Self::finish).
+    pub(super) fn failure_at_end(&self) -> Option<ErrorClass> {
+        match self.events.state.ending() {
+            Ending::Truncated => Some(ErrorClass::StreamTruncated),
+            Ending::Failed => Some(self.events.failed.unwrap_or(ErrorClass::StreamError)),
+            // Every answer has its finish reason. Some servers leave out the terminal event, which harms no client.
+            Ending::Complete | Ending::Unfinished | Ending::NoTerminal | Ending::Unwatched => None,
+        }
+    }
+
+    /// The event that ends the stream for the client with a failure of `class`.
+    pub(super) fn notice(&self, class: ErrorClass) -> String {
+        stream::notice(self.dialect(), class, self.events.state.events())
+    }
+
+    /// The dialect of its events.
+    pub(super) const fn dialect(&self) -> StreamDialect {
+        self.events.state.dialect()
+    }
+
+    /// What the events have said about the answer so far.
+    pub(super) fn facts(&self) -> AnswerFacts {
+        let state = &self.events.state;
+        AnswerFacts { usage: state.usage(), finish: state.finish_reason(), stream: Some(state.facts()) }
+    }
+}
+
+impl Events {
+    fn read(&mut self, event: &Event<'_>) -> Sign {
+        let meaning = self.state.read(event);
+        if let Some(injected) = &mut self.injected_usage {
+            injected.event(event, &meaning);
+        }
+        match &meaning {
+            Meaning::Failed(failure) => {
+                let failure = self.classify(failure, event.data);
+                self.failed = self.failed.or(Some(failure.class));
+                Sign::Failed(failure)
+            }
+            Meaning::Terminal(_) => Sign::Terminal,
+            meaning if meaning.is_content() => Sign::Content,
+            _ => Sign::Other,
+        }
+    }
+
+    fn classify(&self, failure: &stream::Failure<'_>, data: &[u8]) -> Failure {
+        let class = match failure {
+            stream::Failure::Error(_) => {
+                if let Some(failure) = provider::classify_event(self.kind, data) {
+                    return failure;
+                }
+                ErrorClass::StreamError
+            }
+            stream::Failure::FinishedInError => ErrorClass::StreamError,
+            stream::Failure::PromptBlocked => ErrorClass::ContentPolicy,
+        };
+        Failure { class, kind: None, code: None }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a gatekeeper makes of the beginning of a response.
+
+use super::super::{Appearance, Gatekeeper, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
+use super::{NOW, OK_JSON, OK_STREAM, terms};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock};
+use crate::config::{Gate, GateUntil};
+use crate::provider::ProviderKind;
+use crate::request::test_support::FakeWire;
+use crate::retry::Received;
+
+const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+const CONTENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
+const ERROR: &str = "data: {\"error\":{\"message\":\"busy\",\"type\":\"overloaded_error\"}}\n\n";
+const PAGE: &[(&str, &str)] = &[(":status", "200"), ("content-type", "text/html")];
+
+const COMMIT: Verdict = Verdict::Commit { content: true };
+
+fn success(headers: &[(&str, &str)]) -> Gatekeeper {
+    Gatekeeper::of_success(terms(Endpoint::Chat), HeaderBlock::of(headers)).unwrap()
+}
+
+/// A stream that is held so far.
+fn gated(gate: Gate) -> Gatekeeper {
+    let terms = Terms { gate, ..terms(Endpoint::Chat) };
+    Gatekeeper::of_success(terms, HeaderBlock::of(OK_STREAM)).unwrap()
+}
+
+/// Reads what has come after `gatekeeper.held()` bytes.
+fn read(gatekeeper: &mut Gatekeeper, host: &mut FakeWire, bytes: &str, end: bool) -> Verdict {
+    host.body.extend_from_slice(bytes.as_bytes());
+    let available = host.body.len();
+    gatekeeper.chunk(host, available, end, NOW)
+}
+
+fn rejected(mut gatekeeper: Gatekeeper, body: &str) -> Rejection {
+    match read(&mut gatekeeper, &mut FakeWire::default(), body, true) {
+        Verdict::Reject(rejection) => rejection,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_is_judged_by_its_first_event_with_meaning() {
+    use GateUntil::{FirstContent, FirstEvent};
+    for (until, events, verdict) in [
+        (FirstContent, ": wait\n\n", Verdict::Hold),
+        (FirstContent, ROLE, Verdict::Hold),
+        (FirstContent, CONTENT, COMMIT),
+        (FirstContent, "data: [DONE]\n\n", Verdict::Commit { content: false }),
+        (FirstEvent, ": wait\n\n", Verdict::Hold),
+        (FirstEvent, ROLE, Verdict::Commit { content: false }),
+    ] {
+        let mut gatekeeper = gated(Gate { until, ..Gate::default() });
+        let read = read(&mut gatekeeper, &mut FakeWire::default(), events, false);
+        assert_eq!(read, verdict, "{until:?} {events}");
+    }
+    // What follows the deciding event in the same chunk decides nothing, but its content counts.
+    let mut gatekeeper = gated(Gate { until: FirstEvent, ..Gate::default() });
+    assert_eq!(
+        read(&mut gatekeeper, &mut FakeWire::default(), &[ROLE, CONTENT, ERROR].concat(), false),
+        COMMIT
+    );
+    assert_eq!(
+        rejected(success(OK_STREAM), &[ROLE, ERROR, CONTENT].concat()).failed.class,
+        ErrorClass::Overloaded
+    );
+}
+
+#[test]
+fn no_more_of_a_stream_is_held_than_the_gate_allows() {
+    let mut gatekeeper = gated(Gate { max_bytes: 2 * ROLE.len(), ..Gate::default() });
+    let host = &mut FakeWire::default();
+    assert_eq!(read(&mut gatekeeper, host, ROLE, false), Verdict::Hold);
+    assert_eq!(gatekeeper.held(), ROLE.len());
+    assert_eq!(read(&mut gatekeeper, host, ROLE, false), Verdict::Commit { content: false });
+}
+
+#[test]
+fn a_plain_response_is_held_to_its_end_but_not_beyond_the_size_of_an_error() {
+    let host = &mut FakeWire::default();
+    let mut gatekeeper = success(OK_JSON);
+    let open = format!("{{\"x\":\"{}", "x".repeat(MAX_HELD_PLAIN));
+    assert_eq!(read(&mut gatekeeper, host, &open[..MAX_HELD_PLAIN - 1], false), Verdict::Hold);
+    assert_eq!(read(&mut gatekeeper, host, "x", false), COMMIT);
+    let mut gatekeeper = success(OK_JSON);
+    assert_eq!(read(&mut gatekeeper, &mut FakeWire::default(), "{\"choices\":[]}", true), COMMIT);
+}
+
+#[test]
+fn a_failure_is_told_by_its_class_and_by_what_a_client_would_take_it_for() {
+    let envoy = |status| Gatekeeper::of_envoy(ProviderKind::OpenAi, status, Received::Never);
+    let error = Gatekeeper::of_error(ProviderKind::OpenAi, 429, HeaderBlock::of(&[("retry-after", "7")]));
+    let nothing = Gatekeeper::of_nothing(ProviderKind::OpenAi, Endpoint::Chat);
+    let error_object = "{\"error\":{\"message\":\"busy\",\"code\":429}}";
+    let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
+    for (gatekeeper, body, class, appearance) in [
+        (envoy(504), "upstream timeout", ErrorClass::Timeout, Appearance::EnvoyText { status: 504 }),
+        (envoy(503), "no route", ErrorClass::Transport, Appearance::EnvoyText { status: 503 }),
+        (error, error_object, ErrorClass::RateLimited, Appearance::Error),
+        (success(OK_JSON), error_object, ErrorClass::RateLimited, under_success),
+        (success(OK_JSON), "{\"choices\":", ErrorClass::StreamTruncated, Appearance::Answer),
+        (nothing, "", ErrorClass::StreamTruncated, Appearance::Answer),
+        (success(PAGE), "<html>", ErrorClass::Server, Appearance::Answer),
+        (success(OK_STREAM), ERROR, ErrorClass::Overloaded, Appearance::Error),
+        (success(OK_STREAM), ROLE, ErrorClass::StreamTruncated, Appearance::Answer),
+    ] {
+        let rejection = rejected(gatekeeper, body);
+        assert_eq!((rejection.failed.class, rejection.failure.class), (class, class), "{body}");
+        assert_eq!(rejection.appearance, appearance, "{body}");
+        let never = matches!(appearance, Appearance::EnvoyText { .. });
+        assert_eq!(rejection.failed.received == Received::Never, never, "{body}");
+        assert_eq!(
+            rejection.failed.hint.map(|hint| hint.as_secs()),
+            (appearance == Appearance::Error && class == ErrorClass::RateLimited).then_some(7)
+        );
+    }
+}
+
+#[test]
+fn only_a_response_that_may_lead_to_another_attempt_is_held() {
+    let never = || -> bool { panic!("is not asked") };
+    // Not late, in the loop, another target left.
+    assert!(success(OK_STREAM).holds(false, true, || true));
+    assert!(!success(OK_STREAM).holds(false, true, || false), "a stream can report failures later");
+    assert!(!success(OK_STREAM).holds(true, true, never), "the gate's time is over");
+    assert!(!gated(Gate { until: GateUntil::Headers, ..Gate::default() }).holds(false, true, never));
+    assert!(success(OK_JSON).holds(true, true, never), "its status goes first");
+    assert!(!success(OK_JSON).holds(true, false, || false));
+    assert!(success(PAGE).holds(true, false, never), "a page is never an answer");
+}
+
+#[test]
+fn what_cannot_be_read_has_no_gatekeeper() {
+    let gzip = &[OK_JSON, &[("content-encoding", "gzip")]].concat();
+    let identity = &[OK_JSON, &[("content-encoding", "Identity")]].concat();
+    for (headers, streamed, known) in [
+        (gzip.as_slice(), true, false),
+        (identity, true, true),
+        (&[(":status", "200")], true, false),
+        (&[("content-type", "text/plain")], true, true),
+        (&[("content-type", "text/plain")], false, false),
+    ] {
+        let terms = Terms { streamed, ..terms(Endpoint::Chat) };
+        let gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(headers));
+        assert_eq!(gatekeeper.is_some(), known, "{headers:?}");
+    }
+}
+
+#[test]
+fn the_commit_point_passes_what_was_held_up_to_its_last_whole_event() {
+    let (half, rest) = CONTENT.split_at(20);
+    let mut host = FakeWire::new(&[("content-length", "999")]);
+    let mut gatekeeper = success(OK_STREAM);
+    assert_eq!(read(&mut gatekeeper, &mut host, ROLE, false), Verdict::Hold);
+    assert_eq!(read(&mut gatekeeper, &mut host, &[CONTENT, half].concat(), false), COMMIT);
+    let held = gatekeeper.held();
+    let mut follower = gatekeeper.commit(true, &mut host);
+    assert_eq!(host.get("content-length"), None, "a notice may make it longer");
+    let report = follower.pass_held(&mut host, held, false);
+    assert_eq!((report.release, report.new_bytes, report.content), (Release::Stage, 0, None));
+    assert_eq!(std::mem::take(&mut host.body), [ROLE, CONTENT].concat().as_bytes());
+    follower.released();
+    host.body = rest.as_bytes().to_vec();
+    let report = follower.chunk(&mut host, rest.len(), false);
+    assert_eq!((report.release, report.content), (Release::Flow, Some(1)));
+    assert_eq!(host.body, CONTENT.as_bytes());
+}
+
+#[test]
+fn a_gate_that_opens_by_time_makes_the_stream_take_text_at_once() {
+    let (half, rest) = CONTENT.split_at(20);
+    let mut host = FakeWire::default();
+    let mut gatekeeper = success(OK_STREAM);
+    assert_eq!(read(&mut gatekeeper, &mut host, &[ROLE, half].concat(), false), Verdict::Hold);
+    let held = gatekeeper.held();
+    let mut follower = gatekeeper.commit(false, &mut host);
+    let report = follower.pass_held_outside_callback(&mut host, held);
+    assert!(report.forwarded && follower.keep_alive().is_some());
+    assert_eq!(std::mem::take(&mut host.body), ROLE.as_bytes());
+    host.body = rest.as_bytes().to_vec();
+    assert_eq!(follower.chunk(&mut host, rest.len(), false).release, Release::Flow);
+    assert_eq!(host.body, CONTENT.as_bytes());
+}

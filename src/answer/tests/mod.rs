@@ -1,0 +1,57 @@
+//! Responses piece by piece, against a host made of memory.
+
+mod gates;
+mod injected_usage;
+mod renaming;
+mod streams;
+
+use super::{Follower, Gatekeeper, Release, Terms};
+use crate::base::{Endpoint, HeaderBlock, Timestamp};
+use crate::config::Gate;
+use crate::provider::ProviderKind;
+use crate::request::test_support::FakeWire;
+
+const OK_JSON: &[(&str, &str)] = &[(":status", "200"), ("content-type", "application/json")];
+const OK_STREAM: &[(&str, &str)] = &[(":status", "200"), ("content-type", "text/event-stream")];
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// A streamed request to an OpenAI provider.
+fn terms(endpoint: Endpoint) -> Terms {
+    let (kind, gate) = (ProviderKind::OpenAi, Gate::default());
+    Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None }
+}
+
+/// A response of which nothing has been held.
+fn follower(terms: Terms, headers: &[(&str, &str)], wants_insertion: bool) -> Follower {
+    let gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(headers)).unwrap();
+    gatekeeper.commit(wants_insertion, &mut FakeWire::default())
+}
+
+/// What the client gets of a response that comes in pieces that end at these places: one entry for each piece. What waits in
+/// the host's buffer is there again with the next piece. Every other time the next piece comes before a staged one has been
+/// released.
+fn passed(mut follower: Follower, response: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (response.len() + 1)).collect();
+    cuts.push(response.len());
+    cuts.sort_unstable();
+    let (mut start, mut out, mut host) = (0, Vec::new(), FakeWire::default());
+    for (index, cut) in cuts.iter().enumerate() {
+        host.body.extend_from_slice(&response[start..*cut]);
+        let available = host.body.len();
+        let report = follower.chunk(&mut host, available, index + 1 == cuts.len());
+        assert_eq!(report.new_bytes, cut - start, "each byte is reported once");
+        start = *cut;
+        out.push(match report.release {
+            Release::Hold => Vec::new(),
+            Release::Stage if index % 2 == 0 => Vec::new(),
+            Release::Stage => {
+                follower.released();
+                std::mem::take(&mut host.body)
+            }
+            Release::Pass | Release::Flow => std::mem::take(&mut host.body),
+        });
+    }
+    out.push(host.body);
+    out
+}
