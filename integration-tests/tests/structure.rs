@@ -25,8 +25,9 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
         ("stream", BELOW_POLICIES.to_vec()),
         ("tenancy", BELOW_POLICIES.to_vec()),
         ("record", policies_and_below.clone()),
-        ("journey", [&policies_and_below[..], &["record"]].concat()),
-        ("host", [&policies_and_below[..], &["record", "journey"]].concat()),
+        ("answer", [BELOW_POLICIES, &["retry", "stream"]].concat()),
+        ("journey", [&policies_and_below[..], &["record", "answer"]].concat()),
+        ("host", [&policies_and_below[..], &["record", "answer", "journey"]].concat()),
     ]
 }
 

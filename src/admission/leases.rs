@@ -1,7 +1,7 @@
 //! The circuit breaker leases of one attempt.
 
 use crate::base::{Random, TargetId, Timestamp};
-use crate::breaker::{Blame, Change, HealthSignal, Scope, Availability, Ticket, Transition};
+use crate::breaker::{Availability, Blame, Change, HealthSignal, Scope, Ticket, Transition};
 use crate::config::Config;
 use crate::generation::{Effects, Generation, scopes};
 use crate::record::{Family, Metric};

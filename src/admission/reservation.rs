@@ -73,13 +73,7 @@ impl Reserved {
     }
 
     /// The request is over: what its attempts took replaces the estimate.
-    pub fn settle(
-        self,
-        request: &ClientRequest,
-        tried: &[Tried],
-        effects: &mut Effects<'_>,
-        now: Timestamp,
-    ) {
+    pub fn settle(self, request: &ClientRequest, tried: &[Tried], effects: &mut Effects<'_>, now: Timestamp) {
         let mut actual = Amount::default();
         for attempt in tried {
             let taken = taken_by(request, attempt);

@@ -210,7 +210,7 @@ impl StreamFollower {
         let notice = if end { self.truncation_notice() } else { None };
         let begun_here = open <= all;
         let hold = match (end, &notice) {
-            (false, _) => self.to_hold_back(open, all),
+            (false, _) => self.tail_to_hold(open, all),
             // An event that is cut off goes, and the notice takes its place.
             (true, Some(_)) if begun_here => open,
             (true, _) => 0,
@@ -242,7 +242,7 @@ impl StreamFollower {
 
     /// How many of the last bytes are held back while the stream goes on. `open` bytes of an incomplete event have come;
     /// `all` bytes can be held back still.
-    fn to_hold_back(&mut self, open: usize, all: usize) -> usize {
+    fn tail_to_hold(&mut self, open: usize, all: usize) -> usize {
         self.is_torn = open > MAX_HELD_EVENT || open > all;
         if !self.is_torn {
             return open;

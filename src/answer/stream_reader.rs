@@ -6,7 +6,7 @@ use super::injected_usage::InjectedUsage;
 use super::report::AnswerFacts;
 use crate::base::ErrorClass;
 use crate::provider::{self, Failure, ProviderKind};
-use crate::stream::{self, StreamEnding, Event, Framer, Meaning, StreamDialect, StreamState};
+use crate::stream::{self, Event, Framer, Meaning, StreamDialect, StreamEnding, StreamState};
 
 /// What one event means for the answer.
 #[derive(Debug)]
@@ -103,7 +103,10 @@ impl StreamReader {
             StreamEnding::Truncated => Some(ErrorClass::StreamTruncated),
             StreamEnding::Failed => Some(self.events.failed.unwrap_or(ErrorClass::StreamError)),
             // Every answer has its finish reason. Some servers leave out the terminal event, which harms no client.
-            StreamEnding::Complete | StreamEnding::Unfinished | StreamEnding::NoTerminal | StreamEnding::Unwatched => None,
+            StreamEnding::Complete
+            | StreamEnding::Unfinished
+            | StreamEnding::NoTerminal
+            | StreamEnding::Unwatched => None,
         }
     }
 

@@ -7,10 +7,10 @@
 //! Before the commit point the response has a gatekeeper, after it a follower (`src/answer`).
 
 mod addressing;
-mod under_way;
 mod origin;
 mod outgoing;
 mod time_limits;
+mod under_way;
 
 pub use origin::Origin;
 pub use outgoing::{Outgoing, OutgoingBody, prepare};
@@ -254,7 +254,11 @@ impl Attempt {
         let (late, in_loop) = (self.gate_is_over(now), self.request.config().retry_loop);
         match gatekeeper {
             Some(gatekeeper) if gatekeeper.holds(late, in_loop, could_move) => {
-                if end { self.end_without_body(gatekeeper, now, sink) } else { self.hold(gatekeeper) }
+                if end {
+                    self.end_without_body(gatekeeper, now, sink)
+                } else {
+                    self.hold(gatekeeper)
+                }
             }
             gatekeeper => Progress::Commits(self.commit_headers(gatekeeper, end, now, sink)),
         }
@@ -506,8 +510,7 @@ impl Attempt {
 
     /// Whether its outcome is still open while the client reads a stream.
     pub fn is_open_stream(&self) -> bool {
-        self.admission.is_some()
-            && matches!(&self.answer, Answer::Passed(follower) if follower.is_stream())
+        self.admission.is_some() && matches!(&self.answer, Answer::Passed(follower) if follower.is_stream())
     }
 
     /// Whether its first content took longer than the breakers tolerate.

@@ -10,9 +10,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{failing_permille, scopes, availability};
+pub use target_health::{availability, failing_permille, scopes};
 
-use crate::balance::{Headroom, SpeedView, InFlight};
+use crate::balance::{Headroom, InFlight, SpeedView};
 use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;

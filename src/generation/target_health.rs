@@ -1,7 +1,7 @@
 //! A target's health is that of three scopes: the target, its account and its endpoint. An attempt needs all three.
 
 use crate::base::{TargetId, Timestamp};
-use crate::breaker::{HealthView, Scope, Availability, Unavailable};
+use crate::breaker::{Availability, HealthView, Scope, Unavailable};
 use crate::config::Config;
 
 /// The scopes that an attempt at `target` goes through. `None` for a target that the configuration does not have.
@@ -11,12 +11,21 @@ pub fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
 }
 
 /// Whether `target` may be asked: the worst of its three scopes counts.
-pub fn availability(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> Availability {
+pub fn availability(
+    health_view: &HealthView,
+    config: &Config,
+    target: TargetId,
+    now: Timestamp,
+) -> Availability {
     let mut worst = Availability::Available { permille: 1000 };
     for scope in scopes(config, target).into_iter().flatten() {
         worst = match (worst, health_view.availability(scope, &config.breaker, now)) {
-            (Availability::Unavailable(one), Availability::Unavailable(other)) => Availability::Unavailable(later(one, other)),
-            (Availability::Unavailable(one), _) | (_, Availability::Unavailable(one)) => Availability::Unavailable(one),
+            (Availability::Unavailable(one), Availability::Unavailable(other)) => {
+                Availability::Unavailable(later(one, other))
+            }
+            (Availability::Unavailable(one), _) | (_, Availability::Unavailable(one)) => {
+                Availability::Unavailable(one)
+            }
             (Availability::Probe, _) | (_, Availability::Probe) => Availability::Probe,
             (Availability::Available { permille: one }, Availability::Available { permille: other }) => {
                 Availability::Available { permille: one.min(other) }

@@ -11,9 +11,9 @@ mod other_paths;
 mod reading;
 
 pub use client_request::ClientRequest;
+#[cfg(test)]
+pub use headers::priority;
 pub use headers::{CLUSTER_HEADER, CallHeaders, strip_private};
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
-#[cfg(test)]
-pub use headers::priority;
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};

@@ -82,8 +82,7 @@ fn choose(
     now: Timestamp,
 ) -> Result<Admission, NotSent> {
     let journey = journey.borrow();
-    let survey = Survey::take(request, journey.progress(), now)
-        .ok_or(NotSent::Refused(Refusal::Internal))?;
+    let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
     // A request that was held is looked at on a tick, which may come after its time.
     if now >= request.deadline() {
         return Err(NotSent::NoTarget(journey.out_of_time(&survey)));
@@ -91,9 +90,8 @@ fn choose(
     journey.note(|record| record.choose_among(report::candidates(&survey)));
     Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
         NotAdmitted::NoTarget => NotSent::NoTarget(report::no_target(&survey)),
-        NotAdmitted::Budget(exhausted) => NotSent::Refused(Refusal::BudgetExhausted {
-            budget: exhausted.budget,
-            wait_s: exhausted.wait_s,
-        }),
+        NotAdmitted::Budget(exhausted) => {
+            NotSent::Refused(Refusal::BudgetExhausted { budget: exhausted.budget, wait_s: exhausted.wait_s })
+        }
     })
 }

@@ -13,7 +13,7 @@ use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
     self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
 };
-use crate::record::{RequestedModel, Identity, Metric, RecordBuilder};
+use crate::record::{Identity, Metric, RecordBuilder, RequestedModel};
 use crate::refusal::{ClientRetry, LocalAnswer, Refusal};
 use crate::report::{self, SharedRecord};
 use crate::request::BodyBuffer;

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::dispatch::NotSent;
+use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
@@ -133,7 +133,8 @@ impl Exchange {
         });
         let Some(entry) = joined else {
             worker.tally.count(Metric::GaveUpQueueFull);
-            let refusal = survey.map_or(Refusal::Internal, |survey| report::queue_refusal("queue_full", &survey));
+            let refusal =
+                survey.map_or(Refusal::Internal, |survey| report::queue_refusal("queue_full", &survey));
             return self.refuse_after(worker, refusal, &journey);
         };
         drop(survey);

@@ -218,7 +218,9 @@ impl Sent {
         let journey = self.journey.borrow();
         let own = journey.request.model()?.retry.last_error == LastError::Own;
         match next {
-            Next::Stop(stop) if own && stop.is_filter_decision() => Some(report::status_after(Some(failed.class))),
+            Next::Stop(stop) if own && stop.is_filter_decision() => {
+                Some(report::status_after(Some(failed.class)))
+            }
             _ => None,
         }
     }

@@ -13,8 +13,8 @@ use crate::generation::Generation;
 use crate::intake::ClientRequest;
 use crate::outcome::{End, Outcome};
 use crate::record::Metric;
-use crate::request::{Facts, Scanner};
 pub use crate::request::test_support::FakeWire;
+use crate::request::{Facts, Scanner};
 use crate::retry::Received;
 
 pub use crate::answer::Release;

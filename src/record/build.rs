@@ -2,9 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::builder::{
-    AttemptEntry, AttemptEnd, CandidateBuilder, RecordBuilder, RequestedModel,
-};
+use super::builder::{AttemptEnd, AttemptEntry, CandidateBuilder, RecordBuilder, RequestedModel};
 use super::decision::{
     AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, NeedsRecord, PolicyRecord, ProviderError, Record,
     SCHEMA_VERSION, StreamRecord,
@@ -78,7 +76,9 @@ impl RecordBuilder {
         match attempt.end {
             AttemptEnd::Answered => match attempt.start.why {
                 Some(why) => (RequestResult::FellBack, Some(why)),
-                None if attempt.start.slot == 0 && attempt.start.waited.is_some() => (RequestResult::Queued, None),
+                None if attempt.start.slot == 0 && attempt.start.waited.is_some() => {
+                    (RequestResult::Queued, None)
+                }
                 None => (RequestResult::Served, None),
             },
             AttemptEnd::ClientAbort => (RequestResult::ClientAbort, None),
@@ -212,8 +212,10 @@ impl RecordBuilder {
         let provider = config.provider(target.provider)?;
         let (kind, code) = &attempt.observed.error;
         let said = |text: &Option<Box<str>>| text.as_deref().map(|text| text.to_owned().into());
-        let again =
-            self.in_order().iter().any(|other| other.start.slot < attempt.start.slot && other.start.target == attempt.start.target);
+        let again = self
+            .in_order()
+            .iter()
+            .any(|other| other.start.slot < attempt.start.slot && other.start.target == attempt.start.target);
         let slot = u32::try_from(attempt.start.slot).unwrap_or(u32::MAX);
         Some(AttemptRecord {
             number: slot.saturating_add(1).saturating_add(u32::from(self.forgotten)),

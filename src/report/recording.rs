@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::balance::Room;
 use crate::base::{Random, Timestamp};
 use crate::breaker::Availability;
-use crate::balance::Room;
 use crate::config::{Mode, RecordLog};
 use crate::generation::Effects;
 use crate::record::{
-    RequestedModel, CandidateBuilder, ENDS, Family, REASONS, RecordBuilder, RequestResult, place,
+    CandidateBuilder, ENDS, Family, REASONS, RecordBuilder, RequestResult, RequestedModel, place,
 };
 use crate::retry::Next;
 use crate::survey::{Row, Survey};

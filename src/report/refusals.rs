@@ -30,7 +30,8 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
     let mut throttled = true;
     let mut soonest: Option<Timestamp> = None;
     for (_, obstacle) in unhealthy {
-        throttled &= matches!(obstacle, Obstacle::Unavailable(Unavailable::Throttled { .. }) | Obstacle::LimitKind(_));
+        throttled &=
+            matches!(obstacle, Obstacle::Unavailable(Unavailable::Throttled { .. }) | Obstacle::LimitKind(_));
         // A probe under way ends soon. Its lease is only an upper bound.
         let until = if *obstacle == Obstacle::Probed { Some(survey.now) } else { obstacle.until() };
         soonest = match (soonest, until) {

@@ -24,7 +24,7 @@ mod plain_run;
 mod scan;
 mod spot;
 #[cfg(test)]
-pub mod test_support;
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 mod text;

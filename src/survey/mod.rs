@@ -22,7 +22,7 @@ use crate::base::{MicroDollars, TargetId, Timestamp};
 use crate::breaker::Availability;
 use crate::config::{Balance, Mode, Model, Target};
 use crate::fallback::{Eligibility, Gate, PastAttempts};
-use crate::generation::{failing_permille, availability};
+use crate::generation::{availability, failing_permille};
 use crate::intake::ClientRequest;
 
 /// Every target of a request's model at one moment.
@@ -123,9 +123,10 @@ impl<'r> Survey<'r> {
             attempts,
             may_return: self.may_return_to(id, attempts),
             permitted: admitted && self.progress.only.is_none_or(|only| only == id),
-            affordable: self.progress.ceiling.is_none_or(|SpendCeiling { spent, most }| {
-                cost.is_some_and(|cost| spent.plus(cost) <= most)
-            }),
+            affordable: self
+                .progress
+                .ceiling
+                .is_none_or(|SpendCeiling { spent, most }| cost.is_some_and(|cost| spent.plus(cost) <= most)),
             weight: target.weight,
             name_hash: target.name_hash,
             pending: pending.attempts(id),

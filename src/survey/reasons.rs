@@ -5,7 +5,7 @@ use crate::balance::{Room, Shortage};
 use crate::base::{TargetId, Timestamp};
 use crate::breaker::{Availability, Unavailable};
 use crate::config::Mode;
-use crate::fallback::{GateKind, Gate};
+use crate::fallback::{Gate, GateKind};
 use crate::provider::Objection;
 use crate::refusal::Ineligible;
 
@@ -109,8 +109,7 @@ impl Survey<'_> {
     /// first tier out. `None` when it is.
     pub fn fallback_reason(&self, chosen: TargetId) -> Option<FallbackReason> {
         let mut elsewhere = self.progress.tried.iter().rev().filter(|attempt| attempt.target != chosen);
-        if let Some((class, target)) =
-            elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target)))
+        if let Some((class, target)) = elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target)))
         {
             return Some(FallbackReason { reason: class.name(), from: Some(target) });
         }

@@ -7,7 +7,7 @@ use crate::balance::{LimitKind, Shortage};
 use crate::base::{TargetId, Timestamp};
 use crate::breaker::Unavailable;
 use crate::config::{Mode, WhenAllOpen};
-use crate::retry::{RemainingOptions, Reach};
+use crate::retry::{Reach, RemainingOptions};
 
 /// When a request that no target can take now could be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,9 @@ impl Survey<'_> {
             let until = match row.fitness() {
                 Ok(_) => return FreeAt::Now,
                 Err(Obstacle::LimitKind(shortage)) => Some(shortage.retry_at(self.now)),
-                Err(Obstacle::Unavailable(unfit)) if queues || matches!(unfit, Unavailable::Throttled { .. }) => {
+                Err(Obstacle::Unavailable(unfit))
+                    if queues || matches!(unfit, Unavailable::Throttled { .. }) =>
+                {
                     unfit.until()
                 }
                 Err(_) => None,

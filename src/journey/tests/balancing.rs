@@ -350,8 +350,7 @@ impl World {
         let Some(admission) = asked.admission.take() else { return };
         let Worker { generation, memory, tally } = &mut self.workers[asked.worker];
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
-        let reserved =
-            admission.settle(generation, &outcome(End::Complete), blame, &mut effects, at(now_ms));
+        let reserved = admission.settle(generation, &outcome(End::Complete), blame, &mut effects, at(now_ms));
         assert!(reserved.is_none(), "there are no budgets");
     }
 

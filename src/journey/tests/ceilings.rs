@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::test_support::*;
 use super::super::Worker;
+use super::super::test_support::*;
 use super::{Ending, again, first};
 use crate::record::Metric;
 use crate::retry::Received;

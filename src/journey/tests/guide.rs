@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::refusal::ClientRetry;
 use super::super::test_support::{CONFIG, NOW, load};
 use crate::base::{ClassSet, ErrorClass, HeaderBlock, Timestamp};
 use crate::breaker::{Blame, HealthSignal};
 use crate::config::{RetryBudget, RetryPolicy};
 use crate::provider;
+use crate::refusal::ClientRetry;
 use crate::retry::{Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure};
 
 const PAGE: &str = include_str!("../../../docs/retries.md");

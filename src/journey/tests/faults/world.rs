@@ -95,12 +95,20 @@ impl World {
         if let Some((place, whole_account)) = case.shut {
             let (name, account) = TARGETS[place];
             let id = (0..).map_while(TargetId::from_index).take(TARGETS.len());
-            let id = id.into_iter().find(|id| *worker.generation.config.target(*id).unwrap().name == *name).unwrap();
+            let id = id
+                .into_iter()
+                .find(|id| *worker.generation.config.target(*id).unwrap().name == *name)
+                .unwrap();
             let scope = match whole_account {
                 true => Scope::Account(worker.generation.config.target(id).unwrap().account),
                 false => Scope::Target(id),
             };
-            worker.generation.health_view.borrow_mut().command(&mut *worker.store, scope, Command::ForceOpen, NOW);
+            worker.generation.health_view.borrow_mut().command(
+                &mut *worker.store,
+                scope,
+                Command::ForceOpen,
+                NOW,
+            );
             let same = |other: &&(&'static str, &str)| {
                 if whole_account { other.1 == account } else { other.0 == name }
             };
