@@ -16,6 +16,7 @@ mod outages;
 mod queues;
 mod quiet;
 mod renaming;
+mod settlements;
 mod unasked;
 mod usage;
 
