@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::Config;
-use llm_failsafe::fallback::{self, Case, ClientLimits, Past};
+use llm_failsafe::fallback::{self, ClientLimits, Eligibility, Past};
 use llm_failsafe::record::{Attempt, Candidate, Needs, Record};
 use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
@@ -82,7 +82,7 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
             Some((target_named(&earlier.target)?, earlier.class.as_deref().and_then(ErrorClass::from_name)))
         });
         let at = attempt.map_or(record.duration_ms, |attempt| attempt.start_ms);
-        let case = Case {
+        let case = Eligibility {
             config,
             model,
             key: key.map(|key| &key.boundaries),
