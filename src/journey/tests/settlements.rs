@@ -266,7 +266,7 @@ fn a_request_that_is_abandoned_while_it_is_held_leaves_the_queue() {
     request.set_journey(&format!("{:032x}", setup.requests));
     let mut second = pass(&mut setup.worker, request, BODY, 1000);
     assert_eq!(second.step, RequestStep::Hold);
-    assert!(second.exchange.place().is_some(), "it waits in a queue");
+    assert!(second.exchange.position().is_some(), "it waits in a queue");
     abandon(&mut setup.worker, &mut second);
     setup.finish(&mut second.exchange, Ending::Complete);
     assert_eq!(setup.used(), 0);
