@@ -1,4 +1,4 @@
-//! The tables of what providers send, one file for each: every line is read, and has to come out as it says.
+//! Tables of what providers send, one file per provider. Every line states the class it must be read as.
 
 mod hostile;
 
@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 use ErrorClass::*;
 
-/// The tables, what they are read as, and which lines stand in them at least: the status and what it is told apart into.
+/// The tables, the provider kind they are read with, and the lines they must have at least: a status and its
+/// class.
 const TABLES: [(ProviderKind, &str, &str); 8] = [
     (
         ProviderKind::OpenAi,
@@ -104,7 +105,7 @@ impl Row<'_> {
 }
 
 #[test]
-fn every_line_of_every_table_comes_out_as_it_says() {
+fn every_line_of_every_table_has_the_stated_class() {
     for (kind, table, _) in TABLES {
         for row in rows(table) {
             row.check(row.read(kind, row.body.as_bytes()).as_ref());
@@ -113,17 +114,17 @@ fn every_line_of_every_table_comes_out_as_it_says() {
 }
 
 #[test]
-fn no_line_is_missing() {
+fn the_tables_have_every_required_line() {
     for (kind, table, wanted) in TABLES {
-        let told_apart: Vec<_> = rows(table).map(|row| format!("{} {}", row.status, row.class)).collect();
+        let lines: Vec<_> = rows(table).map(|row| format!("{} {}", row.status, row.class)).collect();
         for line in wanted.split(',').map(str::trim) {
-            assert!(told_apart.iter().any(|found| found == line), "{kind:?}: {line}");
+            assert!(lines.iter().any(|found| found == line), "{kind:?}: {line}");
         }
     }
 }
 
 #[test]
-fn geminis_errors_are_the_same_inside_an_array() {
+fn geminis_errors_have_the_same_class_inside_an_array() {
     let (kind, table, _) = TABLES[3];
     for row in rows(table).filter(|row| !row.body.starts_with('[')) {
         row.check(row.read(kind, format!("[{}\n]", row.body).as_bytes()).as_ref());
@@ -131,7 +132,7 @@ fn geminis_errors_are_the_same_inside_an_array() {
 }
 
 #[test]
-fn openrouters_errors_are_the_same_under_a_200_and_in_a_stream() {
+fn openrouters_errors_have_the_same_class_with_a_200_and_in_a_stream() {
     let (kind, table, _) = TABLES[6];
     for row in rows(table).filter(|row| row.status != "event") {
         row.check(failure_in_success(kind, &row.headers, row.body.as_bytes()).as_ref());
@@ -193,7 +194,7 @@ fn without_a_readable_body_the_status_alone_decides() {
 }
 
 #[test]
-fn an_answer_that_speaks_of_errors_is_none() {
+fn a_response_that_only_mentions_errors_is_not_a_failure() {
     let answers = [
         json!({"id": "1", "object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop",
             "message": {"role": "assistant", "content": "{\"error\":{\"type\":\"server_error\"}}", "refusal": null}}]}),
