@@ -4,7 +4,8 @@
 //! the prefix. One named behind megabytes of messages, as many SDKs send it, would need all those megabytes in Wasm
 //! memory, which never shrinks; instead the body goes round once: windows are taken from the front and put at the end.
 
-use super::facts::{Facts, ModelField, Span};
+use super::facts::{Facts, ModelField};
+use super::token::Span;
 
 /// The most that is read from the buffer at once, and the longest prefix that is rewritten in one piece.
 pub const EDIT_WINDOW_BYTES: usize = 64 * 1024;

@@ -1,34 +1,7 @@
 //! What a request asks for, as far as routing must know.
 
+use super::token::Span;
 use super::usage_spots::UsageSpots;
-
-/// How often a body may carry the top-level member `model`. Duplicates are legal JSON and parsers differ in which
-/// one they take, so each is rewritten; more than this is no honest request.
-pub const MAX_MODEL_MEMBERS: usize = 8;
-
-/// How many texts of a conversation's beginning tell it from others.
-pub const MAX_OPENING_TEXTS: u32 = 16;
-
-/// A range of bytes of the body, from `start` up to but not including `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// The first byte.
-    pub start: usize,
-    /// The byte after the last.
-    pub end: usize,
-}
-
-impl Span {
-    /// How many bytes it has.
-    pub const fn len(self) -> usize {
-        self.end.saturating_sub(self.start)
-    }
-
-    /// Whether it has none.
-    pub const fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
 
 /// Everything one scan of a body leaves behind.
 ///

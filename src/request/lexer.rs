@@ -3,44 +3,12 @@
 //! Why not a parser from a library: those want the whole body, and a Wasm memory that once grew for a large body
 //! never shrinks. The machine is a state, a bit per open container, and the string being read if someone wants it.
 
-use super::facts::Span;
+use super::error::ScanError;
+use super::limits::MAX_DEPTH;
 use super::number::NumberState;
 use super::plain_run::plain_run;
-use super::scan::ScanError;
 use super::text::{Gatherer, Kept, Want};
-
-/// The deepest nesting of objects and arrays taken: the same as serde_json's, so that what passes here can be
-/// parsed there.
-pub const MAX_DEPTH: u8 = 127;
-
-/// An object or an array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Container {
-    /// `{…}`
-    Object,
-    /// `[…]`
-    Array,
-}
-
-/// A value, or of an object or array its beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// What follows is inside.
-    Opening(Container),
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number, as it is written.
-    Number(Kept<'a>),
-    /// A string.
-    Text {
-        /// What was wanted of it.
-        kept: Kept<'a>,
-        /// How many bytes it has, decoded.
-        length: usize,
-    },
-}
+use super::token::{Container, Span, Value};
 
 /// Who is told what is read, in the order of the body.
 pub trait Sink {

@@ -17,8 +17,10 @@
 
 mod collect;
 mod edit;
+mod error;
 mod facts;
 mod lexer;
+mod limits;
 mod number;
 mod plain_run;
 mod scan;
@@ -26,14 +28,18 @@ mod spot;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod usage_spots;
 
 pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};
+pub use error::ScanError;
 pub use facts::{
-    Affinity, Facts, MAX_MODEL_MEMBERS, MAX_OPENING_TEXTS, MediaParts, ModelField, OutputFormat, Reasoning,
-    Span, StateKind, StateSet, ToolChoice, ToolNeeds,
+    Affinity, Facts, MediaParts, ModelField, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice,
+    ToolNeeds,
 };
-pub use lexer::{Container, Lexer, MAX_DEPTH, Sink, Value};
-pub use scan::{ScanError, Scanner};
+pub use lexer::{Lexer, Sink};
+pub use limits::{MAX_DEPTH, MAX_MODEL_MEMBERS, MAX_OPENING_TEXTS, MAX_USAGE_SPOTS};
+pub use scan::Scanner;
 pub use text::{Kept, MAX_KEPT_BYTES, MAX_OPENING_BYTES, Want};
-pub use usage_spots::{MAX_USAGE_SPOTS, UsageSpots};
+pub use token::{Container, Span, Value};
+pub use usage_spots::UsageSpots;

@@ -5,48 +5,9 @@
 //! of numbers. The body goes on unchanged but for the model's name, so nothing is lost by not checking them here.
 
 use super::collect::Collector;
+use super::error::ScanError;
 use super::facts::Facts;
 use super::lexer::Lexer;
-
-/// Why a body is not taken. Offsets count bytes from the start of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ScanError {
-    /// There is nothing but white space.
-    #[error("the body is empty, a JSON object was expected")]
-    Empty,
-    /// The body is not JSON.
-    #[error("the body is not JSON: expected {expected} at byte {offset}")]
-    NotJson {
-        /// Where the first wrong byte stands.
-        offset: usize,
-        /// What could have stood there.
-        expected: &'static str,
-    },
-    /// The body ends inside its object.
-    #[error("the body ends in the middle of its JSON object, after {offset} bytes")]
-    Truncated {
-        /// The length of what came.
-        offset: usize,
-    },
-    /// The body is another JSON value than an object.
-    #[error("the body is JSON but not an object, at byte {offset}")]
-    NotAnObject {
-        /// Where the value begins.
-        offset: usize,
-    },
-    /// Objects and arrays are nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
-    #[error("the body nests objects and arrays more than {} deep, at byte {offset}", super::MAX_DEPTH)]
-    TooDeep {
-        /// Where the first one too many begins.
-        offset: usize,
-    },
-    /// The member `model` is repeated more than [`MAX_MODEL_MEMBERS`](super::MAX_MODEL_MEMBERS) times.
-    #[error("the body has more than {} members named model, at byte {offset}", super::MAX_MODEL_MEMBERS)]
-    TooManyModels {
-        /// Where the value of the first one too many begins.
-        offset: usize,
-    },
-}
 
 /// Reads a request body window by window and keeps none of it.
 #[derive(Debug)]

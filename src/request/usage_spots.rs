@@ -3,11 +3,8 @@
 //! Duplicates are legal JSON and parsers differ in which one they take, so every `stream_options` of the body is
 //! changed, and every `include_usage` in one. A value that is none a provider takes is left for the provider to refuse.
 
-use super::facts::Span;
-use super::lexer::{Container, Value};
-
-/// How many places a body may have to change. More is no honest request, and goes on as it is.
-pub const MAX_USAGE_SPOTS: usize = 8;
+use super::limits::MAX_USAGE_SPOTS;
+use super::token::{Container, Span, Value};
 
 /// The places of one body. Empty for a body of which nothing has been read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,11 +7,13 @@ mod tally;
 mod values;
 
 use self::tally::{AllTurns, Options, Tools, Turns};
-use super::facts::{Facts, MAX_MODEL_MEMBERS, ModelField, Span, StateKind};
-use super::lexer::{Container, Sink, Value};
-use super::scan::ScanError;
+use super::error::ScanError;
+use super::facts::{Facts, ModelField, StateKind};
+use super::lexer::Sink;
+use super::limits::MAX_MODEL_MEMBERS;
 use super::spot::{Spot, TurnsKey};
 use super::text::{Kept, Want};
+use super::token::{Container, Span, Value};
 
 /// An open container that means something.
 #[derive(Debug)]

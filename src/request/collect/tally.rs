@@ -1,12 +1,11 @@
 //! Sums that a later duplicate must be able to take back: each top-level member has its own until the end.
 
-use super::super::facts::{
-    Facts, MAX_OPENING_TEXTS, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice,
-};
-use super::super::lexer::Value;
-use super::super::spot::{FormatKey, TokensKey, TurnsKey};
-use super::super::text::Kept;
 use crate::base::{FNV_BASIS, fnv1a};
+use crate::request::facts::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice};
+use crate::request::limits::MAX_OPENING_TEXTS;
+use crate::request::spot::{FormatKey, TokensKey, TurnsKey};
+use crate::request::text::Kept;
+use crate::request::token::Value;
 
 /// What one of `messages`, `input`, `prompt` and `system` holds.
 #[derive(Debug, Clone, Copy, Default)]

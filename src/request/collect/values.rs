@@ -1,12 +1,12 @@
 //! What each value says where it stands.
 
-use super::super::facts::{OutputFormat, StateKind, ToolChoice};
-use super::super::lexer::{Container, Value};
-use super::super::number::as_count;
-use super::super::spot::{FormatKey, Spot};
-use super::super::text::Kept;
 use super::tally::{ReasoningOptions, Tool, Turns};
 use super::{Collector, Kind};
+use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
+use crate::request::number::as_count;
+use crate::request::spot::{FormatKey, Spot};
+use crate::request::text::Kept;
+use crate::request::token::{Container, Value};
 
 impl Collector {
     /// Takes a value, or the beginning of one, for what it means here.
