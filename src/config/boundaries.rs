@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::compiled::Mode;
+use super::mode::Mode;
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp};
 
 /// Which targets may be asked, the first choice included. A model has them and a client's key may have its own; both hold,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
+use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
@@ -238,16 +239,6 @@ pub enum ResponseModel {
     Provider,
     /// The name that the client asked for.
     Logical,
-}
-
-/// Whether breakers steer or only watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// They steer.
-    #[default]
-    Enforce,
-    /// They observe and count what they would have done.
-    Shadow,
 }
 
 /// What is recorded of requests, and where it goes beside Envoy's access log.

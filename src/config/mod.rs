@@ -14,6 +14,7 @@ mod duration;
 mod fingerprint;
 mod load;
 mod mistakes;
+mod mode;
 mod nearest;
 mod numeric;
 mod offers;
@@ -31,12 +32,13 @@ pub use compile::{
     MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OperatorKey, OtherPaths,
-    Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
+    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Model, OperatorKey, OtherPaths, Provider,
+    Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
+pub use mode::Mode;
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};

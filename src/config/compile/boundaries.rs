@@ -1,13 +1,13 @@
 use std::rc::Rc;
 
+use super::classes::classes;
 use super::names::Names;
 use super::offers::dollars;
 use super::{MAX_TARGETS, number, text, word};
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
 use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
-use crate::config::compile::models::classes;
-use crate::config::compiled::Mode;
 use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::mode::Mode;
 use crate::config::raw::{Mapping, RawAccess, RawApproval, RawCeiling, RawClientKey, RawFallback, Words};
 
 /// Regions in one list at most.

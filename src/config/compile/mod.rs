@@ -8,6 +8,7 @@ mod balance;
 mod boundaries;
 mod breaker;
 mod budget;
+mod classes;
 mod keys;
 mod models;
 mod names;

@@ -1,6 +1,7 @@
 use super::{MAX_BODY_BYTES, MAX_JOURNEYS, needed, number, text, word};
-use crate::config::compiled::{Limits, Mode, OtherPaths};
+use crate::config::compiled::{Limits, OtherPaths};
 use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::mode::Mode;
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawLimits, RawOtherPaths};
 use crate::config::size::Size;
