@@ -451,15 +451,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_serde_on_what_the_members_are(value in any_json(), pretty: bool) {
-            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        fn both_readers_find_the_same_members_as_serde(value in any_json(), pretty: bool) {
+            let write = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+            let text = write(&value).unwrap();
             let mut members = Vec::new();
             let read = Json::read_object(text.as_bytes(), |key, json| {
                 members.push((decoded(key), serde_json::from_slice::<Value>(json.value()?).unwrap()));
                 Ok(())
             });
             prop_assert_eq!(read, Ok(value.is_object()));
-            let expected: Vec<_> = value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+            let object = value.as_object().into_iter().flatten();
+            let expected: Vec<_> = object.map(|(k, v)| (k.clone(), v.clone())).collect();
             let mut lenient: Vec<_> = super::members(text.as_bytes())
                 .map(|(key, raw)| (decoded(key), serde_json::from_slice::<Value>(raw).unwrap()))
                 .collect();
@@ -470,9 +472,14 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'{'),
-            Just(b'}'), Just(b'['), Just(b']'), Just(b':'), Just(b','), Just(b'\\'), Just(b'1')], 0..64)) {
-            let _ = Json::read_object(&bytes, |_, json| json.object(|_, json| json.count().map(|_| ())).map(|_| ()));
+        fn arbitrary_bytes_never_panic(
+            bytes in proptest::collection::vec(
+                prop_oneof![any::<u8>(), proptest::sample::select(b"\"{}[]:,\\1".to_vec())],
+                0..64,
+            ),
+        ) {
+            let count = |json: &mut Json<'_>| json.count().map(|_| ());
+            let _ = Json::read_object(&bytes, |_, json| json.object(|_, json| count(json)).map(|_| ()));
             let _ = Json::new(&bytes).array(|json| json.filled().map(|_| ()));
             prop_assert!(members(&bytes).count() <= bytes.len());
             let _ = first_element(&bytes);

@@ -89,9 +89,9 @@ impl LocalError {
     }
 
     /// The JSON body for clients of `dialect`. In both dialects the error has an additional member
-    /// `llm_failsafe`:
-    /// `{"reason","budget","targets":[{"target","reason","gates":[{"gate","needed","offered"}]}],"more_targets"}`.
-    /// All members but the first are omitted when empty.
+    /// `llm_failsafe`: an object with `reason`, `budget`, `targets` and `more_targets`. Each target has
+    /// `target`, `reason` and `gates`, and each gate has `gate`, `needed` and `offered`. `budget`, `targets`,
+    /// `more_targets` and `gates` are omitted if they are empty.
     pub fn body(&self, dialect: Dialect) -> String {
         let message = truncate(&self.message, MAX_MESSAGE);
         let own = self.own();
@@ -279,7 +279,12 @@ mod tests {
             |id| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
         assert_eq!(
             parsed(&models_list(Dialect::Anthropic, ["chat", "fast"])),
-            json!({"data": [entry("chat"), entry("fast")], "has_more": false, "first_id": "chat", "last_id": "fast"})
+            json!({
+                "data": [entry("chat"), entry("fast")],
+                "has_more": false,
+                "first_id": "chat",
+                "last_id": "fast",
+            })
         );
         assert_eq!(
             parsed(&models_list(Dialect::Anthropic, [])),

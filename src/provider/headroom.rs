@@ -250,7 +250,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_header_is_read_without_a_panic(name in "(x-ratelimit-|anthropic-ratelimit-)[a-z-]{0,20}", value in "\\PC{0,30}") {
+        fn any_header_is_read_without_a_panic(
+            name in "(x-ratelimit-|anthropic-ratelimit-)[a-z-]{0,20}",
+            value in "\\PC{0,30}",
+        ) {
             let _ = read(ProviderKind::OpenAi, &[(&name, &value)]);
         }
     }

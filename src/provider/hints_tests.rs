@@ -307,7 +307,8 @@ proptest! {
         headers in prop::collection::vec((prop::sample::select(NAMES.to_vec()), odd_value()), 0..6),
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
-            odd_value().prop_map(|delay| json!({"error": {"details": [{"retryDelay": delay}]}}).to_string().into()),
+            odd_value()
+                .prop_map(|delay| json!({"error": {"details": [{"retryDelay": delay}]}}).to_string().into()),
         ],
         status in prop_oneof![Just(429), any::<u16>()],
         now: u64,
@@ -333,7 +334,8 @@ proptest! {
         let waits = wait_hint(&HeaderBlock::of(&[("retry-after", &date)]), b"", 429, now);
         prop_assert_eq!(waits, secs(ahead_s), "{}", date);
 
-        let [_, day, month, year, clock, _] = date.split(' ').collect::<Vec<_>>()[..] else { panic!("{date}") };
+        let parts: Vec<_> = date.split(' ').collect();
+        let [_, day, month, year, clock, _] = parts[..] else { panic!("{date}") };
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = 1 + months.iter().position(|name| *name == month).unwrap();
         let moment = format!("{year}-{month:02}-{day}T{clock}Z");

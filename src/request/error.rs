@@ -6,7 +6,7 @@ use super::limits::{MAX_DEPTH, MAX_MODEL_MEMBERS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
     /// The body is empty or only white space.
-    #[error("the body is empty, a JSON object was expected")]
+    #[error("the body is empty, expected a JSON object")]
     Empty,
     /// The body is not JSON.
     #[error("the body is not JSON: expected {expected} at byte {offset}")]

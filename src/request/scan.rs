@@ -1,15 +1,15 @@
-//! The scanner: a body goes in window by window, facts come out.
+//! Scans a body window by window and returns its facts.
 //!
-//! Accepted is what `serde_json` accepts as an object, to the same depth, with three exceptions that would cost time
-//! and that the provider judges anyway: the UTF-8 of strings, surrogates without their other half, and the magnitude
-//! of numbers. The body goes on unchanged but for the model's name, so nothing is lost by not checking them here.
+//! It accepts what `serde_json` accepts as an object, to the same depth, with three exceptions: it does not
+//! check the UTF-8 of strings, unpaired surrogates, and the magnitude of numbers. Checking them would cost
+//! time, and the provider checks them anyway because the body is forwarded.
 
 use super::collect::Collector;
 use super::error::ScanError;
 use super::facts::Facts;
 use super::lexer::Lexer;
 
-/// Reads a request body window by window and keeps none of it.
+/// Reads a request body window by window without keeping it.
 #[derive(Debug)]
 pub struct Scanner {
     lexer: Lexer,
@@ -18,20 +18,21 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner before the first byte.
+    /// A scanner at the start of a body.
     pub fn new() -> Self {
         Self { lexer: Lexer::new(), collector: Collector::new(), failure: None }
     }
 
-    /// One that does not hash the beginnings of conversations, which would be much of its work.
+    /// A scanner that does not hash the beginning of the conversation, which is a large part of the cost of a
+    /// scan.
     pub fn blind_to_conversations() -> Self {
         Self { collector: Collector::blind_to_conversations(), ..Self::new() }
     }
 
-    /// Reads the next window, of any length, also none.
+    /// Reads the next window, of any length.
     ///
     /// # Errors
-    /// As soon as the body cannot become a JSON object any more; every later call gives the same error.
+    /// The body cannot become a JSON object any more. Every later call returns the same error.
     pub fn feed(&mut self, window: &[u8]) -> Result<(), ScanError> {
         if let Some(failure) = self.failure {
             return Err(failure);
@@ -44,7 +45,7 @@ impl Scanner {
     /// Ends the body.
     ///
     /// # Errors
-    /// The error that [`feed`](Self::feed) gave, or [`ScanError::Truncated`] or [`ScanError::Empty`].
+    /// The error that [`feed`](Self::feed) returned, [`ScanError::Truncated`] or [`ScanError::Empty`].
     pub fn finish(self) -> Result<Facts, ScanError> {
         if let Some(failure) = self.failure {
             return Err(failure);

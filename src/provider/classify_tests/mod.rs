@@ -13,54 +13,57 @@ const TABLES: [(ProviderKind, &str, &str); 8] = [
     (
         ProviderKind::OpenAi,
         include_str!("openai.txt"),
-        "400 context_length, 400 invalid, 400 content_policy, 401 auth, 403 permission, 404 not_found, 429 rate_limited, \
-         429 quota_exhausted, 429 too_large, 500 server, 503 overloaded, 503 rate_limited, 200 server, event server",
+        "400 context_length, 400 invalid, 400 content_policy, 401 auth, 403 permission, 404 not_found, \
+         429 rate_limited, 429 quota_exhausted, 429 too_large, 500 server, 503 overloaded, 503 \
+         rate_limited, 200 server, event server",
     ),
     (
         ProviderKind::AzureOpenAi,
         include_str!("azure.txt"),
-        "400 content_policy, 400 context_length, 401 auth, 403 permission, 404 not_found, 408 timeout, 429 rate_limited, \
-         429 quota_exhausted, 500 server, 200 none, event none, event content_policy",
+        "400 content_policy, 400 context_length, 401 auth, 403 permission, 404 not_found, 408 timeout, \
+         429 rate_limited, 429 quota_exhausted, 500 server, 200 none, event none, event content_policy",
     ),
     (
         ProviderKind::Anthropic,
         include_str!("anthropic.txt"),
-        "400 invalid, 400 quota_exhausted, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, \
-         404 not_found, 409 server, 413 too_large, 429 rate_limited, 429 quota_exhausted, 500 server, 504 timeout, \
-         529 overloaded, 200 overloaded, event overloaded, event rate_limited, event server, event timeout",
+        "400 invalid, 400 quota_exhausted, 400 context_length, 401 auth, 402 quota_exhausted, 403 \
+         permission, 404 not_found, 409 server, 413 too_large, 429 rate_limited, 429 quota_exhausted, 500 \
+         server, 504 timeout, 529 overloaded, 200 overloaded, event overloaded, event rate_limited, event \
+         server, event timeout",
     ),
     (
         ProviderKind::Gemini,
         include_str!("gemini.txt"),
-        "400 invalid, 400 auth, 400 permission, 400 context_length, 402 quota_exhausted, 403 permission, 404 not_found, \
-         429 rate_limited, 429 quota_exhausted, 500 server, 503 overloaded, 504 timeout, 200 overloaded, event rate_limited",
+        "400 invalid, 400 auth, 400 permission, 400 context_length, 402 quota_exhausted, 403 permission, \
+         404 not_found, 429 rate_limited, 429 quota_exhausted, 500 server, 503 overloaded, 504 timeout, \
+         200 overloaded, event rate_limited",
     ),
     (
         ProviderKind::OpenAiCompatible,
         include_str!("bedrock.txt"),
-        "400 invalid, 400 context_length, 400 rate_limited, 403 permission, 403 auth, 404 not_found, 408 timeout, \
-         424 server, 429 rate_limited, 500 server, 503 overloaded",
+        "400 invalid, 400 context_length, 400 rate_limited, 403 permission, 403 auth, 404 not_found, 408 \
+         timeout, 424 server, 429 rate_limited, 500 server, 503 overloaded",
     ),
     (
         ProviderKind::Mistral,
         include_str!("mistral.txt"),
-        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, 404 not_found, 422 invalid, \
-         429 rate_limited, 429 overloaded, 500 server, 502 server, 503 overloaded, 504 timeout, 200 rate_limited, \
-         event stream_error",
+        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, 404 not_found, \
+         422 invalid, 429 rate_limited, 429 overloaded, 500 server, 502 server, 503 overloaded, 504 \
+         timeout, 200 rate_limited, event stream_error",
     ),
     (
         ProviderKind::OpenRouter,
         include_str!("openrouter.txt"),
-        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 402 rate_limited, 403 content_policy, \
-         403 permission, 404 not_found, 408 timeout, 429 rate_limited, 502 server, 503 overloaded, 529 overloaded, \
-         200 server, 200 rate_limited, event server, event overloaded",
+        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 402 rate_limited, 403 \
+         content_policy, 403 permission, 404 not_found, 408 timeout, 429 rate_limited, 502 server, 503 \
+         overloaded, 529 overloaded, 200 server, 200 rate_limited, event server, event overloaded",
     ),
     (
         ProviderKind::OpenAiCompatible,
         include_str!("compatible.txt"),
-        "400 context_length, 400 invalid, 401 auth, 404 not_found, 413 too_large, 429 overloaded, 429 quota_exhausted, \
-         500 server, 502 server, 503 overloaded, 200 invalid, 200 context_length, 200 server, event invalid, \
-         event server, event stream_error",
+        "400 context_length, 400 invalid, 401 auth, 404 not_found, 413 too_large, 429 overloaded, 429 \
+         quota_exhausted, 500 server, 502 server, 503 overloaded, 200 invalid, 200 context_length, 200 \
+         server, event invalid, event server, event stream_error",
     ),
 ];
 
