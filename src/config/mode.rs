@@ -1,9 +1,9 @@
-/// Whether a policy acts or only counts what it would have done.
+/// Whether breakers and rules act or only count what they would have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// It acts.
+    /// They act.
     #[default]
     Enforce,
-    /// It only counts what it would have done.
+    /// They only count.
     Shadow,
 }

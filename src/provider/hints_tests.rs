@@ -213,7 +213,8 @@ fn the_latest_reset_of_the_exhausted_limits_counts() {
 fn googles_delay_is_read_from_the_body() {
     let of = |body: &str| wait_hint(&HeaderBlock::of(&[]), body.as_bytes(), 429, NOW);
     let error = |delay: serde_json::Value| {
-        json!({"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED", "details": [
+        json!({"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED",
+        "details": [
             {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []},
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
         ]}})

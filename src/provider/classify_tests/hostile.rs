@@ -17,8 +17,8 @@ fn openai(kind: Value, code: Value, message: &str) -> String {
 }
 
 fn anthropic(kind: &str, message: &str) -> String {
-    json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_011CSHoEeqs5C35K2UUqR7Fy"})
-        .to_string()
+    let error = json!({"type": kind, "message": message});
+    json!({"type": "error", "error": error, "request_id": "req_011CSHoEeqs5C35K2UUqR7Fy"}).to_string()
 }
 
 fn gemini(code: u16, status: &str, message: &str, details: Value) -> String {
@@ -157,7 +157,8 @@ proptest! {
             failure_in_success(kind, &headers, body),
             classify_event(kind, body),
         ];
-        for name in failures.into_iter().flatten().flat_map(|failure| [failure.kind, failure.code]).flatten() {
+        let names = failures.into_iter().flatten().flat_map(|failure| [failure.kind, failure.code]);
+        for name in names.flatten() {
             prop_assert!(!name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control));
         }
     }

@@ -200,20 +200,27 @@ fn without_a_readable_body_the_status_alone_decides() {
 fn a_response_that_only_mentions_errors_is_not_a_failure() {
     let answers = [
         json!({"id": "1", "object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop",
-            "message": {"role": "assistant", "content": "{\"error\":{\"type\":\"server_error\"}}", "refusal": null}}]}),
-        json!({"choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": [{"function": {"name": "error", "arguments": "{}"}}]}}]}),
+            "message": {"role": "assistant", "content": "{\"error\":{\"type\":\"server_error\"}}",
+            "refusal": null}}]}),
+        json!({"choices": [{"finish_reason": "tool_calls",
+            "message": {"tool_calls": [{"function": {"name": "error", "arguments": "{}"}}]}}]}),
         json!({"choices": [{"finish_reason": "stop", "message": {"error": {"message": "not mine"}}}]}),
-        json!({"object": "response", "status": "completed", "error": null, "output": [{"type": "message", "error": {"code": "x"}}]}),
+        json!({"object": "response", "status": "completed", "error": null, "output": [{"type": "message",
+            "error": {"code": "x"}}]}),
         json!({"object": "response", "status": "in_progress", "error": null}),
-        json!({"type": "response.created", "response": {"object": "response", "status": "in_progress", "error": null}}),
-        json!({"type": "message", "role": "assistant", "content": [{"type": "tool_use", "name": "error", "input": {"error": {"type": "x"}}}]}),
+        json!({"type": "response.created", "response": {"object": "response", "status": "in_progress",
+            "error": null}}),
+        json!({"type": "message", "role": "assistant", "content": [{"type": "tool_use", "name": "error",
+            "input": {"error": {"type": "x"}}}]}),
         json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "\"error\""}}),
         json!({"choices": [], "error": ""}),
         json!({"choices": [], "error": {"code": null, "message": ""}}),
         json!({"choices": [], "error": false}),
         json!([{"id": "error"}, {"error": {"message": "only the first counts"}}]),
         json!("error"),
-        json!({"choices": [{"finish_reason": "content_filter"}], "prompt_filter_results": [{"content_filter_results": {"error": {"code": "content_filter_error", "message": "m"}}}]}),
+        json!({"choices": [{"finish_reason": "content_filter"}],
+            "prompt_filter_results": [{"content_filter_results": {"error": {"code": "content_filter_error",
+            "message": "m"}}}]}),
     ];
     for kind in ProviderKind::ALL {
         for answer in &answers {
