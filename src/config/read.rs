@@ -21,9 +21,9 @@ const STRUCT_TAG: u8 = 0x0a;
 
 pub(super) const EMPTY: &str = "is empty; it needs at least one provider, one target and one model, such as \
     {\"providers\": {\"openai\": {\"kind\": \"openai\"}}, \
-    \"targets\": {\"gpt\": {\"provider\": \"openai\", \"key\": {\"env\": \"OPENAI_KEY\"},
+    \"targets\": {\"gpt\": {\"provider\": \"openai\", \"key\": {\"env\": \"OPENAI_KEY\"}, \
     \"model\": \"gpt-4.1-mini\"}}, \
-        \"models\": {\"chat\": {\"targets\": [\"gpt\"]}}}";
+    \"models\": {\"chat\": {\"targets\": [\"gpt\"]}}}";
 
 /// Reads JSON text or the protobuf bytes of a `google.protobuf.Struct`. Envoy passes a `StringValue` as plain
 /// text and a Struct undecoded. Returns `None` and adds a mistake if the bytes are neither.
