@@ -56,10 +56,10 @@ async fn with_mistakes_envoy_does_not_start_and_its_log_tells_them_all_but_no_se
         "accounts.claude.key.value: ",
         "accounts.openai-b.key.env: environment variable `OPENAI_KEY_C` is unset",
         "keys.team.sha256: ",
-        "limits.max_body: `32` is no size",
+        "limits.max_body: `32` is not a size",
         "models.chat.retry.attempts: is 99, expected 1 to 10",
         "models.chat.tiers[0][1]: no target is called `gpt-c`, did you mean `gpt-a`?",
-        "providers.mistral.kind: `mistrol` is no kind of provider, did you mean `mistral`?",
+        "providers.mistral.kind: `mistrol` is not a provider kind, did you mean `mistral`?",
         "targets.gpt-a.weight: is 0",
         "targets.gpt-a.wieght: unknown field `wieght`, did you mean `weight`?",
     ];

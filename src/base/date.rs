@@ -1,10 +1,10 @@
-//! Days of the Gregorian calendar, as far as reading dates needs them.
+//! Days of the Gregorian calendar.
 
 fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// Days of a month, 1 to 12.
+/// The number of days of `month`, which is 1 to 12.
 pub fn days_in(year: i64, month: i64) -> i64 {
     match month {
         2 => 28 + i64::from(is_leap(year)),
@@ -13,7 +13,7 @@ pub fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a day of the Gregorian calendar, negative before it.
+/// Days from 1970-01-01 to a date; negative for earlier dates.
 pub fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let before_year = |year: i64| {
         let past = year - 1;

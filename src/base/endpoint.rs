@@ -1,4 +1,4 @@
-/// The family of wire formats a request, its answer and its errors are written in.
+/// The family of wire formats of a request, its response and its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// OpenAI's: `{"error":{"message","type","param","code"}}`.
@@ -7,7 +7,7 @@ pub enum Dialect {
     Anthropic,
 }
 
-/// The operations the filter understands, by the path that clients call.
+/// An operation that the filter understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// `POST /v1/chat/completions`
@@ -27,12 +27,12 @@ impl Endpoint {
     pub const ALL: [Self; 5] =
         [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses, Self::Messages];
 
-    /// The endpoint that clients reach at `path` (without its query), if it is one.
+    /// The endpoint at the client path `path` (without its query).
     pub fn of_path(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|endpoint| endpoint.client_path() == path)
     }
 
-    /// The path clients call.
+    /// The path that clients call.
     pub const fn client_path(self) -> &'static str {
         match self {
             Self::Chat => "/v1/chat/completions",
@@ -43,7 +43,7 @@ impl Endpoint {
         }
     }
 
-    /// The name used in configurations, metrics and records.
+    /// Its name in configurations, metrics and records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -59,7 +59,7 @@ impl Endpoint {
         Self::ALL.into_iter().find(|endpoint| endpoint.name() == name)
     }
 
-    /// The dialect that callers of this endpoint speak.
+    /// The dialect of this endpoint's clients.
     pub const fn dialect(self) -> Dialect {
         match self {
             Self::Messages => Dialect::Anthropic,
@@ -73,7 +73,7 @@ impl Endpoint {
 pub struct EndpointSet(u8);
 
 impl EndpointSet {
-    /// The set of exactly these.
+    /// The set of these endpoints.
     pub fn of(endpoints: &[Endpoint]) -> Self {
         Self(endpoints.iter().fold(0, |bits, endpoint| bits | 1 << *endpoint as u8))
     }

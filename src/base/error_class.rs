@@ -1,39 +1,39 @@
-/// What kind of failure an attempt ended with. Policies, metrics and records speak of exactly these.
+/// The kind of failure that an attempt ended with. Policies, metrics and records use these classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// No answer: connection refused, reset or lost, no healthy host.
+    /// No response: connection refused, reset or lost, no healthy host.
     Transport,
-    /// The provider or a proxy before it gave up waiting.
+    /// The provider, or a proxy in front of it, timed out.
     Timeout,
-    /// The provider says it has no capacity now.
+    /// The provider has no capacity at the moment.
     Overloaded,
-    /// The provider failed by its own account.
+    /// The provider reports an error of its own.
     Server,
-    /// Too many requests or tokens per time for this account and model.
+    /// Too many requests or tokens per time unit for this account and model.
     RateLimited,
     /// The account's money or long-term allowance is used up.
     QuotaExhausted,
-    /// The account's credential is not accepted.
+    /// The account's credential is rejected.
     Auth,
-    /// The account may not do this.
+    /// The account lacks the permission.
     Permission,
     /// The provider does not know the model or the path.
     NotFound,
-    /// The request is wrong and would be wrong anywhere.
+    /// The request is invalid at any provider.
     Invalid,
-    /// The request is larger than the provider takes.
+    /// The request is larger than the provider allows.
     TooLarge,
-    /// The prompt does not fit the model's context window.
+    /// The prompt does not fit into the model's context window.
     ContextLength,
-    /// The provider declines the content.
+    /// The provider rejects the content.
     ContentPolicy,
-    /// The client went away.
+    /// The client closed the connection.
     ClientAbort,
     /// A stream ended without its dialect's terminal event.
     StreamTruncated,
-    /// A stream carried an error event.
+    /// A stream contained an error event.
     StreamError,
-    /// A stream went silent.
+    /// A stream exceeded an idle timeout.
     StreamStalled,
 }
 
@@ -59,7 +59,7 @@ impl ErrorClass {
         Self::StreamStalled,
     ];
 
-    /// The name used in configurations, headers, metrics and records.
+    /// Its name in configurations, headers, metrics and records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Transport => "transport",
@@ -88,12 +88,12 @@ impl ErrorClass {
     }
 }
 
-/// A set of failure classes.
+/// A set of error classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClassSet(u32);
 
 impl ClassSet {
-    /// The set of exactly these.
+    /// The set of these classes.
     pub fn of(classes: &[ErrorClass]) -> Self {
         Self(classes.iter().fold(0, |bits, class| bits | 1 << *class as u32))
     }
@@ -109,14 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_leads_back_to_its_class() {
+    fn every_class_is_found_by_its_name() {
         for class in ErrorClass::ALL {
             assert_eq!(ErrorClass::from_name(class.name()), Some(class));
         }
     }
 
     #[test]
-    fn a_set_holds_what_was_put_in_and_nothing_else() {
+    fn a_set_contains_exactly_its_classes() {
         let set = ClassSet::of(&[ErrorClass::Server, ErrorClass::StreamStalled]);
         let held: Vec<_> = ErrorClass::ALL.into_iter().filter(|class| set.contains(*class)).collect();
         assert_eq!(held, [ErrorClass::Server, ErrorClass::StreamStalled]);

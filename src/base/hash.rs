@@ -1,14 +1,15 @@
-//! Hashes that spread and that come out the same in every worker. They resist nobody who wants a collision.
+//! Hashes for spreading load that are the same in every worker. They are not collision-resistant against an
+//! attacker.
 
-/// Where a [`fnv1a`] begins.
+/// The initial value of [`fnv1a`].
 pub const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// FNV-1a (Fowler, Noll, Vo), 64 bits: goes on from `hash` with these bytes.
+/// FNV-1a (Fowler, Noll, Vo), 64 bits: continues `hash` with these bytes.
 pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Lets every bit of `value` change about half of the bits that come out: the finalizer of SplitMix64.
+/// The finalizer of SplitMix64: each bit of `value` affects about half of the result's bits.
 pub const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -26,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_mixed_far_apart() {
+    fn mix_changes_about_half_of_the_bits_between_neighbours() {
         for value in 0..1000_u64 {
             let changed = (mix(value) ^ mix(value + 1)).count_ones();
             assert!((10..=54).contains(&changed), "{value}: {changed}");

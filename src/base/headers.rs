@@ -1,13 +1,13 @@
 use std::ops::Range;
 
-/// More headers than this in one block are not indexed: Envoy itself refuses more than 100 by default.
+/// How many headers of one block are indexed. Envoy itself rejects more than 100 by default.
 pub const MAX_HEADERS: usize = 1024;
 
-/// A header map as the host hands it over: one block of bytes, looked at in place.
+/// A header map as the host passes it: one block of bytes, indexed in place.
 ///
-/// Shape (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of name and
-/// value, then for each header name, NUL, value, NUL. Names are lower case. A block that contradicts itself yields the
-/// headers before the contradiction.
+/// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
+/// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
+/// the headers before the first malformed one.
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
@@ -48,7 +48,7 @@ impl HeaderBlock {
         Self::parse(Self::encode(headers))
     }
 
-    /// These headers in the shape in which they travel between host and filter, in either direction.
+    /// These headers in the layout that host and filter exchange.
     pub fn encode(headers: &[(&str, &str)]) -> Vec<u8> {
         let mut bytes = (headers.len() as u32).to_le_bytes().to_vec();
         for (name, value) in headers {
@@ -82,11 +82,11 @@ impl HeaderBlock {
     }
 }
 
-/// Where changes to a header map go: the host's map, or a recording in a test.
+/// A header map that can be changed: the host's, or a recording in a test.
 pub trait HeaderSink {
     /// Sets the header to exactly this value.
     fn set(&mut self, name: &str, value: &str);
-    /// Removes every header of this name.
+    /// Removes every header with this name.
     fn remove(&mut self, name: &str);
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_was_sent_is_found() {
+    fn encoded_headers_are_found() {
         let block = HeaderBlock::of(&[(":path", "/v1/x"), ("a", ""), ("b", "1"), ("b", "2")]);
         assert_eq!(block.get(":path"), Some("/v1/x"));
         assert_eq!(block.get("a"), Some(""));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_utf8_is_no_text_but_still_bytes() {
+    fn a_value_that_is_not_utf8_is_available_only_as_bytes() {
         let mut bytes = 1u32.to_le_bytes().to_vec();
         bytes.extend(1u32.to_le_bytes());
         bytes.extend(1u32.to_le_bytes());
@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_harmless(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let block = HeaderBlock::parse(bytes);
             for (name, value) in block.iter() {
                 prop_assert!(name.len() + value.len() <= 200);

@@ -1,4 +1,4 @@
-//! Positions in the compiled configuration. They are valid only for the configuration that made them, which is why a
+//! Positions in the compiled configuration. They are valid only for the configuration that created them, so a
 //! journey keeps the configuration it began with.
 
 macro_rules! id {
@@ -8,7 +8,7 @@ macro_rules! id {
         pub struct $name(u16);
 
         impl $name {
-            /// The identifier of the entry at `index`; `None` past the 65,536 that a configuration may hold.
+            /// The identifier of the entry at `index`; `None` beyond 65,535.
             pub fn from_index(index: usize) -> Option<Self> {
                 u16::try_from(index).ok().map(Self)
             }
@@ -34,6 +34,6 @@ id!(
     TargetId
 );
 id!(
-    /// A logical model: what clients ask for.
+    /// A logical model: the name that clients request.
     ModelId
 );

@@ -1,4 +1,4 @@
-//! Shared data made of memory.
+//! Shared data in memory, for tests.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,22 +13,22 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Data that has been changed so many times before.
+    /// Empty data after `last_cas` changes.
     pub fn after_changes(last_cas: u32) -> Self {
         Self { last_cas, ..Self::default() }
     }
 
-    /// As Envoy counts: changes of all keys together, from 1, and never 0.
+    /// Like Envoy, counts the changes of all keys together, from 1, and skips 0.
     fn next_cas(&mut self) -> u32 {
         self.last_cas = self.last_cas.checked_add(1).unwrap_or(1);
         self.last_cas
     }
 }
 
-/// What runs between a worker's read and its write, as another worker would.
+/// Runs between a worker's read and its write, in place of another worker.
 type Interference<'w> = Box<dyn FnMut() + 'w>;
 
-/// One worker's access to the data that all share.
+/// One worker's access to the shared data.
 pub struct Memory<'w> {
     pub shelf: Rc<RefCell<Shelf>>,
     pub before_write: Option<Interference<'w>>,
@@ -55,10 +55,11 @@ impl Store for Memory<'_> {
         Ok(self.shelf.borrow().records.get(key).cloned())
     }
 
-    /// As Envoy does: anything is accepted where there is nothing. There zero overwrites, which nobody may want.
+    /// Like Envoy, accepts any `cas` for a key without a record. In Envoy a `cas` of zero overwrites, which
+    /// no caller may want.
     fn write(&mut self, key: &str, bytes: &[u8], cas: u32) -> Result<(), StoreError> {
         self.calls += 1;
-        assert_ne!(cas, 0, "a blind write");
+        assert_ne!(cas, 0, "a write without compare-and-swap");
         if let Some(interfere) = &mut self.before_write {
             interfere();
         }

@@ -1,6 +1,7 @@
-//! The vocabulary everything shares: time, identifiers, money, randomness, hashes, shared records, the names of endpoints, dialects and failures.
+//! The types that all other modules share: time, identifiers, money, randomness, hashes, shared records, JSON
+//! slices, and the names of endpoints, dialects and error classes.
 //!
-//! Nothing here decides anything, and nothing here knows Envoy, a provider or a configuration.
+//! Nothing here makes decisions or depends on Envoy, a provider or a configuration.
 
 mod date;
 mod endpoint;
@@ -8,6 +9,7 @@ mod error_class;
 mod hash;
 mod headers;
 mod ids;
+pub mod json;
 #[cfg(test)]
 pub(crate) mod memory;
 mod money;

@@ -1,4 +1,4 @@
-//! Amounts of money, in whole millionths of a US dollar: prices of tokens are far below a cent.
+//! Amounts of money in whole millionths of a US dollar, because token prices are far below a cent.
 
 use std::fmt;
 
@@ -7,34 +7,33 @@ use std::fmt;
 pub struct MicroDollars(u64);
 
 impl MicroDollars {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// This many millionths.
+    /// An amount of `micros` millionths.
     pub const fn new(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// The nearest amount to this many dollars; `None` where that is negative, infinite or no number. What is larger than
-    /// can be counted is the largest that can.
+    /// The nearest amount to this many dollars, saturating; `None` if it is negative or not finite.
     pub fn from_dollars(dollars: f64) -> Option<Self> {
-        // A cast saturates.
+        // The cast saturates.
         (dollars.is_finite() && dollars >= 0.0).then(|| Self((dollars * 1e6).round() as u64))
     }
 
-    /// How many millionths.
+    /// The amount in millionths.
     pub const fn micros(self) -> u64 {
         self.0
     }
 
-    /// Both together, or the largest amount there is.
+    /// The saturating sum.
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// What `tokens` cost at this price per million of them, rounded up.
+    /// The cost of `tokens` at this price per million tokens, rounded up.
     pub const fn for_tokens(self, tokens: u64) -> Self {
-        // Whole millions apart, so that no product overflows before it has to.
+        // Whole millions are multiplied separately, so that the product saturates only when the result does.
         let (millions, rest) = (tokens / 1_000_000, tokens % 1_000_000);
         let whole = self.0.saturating_mul(millions);
         Self(whole.saturating_add(self.0.saturating_mul(rest).div_ceil(1_000_000)))
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dollars_come_in_and_go_out_as_they_are_written() {
+    fn dollars_are_displayed_as_they_were_written() {
         for (dollars, shown) in
             [(0.0, "0"), (0.4, "0.4"), (12.0, "12"), (0.000_125, "0.000125"), (1.6, "1.6")]
         {
@@ -76,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_price_is_per_million_tokens_and_never_rounds_down_to_nothing() {
+    fn a_price_is_per_million_tokens_and_a_cost_rounds_up() {
         let price = MicroDollars::new(400_000);
         assert_eq!(price.for_tokens(1_000_000), price);
         assert_eq!(price.for_tokens(2_500_000), MicroDollars::new(1_000_000));
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_in_thousandths() {
+    fn times_permille_multiplies_by_thousandths_and_rounds_down() {
         assert_eq!(MicroDollars::new(1_500).times_permille(2_000), MicroDollars::new(3_000));
         assert_eq!(MicroDollars::new(999).times_permille(1_500), MicroDollars::new(1_498));
         assert_eq!(MicroDollars::new(u64::MAX).times_permille(2_000), MicroDollars::new(u64::MAX));

@@ -1,23 +1,23 @@
 use super::hash::mix;
 
-/// Where randomness comes from. Decisions take it as an argument, so a seed repeats them exactly.
+/// A source of randomness. Decisions take it as an argument, so a seed reproduces them exactly.
 pub trait Random {
     /// The next 64 uniformly distributed bits.
     fn next_u64(&mut self) -> u64;
 
-    /// A number in `0..bound`, zero when `bound` is zero. The bias of the multiply-shift reduction is below 2⁻³² for
-    /// the bounds used here (weights and counts).
+    /// A number in `0..bound`; zero if `bound` is zero. The bias of the multiply-shift reduction is below
+    /// 2⁻³² for the bounds used here (weights and counts).
     fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, good enough to spread load; not for secrets.
+/// SplitMix64 (Steele, Lea, Flood 2014): small, fast and good enough to spread load. Not for secrets.
 #[derive(Debug, Clone)]
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
-    /// A generator whose whole sequence is fixed by `seed`.
+    /// A generator whose sequence is determined by `seed`.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -1,34 +1,34 @@
-//! Data that all workers share, and how one of them changes it without losing what another has done.
+//! Data that all workers share, and how a worker changes it without losing another worker's change.
 
-/// How often a change is tried again after a lost race. With `w` workers, a worker loses at most `w − 1` times in a row to
-/// others that each make one change, so this is generous.
+/// How often a change is tried after lost races. With `w` workers that each make one change, a worker loses
+/// at most `w − 1` times in a row, so this is generous.
 pub const MAX_TRIES: usize = 16;
 
-/// The compare-and-swap value that creates a record: shared data accepts any non-zero one where there is no record, and
-/// this one is never given out to a record before 2³² − 1 changes.
+/// The compare-and-swap value that creates a record. The host accepts any non-zero value for a key without a
+/// record, and no record gets this value before 2³² − 1 changes.
 pub const CREATE: u32 = u32::MAX;
 
 /// Data that all workers share, with compare-and-swap.
 pub trait Store {
-    /// The record under `key`; `None` where there is none.
+    /// The record under `key`, if there is one.
     ///
     /// # Errors
-    /// When the host declines.
+    /// The host call failed.
     fn read(&mut self, key: &str) -> Result<Option<Stored>, StoreError>;
 
-    /// Writes the record if it is still the one that was read with `cas`.
+    /// Writes the record if it has not changed since it was read with `cas`.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] when it is not; [`StoreError::Failed`] when the host declines.
+    /// [`StoreError::Changed`] if it has changed; [`StoreError::Failed`] if the host call failed.
     fn write(&mut self, key: &str, bytes: &[u8], cas: u32) -> Result<(), StoreError>;
 }
 
-/// A record as it was read.
+/// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What a write must show to be accepted.
+    /// The compare-and-swap value for the next write.
     pub cas: u32,
 }
 
@@ -37,14 +37,16 @@ pub struct Stored {
 pub enum StoreError {
     /// Another worker has changed it.
     Changed,
-    /// The host declined.
+    /// The host call failed.
     Failed,
 }
 
-/// Reads, decides, writes; a lost race starts again from what the winner wrote, and only the last decision counts.
+/// Reads a record, calls `decide` and writes the result. After a lost race it starts again with the winner's
+/// record, so only the last decision counts.
 ///
-/// `decide` gets the record's bytes, if there is one, and gives its result with what is to be written, or `None` where
-/// nothing changes. The whole is `None` after [`MAX_TRIES`] lost races or when the host declines: then nothing is shared.
+/// `decide` gets the record's bytes, if there is a record. It returns its result and the bytes to write, or
+/// `None` to write nothing. `update` returns `None`, and has written nothing, after [`MAX_TRIES`] lost races
+/// or a failed host call.
 pub fn update<T, W: AsRef<[u8]>>(
     store: &mut dyn Store,
     key: &str,

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-/// A moment of wall time in whole milliseconds since the Unix epoch.
+/// A point in wall time, in whole milliseconds since the Unix epoch.
 ///
-/// The host's clock may step backwards, so every operation saturates instead of wrapping or panicking.
+/// The host's clock may step back, so every operation saturates instead of wrapping or panicking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The moment `ms` milliseconds after the epoch.
+    /// The time `ms` milliseconds after the epoch.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)
     }
@@ -17,12 +17,12 @@ impl Timestamp {
         self.0
     }
 
-    /// Time passed since `earlier`; zero when the clock has stepped back behind it.
+    /// The time since `earlier`; zero if the clock has stepped back before it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This moment plus `span`, saturating at the far end of time.
+    /// This time plus `span`, saturating.
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_steps_back_yields_zero_not_a_wrap() {
+    fn the_time_since_a_later_timestamp_is_zero() {
         assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
     }
 

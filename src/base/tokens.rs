@@ -1,19 +1,19 @@
-/// Tokens of a request and of its answer.
+/// Tokens of a request and its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// Of the prompt.
+    /// Prompt tokens.
     pub input: u64,
-    /// Of the answer.
+    /// Response tokens.
     pub output: u64,
 }
 
 impl Tokens {
-    /// Both together.
+    /// Input and output tokens together.
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
-    /// Those of several requests together.
+    /// The saturating sum.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -22,7 +22,7 @@ impl Tokens {
         }
     }
 
-    /// What is left without those of another request.
+    /// The saturating difference.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
         Self {

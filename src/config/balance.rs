@@ -1,20 +1,20 @@
-//! How one of a tier's targets is chosen.
+//! How a target of a tier is chosen.
 
-/// The rule by which a request gets one of the targets of a tier that may take it and are well.
+/// The strategy by which a request gets one of a tier's eligible and healthy targets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Balance {
-    /// By chance, in proportion to the weights.
+    /// At random, in proportion to the weights.
     #[default]
     Weighted,
-    /// Of two drawn by weight, the one with fewer attempts under way for its weight.
+    /// Of two drawn by weight, the one with fewer pending attempts relative to its weight.
     LeastPending,
-    /// Of two drawn by weight, the one that is expected to answer first.
+    /// Of two drawn by weight, the one that is expected to respond first.
     Fastest,
-    /// The one at which the request is estimated to cost least.
+    /// The one with the lowest estimated cost of the request.
     Cheapest,
-    /// Requests of one session go to one target.
+    /// The same target for all requests of a session.
     Sticky {
-        /// What a session is known by: the first of these that the request has.
+        /// What identifies a session: the first of these that the request has.
         by: Vec<SessionKey>,
     },
 }
@@ -32,7 +32,7 @@ impl Balance {
     }
 }
 
-/// What may tell that requests belong together.
+/// What can identify a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionKey {
     /// The header `x-llm-session`.
@@ -41,15 +41,15 @@ pub enum SessionKey {
     PromptCacheKey,
     /// `user` in the body, or `metadata.user_id`.
     User,
-    /// How the conversation begins: what the model is told first, up to the first turn of the user.
+    /// The beginning of the conversation, up to the user's first turn.
     Conversation,
     /// The client's key.
     Key,
 }
 
 impl SessionKey {
-    /// All of them, in the order in which they are asked for unless the configuration says otherwise: the client's own word
-    /// first, what many conversations share last.
+    /// All of them, in the default order: explicit identifiers first, those that many conversations share
+    /// last.
     pub const ALL: [Self; 5] =
         [Self::Session, Self::PromptCacheKey, Self::User, Self::Conversation, Self::Key];
 

@@ -1,38 +1,38 @@
-//! Who may be asked for a request, as the operator wrote it: for a model, and for a client's key.
+//! Which targets may serve a request, for a model and for a client's key.
 
 use std::rc::Rc;
 
-use super::compiled::Mode;
+use super::mode::Mode;
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp};
 
-/// Which targets may be asked, the first choice included. A model has them and a client's key may have its own; both hold,
-/// so the stricter wins.
+/// Which targets are allowed, including the first choice. A model has boundaries, and a client's key may have
+/// its own. A target must satisfy both.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Boundaries {
-    /// Where data may be worked on; `None` for anywhere.
+    /// The regions where data may be processed; `None` for any.
     pub regions: Option<Vec<Rc<str>>>,
-    /// Only targets that keep nothing.
+    /// Only targets that retain no data.
     pub zero_retention: bool,
-    /// Only targets that train no model with what they are sent.
+    /// Only targets that do not train models on the data.
     pub training_opt_out: bool,
-    /// The providers that may be asked.
+    /// The allowed providers.
     pub providers: Access<ProviderId>,
-    /// The targets that may be asked.
+    /// The allowed targets.
     pub targets: Access<TargetId>,
-    /// The least quality.
+    /// The minimum quality.
     pub min_quality: Option<u8>,
-    /// The most per million tokens.
+    /// The maximum price per million tokens.
     pub max_price: PriceCeiling,
-    /// The most that one request may cost by estimate.
+    /// The maximum estimated cost of one request.
     pub max_request_cost: Option<MicroDollars>,
 }
 
-/// A list of who may and one of who may not.
+/// An allow list and a deny list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access<Id> {
-    /// Nobody else; `None` for everybody.
+    /// The allowed ones; `None` for all.
     pub allow: Option<Vec<Id>>,
-    /// These not, whatever `allow` says.
+    /// The denied ones. This list takes precedence over `allow`.
     pub deny: Vec<Id>,
 }
 
@@ -43,45 +43,45 @@ impl<Id> Default for Access<Id> {
 }
 
 impl<Id: PartialEq> Access<Id> {
-    /// Whether `id` may.
+    /// Whether `id` is allowed.
     pub fn admits(&self, id: &Id) -> bool {
         self.allow.as_ref().is_none_or(|allow| allow.contains(id)) && !self.deny.contains(id)
     }
 }
 
-/// The most that a million tokens may cost; `None` for any price, also an unknown one.
+/// The maximum price per million tokens; `None` for any price, including an unknown one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PriceCeiling {
-    /// Of the prompt.
+    /// For prompt tokens.
     pub input: Option<MicroDollars>,
-    /// Of the answer.
+    /// For output tokens.
     pub output: Option<MicroDollars>,
 }
 
-/// How far what stands in for a model's first tier may be from it.
+/// How far a substitute may differ from the first choice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubstitutionRules {
-    /// The failures after which another account may be asked; `None` for all of them.
+    /// The error classes after which another account may be used; `None` for all.
     pub leave_account: Option<ClassSet>,
-    /// The failures after which another provider may be asked; `None` for all of them.
+    /// The error classes after which another provider may be used; `None` for all.
     pub leave_provider: Option<ClassSet>,
-    /// The price at most, in 1/1000 of the first choice's.
+    /// The maximum price, in 1/1000 of the first choice's.
     pub max_price_permille: Option<u64>,
-    /// Whether the same must pay for it.
+    /// Whether the substitute must have the same billing owner.
     pub same_billing_owner: bool,
-    /// The pairs that are approved; `None` when any are.
+    /// The approved pairs; `None` to approve all.
     pub approved: Option<Vec<Approval>>,
-    /// Whether moves are made or only counted.
+    /// Whether the rules are enforced or only counted.
     pub mode: Mode,
 }
 
-/// One target may stand in for another.
+/// An approval of one target as the substitute of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approval {
     /// The first choice.
     pub from: TargetId,
-    /// Its substitute.
+    /// The substitute.
     pub to: TargetId,
-    /// The first moment at which it may no more.
+    /// When the approval expires.
     pub until: Option<Timestamp>,
 }

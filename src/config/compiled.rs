@@ -1,4 +1,5 @@
-//! The configuration as the filter runs it: every reference resolved, every number within its bounds.
+//! The configuration that the filter runs: all references are resolved and all numbers are within their
+//! bounds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
+use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
@@ -21,27 +23,27 @@ pub struct Config {
     pub(super) targets: Vec<Target>,
     pub(super) models: Vec<Model>,
     pub(super) model_by_name: HashMap<Rc<str>, ModelId>,
-    /// Client keys; `None` when the configuration has none and every client may use every model.
+    /// Client keys; `None` if the configuration has no keys and every client may use every model.
     pub keys: Option<Vec<ClientKey>>,
-    /// The keys that open `/llm-failsafe/…`; without any there are no such paths.
+    /// The keys for the paths `/llm-failsafe/…`. Without keys, these paths do not exist.
     pub operators: Vec<OperatorKey>,
-    /// What happens to requests on paths that are no endpoint.
+    /// What happens to requests for other paths than the endpoints.
     pub other_paths: OtherPaths,
     /// Bounds on what one request and one worker may hold.
     pub limits: Limits,
-    /// When breakers open and how they recover; one policy for all of them.
+    /// When breakers open and how they recover. All breakers share one policy.
     pub breaker: BreakerPolicy,
-    /// How much of all that is sent may be a further attempt.
+    /// Which share of all attempts may be retries.
     pub retry_budget: RetryBudget,
-    /// Whether breakers steer or only watch.
+    /// Whether breakers act or only count.
     pub mode: Mode,
-    /// What is recorded of requests, and where it goes.
+    /// Which requests are recorded, and where the records go.
     pub record: RecordPolicy,
-    /// Whether this filter sits in the retry loop and may trust the edge's headers.
+    /// Whether this filter runs in the retry loop and may trust the edge's headers.
     pub retry_loop: bool,
-    /// Whether Envoy's rate-limit filter stands behind this one and is told whose request it is and what it took.
+    /// Whether Envoy's rate-limit filter follows this one and gets the request's key and usage.
     pub fleet_rate_limit: bool,
-    /// Whether any model keeps a conversation at its target, so that conversations have to be told from each other.
+    /// Whether any model is sticky by conversation, so that conversations must be identified.
     pub knows_conversations: bool,
     pub(super) fingerprint: u64,
 }
@@ -54,21 +56,22 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// The Envoy cluster that leads to it.
     pub cluster: String,
-    /// The host name it is called by.
+    /// The host name that is sent to it.
     pub host: String,
-    /// What replaces the kind's usual path prefix (`/v1`, `/api/v1`, …), without a trailing slash; empty for no prefix.
+    /// Replaces the kind's default path prefix (`/v1`, `/api/v1`, …); without a trailing slash, empty for no
+    /// prefix.
     pub path_prefix: Option<String>,
-    /// Azure's `api-version`: when set, paths go by deployment.
+    /// Azure's `api-version`. A dated one selects the deployment paths.
     pub api_version: Option<String>,
-    /// What it can be asked for.
+    /// The endpoints that it serves.
     pub endpoints: EndpointSet,
-    /// Whether streams of chat and completions are asked for their usage where the client does not ask.
+    /// Whether chat and completion streams are asked for usage if the client does not ask.
     pub asks_usage: bool,
-    /// Headers set on every request to it, after the credential, in the order of their names; names are lower case.
+    /// Headers set on every request to it, after the credential, sorted by name; names are lower case.
     pub headers: Vec<(String, String)>,
 }
 
-/// Leaves out the values of headers: some vendors take credentials there.
+/// Leaves out the values of headers, because they may be credentials.
 impl fmt::Debug for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header_names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -89,33 +92,33 @@ impl fmt::Debug for Provider {
 /// One credential at one provider.
 #[derive(Debug)]
 pub struct Account {
-    /// Its name in the configuration; a target that carries its own key makes an account of the target's name.
+    /// Its name in the configuration. A target with its own key creates an account with the target's name.
     pub name: Rc<str>,
-    /// Where it belongs.
+    /// The provider of the account.
     pub provider: ProviderId,
-    /// The credential; without one the client's `authorization` is left alone.
+    /// The credential. Without one, the client's `authorization` header is left unchanged.
     pub key: Option<Secret>,
-    /// Who pays for it, as the operator calls them; `None` when nothing is said.
+    /// The operator's name for the party that pays.
     pub billing_owner: Option<Rc<str>>,
-    /// The limits that are stated for all its models together.
+    /// The configured limits for all its models together.
     pub limits: Quota,
-    /// The accounts of one name here share the limits of their organisation.
+    /// Accounts with the same pool share the limits of their organisation.
     pub quota_pool: Option<Rc<str>>,
 }
 
-/// Limits that the operator states, for providers that say nothing of theirs.
+/// Configured limits, for providers that do not report theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quota {
     /// Requests within any minute.
     pub requests_per_minute: Option<u64>,
-    /// Estimated and real tokens within any minute.
+    /// Estimated and actual tokens within any minute.
     pub tokens_per_minute: Option<u64>,
-    /// Attempts under way at a time.
+    /// Attempts pending at the same time.
     pub max_pending: Option<u32>,
 }
 
 impl Quota {
-    /// Whether what is sent within a minute has to be counted.
+    /// Whether requests or tokens per minute are limited, so that they must be counted.
     pub const fn counts_anything(&self) -> bool {
         self.requests_per_minute.is_some() || self.tokens_per_minute.is_some()
     }
@@ -126,7 +129,7 @@ impl Quota {
 pub struct Target {
     /// Its name in the configuration.
     pub name: Rc<str>,
-    /// The name's hash: the same in every worker and every configuration.
+    /// The hash of its name, which is the same in every worker and every configuration.
     pub name_hash: u64,
     /// The credential it uses.
     pub account: AccountId,
@@ -136,9 +139,9 @@ pub struct Target {
     pub model: Rc<str>,
     /// Its share within a tier, 1 to 1,000,000.
     pub weight: u32,
-    /// The limits that are stated for it.
+    /// The configured limits.
     pub limits: Quota,
-    /// What it can do and under which terms.
+    /// Its capabilities and terms.
     pub offers: Offers,
 }
 
@@ -147,29 +150,29 @@ pub struct Target {
 pub struct BreakerPolicy {
     /// The length of the sliding window.
     pub window: Duration,
-    /// Fewer attempts than this in the window open nothing by their ratio.
+    /// With fewer attempts in the window, the failure ratio does not open the breaker.
     pub min_requests: u32,
-    /// The share of failures in the window that opens, in 1/1000.
+    /// The failure ratio in the window that opens the breaker, in 1/1000.
     pub failure_permille: u16,
-    /// Failures in a row that open.
+    /// The number of consecutive failures that opens the breaker.
     pub consecutive: u32,
-    /// How long the first trip keeps it open; each further one in a row twice as long.
+    /// How long the breaker stays open the first time. Each further time in a row doubles it.
     pub open: Duration,
-    /// The longest open time.
+    /// The maximum open time.
     pub open_max: Duration,
-    /// The same for an account that is out of money or whose credential is refused.
+    /// The first open time for an account that is out of money or whose credential is rejected.
     pub block: Duration,
-    /// The longest of those.
+    /// The maximum open time for such an account.
     pub block_max: Duration,
-    /// Requests that may probe at a time, 1 to [`MAX_PROBES`](super::MAX_PROBES).
+    /// The maximum number of concurrent probes when half-open, 1 to [`MAX_PROBES`](super::MAX_PROBES).
     pub probes: u8,
-    /// Successful probes that close.
+    /// The number of successful probes that closes the breaker.
     pub close_after: u8,
-    /// How long a probe may take before another one may go.
+    /// How long a probe may take before another one is allowed.
     pub probe_lease: Duration,
-    /// How long the share of traffic grows after closing.
+    /// How long the share of traffic grows after the breaker has closed.
     pub slow_start: Duration,
-    /// First content that takes longer counts as a failure; `None` for never.
+    /// A longer time to first content counts as a failure; `None` for no limit.
     pub slow_first_content: Option<Duration>,
 }
 
@@ -193,71 +196,62 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// What clients ask for.
+/// A logical model.
 #[derive(Debug)]
 pub struct Model {
-    /// The name clients send.
+    /// The name that clients send.
     pub name: Rc<str>,
-    /// Its targets, first tier first; no tier is empty, no target occurs twice.
+    /// Its targets, first tier first. No tier is empty, and no target occurs twice.
     pub tiers: Vec<Vec<TargetId>>,
-    /// How one of a tier's targets is chosen.
+    /// How a target of a tier is chosen.
     pub balance: Balance,
-    /// How a request is attempted again.
+    /// How failed requests are retried.
     pub retry: RetryPolicy,
-    /// The failures after which it is.
+    /// The error classes after which a request is retried.
     pub fallback_on: ClassSet,
-    /// Which targets may be asked.
+    /// Which targets are allowed.
     pub boundaries: Boundaries,
-    /// How far what stands in for the first tier may be from it.
+    /// How far a substitute may differ from the first choice.
     pub substitution: SubstitutionRules,
-    /// What happens to a request when breakers stand in the way of every target.
+    /// What happens to a request if breakers block every target.
     pub when_all_open: WhenAllOpen,
-    /// What its answers give as their model.
+    /// The model name in its response bodies.
     pub response_model: ResponseModel,
-    /// How long what may take.
+    /// Timeouts and stream handling.
     pub stream: StreamPolicy,
 }
 
-/// What happens to a request when breakers stand in the way of every target of its model.
+/// What happens to a request if breakers block every target of its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenAllOpen {
-    /// It is refused.
+    /// It is rejected.
     #[default]
     Refuse,
-    /// It goes to the least bad target all the same.
+    /// It is sent to the least bad target.
     TryAnyway,
-    /// It waits for the first that may be asked again, as the queue of the model's retry policy says.
+    /// It waits in the queue of the model's retry policy until a target becomes available.
     Queue,
 }
 
-/// What an answer's body gives as the model.
+/// The model name in a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResponseModel {
-    /// What the provider says.
+    /// The provider's.
     #[default]
     Provider,
-    /// The name that the client asked for.
+    /// The name that the client requested.
     Logical,
 }
 
-/// Whether breakers steer or only watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// They steer.
-    #[default]
-    Enforce,
-    /// They observe and count what they would have done.
-    Shadow,
-}
-
-/// What is recorded of requests, and where it goes beside Envoy's access log.
+/// Which requests are recorded, and where the records go besides Envoy's access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordPolicy {
-    /// The share of plainly served requests of which a record is made, in millionths. Every other outcome is recorded.
+    /// The recorded share of the requests that their first choice served, in millionths. All others are
+    /// recorded.
     pub sample_millionths: u32,
-    /// Which records also go into Envoy's log.
+    /// Which records are also written to Envoy's log.
     pub log: RecordLog,
-    /// What is left out of them.
+    /// What records leave out.
     pub redact: Redact,
 }
 
@@ -267,48 +261,49 @@ impl Default for RecordPolicy {
     }
 }
 
-/// Which records also go into Envoy's log.
+/// Which records are also written to Envoy's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecordLog {
-    /// Only those that no access log can carry.
+    /// Only those that cannot be put into an access log.
     #[default]
     Off,
     /// Those of requests that were not served by their first choice.
     Failures,
-    /// All that are made.
+    /// All.
     All,
 }
 
-/// What is left out of records, beside what is never in them.
+/// What records leave out, in addition to what is never recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Redact {
-    /// Sessions and end users appear as hashes.
+    /// Sessions and end users are hashed.
     #[default]
     Standard,
-    /// Whatever could lead to a person or a team is left out: session, client key, model names that nobody configured.
+    /// Everything that could identify a person or a team is left out: session, client key, unconfigured model
+    /// names.
     Strict,
 }
 
-/// One client's key.
+/// A client's key.
 #[derive(Debug)]
 pub struct ClientKey {
-    /// Its name in the configuration: what records and metrics call it.
+    /// Its name in the configuration, in records and in metrics.
     pub name: Rc<str>,
     /// SHA-256 of the key.
     pub sha256: [u8; 32],
-    /// The models it may use; `None` for all.
+    /// The models that it may use; `None` for all.
     pub models: Option<Vec<ModelId>>,
-    /// Which targets may be asked for it.
+    /// Which targets are allowed.
     pub boundaries: Boundaries,
-    /// The highest priority it may ask for.
+    /// The highest priority that its requests may have.
     pub priority: Priority,
-    /// How much it may use; `None` for as much as it likes.
+    /// How much it may use; `None` for no limit.
     pub budget: Option<Budget>,
-    /// What the operator wants recorded with its requests, in the order of the names.
+    /// Names and values that are recorded with its requests, sorted by name.
     pub metadata: Vec<(String, String)>,
 }
 
-/// How much one key may use; what is `None` is not limited.
+/// How much one key may use. `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     /// Requests in any 60 seconds.
@@ -317,48 +312,48 @@ pub struct Budget {
     pub tokens_per_minute: Option<u64>,
     /// Input and output tokens per day (UTC).
     pub tokens_per_day: Option<u64>,
-    /// Money per day (UTC).
+    /// Cost per day (UTC).
     pub usd_per_day: Option<MicroDollars>,
-    /// The share of a limit from which on answers carry a warning, in 1/1000.
+    /// The share of a limit from which on responses have a warning, in 1/1000.
     pub warn_permille: Option<u16>,
 }
 
 impl Budget {
-    /// The use of `limit` from which on answers carry a warning.
+    /// The usage of `limit` from which on responses have a warning.
     pub fn warns_at(&self, limit: u64) -> Option<u64> {
         let permille = u128::from(self.warn_permille?);
         u64::try_from(u128::from(limit) * permille / 1000).ok()
     }
 }
 
-/// One operator's key.
+/// An operator's key.
 #[derive(Debug)]
 pub struct OperatorKey {
-    /// Its name in the configuration: what the log and the list of orders call it.
+    /// Its name in the configuration, in the log and in the list of orders.
     pub name: Rc<str>,
     /// SHA-256 of the key.
     pub sha256: [u8; 32],
 }
 
-/// What happens to requests on paths that are no endpoint.
+/// What happens to requests for other paths than the endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OtherPaths {
     /// They get a 404.
     Refuse,
-    /// They go to this cluster as they are.
+    /// They are forwarded to this cluster unchanged.
     Cluster(String),
 }
 
 /// Bounds on what one request and one worker may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The largest request body taken, in bytes.
+    /// The largest accepted request body, in bytes.
     pub max_body_bytes: u64,
-    /// Journeys one worker keeps at a time; further requests get a single attempt.
+    /// The maximum number of journeys per worker. Further requests get a single attempt.
     pub max_journeys: usize,
 }
 
-/// A credential. It cannot be printed; `expose` is the only way to its text.
+/// A credential. It cannot be printed; only `expose` returns its text.
 #[derive(Clone)]
 pub struct Secret(Rc<str>);
 
@@ -368,7 +363,7 @@ impl Secret {
         Self(Rc::from(text))
     }
 
-    /// The credential's text, for the request header that carries it and nothing else.
+    /// The credential's text. Use it only for the request header that carries it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -380,8 +375,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Lookup by id. Ids are made only by the compiler of the same configuration, so `None` means a bug that tests find;
-/// the data path treats it as an entry that is gone.
+/// Lookup by id. Only the compiler of the same configuration creates ids, so `None` is a bug that tests find.
+/// At run time it is treated like a removed entry.
 macro_rules! lookup {
     ($(#[$doc:meta])* $name:ident, $all:ident, $id:ty, $entry:ty) => {
         $(#[$doc])*
@@ -390,7 +385,7 @@ macro_rules! lookup {
             self.$all.get(id.index())
         }
 
-        /// All of them, in the order of the configuration's names.
+        /// All entries, sorted by name.
         pub fn $all(&self) -> &[$entry] {
             &self.$all
         }
@@ -415,12 +410,13 @@ impl Config {
         model, models, ModelId, Model
     );
 
-    /// The logical model that clients call `name`.
+    /// The logical model named `name`.
     pub fn model_named(&self, name: &str) -> Option<ModelId> {
         self.model_by_name.get(name).copied()
     }
 
-    /// The same number for the same configuration, everywhere; it says nothing about credentials or header values.
+    /// A hash of the configuration that is the same everywhere. It does not depend on credentials or header
+    /// values.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

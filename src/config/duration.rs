@@ -10,16 +10,16 @@ const EXPECTED: &str = "a number with a unit (ms, s, m or h), such as \"30s\"";
 /// The units, largest first, with their lengths in milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A length of time, written as a number with a unit: `100ms`, `1.5s`, `5 m`. It counts whole milliseconds.
+/// A duration in whole milliseconds, written as a number with a unit: `100ms`, `1.5s`, `5 m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Span(u64);
+pub(super) struct TimeSpan(u64);
 
-/// Reads a duration as the configuration has them, or `None`: `100ms`, `1.5s`, `5m`.
+/// Parses a duration as in configurations: `100ms`, `1.5s`, `5m`.
 pub fn duration(text: &str) -> Option<Duration> {
-    Span::parse(text).ok().map(Span::duration)
+    TimeSpan::parse(text).ok().map(TimeSpan::duration)
 }
 
-impl Span {
+impl TimeSpan {
     pub(super) const ZERO: Self = Self(0);
 
     pub(super) const fn millis(ms: u64) -> Self {
@@ -30,20 +30,19 @@ impl Span {
         Self(seconds.saturating_mul(1_000))
     }
 
-    /// As the standard library has it.
     pub(super) const fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
 
-    /// The span of a `Duration`, without its fraction of a millisecond.
+    /// A `Duration` without its fraction of a millisecond.
     pub(super) fn of(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Reads `text`; the error says what was expected. Fractions of a millisecond are rounded, but never to
-    /// zero: zero switches some things off, and nobody who writes `0.1ms` means that.
+    /// Parses `text`. The error says what was expected. Fractions of a millisecond are rounded, but never to
+    /// zero, because zero switches some features off and `0.1ms` does not mean that.
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is no duration, expected {EXPECTED}", shown(text));
+        let wrong = || format!("`{}` is not a duration, expected {EXPECTED}", shown(text));
         let trimmed = text.trim_ascii();
         let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let (number, unit) = trimmed.split_at_checked(split).ok_or_else(wrong)?;
@@ -55,13 +54,13 @@ impl Span {
             .and_then(|number| number.parse().ok())
             .ok_or_else(wrong)?;
         let ms = number * ms_per_unit as f64;
-        // Float-to-integer casts saturate, and every bound is far below where a double loses milliseconds.
+        // The cast saturates, and every bound is far below the numbers where a double loses milliseconds.
         Ok(Self(if ms > 0.0 { ms.round().max(1.0) as u64 } else { 0 }))
     }
 }
 
 /// In the largest unit that needs no fraction: `10m`, `90s`, `1500ms`.
-impl fmt::Display for Span {
+impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::ZERO {
             return f.write_str("0s");
@@ -72,18 +71,18 @@ impl fmt::Display for Span {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl Visitor<'_> for Text {
-            type Value = Span;
+            type Value = TimeSpan;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(EXPECTED)
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Span, E> {
-                Span::parse(text).map_err(E::custom)
+            fn visit_str<E: Error>(self, text: &str) -> Result<TimeSpan, E> {
+                TimeSpan::parse(text).map_err(E::custom)
             }
         }
         deserializer.deserialize_str(Text)
@@ -96,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn every_unit_counts_as_its_name_says() {
+    fn every_unit_is_parsed() {
         for (text, ms) in [
             ("0s", 0),
             ("100ms", 100),
@@ -111,30 +110,30 @@ mod tests {
             (" 2 m ", 120_000),
             ("99999999999999999999999999h", u64::MAX),
         ] {
-            assert_eq!(Span::parse(text), Ok(Span(ms)), "{text}");
+            assert_eq!(TimeSpan::parse(text), Ok(TimeSpan(ms)), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_duration_is_told_what_one_looks_like() {
+    fn an_invalid_duration_is_reported_with_an_example() {
         for text in [
             "", "30", "s", "30S", "1d", "30sec", "-1s", "1.s", ".5s", "1..5s", "1e3s", "1h30m", "3０s",
             "inf s",
         ] {
-            let problem = Span::parse(text).unwrap_err();
-            assert_eq!(problem, format!("`{text}` is no duration, expected {EXPECTED}"));
+            let problem = TimeSpan::parse(text).unwrap_err();
+            assert_eq!(problem, format!("`{text}` is not a duration, expected {EXPECTED}"));
         }
     }
 
     #[test]
-    fn it_is_shown_in_the_largest_unit_that_needs_no_fraction() {
+    fn a_duration_is_displayed_in_the_largest_unit_without_a_fraction() {
         for (span, text) in [
-            (Span::ZERO, "0s"),
-            (Span(1), "1ms"),
-            (Span(1_500), "1500ms"),
-            (Span(90_000), "90s"),
-            (Span(600_000), "10m"),
-            (Span::seconds(86_400), "24h"),
+            (TimeSpan::ZERO, "0s"),
+            (TimeSpan(1), "1ms"),
+            (TimeSpan(1_500), "1500ms"),
+            (TimeSpan(90_000), "90s"),
+            (TimeSpan(600_000), "10m"),
+            (TimeSpan::seconds(86_400), "24h"),
         ] {
             assert_eq!(span.to_string(), text);
         }
@@ -142,14 +141,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_as_the_same(ms in 0..=86_400_000_u64) {
-            prop_assert_eq!(Span::parse(&Span(ms).to_string()), Ok(Span(ms)));
+        fn a_displayed_duration_is_parsed_to_the_same_value(ms in 0..=86_400_000_u64) {
+            prop_assert_eq!(TimeSpan::parse(&TimeSpan(ms).to_string()), Ok(TimeSpan(ms)));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,20}", number in "[0-9.]{0,400}", unit in "[msh]{0,2}") {
-            let _ = Span::parse(&text);
-            let _ = Span::parse(&format!("{number}{unit}"));
+        fn any_text_is_parsed_without_a_panic(text in "\\PC{0,20}", number in "[0-9.]{0,400}",
+        unit in "[msh]{0,2}") {
+            let _ = TimeSpan::parse(&text);
+            let _ = TimeSpan::parse(&format!("{number}{unit}"));
         }
     }
 }

@@ -2,9 +2,9 @@ use serde_json::Value;
 
 use crate::base::{FNV_BASIS, fnv1a};
 
-/// A number that is the same for the same configuration on every worker, host and version of the filter:
-/// FNV-1a over its JSON with sorted names, no spaces and whole numbers as integers. Credentials and the
-/// values of headers are left out, so it may be shown.
+/// A hash of the configuration that is the same on every worker, host and version of the filter: FNV-1a of
+/// its JSON with sorted names, no spaces and whole numbers as integers. Credentials and header values are
+/// left out, so the hash may be published.
 pub(super) fn fingerprint(tree: &Value) -> u64 {
     let mut public = tree.clone();
     for section in ["accounts", "targets"] {
@@ -32,13 +32,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn it_is_fnv_1a_of_the_sorted_text() {
+    fn the_fingerprint_is_fnv_1a_of_the_sorted_text() {
         assert_eq!(fingerprint(&json!({})), 0x08f4_4b07_b590_1a25);
         assert_eq!(fingerprint(&json!({"b": "x", "a": [1, true]})), 0xc915_9745_ff45_4f53);
     }
 
     #[test]
-    fn credentials_and_header_values_do_not_reach_it() {
+    fn credentials_and_header_values_do_not_change_the_fingerprint() {
         let with = |secret: &str, header: &str, variable: &str| {
             fingerprint(&json!({
                 "providers": {"p": {"headers": {"x-a": header}}},

@@ -1,20 +1,20 @@
 use std::fmt;
 
-/// Mistakes reported at most; a configuration with more is told that there are more.
+/// The maximum number of mistakes in a report. A longer report says that there are more.
 pub const MAX_MISTAKES: usize = 100;
-/// Characters of one name or value shown at most, so that a report stays readable whatever was written.
+/// The maximum number of characters of a name or value that is shown, so that a report stays readable.
 const MAX_SHOWN: usize = 64;
 
-/// One thing that is wrong with a configuration.
+/// A mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where: `targets.gpt-a.weight`, `models["gpt-4.1"].tiers[0][2]`, or `configuration` for the whole.
+    /// Its path: `targets.gpt-a.weight`, `models["gpt-4.1"].tiers[0][2]`, or `configuration` for the whole.
     pub path: String,
-    /// What is wrong there and what was expected. It never holds a credential.
+    /// What is wrong and what was expected. It never contains a credential.
     pub problem: String,
 }
 
-/// Everything that is wrong with a configuration, sorted by path, at most [`MAX_MISTAKES`] entries.
+/// The mistakes in a configuration, sorted by path; at most [`MAX_MISTAKES`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes {
     list: Vec<Mistake>,
@@ -27,27 +27,27 @@ impl Mistakes {
         self.list.iter()
     }
 
-    /// How many are listed.
+    /// The number of listed mistakes.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no mistakes.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Whether there were more than are listed.
+    /// Whether there are more mistakes than listed.
     pub fn has_more(&self) -> bool {
         self.more
     }
 
-    /// Notes a mistake. The first one at a path stands: what follows there is usually its consequence.
+    /// Adds a mistake. Only the first one at a path is kept, because later ones are usually its consequence.
     pub(super) fn add(&mut self, at: &Trail<'_>, problem: impl Into<String>) {
         self.add_with(at, || problem.into());
     }
 
-    /// Like `add` for problems that are costly to put into words: past the bound nobody would read them.
+    /// Like `add`, but builds the message only if the report has room for it.
     pub(super) fn add_with(&mut self, at: &Trail<'_>, problem: impl FnOnce() -> String) {
         if self.is_full() {
             self.more = true;
@@ -56,7 +56,7 @@ impl Mistakes {
         self.add_at(at.to_string(), problem);
     }
 
-    /// Like `add_with`, for a path that is already text.
+    /// Like `add_with`, with the path as text.
     pub(super) fn add_at(&mut self, path: String, problem: impl FnOnce() -> String) {
         if self.list.iter().any(|mistake| mistake.path == path) {
             return;
@@ -68,18 +68,18 @@ impl Mistakes {
         self.list.push(Mistake { path, problem: problem() });
     }
 
-    /// Whether further mistakes would only be counted as "more".
+    /// Whether further mistakes would not be listed.
     pub(super) fn is_full(&self) -> bool {
         self.list.len() >= MAX_MISTAKES
     }
 
-    /// Whether a mistake at this very path is known.
+    /// Whether there is a mistake at exactly this path.
     pub(super) fn holds(&self, at: &Trail<'_>) -> bool {
         let path = at.to_string();
         self.list.iter().any(|mistake| mistake.path == path)
     }
 
-    /// The report in its final order.
+    /// Sorts the mistakes by path.
     pub(super) fn sorted(mut self) -> Self {
         self.list.sort_by(|a, b| a.path.cmp(&b.path));
         self
@@ -100,7 +100,7 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The way from the root to a place in the configuration. It is written out only where a mistake is noted.
+/// The path to a place in the configuration. It is converted to text only for a mistake.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Trail<'a> {
     /// The whole configuration.
@@ -120,7 +120,7 @@ impl Trail<'_> {
         Trail::Item(self, index)
     }
 
-    /// Recursion is bounded by the nesting that the reader accepts.
+    /// The recursion is bounded by the nesting that the reader accepts.
     fn write_to(&self, path: &mut String) {
         match self {
             Self::Root => {}
@@ -144,7 +144,7 @@ impl fmt::Display for Trail<'_> {
     }
 }
 
-/// Appends a field to a written path; names that could be mistaken for more than one step are quoted.
+/// Appends a field to a path. Names that could be read as several steps are quoted.
 pub(super) fn push_field(path: &mut String, name: &str) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.is_empty() || name.len() > MAX_SHOWN || !name.bytes().all(plain) {
@@ -157,12 +157,12 @@ pub(super) fn push_field(path: &mut String, name: &str) {
     path.push_str(name);
 }
 
-/// Appends a list index to a written path.
+/// Appends a list index to a path.
 pub(super) fn push_item(path: &mut String, index: usize) {
     path.push_str(&format!("[{index}]"));
 }
 
-/// Text fit for one line of a report: control characters escaped, the length bounded.
+/// Text for one line of a report, with control characters escaped and a bounded length.
 pub(super) fn shown(text: &str) -> String {
     let mut line: String = text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(MAX_SHOWN).is_some() {
@@ -187,13 +187,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_stays_one_short_line() {
+    fn shown_text_is_one_short_line() {
         assert_eq!(shown("a\nb\"c"), "a\\nb\\\"c");
         assert_eq!(shown(&"x".repeat(1000)).chars().count(), MAX_SHOWN + 1);
     }
 
     #[test]
-    fn past_the_bound_the_report_only_says_that_there_is_more() {
+    fn a_full_report_says_that_there_are_more_mistakes() {
         let mut mistakes = Mistakes::default();
         for index in 0..=MAX_MISTAKES {
             mistakes.add(&Trail::Root.item(index), "wrong");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_mistake_at_a_path_stands() {
+    fn only_the_first_mistake_at_a_path_is_kept() {
         let mut mistakes = Mistakes::default();
         mistakes.add(&Trail::Root.field("a"), "cause");
         mistakes.add(&Trail::Root.field("a"), "consequence");

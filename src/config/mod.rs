@@ -1,10 +1,13 @@
-//! What the operator wrote → what the filter runs.
+//! Turns the operator's configuration into the one that the filter runs.
 //!
-//! `read` turns the plugin's bytes into one tree, `shape` fits the tree into the `raw` types that mirror the
-//! file, `compile` resolves and bounds everything into the `compiled` ones, which cannot be invalid. Each
-//! step notes all the mistakes it finds, with their paths, and leaves the rest to the next; a configuration
-//! with a mistake never comes out. Nothing here reads a file or the environment by itself, and no message or
-//! debug output holds a credential.
+//! 1. `read` turns the plugin's bytes into one tree of values.
+//! 2. `shape` fits the tree into the `raw` types, which mirror what was written.
+//! 3. `compile` resolves references, applies defaults and checks bounds. The resulting `compiled` types
+//!    cannot be invalid.
+//!
+//! Each step reports every mistake that it finds, with its path. A configuration with a mistake is rejected
+//! as a whole. This module reads no file and no environment variable itself, and no message or debug output
+//! contains a credential.
 
 mod balance;
 mod boundaries;
@@ -14,6 +17,7 @@ mod duration;
 mod fingerprint;
 mod load;
 mod mistakes;
+mod mode;
 mod nearest;
 mod numeric;
 mod offers;
@@ -31,12 +35,13 @@ pub use compile::{
     MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Mode, Model, OperatorKey, OtherPaths,
-    Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
+    Account, BreakerPolicy, Budget, ClientKey, Config, Limits, Model, OperatorKey, OtherPaths, Provider,
+    Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
+pub use mode::Mode;
 pub use offers::{Offers, Price, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};

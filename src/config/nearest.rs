@@ -1,12 +1,13 @@
 use super::mistakes::shown;
 
-/// Names longer than this are not compared: nobody mistypes them by hand, and the cost grows with the square.
+/// The longest name that is compared. Longer ones are rarely typed by hand, and the cost grows with the
+/// square.
 const MAX_COMPARED: usize = 64;
-/// Alternatives listed at most when none is close.
+/// The maximum number of alternatives that are listed if none is close.
 const MAX_LISTED: usize = 8;
 
-/// What to say about `written` not being one of `known`: the nearest name when one is close, otherwise what
-/// there is. Begins with a comma, so it continues a sentence; empty when nothing is known.
+/// A hint for a name that is not one of `known`: the nearest name if one is close, otherwise a list of them.
+/// It begins with a comma because it continues a sentence. It is empty if `known` is.
 pub(super) fn hint<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     if let Some(name) = nearest(written, known.clone()) {
         return format!(", did you mean `{}`?", shown(name));
@@ -22,7 +23,7 @@ pub(super) fn hint<'a>(written: &str, known: impl Iterator<Item = &'a str> + Clo
     }
 }
 
-/// The known name that `written` was most likely meant to be: at most a third of it mistyped.
+/// The known name nearest to `written`, if at most a third of it is mistyped.
 fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let length = written.chars().count();
     let tolerated = (length / 3).max(1);
@@ -33,8 +34,8 @@ fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'
         .map(|(_, name)| name)
 }
 
-/// Edits (insert, delete, replace, swap neighbours) between two names: the optimal string alignment distance.
-/// Letter case is free. `None` when either is too long to compare.
+/// The optimal string alignment distance of two names: the number of inserted, deleted, replaced or swapped
+/// characters. Letter case does not count. `None` if either name is too long.
 fn distance(a: &str, b: &str) -> Option<usize> {
     let (a, b) = (letters(a)?, letters(b)?);
     let mut before_last: Vec<usize> = Vec::new();
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_names_the_nearest_or_else_what_there_is() {
+    fn a_hint_gives_the_nearest_name_or_a_list() {
         let known = ["weight", "account", "model"];
         let hint_for = |written| hint(written, known.into_iter());
         assert_eq!(hint_for("wieght"), ", did you mean `weight`?");
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_one_letter_is_not_near_to_every_other() {
+    fn a_name_of_one_letter_is_not_near_to_another_one() {
         assert_eq!(nearest("x", ["a", "b"].into_iter()), None);
     }
 

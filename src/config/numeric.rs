@@ -1,5 +1,5 @@
-//! Numbers as they arrive. Envoy's YAML reader makes text of a number with a decimal point (`0.5` becomes `"0.5"` in the
-//! Struct), so text that is a number is one.
+//! Reads numbers. Envoy's YAML reader turns a number with a decimal point into text (`0.5` becomes `"0.5"` in
+//! the Struct), so text that is a number is accepted.
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 use serde_json::Value;
@@ -7,14 +7,14 @@ use serde_json::Value;
 /// Any finite number.
 pub(super) fn decimal<'de, D: Deserializer<'de>>(input: D) -> Result<Option<f64>, D::Error> {
     let value = Value::deserialize(input)?;
-    // What was reported before stands as null from then on.
+    // A value that has already been reported as a mistake was replaced by null.
     if value.is_null() {
         return Ok(None);
     }
     read(&value, b".-+eE").map(Some).ok_or_else(|| mismatch(&value, "f64"))
 }
 
-/// A whole number, zero or more; `3.0` is one.
+/// A whole number, zero or more. `3.0` is one.
 pub(super) fn whole<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, D::Error> {
     let value = Value::deserialize(input)?;
     if value.is_null() {
@@ -23,17 +23,18 @@ pub(super) fn whole<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u64>, 
     if let Some(number) = value.as_u64() {
         return Ok(Some(number));
     }
-    // Above 2^53 a double no longer says which whole number was meant.
+    // Above 2^53 a double does not represent every whole number.
     let exact = read(&value, b".-")
         .filter(|number| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number));
     exact.map(|number| Some(number as u64)).ok_or_else(|| mismatch(&value, "u64"))
 }
 
-/// What is text may hold digits and these.
+/// Text may have only digits and the characters of `beside_digits`.
 fn read(value: &Value, beside_digits: &[u8]) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
-        // Only what YAML would read as a decimal number: no `inf`, no `+1`, no blanks. Programs write small ones as `1e-6`.
+        // Only what YAML would read as a decimal number: no `inf`, no `+1`, no blanks. Programs may write
+        // `1e-6`.
         Value::String(text)
             if !text.starts_with('+')
                 && text.bytes().all(|byte| byte.is_ascii_digit() || beside_digits.contains(&byte)) =>
@@ -63,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn text_that_is_a_number_is_one_and_no_other_text_is() {
+    fn numbers_written_as_text_are_accepted_and_other_text_is_not() {
         for (value, expected) in [
             (json!("3.0"), Some(3)),
             (json!("3"), Some(3)),

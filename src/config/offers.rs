@@ -1,63 +1,64 @@
-//! What targets offer, as the filter runs it.
+//! The capabilities and terms of targets.
 
 use std::rc::Rc;
 
 use crate::base::MicroDollars;
 use crate::provider::CapabilitySet;
 
-/// What a target can do and under which terms.
+/// The capabilities and terms of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offers {
-    /// What it can do: what is declared, and what its kind of provider vouches for.
+    /// The capabilities that it has, declared or from the profile of its provider kind.
     pub capabilities: CapabilitySet,
-    /// What is declared either way. Of what is in neither set nothing is known, and unknown means no.
+    /// The capabilities that are declared, as true or as false. One in neither set is unknown, and unknown
+    /// counts as no.
     pub declared: CapabilitySet,
-    /// Whether it streams its answers. That everybody does is taken for granted: every chat API has streams, and the models
-    /// that have none say so in their refusal.
+    /// Whether it can stream. The default is yes: every chat API has streams, and a model without them
+    /// rejects the request.
     pub streaming: bool,
-    /// Tokens of prompt and answer together.
+    /// Prompt and output tokens together.
     pub context_window: TokenLimit,
-    /// Tokens of one answer.
+    /// Output tokens of one response.
     pub max_output_tokens: TokenLimit,
-    /// Where it works on data.
+    /// The region where it processes data.
     pub region: Option<Rc<str>>,
-    /// Whether it keeps nothing of requests and answers.
+    /// Whether it retains no data of requests and responses.
     pub zero_retention: Option<bool>,
-    /// Whether it trains no model with them.
+    /// Whether it does not train models on them.
     pub training_opt_out: Option<bool>,
-    /// What it costs.
+    /// Its price.
     pub price: Option<Price>,
-    /// How good its answers are, on the operator's own scale; more is better.
+    /// Its quality on the operator's own scale; higher is better.
     pub quality: Option<u8>,
 }
 
-/// A bound on tokens.
+/// A limit on tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLimit {
-    /// The bound.
+    /// The limit.
     pub tokens: u64,
-    /// Whether it is declared, not just the least that models of the kind take.
+    /// Whether it is declared. Otherwise it is the smallest limit of all models of the provider kind.
     pub declared: bool,
 }
 
 /// Prices per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// Of the prompt.
+    /// For prompt tokens.
     pub input: MicroDollars,
-    /// Of the answer, thinking included.
+    /// For output tokens, including reasoning.
     pub output: MicroDollars,
-    /// Of what of the prompt the provider has still in its cache; as `input` where nothing else is said.
+    /// For prompt tokens from the provider's cache. The default is `input`.
     pub cached_input: MicroDollars,
 }
 
 impl Price {
-    /// What a request of this many tokens costs, with nothing of it in the provider's cache.
+    /// The cost of a request without cached tokens.
     pub const fn of(self, input_tokens: u64, output_tokens: u64) -> MicroDollars {
         self.input.for_tokens(input_tokens).plus(self.output.for_tokens(output_tokens))
     }
 
-    /// The same where `cached_tokens` of the input were in the provider's cache.
+    /// The cost of a request of which `cached_tokens` of the input come from the provider's cache.
     pub const fn with_cached(
         self,
         input_tokens: u64,

@@ -1,7 +1,8 @@
-//! The configuration as it was written. Every field may be absent here, and whatever is `None` inside a list
-//! or section has already been reported: what must be there, and what it may say, is judged by `compile`.
+//! The configuration as it was written. Every field may be absent; `compile` checks which fields are required
+//! and what they may contain. A `None` in a list or section stands for a value that has already been reported
+//! as a mistake.
 //!
-//! None of these types can be printed, because some hold credentials.
+//! None of these types can be printed, because some contain credentials.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +13,10 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::duration::Span;
+use super::duration::TimeSpan;
 use super::size::Size;
 
-/// Entries by name, in the order of the names.
+/// Entries, sorted by name.
 pub(super) type Section<T> = BTreeMap<String, Option<Mapping<T>>>;
 /// A list of words.
 pub(super) type Words = Vec<Option<String>>;
@@ -145,14 +146,14 @@ pub(super) struct RawModel {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStream {
-    pub first_content: Option<Span>,
-    pub idle: Option<Span>,
-    pub content_idle: Option<Span>,
-    pub answer: Option<Span>,
-    pub total: Option<Span>,
+    pub first_content: Option<TimeSpan>,
+    pub idle: Option<TimeSpan>,
+    pub content_idle: Option<TimeSpan>,
+    pub answer: Option<TimeSpan>,
+    pub total: Option<TimeSpan>,
     pub min_rate: Option<Mapping<RawMinRate>>,
     pub gate: Option<Mapping<RawGate>>,
-    pub keep_alive: Option<Span>,
+    pub keep_alive: Option<TimeSpan>,
     pub on_break: Option<String>,
 }
 
@@ -168,7 +169,7 @@ pub(super) struct RawBalance {
 pub(super) struct RawGate {
     pub until: Option<String>,
     pub max_bytes: Option<Size>,
-    pub max_time: Option<Span>,
+    pub max_time: Option<TimeSpan>,
 }
 
 #[derive(Deserialize)]
@@ -176,7 +177,7 @@ pub(super) struct RawGate {
 pub(super) struct RawMinRate {
     #[serde(default, deserialize_with = "whole")]
     pub events: Option<u64>,
-    pub window: Option<Span>,
+    pub window: Option<TimeSpan>,
 }
 
 #[derive(Deserialize, Default)]
@@ -236,7 +237,7 @@ pub(super) struct RawRetry {
     #[serde(default, deserialize_with = "whole")]
     pub attempts_per_target: Option<u64>,
     pub backoff: Option<Mapping<RawBackoff>>,
-    pub retry_after_cap: Option<Span>,
+    pub retry_after_cap: Option<TimeSpan>,
     pub replay_uncertain: Option<String>,
     pub last_error: Option<String>,
     #[serde(default, deserialize_with = "decimal")]
@@ -247,7 +248,7 @@ pub(super) struct RawRetry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawQueue {
-    pub max_wait: Option<Span>,
+    pub max_wait: Option<TimeSpan>,
     #[serde(default, deserialize_with = "whole")]
     pub max_waiting: Option<u64>,
     pub max_waiting_bytes: Option<Size>,
@@ -265,8 +266,8 @@ pub(super) struct RawRetryBudget {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBackoff {
-    pub base: Option<Span>,
-    pub max: Option<Span>,
+    pub base: Option<TimeSpan>,
+    pub max: Option<TimeSpan>,
 }
 
 #[derive(Deserialize)]
@@ -328,24 +329,24 @@ pub(super) struct RawLimits {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBreaker {
-    pub window: Option<Span>,
+    pub window: Option<TimeSpan>,
     #[serde(default, deserialize_with = "whole")]
     pub min_requests: Option<u64>,
     #[serde(default, deserialize_with = "decimal")]
     pub failure_ratio: Option<f64>,
     #[serde(default, deserialize_with = "whole")]
     pub consecutive: Option<u64>,
-    pub open: Option<Span>,
-    pub open_max: Option<Span>,
-    pub block: Option<Span>,
-    pub block_max: Option<Span>,
+    pub open: Option<TimeSpan>,
+    pub open_max: Option<TimeSpan>,
+    pub block: Option<TimeSpan>,
+    pub block_max: Option<TimeSpan>,
     #[serde(default, deserialize_with = "whole")]
     pub probes: Option<u64>,
     #[serde(default, deserialize_with = "whole")]
     pub close_after: Option<u64>,
-    pub probe_lease: Option<Span>,
-    pub slow_start: Option<Span>,
-    pub slow_first_content: Option<Span>,
+    pub probe_lease: Option<TimeSpan>,
+    pub slow_start: Option<TimeSpan>,
+    pub slow_first_content: Option<TimeSpan>,
 }
 
 #[derive(Deserialize)]
@@ -368,7 +369,7 @@ pub(super) struct RawCluster {
     pub cluster: Option<String>,
 }
 
-/// A struct that is written as a mapping and in no other way: serde's own would also take a list of the
+/// A struct that must be written as a mapping. serde's own implementation would also accept a list of the
 /// fields' values.
 pub(super) struct Mapping<T>(pub(super) T);
 
@@ -418,17 +419,17 @@ mod tests {
 
     const REFERENCE: &str = include_str!("../../docs/configuration.md");
 
-    /// The fields of `T`, as its own complaint about an unknown one lists them.
+    /// The fields of `T`, from serde's error about an unknown one.
     fn fields<T: for<'de> Deserialize<'de>>() -> Vec<String> {
-        let Err(complaint) = serde_json::from_str::<T>(r#"{"?": 0}"#) else { panic!("`?` was taken") };
-        let complaint = complaint.to_string();
-        let names: Vec<String> = complaint.split('`').skip(3).step_by(2).map(str::to_owned).collect();
-        assert!(!names.is_empty(), "{complaint}");
+        let Err(error) = serde_json::from_str::<T>(r#"{"?": 0}"#) else { panic!("`?` was accepted") };
+        let error = error.to_string();
+        let names: Vec<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert!(!names.is_empty(), "{error}");
         names
     }
 
     #[test]
-    fn the_reference_names_every_field() {
+    fn the_reference_documents_every_field() {
         let all = [
             fields::<RawConfig>(),
             fields::<RawProvider>(),

@@ -1,4 +1,4 @@
-//! The plugin's bytes → one tree of values, whichever of the two forms they came in.
+//! Reads the plugin's bytes into one tree of values. They are JSON text or a protobuf Struct.
 
 use std::fmt;
 
@@ -9,36 +9,36 @@ use serde_json::{Map, Number, Value};
 
 use super::mistakes::{Mistakes, Trail};
 
-/// The largest configuration taken.
+/// The largest accepted configuration, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
-/// The deepest nesting of mappings and lists taken. The fields known today need six levels; prost gives up on
-/// a Struct at 34 (a hundred messages, three for each level), and both forms shall accept the same.
+/// The deepest accepted nesting of mappings and lists. Today's fields need six levels. prost rejects a Struct
+/// at 34 levels (a hundred messages, three per level), and both forms must accept the same.
 pub const MAX_NESTING: usize = 32;
-/// The largest whole number that a double holds together with all smaller ones.
+/// The largest number up to which a double represents every whole number.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
-/// Every non-empty Struct begins with this: field 1, length-delimited.
+/// The first byte of every non-empty Struct: field 1, length-delimited.
 const STRUCT_TAG: u8 = 0x0a;
 
-pub(super) const LEAST: &str = "is empty; the least that is needed is one provider, one target and one model, such as \
+pub(super) const EMPTY: &str = "is empty; it needs at least one provider, one target and one model, such as \
     {\"providers\": {\"openai\": {\"kind\": \"openai\"}}, \
-    \"targets\": {\"gpt\": {\"provider\": \"openai\", \"key\": {\"env\": \"OPENAI_KEY\"}, \"model\": \"gpt-4.1-mini\"}}, \
+    \"targets\": {\"gpt\": {\"provider\": \"openai\", \"key\": {\"env\": \"OPENAI_KEY\"}, \
+    \"model\": \"gpt-4.1-mini\"}}, \
     \"models\": {\"chat\": {\"targets\": [\"gpt\"]}}}";
 
-/// Reads JSON text or the protobuf bytes of a `google.protobuf.Struct`: Envoy hands a `StringValue` to the
-/// plugin as its plain text and a Struct undecoded. `None` when nothing can be made of them; the reason is
-/// then noted.
+/// Reads JSON text or the protobuf bytes of a `google.protobuf.Struct`. Envoy passes a `StringValue` as plain
+/// text and a Struct undecoded. Returns `None` and adds a mistake if the bytes are neither.
 pub(super) fn read(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
     if bytes.len() > MAX_BYTES {
-        mistakes.add(&Trail::Root, format!("has {} bytes, at most {MAX_BYTES} are taken", bytes.len()));
+        mistakes.add(&Trail::Root, format!("has {} bytes, at most {MAX_BYTES} are allowed", bytes.len()));
         return None;
     }
     let first = bytes.trim_ascii_start().first();
     if first.is_none() {
-        mistakes.add(&Trail::Root, LEAST);
+        mistakes.add(&Trail::Root, EMPTY);
         return None;
     }
     let mut problem = String::from(
-        "is neither JSON text nor a google.protobuf.Struct; YAML is understood only where Envoy reads it, under \
+        "is neither JSON text nor a google.protobuf.Struct; YAML works only where Envoy reads it, under \
          `configuration: { \"@type\": type.googleapis.com/google.protobuf.Struct, value: … }`",
     );
     if first == Some(&b'{') {
@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8], mistakes: &mut Mistakes) -> Option<Value> {
             Err(error) => problem = format!("cannot be read as JSON: {error}"),
         }
     }
-    // A Struct whose first entry has 123 bytes also begins like "\n{", so failed JSON does not settle it.
+    // A Struct whose first entry has 123 bytes also begins with "\n{", so it may still be a Struct.
     if let Some(fields) = decode_struct(bytes) {
         return Some(from_fields(fields, 1, &Trail::Root, mistakes));
     }
@@ -65,7 +65,7 @@ fn decode_struct(bytes: &[u8]) -> Option<prost_types::Struct> {
     prost_types::Struct::decode(bytes).ok().filter(|fields| !fields.fields.is_empty())
 }
 
-/// Recursion is bounded by prost's own limit and by `MAX_NESTING`.
+/// The recursion is bounded by prost's own limit and by `MAX_NESTING`.
 fn from_fields(fields: prost_types::Struct, depth: usize, at: &Trail<'_>, mistakes: &mut Mistakes) -> Value {
     let fields = fields.fields.into_iter();
     Value::Object(
@@ -103,17 +103,17 @@ fn from_kind(kind: Option<Kind>, depth: usize, at: &Trail<'_>, mistakes: &mut Mi
     }
 }
 
-const TOO_DEEP: &str = "nested deeper than the 32 levels that are taken";
+const TOO_DEEP: &str = "nested more than 32 levels deep";
 
-/// An empty value is refused rather than read as the default: a `keys:` whose entries are all commented out
-/// must not open the door.
+/// An empty value is a mistake and not the default: if all entries of `keys:` are commented out, access must
+/// not become open to everyone.
 fn null(at: &Trail<'_>, mistakes: &mut Mistakes) -> Value {
     mistakes.add(at, "is empty, expected a value; leave it out for its default");
     Value::Null
 }
 
-/// A Struct's numbers are doubles, and JSON writers may say `3.0`: what is whole counts as an integer. `None`
-/// for NaN and infinities.
+/// Turns a whole double into an integer, because all numbers of a Struct are doubles and JSON may have `3.0`.
+/// `None` for NaN and infinities.
 fn whole_or_decimal(number: f64) -> Option<Value> {
     if number.fract() == 0.0 && number.abs() <= MAX_WHOLE {
         return Some(Value::from(number as i64));
@@ -121,7 +121,7 @@ fn whole_or_decimal(number: f64) -> Option<Value> {
     Number::from_f64(number).map(Value::Number)
 }
 
-/// The tree that `bytes` describe, and the mistakes that do not keep it from being read.
+/// The tree of a JSON text, and the mistakes that do not prevent reading it.
 fn from_json(bytes: &[u8]) -> Result<(Value, Mistakes), serde_json::Error> {
     let mut mistakes = Mistakes::default();
     let mut text = serde_json::Deserializer::from_slice(bytes);
@@ -130,7 +130,7 @@ fn from_json(bytes: &[u8]) -> Result<(Value, Mistakes), serde_json::Error> {
     Ok((value, mistakes))
 }
 
-/// Reads one value; unlike serde_json's own reader it notices names that are written twice.
+/// Reads one value. Unlike serde_json's own reader it reports duplicate names.
 struct Node<'a> {
     at: &'a Trail<'a>,
     depth: usize,

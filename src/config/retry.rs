@@ -1,43 +1,45 @@
-//! How requests are attempted again, as the filter runs it.
+//! How failed requests are retried and how requests are queued.
 
 use std::time::Duration;
 
 use crate::base::MicroDollars;
 
-/// How a model's requests are attempted again.
+/// How a model's failed requests are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts at most per request, the first included.
+    /// The maximum number of attempts per request, including the first.
     pub attempts: u8,
-    /// Attempts at most per request and target.
+    /// The maximum number of attempts per request and target.
     pub attempts_per_target: u8,
-    /// How long a request waits before the same target gets it again.
+    /// How long a request waits before it is sent to the same target again.
     pub backoff: Backoff,
-    /// The longest wait that a provider may ask for and a request is held through.
+    /// The longest wait, asked for by a provider, for which a request is held.
     pub retry_after_cap: Duration,
-    /// What follows when an attempt was lost that the provider may have taken on, and may charge for.
+    /// Whether a request is repeated after a lost attempt that the provider may have processed and may charge
+    /// for.
     pub replay_uncertain: Replay,
-    /// What the client gets when nothing more is tried.
+    /// Which error the client gets after the last attempt.
     pub last_error: LastError,
-    /// What all attempts of a request may cost; a further one that could exceed it is not made. `None` for no limit.
+    /// The maximum cost of all attempts of a request. A further attempt that could exceed it is not made.
+    /// `None` for no limit.
     pub max_cost: Option<MicroDollars>,
-    /// Whether a request waits that nobody may take now; `None` for not.
+    /// How a request waits if no target is available; `None` if it does not wait.
     pub queue: Option<QueuePolicy>,
 }
 
-/// A back-off that doubles, of which each wait is a random part.
+/// An exponential back-off with full jitter: each wait is a random part of a bound that doubles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The most before the first repetition.
+    /// The bound before the first retry.
     pub base: Duration,
-    /// The most before any.
+    /// The highest bound.
     pub max: Duration,
 }
 
-/// How often a request is sent again that may have been taken on and charged for.
+/// How often a request is repeated that the provider may have processed and may charge for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replay {
-    /// Once: the price of an outage is at most one answer that nobody read.
+    /// Once, so that an outage costs at most one unused response per request.
     #[default]
     Once,
     /// Never.
@@ -46,24 +48,24 @@ pub enum Replay {
     Always,
 }
 
-/// What the client gets when nothing more is tried.
+/// Which error the client gets after the last attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LastError {
-    /// The last provider's own error, as it is.
+    /// The last provider's error, unchanged.
     #[default]
     Provider,
-    /// An error of the filter that lists what was tried.
+    /// The filter's own error, which lists the attempts.
     Own,
 }
 
-/// How requests wait that nobody may take now.
+/// How requests wait if no target is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueuePolicy {
-    /// How long one waits at most.
+    /// The maximum wait of one request.
     pub max_wait: Duration,
-    /// How many wait at a time, per worker and model.
+    /// The maximum number of waiting requests per worker and model.
     pub max_waiting: usize,
-    /// How many bytes of their bodies, likewise.
+    /// The maximum size of their bodies per worker and model, in bytes.
     pub max_waiting_bytes: u64,
 }
 
@@ -73,7 +75,7 @@ impl Default for QueuePolicy {
     }
 }
 
-/// Who goes first among those who wait. Greater is more important.
+/// The priority of a queued request. Greater is more important.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Priority {
     /// After all others.
@@ -89,7 +91,7 @@ impl Priority {
     /// Every priority.
     pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
 
-    /// The name used in configurations and headers.
+    /// Its name in configurations and headers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -99,12 +101,12 @@ impl Priority {
     }
 }
 
-/// How much of all that this Envoy sends may be a further attempt.
+/// Which share of the attempts of this Envoy may be retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// The share of recent requests, in 1/1000.
+    /// Retries as a share of recent requests, in 1/1000.
     pub ratio_permille: u32,
-    /// Further attempts per second that are allowed however few requests there are.
+    /// Retries per second that are always allowed.
     pub floor: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The tree of values → the raw types: unknown fields and wrong types, all of them.
+//! Fits the tree of values into the raw types and reports all unknown fields and wrong types.
 
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
@@ -7,24 +7,24 @@ use super::mistakes::{MAX_MISTAKES, Mistakes, push_field, push_item, shown};
 use super::nearest::hint;
 use super::raw::RawConfig;
 
-/// Fits `tree` into the raw types. Serde stops at its first complaint, so what it complains about is noted
-/// and blanked out, and it is asked again: at most once for every mistake that can be reported. `None` when
-/// that does not lead to an end.
+/// Fits `tree` into the raw types. serde stops at the first error. So each error is reported, its value is
+/// removed from the tree, and serde runs again, at most once for every mistake that can be reported. `None`
+/// if errors remain.
 pub(super) fn fit(mut tree: Value, mistakes: &mut Mistakes) -> Option<RawConfig> {
     for _ in 0..=MAX_MISTAKES {
         let error = match serde_path_to_error::deserialize::<_, RawConfig>(&tree) {
             Ok(raw) => return Some(raw),
             Err(error) => error,
         };
-        let complaint = error.inner().to_string();
-        mistakes.add_at(written(error.path()), || in_plain_words(&complaint, error.path(), &tree));
-        blank(&mut tree, error.path(), is_unknown_field(&complaint))?;
+        let message = error.inner().to_string();
+        mistakes.add_at(written(error.path()), || in_plain_words(&message, error.path(), &tree));
+        remove(&mut tree, error.path(), is_unknown_field(&message))?;
     }
     None
 }
 
-fn is_unknown_field(complaint: &str) -> bool {
-    complaint.starts_with("unknown field")
+fn is_unknown_field(message: &str) -> bool {
+    message.starts_with("unknown field")
 }
 
 fn written(path: &Path) -> String {
@@ -40,10 +40,10 @@ fn written(path: &Path) -> String {
     if text.is_empty() { String::from("configuration") } else { text }
 }
 
-/// Takes the offending node out of the tree. A field nobody knows goes with its name; anything else leaves a
-/// null, so that the entries after it keep their places and its own name stays known to those that refer to
-/// it. `None` when there is nothing to take.
-fn blank(tree: &mut Value, path: &Path, with_its_name: bool) -> Option<()> {
+/// Removes the value at `path` from the tree. An unknown field is removed with its name. Anything else is
+/// replaced by null, so that the entries after it keep their positions and references to its name stay valid.
+/// `None` if there is no value to remove.
+fn remove(tree: &mut Value, path: &Path, with_its_name: bool) -> Option<()> {
     let mut steps: Vec<&Segment> = path.iter().collect();
     let last = steps.pop()?;
     let mut parent = tree;
@@ -73,32 +73,32 @@ fn node<'a>(tree: &'a Value, path: &Path) -> Option<&'a Value> {
     })
 }
 
-/// Serde's complaint in the words of the configuration. What was written is named by its type only: serde
-/// would print the text, and the text may be a credential in the wrong place.
-fn in_plain_words(complaint: &str, path: &Path, tree: &Value) -> String {
-    if is_unknown_field(complaint) {
+/// serde's message in the words of the configuration. It names only the type of what was written, because the
+/// text may be a credential in the wrong place.
+fn in_plain_words(message: &str, path: &Path, tree: &Value) -> String {
+    if is_unknown_field(message) {
         let name = match path.iter().next_back() {
             Some(Segment::Map { key }) => key.as_str(),
             _ => "",
         };
-        return unknown_field(complaint, name);
+        return unknown_field(message, name);
     }
-    let is_about_type = complaint.starts_with("invalid type") || complaint.starts_with("invalid value");
-    match complaint.rsplit_once(", expected ") {
+    let is_about_type = message.starts_with("invalid type") || message.starts_with("invalid value");
+    match message.rsplit_once(", expected ") {
         Some((_, "a mapping")) if is_about_type => {
             format!("{}{}", wrong_type("a mapping", node(tree, path)), example(path))
         }
         Some((_, expected)) if is_about_type => wrong_type(expected, node(tree, path)),
-        _ => complaint.to_owned(),
+        _ => message.to_owned(),
     }
 }
 
-fn unknown_field(complaint: &str, name: &str) -> String {
-    let expected = complaint.strip_prefix(&format!("unknown field `{name}`")).unwrap_or_default();
+fn unknown_field(message: &str, name: &str) -> String {
+    let expected = message.strip_prefix(&format!("unknown field `{name}`")).unwrap_or_default();
     let known = expected.split('`').skip(1).step_by(2);
     if name == "true" && known.clone().any(|known| known == "on") {
         return String::from(
-            "unknown field `true`; a bare `on` is a truth value in YAML 1.1, write \"on\" in quotes",
+            "unknown field `true`; YAML 1.1 reads a bare `on` as a boolean, write \"on\" in quotes",
         );
     }
     if let Some((_, new)) = RENAMED.iter().find(|(old, new)| *old == name && known.clone().any(|k| k == *new))
@@ -108,10 +108,10 @@ fn unknown_field(complaint: &str, name: &str) -> String {
     format!("unknown field `{}`{}", shown(name), hint(name, known))
 }
 
-/// Fields that an earlier version knew by another name.
+/// Renamed fields: the old name and the new one.
 const RENAMED: [(&str, &str); 2] = [("silence", "idle"), ("content_silence", "content_idle")];
 
-/// How the mapping looks where its short form suggests itself.
+/// An example of the mapping for fields where a short form is a likely mistake.
 fn example(path: &Path) -> &'static str {
     match path.iter().next_back() {
         Some(Segment::Map { key }) if key == "key" => " such as `{ env: OPENAI_KEY }`",
@@ -135,15 +135,15 @@ fn wrong_type(expected: &str, found: Option<&Value>) -> String {
     let found = match found {
         None | Some(Value::Null) => String::from("nothing"),
         Some(Value::Number(number)) if wants_number => number.to_string(),
-        // A number with a decimal point, of which Envoy's YAML reader has made text.
+        // A number with a decimal point, which Envoy's YAML reader has turned into text.
         Some(Value::String(text)) if wants_number && text.parse::<f64>().is_ok() => shown(text),
         Some(Value::Number(_)) => String::from("a number"),
-        Some(Value::Bool(_)) => String::from("a truth value"),
+        Some(Value::Bool(_)) => String::from("a boolean"),
         Some(Value::String(_)) => String::from("text"),
         Some(Value::Array(_)) => String::from("a list"),
         Some(Value::Object(_)) => String::from("a mapping"),
     };
-    let quoting = if expected == "text" && (found == "a number" || found == "a truth value") {
+    let quoting = if expected == "text" && (found == "a number" || found == "a boolean") {
         " (YAML needs quotes around it)"
     } else {
         ""

@@ -11,9 +11,9 @@ const EXPECTED: &str = "a number with a unit (B, KB, KiB, MB or MiB), such as \"
 pub(super) struct Size(pub(super) u64);
 
 impl Size {
-    /// Reads `text`; the error says what was expected. Fractions of a byte are dropped.
+    /// Parses `text`. The error says what was expected. Fractions of a byte are dropped.
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is no size, expected {EXPECTED}", shown(text));
+        let wrong = || format!("`{}` is not a size, expected {EXPECTED}", shown(text));
         let trimmed = text.trim_ascii();
         let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let (number, unit) = trimmed.split_at_checked(split).ok_or_else(wrong)?;
@@ -32,7 +32,7 @@ impl Size {
             .filter(|n| begins_and_ends_with_digit(n))
             .and_then(|n| n.parse().ok())
             .ok_or_else(wrong)?;
-        // Float-to-integer casts saturate, and the caller's bounds are far below where a double loses bytes.
+        // The cast saturates, and the caller's bounds are far below the numbers where a double loses bytes.
         Ok(Self((number * bytes_per_unit) as u64))
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_counts_as_its_name_says() {
+    fn every_unit_is_parsed() {
         for (text, bytes) in [
             ("0B", 0),
             ("7B", 7),
@@ -76,12 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_told_what_one_looks_like() {
+    fn an_invalid_size_is_reported_with_an_example() {
         for text in
             ["", "32", "MiB", "32mib", "32GiB", "-1B", "1.B", ".5MB", "1..5MB", "1e3B", "32 MiB MiB", "３B"]
         {
             let problem = Size::parse(text).unwrap_err();
-            assert_eq!(problem, format!("`{text}` is no size, expected {EXPECTED}"));
+            assert_eq!(problem, format!("`{text}` is not a size, expected {EXPECTED}"));
         }
     }
 }

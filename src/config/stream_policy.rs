@@ -1,29 +1,29 @@
-//! How long what may take of an answer, how much of a stream is held, and how a stream ends that breaks.
+//! The timeouts of a response, how much of a stream is held, and how a broken stream ends.
 
 use std::time::Duration;
 
-/// What an answer may take and how a stream is passed on.
+/// The timeouts of a response and how a stream is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamPolicy {
     /// From sending an attempt to the first content of its stream.
     pub first_content: Duration,
-    /// The same at a target that is marked `reasoning`.
+    /// Like `first_content`, for a target that is marked `reasoning`.
     pub first_content_reasoning: Duration,
-    /// Between two bytes of a stream, once content has come.
+    /// Between two bytes of a stream, after the first content.
     pub idle: Duration,
     /// Between two pieces of content.
     pub content_idle: Duration,
-    /// From sending an attempt to the end of its answer, where that is no stream.
+    /// From sending an attempt to the end of its response, if that is not a stream.
     pub answer: Duration,
     /// The client's whole request, over all attempts, streamed or not.
     pub total: Duration,
-    /// The pace that a stream must keep once content has come; `None` for any.
+    /// The minimum rate of a stream after the first content; `None` for no minimum.
     pub min_rate: Option<MinRate>,
-    /// Until when a stream is held.
+    /// How long a stream is held.
     pub gate: Gate,
-    /// After how long without anything a client is sent something that keeps its connection open; `None` for never.
+    /// After how long without data the client gets a keep-alive; `None` for never.
     pub keep_alive: Option<Duration>,
-    /// How a stream ends that went silent after its first content.
+    /// How a stream ends that exceeds a timeout after its first content.
     pub on_break: OnBreak,
 }
 
@@ -45,8 +45,8 @@ impl Default for StreamPolicy {
 }
 
 impl StreamPolicy {
-    /// As it is for a target that is marked `reasoning` or not, and for a client that gives the request no longer than
-    /// `limit`, if it says so. Nobody can make `total` longer.
+    /// The policy for a target that is or is not marked `reasoning` and for a client that sets a time
+    /// `limit`. The limit can shorten `total` but not extend it.
     #[must_use]
     pub fn narrowed(self, reasoning: bool, limit: Option<Duration>) -> Self {
         let first_content = if reasoning { self.first_content_reasoning } else { self.first_content };
@@ -55,15 +55,16 @@ impl StreamPolicy {
     }
 }
 
-/// Until when a stream is held. As long as it is, a failure can still become another attempt.
+/// How long a stream is held before it is forwarded. While it is held, a failure can still lead to another
+/// attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
-    /// What opens it.
+    /// What ends the hold.
     pub until: GateUntil,
-    /// So many bytes open it, too.
+    /// This number of held bytes also ends it.
     pub max_bytes: usize,
-    /// And so much time since the attempt was sent, once there are response headers; `None` for as long as the first
-    /// content may take.
+    /// This time since the attempt was sent also ends it, once the response headers are there. `None` for the
+    /// timeout of the first content.
     pub max_time: Option<Duration>,
 }
 
@@ -73,31 +74,31 @@ impl Default for Gate {
     }
 }
 
-/// What opens the gate.
+/// What ends the hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GateUntil {
     /// The response headers: nothing is held.
     Headers,
-    /// The first event that is no failure, whatever it brings.
+    /// The first event that is not an error, with or without content.
     FirstEvent,
     /// The first event with content.
     #[default]
     FirstContent,
 }
 
-/// At least so many events with content in any window of this length.
+/// The minimum number of events with content in any window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MinRate {
-    /// 1 to 100.
+    /// The number of events, 1 to 100.
     pub events: u16,
-    /// How long the window is.
+    /// The length of the window.
     pub window: Duration,
 }
 
-/// How a stream ends that went silent after its first content.
+/// How a stream ends that exceeds a timeout after its first content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnBreak {
-    /// With an error event of its dialect, and then a reset.
+    /// With an error event of its dialect, followed by a reset.
     #[default]
     ErrorEvent,
     /// With a reset.
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_can_shorten_the_total_and_never_lengthen_it() {
+    fn a_client_can_shorten_the_total_but_not_extend_it() {
         let policy = StreamPolicy::default();
         for (limit, total) in [(None, 600), (Some(5), 5), (Some(599), 599), (Some(601), 600)] {
             let narrowed = policy.narrowed(false, limit.map(Duration::from_secs));

@@ -49,10 +49,13 @@ fn smallest() -> Value {
 fn full() -> Value {
     json!({
         "providers": {
-            "openai": {"kind": "openai", "cluster": "oa", "host": "Proxy.example:8443", "path_prefix": "/x/v1",
-                       "endpoints": ["chat", "responses"], "headers": {"X-Foo": "bar", "a-b": "header secret"}},
+            "openai": {"kind": "openai", "cluster": "oa", "host": "Proxy.example:8443",
+            "path_prefix": "/x/v1",
+                       "endpoints": ["chat", "responses"], "headers": {"X-Foo": "bar",
+                       "a-b": "header secret"}},
             "azure": {"kind": "azure-openai", "host": "r.openai.azure.com", "api_version": "2024-10-21"},
-            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/", "usage": "leave"},
+            "vllm": {"kind": "openai-compatible", "host": "10.0.0.7:8000", "path_prefix": "/",
+            "usage": "leave"},
         },
         "accounts": {"openai-a": {"provider": "openai", "key": {"env": "OPENAI_KEY"}}},
         "targets": {
@@ -65,12 +68,15 @@ fn full() -> Value {
                      "retry": {"attempts": 5}, "when_all_open": "try_anyway", "response_model": "logical"},
             "meta/llama:free": {"targets": ["local"], "fallback": {"on": []}},
         },
-        "keys": {"team-a": {"sha256": "AB".repeat(32), "models": ["chat"]}, "team-b": {"sha256": "cd".repeat(32)}},
+        "keys": {"team-a": {"sha256": "AB".repeat(32), "models": ["chat"]},
+        "team-b": {"sha256": "cd".repeat(32)}},
         "other_paths": {"cluster": "legacy"},
         "limits": {"max_body": "1.5MiB", "max_journeys": 7},
         "breaker": {
-            "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "open": "1.5s", "open_max": "1m",
-            "block": "2m", "block_max": "1h", "probes": 3, "close_after": 4, "probe_lease": "90s", "slow_start": "0s",
+            "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "open": "1.5s",
+            "open_max": "1m",
+            "block": "2m", "block_max": "1h", "probes": 3, "close_after": 4, "probe_lease": "90s",
+            "slow_start": "0s",
             "slow_first_content": "20s",
         },
         "mode": "shadow",
@@ -95,7 +101,7 @@ fn without(mut config: Value, pointer: &str) -> Value {
     config
 }
 
-/// Everything about a configuration, credentials included, as one comparable text.
+/// Everything in a configuration, including credentials, as one comparable text.
 fn everything(config: &Config) -> String {
     let secrets: Vec<_> =
         config.accounts().iter().map(|account| account.key.as_ref().map(Secret::expose)).collect();
@@ -173,7 +179,7 @@ fn the_smallest_configuration_gets_every_default() {
 }
 
 #[test]
-fn what_is_written_is_what_runs() {
+fn every_configured_value_is_applied() {
     let config = load_json(&full()).unwrap();
     let target = |name: &str| config.targets().iter().find(|target| &*target.name == name).unwrap();
     let provider_of = |name: &str| config.provider(target(name).provider).unwrap();
@@ -239,7 +245,7 @@ fn what_is_written_is_what_runs() {
     );
 }
 
-/// Checks that `config` is refused with exactly these lines.
+/// Checks that `config` is rejected with exactly these mistakes.
 #[track_caller]
 fn check(config: &Value, expected: &[&str]) {
     let mistakes = load_json(config).unwrap_err();

@@ -1,66 +1,67 @@
-//! What the filter answers by itself, in the caller's dialect: its errors and the list of logical models.
+//! Responses that the filter makes itself, in the client's dialect: errors and the list of logical models.
 
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use super::report::cut;
+use super::error_body::truncate;
 use crate::base::Dialect;
 
-/// At most this many rejected targets are listed in an error; how many more there were is told.
+/// How many rejected targets an error lists. The number of further ones is given as `more_targets`.
 pub const MAX_REJECTED: usize = 32;
 
-/// At most this many of what speaks against one target are told.
+/// How many objections an error lists for one target.
 pub const MAX_OBJECTIONS: usize = 8;
 
-/// The longest message of an error, in bytes; it may name what the client sent.
+/// The longest error message, in bytes. A message may quote what the client sent.
 const MAX_MESSAGE: usize = 1024;
 
 /// The owner of logical models in OpenAI's model list.
 const OWNER: &str = "llm-failsafe";
 
-/// A logical model has no release date; Anthropic's reference asks for the epoch then.
+/// Anthropic's reference asks for the epoch when a model's release date is unknown. A logical model has none.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
-/// An error the filter makes itself.
+/// An error that the filter makes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalError {
     /// The HTTP status, 400 to 599.
     pub status: u16,
-    /// The reason for machines: `model_not_found`, `invalid_json`, `no_target`, …
+    /// The machine-readable reason: `model_not_found`, `invalid_json`, `no_target`, …
     pub code: &'static str,
-    /// The reason for people, in one sentence; cut after 1024 bytes.
+    /// The reason in one sentence; cut after 1024 bytes.
     pub message: String,
-    /// The targets that were not taken, in the order they were looked at.
+    /// The targets that were rejected, in the order they were checked.
     pub rejected: Vec<Rejected>,
-    /// The budget of the client's key that is used up, if that is the reason.
+    /// The exhausted budget of the client's key, if that is the reason.
     pub budget: Option<&'static str>,
 }
 
-/// A target that was not taken.
+/// A target that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its name in the configuration.
     pub target: Rc<str>,
     /// The name of the reason.
     pub reason: &'static str,
-    /// Everything that speaks against it, where more is known than the reason; at most [`MAX_OBJECTIONS`] are told.
+    /// Every gate that the target does not pass, if more than the reason is known. At most [`MAX_OBJECTIONS`]
+    /// are listed in the error.
     pub objections: Vec<Objection>,
 }
 
-/// What speaks against a target.
+/// A gate that a target does not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
-    /// The name of the gate that it does not pass.
+    /// The name of the gate.
     pub gate: &'static str,
-    /// What was needed there.
+    /// What the request needs.
     pub needed: String,
-    /// What it offers instead.
+    /// What the target offers.
     pub offered: String,
 }
 
 impl Rejected {
-    /// A target of which no more than the reason is told.
+    /// A rejected target with only a reason.
     pub const fn new(target: Rc<str>, reason: &'static str) -> Self {
         Self { target, reason, objections: Vec::new() }
     }
@@ -87,11 +88,12 @@ impl LocalError {
         Self { status, code, message: message.into(), rejected: Vec::new(), budget: None }
     }
 
-    /// The JSON body for callers of `dialect`. Both carry an `llm_failsafe` member beside the dialect's own:
-    /// `{"reason","budget","targets":[{"target","reason","gates":[{"gate","needed","offered"}]}],"more_targets"}`, all but the
-    /// first only where there is something to say.
+    /// The JSON body for clients of `dialect`. In both dialects the error has an additional member
+    /// `llm_failsafe`: an object with `reason`, `budget`, `targets` and `more_targets`. Each target has
+    /// `target`, `reason` and `gates`, and each gate has `gate`, `needed` and `offered`. `budget`, `targets`,
+    /// `more_targets` and `gates` are omitted if they are empty.
     pub fn body(&self, dialect: Dialect) -> String {
-        let message = cut(&self.message, MAX_MESSAGE);
+        let message = truncate(&self.message, MAX_MESSAGE);
         let own = self.own();
         let body = match dialect {
             Dialect::OpenAi => json!({"error": {
@@ -159,7 +161,7 @@ const fn anthropic_type(status: u16) -> &'static str {
     }
 }
 
-/// The body that answers `GET /v1/models` with these logical models.
+/// The response body for `GET /v1/models` with these logical models.
 pub fn models_list<'a>(dialect: Dialect, names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let data: Vec<_> = names.iter().map(|name| model(dialect, name)).collect();
@@ -175,7 +177,7 @@ pub fn models_list<'a>(dialect: Dialect, names: impl IntoIterator<Item = &'a str
     list.to_string()
 }
 
-/// The body that answers `GET /v1/models/{name}`.
+/// The response body for `GET /v1/models/{name}`.
 pub fn model_object(dialect: Dialect, name: &str) -> String {
     model(dialect, name).to_string()
 }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn openai_sdks_find_message_type_param_and_code() {
+    fn openai_errors_have_message_type_param_and_code() {
         assert_eq!(
             parsed(&LocalError::new(404, "model_not_found", "No model \"x\".").body(Dialect::OpenAi)),
             json!({"error": {
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn anthropic_sdks_find_type_and_message() {
+    fn anthropic_errors_have_type_and_message() {
         assert_eq!(
             parsed(&refusal(1).body(Dialect::Anthropic)),
             json!({"type": "error", "error": {
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_follows_the_status() {
+    fn the_error_type_follows_the_status() {
         for (status, openai, anthropic) in [
             (400, "invalid_request_error", "invalid_request_error"),
             (401, "authentication_error", "authentication_error"),
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_rejected_targets_is_bounded_and_says_so() {
+    fn the_list_of_rejected_targets_is_bounded_and_gives_the_number_of_the_rest() {
         let own = |targets| parsed(&refusal(targets).body(Dialect::OpenAi))["error"]["llm_failsafe"].clone();
         assert_eq!(own(MAX_REJECTED)["targets"].as_array().unwrap().len(), MAX_REJECTED);
         assert_eq!(own(MAX_REJECTED)["more_targets"], Value::Null);
@@ -277,7 +279,12 @@ mod tests {
             |id| json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"});
         assert_eq!(
             parsed(&models_list(Dialect::Anthropic, ["chat", "fast"])),
-            json!({"data": [entry("chat"), entry("fast")], "has_more": false, "first_id": "chat", "last_id": "fast"})
+            json!({
+                "data": [entry("chat"), entry("fast")],
+                "has_more": false,
+                "first_id": "chat",
+                "last_id": "fast",
+            })
         );
         assert_eq!(
             parsed(&models_list(Dialect::Anthropic, [])),
@@ -288,12 +295,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_message_quotes_the_body_is_json_and_short(message in "\\PC{0,3000}") {
+        fn a_body_is_valid_json_with_a_short_message_for_any_message(message in "\\PC{0,3000}") {
             for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
                 let body = parsed(&LocalError::new(400, "invalid_json", message.clone()).body(dialect));
-                let told = body["error"]["message"].as_str().unwrap();
-                prop_assert!(message.starts_with(told));
-                prop_assert!(told.len() <= MAX_MESSAGE && told.len() + 4 > message.len().min(MAX_MESSAGE));
+                let shown = body["error"]["message"].as_str().unwrap();
+                prop_assert!(message.starts_with(shown));
+                prop_assert!(shown.len() <= MAX_MESSAGE && shown.len() + 4 > message.len().min(MAX_MESSAGE));
             }
         }
     }

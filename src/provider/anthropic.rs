@@ -1,11 +1,12 @@
-//! What Anthropic means beyond the names everyone uses.
+//! Anthropic's own error rules.
 
-use super::classify::Said;
+use super::evidence::Evidence;
 use crate::base::ErrorClass;
 
-/// How Anthropic's messages begin when the money is gone, which it reports as an invalid request. Only the beginning
-/// counts: further on a message may quote the client, who must not be able to block an account.
-const EMPTY_PURSE: [&str; 3] = [
+/// How Anthropic's messages begin when the account is out of money, which it reports as an invalid request.
+/// Only the beginning counts: later a message may quote the client, and a client must not be able to block an
+/// account.
+const OUT_OF_MONEY: [&str; 3] = [
     "You have reached your specified API usage limits",
     "You have reached your specified workspace API usage limits",
     "Your credit balance is too low",
@@ -13,16 +14,16 @@ const EMPTY_PURSE: [&str; 3] = [
 
 const BLOCKED: &str = "Output blocked by content filtering policy";
 
-pub(super) fn class(said: &Said) -> Option<ErrorClass> {
-    let message = said.report.message();
-    let invalid = said.status.is_none_or(|status| status == 400);
-    if invalid && EMPTY_PURSE.iter().any(|beginning| message.starts_with(beginning)) {
+pub(super) fn class(evidence: &Evidence) -> Option<ErrorClass> {
+    let message = evidence.body.message();
+    let invalid = evidence.status.is_none_or(|status| status == 400);
+    if invalid && OUT_OF_MONEY.iter().any(|beginning| message.starts_with(beginning)) {
         return Some(ErrorClass::QuotaExhausted);
     }
     if invalid && message.starts_with(BLOCKED) {
         return Some(ErrorClass::ContentPolicy);
     }
-    // The monthly cap: the same type as a passing limit, but no time to wait for.
-    let capped = said.report.code().as_deref() == Some("enforced_spend_limit_reached");
-    (capped && !said.retry_after).then_some(ErrorClass::QuotaExhausted)
+    // The monthly cap has the same type as a rate limit, but comes without a time to wait.
+    let capped = evidence.body.code().as_deref() == Some("enforced_spend_limit_reached");
+    (capped && !evidence.retry_after).then_some(ErrorClass::QuotaExhausted)
 }

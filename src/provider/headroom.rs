@@ -1,32 +1,33 @@
-//! What providers say is left of their rate limits, on good answers and on bad ones.
+//! What providers report of their rate limits, in the headers of successful and failed responses.
 
 use std::time::Duration;
 
 use super::ProviderKind;
-use super::hints::{asked_for, decimal, go_duration_ms, rfc3339_ms};
+use super::hints::{decimal, go_duration_ms, retry_after, rfc3339_ms};
 use crate::base::{HeaderBlock, Timestamp};
 
-/// When a limit is taken to be full again whose provider says in no way when: limits go by the minute.
-const USUAL_RESET: Duration = Duration::from_secs(60);
+/// The assumed time until a limit resets if the provider does not give one: rate limits are usually per
+/// minute.
+const DEFAULT_RESET: Duration = Duration::from_secs(60);
 
-/// The longest time until a reset that is believed; a longer one is cut to it.
+/// The longest time until a reset; a longer one is cut to it.
 const MAX_RESET: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What a provider counts.
+/// What a rate limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meter {
     /// Requests.
     Requests,
-    /// Tokens of prompt and answer.
+    /// Prompt and output tokens.
     Tokens,
-    /// Tokens of the prompt.
+    /// Prompt tokens.
     InputTokens,
-    /// Tokens of the answer.
+    /// Output tokens.
     OutputTokens,
 }
 
 impl Meter {
-    /// How many there are.
+    /// The number of meters.
     pub const COUNT: usize = 4;
 
     /// All of them.
@@ -54,25 +55,30 @@ impl Meter {
     }
 }
 
-/// What is left of one limit.
+/// What remains of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    /// The whole limit, if the provider says it.
+    /// The limit itself, if the provider reports it.
     pub limit: Option<u64>,
-    /// What is left of it.
+    /// What remains of it.
     pub remaining: u64,
-    /// When it is full again.
+    /// When it resets.
     pub reset: Timestamp,
 }
 
-/// What is left, by [`Meter`].
+/// What remains of each limit, indexed by [`Meter`].
 pub type Headroom = [Option<Left>; Meter::COUNT];
 
-/// Reads `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI and those who follow it; the reset is a Go duration
-/// or seconds) and `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` (the reset is
-/// RFC 3339). What is negative, no number, or of a limit of nothing has not been said; with Azure neither has a remainder of
-/// 0, which it sends where it does not count. Of what is used up, or has no reset, `retry-after` tells
-/// when there is something again. `None` where nothing is said at all.
+/// Reads the rate limits from response headers; `None` if there are none:
+///
+/// - `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI and compatible servers). The reset is a
+///   Go duration or seconds.
+/// - `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`. The reset is
+///   RFC 3339.
+///
+/// Values that are negative or not numbers are ignored, and so is a limit of zero. Azure sends a remainder of
+/// 0 for limits that it does not count, so with Azure that is ignored too. For a limit that is exhausted or
+/// has no reset, `retry-after` gives the time when requests may be sent again.
 pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<Headroom> {
     let mut records = [RecordBuilder::default(); Meter::COUNT];
     for (name, value) in headers.iter() {
@@ -91,7 +97,7 @@ pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Op
         let (Some(record), Ok(value)) = (record, std::str::from_utf8(value)) else { continue };
         let value = value.trim_ascii();
         match what {
-            // Rounded down by the cast.
+            // The cast rounds down.
             b"limit" => record.limit = decimal(value).map(|limit| limit as u64),
             b"remaining" => record.remaining = decimal(value).map(|left| left as u64),
             b"reset" => record.reset = reset(value, now),
@@ -99,7 +105,7 @@ pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Op
         }
     }
     let least = u64::from(kind == ProviderKind::AzureOpenAi);
-    let headroom = records.map(|record| record.finish(least, now, || asked_for(headers, now)));
+    let headroom = records.map(|record| record.finish(least, now, || retry_after(headers, now)));
     headroom.iter().any(Option::is_some).then_some(headroom)
 }
 
@@ -111,28 +117,28 @@ struct RecordBuilder {
 }
 
 impl RecordBuilder {
-    /// `asked` is when the provider asks the client to come back.
-    fn finish(self, least: u64, now: Timestamp, asked: impl Fn() -> Option<Duration>) -> Option<Left> {
+    fn finish(self, least: u64, now: Timestamp, retry_after: impl Fn() -> Option<Duration>) -> Option<Left> {
         let remaining = self.remaining.filter(|remaining| *remaining >= least)?;
         if self.limit == Some(0) {
             return None;
         }
-        let asked = || asked().map(|wait| now.after(wait));
+        let retry_at = || retry_after().map(|wait| now.after(wait));
         let reset = match self.reset {
-            // A limit may be full again only long after there is something of it, which is when the client may come back.
-            Some(reset) if remaining == 0 => asked().map_or(reset, |asked| asked.min(reset)),
+            // The full reset may come long after part of the limit is available again, which is when a client
+            // may retry.
+            Some(reset) if remaining == 0 => retry_at().map_or(reset, |retry_at| retry_at.min(reset)),
             Some(reset) => reset,
-            None => asked().unwrap_or_else(|| now.after(USUAL_RESET)),
+            None => retry_at().unwrap_or_else(|| now.after(DEFAULT_RESET)),
         };
         Some(Left { limit: self.limit, remaining, reset: reset.min(now.after(MAX_RESET)) })
     }
 }
 
-/// A moment in RFC 3339, or a time from now in seconds or as a Go duration.
+/// An RFC 3339 timestamp, or a time from now in seconds or as a Go duration.
 fn reset(text: &str, now: Timestamp) -> Option<Timestamp> {
     let ms = decimal(text).map(|seconds| seconds * 1000.0).or_else(|| go_duration_ms(text));
     if let Some(ms) = ms {
-        // Rounded up, because a moment too early is refused; a cast saturates.
+        // Rounded up, because a request that comes too early is rejected. The cast saturates.
         return Some(now.after(Duration::from_millis(ms.ceil() as u64)));
     }
     rfc3339_ms(text).map(Timestamp::from_millis)
@@ -154,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn openais_headers_say_both_limits() {
+    fn openais_headers_report_two_limits() {
         let headers = [
             ("x-ratelimit-limit-requests", "500"),
             ("x-ratelimit-limit-tokens", "200000"),
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn anthropics_headers_say_up_to_four() {
+    fn anthropics_headers_report_up_to_four_limits() {
         let reset = "2023-11-14T22:14:20Z";
         let headers = [
             ("anthropic-ratelimit-requests-limit", "50"),
@@ -195,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn azures_minus_one_and_nothing_are_not_said() {
-        for nothing in ["-1", "0"] {
+    fn azures_remainders_of_minus_one_and_zero_are_ignored() {
+        for ignored in ["-1", "0"] {
             let headers =
-                [("x-ratelimit-remaining-requests", nothing), ("x-ratelimit-remaining-tokens", "900")];
+                [("x-ratelimit-remaining-requests", ignored), ("x-ratelimit-remaining-tokens", "900")];
             let wanted = [None, left(None, 900, 60_000), None, None];
             assert_eq!(read(ProviderKind::AzureOpenAi, &headers), Some(wanted));
         }
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_client_may_come_back_there_is_something_again() {
+    fn an_exhausted_limit_resets_at_retry_after_if_that_is_earlier() {
         let read = |more: &[(&str, &str)]| {
             let headers = [&[("x-ratelimit-remaining-requests", "0"), ("retry-after", "2")], more].concat();
             read(ProviderKind::OpenAi, &headers).unwrap()[0]
@@ -216,7 +222,7 @@ mod tests {
         assert_eq!(read(&[("x-ratelimit-reset-requests", "6m0s")]), left(None, 0, 2000));
         assert_eq!(read(&[("x-ratelimit-reset-requests", "1s")]), left(None, 0, 1000));
         assert_eq!(read(&[("retry-after-ms", "500")]), left(None, 0, 500));
-        // Of what is not used up the reset counts.
+        // For a limit that is not exhausted, the reset counts.
         let some_left = [
             ("x-ratelimit-remaining-requests", "3"),
             ("x-ratelimit-reset-requests", "6m0s"),
@@ -227,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_not_said() {
+    fn invalid_values_are_ignored_and_long_resets_are_cut() {
         for headers in [
             [("x-ratelimit-limit-requests", "5"), ("x-ratelimit-reset-requests", "1s")],
             [("x-ratelimit-limit-requests", "0"), ("x-ratelimit-remaining-requests", "0")],
@@ -244,7 +250,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_headers_are_harmless(name in "(x-ratelimit-|anthropic-ratelimit-)[a-z-]{0,20}", value in "\\PC{0,30}") {
+        fn any_header_is_read_without_a_panic(
+            name in "(x-ratelimit-|anthropic-ratelimit-)[a-z-]{0,20}",
+            value in "\\PC{0,30}",
+        ) {
             let _ = read(ProviderKind::OpenAi, &[(&name, &value)]);
         }
     }

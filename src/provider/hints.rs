@@ -1,36 +1,36 @@
-//! What providers say about when to come back.
+//! How long a provider asks clients to wait.
 //!
-//! What they say goes wrong in many ways: a proxy's `0`, a missing value written as `-1`, a clock that is off, a moment
-//! where a span belongs. A hint that is malformed, negative, zero, past or beyond belief is therefore no hint, and the
-//! next one in order is asked: whoever gets none has a back-off of its own, while a wrong one would either bring the
-//! request straight back to a provider that is full or take a target away for no reason.
+//! These hints go wrong in many ways: a proxy sends `0`, a missing value is written as `-1`, a clock is off,
+//! a point in time stands where a duration belongs. So a hint that is malformed, negative, zero, past or
+//! implausibly long is ignored, and the next one in order is read. Without a hint the retry back-off applies.
+//! A wrong hint would send the request straight back to a full provider, or block a target for no reason.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::report::Report;
+use super::error_body::ErrorBody;
 use crate::base::{HeaderBlock, Timestamp, days_in, days_since_epoch};
 
-/// The longest wait that is passed on; a longer one is cut to it.
+/// The longest wait that is returned; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Beyond this, in milliseconds (366 days), a number was not meant as a wait: moments since 1970 end up here.
-const MAX_BELIEVED_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
+/// The longest plausible wait, in milliseconds (366 days). Larger numbers are usually timestamps since 1970.
+const MAX_PLAUSIBLE_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
 
-/// The longest text that is read as a time, in bytes; the longest that makes sense is an HTTP date of 33.
+/// The longest text that is read as a time, in bytes. The longest valid one is an HTTP date of 33 bytes.
 const MAX_TEXT: usize = 64;
 
-/// The status that says that a limit was reached. Other answers carry the reset times too, of limits that are not.
+/// The status for a reached limit. Other responses carry reset times too, of limits that are not reached.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// Limits in OpenAI's scheme (`x-ratelimit-…`), with what is left of each and when it is full again.
+/// The headers of OpenAI's limits: what remains, and when the limit resets.
 const OPENAI_LIMITS: [(&str, &str); 2] = [
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
 ];
 
-/// Limits in Anthropic's scheme.
+/// The headers of Anthropic's limits: what remains, and when the limit resets.
 const ANTHROPIC_LIMITS: [(&str, &str); 4] = [
     ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
     ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
@@ -38,25 +38,27 @@ const ANTHROPIC_LIMITS: [(&str, &str); 4] = [
     ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
 ];
 
-/// How long the provider asks to be left alone, from `now` on: more than zero, at most [`MAX_HINT`], in whole
-/// milliseconds, rounded up. The first of these that says something:
+/// How long the provider asks the client to wait from `now` on: more than zero, at most [`MAX_HINT`], in
+/// whole milliseconds, rounded up. The first valid one of these counts:
 ///
 /// 1. `retry-after-ms`, `x-ms-retry-after-ms`: milliseconds.
-/// 2. `retry-after`: seconds, or an HTTP date.
-/// 3. Under a 429 only, `x-ratelimit-reset-{requests,tokens}`: a Go duration (`6m0s`) or seconds (Azure), the later of
-///    those that are used up. One of which the matching `x-ratelimit-remaining-…` says that something is left is not.
-/// 4. Under a 429 only, `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-reset`: RFC 3339, likewise.
-/// 5. `retryDelay` (`"30s"`) among the `details` of a Google error, in `body`; of that the first
-///    [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes count.
+/// 2. `retry-after`: seconds or an HTTP date.
+/// 3. With a 429 only, `x-ratelimit-reset-{requests,tokens}`: a Go duration (`6m0s`) or seconds (Azure). The
+///    latest reset of the exhausted limits counts. A limit is not exhausted if its `x-ratelimit-remaining-…`
+///    is above zero.
+/// 4. With a 429 only, `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-reset`: RFC 3339, in
+///    the same way.
+/// 5. `retryDelay` (`"30s"`) in the `details` of a Google error in `body`, of which the first
+///    [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes are read.
 pub fn wait_hint(headers: &HeaderBlock, body: &[u8], status: u16, now: Timestamp) -> Option<Duration> {
-    said(headers, now)
-        .or_else(|| until_reset(headers, status, now))
+    retry_after_hint(headers, now)
+        .or_else(|| latest_reset(headers, status, now))
         .or_else(|| retry_delay(body))
-        .map(|Wait(wait)| wait)
+        .map(|WaitHint(wait)| wait)
 }
 
-/// Whether the provider itself says that sending the request again makes sense (`x-should-retry`). It overrides what
-/// the status would say.
+/// Whether the provider recommends or forbids a retry (`x-should-retry`). This takes precedence over the
+/// status.
 pub fn should_retry(headers: &HeaderBlock) -> Option<bool> {
     let value = headers.get("x-should-retry")?.trim_ascii();
     [("true", true), ("false", false)]
@@ -64,17 +66,18 @@ pub fn should_retry(headers: &HeaderBlock) -> Option<bool> {
         .find_map(|(word, meaning)| value.eq_ignore_ascii_case(word).then_some(meaning))
 }
 
-/// A wait that may be passed on.
+/// A plausible wait, at most [`MAX_HINT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Wait(Duration);
+struct WaitHint(Duration);
 
-impl Wait {
+impl WaitHint {
     fn of_millis(ms: f64) -> Option<Self> {
-        // Not a number fails both.
-        if !(ms > 0.0 && ms <= MAX_BELIEVED_MS) {
+        // NaN fails both comparisons.
+        if !(ms > 0.0 && ms <= MAX_PLAUSIBLE_MS) {
             return None;
         }
-        // Rounded up: a moment too early is refused again. Below the bound the cast is exact.
+        // Rounded up, because a request that comes too early is rejected again. Below the bound the cast is
+        // exact.
         Some(Self(Duration::from_millis(ms.ceil() as u64).min(MAX_HINT)))
     }
 
@@ -82,7 +85,7 @@ impl Wait {
         Self::of_millis(seconds * 1000.0)
     }
 
-    /// From `now` to `moment_ms`, in milliseconds since the epoch.
+    /// From `now` to `moment_ms`, which is in milliseconds since the epoch.
     fn until(moment_ms: u64, now: Timestamp) -> Option<Self> {
         Self::of_millis(moment_ms.saturating_sub(now.as_millis()) as f64)
     }
@@ -92,40 +95,40 @@ fn text<'a>(headers: &'a HeaderBlock, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.trim_ascii()).filter(|text| text.len() <= MAX_TEXT)
 }
 
-/// The same from `retry-after` and its relatives only.
-pub(super) fn asked_for(headers: &HeaderBlock, now: Timestamp) -> Option<Duration> {
-    said(headers, now).map(|Wait(wait)| wait)
+/// The wait from `retry-after`, `retry-after-ms` and `x-ms-retry-after-ms` only.
+pub(super) fn retry_after(headers: &HeaderBlock, now: Timestamp) -> Option<Duration> {
+    retry_after_hint(headers, now).map(|WaitHint(wait)| wait)
 }
 
-fn said(headers: &HeaderBlock, now: Timestamp) -> Option<Wait> {
-    let millis = |name| Wait::of_millis(decimal(text(headers, name)?)?);
-    let seconds_or_date = |text| decimal(text).map_or_else(|| http_date(text, now), Wait::of_seconds);
+fn retry_after_hint(headers: &HeaderBlock, now: Timestamp) -> Option<WaitHint> {
+    let millis = |name| WaitHint::of_millis(decimal(text(headers, name)?)?);
+    let seconds_or_date = |text| decimal(text).map_or_else(|| http_date(text, now), WaitHint::of_seconds);
     millis("retry-after-ms")
         .or_else(|| millis("x-ms-retry-after-ms"))
         .or_else(|| text(headers, "retry-after").and_then(seconds_or_date))
 }
 
-fn until_reset(headers: &HeaderBlock, status: u16, now: Timestamp) -> Option<Wait> {
+fn latest_reset(headers: &HeaderBlock, status: u16, now: Timestamp) -> Option<WaitHint> {
     if status != TOO_MANY_REQUESTS {
         return None;
     }
-    let latest = |limits: &[(&str, &str)], read: &dyn Fn(&str) -> Option<Wait>| {
-        let used_up = limits.iter().filter(|(remaining, _)| !has_some_left(headers, remaining));
-        used_up.filter_map(|(_, reset)| read(text(headers, reset)?)).max()
+    let latest = |limits: &[(&str, &str)], read: &dyn Fn(&str) -> Option<WaitHint>| {
+        let exhausted = limits.iter().filter(|(remaining, _)| !is_above_zero(headers, remaining));
+        exhausted.filter_map(|(_, reset)| read(text(headers, reset)?)).max()
     };
-    latest(&OPENAI_LIMITS, &|text| decimal(text).map_or_else(|| go_duration(text), Wait::of_seconds))
-        .or_else(|| latest(&ANTHROPIC_LIMITS, &|text| Wait::until(rfc3339_ms(text)?, now)))
+    latest(&OPENAI_LIMITS, &|text| decimal(text).map_or_else(|| go_duration(text), WaitHint::of_seconds))
+        .or_else(|| latest(&ANTHROPIC_LIMITS, &|text| WaitHint::until(rfc3339_ms(text)?, now)))
 }
 
-fn has_some_left(headers: &HeaderBlock, remaining: &str) -> bool {
-    text(headers, remaining).and_then(decimal).is_some_and(|left| left > 0.0)
+fn is_above_zero(headers: &HeaderBlock, name: &str) -> bool {
+    text(headers, name).and_then(decimal).is_some_and(|value| value > 0.0)
 }
 
-/// The wait in `{"error":{"details":[{"@type":"…/google.rpc.RetryInfo","retryDelay":"30s"}]}}`. The text is
+/// The wait in `{"error":{"details":[{"@type":"…/google.rpc.RetryInfo","retryDelay":"30s"}]}}`. It is
 /// protobuf's JSON form of a duration, which is also a Go duration.
-fn retry_delay(body: &[u8]) -> Option<Wait> {
-    let report = Report::of_failure(body);
-    let details = report.get("details").and_then(Value::as_array)?;
+fn retry_delay(body: &[u8]) -> Option<WaitHint> {
+    let error = ErrorBody::of_failure(body);
+    let details = error.get("details").and_then(Value::as_array)?;
     let delays = details.iter().filter_map(|detail| detail.get("retryDelay")?.as_str());
     delays.filter(|delay| delay.len() <= MAX_TEXT).find_map(go_duration)
 }
@@ -137,17 +140,17 @@ pub(super) fn decimal(text: &str) -> Option<f64> {
 }
 
 /// An HTTP date in any of the three forms of RFC 9110 §5.6.7.
-fn http_date(text: &str, now: Timestamp) -> Option<Wait> {
+fn http_date(text: &str, now: Timestamp) -> Option<WaitHint> {
     let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Wait::until(u64::try_from(since_epoch.as_millis()).ok()?, now)
+    WaitHint::until(u64::try_from(since_epoch.as_millis()).ok()?, now)
 }
 
-/// A duration as Go's `time.Duration` prints it, and days: `6m0s`, `12ms`, `1h2m3.5s`, `1d`.
-fn go_duration(text: &str) -> Option<Wait> {
-    Wait::of_millis(go_duration_ms(text)?)
+/// A duration as Go's `time.Duration` prints it, or with days: `6m0s`, `12ms`, `1h2m3.5s`, `1d`.
+fn go_duration(text: &str) -> Option<WaitHint> {
+    WaitHint::of_millis(go_duration_ms(text)?)
 }
 
-/// The same in milliseconds, which may be none.
+/// A Go duration in milliseconds; may be zero.
 pub(super) fn go_duration_ms(text: &str) -> Option<f64> {
     let mut rest = text;
     let mut ms = 0.0;
@@ -161,7 +164,7 @@ pub(super) fn go_duration_ms(text: &str) -> Option<f64> {
     Some(ms)
 }
 
-/// Go's units in milliseconds. It takes the micro sign and the Greek letter alike.
+/// Go's units in milliseconds. Go accepts both the micro sign and the Greek letter.
 fn unit_ms(unit: &str) -> Option<f64> {
     match unit {
         "ns" => Some(1e-6),
@@ -175,15 +178,15 @@ fn unit_ms(unit: &str) -> Option<f64> {
     }
 }
 
-/// A moment as RFC 3339 writes it, in milliseconds since the epoch; any number of digits in the fraction, of which
-/// three count, any offset, either letter case. `None` for moments before 1970, too.
+/// An RFC 3339 timestamp in milliseconds since the epoch. It may have any offset, either letter case, and any
+/// number of fractional digits, of which three count. `None` also for times before 1970.
 pub(super) fn rfc3339_ms(text: &str) -> Option<u64> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let (clock, zone) = time.split_at_checked(time.find(['Z', 'z', '+', '-'])?)?;
     let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, part)| (clock, Some(part)));
     let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    // A leap second is taken as the first of the next minute.
+    // A leap second counts as the first second of the next minute.
     let is_possible = (1..=12).contains(&month)
         && (1..=days_in(year, month)).contains(&day)
         && hour <= 23
@@ -197,7 +200,7 @@ pub(super) fn rfc3339_ms(text: &str) -> Option<u64> {
     u64::try_from(ms).ok()
 }
 
-/// `text` as unsigned numbers of exactly these lengths, with `separator` between them.
+/// Splits `text` at `separator` into unsigned numbers of exactly these lengths.
 fn numbers<const N: usize>(text: &str, separator: char, lengths: [usize; N]) -> Option<[i64; N]> {
     let mut parts = text.split(separator);
     let mut numbers = [0; N];

@@ -18,7 +18,7 @@ fn hint(status: u16, headers: &[(&str, &str)]) -> Option<Duration> {
     wait_hint(&HeaderBlock::of(headers), b"", status, NOW)
 }
 
-/// Checks what each value of the header `name` means under `status`.
+/// Checks the hint that each value of the header `name` gives with `status`.
 #[track_caller]
 fn check(status: u16, name: &str, table: &[(&str, Option<Duration>)]) {
     for (value, expected) in table {
@@ -116,7 +116,7 @@ fn resets_are_go_durations_or_bare_seconds() {
 }
 
 #[test]
-fn anthropics_resets_are_moments() {
+fn anthropics_resets_are_timestamps() {
     let table = [
         ("2025-06-15T12:00:30Z", secs(30)),
         ("2025-06-15t12:00:30z", secs(30)),
@@ -158,7 +158,7 @@ fn anthropics_resets_are_moments() {
 }
 
 #[test]
-fn resets_mean_nothing_unless_a_limit_was_reached() {
+fn resets_count_only_with_a_429() {
     for (name, value) in [
         ("x-ratelimit-reset-requests", "6m0s"),
         ("x-ratelimit-reset-tokens", "12"),
@@ -171,7 +171,7 @@ fn resets_mean_nothing_unless_a_limit_was_reached() {
 }
 
 #[test]
-fn only_limits_that_are_used_up_count_and_of_those_the_later() {
+fn the_latest_reset_of_the_exhausted_limits_counts() {
     let openai = |requests_left, tokens_left| {
         hint(
             429,
@@ -187,7 +187,7 @@ fn only_limits_that_are_used_up_count_and_of_those_the_later() {
     assert_eq!(openai("0", "99"), secs(360));
     assert_eq!(openai("0", "0"), secs(360));
     assert_eq!(openai("99", "99"), None);
-    // Azure writes what it does not know as -1.
+    // Azure writes an unknown value as -1.
     assert_eq!(openai("-1", "1"), secs(360));
     assert_eq!(openai("?", "1"), secs(360));
 
@@ -213,7 +213,8 @@ fn only_limits_that_are_used_up_count_and_of_those_the_later() {
 fn googles_delay_is_read_from_the_body() {
     let of = |body: &str| wait_hint(&HeaderBlock::of(&[]), body.as_bytes(), 429, NOW);
     let error = |delay: serde_json::Value| {
-        json!({"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED", "details": [
+        json!({"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED",
+        "details": [
             {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": []},
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
         ]}})
@@ -238,13 +239,13 @@ fn googles_delay_is_read_from_the_body() {
     {
         assert_eq!(of(body), None, "{body}");
     }
-    // Also under a 503, which is no limit.
+    // It counts with a 503 too, which is not a rate limit.
     let body = error(json!("5s")).to_string();
     assert_eq!(wait_hint(&HeaderBlock::of(&[]), body.as_bytes(), 503, NOW), secs(5));
 }
 
 #[test]
-fn the_first_hint_in_order_that_says_something_is_taken() {
+fn the_first_valid_hint_in_order_counts() {
     let all = [
         ("retry-after-ms", "1000"),
         ("x-ms-retry-after-ms", "2000"),
@@ -254,18 +255,18 @@ fn the_first_hint_in_order_that_says_something_is_taken() {
     ];
     let body = br#"{"error":{"details":[{"retryDelay":"6s"}]}}"#;
     for from in 0..=all.len() {
-        // Those after `from` in reverse, so that the order of the headers cannot be what decides.
+        // The rest in reverse, so that the order of the headers cannot decide.
         let rest: Vec<_> = all.iter().skip(from).rev().copied().collect();
         let expected = secs(1 + from as u64);
         assert_eq!(wait_hint(&HeaderBlock::of(&rest), body, 429, NOW), expected, "from {from}");
-        let mut spoilt: Vec<_> = all.iter().take(from).map(|(name, _)| (*name, "-1")).collect();
-        spoilt.extend(rest);
-        assert_eq!(wait_hint(&HeaderBlock::of(&spoilt), body, 429, NOW), expected, "spoilt to {from}");
+        let mut invalid: Vec<_> = all.iter().take(from).map(|(name, _)| (*name, "-1")).collect();
+        invalid.extend(rest);
+        assert_eq!(wait_hint(&HeaderBlock::of(&invalid), body, 429, NOW), expected, "invalid up to {from}");
     }
 }
 
 #[test]
-fn a_provider_that_forbids_or_asks_for_a_retry_is_heard() {
+fn should_retry_is_true_false_or_absent() {
     for (value, expected) in [
         ("true", Some(true)),
         ("false", Some(false)),
@@ -303,11 +304,12 @@ fn odd_value() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn whatever_is_sent_a_hint_is_more_than_zero_and_bounded(
+    fn every_hint_is_more_than_zero_and_bounded(
         headers in prop::collection::vec((prop::sample::select(NAMES.to_vec()), odd_value()), 0..6),
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
-            odd_value().prop_map(|delay| json!({"error": {"details": [{"retryDelay": delay}]}}).to_string().into()),
+            odd_value()
+                .prop_map(|delay| json!({"error": {"details": [{"retryDelay": delay}]}}).to_string().into()),
         ],
         status in prop_oneof![Just(429), any::<u16>()],
         now: u64,
@@ -326,14 +328,15 @@ proptest! {
     }
 
     #[test]
-    fn both_ways_to_write_a_moment_mean_the_same(ahead_s in 1_u64..86_400, now_s in 0_u64..4_000_000_000) {
+    fn http_dates_and_rfc_3339_give_the_same_wait(ahead_s in 1_u64..86_400, now_s in 0_u64..4_000_000_000) {
         let now = Timestamp::from_millis(now_s * 1000);
         let moment = UNIX_EPOCH + Duration::from_secs(now_s + ahead_s);
         let date = httpdate::fmt_http_date(moment);
         let waits = wait_hint(&HeaderBlock::of(&[("retry-after", &date)]), b"", 429, now);
         prop_assert_eq!(waits, secs(ahead_s), "{}", date);
 
-        let [_, day, month, year, clock, _] = date.split(' ').collect::<Vec<_>>()[..] else { panic!("{date}") };
+        let parts: Vec<_> = date.split(' ').collect();
+        let [_, day, month, year, clock, _] = parts[..] else { panic!("{date}") };
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let month = 1 + months.iter().position(|name| *name == month).unwrap();
         let moment = format!("{year}-{month:02}-{day}T{clock}Z");
@@ -342,11 +345,11 @@ proptest! {
     }
 
     #[test]
-    fn a_duration_that_go_prints_is_read_as_what_it_is(total_ms in 1_u64..86_400_000) {
+    fn go_durations_are_read_exactly(total_ms in 1_u64..86_400_000) {
         let (hours, minutes, seconds) = (total_ms / 3_600_000, total_ms / 60_000 % 60, total_ms / 1000 % 60);
         let text = format!("{hours}h{minutes}m{seconds}.{:03}s", total_ms % 1000);
         let waits = hint(429, &[("x-ratelimit-reset-tokens", text.as_str())]).unwrap();
-        // The sum of its parts may fall a hair above the millisecond, which is then rounded up.
+        // The sum of the parts may be slightly above the millisecond and is then rounded up.
         prop_assert!((total_ms..=total_ms + 1).contains(&(waits.as_millis() as u64)), "{} {:?}", text, waits);
     }
 }

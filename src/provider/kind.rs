@@ -1,11 +1,12 @@
-/// The vendor family of a provider: it fixes paths, the credential's header, the dialects and the error shapes.
+/// The vendor family of a provider. It determines the paths, the credential header, the dialects and the
+/// error shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProviderKind {
     /// api.openai.com
     OpenAi,
-    /// Azure OpenAI, by its v1 API or by deployments with an `api-version`.
+    /// Azure OpenAI, through its v1 API or through deployments with an `api-version`.
     AzureOpenAi,
-    /// api.anthropic.com, in its own dialect and by its OpenAI-compatible chat endpoint.
+    /// api.anthropic.com, in its own dialect and through its OpenAI-compatible chat endpoint.
     Anthropic,
     /// Gemini's OpenAI-compatible endpoint.
     Gemini,
@@ -13,7 +14,7 @@ pub enum ProviderKind {
     OpenRouter,
     /// api.mistral.ai
     Mistral,
-    /// Any server that speaks OpenAI's API: vLLM, SGLang, Together, Groq, Ollama, …
+    /// Any server with OpenAI's API: vLLM, SGLang, Together, Groq, Ollama, …
     OpenAiCompatible,
 }
 

@@ -1,13 +1,14 @@
-//! What Mistral means beyond the names everyone uses.
+//! Mistral's own error rules.
 
-use super::classify::Said;
+use super::evidence::Evidence;
 use crate::base::ErrorClass;
 
-/// The code of "service tier capacity exceeded": Mistral is short of room, not the account of allowance.
+/// The code of "service tier capacity exceeded": Mistral is out of capacity; the account is not over its
+/// limit.
 const NO_CAPACITY: &str = "3505";
 
-pub(super) fn class(said: &Said) -> Option<ErrorClass> {
-    let no_capacity = said.report.code().as_deref() == Some(NO_CAPACITY)
-        || said.report.message().starts_with("Service tier capacity exceeded");
-    (said.status == Some(429) && no_capacity).then_some(ErrorClass::Overloaded)
+pub(super) fn class(evidence: &Evidence) -> Option<ErrorClass> {
+    let no_capacity = evidence.body.code().as_deref() == Some(NO_CAPACITY)
+        || evidence.body.message().starts_with("Service tier capacity exceeded");
+    (evidence.status == Some(429) && no_capacity).then_some(ErrorClass::Overloaded)
 }

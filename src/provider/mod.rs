@@ -1,34 +1,40 @@
-//! What vendors' APIs look like: paths, credentials, dialects, the shapes of their errors.
+//! What the vendors' APIs look like: paths, credentials, dialects and errors.
 //!
-//! `table` says who speaks what, `offers` what their models can be relied on for, one file per vendor family what its errors mean, `hints` when to come back, `answer`
-//! what the filter says in their dialects. Facts only: what to do about a failure is decided in `retry`, who may be
-//! tried in `fallback`.
+//! - `table`: which endpoints a vendor has and how they are called; `path` builds the upstream path.
+//! - `offers`: what every model of a vendor can do.
+//! - `classify`: which class an error has. One file per vendor family holds that vendor's own rules; `names`
+//!   holds the error names that all share; `error_body` reads the error out of a body.
+//! - `hints`: how long the provider asks clients to wait; `headroom`: what it reports of its rate limits.
+//! - `answer`: the filter's own responses in the client's dialect.
+//!
+//! This module only states facts. `retry` decides what to do about a failure, and `fallback` decides which
+//! target may be tried.
 
 mod answer;
 mod anthropic;
 mod classify;
+mod error_body;
+mod evidence;
 mod gemini;
 mod headroom;
 mod hints;
 mod kind;
-mod members;
 mod mistral;
 mod names;
 mod offers;
 mod openai;
 mod openrouter;
 mod path;
-mod report;
 mod table;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};
+pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
 pub use headroom::{Headroom, Left, Meter, headroom};
 pub use hints::{MAX_HINT, should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
 pub use path::upstream_path;
-pub use report::{MAX_ERROR_BODY, MAX_NAME};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,

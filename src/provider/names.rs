@@ -1,13 +1,13 @@
-//! The types and codes by which vendors name what went wrong.
+//! The error types and codes that vendors use.
 //!
-//! Two tables. The telling names decide whatever the status is: they are narrower than it (a 429 may be a rate or an
-//! empty purse). The broad ones only repeat what a status would say, so they count where there is none: OpenAI's 401
-//! is an `invalid_request_error` too.
+//! The narrow names say more than a status, so they decide whatever the status is: a 429 may be a rate limit
+//! or an account without money. The broad names say no more than a status, so they count only without one:
+//! OpenAI's 401 is an `invalid_request_error` too.
 
 use crate::base::ErrorClass;
 
 /// Names that are narrower than any status.
-const TELLING: &[(&str, ErrorClass)] = &[
+const NARROW: &[(&str, ErrorClass)] = &[
     ("insufficient_quota", ErrorClass::QuotaExhausted),
     ("credit_balance_exhausted", ErrorClass::QuotaExhausted),
     ("organization_usage_limit_exceeded", ErrorClass::QuotaExhausted),
@@ -51,7 +51,7 @@ const TELLING: &[(&str, ErrorClass)] = &[
     ("payload_too_large", ErrorClass::TooLarge),
     ("timeout_error", ErrorClass::Timeout),
     ("deadline_exceeded", ErrorClass::Timeout),
-    // Amazon's, which stand in a header.
+    // Amazon's, from a header.
     ("servicequotaexceededexception", ErrorClass::RateLimited),
     ("throttlingexception", ErrorClass::RateLimited),
     ("modelnotreadyexception", ErrorClass::RateLimited),
@@ -104,11 +104,11 @@ const BROAD: &[(&str, ErrorClass)] = &[
     ("provider_unavailable", ErrorClass::Server),
 ];
 
-/// The class that one of the names tells. An empty purse wins over everything: nothing may retry it.
-pub(super) fn telling<'a>(names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
+/// The class of the first narrow name. An exhausted quota takes precedence because it must not be retried.
+pub(super) fn narrow<'a>(names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
     let mut first = None;
     for name in names {
-        match spend_limit(name).or_else(|| look_up(TELLING, name)) {
+        match spend_limit(name).or_else(|| look_up(NARROW, name)) {
             Some(ErrorClass::QuotaExhausted) => return Some(ErrorClass::QuotaExhausted),
             class => first = first.or(class),
         }
@@ -116,12 +116,12 @@ pub(super) fn telling<'a>(names: impl Iterator<Item = &'a str>) -> Option<ErrorC
     first
 }
 
-/// The class that the names suggest where no status says it.
+/// The class of the first broad name.
 pub(super) fn broad<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
     names.find_map(|name| look_up(BROAD, name))
 }
 
-/// `project_spend_limit_exceeded`, `organization_spend_limit_exceeded` and their kin.
+/// `project_spend_limit_exceeded`, `organization_spend_limit_exceeded` and similar names.
 fn spend_limit(name: &str) -> Option<ErrorClass> {
     name.to_ascii_lowercase().ends_with("_spend_limit_exceeded").then_some(ErrorClass::QuotaExhausted)
 }
@@ -135,8 +135,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_stands_in_the_tables_twice_and_all_are_lower_case() {
-        let names: Vec<_> = TELLING.iter().chain(BROAD).map(|(name, _)| *name).collect();
+    fn names_are_unique_and_lower_case() {
+        let names: Vec<_> = NARROW.iter().chain(BROAD).map(|(name, _)| *name).collect();
         for (at, name) in names.iter().enumerate() {
             assert!(!names[..at].contains(name), "{name}");
             assert_eq!(*name, name.to_ascii_lowercase());
@@ -144,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_purse_wins_over_a_rate() {
+    fn an_exhausted_quota_takes_precedence_over_a_rate_limit() {
         let names = ["rate_limit_exceeded", "insufficient_quota"];
-        assert_eq!(telling(names.into_iter()), Some(ErrorClass::QuotaExhausted));
-        assert_eq!(telling(["Project_Spend_Limit_Exceeded"].into_iter()), Some(ErrorClass::QuotaExhausted));
+        assert_eq!(narrow(names.into_iter()), Some(ErrorClass::QuotaExhausted));
+        assert_eq!(narrow(["Project_Spend_Limit_Exceeded"].into_iter()), Some(ErrorClass::QuotaExhausted));
     }
 }

@@ -1,48 +1,48 @@
-//! What models behind a vendor's API can do, as far as the vendor alone tells.
+//! What a vendor's models can do, as far as the vendor alone determines it.
 //!
-//! A profile holds what every chat model that the vendor serves today can do, so that configurations need not repeat it; a
-//! target overrides it for its model. What is not certain for all of them is left out: nobody's request is sent somewhere
-//! on the strength of a guess. Apart from that some endpoints drop parameters without a word, whatever the model could do
-//! with them, and no target can declare that away.
+//! A profile holds what every chat model that the vendor serves today can do, so configurations need not
+//! repeat it. A target overrides it for its model. What is not certain for all models is left out, because no
+//! request may be routed by a guess. Some endpoints also silently drop parameters, whatever the model
+//! supports. A target cannot override that.
 //!
-//! Sources: the vendors' model overviews and API references; Anthropic's page on its OpenAI-compatible endpoint, which
-//! lists the parameters that it ignores.
+//! Sources: the vendors' model overviews and API references, and Anthropic's page on its OpenAI-compatible
+//! endpoint, which lists the parameters that it ignores.
 
 use super::ProviderKind;
 use crate::base::Endpoint;
 
-/// Something that a request may need and that not every target can do.
+/// A feature that a request may need and that not every target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Capability {
     /// Calling tools.
     Tools,
     /// Obeying `parallel_tool_calls`.
     ParallelTools,
-    /// Tools whose arguments follow their schema by guarantee.
+    /// Tools whose arguments are guaranteed to follow their schema.
     StrictTools,
     /// Tools that run at the provider: web search, file search, code.
     HostedTools,
-    /// Answers that follow a JSON schema.
+    /// Output that follows a JSON schema.
     JsonSchema,
-    /// Answers that are some JSON object.
+    /// Output that is any JSON object.
     JsonObject,
     /// Images in the prompt.
     Vision,
-    /// Sound in the prompt.
+    /// Audio in the prompt.
     Audio,
-    /// Answers that are spoken.
+    /// Spoken output.
     AudioOutput,
-    /// Answers that are or hold images.
+    /// Images in the output.
     ImageOutput,
     /// Files and videos in the prompt.
     Files,
-    /// Thinking before the answer, when asked to.
+    /// Reasoning before the answer, on request.
     Reasoning,
-    /// Probabilities of the answer's tokens.
+    /// Log probabilities of the output tokens.
     Logprobs,
     /// Obeying `seed`.
     Seed,
-    /// Several answers to one request.
+    /// Several choices for one request.
     N,
 }
 
@@ -66,7 +66,7 @@ impl Capability {
         Self::N,
     ];
 
-    /// The name of the target's field in configurations, and of the gate in refusals and records.
+    /// The name of the target's field in configurations and of the gate in errors and records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
@@ -93,7 +93,7 @@ impl Capability {
 pub struct CapabilitySet(u16);
 
 impl CapabilitySet {
-    /// The set of exactly these.
+    /// The set of these capabilities.
     pub const fn of(capabilities: &[Capability]) -> Self {
         let mut bits = 0;
         let mut rest = capabilities;
@@ -116,18 +116,18 @@ impl CapabilitySet {
         Self(if present { self.0 | bit } else { self.0 & !bit })
     }
 
-    /// What is here and not in `other`.
+    /// The capabilities that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What is in it, in the order of the documentation.
+    /// Its capabilities, in the order of the documentation.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL.into_iter().filter(move |capability| self.contains(*capability))
     }
@@ -136,20 +136,20 @@ impl CapabilitySet {
 /// What every chat model of a vendor can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
-    /// What it can do; what is not here may be within some models' reach.
+    /// What all models can do. Some models may be able to do more.
     pub capabilities: CapabilitySet,
-    /// Tokens of prompt and answer together, that is the least of all its models.
+    /// The smallest context window (prompt and output tokens) of all models.
     pub context_window: u64,
-    /// Tokens of one answer, likewise.
+    /// The smallest maximum of output tokens of all models.
     pub max_output_tokens: u64,
 }
 
-/// A model of which nothing is known. There is hardly one in use that takes less, and some servers cut what is longer
-/// without a word.
+/// For a model about which nothing is known. Hardly any model in use accepts less, and some servers silently
+/// truncate what is longer.
 const UNKNOWN_CONTEXT_WINDOW: u64 = 8_192;
 const UNKNOWN_MAX_OUTPUT: u64 = 4_096;
 
-/// What can be taken for granted of any chat model at a provider of this kind.
+/// What every chat model at a provider of this kind can do.
 pub const fn profile(kind: ProviderKind) -> Profile {
     use Capability::{
         Files, JsonObject, JsonSchema, N, ParallelTools, Reasoning, Seed, StrictTools, Tools, Vision,
@@ -184,7 +184,7 @@ pub const fn profile(kind: ProviderKind) -> Profile {
             context_window: 32_000,
             max_output_tokens: 32_000,
         },
-        // Anything may be behind these.
+        // Any model may be behind these.
         ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible => Profile {
             capabilities: CapabilitySet::of(&[]),
             context_window: UNKNOWN_CONTEXT_WINDOW,
@@ -193,7 +193,7 @@ pub const fn profile(kind: ProviderKind) -> Profile {
     }
 }
 
-/// What `kind` drops without a word from requests for `endpoint`, whatever the model.
+/// What `kind` silently drops from requests for `endpoint`, whatever the model.
 pub const fn dropped(kind: ProviderKind, endpoint: Endpoint) -> CapabilitySet {
     use Capability::{
         Audio, AudioOutput, ImageOutput, JsonObject, JsonSchema, Logprobs, Reasoning, Seed, StrictTools,
@@ -231,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_server_that_could_be_anything_nothing_is_taken_for_granted() {
+    fn kinds_that_serve_any_model_have_an_empty_profile() {
         for kind in [ProviderKind::OpenRouter, ProviderKind::OpenAiCompatible] {
             assert!(profile(kind).capabilities.is_empty());
         }
     }
 
     #[test]
-    fn what_an_endpoint_drops_no_model_can_bring_back() {
+    fn only_anthropics_chat_endpoint_drops_capabilities() {
         let dropped = dropped(ProviderKind::Anthropic, Endpoint::Chat);
         assert!(dropped.contains(Capability::JsonSchema) && dropped.contains(Capability::Seed));
         assert!(!dropped.contains(Capability::Tools) && !dropped.contains(Capability::Vision));

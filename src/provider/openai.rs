@@ -1,32 +1,35 @@
-//! What OpenAI, Azure OpenAI and servers like them mean beyond the names everyone uses.
+//! The error rules of OpenAI, Azure OpenAI and compatible servers.
 
-use super::classify::Said;
+use super::evidence::Evidence;
 use crate::base::ErrorClass;
 
-/// A request above the account's tokens per minute, which comes as a rate limit (OpenAI) or a 413 (Groq) but which no
-/// wait cures. As a rate limit, one client's huge request would hold up everyone's small ones.
-const ABOVE_THE_RATE: &str = "Request too large for";
+/// How the message begins for a request larger than the account's tokens per minute. OpenAI sends it as a
+/// rate limit, Groq as a 413, but waiting does not help. Treated as a rate limit, one client's huge request
+/// would block the small requests of all others.
+const LARGER_THAN_RATE_LIMIT: &str = "Request too large for";
 
-pub(super) fn class(said: &Said) -> Option<ErrorClass> {
-    match said.status {
+pub(super) fn class(evidence: &Evidence) -> Option<ErrorClass> {
+    match evidence.status {
         Some(413) => Some(ErrorClass::TooLarge),
-        Some(429) if said.report.message().starts_with(ABOVE_THE_RATE) => Some(ErrorClass::TooLarge),
-        Some(404) if is_about_the_clients_data(said) => Some(ErrorClass::Invalid),
-        _ if is_flagged(said) => Some(ErrorClass::ContentPolicy),
+        Some(429) if evidence.body.message().starts_with(LARGER_THAN_RATE_LIMIT) => {
+            Some(ErrorClass::TooLarge)
+        }
+        Some(404) if concerns_client_data(evidence) => Some(ErrorClass::Invalid),
+        _ if is_flagged(evidence) => Some(ErrorClass::ContentPolicy),
         _ => None,
     }
 }
 
-/// Azure's inner error, or a prompt that OpenAI's reasoning models were not given for what it says.
-fn is_flagged(said: &Said) -> bool {
+/// Azure's inner error, or a prompt that OpenAI withheld from a reasoning model because of its content.
+fn is_flagged(evidence: &Evidence) -> bool {
     let inner =
-        said.report.text(&["innererror", "code"]).or_else(|| said.report.text(&["inner_error", "code"]));
+        evidence.body.text(&["innererror", "code"]).or_else(|| evidence.body.text(&["inner_error", "code"]));
     inner == Some("ResponsibleAIPolicyViolation")
-        || (said.report.text(&["code"]) == Some("invalid_prompt")
-            && said.report.message().contains("flagged"))
+        || (evidence.body.text(&["code"]) == Some("invalid_prompt")
+            && evidence.body.message().contains("flagged"))
 }
 
-/// A previous response, item or file that is not there says nothing about the model.
-fn is_about_the_clients_data(said: &Said) -> bool {
-    said.report.text(&["param"]).is_some_and(|param| param != "model")
+/// Whether a previous response, item or file is missing rather than the model.
+fn concerns_client_data(evidence: &Evidence) -> bool {
+    evidence.body.text(&["param"]).is_some_and(|param| param != "model")
 }

@@ -1,4 +1,4 @@
-//! The path a request has upstream.
+//! The upstream path of a request.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -6,19 +6,19 @@ use super::table::{default_prefix, route};
 use super::{ProviderKind, Route};
 use crate::base::Endpoint;
 
-/// The prefix of Azure's deployment paths.
 const AZURE_DEPLOYMENTS_PREFIX: &str = "/openai";
 
-/// Azure's query parameter.
 const API_VERSION: &str = "api-version";
 
-/// Appends to `out` the path and query by which `kind` is asked for `endpoint`, and says whether it speaks it; if
-/// not, `out` stays as it was.
+/// Appends the path and query of `endpoint` at `kind` to `out`. Returns false and leaves `out` unchanged if
+/// `kind` does not support the endpoint.
 ///
-/// `path_prefix` replaces the vendor's usual prefix (`/v1`, `/api/v1`, …; on Azure `/openai` before deployments and
-/// `/openai/v1` otherwise). `api_version` matters to Azure only: a dated one (`2024-10-21`) leads to the deployment
-/// named `model`, any other (`preview`) to the v1 API with that parameter, none to the v1 API. `client_query` is the
-/// client's query string without its question mark; it is kept, less an `api-version` where the operator sets one.
+/// - `path_prefix` replaces the vendor's default prefix (`/v1`, `/api/v1`, …; on Azure `/openai` before
+///   deployments and `/openai/v1` otherwise).
+/// - `api_version` is used by Azure only. A dated one (`2024-10-21`) selects the deployment named `model`,
+///   any other (`preview`) the v1 API with that parameter, and none the v1 API.
+/// - `client_query` is the client's query string without its question mark. It is kept, except for an
+///   `api-version` when the operator sets one.
 pub fn upstream_path(
     kind: ProviderKind,
     endpoint: Endpoint,
@@ -40,7 +40,7 @@ pub fn upstream_path(
     true
 }
 
-/// Azure's dated versions belong to the deployment paths, its named ones (`v1`, `preview`, `latest`) to the v1 API.
+/// Azure's dated versions use the deployment paths, its named ones (`v1`, `preview`, `latest`) the v1 API.
 fn is_dated(api_version: &str) -> bool {
     api_version.starts_with(|first: char| first.is_ascii_digit())
 }
@@ -53,7 +53,7 @@ fn push_azure_dated(
     out: &mut String,
 ) {
     push_prefix(path_prefix.unwrap_or(AZURE_DEPLOYMENTS_PREFIX), out);
-    // Responses name their deployment in the body only.
+    // The Responses API names the deployment in the body only.
     if endpoint != Endpoint::Responses {
         out.push_str("/deployments/");
         push_encoded(model, out);
@@ -90,7 +90,7 @@ fn push_query(api_version: Option<&str>, client_query: Option<&str>, out: &mut S
     }
 }
 
-/// Everything but letters, digits and RFC 3986's unreserved marks.
+/// Everything except letters, digits and the unreserved marks of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Appends `text` as one path segment or query value.
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_is_not_spoken_leaves_the_output_alone() {
+    fn an_unsupported_endpoint_leaves_the_output_unchanged() {
         let mut out = String::from("kept");
         assert!(!upstream_path(ProviderKind::OpenAi, Endpoint::Messages, None, None, "m", None, &mut out));
         assert!(!upstream_path(
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn azures_dated_versions_go_by_deployment() {
+    fn azures_dated_versions_use_deployment_paths() {
         let azure = ProviderKind::AzureOpenAi;
         let dated = |model| Case { version: Some("2024-10-21"), model, ..PLAIN };
         check(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn azures_named_versions_belong_to_the_v1_api() {
+    fn azures_named_versions_use_the_v1_api() {
         let case = Case { version: Some("preview"), ..PLAIN };
         check(
             ProviderKind::AzureOpenAi,
@@ -193,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn an_api_version_means_nothing_to_other_vendors() {
+    fn other_vendors_ignore_an_api_version() {
         let case = Case { version: Some("2024-10-21"), ..PLAIN };
         check(ProviderKind::OpenAi, Endpoint::Chat, case, "/v1/chat/completions");
     }
 
     #[test]
-    fn a_prefix_replaces_the_vendors() {
+    fn a_configured_prefix_replaces_the_default() {
         for (prefix, expected) in [
             ("/proxy/openai", "/proxy/openai/chat/completions"),
             ("/proxy/", "/proxy/chat/completions"),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_query_is_kept_and_the_operators_version_wins() {
+    fn the_clients_query_is_kept_and_the_operators_version_takes_precedence() {
         check(
             ProviderKind::Anthropic,
             Endpoint::Messages,
@@ -251,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_model_is_called_the_path_stays_one_segment_of_plain_ascii(model in ".*") {
+        fn any_model_name_becomes_one_path_segment_of_plain_ascii(model in ".*") {
             let mut out = String::new();
             let version = Some("2024-06-01");
             upstream_path(ProviderKind::AzureOpenAi, Endpoint::Chat, None, version, &model, None, &mut out);

@@ -1,13 +1,14 @@
-//! The table of who speaks what: for each vendor the host, the path prefix and, per endpoint, how it is called.
+//! For each vendor the host, the path prefix and, per endpoint, how it is called.
 //!
-//! Sources: the vendors' API references. Anthropic's and Gemini's OpenAI-compatible endpoints take a bearer token;
-//! Mistral has its own fill-in-the-middle completions, which are not OpenAI's, so `completions` is not spoken there.
+//! Sources: the vendors' API references. Anthropic's and Gemini's OpenAI-compatible endpoints take a bearer
+//! token. Mistral's fill-in-the-middle completions differ from OpenAI's, so Mistral does not support
+//! `completions`.
 
 use super::ProviderKind;
 use crate::base::{Dialect, Endpoint, EndpointSet};
 
-/// The request headers in which clients and vendors put credentials. Whoever sets one of them for a provider removes
-/// the others, so that a client's key never travels to a vendor it was not meant for.
+/// The request headers that carry credentials. Code that sets one of them for a provider must remove the
+/// others, so that a client's key is never sent to another vendor.
 pub const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// How a credential is written into its header.
@@ -38,13 +39,12 @@ pub struct Route {
     pub credential: &'static str,
     /// How the credential is written there.
     pub scheme: Scheme,
-    /// Headers the vendor demands, sent when the client has not set them; names are lower case.
+    /// Headers that the vendor requires, sent when the client has not set them; names are lower case.
     pub headers: &'static [(&'static str, &'static str)],
-    /// The dialect of requests and answers. Errors may come in the vendor's own shape nevertheless.
+    /// The dialect of requests and responses. Errors may still come in the vendor's own shape.
     pub dialect: Dialect,
 }
 
-/// What a vendor asks of every call.
 struct Vendor {
     host: Option<&'static str>,
     prefix: &'static str,
@@ -59,7 +59,7 @@ const fn vendor(kind: ProviderKind) -> Vendor {
             prefix: "/v1",
             endpoints: &[Chat, Completions, Embeddings, Responses],
         },
-        // The host carries the resource's name, so there is none to assume.
+        // The host contains the resource's name, so there is no default.
         ProviderKind::AzureOpenAi => Vendor {
             host: None,
             prefix: "/openai/v1",
@@ -79,12 +79,12 @@ const fn vendor(kind: ProviderKind) -> Vendor {
         ProviderKind::Mistral => {
             Vendor { host: Some("api.mistral.ai"), prefix: "/v1", endpoints: &[Chat, Embeddings] }
         }
-        // vLLM and others speak the Messages dialect as well.
+        // vLLM and others support the Messages dialect as well.
         ProviderKind::OpenAiCompatible => Vendor { host: None, prefix: "/v1", endpoints: &Endpoint::ALL },
     }
 }
 
-/// How `kind` is called for `endpoint`; `None` when it does not speak it.
+/// How `kind` is called for `endpoint`; `None` if it does not support it.
 pub fn route(kind: ProviderKind, endpoint: Endpoint) -> Option<Route> {
     if !vendor(kind).endpoints.contains(&endpoint) {
         return None;
@@ -94,12 +94,12 @@ pub fn route(kind: ProviderKind, endpoint: Endpoint) -> Option<Route> {
     Some(Route { operation: operation(endpoint), credential, scheme, headers, dialect: endpoint.dialect() })
 }
 
-/// What `kind` can be asked for.
+/// The endpoints that `kind` supports.
 pub fn endpoints(kind: ProviderKind) -> EndpointSet {
     EndpointSet::of(vendor(kind).endpoints)
 }
 
-/// The host `kind` is reached at unless the operator says otherwise; `None` where there is no usual one.
+/// The host of `kind` unless the operator sets another one; `None` if there is no default.
 pub const fn default_host(kind: ProviderKind) -> Option<&'static str> {
     vendor(kind).host
 }
@@ -109,7 +109,7 @@ pub const fn default_prefix(kind: ProviderKind) -> &'static str {
     vendor(kind).prefix
 }
 
-/// The header (lower case) that carries the credential of `kind` for `endpoint`, and how.
+/// The header (lower case) that carries the credential of `kind` for `endpoint`, and how it is written.
 pub const fn credential_header(kind: ProviderKind, endpoint: Endpoint) -> (&'static str, Scheme) {
     match (kind, endpoint) {
         (ProviderKind::AzureOpenAi, _) => ("api-key", Scheme::Plain),
@@ -118,7 +118,7 @@ pub const fn credential_header(kind: ProviderKind, endpoint: Endpoint) -> (&'sta
     }
 }
 
-/// Headers `kind` demands for `endpoint`, to be sent when the client has not set them; names are lower case.
+/// Headers that `kind` requires for `endpoint`, sent when the client has not set them; names are lower case.
 pub const fn default_headers(
     kind: ProviderKind,
     endpoint: Endpoint,
@@ -129,8 +129,8 @@ pub const fn default_headers(
     }
 }
 
-/// Whether `kind` takes `stream_options.include_usage`, so that its streams of chat and completions say what they took.
-/// OpenRouter says so unasked. Mistral does too, and refuses members that it does not know.
+/// Whether `kind` accepts `stream_options.include_usage`, which makes its chat and completion streams report
+/// usage. OpenRouter and Mistral report it anyway, and Mistral rejects members that it does not know.
 pub const fn takes_usage_option(kind: ProviderKind) -> bool {
     match kind {
         ProviderKind::OpenAi
@@ -142,7 +142,7 @@ pub const fn takes_usage_option(kind: ProviderKind) -> bool {
     }
 }
 
-/// The path of an endpoint after any vendor's prefix.
+/// The path of an endpoint after the vendor's prefix.
 const fn operation(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Chat => "/chat/completions",
@@ -158,24 +158,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_vendor_speaks_exactly_what_its_documentation_says() {
-        let spoken = |kind| {
+    fn every_vendor_has_exactly_its_documented_endpoints() {
+        let supported = |kind| {
             let set = endpoints(kind);
             Endpoint::ALL.into_iter().filter(|e| set.contains(*e)).map(Endpoint::name).collect::<Vec<_>>()
         };
         let openai = ["chat", "completions", "embeddings", "responses"];
         let all = ["chat", "completions", "embeddings", "responses", "messages"];
-        assert_eq!(spoken(ProviderKind::OpenAi), openai);
-        assert_eq!(spoken(ProviderKind::AzureOpenAi), openai);
-        assert_eq!(spoken(ProviderKind::Anthropic), ["chat", "messages"]);
-        assert_eq!(spoken(ProviderKind::Gemini), ["chat", "embeddings"]);
-        assert_eq!(spoken(ProviderKind::OpenRouter), all);
-        assert_eq!(spoken(ProviderKind::Mistral), ["chat", "embeddings"]);
-        assert_eq!(spoken(ProviderKind::OpenAiCompatible), all);
+        assert_eq!(supported(ProviderKind::OpenAi), openai);
+        assert_eq!(supported(ProviderKind::AzureOpenAi), openai);
+        assert_eq!(supported(ProviderKind::Anthropic), ["chat", "messages"]);
+        assert_eq!(supported(ProviderKind::Gemini), ["chat", "embeddings"]);
+        assert_eq!(supported(ProviderKind::OpenRouter), all);
+        assert_eq!(supported(ProviderKind::Mistral), ["chat", "embeddings"]);
+        assert_eq!(supported(ProviderKind::OpenAiCompatible), all);
     }
 
     #[test]
-    fn a_route_exists_exactly_for_what_is_spoken() {
+    fn a_route_exists_for_exactly_the_supported_endpoints() {
         for kind in ProviderKind::ALL {
             for endpoint in Endpoint::ALL {
                 assert_eq!(route(kind, endpoint).is_some(), endpoints(kind).contains(endpoint));
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_travel_as_the_vendor_expects() {
+    fn credentials_are_sent_as_each_vendor_expects() {
         let carried = |kind, endpoint| {
             let (name, scheme) = credential_header(kind, endpoint);
             format!("{name}: {}", scheme.value("k"))
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_credential_header_in_use_is_in_the_list_that_gets_cleared() {
+    fn every_credential_header_in_use_is_in_the_list_of_credential_headers() {
         for kind in ProviderKind::ALL {
             for endpoint in Endpoint::ALL {
                 assert!(CREDENTIAL_HEADERS.contains(&credential_header(kind, endpoint).0));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_anthropics_own_dialect_demands_a_version() {
+    fn only_anthropics_own_dialect_requires_a_version() {
         assert_eq!(
             default_headers(ProviderKind::Anthropic, Endpoint::Messages),
             [("anthropic-version", "2023-06-01")]

@@ -1,60 +1,62 @@
-//! Putting another model name, or the wish to be told of usage, into a body that the host holds.
+//! Writes another model name, or a request for usage, into a body that the host holds.
 //!
-//! The host's buffer can be changed only at its front and its end. A model named near the front costs one rewrite of
-//! the prefix. One named behind megabytes of messages, as many SDKs send it, would need all those megabytes in Wasm
-//! memory, which never shrinks; instead the body goes round once: windows are taken from the front and put at the end.
+//! The host's buffer can be changed only at its front and its end. A model near the front costs one rewrite
+//! of the prefix. Many SDKs send the model after megabytes of messages. A rewrite of the prefix would then
+//! need all those megabytes in Wasm memory, which never shrinks. Instead, the body is rotated once: windows
+//! are removed from the front and appended at the end.
 
-use super::facts::{Facts, ModelField, Span};
+use super::facts::{Facts, ModelField};
+use super::token::Span;
 
-/// The most that is read from the buffer at once, and the longest prefix that is rewritten in one piece.
+/// The longest read from the buffer, and the longest prefix that is rewritten in one piece.
 pub const EDIT_WINDOW_BYTES: usize = 64 * 1024;
 
-/// What the host lets a filter do with the bytes it has buffered.
+/// The host's body buffer, with the operations that the host offers.
 pub trait BodyBuffer {
-    /// What the host says when it cannot.
+    /// The host's error.
     type Error;
 
-    /// The `len` bytes from `start`.
+    /// Returns the `len` bytes from `start`.
     ///
     /// # Errors
-    /// The host's.
+    /// The host call failed.
     fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, Self::Error>;
 
-    /// Puts `with` in the place of the first `len` bytes.
+    /// Replaces the first `len` bytes by `with`.
     ///
     /// # Errors
-    /// The host's.
+    /// The host call failed.
     fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), Self::Error>;
 
-    /// Puts `bytes` after the last.
+    /// Appends `bytes`.
     ///
     /// # Errors
-    /// The host's.
+    /// The host call failed.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
 }
 
-/// Why an edit stopped. The buffer may hold half of it, so the body must not be sent.
+/// Why an edit failed. The buffer may hold part of the edit, so the body must not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EditError<E> {
-    /// The host refused.
-    #[error("the host's body buffer refused an edit")]
+    /// The host call failed.
+    #[error("the host's body buffer rejected an edit")]
     Buffer(E),
-    /// The buffer gave other than what it was said to hold.
-    #[error("the host's body buffer gave {got} bytes where {asked} were asked for")]
+    /// The buffer returned another number of bytes than requested.
+    #[error("the host's body buffer returned {got} bytes instead of {asked}")]
     Length {
-        /// How many bytes were asked for.
+        /// The number of bytes requested.
         asked: usize,
-        /// How many came.
+        /// The number of bytes returned.
         got: usize,
     },
 }
 
-/// What is to be written into one body: the target's name for the model, and maybe that usage be told.
+/// The changes to one body: the target's model name, and optionally a request for usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyEdit {
-    /// In order and apart from each other, none of them empty.
+    /// Ordered, disjoint and not empty.
     changes: Vec<Change>,
-    /// The new model, quoted.
+    /// The new model as a quoted JSON string.
     model: Vec<u8>,
     asks_for_usage: bool,
 }
@@ -72,8 +74,8 @@ enum With {
 }
 
 impl BodyEdit {
-    /// The edit that makes `new_model` the only model of the body that was scanned. With one model that already says
-    /// `new_model`, however escaped, it does nothing.
+    /// The edit that replaces every model of the scanned body by `new_model`. It changes nothing if the body
+    /// has one model that already equals `new_model` when decoded.
     pub fn of_model(facts: &Facts, new_model: &str) -> Self {
         let spans = &facts.model_spans;
         let same =
@@ -86,13 +88,13 @@ impl BodyEdit {
         }
     }
 
-    /// The edit that puts `quoted` into these places of a body, which are in order and apart from each other.
+    /// The edit that replaces these spans of a body by `quoted`. The spans must be ordered and disjoint.
     pub fn of_spans(spans: impl Iterator<Item = Span>, quoted: &[u8]) -> Self {
         let changes = spans.map(|span| Change { span, with: With::Model }).collect();
         Self { changes, model: quoted.to_vec(), asks_for_usage: false }
     }
 
-    /// The same with `stream_options.include_usage: true`, where the body lets it be put in.
+    /// Adds `stream_options.include_usage: true` to the edit, if the body allows it.
     pub fn asking_for_usage(mut self, facts: &Facts) -> Self {
         if let Some(changes) = facts.usage_spots.changes().filter(|_| !facts.model_spans.is_empty()) {
             let changes = changes.into_iter().map(|(span, text)| Change { span, with: With::Text(text) });
@@ -103,17 +105,17 @@ impl BodyEdit {
         self
     }
 
-    /// Whether the edited body asks for usage where the client's did not.
+    /// Whether the edit adds a request for usage.
     pub const fn asks_for_usage(&self) -> bool {
         self.asks_for_usage
     }
 
-    /// Whether the body stays as it is.
+    /// Whether the edit changes nothing.
     pub fn is_noop(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// By how many bytes the body grows; negative when it shrinks.
+    /// By how many bytes the body grows; negative if it shrinks.
     pub fn length_delta(&self) -> i64 {
         let delta = |change: &Change| self.text(change.with).len() as i64 - change.span.len() as i64;
         self.changes.iter().map(delta).sum()
@@ -133,12 +135,12 @@ impl BodyEdit {
         }
     }
 
-    /// Edits a body of `body_len` bytes that is in the buffer as a whole, and gives its new length.
+    /// Edits a body of `body_len` bytes that is completely in the buffer, and returns its new length.
     ///
-    /// No read is longer than [`EDIT_WINDOW_BYTES`], no write longer than that and what is put in.
+    /// No read is longer than [`EDIT_WINDOW_BYTES`]. No write is longer than that plus the inserted text.
     ///
     /// # Errors
-    /// When the buffer fails; the body is lost then.
+    /// The buffer failed; the body must not be sent.
     pub fn apply_held<B: BodyBuffer>(
         &self,
         buffer: &mut B,
@@ -147,10 +149,11 @@ impl BodyEdit {
         self.apply_at(0, buffer, body_len)
     }
 
-    /// The same for a body that has been read already and is no longer than [`EDIT_WINDOW_BYTES`].
+    /// Like [`apply_held`](Self::apply_held), for a body that has already been read and is at most
+    /// [`EDIT_WINDOW_BYTES`] long.
     ///
     /// # Errors
-    /// As [`apply_held`](Self::apply_held).
+    /// The buffer failed; the body must not be sent.
     pub fn apply_known<B: BodyBuffer>(
         &self,
         buffer: &mut B,
@@ -175,7 +178,7 @@ impl BodyEdit {
         Ok(len - front.len() + new.len())
     }
 
-    /// Edits the `len` bytes in the buffer, which are those from `offset` of the body.
+    /// Edits the `len` bytes in the buffer, which start at `offset` of the body.
     fn apply_at<B: BodyBuffer>(
         &self,
         offset: usize,
@@ -193,7 +196,7 @@ impl BodyEdit {
         }
     }
 
-    /// Takes everything from the front, window by window, and puts it at the end, edited.
+    /// Moves everything from the front to the end, window by window, and edits it on the way.
     fn rotate<B: BodyBuffer>(
         &self,
         offset: usize,
@@ -205,7 +208,8 @@ impl BodyEdit {
         while done < len {
             let window = EDIT_WINDOW_BYTES.min(len - done);
             let new = self.edited(offset + done, &read_exactly(buffer, window)?);
-            // Before the front goes, so that the buffer is never empty: a host may take that for the end.
+            // Append first, so that the buffer is never empty: a host may take an empty buffer for the end of
+            // the body.
             buffer.append(&new).map_err(EditError::Buffer)?;
             buffer.replace_front(window, b"").map_err(EditError::Buffer)?;
             done += window;
@@ -214,7 +218,7 @@ impl BodyEdit {
         Ok(new_len)
     }
 
-    /// How many of the `len` bytes from `offset` an edit must see: up to the end of the last span in them.
+    /// How many of the `len` bytes from `offset` the edit must read: up to the end of the last span in them.
     fn touched(&self, offset: usize, len: usize) -> usize {
         let end = offset.saturating_add(len);
         let mut spans = self.changes.iter().map(|change| change.span);
@@ -222,8 +226,8 @@ impl BodyEdit {
         last.map_or(0, |span| span.end.min(end) - offset)
     }
 
-    /// What becomes of the bytes from `offset`. A span's new value stands where the span began; what of the old one
-    /// comes later just goes.
+    /// Edits `bytes`, which start at `offset` of the body. The new value is written where a span begins; the
+    /// rest of the span, also in later windows, is dropped.
     fn edited(&self, offset: usize, bytes: &[u8]) -> Vec<u8> {
         let mut new = Vec::with_capacity(bytes.len() + self.model.len());
         let mut kept_to = 0;
@@ -240,7 +244,7 @@ impl BodyEdit {
     }
 }
 
-/// Edits a body whose chunks pass one after the other. Chunks in which nothing is to be changed are not even read.
+/// Edits a body chunk by chunk. Chunks without a change are not read.
 #[derive(Debug)]
 pub struct StreamEditor {
     edit: BodyEdit,
@@ -253,11 +257,11 @@ impl StreamEditor {
         Self { edit, offset: 0 }
     }
 
-    /// Edits the next `chunk_len` bytes of the body, which are all that the buffer holds, and gives their new length.
-    /// The reads and writes are bounded as those of [`BodyEdit::apply_held`].
+    /// Edits the next `chunk_len` bytes of the body, which are all that the buffer holds, and returns their
+    /// new length. Reads and writes are bounded as in [`BodyEdit::apply_held`].
     ///
     /// # Errors
-    /// When the buffer fails; the chunk is lost then, and with it the body.
+    /// The buffer failed; the body must not be sent.
     pub fn edit_chunk<B: BodyBuffer>(
         &mut self,
         buffer: &mut B,

@@ -1,102 +1,75 @@
-//! What a request asks for, as far as routing must know.
+//! What a request asks for, as far as routing needs it.
 
+use super::token::Span;
 use super::usage_spots::UsageSpots;
 
-/// How often a body may carry the top-level member `model`. Duplicates are legal JSON and parsers differ in which
-/// one they take, so each is rewritten; more than this is no honest request.
-pub const MAX_MODEL_MEMBERS: usize = 8;
-
-/// How many texts of a conversation's beginning tell it from others.
-pub const MAX_OPENING_TEXTS: u32 = 16;
-
-/// A range of bytes of the body, from `start` up to but not including `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// The first byte.
-    pub start: usize,
-    /// The byte after the last.
-    pub end: usize,
-}
-
-impl Span {
-    /// How many bytes it has.
-    pub const fn len(self) -> usize {
-        self.end.saturating_sub(self.start)
-    }
-
-    /// Whether it has none.
-    pub const fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Everything one scan of a body leaves behind.
+/// The result of one scan of a body.
 ///
-/// Where a member occurs twice in one object, the last one counts, as in serde_json. Below the top level this holds
-/// for each value but not for what larger parts contain: of `content` twice in one message, both are counted. So a
-/// strange body seems to need more than it does, never less.
+/// If an object has a member twice, the last one counts, as in serde_json. Below the top level this holds for
+/// single values, but not for the content of larger parts: of two `content` members in one message, both are
+/// counted. So an odd body may seem to need more than it does, but never less.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
     /// The top-level `model`.
     pub model: ModelField,
-    /// Where the values of all top-level `model` members stand, in the order of the body, quotes included; at most
-    /// [`MAX_MODEL_MEMBERS`].
+    /// The values of all top-level `model` members, including quotes, in the order of the body; at most
+    /// [`MAX_MODEL_MEMBERS`](super::MAX_MODEL_MEMBERS).
     pub model_spans: Vec<Span>,
     /// `stream` is `true`.
     pub stream: bool,
     /// `stream_options.include_usage` is `true`.
     pub include_usage: bool,
-    /// What would have to change to make it so.
+    /// The changes that would make it `true`.
     pub usage_spots: UsageSpots,
-    /// What it wants of tools.
+    /// What it needs of tools.
     pub tools: ToolNeeds,
-    /// The form the answer's text must have.
+    /// The required format of the output text.
     pub output: OutputFormat,
-    /// Parts of the conversation that are not text, also inside tool results.
+    /// Parts of the conversation that are not text, including those in tool results.
     pub media: MediaParts,
-    /// `modalities` contains `"audio"`: the answer shall speak.
+    /// `modalities` contains `"audio"`: spoken output is requested.
     pub audio_output: bool,
-    /// `modalities` contains something that is neither text nor speech: the answer shall be an image, or hold one.
+    /// `modalities` contains something other than text and audio: image output is requested.
     pub image_output: bool,
     /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
     pub max_output_tokens: Option<u64>,
-    /// `n`: how many answers.
+    /// `n`: the number of choices.
     pub n: Option<u64>,
-    /// `logprobs` or `top_logprobs` is there and neither null nor false.
+    /// `logprobs` or `top_logprobs` is present and neither null nor false.
     pub logprobs: bool,
-    /// `seed` is there and not null.
+    /// `seed` is present and not null.
     pub seed: bool,
-    /// Whether the model shall think.
+    /// Whether reasoning is requested.
     pub reasoning: Reasoning,
-    /// The conversation has thinking that its provider signed or encrypted: a `thinking` block with a `signature`,
-    /// a `redacted_thinking` block, `encrypted_content`, `thought_signature`, or `reasoning_details` with `data` or a
-    /// `signature`. Only the provider that made it can read it.
+    /// The conversation has reasoning that its provider signed or encrypted: a `thinking` block with a
+    /// `signature`, a `redacted_thinking` block, `encrypted_content`, `thought_signature`, or
+    /// `reasoning_details` with `data` or a `signature`. Only the provider that created it can read it.
     pub sealed_reasoning: bool,
-    /// What it refers to that lives at one provider's account.
+    /// The state at one provider's account that it refers to.
     pub state: StateSet,
-    /// `store`, when it is a boolean. What its absence means depends on the endpoint: Responses are stored then,
-    /// chat completions are not.
+    /// `store`, if it is a boolean. Its default depends on the endpoint: Responses are stored, chat
+    /// completions are not.
     pub store: Option<bool>,
-    /// What may keep requests of the same origin together.
+    /// Hashes that can keep requests of the same origin together.
     pub affinity: Affinity,
-    /// Messages, input items or prompts; a plain string is one.
+    /// The number of messages, input items or prompts; a plain string is one.
     pub items: u32,
     /// The length of the body.
     pub body_bytes: u64,
-    /// Decoded bytes of all string values but those of `media_bytes`. Keys do not count, members that a later
-    /// duplicate overrides do.
+    /// Decoded bytes of all string values except those in `media_bytes`. Keys do not count. Members that a
+    /// later duplicate overrides do count.
     pub text_bytes: u64,
-    /// Decoded bytes of the strings that carry or name media: `image_url`, `input_audio`, `file`, `file_data`, and
-    /// `source` unless its type is `text`. They say little about tokens.
+    /// Decoded bytes of the strings that contain or name media: `image_url`, `input_audio`, `file`,
+    /// `file_data`, and `source` unless its type is `text`. They are a poor estimate of tokens.
     pub media_bytes: u64,
-    /// Prompt or input tokens given as numbers (completions and embeddings take them so).
+    /// The number of prompt or input tokens given as numbers, which completions and embeddings accept.
     pub token_ids: u64,
 }
 
-/// The top-level `model`; of several the last.
+/// The top-level `model`. If there are several, the last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ModelField {
-    /// There is none.
+    /// The body has no model.
     #[default]
     Absent,
     /// A name.
@@ -104,56 +77,56 @@ pub enum ModelField {
         /// The decoded name, at most [`MAX_KEPT_BYTES`](super::MAX_KEPT_BYTES) long; it may be empty.
         value: String,
     },
-    /// It is no string, or a string that means no text (bad UTF-8, half a surrogate pair).
+    /// Not a string, or a string that cannot be decoded (invalid UTF-8, half a surrogate pair).
     NotText,
-    /// It is longer than [`MAX_KEPT_BYTES`](super::MAX_KEPT_BYTES).
+    /// A string longer than [`MAX_KEPT_BYTES`](super::MAX_KEPT_BYTES).
     TooLong,
 }
 
-/// What a request wants of tools.
+/// What a request needs of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ToolNeeds {
-    /// The length of `tools`.
+    /// The number of `tools`.
     pub count: u32,
-    /// Something runs at the provider: a tool whose `type` is neither `function` nor `custom`, `mcp_servers`, or
+    /// Tools run at the provider: a tool whose `type` is neither `function` nor `custom`, `mcp_servers`, or
     /// `web_search_options`.
     pub hosted: bool,
     /// A tool, or its `function`, has `strict: true`.
     pub strict: bool,
     /// `tool_choice`.
     pub choice: ToolChoice,
-    /// `parallel_tool_calls`, or the opposite of `tool_choice.disable_parallel_tool_use`, when it is a boolean.
+    /// `parallel_tool_calls`, or the opposite of `tool_choice.disable_parallel_tool_use`, if it is a boolean.
     pub parallel: Option<bool>,
-    /// The old `functions` is there, neither null nor an empty array.
+    /// The deprecated `functions` is present and neither null nor an empty array.
     pub legacy_functions: bool,
 }
 
-/// Whether the model is told to use a tool.
+/// Whether the request forces a tool call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ToolChoice {
     /// `tool_choice` is absent, null, `none` or `auto`, as a string or as an object's `type`.
     #[default]
     Free,
-    /// It is anything else.
+    /// Anything else.
     Forced,
 }
 
-/// The form the answer's text must have, from `response_format`, `text.format`, `output_format` and
-/// `output_config.format`. Of several the strictest, which is the greatest.
+/// The required format of the output text, from `response_format`, `text.format`, `output_format` and
+/// `output_config.format`. If there are several, the strictest, which is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum OutputFormat {
     /// Any text.
     #[default]
     Text,
-    /// `json_object`: some JSON.
+    /// `json_object`: any JSON object.
     JsonObject,
-    /// `json_schema`: JSON by a schema.
+    /// `json_schema`: JSON that follows a schema.
     JsonSchema,
-    /// A type not known here.
+    /// An unknown type.
     Other,
 }
 
-/// How many parts are not text.
+/// The number of parts that are not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MediaParts {
     /// `image_url`, `input_image`, `image`, `computer_screenshot`.
@@ -164,33 +137,35 @@ pub struct MediaParts {
     pub files: u32,
 }
 
-/// Whether the model shall think before it answers.
+/// Whether the request asks the model to reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reasoning {
-    /// It is not asked to: nothing said, or `reasoning_effort: "none"`, `reasoning.effort: "none"`,
-    /// `reasoning.enabled: false`, `thinking.type: "disabled"`.
+    /// Absent or switched off by `reasoning_effort: "none"`, `reasoning.effort: "none"`, `reasoning.enabled:
+    /// false` or `thinking.type: "disabled"`.
     #[default]
     NotAsked,
-    /// One of `reasoning_effort`, `reasoning` and `thinking` asks for it, or says something not known here.
+    /// `reasoning_effort`, `reasoning` or `thinking` asks for it or has an unknown value.
     Asked,
 }
 
-/// A kind of thing that lives at one provider's account, so that a request which refers to it cannot go elsewhere.
+/// A kind of state that exists only at one provider's account. A request that refers to it cannot go to
+/// another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateKind {
     /// `previous_response_id`
     PreviousResponse,
     /// `conversation`
     Conversation,
-    /// `background: true`: the answer is fetched later.
+    /// `background: true`: the response is fetched later.
     Background,
     /// A `file_id` in a part, or `file_ids` or `vector_store_ids` of a tool.
     File,
     /// `cached_content`, also as `extra_body.google.cached_content`.
     CachedContent,
-    /// An item that the provider kept: `item_reference`, the `id` of an earlier answer's audio, a `prompt` by `id`.
+    /// An item that the provider stored: `item_reference`, the `id` of an earlier response's audio, a
+    /// `prompt` by `id`.
     StoredItem,
-    /// A `container` that code ran in before.
+    /// A `container` in which code ran earlier.
     Container,
 }
 
@@ -206,7 +181,7 @@ impl StateKind {
         Self::Container,
     ];
 
-    /// The name used in records and refusals.
+    /// Its name in records and errors.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PreviousResponse => "previous_response",
@@ -225,7 +200,7 @@ impl StateKind {
 pub struct StateSet(u8);
 
 impl StateSet {
-    /// The set of exactly these.
+    /// The set of these kinds.
     pub fn of(kinds: &[StateKind]) -> Self {
         kinds.iter().fold(Self::default(), |set, kind| set.with(*kind, true))
     }
@@ -235,12 +210,12 @@ impl StateSet {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// What is in either.
+    /// The union of both sets.
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -256,8 +231,9 @@ impl StateSet {
     }
 }
 
-/// Hashes (FNV-1a, 64 bits, of the decoded text, of the conversation of the hashes of its texts) by which requests of the same origin can be kept together. Empty
-/// strings have none. They are for choosing among targets and nothing else: FNV resists no one who wants a collision.
+/// Hashes that can keep requests of the same origin together: FNV-1a, 64 bits, of the decoded text; for the
+/// conversation, of the hashes of its texts. Empty strings have no hash. Use them only to choose among
+/// targets, because FNV is not collision-resistant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Affinity {
     /// Of `prompt_cache_key`.
@@ -266,10 +242,10 @@ pub struct Affinity {
     pub user: Option<u64>,
     /// Of `metadata.user_id`.
     pub metadata_user: Option<u64>,
-    /// Of how the conversation begins: the text of `system` or `instructions`, and of the turns up to the first one of the
-    /// user. It stays the same as the conversation grows. Of each text the first
-    /// [`MAX_OPENING_BYTES`](super::MAX_OPENING_BYTES) count, and no more than [`MAX_OPENING_TEXTS`](super::MAX_OPENING_TEXTS)
-    /// texts.
+    /// Of the beginning of the conversation: the text of `system` or `instructions` and of the turns up to
+    /// the user's first one. It does not change as the conversation grows. Of each text the first
+    /// [`MAX_OPENING_BYTES`](super::MAX_OPENING_BYTES) count, and at most
+    /// [`MAX_OPENING_TEXTS`](super::MAX_OPENING_TEXTS) texts.
     pub conversation: Option<u64>,
 }
 
@@ -278,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_set_holds_what_was_put_in_and_nothing_else() {
+    fn a_state_set_contains_exactly_its_kinds() {
         let set = StateSet::of(&[StateKind::Conversation, StateKind::Container]);
         assert_eq!(set.kinds().collect::<Vec<_>>(), [StateKind::Conversation, StateKind::Container]);
         assert!(set.with(StateKind::Container, false).with(StateKind::Conversation, false).is_empty());

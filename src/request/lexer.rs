@@ -1,68 +1,36 @@
-//! JSON as a state machine: any chunking in, the same events out.
+//! A JSON lexer as a state machine: any chunking of a text gives the same events.
 //!
-//! Why not a parser from a library: those want the whole body, and a Wasm memory that once grew for a large body
-//! never shrinks. The machine is a state, a bit per open container, and the string being read if someone wants it.
+//! Why not a parser from a library? Those need the whole body, and Wasm memory that has grown for a large
+//! body never shrinks. This machine holds a state, a bit per open container, and the current string if the
+//! sink wants it.
 
-use super::facts::Span;
+use super::error::ScanError;
+use super::limits::MAX_DEPTH;
 use super::number::NumberState;
 use super::plain_run::plain_run;
-use super::scan::ScanError;
 use super::text::{Gatherer, Kept, Want};
+use super::token::{Container, Span, Value};
 
-/// The deepest nesting of objects and arrays taken: the same as serde_json's, so that what passes here can be
-/// parsed there.
-pub const MAX_DEPTH: u8 = 127;
-
-/// An object or an array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Container {
-    /// `{…}`
-    Object,
-    /// `[…]`
-    Array,
-}
-
-/// A value, or of an object or array its beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// What follows is inside.
-    Opening(Container),
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool(bool),
-    /// A number, as it is written.
-    Number(Kept<'a>),
-    /// A string.
-    Text {
-        /// What was wanted of it.
-        kept: Kept<'a>,
-        /// How many bytes it has, decoded.
-        length: usize,
-    },
-}
-
-/// Who is told what is read, in the order of the body.
+/// Receives what the lexer reads, in the order of the body.
 pub trait Sink {
-    /// A key of the innermost object; `None` when it is too long or means no text.
+    /// A key of the innermost object; `None` if it is too long or cannot be decoded.
     fn key(&mut self, key: Option<&[u8]>);
-    /// What is needed of the string or number that begins now.
+    /// What the sink needs of the string or number that begins now.
     fn want(&self) -> Want;
     /// A value that is not a container.
     ///
     /// # Errors
-    /// To read no further.
+    /// Stops the lexer.
     fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError>;
     /// An object or array begins at `start`.
     ///
     /// # Errors
-    /// To read no further.
+    /// Stops the lexer.
     fn open(&mut self, container: Container, start: usize) -> Result<(), ScanError>;
-    /// The innermost object or array ended before `end`.
+    /// The innermost object or array ends before `end`.
     fn close(&mut self, end: usize);
 }
 
-/// What a string is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Key,
@@ -97,18 +65,18 @@ enum State {
 #[derive(Debug)]
 pub struct Lexer {
     state: State,
-    /// One bit per open container, the innermost lowest: 1 is an object.
+    /// One bit per open container, the innermost in the lowest bit; 1 is an object.
     containers: u128,
     depth: u8,
-    /// Bytes of the windows before this one.
+    /// The length of all earlier windows.
     base: usize,
-    /// Where the value being read began.
+    /// Where the current value began.
     value_start: usize,
     gatherer: Gatherer,
 }
 
 impl Lexer {
-    /// A machine before the first byte.
+    /// A lexer at the start of a text.
     pub const fn new() -> Self {
         Self {
             state: State::Start,
@@ -120,10 +88,10 @@ impl Lexer {
         }
     }
 
-    /// Reads one window, and tells `sink` what it brings.
+    /// Reads one window and reports its content to `sink`.
     ///
     /// # Errors
-    /// As soon as what was read cannot become a JSON object any more, or when the sink wants no more.
+    /// The text cannot become a JSON object any more, or the sink returned an error.
     pub fn feed<S: Sink>(&mut self, window: &[u8], sink: &mut S) -> Result<(), ScanError> {
         let mut at = 0;
         while let Some(&byte) = window.get(at) {
@@ -144,7 +112,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// Makes it a machine before the first byte again.
+    /// Resets the lexer to the start of a text.
     pub const fn restart(&mut self) {
         self.state = State::Start;
         self.containers = 0;
@@ -152,7 +120,7 @@ impl Lexer {
         self.base = 0;
     }
 
-    /// Where the string began that is being read as a value; `None` when none is.
+    /// Where the current string value began; `None` if the lexer is not in one.
     pub const fn open_string(&self) -> Option<usize> {
         match self.state {
             State::String(Role::Value)
@@ -162,7 +130,10 @@ impl Lexer {
         }
     }
 
-    /// Ends the body and gives its length.
+    /// Ends the text and returns its length.
+    ///
+    /// # Errors
+    /// The text is empty or incomplete.
     pub fn finish(&self) -> Result<usize, ScanError> {
         match self.state {
             State::End => Ok(self.base),
@@ -171,7 +142,7 @@ impl Lexer {
         }
     }
 
-    /// A byte that is neither white space nor inside a string, number or literal.
+    /// Reads a byte that is neither white space nor inside a string, number or literal.
     #[inline]
     fn between<S: Sink>(&mut self, state: State, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
         match (state, byte) {
@@ -201,7 +172,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// A number or literal begins.
+    /// Begins a number or literal.
     fn begin_bare<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
         self.value_start = self.base + at;
         self.state = match byte {
@@ -218,7 +189,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// Reads on in a string to its end or the window's.
+    /// Reads to the end of the string or of the window.
     #[inline]
     fn string<S: Sink>(
         &mut self,
@@ -236,7 +207,7 @@ impl Lexer {
                     self.end_string(role, plain, at, sink)?;
                     return Ok(at + 1);
                 }
-                // Escapes are common enough to be spared the way through the states when they come whole.
+                // Escapes are common, so a complete one is read here without a state change.
                 [b'\\', escape @ ..] => {
                     self.gatherer.plain(plain);
                     match (escape, escape.get(1..5).and_then(utf16_unit)) {
@@ -295,7 +266,7 @@ impl Lexer {
                 self.state = State::Unicode { role, digits: 0, unit: 0 };
                 return Ok(at + 1);
             }
-            _ => return Err(self.not_json(at, "an escape that JSON knows")),
+            _ => return Err(self.not_json(at, "a valid JSON escape")),
         };
         self.gatherer.plain(&[meant]);
         self.state = State::String(role);
@@ -442,7 +413,6 @@ impl Default for Lexer {
     }
 }
 
-/// The unit that these hexadecimal digits are.
 fn utf16_unit(digits: &[u8]) -> Option<u16> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | u16::from(hex_value(*digit)?)))
 }

@@ -1,6 +1,5 @@
-//! The grammar of JSON numbers, a byte at a time.
+//! The grammar of JSON numbers, byte by byte.
 
-/// How far a number has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberState {
     Minus,
@@ -14,7 +13,7 @@ pub(super) enum NumberState {
 }
 
 impl NumberState {
-    /// The state after a number's first byte; `None` when no number begins so.
+    /// The state after a number's first byte; `None` if no number begins with it.
     pub(super) const fn begin(byte: u8) -> Option<Self> {
         match byte {
             b'-' => Some(Self::Minus),
@@ -24,7 +23,7 @@ impl NumberState {
         }
     }
 
-    /// The state after one more byte; `None` when the byte is not part of the number.
+    /// The state after one more byte; `None` if the byte is not part of the number.
     #[inline]
     pub(super) const fn next(self, byte: u8) -> Option<Self> {
         match (self, byte) {
@@ -47,8 +46,8 @@ impl NumberState {
     }
 }
 
-/// The count that a number means: whole and not negative. A fraction counts as the next whole number, because a
-/// limit understated is the unsafe mistake; what is beyond 64 bits counts as the largest.
+/// The number as a count; `None` if it is negative. A fraction is rounded up, because an understated limit
+/// would be unsafe. A number beyond 64 bits saturates.
 pub(super) fn as_count(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(count) = text.parse::<u64>() {
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_that_of_json() {
+    fn numbers_follow_the_json_grammar() {
         for good in ["0", "-0", "7", "-12", "0.5", "10.25", "1e5", "1E+5", "0e-0", "-1.5e10", "100"] {
             assert!(is_number(good), "{good}");
         }

@@ -1,7 +1,7 @@
-//! Finding where a string stops being plain, eight bytes at a time.
+//! Finds the end of a string's plain bytes, eight bytes at a time.
 //!
-//! Nearly all bytes of a request are string contents, so this decides what a scan costs. Words of 64 bits are what
-//! both Wasm without SIMD and every native target do fast.
+//! Nearly all bytes of a request are string contents, so this dominates the cost of a scan. Both Wasm without
+//! SIMD and every native target are fast with 64-bit words.
 
 const LOW_BITS: u64 = u64::MAX / 255;
 const HIGH_BITS: u64 = LOW_BITS << 7;
@@ -9,7 +9,7 @@ const QUOTES: u64 = LOW_BITS * b'"' as u64;
 const BACKSLASHES: u64 = LOW_BITS * b'\\' as u64;
 const SPACES: u64 = LOW_BITS * b' ' as u64;
 
-/// How many bytes at the front of `bytes` are neither a quote nor a backslash nor a control character.
+/// How many bytes at the start of `bytes` are neither a quote nor a backslash nor a control character.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -22,10 +22,10 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     words.len() * 8 + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
-/// A word whose lowest set bit is the high bit of the first special byte; zero when there is none.
+/// A word whose lowest set bit is the high bit of the first special byte; zero if there is none.
 ///
-/// Subtracting borrows only out of a byte that is itself a hit, so marks above the lowest may be false and the
-/// lowest never is.
+/// The subtraction borrows only from a byte that is itself special, so the lowest mark is always right, while
+/// higher ones may be false.
 #[inline]
 const fn marks(word: u64) -> u64 {
     let quote = word ^ QUOTES;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_judged_alike_at_every_place_in_a_word() {
+    fn a_byte_is_special_at_every_position_of_a_word_or_at_none() {
         for byte in 0..=u8::MAX {
             for place in 0..20 {
                 for filler in [b'a', b' ', b'!', 0x7f, 0x80, 0xff, b'#', b']'] {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_counts() {
+    fn the_first_of_several_special_bytes_counts() {
         for first in [b'"', b'\\', b'\n', 0] {
             for second in [b'"', b'\\', 0x1f, b'!', b' ', b'#', b']'] {
                 assert_eq!(plain_run(&[b'x', first, second, second, b'x', b'x', b'x', b'x']), 1);

@@ -1,9 +1,9 @@
-//! The places of a body that mean something, and how keys lead from one to the next.
+//! The places in a body that have a meaning, and how keys lead from one place to the next.
 //!
-//! One table for all endpoints: OpenAI's chat, responses, completions and embeddings, Anthropic's messages, and what
-//! Gemini and OpenRouter add to them.
+//! One table serves all endpoints: OpenAI's chat, responses, completions and embeddings, Anthropic's
+//! messages, and the additions of Gemini and OpenRouter.
 
-/// The meaning of a value by where it stands. A value at [`Spot::Other`] means nothing, and so does all inside it.
+/// The meaning of a value by its place. A value at [`Spot::Other`], and everything in it, has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spot {
     Other,
@@ -19,7 +19,7 @@ pub(super) enum Spot {
     ToolFunction,
     ToolFunctionStrict,
     ToolContainer,
-    /// A list of ids of things the account keeps.
+    /// A list of ids of files at the account.
     ToolFiles,
     ToolFile,
     ToolChoice,
@@ -61,24 +61,24 @@ pub(super) enum Spot {
     PromptCacheKey,
     Metadata,
     MetadataUser,
-    /// A list of messages, items or prompts, or the only one as a string.
+    /// A list of messages, items or prompts, or a single one as a string.
     Turns(TurnsKey),
-    /// A message, an item, a content block, or a list of blocks: they nest in each other in every way.
+    /// A message, an item, a content block, or a list of blocks. They can be nested in any way.
     Part,
     PartText,
     PartRole,
     PartType,
     PartSignature,
     FileId,
-    /// A value that only the provider which made it can read.
+    /// A value that only the provider that created it can read.
     Sealed,
     ReasoningDetails,
-    /// Anything below which a signature may hide.
+    /// A value that may contain a signature at any depth.
     ToolCalls,
-    /// The id of something the provider keeps.
+    /// The id of something that the provider stores.
     StoredId,
     EarlierAudio,
-    /// A string that carries or names media, or what such strings are in.
+    /// A string that contains or names media, or a container of such strings.
     Media,
     Source,
     SourceType,
@@ -94,7 +94,7 @@ pub(super) enum FormatKey {
     OutputConfig,
 }
 
-/// The members that limit the answer's tokens: `max_tokens`, `max_completion_tokens`, `max_output_tokens`.
+/// The members that limit output tokens: `max_tokens`, `max_completion_tokens`, `max_output_tokens`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokensKey {
     Any,
@@ -102,7 +102,7 @@ pub(super) enum TokensKey {
     Output,
 }
 
-/// The top-level members that hold what the model reads.
+/// The top-level members that hold the prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TurnsKey {
     System,
@@ -113,14 +113,14 @@ pub(super) enum TurnsKey {
 }
 
 impl TurnsKey {
-    /// Whether it holds what the model is told before the conversation.
+    /// Whether it holds the system prompt.
     pub(super) const fn is_system(self) -> bool {
         matches!(self, Self::System | Self::Instructions)
     }
 }
 
 impl Spot {
-    /// The meaning of the member `key` of an object that stands here.
+    /// The meaning of the member `key` of an object at this place.
     #[inline]
     pub(super) fn member(self, key: &[u8]) -> Self {
         match (self, key) {
@@ -157,7 +157,7 @@ impl Spot {
         }
     }
 
-    /// The meaning of an element of an array that stands here.
+    /// The meaning of an element of an array at this place.
     #[inline]
     pub(super) const fn element(self) -> Self {
         match self {

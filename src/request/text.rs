@@ -1,19 +1,19 @@
-//! What is kept of the string or number being read: nothing, a bounded copy, or a hash.
+//! What is kept of the current string or number: nothing, a bounded copy, or a hash.
 
 use crate::base::{FNV_BASIS, fnv1a};
 
-/// The longest string kept, in decoded bytes: a model's name or a value of an enumeration.
+/// The longest string that is kept, in decoded bytes: a model's name or an enumeration value.
 pub const MAX_KEPT_BYTES: usize = 256;
 
-/// How much of each text of a conversation's beginning tells it from others, in decoded bytes.
+/// How much of each text at the beginning of a conversation identifies it, in decoded bytes.
 pub const MAX_OPENING_BYTES: usize = 4096;
 
-/// What the reader of a string or number needs of it.
+/// What a sink needs of a string or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
     /// Only its length.
     Length,
-    /// Its text, if it has at most [`MAX_KEPT_BYTES`].
+    /// Its text, if it is at most [`MAX_KEPT_BYTES`] long.
     Text,
     /// Its 64-bit hash.
     Hash,
@@ -24,15 +24,15 @@ pub enum Want {
 /// What was kept of a string or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept<'a> {
-    /// Nothing, because nothing was wanted.
+    /// Nothing, because only the length was wanted.
     Nothing,
     /// All of it, decoded. Its UTF-8 is not checked.
     Text(&'a [u8]),
-    /// More than [`MAX_KEPT_BYTES`].
+    /// It is longer than [`MAX_KEPT_BYTES`].
     TooLong,
-    /// It has surrogates that are not pairs and so means no text.
+    /// It has unpaired surrogates.
     Undecodable,
-    /// FNV-1a, 64 bits, of the decoded bytes, or of the first of them.
+    /// FNV-1a, 64 bits, of the decoded bytes, or of the first [`MAX_OPENING_BYTES`].
     Hash(u64),
 }
 
@@ -59,7 +59,7 @@ impl Gatherer {
         }
     }
 
-    /// Forgets what it has and begins anew.
+    /// Begins a new string or number.
     #[inline]
     pub(super) fn begin(&mut self, want: Want) {
         self.want = want;
@@ -70,7 +70,7 @@ impl Gatherer {
         self.undecodable = false;
     }
 
-    /// Takes bytes that stand for themselves.
+    /// Adds bytes that are not escaped.
     #[inline]
     pub(super) fn plain(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
@@ -80,12 +80,12 @@ impl Gatherer {
         self.add(bytes);
     }
 
-    /// Takes the UTF-16 unit of a `\u` escape.
+    /// Adds the UTF-16 unit of a `\u` escape.
     pub(super) fn unit(&mut self, unit: u16) {
         match (self.high_surrogate.take(), unit) {
             (Some(high), 0xdc00..=0xdfff) => {
                 let decoded = char::decode_utf16([high, unit]).next();
-                // Its first half was counted when it came.
+                // The first half has already been counted.
                 self.length = self.length.saturating_sub(2);
                 self.character(decoded.and_then(Result::ok));
             }
@@ -101,7 +101,8 @@ impl Gatherer {
         }
     }
 
-    /// What has come of it, with `last` as its final piece: without a copy when that piece is all there is.
+    /// Adds the last piece and returns what was kept and the length. Does not copy if there was no other
+    /// piece.
     #[inline]
     pub(super) fn finish<'a>(&'a mut self, last: &'a [u8]) -> (Kept<'a>, usize) {
         let whole = self.length == 0 && self.high_surrogate.is_none() && !self.undecodable;
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_of_surrogates_is_one_character_of_four_bytes() {
+    fn a_surrogate_pair_is_one_character_of_four_bytes() {
         let mut gatherer = Gatherer::new();
         gatherer.begin(Want::Text);
         gatherer.unit(0xd83d);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_that_are_no_pair_mean_no_text() {
+    fn unpaired_surrogates_are_undecodable() {
         for units in [&[0xd83d][..], &[0xde00], &[0xde00, 0xd83d], &[0xd83d, 0xd83d, 0xde00], &[0xd83d, 0x41]]
         {
             let mut gatherer = Gatherer::new();
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_text_is_kept_and_one_byte_more_is_not() {
+    fn a_text_of_the_maximum_length_is_kept_and_a_longer_one_is_not() {
         for pieces in [1, 2, 256] {
             for (length, fits) in [(MAX_KEPT_BYTES, true), (MAX_KEPT_BYTES + 1, false)] {
                 let text = vec![b'm'; length];

@@ -1,36 +1,33 @@
-//! Where a body has to be changed so that `stream_options.include_usage` is `true` in it.
+//! Where a body must be changed so that its `stream_options.include_usage` is `true`.
 //!
-//! Duplicates are legal JSON and parsers differ in which one they take, so every `stream_options` of the body is
-//! changed, and every `include_usage` in one. A value that is none a provider takes is left for the provider to refuse.
+//! Duplicate keys are legal JSON and parsers differ in which one they take, so every `stream_options` and
+//! every `include_usage` in it is changed. An invalid value is left for the provider to reject.
 
-use super::facts::Span;
-use super::lexer::{Container, Value};
+use super::limits::MAX_USAGE_SPOTS;
+use super::token::{Container, Span, Value};
 
-/// How many places a body may have to change. More is no honest request, and goes on as it is.
-pub const MAX_USAGE_SPOTS: usize = 8;
-
-/// The places of one body. Empty for a body of which nothing has been read.
+/// The places to change in one body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageSpots {
     /// Where the body's object begins.
     root: usize,
     spots: Vec<(Span, Text)>,
-    /// Which of them is the beginning of the `stream_options` being read, as long as that has no `include_usage`.
+    /// The index of the opening brace of the current `stream_options`, as long as it has no `include_usage`.
     open: Option<usize>,
-    /// It cannot be: a value of another type, or too many places.
+    /// The body cannot be changed: a value has another type, or there are too many places.
     impossible: bool,
 }
 
-/// What is put in the place of a span.
+/// What replaces a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Text {
-    /// For the value of `include_usage`.
+    /// Replaces the value of `include_usage`.
     True,
-    /// For `stream_options: null`.
+    /// Replaces the null in `stream_options: null`.
     Object,
-    /// For the brace that opens an empty `stream_options`.
+    /// Replaces the opening brace of an empty `stream_options`.
     OnlyMember,
-    /// For the brace of one with members.
+    /// Replaces the opening brace of a `stream_options` with members.
     FirstMember,
 }
 
@@ -46,8 +43,8 @@ impl Text {
 }
 
 impl UsageSpots {
-    /// What has to be written in the place of what, in the order of the body; `None` when the body is to be left as it is.
-    /// The object of the body must have a member.
+    /// The replacements in the order of the body; `None` if the body must be left as it is. The body's object
+    /// must have a member.
     pub(super) fn changes(&self) -> Option<Vec<(Span, &'static [u8])>> {
         if self.impossible {
             return None;
@@ -63,7 +60,7 @@ impl UsageSpots {
         self.root = start;
     }
 
-    /// A `stream_options`, or the beginning of one.
+    /// Notes the value of a `stream_options`, or its beginning.
     pub(super) fn options(&mut self, value: Value<'_>, span: Span) {
         self.open = None;
         match value {
@@ -76,14 +73,14 @@ impl UsageSpots {
         }
     }
 
-    /// A member of the open `stream_options` begins.
+    /// Notes that a member of the current `stream_options` begins.
     pub(super) fn option(&mut self) {
         if let Some((_, text)) = self.open.and_then(|open| self.spots.get_mut(open)) {
             *text = Text::FirstMember;
         }
     }
 
-    /// The value of an `include_usage`, or its beginning.
+    /// Notes the value of an `include_usage`, or its beginning.
     pub(super) fn include_usage(&mut self, span: Span) {
         if let Some(open) = self.open.take()
             && open < self.spots.len()
@@ -93,7 +90,7 @@ impl UsageSpots {
         self.add(span, Text::True);
     }
 
-    /// The `include_usage` that began last ends before `end`.
+    /// Notes that the latest `include_usage` ends before `end`.
     pub(super) fn include_usage_ends(&mut self, end: usize) {
         if let Some((span, _)) = self.spots.last_mut() {
             span.end = end;

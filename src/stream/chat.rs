@@ -1,8 +1,8 @@
 //! OpenAI's chat and legacy completions streams, as OpenAI, Azure, Mistral, OpenRouter, vLLM and many others send them.
 
-use super::json::{Json, Read, is_filled};
 use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
+use crate::base::json::{Json, Read, is_filled};
 
 /// What was found in one chunk.
 #[derive(Default)]

@@ -7,10 +7,10 @@
 use crate::base::Endpoint;
 
 use super::event::{Event, Form};
-use super::json::{Json, is_filled};
 use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Terminal};
 use super::usage::{Counts, Sums, Usage};
 use super::{chat, gemini, messages, responses};
+use crate::base::json::{Json, is_filled};
 
 /// The family of events a stream speaks in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

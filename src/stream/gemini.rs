@@ -1,8 +1,8 @@
 //! Gemini's `streamGenerateContent?alt=sse`: whole responses in pieces, no terminal event.
 
-use super::json::{Json, Read, is_filled};
 use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
+use crate::base::json::{Json, Read, is_filled};
 
 /// What was found in one chunk.
 #[derive(Default)]

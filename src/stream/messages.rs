@@ -1,9 +1,9 @@
 //! Anthropic's messages stream: typed events around content blocks.
 
 use super::event::{Event, Form};
-use super::json::{Json, Read, is_filled};
 use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
+use crate::base::json::{Json, Read, is_filled};
 
 /// What was found in one event.
 #[derive(Default)]

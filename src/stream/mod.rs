@@ -12,7 +12,6 @@ mod framer;
 mod gemini;
 #[cfg(test)]
 mod idle_tests;
-mod json;
 mod keep_alive;
 mod meaning;
 mod messages;

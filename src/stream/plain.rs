@@ -8,9 +8,9 @@ use crate::base::Endpoint;
 use crate::request::{Container, Kept, Lexer, ScanError, Sink, Span, Value, Want};
 
 use super::dialect::StreamDialect;
-use super::json::count_of;
 use super::meaning::FinishReason;
 use super::usage::{Count, Counts, Usage};
+use crate::base::json::count_of;
 
 /// Reads one plain answer. Fixed size but for the longest key, which is bounded by
 /// [`MAX_KEPT_BYTES`](crate::request::MAX_KEPT_BYTES).

@@ -1,9 +1,9 @@
 //! OpenAI's responses stream: typed events, the last of which repeats the whole response.
 
 use super::event::{Event, Form};
-use super::json::{Json, Read, is_filled};
 use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
+use crate::base::json::{Json, Read, is_filled};
 
 /// What was found at the top of one event.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-use super::json::{Json, Read};
+use crate::base::json::{Json, Read};
 
 /// The most tokens of one kind that an answer is believed to have taken. What sums them up never overflows.
 pub const MAX_TOKENS: u64 = 1_000_000_000;

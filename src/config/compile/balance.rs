@@ -5,7 +5,6 @@ use crate::config::raw::{Mapping, RawBalance, Words};
 
 use super::word;
 
-/// The rule that is written.
 pub(super) fn balance(raw: Option<&Mapping<RawBalance>>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Balance {
     let Some(Mapping(raw)) = raw else { return Balance::default() };
     #[derive(Clone, Copy, Default, PartialEq)]
@@ -27,7 +26,7 @@ pub(super) fn balance(raw: Option<&Mapping<RawBalance>>, at: &Trail<'_>, mistake
     let strategy = word(raw.strategy.as_ref(), &strategies, &at.field("strategy"), mistakes);
     let by_at = at.field("by");
     if raw.by.is_some() && strategy != Strategy::Sticky && !mistakes.holds(&at.field("strategy")) {
-        mistakes.add(&by_at, "means something beside `strategy: sticky` only");
+        mistakes.add(&by_at, "applies only to `strategy: sticky`");
     }
     match strategy {
         Strategy::Weighted => Balance::Weighted,
@@ -54,7 +53,7 @@ fn session_keys(words: Option<&Words>, at: &Trail<'_>, mistakes: &mut Mistakes) 
             Some(key) => keys.push(key),
             None => {
                 let near = hint(word, SessionKey::ALL.into_iter().map(SessionKey::name));
-                mistakes.add(&at.item(index), format!("`{}` tells nothing of sessions{near}", shown(word)));
+                mistakes.add(&at.item(index), format!("`{}` is not a session key{near}", shown(word)));
             }
         }
     }

@@ -1,31 +1,31 @@
 use std::rc::Rc;
 
+use super::classes::classes;
 use super::names::Names;
 use super::offers::dollars;
 use super::{MAX_TARGETS, number, text, word};
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
 use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
-use crate::config::compile::models::classes;
-use crate::config::compiled::Mode;
 use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::mode::Mode;
 use crate::config::raw::{Mapping, RawAccess, RawApproval, RawCeiling, RawClientKey, RawFallback, Words};
 
-/// Regions in one list at most.
+/// The maximum number of regions in one list.
 const MAX_REGIONS: usize = 64;
-/// Approved pairs of one model at most.
+/// The maximum number of approved pairs of one model.
 const MAX_APPROVALS: usize = MAX_TARGETS;
-/// How much dearer a substitute may be allowed to be at most.
+/// The maximum of `max_price_ratio`.
 const MAX_RATIO: f64 = 1000.0;
 const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// What boundaries refer to.
+/// The names that boundaries refer to.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) providers: &'a Names<'a>,
     pub(super) targets: &'a Names<'a>,
 }
 
-/// The fields that models and keys share, with what the list of regions is called there.
+/// The fields that models and keys share. The list of regions has a different name in each.
 struct Written<'a> {
     regions: (&'static str, Option<&'a Words>),
     zero_retention: Option<&'a String>,
@@ -38,7 +38,6 @@ struct Written<'a> {
 }
 
 impl Known<'_> {
-    /// Those of a model.
     pub(super) fn of_model(self, raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> Boundaries {
         let written = Written {
             regions: ("region", raw.region.as_ref()),
@@ -53,7 +52,6 @@ impl Known<'_> {
         self.boundaries(&written, at, mistakes)
     }
 
-    /// Those of a client's key.
     pub(super) fn of_key(self, raw: &RawClientKey, at: &Trail<'_>, mistakes: &mut Mistakes) -> Boundaries {
         let written = Written {
             regions: ("regions", raw.regions.as_ref()),
@@ -91,7 +89,6 @@ impl Known<'_> {
         }
     }
 
-    /// How far a model's substitutes may be from its first tier.
     pub(super) fn substitution(
         self,
         raw: &RawFallback,
@@ -122,7 +119,7 @@ impl Known<'_> {
         mistakes: &mut Mistakes,
     ) -> Vec<Approval> {
         if pairs.len() > MAX_APPROVALS {
-            mistakes.add(at, format!("has {} pairs, at most {MAX_APPROVALS} are taken", pairs.len()));
+            mistakes.add(at, format!("has {} pairs, at most {MAX_APPROVALS} are allowed", pairs.len()));
         }
         let mut approvals: Vec<Approval> = Vec::new();
         for (index, pair) in pairs.iter().enumerate().take(MAX_APPROVALS) {
@@ -136,7 +133,7 @@ impl Known<'_> {
             let until = pair.until.as_ref().map(|day| end_of_day(day, &at.field("until"), mistakes));
             let (Some(from), Some(to)) = (from, to) else { continue };
             if approvals.iter().any(|known| (known.from, known.to) == (from, to)) {
-                mistakes.add(&at, "is the same pair as one before it");
+                mistakes.add(&at, "repeats an earlier pair");
             }
             approvals.push(Approval { from, to, until: until.flatten() });
         }
@@ -162,7 +159,7 @@ fn regions(words: &Words, at: &Trail<'_>, mistakes: &mut Mistakes) -> Vec<Rc<str
     regions
 }
 
-/// Whether it is demanded. There is one word for it, because nobody means "no retention at all must be false".
+/// Whether the term is required. The only value is `required`, because there is no use for the opposite.
 fn required(written: Option<&String>, at: &Trail<'_>, mistakes: &mut Mistakes) -> bool {
     word(written, &[("required", true)], at, mistakes)
 }
@@ -193,7 +190,7 @@ fn access<Id: PartialEq>(
     let allow = raw.allow.as_ref().map(|words| list("allow", words));
     let deny = raw.deny.as_ref().map(|words| list("deny", words)).unwrap_or_default();
     if raw.allow.as_ref().is_some_and(Vec::is_empty) {
-        mistakes.add(&at.field("allow"), "is empty, so nobody may be asked; leave it out to allow everybody");
+        mistakes.add(&at.field("allow"), "is empty, so nothing is allowed; leave it out to allow all");
     }
     Access { allow, deny }
 }
@@ -215,15 +212,15 @@ fn permille(ratio: f64, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<u64> 
         mistakes.add(at, format!("is {ratio}, expected more than 0 and at most {MAX_RATIO}"));
         return None;
     }
-    // Rounded down and never to nothing: the stricter way, and within what the cast keeps.
+    // Rounded down because that is stricter, but never to zero. The cast is exact in this range.
     Some(((ratio * 1000.0 + 1e-6).floor() as u64).max(1))
 }
 
-/// The end of a day in UTC.
+/// The end of a date in UTC.
 fn end_of_day(text: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Timestamp> {
     let end = parse_day(text).and_then(|days| u64::try_from(days + 1).ok());
     if end.is_none() {
-        mistakes.add(at, "is no day, expected one such as `2026-12-31`");
+        mistakes.add(at, "is not a date, expected one such as `2026-12-31`");
     }
     end.map(|days| Timestamp::from_millis(days.saturating_mul(MS_PER_DAY)))
 }
@@ -249,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_written_in_one_way_and_ends_at_midnight_utc() {
+    fn a_date_has_one_format_and_ends_at_midnight_utc() {
         let mut mistakes = Mistakes::default();
         let mut end = |text| end_of_day(text, &Trail::Root, &mut mistakes).map(Timestamp::as_millis);
         assert_eq!(end("1970-01-01"), Some(MS_PER_DAY));
@@ -270,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_rounds_to_the_stricter_side() {
+    fn a_price_ratio_is_rounded_down() {
         let mut mistakes = Mistakes::default();
         let mut of = |ratio| permille(ratio, &Trail::Root, &mut mistakes);
         assert_eq!([of(2.0), of(1.1), of(1.9999), of(0.0001)], [Some(2000), Some(1100), Some(1999), Some(1)]);

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::section::Section;
+use super::field_reader::FieldReader;
 use crate::base::MicroDollars;
 use crate::config::compiled::{Budget, ClientKey, Model, Target};
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -11,9 +11,9 @@ const MAX_REQUESTS_PER_MINUTE: u64 = 10_000_000;
 const MAX_TOKENS: u64 = 1_000_000_000_000;
 const MAX_PER_DAY: MicroDollars = MicroDollars::new(10_000_000_000_000);
 
-/// Static metadata of one key at most.
+/// The maximum number of metadata entries of one key.
 pub const MAX_METADATA: usize = 16;
-/// Bytes of a name and of a value of it at most.
+/// The maximum length of a name and of a value in bytes.
 const MAX_METADATA_NAME: usize = 64;
 const MAX_METADATA_VALUE: usize = 256;
 
@@ -23,25 +23,25 @@ pub(super) fn budget(
     mistakes: &mut Mistakes,
 ) -> Option<Budget> {
     let Mapping(raw) = raw?;
-    let mut section = Section { at: at.field("budget"), mistakes };
+    let mut fields = FieldReader { at: at.field("budget"), mistakes };
     let mut count = |name, written: Option<u64>, most| {
-        written.map(|limit| section.count::<u64>(name, Some(limit), most, most))
+        written.map(|limit| fields.count::<u64>(name, Some(limit), most, most))
     };
     let requests_per_minute = count("requests_per_minute", raw.requests_per_minute, MAX_REQUESTS_PER_MINUTE);
     let tokens_per_minute = count("tokens_per_minute", raw.tokens_per_minute, MAX_TOKENS);
     let tokens_per_day = count("tokens_per_day", raw.tokens_per_day, MAX_TOKENS);
-    let usd_per_day = raw.usd_per_day.and_then(|usd| section.dollars("usd_per_day", usd));
-    let warn_permille = raw.warn_at.map(|share| section.permille("warn_at", Some(share), 1000));
+    let usd_per_day = raw.usd_per_day.and_then(|usd| fields.dollars("usd_per_day", usd));
+    let warn_permille = raw.warn_at.map(|share| fields.permille("warn_at", Some(share), 1000));
     let budget =
         Budget { requests_per_minute, tokens_per_minute, tokens_per_day, usd_per_day, warn_permille };
     if (Budget { warn_permille: None, ..budget }) == Budget::default() && raw.usd_per_day.is_none() {
-        section.mistakes.add(&section.at, "limits nothing; leave it out, or give it at least one limit");
+        fields.mistakes.add(&fields.at, "has no limit; leave it out or set at least one limit");
     }
     Some(budget)
 }
 
-impl Section<'_> {
-    /// Money, from one millionth of a dollar up.
+impl FieldReader<'_> {
+    /// An amount of at least one millionth of a dollar.
     pub(super) fn dollars(&mut self, name: &str, dollars: f64) -> Option<MicroDollars> {
         let amount = MicroDollars::from_dollars(dollars)
             .filter(|amount| *amount > MicroDollars::ZERO && *amount <= MAX_PER_DAY);
@@ -54,7 +54,7 @@ impl Section<'_> {
     }
 }
 
-/// What the operator wants recorded with a key's requests.
+/// The metadata that is recorded with a key's requests.
 pub(super) fn metadata(
     written: Option<&BTreeMap<String, Option<String>>>,
     at: &Trail<'_>,
@@ -63,16 +63,19 @@ pub(super) fn metadata(
     let at = at.field("metadata");
     let count = written.map_or(0, BTreeMap::len);
     if count > MAX_METADATA {
-        mistakes.add(&at, format!("has {count} entries, at most {MAX_METADATA} are taken"));
+        mistakes.add(&at, format!("has {count} entries, at most {MAX_METADATA} are allowed"));
     }
     let mut metadata = Vec::new();
     for (name, value) in written.into_iter().flatten() {
         let Some(value) = value else { continue };
         let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if !(1..=MAX_METADATA_NAME).contains(&name.len()) || !name.bytes().all(of_name) {
-            mistakes.add(&at.field(name), "is no name, expected 1 to 64 letters, digits, `_`, `-` or `.`");
+            mistakes.add(
+                &at.field(name),
+                "is not a valid name, expected 1 to 64 letters, digits, `_`, `-` or `.`",
+            );
         } else if value.len() > MAX_METADATA_VALUE || value.chars().any(char::is_control) {
-            mistakes.add(&at.field(name), "is too long, expected at most 256 bytes in one line");
+            mistakes.add(&at.field(name), "is not a valid value, expected at most 256 bytes on one line");
         } else {
             metadata.push((name.clone(), value.clone()));
         }
@@ -80,8 +83,14 @@ pub(super) fn metadata(
     metadata
 }
 
-/// Notes what cannot be kept because a target has no price: what nobody knows the price of fits under no limit.
-pub(super) fn need_prices(keys: &[ClientKey], models: &[Model], targets: &[Target], mistakes: &mut Mistakes) {
+/// Adds a mistake for each cost limit that covers a target without a price, because its cost cannot be
+/// checked.
+pub(super) fn require_prices(
+    keys: &[ClientKey],
+    models: &[Model],
+    targets: &[Target],
+    mistakes: &mut Mistakes,
+) {
     let unpriced = |model: &Model| {
         let reached = model.tiers.iter().flatten().filter_map(|target| targets.get(target.index()));
         reached.into_iter().find(|target| target.offers.price.is_none()).map(|target| Rc::clone(&target.name))
@@ -93,7 +102,7 @@ pub(super) fn need_prices(keys: &[ClientKey], models: &[Model], targets: &[Targe
             let at = at.field("retry");
             let name = shown(&target);
             let problem =
-                format!("needs the `price` of each target of the model, and target `{name}` has none");
+                format!("needs a `price` for each target of the model, but target `{name}` has none");
             mistakes.add(&at.field("max_cost"), problem);
         }
     }
@@ -107,9 +116,8 @@ pub(super) fn need_prices(keys: &[ClientKey], models: &[Model], targets: &[Targe
         if let Some(target) = usable.find_map(|(_, model)| unpriced(model)) {
             let at = Trail::Root.field("keys");
             let (at, name) = (at.field(&key.name), shown(&target));
-            let problem = format!(
-                "needs the `price` of each target that the key may reach, and target `{name}` has none"
-            );
+            let problem =
+                format!("needs a `price` for each target that the key may use, but target `{name}` has none");
             mistakes.add(&at.field("budget").field("usd_per_day"), problem);
         }
     }

@@ -3,18 +3,18 @@ use std::rc::Rc;
 
 use super::boundaries::Known;
 use super::names::Names;
-use super::{budget, each, needed, whole, word};
+use super::{all_or_none, budget, each, needed, word};
 use crate::base::ModelId;
 use crate::config::compiled::ClientKey;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{RawClientKey, Section, Words};
 use crate::config::retry::Priority;
 
-/// SHA-256 of nothing (FIPS 180-4): what hashing an unset variable gives.
-const DIGEST_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// SHA-256 of an empty string (FIPS 180-4), which is the result of hashing an unset variable.
+const DIGEST_OF_EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The outer `None` is a mistake, the inner one an absence: the two must not be confused, because absence
-/// admits everybody.
+/// The outer `None` is a mistake, the inner one an absent section. They must not be confused, because without
+/// the section every client is admitted.
 pub(super) fn keys(
     section: &Option<Section<RawClientKey>>,
     models: &Names<'_>,
@@ -48,10 +48,10 @@ pub(super) fn keys(
             boundaries,
         })
     });
-    whole(keys).map(Some)
+    all_or_none(keys).map(Some)
 }
 
-/// The digest that is `written`, if nobody among the `holders` has it.
+/// The digest that is `written`, if it is not one of the `holders`' digests.
 pub(super) fn digest(
     written: &str,
     holders: &mut HashMap<[u8; 32], String>,
@@ -61,16 +61,16 @@ pub(super) fn digest(
 ) -> Option<[u8; 32]> {
     let at = at.field("sha256");
     let Some(digest) = from_hex(written) else {
-        // A key itself may have been written here, so it is not shown.
-        mistakes.add(&at, "is no SHA-256, expected 64 hexadecimal digits");
+        // The text may be a key itself, so it is not shown.
+        mistakes.add(&at, "is not a SHA-256 digest, expected 64 hexadecimal digits");
         return None;
     };
-    if from_hex(DIGEST_OF_NOTHING) == Some(digest) {
-        mistakes.add(&at, "is the SHA-256 of an empty text, expected that of a key");
+    if from_hex(DIGEST_OF_EMPTY) == Some(digest) {
+        mistakes.add(&at, "is the SHA-256 digest of an empty text, expected the digest of a key");
         return None;
     }
     if let Some(other) = holders.get(&digest) {
-        mistakes.add_with(&at, || format!("is the same as that of key `{}`", shown(other)));
+        mistakes.add_with(&at, || format!("is the same digest as that of key `{}`", shown(other)));
         return None;
     }
     holders.insert(digest, name.to_owned());
@@ -98,7 +98,7 @@ fn allowed_models(
 ) -> Option<Vec<ModelId>> {
     let words = words?;
     if words.is_empty() {
-        mistakes.add(at, "is empty, so the key could use nothing; leave it out to allow every model");
+        mistakes.add(at, "is empty, so the key could use no model; leave it out to allow every model");
     }
     let mut allowed: Vec<ModelId> = Vec::new();
     for (index, word) in words.iter().enumerate() {
@@ -106,7 +106,7 @@ fn allowed_models(
         let at = at.item(index);
         let Some(id) = models.find(word, &at, mistakes).and_then(ModelId::from_index) else { continue };
         if allowed.contains(&id) {
-            mistakes.add_with(&at, || format!("model `{}` is named twice", shown(word)));
+            mistakes.add_with(&at, || format!("model `{}` is listed twice", shown(word)));
         } else {
             allowed.push(id);
         }
@@ -119,10 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_64_hexadecimal_digits_of_either_case() {
-        let lower = from_hex(DIGEST_OF_NOTHING).unwrap();
+    fn a_digest_has_64_hexadecimal_digits_of_either_case() {
+        let lower = from_hex(DIGEST_OF_EMPTY).unwrap();
         assert_eq!((lower[0], lower[31]), (0xe3, 0x55));
-        assert_eq!(from_hex(&DIGEST_OF_NOTHING.to_uppercase()), Some(lower));
+        assert_eq!(from_hex(&DIGEST_OF_EMPTY.to_uppercase()), Some(lower));
         for text in ["", &"0".repeat(63), &"0".repeat(65), &"g".repeat(64), &"ä".repeat(32)] {
             assert_eq!(from_hex(text), None, "{text}");
         }

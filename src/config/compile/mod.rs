@@ -1,13 +1,15 @@
-//! The raw types → what the filter runs: defaults, bounds, references.
+//! Compiles the raw types: applies defaults, checks bounds and resolves references.
 //!
-//! An entry's identifier is its place in its section's sorted names, whether or not the entry itself
-//! compiles, so that one bad entry is not reported again by everything that refers to it. A mistake anywhere
-//! means that no configuration comes out, so places never shift.
+//! An entry's identifier is its position among the sorted names of its section, even if the entry itself has
+//! a mistake. So a wrong entry is not reported again for everything that refers to it. Positions never shift,
+//! because any mistake rejects the whole configuration.
 
 mod balance;
 mod boundaries;
 mod breaker;
 mod budget;
+mod classes;
+mod field_reader;
 mod keys;
 mod models;
 mod names;
@@ -18,7 +20,7 @@ mod quota;
 mod record;
 mod rest;
 mod retry;
-mod section;
+
 mod stream;
 mod targets;
 mod text;
@@ -34,39 +36,37 @@ use crate::base::ModelId;
 pub use budget::MAX_METADATA;
 use names::{NameRule, Names};
 
-/// Providers at most.
+/// The maximum number of providers.
 pub const MAX_PROVIDERS: usize = 64;
-/// Entries of `accounts` at most. Targets with a provider of their own make further accounts, at most one
-/// each.
+/// The maximum number of entries of `accounts`. Each target with its own provider adds one account to them.
 pub const MAX_ACCOUNTS: usize = 256;
-/// Targets at most.
+/// The maximum number of targets.
 pub const MAX_TARGETS: usize = 512;
-/// Logical models at most.
+/// The maximum number of logical models.
 pub const MAX_MODELS: usize = 256;
-/// Client keys at most.
+/// The maximum number of client keys.
 pub const MAX_CLIENT_KEYS: usize = 1000;
-/// Operators' keys at most.
+/// The maximum number of operators' keys.
 pub const MAX_OPERATOR_KEYS: usize = 32;
-/// Headers set for one provider at most.
+/// The maximum number of headers that are set for one provider.
 pub const MAX_HEADERS: usize = 32;
-/// Tiers of one model at most.
+/// The maximum number of tiers of one model.
 pub const MAX_TIERS: usize = 16;
-/// Attempts per request at most, the first included.
+/// The maximum number of attempts per request, including the first.
 pub const MAX_ATTEMPTS: u8 = 10;
-/// The greatest weight of a target.
+/// The maximum weight of a target.
 pub const MAX_WEIGHT: u32 = 1_000_000;
-/// The greatest `limits.max_body`, in bytes.
+/// The maximum of `limits.max_body`, in bytes.
 pub const MAX_BODY_BYTES: u64 = 256 * 1024 * 1024;
-/// The greatest `limits.max_journeys`.
+/// The maximum of `limits.max_journeys`.
 pub const MAX_JOURNEYS: usize = 100_000;
 
-/// The greatest `breaker.probes`: a breaker's shared record has room for this many leases.
+/// The maximum of `breaker.probes`: a breaker's shared record has room for this many leases.
 pub const MAX_PROBES: u8 = 4;
 
-/// Looks up an environment variable.
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Compiles `raw`, noting every mistake in it. `None` only when a mistake is known.
+/// Compiles `raw` and adds every mistake in it to `mistakes`. Returns `None` only if there is a mistake.
 pub(super) fn compile(
     raw: &RawConfig,
     fingerprint: u64,
@@ -106,25 +106,27 @@ pub(super) fn compile(
     let retry_budget = retry::budget(raw.retry_budget.as_ref(), mistakes);
     let mode = rest::mode(raw.mode.as_ref(), mistakes);
     if raw.fleet_rate_limit == Some(true) && raw.keys.is_none() {
-        mistakes
-            .add(&root.field("fleet_rate_limit"), "needs `keys`: without them nobody knows whom to charge");
+        mistakes.add(
+            &root.field("fleet_rate_limit"),
+            "needs `keys`: without keys there is nothing to count the usage for",
+        );
     }
     let record = record::policy(raw.record.as_ref(), mistakes);
 
-    let models = whole(models)?;
+    let models = all_or_none(models)?;
     let ids = models.iter().enumerate();
     let model_by_name = ids
         .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
         .collect();
-    let (targets, keys) = (whole(targets)?, keys?);
-    budget::need_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
+    let (targets, keys) = (all_or_none(targets)?, keys?);
+    budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     let knows_conversations = models.iter().any(
         |model| matches!(&model.balance, Balance::Sticky { by } if by.contains(&SessionKey::Conversation)),
     );
     Some(Config {
         knows_conversations,
-        providers: whole(providers)?,
-        accounts: whole(accounts)?,
+        providers: all_or_none(providers)?,
+        accounts: all_or_none(accounts)?,
         targets,
         models,
         model_by_name,
@@ -142,7 +144,7 @@ pub(super) fn compile(
     })
 }
 
-/// Notes a section that must have entries and has none.
+/// Adds a mistake if a section without entries must have some.
 fn required<T>(section: &Option<Section<T>>, at: &Trail<'_>, mistakes: &mut Mistakes) {
     match section {
         None => mistakes.add(at, "is missing, at least one entry is needed"),
@@ -151,7 +153,7 @@ fn required<T>(section: &Option<Section<T>>, at: &Trail<'_>, mistakes: &mut Mist
     }
 }
 
-/// Compiles the entries of a section, in the order of their names; those that fail keep their places.
+/// Compiles the entries of a section, sorted by name. Entries with a mistake keep their positions.
 fn each<T, U>(
     section: &Option<Section<T>>,
     name: &str,
@@ -168,11 +170,11 @@ fn each<T, U>(
         .collect()
 }
 
-fn whole<T>(entries: Vec<Option<T>>) -> Option<Vec<T>> {
+fn all_or_none<T>(entries: Vec<Option<T>>) -> Option<Vec<T>> {
     entries.into_iter().collect()
 }
 
-/// Notes a field that must be there and is not.
+/// The value of a required field; adds a mistake if it is missing.
 fn needed<'a, T>(field: &'a Option<T>, name: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<&'a T> {
     if field.is_none() {
         mistakes.add(&at.field(name), "is missing");
@@ -180,7 +182,7 @@ fn needed<'a, T>(field: &'a Option<T>, name: &str, at: &Trail<'_>, mistakes: &mu
     field.as_ref()
 }
 
-/// A whole number within `bounds`, or the default when none is written.
+/// A whole number within `bounds`, or the default if it is absent.
 fn number(
     written: Option<u64>,
     default: u64,
@@ -196,7 +198,7 @@ fn number(
     number
 }
 
-/// The meaning of a word out of a fixed list, or the default when none is written.
+/// The meaning of one of the words in `meanings`, or the default if it is absent.
 fn word<T: Copy + Default>(
     written: Option<&String>,
     meanings: &[(&str, T)],
@@ -207,7 +209,7 @@ fn word<T: Copy + Default>(
     let found = meanings.iter().find(|(word, _)| *word == written);
     if found.is_none() {
         let near = hint(written, meanings.iter().map(|(word, _)| *word));
-        mistakes.add(at, format!("`{}` means nothing here{near}", shown(written)));
+        mistakes.add(at, format!("`{}` is not a valid value{near}", shown(written)));
     }
     found.map(|(_, meaning)| *meaning).unwrap_or_default()
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::boundaries::Known;
+use super::classes::classes;
 use super::names::Names;
 use super::{MAX_TIERS, balance, retry, stream, word};
 use crate::base::{ClassSet, ErrorClass, TargetId};
@@ -10,8 +11,8 @@ use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
-/// The failures that another target may not have. The others are the request's own, or a provider's refusal
-/// of the content, and are not shopped around unless asked for.
+/// The error classes that may not occur at another target. The others are the request's own fault, or a
+/// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
 const DEFAULT_FALLBACK_ON: [ErrorClass; 11] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
@@ -119,7 +120,7 @@ fn tier<'a>(
         let Some(word) = word else { continue };
         let at = at.item(index);
         if !named.insert(word) {
-            mistakes.add_with(&at, || format!("target `{}` is named twice in this model", shown(word)));
+            mistakes.add_with(&at, || format!("target `{}` is listed twice in this model", shown(word)));
             continue;
         }
         tier.extend(targets.find(word, &at, mistakes).and_then(TargetId::from_index));
@@ -127,8 +128,8 @@ fn tier<'a>(
     tier
 }
 
-/// The failures after which another target may be tried. Two of them have switches of their own, so that who wants them
-/// need not repeat all others.
+/// The error classes after which another target may be tried. Two classes have fields of their own, so that
+/// adding them does not require listing all the others.
 fn fallback_on(raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> ClassSet {
     let listed = raw.on.as_ref().map(|words| classes(words, &at.field("on"), mistakes));
     let mut on = listed.clone().unwrap_or_else(|| DEFAULT_FALLBACK_ON.to_vec());
@@ -142,35 +143,10 @@ fn fallback_on(raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> Cl
             on.push(class);
         } else if word != "stop" {
             let near = hint(word, [moves, "stop"].into_iter());
-            mistakes.add(&at, format!("`{}` means nothing here{near}", shown(word)));
+            mistakes.add(&at, format!("`{}` is not a valid value{near}", shown(word)));
         } else if listed.as_ref().is_some_and(|listed| listed.contains(&class)) {
             mistakes.add(&at, format!("is `stop`, but `on` lists `{name}`"));
         }
     }
     ClassSet::of(&on)
-}
-
-/// The failures that are listed.
-pub(super) fn classes(words: &Words, at: &Trail<'_>, mistakes: &mut Mistakes) -> Vec<ErrorClass> {
-    let mut listed = Vec::new();
-    for (index, word) in words.iter().enumerate() {
-        let Some(word) = word else { continue };
-        match failure(word, &listed) {
-            Ok(class) => listed.push(class),
-            Err(problem) => mistakes.add(&at.item(index), problem),
-        }
-    }
-    listed
-}
-
-fn failure(word: &str, listed: &[ErrorClass]) -> Result<ErrorClass, String> {
-    let allowed = ErrorClass::ALL.into_iter().filter(|class| *class != ErrorClass::ClientAbort);
-    match ErrorClass::from_name(word) {
-        Some(ErrorClass::ClientAbort) => {
-            Err(String::from("`client_abort` cannot be a reason: nobody is left to answer"))
-        }
-        Some(class) if listed.contains(&class) => Err(format!("`{word}` is listed twice")),
-        Some(class) => Ok(class),
-        None => Err(format!("`{}` is no failure{}", shown(word), hint(word, allowed.map(ErrorClass::name)))),
-    }
 }

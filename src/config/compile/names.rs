@@ -2,12 +2,12 @@ use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::Section;
 
-/// What names of a section may look like. They end up in headers, metric labels and records.
+/// Which names a section allows. Names are used in headers, metric labels and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameRule {
-    /// Names that only this configuration uses.
+    /// Names that are used only in this configuration.
     Plain,
-    /// Names of logical models: clients know models by names such as `meta-llama/llama-3.1:free`.
+    /// Names of logical models, because clients use model names such as `meta-llama/llama-3.1:free`.
     Model,
 }
 
@@ -44,17 +44,17 @@ impl NameRule {
     }
 }
 
-/// The names of one section, by which others refer to its entries.
+/// The names of one section, for references to its entries.
 pub(super) struct Names<'a> {
     /// What an entry is called in messages.
     entry: &'static str,
-    /// Sorted; `None` when the section itself is a mistake, and nobody can know what its names were meant to
-    /// be.
+    /// The sorted names; `None` if the section itself is a mistake, so that its names are unknown.
     known: Option<Vec<&'a str>>,
 }
 
 impl<'a> Names<'a> {
-    /// The names of the section called `name`, after noting too many of them and those that break `rule`.
+    /// The names of the top-level section `name`. Adds a mistake for too many names and for each that breaks
+    /// `rule`.
     pub(super) fn of<T>(
         entry: &'static str,
         name: &str,
@@ -66,7 +66,7 @@ impl<'a> Names<'a> {
         Self::within(entry, &Trail::Root.field(name), section, max, rule, mistakes)
     }
 
-    /// The same for a section that stands at `at`.
+    /// Like [`of`](Self::of), for a section at the path `at`.
     pub(super) fn within<T>(
         entry: &'static str,
         at: &Trail<'_>,
@@ -80,7 +80,7 @@ impl<'a> Names<'a> {
         }
         let known: Vec<&str> = section.iter().flatten().map(|(name, _)| name.as_str()).collect();
         if known.len() > max {
-            mistakes.add(at, format!("has {} entries, at most {max} are taken", known.len()));
+            mistakes.add(at, format!("has {} entries, at most {max} are allowed", known.len()));
         }
         for name in known.iter().filter(|name| !rule.allows(name)) {
             mistakes.add(&at.field(name), rule.expected());
@@ -88,20 +88,20 @@ impl<'a> Names<'a> {
         Self { entry, known: Some(known) }
     }
 
-    /// The place of the entry called `name`; one that is not there is noted, with the nearest name that is.
+    /// The position of the entry `name`. Adds a mistake with the nearest known name if there is no such
+    /// entry.
     pub(super) fn find(&self, name: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<usize> {
         let known = self.known.as_ref()?;
-        let place = known.binary_search(&name).ok();
-        if place.is_none() {
+        let position = known.binary_search(&name).ok();
+        if position.is_none() {
             mistakes.add_with(at, || {
                 format!("no {} is called `{}`{}", self.entry, shown(name), hint(name, known.iter().copied()))
             });
         }
-        place
+        position
     }
 
-    /// Whether there is an entry called `name`.
-    pub(super) fn contain(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &str) -> bool {
         self.known.as_ref().is_some_and(|known| known.binary_search(&name).is_ok())
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_keep_to_what_headers_and_labels_can_carry() {
+    fn names_have_only_characters_that_are_safe_in_headers_and_labels() {
         for name in ["a", "A-1_b", "0", &"x".repeat(64)] {
             assert!(NameRule::Plain.allows(name), "{name}");
         }

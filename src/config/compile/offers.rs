@@ -7,14 +7,13 @@ use crate::config::offers::{Offers, Price, TokenLimit};
 use crate::config::raw::{Mapping, RawPrice, RawTarget};
 use crate::provider::{self, Capability, CapabilitySet, ProviderKind};
 
-/// Tokens that a window or an answer may have at most.
+/// The maximum number of tokens of a context window or a response.
 const MAX_TOKENS: u64 = 1_000_000_000;
-/// The greatest quality.
 const MAX_QUALITY: u64 = 100;
-/// Dollars per million tokens at most: a price beyond is a slip in the unit.
+/// The maximum price in dollars per million tokens. A higher price is probably in the wrong unit.
 const MAX_PRICE: f64 = 100_000.0;
 
-/// What is declared, over what the kind of provider vouches for.
+/// The declared capabilities and terms, with the profile of the provider kind as the default.
 pub(super) fn offers(
     raw: &RawTarget,
     kind: ProviderKind,
@@ -30,8 +29,8 @@ pub(super) fn offers(
             declared = declared.with(capability, true);
         }
     }
-    let mut tokens = |name, written: Option<u64>, usual| TokenLimit {
-        tokens: number(written, usual, 1..=MAX_TOKENS, &at.field(name), mistakes),
+    let mut tokens = |name, written: Option<u64>, default| TokenLimit {
+        tokens: number(written, default, 1..=MAX_TOKENS, &at.field(name), mistakes),
         declared: written.is_some(),
     };
     let context_window = tokens("context_window", raw.context_window, profile.context_window);
@@ -47,16 +46,16 @@ pub(super) fn offers(
         streaming: raw.streaming.unwrap_or(true),
         context_window,
         max_output_tokens,
-        region: all(region)?.map(Rc::from),
+        region: without_mistake(region)?.map(Rc::from),
         zero_retention: raw.zero_retention,
         training_opt_out: raw.training_opt_out,
-        price: all(price)?,
+        price: without_mistake(price)?,
         quality: quality.and_then(|quality| u8::try_from(quality).ok()),
     })
 }
 
-/// `None` where what is written is a mistake.
-fn all<T>(written: Option<Option<T>>) -> Option<Option<T>> {
+/// An optional value, or `None` if it is a mistake.
+fn without_mistake<T>(written: Option<Option<T>>) -> Option<Option<T>> {
     match written {
         Some(None) => None,
         other => Some(other.flatten()),
@@ -93,7 +92,7 @@ fn price(raw: &RawPrice, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Pric
     Some(Price { input: input?, output: output?, cached_input: cached_input? })
 }
 
-/// An amount that must be there.
+/// A required amount.
 pub(super) fn dollars(written: Option<f64>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<MicroDollars> {
     let Some(written) = written else {
         mistakes.add(at, "is missing, expected US dollars");

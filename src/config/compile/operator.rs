@@ -8,10 +8,11 @@ use crate::config::compiled::OperatorKey;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawOperator};
 
-/// Who gives orders by the one key that has no name of its own.
+/// The name of the operator if there is only one key and it has no name.
 const ONLY_OPERATOR: &str = "operator";
 
-/// No section, no operators. `None` when there is a mistake in it, so that nobody takes a mistake for an absence.
+/// The operators' keys; none if the section is absent. `None` is a mistake and must not be confused with an
+/// absent section.
 pub(super) fn operators(
     raw: Option<&Mapping<RawOperator>>,
     mistakes: &mut Mistakes,
@@ -25,7 +26,7 @@ pub(super) fn operators(
     }
     let mut holders = HashMap::new();
     if raw.sha256.is_some() && raw.keys.is_some() {
-        mistakes.add(&at, "has both `sha256` and `keys`; name the one key among the others");
+        mistakes.add(&at, "has both `sha256` and `keys`, expected one; move the digest into `keys`");
         return None;
     }
     let Some(named) = &raw.keys else {
@@ -36,7 +37,7 @@ pub(super) fn operators(
     let at = at.field("keys");
     Names::within("key", &at, &raw.keys, MAX_OPERATOR_KEYS, NameRule::Plain, mistakes);
     if named.is_empty() {
-        mistakes.add(&at, "is empty; leave `operator` out to have no operators");
+        mistakes.add(&at, "is empty; leave out `operator` to have no operators");
         return None;
     }
     let keys: Vec<_> = named
@@ -49,7 +50,7 @@ pub(super) fn operators(
             Some(OperatorKey { name: Rc::from(name.as_str()), sha256 })
         })
         .collect();
-    super::whole(keys)
+    super::all_or_none(keys)
 }
 
 #[cfg(test)]
@@ -73,29 +74,29 @@ mod tests {
     }
 
     #[test]
-    fn one_key_needs_no_name_and_several_have_theirs() {
+    fn a_single_key_needs_no_name() {
         assert_eq!(names(json!({"sha256": "cd".repeat(32)})), ["operator"]);
         let two = json!({"keys": {"anna": {"sha256": "cd".repeat(32)}, "bert": {"sha256": "ef".repeat(32)}}});
         assert_eq!(names(two), ["anna", "bert"]);
         assert_eq!(
             names(json!({"sha256": "ab".repeat(32)})),
             ["operator"],
-            "a client's key may be an operator's too"
+            "a client's key may also be an operator's key"
         );
     }
 
     #[test]
-    fn a_mistake_is_named_and_never_means_that_there_are_no_operators() {
+    fn a_mistake_is_reported_and_not_taken_for_an_absent_section() {
         let named = |entry: Value| json!({"keys": {"anna": entry}});
         for (operator, expected) in [
             (json!({}), "operator.sha256: is missing"),
             (
                 json!({"sha256": "op-secret"}),
-                "operator.sha256: is no SHA-256, expected 64 hexadecimal digits",
+                "operator.sha256: is not a SHA-256 digest, expected 64 hexadecimal digits",
             ),
             (json!({"keys": {}}), "operator.keys: is empty"),
             (named(json!({})), "operator.keys.anna.sha256: is missing"),
-            (named(json!({"sha256": ""})), "operator.keys.anna.sha256: is no SHA-256"),
+            (named(json!({"sha256": ""})), "operator.keys.anna.sha256: is not a SHA-256 digest"),
             (json!({"keys": {"a b": {"sha256": "cd".repeat(32)}}}), "a name is 1 to 64 letters"),
             (json!({"sha256": "cd".repeat(32), "keys": {}}), "operator: has both `sha256` and `keys`"),
             (json!({"password": "x"}), "operator.password: "),
@@ -107,7 +108,11 @@ mod tests {
             assert!(!mistakes.contains("op-secret"), "{mistakes}");
         }
         let twice = json!({"keys": {"a": {"sha256": "cd".repeat(32)}, "b": {"sha256": "cd".repeat(32)}}});
-        assert!(load(twice).unwrap_err().contains("operator.keys.b.sha256: is the same as that of key `a`"));
+        assert!(
+            load(twice)
+                .unwrap_err()
+                .contains("operator.keys.b.sha256: is the same digest as that of key `a`")
+        );
         let many: serde_json::Map<_, _> =
             (0..33).map(|n| (format!("n{n}"), json!({"sha256": format!("{n:064x}")}))).collect();
         assert!(

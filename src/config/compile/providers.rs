@@ -9,11 +9,11 @@ use crate::config::nearest::hint;
 use crate::config::raw::{RawProvider, Words};
 use crate::provider::{self, ProviderKind};
 
-/// Characters of a header's name and value at most.
+/// The maximum length of a header's name and value.
 const MAX_HEADER_NAME: usize = 128;
 const MAX_HEADER_VALUE: usize = 4096;
-/// Headers that frame or steer one message on one connection (RFC 9110 §7.6.1, §7.2, §8.6, §10.1.1): the
-/// transport's business.
+/// Headers that belong to one message on one connection (RFC 9110 §7.6.1, §7.2, §8.6, §10.1.1). The transport
+/// sets them.
 const TRANSPORT_HEADERS: [&str; 10] = [
     "connection",
     "content-length",
@@ -26,7 +26,7 @@ const TRANSPORT_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Headers by which the filter and Envoy speak to each other.
+/// Headers that the filter and Envoy exchange.
 const PRIVATE_PREFIXES: [&str; 2] = ["x-llm-", "x-envoy-"];
 
 pub(super) fn provider(
@@ -61,7 +61,7 @@ pub(super) fn provider(
     })
 }
 
-/// Checks what may be absent: the outer `None` is a mistake, the inner one an absence.
+/// Checks an optional value. The outer `None` is a mistake, the inner one an absent value.
 fn optional<T, U>(written: Option<T>, check: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
     match written {
         Some(value) => check(value).map(Some),
@@ -78,7 +78,7 @@ fn kind(raw: &RawProvider, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Pr
     };
     let kind = ProviderKind::from_name(name);
     if kind.is_none() {
-        mistakes.add(&at_kind, format!("`{}` is no kind of provider{}", shown(name), hint(name, known)));
+        mistakes.add(&at_kind, format!("`{}` is not a provider kind{}", shown(name), hint(name, known)));
     }
     kind
 }
@@ -93,12 +93,11 @@ fn host(
         return text::checked(host, text::host, &at.field("host"), mistakes);
     }
     let kind = kind?;
-    let usual = provider::default_host(kind);
-    if usual.is_none() {
-        let problem = format!("is missing: kind `{}` has no host that could be assumed", kind.name());
-        mistakes.add(&at.field("host"), problem);
+    let default = provider::default_host(kind);
+    if default.is_none() {
+        mistakes.add(&at.field("host"), format!("is missing: kind `{}` has no default host", kind.name()));
     }
-    usual.map(str::to_owned)
+    default.map(str::to_owned)
 }
 
 fn api_version(
@@ -111,7 +110,7 @@ fn api_version(
     optional(raw.api_version.as_ref(), |version| match kind {
         Some(ProviderKind::AzureOpenAi) | None => text::checked(version, text::api_version, &at, mistakes),
         Some(kind) => {
-            mistakes.add(&at, format!("means nothing to kind `{}`, only to `azure-openai`", kind.name()));
+            mistakes.add(&at, format!("is not used by kind `{}`, only by `azure-openai`", kind.name()));
             None
         }
     })
@@ -128,7 +127,7 @@ fn endpoints(
     if words.is_empty() {
         mistakes.add(
             &at,
-            "is empty: nothing could be asked of this provider; leave it out for all its kind speaks",
+            "is empty, so the provider could serve nothing; leave it out for all endpoints of its kind",
         );
     }
     let mut listed = Vec::new();
@@ -143,14 +142,15 @@ fn endpoints(
 }
 
 fn endpoint(word: &str, kind: Option<ProviderKind>, listed: &[Endpoint]) -> Result<Endpoint, String> {
-    let spoken = |endpoint: &Endpoint| kind.is_none_or(|kind| provider::endpoints(kind).contains(*endpoint));
-    let known = Endpoint::ALL.into_iter().filter(spoken).map(Endpoint::name);
+    let supported =
+        |endpoint: &Endpoint| kind.is_none_or(|kind| provider::endpoints(kind).contains(*endpoint));
+    let known = Endpoint::ALL.into_iter().filter(supported).map(Endpoint::name);
     let Some(endpoint) = Endpoint::from_name(word) else {
-        return Err(format!("`{}` is no endpoint{}", shown(word), hint(word, known)));
+        return Err(format!("`{}` is not an endpoint{}", shown(word), hint(word, known)));
     };
-    if !spoken(&endpoint) {
+    if !supported(&endpoint) {
         let kind = kind.map_or("", ProviderKind::name);
-        return Err(format!("kind `{kind}` does not speak `{word}`{}", hint("", known)));
+        return Err(format!("kind `{kind}` does not support `{word}`{}", hint("", known)));
     }
     if listed.contains(&endpoint) {
         return Err(format!("`{word}` is listed twice"));
@@ -181,7 +181,7 @@ fn headers(
     let at = at.field("headers");
     let count = written.map_or(0, BTreeMap::len);
     if count > MAX_HEADERS {
-        mistakes.add(&at, format!("has {count} entries, at most {MAX_HEADERS} are taken"));
+        mistakes.add(&at, format!("has {count} entries, at most {MAX_HEADERS} are allowed"));
     }
     let mut seen = BTreeSet::new();
     let mut headers = Vec::new();
@@ -191,8 +191,7 @@ fn headers(
         match header_problem(&lower, value) {
             Some(problem) => mistakes.add(&at.field(name), problem),
             None if !seen.insert(lower.clone()) => {
-                mistakes
-                    .add(&at.field(name), "is the same header as another one: letter case does not count");
+                mistakes.add(&at.field(name), "is set twice: header names are not case-sensitive");
             }
             None => headers.push((lower, value.clone())),
         }
@@ -201,25 +200,24 @@ fn headers(
     headers
 }
 
-/// What is wrong with a header. Values are never shown: some vendors take credentials in headers of their
-/// own.
+/// What is wrong with a header. The value is never shown, because it may be a credential.
 fn header_problem(lower_name: &str, value: &str) -> Option<&'static str> {
     let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let of_value = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
     if !(1..=MAX_HEADER_NAME).contains(&lower_name.len()) || !lower_name.bytes().all(of_token) {
-        return Some("is no header name, expected 1 to 128 letters, digits or `-`");
+        return Some("is not a header name, expected 1 to 128 letters, digits or `-`");
     }
     if TRANSPORT_HEADERS.contains(&lower_name) {
-        return Some("cannot be set here: it belongs to the connection, and Envoy sets it");
+        return Some("cannot be set here: Envoy sets this header for each connection");
     }
     if PRIVATE_PREFIXES.iter().any(|prefix| lower_name.starts_with(prefix)) {
-        return Some("cannot be set here: `x-llm-` and `x-envoy-` headers never go to providers");
+        return Some("cannot be set here: `x-llm-` and `x-envoy-` headers are never sent to providers");
     }
     let has_margin = value.trim_ascii().len() != value.len();
     if !(1..=MAX_HEADER_VALUE).contains(&value.len()) || has_margin || !value.bytes().all(of_value) {
         return Some(
-            "has a value that no header can carry, expected 1 to 4096 ASCII characters without line breaks or \
-             outer spaces",
+            "has a value that is not allowed in a header, expected 1 to 4096 ASCII characters without line \
+             breaks or outer spaces",
         );
     }
     None
@@ -230,8 +228,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_of_the_transport_and_of_the_filter_are_refused() {
-        let refused = [
+    fn headers_of_the_transport_and_of_the_filter_are_rejected() {
+        let rejected = [
             "host",
             "content-length",
             ":authority",
@@ -242,7 +240,7 @@ mod tests {
             "",
             "a b",
         ];
-        for name in refused {
+        for name in rejected {
             assert!(header_problem(name, "v").is_some(), "{name}");
         }
         for name in ["x-foo", "authorization", "openai-organization", "x-llmx"] {
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn header_values_cannot_smuggle_lines() {
+    fn header_values_with_line_breaks_are_rejected() {
         for value in ["", "a\r\nb: c", "a\nb", "a\0", " a", "a\t", "ä", &"x".repeat(4097)] {
             assert!(header_problem("x-foo", value).is_some(), "{value:?}");
         }

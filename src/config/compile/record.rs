@@ -3,7 +3,7 @@ use crate::config::compiled::{RecordLog, RecordPolicy, Redact};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{Mapping, RawRecord};
 
-/// The policy that is written; what is absent is as in [`RecordPolicy::default`].
+/// The configured policy; absent fields are as in [`RecordPolicy::default`].
 pub(super) fn policy(raw: Option<&Mapping<RawRecord>>, mistakes: &mut Mistakes) -> RecordPolicy {
     let Some(Mapping(raw)) = raw else { return RecordPolicy::default() };
     let at = Trail::Root.field("record");
@@ -16,14 +16,14 @@ pub(super) fn policy(raw: Option<&Mapping<RawRecord>>, mistakes: &mut Mistakes) 
     }
 }
 
-/// A share from none to all.
+/// A share from 0 to 1, in millionths.
 fn millionths(written: Option<f64>, at: &Trail<'_>, mistakes: &mut Mistakes) -> u32 {
-    let usual = RecordPolicy::default().sample_millionths;
-    let Some(share) = written else { return usual };
+    let default = RecordPolicy::default().sample_millionths;
+    let Some(share) = written else { return default };
     if !(0.0..=1.0).contains(&share) {
         mistakes.add(at, format!("is {}, expected 0 to 1", shown(&share.to_string())));
-        return usual;
+        return default;
     }
-    // Between 0 and a million, which the cast keeps.
+    // Between 0 and a million, where the cast is exact.
     (share * 1e6).round() as u32
 }

@@ -1,7 +1,7 @@
 use super::{MAX_BODY_BYTES, MAX_JOURNEYS, needed, number, text, word};
-use crate::config::compiled::{Limits, Mode, OtherPaths};
+use crate::config::compiled::{Limits, OtherPaths};
 use crate::config::mistakes::{Mistakes, Trail, shown};
-use crate::config::nearest::hint;
+use crate::config::mode::Mode;
 use crate::config::raw::{Mapping, RawLimits, RawOtherPaths};
 use crate::config::size::Size;
 
@@ -15,11 +15,11 @@ pub(super) fn other_paths(raw: Option<&RawOtherPaths>, mistakes: &mut Mistakes) 
         None => Some(OtherPaths::Refuse),
         Some(RawOtherPaths::Word(word)) if word == "refuse" => Some(OtherPaths::Refuse),
         Some(RawOtherPaths::Word(word)) => {
-            let near = hint(word, std::iter::once("refuse"));
-            mistakes.add(
-                &at,
-                format!("`{}` means nothing{near}; to pass them on: {{ cluster: NAME }}", shown(word)),
+            let problem = format!(
+                "`{}` is not a valid value, expected `refuse` or a mapping such as `{{ cluster: NAME }}`",
+                shown(word)
             );
+            mistakes.add(&at, problem);
             None
         }
         Some(RawOtherPaths::Cluster(raw)) => {

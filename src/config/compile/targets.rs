@@ -8,7 +8,7 @@ use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
 use crate::provider::ProviderKind;
 
-/// Bytes of a credential at most. Tokens of cloud identity providers run to a few thousand.
+/// The maximum length of a credential in bytes. Tokens of cloud identity providers have a few thousand.
 const MAX_CREDENTIAL: usize = 8192;
 
 pub(super) fn account(
@@ -50,7 +50,7 @@ fn provider_id(
     ProviderId::from_index(providers.find(name, &at.field("provider"), mistakes)?)
 }
 
-/// What targets are compiled against.
+/// The names and entries that targets refer to.
 pub(super) struct Targets<'a> {
     pub(super) names: &'a Names<'a>,
     pub(super) providers: &'a [Option<Provider>],
@@ -59,7 +59,8 @@ pub(super) struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// Compiles a target; one that names a provider adds an account of its own name to `accounts`.
+    /// Compiles a target. A target with a provider of its own adds an account with the target's name to
+    /// `accounts`.
     pub(super) fn target(
         &self,
         name: &str,
@@ -74,7 +75,7 @@ impl Targets<'_> {
             (Some(_), Some(_)) => {
                 mistakes.add(
                     at,
-                    "has both `account` and `provider`, expected one: an account knows its provider",
+                    "has both `account` and `provider`, expected one: an account already has a provider",
                 );
                 None
             }
@@ -88,7 +89,7 @@ impl Targets<'_> {
         let model = needed(&raw.model, "model", at, mistakes);
         let model = model.and_then(|model| text::checked(model, text::model, &at.field("model"), mistakes));
         let weight = number(raw.weight, 1, 1..=u64::from(MAX_WEIGHT), &at.field("weight"), mistakes);
-        // Where the provider is a mistake, what is offered is still looked at.
+        // If the provider is a mistake, the offers are still checked.
         let provider = account.and_then(|(_, provider)| self.providers.get(provider.index())?.as_ref());
         let kind = provider.map_or(ProviderKind::OpenAiCompatible, |provider| provider.kind);
         let offers = offers::offers(raw, kind, at, mistakes);
@@ -115,11 +116,12 @@ impl Targets<'_> {
         mistakes: &mut Mistakes,
     ) -> Option<(AccountId, ProviderId)> {
         if raw.key.is_some() {
-            mistakes.add(&at.field("key"), "cannot stand beside `account`, whose own key is used");
+            mistakes
+                .add(&at.field("key"), "cannot be combined with `account`: the key of the account is used");
         }
-        let place = self.accounts.find(account, &at.field("account"), mistakes)?;
-        let provider = accounts.get(place)?.as_ref()?.provider;
-        Some((AccountId::from_index(place)?, provider))
+        let position = self.accounts.find(account, &at.field("account"), mistakes)?;
+        let provider = accounts.get(position)?.as_ref()?.provider;
+        Some((AccountId::from_index(position)?, provider))
     }
 
     fn own_account(
@@ -131,13 +133,10 @@ impl Targets<'_> {
         at: &Trail<'_>,
         mistakes: &mut Mistakes,
     ) -> Option<(AccountId, ProviderId)> {
-        if self.accounts.contain(name) {
-            mistakes.add(
-                at,
-                format!(
-                    "makes an account of its own name, but `accounts.{name}` is another one; rename either"
-                ),
-            );
+        if self.accounts.contains(name) {
+            let problem =
+                format!("creates an account `{name}`, but `accounts.{name}` also exists; rename one of them");
+            mistakes.add(at, problem);
         }
         let provider = provider_id(provider, self.names, at, mistakes);
         let key = credential(raw.key.as_ref(), self.env, &at.field("key"), mistakes);
@@ -155,8 +154,8 @@ impl Targets<'_> {
     }
 }
 
-/// The credential that is written, or fetched from the environment; the outer `None` is a mistake, the inner
-/// one an absence.
+/// The credential, written or from the environment. The outer `None` is a mistake, the inner one an absent
+/// credential.
 fn credential(
     raw: Option<&Mapping<RawCredential>>,
     env: Env<'_>,
@@ -182,15 +181,16 @@ fn credential(
     Some(Some(secret))
 }
 
-/// Fetches a variable. Its name is shown only where it looks like one: a key pasted in its place must not
-/// reach the log.
+/// Reads an environment variable. Its name is shown only if it looks like one, because a key pasted in its
+/// place must not reach the log.
 fn from_env(variable: &str, env: Env<'_>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<String> {
     let is_name = variable.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
         mistakes.add(
             at,
-            "is no name of an environment variable, such as `OPENAI_KEY`; a key itself goes into `value`",
+            "is not the name of an environment variable such as `OPENAI_KEY`; write a key itself \
+             into `value`",
         );
         return None;
     }
@@ -209,8 +209,8 @@ fn from_env(variable: &str, env: Env<'_>, at: &Trail<'_>, mistakes: &mut Mistake
     value
 }
 
-/// A credential that a header can carry. A line break at its end is what files and here-documents add, so it
-/// goes.
+/// A credential that is valid in a header. A line break at its end is removed, because files and
+/// here-documents add one.
 fn usable(text: &str) -> Result<Secret, &'static str> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_one_visible_word_and_may_end_with_a_line_break() {
+    fn a_credential_is_visible_ascii_and_may_end_with_a_line_break() {
         for text in ["sk-1", "sk-1\n", "sk-1\r\n"] {
             assert_eq!(usable(text).unwrap().expose(), "sk-1");
         }

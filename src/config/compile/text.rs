@@ -1,29 +1,21 @@
-//! Checks of texts that go into request lines and headers.
+//! Checks texts that are used in request lines and headers.
 
 use crate::config::mistakes::{Mistakes, Trail};
 
-/// Characters of a cluster's name at most.
 const MAX_CLUSTER: usize = 256;
-/// Characters of a host with its port at most: 253 of a DNS name, a colon, five digits.
+/// 253 characters of a DNS name, a colon and five digits.
 const MAX_HOST: usize = 259;
-/// Characters of a path prefix at most.
 const MAX_PREFIX: usize = 256;
-/// Characters of a provider's model name at most.
 const MAX_MODEL: usize = 256;
-/// Characters of an `api-version` at most.
 const MAX_API_VERSION: usize = 64;
-/// Characters of a region or of the name of who pays at most.
-const MAX_OWN_WORD: usize = 64;
+const MAX_LABEL: usize = 64;
 
-/// A check: the text as it will be used, or what was expected instead.
+/// A check returns the text as it will be used, or what was expected instead.
 type Check = fn(&str) -> Result<String, &'static str>;
 
-/// Applies `check` to what is written at `at`. The text is not shown: a key may sit in a URL that was pasted
-/// here.
+/// Applies `check` to `text`. The text is not shown, because it may be a URL that contains a key.
 pub(super) fn checked(text: &str, check: Check, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<String> {
-    check(text)
-        .map_err(|expected| mistakes.add(at, format!("cannot be used as it is, expected {expected}")))
-        .ok()
+    check(text).map_err(|expected| mistakes.add(at, format!("is not valid, expected {expected}"))).ok()
 }
 
 /// Whether `text` has 1 to `max` bytes, all of them visible ASCII.
@@ -31,7 +23,7 @@ fn is_visible(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The name of an Envoy cluster: it travels in a header.
+/// The name of an Envoy cluster, which is sent in a header.
 pub(super) fn cluster(text: &str) -> Result<String, &'static str> {
     if is_visible(text, MAX_CLUSTER) {
         Ok(text.to_owned())
@@ -62,7 +54,7 @@ pub(super) fn host(text: &str) -> Result<String, &'static str> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// What comes before the operation in a path; `/` alone stands for nothing.
+/// The part of a path before the operation. `/` alone is an empty prefix.
 pub(super) fn path_prefix(text: &str) -> Result<String, &'static str> {
     if text == "/" {
         return Ok(String::new());
@@ -71,7 +63,8 @@ pub(super) fn path_prefix(text: &str) -> Result<String, &'static str> {
     if is_path && !text.contains(['?', '#', '\\']) {
         Ok(text.to_owned())
     } else {
-        Err("a path such as `/v1`: a slash first, none at the end, no query; `/` alone for no prefix")
+        Err("a path such as `/v1` with a slash at the start, none at the end and no query; `/` \
+            alone for no prefix")
     }
 }
 
@@ -85,38 +78,32 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A region, or the name of who pays: words of the operator's own that are compared and shown.
-fn own_word(text: &str) -> bool {
+/// Whether `text` is one of the operator's own labels, which are compared and shown.
+fn is_label(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    (1..=MAX_OWN_WORD).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// Where data is worked on, in lower case.
+/// A region where data is processed, in lower case.
 pub(super) fn region(text: &str) -> Result<String, &'static str> {
-    if own_word(text) {
+    if is_label(text) {
         Ok(text.to_ascii_lowercase())
     } else {
         Err("a region such as `eu` or `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`")
     }
 }
 
-/// Who pays.
+/// A billing owner or a quota pool.
 pub(super) fn owner(text: &str) -> Result<String, &'static str> {
-    if own_word(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("a name of who pays: 1 to 64 letters, digits, `.`, `_` or `-`")
-    }
+    if is_label(text) { Ok(text.to_owned()) } else { Err("a name: 1 to 64 letters, digits, `.`, `_` or `-`") }
 }
 
-/// What a provider calls a model: it goes into bodies, headers and paths.
+/// A provider's model name, which is used in bodies, headers and paths.
 pub(super) fn model(text: &str) -> Result<String, &'static str> {
     if is_visible(text, MAX_MODEL) && !text.contains(['"', '\\']) {
         Ok(text.to_owned())
     } else {
-        Err(
-            "the provider's name of a model: 1 to 256 visible ASCII characters, no quotation marks or backslashes",
-        )
+        Err("the provider's model name: 1 to 256 visible ASCII characters, no quotation marks or backslashes")
     }
 }
 
@@ -167,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_begin_with_a_slash_and_do_not_end_with_one() {
+    fn path_prefixes_begin_with_a_slash_and_do_not_end_with_one() {
         check(
             path_prefix,
             &["/v1", "/api/v1", "/"],

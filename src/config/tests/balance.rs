@@ -1,4 +1,4 @@
-//! How one of a tier's targets is chosen: every strategy, and every mistake in it.
+//! The section `balance`: every strategy and every mistake.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn balance_of(balance: Value) -> Balance {
 }
 
 #[test]
-fn every_strategy_can_be_written_and_weights_are_the_default() {
+fn every_strategy_can_be_configured_and_weighted_is_the_default() {
     assert_eq!(load_json(&smallest()).unwrap().models()[0].balance, Balance::Weighted);
     assert_eq!(balance_of(json!({})), Balance::Weighted);
     assert_eq!(balance_of(json!({"strategy": "weighted"})), Balance::Weighted);
@@ -20,13 +20,13 @@ fn every_strategy_can_be_written_and_weights_are_the_default() {
 }
 
 #[test]
-fn mistakes_are_told_where_they_are() {
+fn mistakes_are_reported_with_their_paths() {
     for (balance, expected) in [
         (
             json!({"strategy": "stiky"}),
-            "models.chat.balance.strategy: `stiky` means nothing here, did you mean `sticky`?",
+            "models.chat.balance.strategy: `stiky` is not a valid value, did you mean `sticky`?",
         ),
-        (json!({"by": ["key"]}), "models.chat.balance.by: means something beside `strategy: sticky` only"),
+        (json!({"by": ["key"]}), "models.chat.balance.by: applies only to `strategy: sticky`"),
         (json!({"strategy": "sticky", "by": []}), "models.chat.balance.by: is empty, expected at least one"),
         (
             json!({"strategy": "sticky", "by": ["user", "user"]}),
@@ -34,7 +34,7 @@ fn mistakes_are_told_where_they_are() {
         ),
         (
             json!({"strategy": "sticky", "by": ["usr"]}),
-            "models.chat.balance.by[0]: `usr` tells nothing of sessions, did you mean `user`?",
+            "models.chat.balance.by[0]: `usr` is not a session key, did you mean `user`?",
         ),
         (
             json!("sticky"),

@@ -1,4 +1,4 @@
-//! Boundaries of models and keys: what is written is what runs, and every mistake in it.
+//! The boundaries of models and keys.
 
 use super::*;
 use crate::base::{MicroDollars, ProviderId, TargetId, Timestamp};
@@ -53,7 +53,7 @@ fn boundaries_are_kept_as_written() {
 }
 
 #[test]
-fn two_failures_have_switches_that_leave_the_others_alone() {
+fn two_error_classes_have_fields_that_do_not_affect_the_others() {
     let on = |fallback: Value| {
         let config = load_json(&with_fallback(fallback)).unwrap();
         let on = config.model(config.model_named("chat").unwrap()).unwrap().fallback_on;
@@ -70,53 +70,59 @@ fn two_failures_have_switches_that_leave_the_others_alone() {
             json!({"on": ["context_length"], "context_length": "stop", "content_policy": "elsewere"}),
         ),
         &[
-            "models.chat.fallback.content_policy: `elsewere` means nothing here, did you mean `elsewhere`?",
+            "models.chat.fallback.content_policy: `elsewere` is not a valid value, did you mean `elsewhere`?",
             "models.chat.fallback.context_length: is `stop`, but `on` lists `context_length`",
         ],
     );
 }
 
 #[test]
-fn every_mistake_in_boundaries_is_told_at_once_with_its_path() {
+fn every_mistake_in_boundaries_is_reported_with_its_path() {
     check(
         &with_fallback(json!({
-            "region": ["us", "US", "a b"], "zero_retention": true, "providers": {"allow": [], "deny": ["opnai"]},
+            "region": ["us", "US", "a b"], "zero_retention": true, "providers": {"allow": [],
+            "deny": ["opnai"]},
             "targets": {"deny": ["local", "local"]}, "min_quality": 0, "max_price": {"input": -1},
-            "max_request_cost": 1_000_000, "max_price_ratio": 0, "leave_account": ["serve"], "mode": "enforced",
+            "max_request_cost": 1_000_000, "max_price_ratio": 0, "leave_account": ["serve"],
+            "mode": "enforced",
             "approved": [
-                {"from": "gpt-a", "to": "az", "until": "31.12.2026"}, {"from": "gpt-a", "to": "az"}, {"from": "gpt-a"},
+                {"from": "gpt-a", "to": "az", "until": "31.12.2026"}, {"from": "gpt-a", "to": "az"},
+                {"from": "gpt-a"},
                 {"from": "gpt-a", "to": "lokal"},
             ],
         })),
         &[
-            "models.chat.fallback.approved[0].until: is no day, expected one such as `2026-12-31`",
-            "models.chat.fallback.approved[1]: is the same pair as one before it",
+            "models.chat.fallback.approved[0].until: is not a date, expected one such as `2026-12-31`",
+            "models.chat.fallback.approved[1]: repeats an earlier pair",
             "models.chat.fallback.approved[2].to: is missing",
             "models.chat.fallback.approved[3].to: no target is called `lokal`, did you mean `local`?",
-            "models.chat.fallback.leave_account[0]: `serve` is no failure, did you mean `server`?",
+            "models.chat.fallback.leave_account[0]: `serve` is not an error class, did you mean `server`?",
             "models.chat.fallback.max_price.input: is -1, expected US dollars, 0 to 100000",
             "models.chat.fallback.max_price_ratio: is 0, expected more than 0 and at most 1000",
             "models.chat.fallback.max_request_cost: is 1000000, expected US dollars, 0 to 100000",
             "models.chat.fallback.min_quality: is 0, expected 1 to 100",
-            "models.chat.fallback.mode: `enforced` means nothing here, did you mean `enforce`?",
-            "models.chat.fallback.providers.allow: is empty, so nobody may be asked; leave it out to allow everybody",
+            "models.chat.fallback.mode: `enforced` is not a valid value, did you mean `enforce`?",
+            "models.chat.fallback.providers.allow: is empty, so nothing is allowed; leave it out \
+             to allow all",
             "models.chat.fallback.providers.deny[0]: no provider is called `opnai`, did you mean `openai`?",
             "models.chat.fallback.region[1]: region `US` is listed twice",
-            "models.chat.fallback.region[2]: cannot be used as it is, expected a region such as `eu` or `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`",
+            "models.chat.fallback.region[2]: is not valid, expected a region such as `eu` or \
+             `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`",
             "models.chat.fallback.targets.deny[1]: `local` is listed twice",
-            "models.chat.fallback.zero_retention: found a truth value, expected text (YAML needs quotes around it)",
+            "models.chat.fallback.zero_retention: found a boolean, expected text (YAML needs \
+             quotes around it)",
         ],
     );
 }
 
 #[test]
-fn a_key_has_boundaries_of_the_target_but_none_of_the_swap() {
+fn a_key_has_boundaries_but_no_substitution_rules() {
     let config = load_json(&with(full(), "/keys/team-a/regions", json!(["eu"]))).unwrap();
     let keys = config.keys.as_ref().unwrap();
     assert_eq!(keys[0].boundaries.regions.as_ref().unwrap().len(), 1);
     assert_eq!(keys[1].boundaries, Boundaries::default());
-    let swap = load_json(&with(full(), "/keys/team-a/max_price_ratio", json!(2))).unwrap_err().to_string();
-    assert!(swap.contains("keys.team-a.max_price_ratio: unknown field `max_price_ratio`"), "{swap}");
+    let rule = load_json(&with(full(), "/keys/team-a/max_price_ratio", json!(2))).unwrap_err().to_string();
+    assert!(rule.contains("keys.team-a.max_price_ratio: unknown field `max_price_ratio`"), "{rule}");
     check(
         &with(full(), "/keys/team-a/regions", json!([])),
         &["keys.team-a.regions: has 0 regions, expected 1 to 64"],

@@ -1,51 +1,214 @@
-//! What must be there, and how much of it may be.
+//! Required fields and bounds.
 
 use super::*;
 
 #[test]
-fn what_contradicts_itself_or_its_bounds_is_refused() {
+fn contradictions_and_values_out_of_bounds_are_rejected() {
     let plain = "a name is 1 to 64 letters, digits, `_` or `-`, the first a letter or digit";
-    let not_carried = "has a value that no header can carry, expected 1 to 4096 ASCII characters without line breaks or outer spaces";
+    let not_allowed = "has a value that is not allowed in a header, expected 1 to 4096 ASCII characters without \
+        line breaks or outer spaces";
     for (pointer, value, expected) in [
         ("/providers/a b", json!({"kind": "openai"}), format!("providers[\"a b\"]: {plain}")),
-        ("/providers/openai/cluster", json!("a b"), "providers.openai.cluster: cannot be used as it is, expected the name of an Envoy cluster: 1 to 256 visible ASCII characters".into()),
-        ("/providers/openai/host", json!("https://x"), "providers.openai.host: cannot be used as it is, expected a host such as `api.openai.com` or `10.0.0.7:8000`, without scheme or path".into()),
-        ("/providers/openai/path_prefix", json!("/v1/"), "providers.openai.path_prefix: cannot be used as it is, expected a path such as `/v1`: a slash first, none at the end, no query; `/` alone for no prefix".into()),
-        ("/providers/openai/api_version", json!("1"), "providers.openai.api_version: means nothing to kind `openai`, only to `azure-openai`".into()),
-        ("/providers/openai/usage", json!("asks"), "providers.openai.usage: `asks` means nothing here, did you mean `ask`?".into()),
-        ("/providers/openai/endpoints", json!([]), "providers.openai.endpoints: is empty: nothing could be asked of this provider; leave it out for all its kind speaks".into()),
-        ("/providers/openai/endpoints/1", json!("chat"), "providers.openai.endpoints[1]: `chat` is listed twice".into()),
-        ("/providers/openai/endpoints/1", json!("messages"), "providers.openai.endpoints[1]: kind `openai` does not speak `messages`, expected one of `chat`, `completions`, `embeddings`, `responses`".into()),
-        ("/providers/openai/endpoints/1", json!("respones"), "providers.openai.endpoints[1]: `respones` is no endpoint, did you mean `responses`?".into()),
-        ("/providers/openai/headers/x-foo", json!("2"), "providers.openai.headers.x-foo: is the same header as another one: letter case does not count".into()),
-        ("/providers/openai/headers/Host", json!("h"), "providers.openai.headers.Host: cannot be set here: it belongs to the connection, and Envoy sets it".into()),
-        ("/providers/openai/headers/X-LLM-Target", json!("h"), "providers.openai.headers.X-LLM-Target: cannot be set here: `x-llm-` and `x-envoy-` headers never go to providers".into()),
-        ("/providers/openai/headers/X-Foo", json!("a\r\nb: c"), format!("providers.openai.headers.X-Foo: {not_carried}")),
-        ("/accounts/openai-a/key", json!({}), "accounts.openai-a.key: has neither `env` nor `value`, expected one of them".into()),
-        ("/accounts/openai-a/key", json!({"env": "OPENAI_KEY", "value": "v"}), "accounts.openai-a.key: has both `env` and `value`, expected one".into()),
-        ("/accounts/az", json!({"provider": "azure"}), "targets.az: makes an account of its own name, but `accounts.az` is another one; rename either".into()),
-        ("/targets/gpt-a/key", json!({"value": "v"}), "targets.gpt-a.key: cannot stand beside `account`, whose own key is used".into()),
-        ("/targets/gpt-a/provider", json!("openai"), "targets.gpt-a: has both `account` and `provider`, expected one: an account knows its provider".into()),
+        (
+            "/providers/openai/cluster",
+            json!("a b"),
+            "providers.openai.cluster: is not valid, expected the name of an Envoy cluster: 1 to 256 \
+             visible ASCII characters"
+                .into(),
+        ),
+        (
+            "/providers/openai/host",
+            json!("https://x"),
+            "providers.openai.host: is not valid, expected a host such as `api.openai.com` or \
+             `10.0.0.7:8000`, without scheme or path"
+                .into(),
+        ),
+        (
+            "/providers/openai/path_prefix",
+            json!("/v1/"),
+            "providers.openai.path_prefix: is not valid, expected a path such as `/v1` with a slash \
+             at the start, none at the end and no query; `/` alone for no prefix"
+                .into(),
+        ),
+        (
+            "/providers/openai/api_version",
+            json!("1"),
+            "providers.openai.api_version: is not used by kind `openai`, only by `azure-openai`".into(),
+        ),
+        (
+            "/providers/openai/usage",
+            json!("asks"),
+            "providers.openai.usage: `asks` is not a valid value, did you mean `ask`?".into(),
+        ),
+        (
+            "/providers/openai/endpoints",
+            json!([]),
+            "providers.openai.endpoints: is empty, so the provider could serve nothing; leave it out \
+             for all endpoints of its kind"
+                .into(),
+        ),
+        (
+            "/providers/openai/endpoints/1",
+            json!("chat"),
+            "providers.openai.endpoints[1]: `chat` is listed twice".into(),
+        ),
+        (
+            "/providers/openai/endpoints/1",
+            json!("messages"),
+            "providers.openai.endpoints[1]: kind `openai` does not support `messages`, expected one \
+             of `chat`, `completions`, `embeddings`, `responses`"
+                .into(),
+        ),
+        (
+            "/providers/openai/endpoints/1",
+            json!("respones"),
+            "providers.openai.endpoints[1]: `respones` is not an endpoint, did you mean `responses`?".into(),
+        ),
+        (
+            "/providers/openai/headers/x-foo",
+            json!("2"),
+            "providers.openai.headers.x-foo: is set twice: header names are not case-sensitive".into(),
+        ),
+        (
+            "/providers/openai/headers/Host",
+            json!("h"),
+            "providers.openai.headers.Host: cannot be set here: Envoy sets this header for each \
+             connection"
+                .into(),
+        ),
+        (
+            "/providers/openai/headers/X-LLM-Target",
+            json!("h"),
+            "providers.openai.headers.X-LLM-Target: cannot be set here: `x-llm-` and `x-envoy-` \
+             headers are never sent to providers"
+                .into(),
+        ),
+        (
+            "/providers/openai/headers/X-Foo",
+            json!("a\r\nb: c"),
+            format!("providers.openai.headers.X-Foo: {not_allowed}"),
+        ),
+        (
+            "/accounts/openai-a/key",
+            json!({}),
+            "accounts.openai-a.key: has neither `env` nor `value`, expected one of them".into(),
+        ),
+        (
+            "/accounts/openai-a/key",
+            json!({"env": "OPENAI_KEY", "value": "v"}),
+            "accounts.openai-a.key: has both `env` and `value`, expected one".into(),
+        ),
+        (
+            "/accounts/az",
+            json!({"provider": "azure"}),
+            "targets.az: creates an account `az`, but `accounts.az` also exists; rename one of them".into(),
+        ),
+        (
+            "/targets/gpt-a/key",
+            json!({"value": "v"}),
+            "targets.gpt-a.key: cannot be combined with `account`: the key of the account is used".into(),
+        ),
+        (
+            "/targets/gpt-a/provider",
+            json!("openai"),
+            "targets.gpt-a: has both `account` and `provider`, expected one: an account already has \
+             a provider"
+                .into(),
+        ),
         ("/targets/gpt-a/weight", json!(0), "targets.gpt-a.weight: is 0, expected 1 to 1000000".into()),
-        ("/targets/gpt-a/weight", json!(1_000_001), "targets.gpt-a.weight: is 1000001, expected 1 to 1000000".into()),
-        ("/targets/gpt-a/model", json!("a\"b"), "targets.gpt-a.model: cannot be used as it is, expected the provider's name of a model: 1 to 256 visible ASCII characters, no quotation marks or backslashes".into()),
-        ("/models/chat/targets", json!(["az"]), "models.chat: has both `tiers` and `targets`, expected one: `targets` is short for a single tier".into()),
+        (
+            "/targets/gpt-a/weight",
+            json!(1_000_001),
+            "targets.gpt-a.weight: is 1000001, expected 1 to 1000000".into(),
+        ),
+        (
+            "/targets/gpt-a/model",
+            json!("a\"b"),
+            "targets.gpt-a.model: is not valid, expected the provider's model name: 1 to 256 visible \
+             ASCII characters, no quotation marks or backslashes"
+                .into(),
+        ),
+        (
+            "/models/chat/targets",
+            json!(["az"]),
+            "models.chat: has both `tiers` and `targets`, expected one: `targets` is short for a \
+             single tier"
+                .into(),
+        ),
         ("/models/chat/tiers", json!([]), "models.chat.tiers: has 0 tiers, expected 1 to 16".into()),
-        ("/models/chat/tiers/1/0", json!("az"), "models.chat.tiers[1][0]: target `az` is named twice in this model".into()),
-        ("/models/chat/fallback/on/0", json!("client_abort"), "models.chat.fallback.on[0]: `client_abort` cannot be a reason: nobody is left to answer".into()),
-        ("/models/chat/fallback/on/0", json!("ratelimited"), "models.chat.fallback.on[0]: `ratelimited` is no failure, did you mean `rate_limited`?".into()),
-        ("/models/chat/fallback/on/1", json!("server"), "models.chat.fallback.on[1]: `server` is listed twice".into()),
-        ("/models/chat/retry/attempts", json!(11), "models.chat.retry.attempts: is 11, expected 1 to 10".into()),
+        (
+            "/models/chat/tiers/1/0",
+            json!("az"),
+            "models.chat.tiers[1][0]: target `az` is listed twice in this model".into(),
+        ),
+        (
+            "/models/chat/fallback/on/0",
+            json!("client_abort"),
+            "models.chat.fallback.on[0]: `client_abort` is not allowed here: the client is gone".into(),
+        ),
+        (
+            "/models/chat/fallback/on/0",
+            json!("ratelimited"),
+            "models.chat.fallback.on[0]: `ratelimited` is not an error class, did you mean \
+             `rate_limited`?"
+                .into(),
+        ),
+        (
+            "/models/chat/fallback/on/1",
+            json!("server"),
+            "models.chat.fallback.on[1]: `server` is listed twice".into(),
+        ),
+        (
+            "/models/chat/retry/attempts",
+            json!(11),
+            "models.chat.retry.attempts: is 11, expected 1 to 10".into(),
+        ),
         ("/keys", json!({}), "keys: is empty; leave it out to let every client use every model".into()),
-        ("/keys/team-a/sha256", json!("sk-client-secret"), "keys.team-a.sha256: is no SHA-256, expected 64 hexadecimal digits".into()),
-        ("/keys/team-a/sha256", json!("Cd".repeat(32)), "keys.team-b.sha256: is the same as that of key `team-a`".into()),
-        ("/keys/team-a/models", json!([]), "keys.team-a.models: is empty, so the key could use nothing; leave it out to allow every model".into()),
-        ("/keys/team-a/models", json!(["chat", "chat"]), "keys.team-a.models[1]: model `chat` is named twice".into()),
-        ("/keys/team-a/models", json!(["chta"]), "keys.team-a.models[0]: no model is called `chta`, did you mean `chat`?".into()),
-        ("/other_paths", json!("refuze"), "other_paths: `refuze` means nothing, did you mean `refuse`?; to pass them on: { cluster: NAME }".into()),
+        (
+            "/keys/team-a/sha256",
+            json!("sk-client-secret"),
+            "keys.team-a.sha256: is not a SHA-256 digest, expected 64 hexadecimal digits".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!("Cd".repeat(32)),
+            "keys.team-b.sha256: is the same digest as that of key `team-a`".into(),
+        ),
+        (
+            "/keys/team-a/models",
+            json!([]),
+            "keys.team-a.models: is empty, so the key could use no model; leave it out to allow \
+             every model"
+                .into(),
+        ),
+        (
+            "/keys/team-a/models",
+            json!(["chat", "chat"]),
+            "keys.team-a.models[1]: model `chat` is listed twice".into(),
+        ),
+        (
+            "/keys/team-a/models",
+            json!(["chta"]),
+            "keys.team-a.models[0]: no model is called `chta`, did you mean `chat`?".into(),
+        ),
+        (
+            "/other_paths",
+            json!("refuze"),
+            "other_paths: `refuze` is not a valid value, expected `refuse` or a mapping such as `{ \
+             cluster: NAME }`"
+                .into(),
+        ),
         ("/other_paths", json!({}), "other_paths.cluster: is missing".into()),
-        ("/limits/max_body", json!("1023B"), "limits.max_body: is 1023 bytes, expected 1KiB to 256MiB".into()),
-        ("/limits/max_body", json!("257MiB"), "limits.max_body: is 269484032 bytes, expected 1KiB to 256MiB".into()),
+        (
+            "/limits/max_body",
+            json!("1023B"),
+            "limits.max_body: is 1023 bytes, expected 1KiB to 256MiB".into(),
+        ),
+        (
+            "/limits/max_body",
+            json!("257MiB"),
+            "limits.max_body: is 269484032 bytes, expected 1KiB to 256MiB".into(),
+        ),
         ("/limits/max_journeys", json!(0), "limits.max_journeys: is 0, expected 1 to 100000".into()),
     ] {
         check_change(pointer, value, &expected);
@@ -53,7 +216,7 @@ fn what_contradicts_itself_or_its_bounds_is_refused() {
 }
 
 #[test]
-fn what_must_be_there_is_missed() {
+fn missing_required_fields_are_reported() {
     for (pointer, expected) in [
         ("/providers", "providers: is missing, at least one entry is needed"),
         ("/models/chat/tiers", "models.chat: has neither `tiers` nor `targets`, expected one of them"),
@@ -62,7 +225,7 @@ fn what_must_be_there_is_missed() {
         ("/keys/team-a/sha256", "keys.team-a.sha256: is missing"),
         (
             "/providers/azure/host",
-            "providers.azure.host: is missing: kind `azure-openai` has no host that could be assumed",
+            "providers.azure.host: is missing: kind `azure-openai` has no default host",
         ),
         (
             "/providers/openai/kind",
@@ -78,7 +241,7 @@ fn what_must_be_there_is_missed() {
 }
 
 #[test]
-fn too_many_entries_are_refused_and_the_most_are_taken() {
+fn the_maximum_number_of_entries_is_accepted_and_one_more_is_rejected() {
     let many = |count: usize, entry: Value| -> Value {
         (0..count).map(|n| (format!("n{n}"), entry.clone())).collect::<serde_json::Map<_, _>>().into()
     };
@@ -100,7 +263,7 @@ fn too_many_entries_are_refused_and_the_most_are_taken() {
         };
         let present = smallest().get(section).map_or(0, |entries| entries.as_object().unwrap().len());
         assert!(load_json(&sized(max - present)).is_ok(), "{section}");
-        let expected = format!("{section}: has {} entries, at most {max} are taken", max + 1);
+        let expected = format!("{section}: has {} entries, at most {max} are allowed", max + 1);
         check(&sized(max - present + 1), &[&expected]);
     }
 
@@ -109,12 +272,12 @@ fn too_many_entries_are_refused_and_the_most_are_taken() {
     assert!(load_json(&with(smallest(), "/keys", keys(MAX_CLIENT_KEYS).into())).is_ok());
     check(
         &with(smallest(), "/keys", keys(MAX_CLIENT_KEYS + 1).into()),
-        &["keys: has 1001 entries, at most 1000 are taken"],
+        &["keys: has 1001 entries, at most 1000 are allowed"],
     );
 }
 
 #[test]
-fn long_lists_of_tiers_and_headers_are_refused() {
+fn too_many_tiers_and_headers_are_rejected() {
     let mut config = smallest();
     for n in 0..=MAX_TIERS {
         config["targets"][format!("t{n}")] = json!({"provider": "openai", "model": "m"});
@@ -131,12 +294,12 @@ fn long_lists_of_tiers_and_headers_are_refused() {
     assert!(load_json(&with(smallest(), "/providers/openai/headers", headers(MAX_HEADERS).into())).is_ok());
     check(
         &with(smallest(), "/providers/openai/headers", headers(MAX_HEADERS + 1).into()),
-        &["providers.openai.headers: has 33 entries, at most 32 are taken"],
+        &["providers.openai.headers: has 33 entries, at most 32 are allowed"],
     );
 }
 
 #[test]
-fn a_failure_ratio_is_rounded_and_never_to_nothing() {
+fn a_failure_ratio_is_rounded_but_never_to_zero() {
     for (ratio, permille) in [(0.5, 500), (0.0001, 1), (0.0016, 2), (0.9999, 1000), (1.0, 1000), (0.333, 333)]
     {
         let config = load_json(&with(smallest(), "/breaker", json!({"failure_ratio": ratio}))).unwrap();

@@ -1,9 +1,9 @@
-//! The section `breaker`: its defaults and its bounds.
+//! The section `breaker`: defaults and bounds.
 
 use super::*;
 
 #[test]
-fn every_bound_of_the_breaker_is_kept_on_both_sides() {
+fn every_field_is_accepted_within_its_bounds_only() {
     for (field, inside, outside) in [
         (
             "window",
@@ -94,7 +94,7 @@ fn every_bound_of_the_breaker_is_kept_on_both_sides() {
 }
 
 #[test]
-fn a_long_first_time_raises_the_limit_that_nobody_wrote() {
+fn a_long_open_time_raises_the_default_of_its_maximum() {
     let written = json!({"open": "20m", "block": "2h"});
     let policy = load_json(&with(smallest(), "/breaker", written)).unwrap().breaker;
     assert_eq!((policy.open_max, policy.block_max), (Duration::from_secs(1200), Duration::from_secs(7200)));
@@ -106,7 +106,7 @@ fn a_long_first_time_raises_the_limit_that_nobody_wrote() {
 }
 
 #[test]
-fn a_wrong_first_time_is_not_held_against_its_limit() {
+fn an_invalid_open_time_is_not_the_minimum_of_its_maximum() {
     check(
         &with(
             smallest(),
@@ -114,7 +114,8 @@ fn a_wrong_first_time_is_not_held_against_its_limit() {
             json!({"open": "50ms", "open_max": "10s", "block": "x", "block_max": "1s"}),
         ),
         &[
-            "breaker.block: `x` is no duration, expected a number with a unit (ms, s, m or h), such as \"30s\"",
+            "breaker.block: `x` is not a duration, expected a number with a unit (ms, s, m or \
+             h), such as \"30s\"",
             "breaker.open: is 50ms, expected 100ms to 24h",
         ],
     );

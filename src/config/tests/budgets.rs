@@ -1,4 +1,4 @@
-//! What client keys may use: budgets and what is recorded with them.
+//! Budgets and metadata of client keys.
 
 use super::*;
 use crate::base::MicroDollars;
@@ -14,7 +14,7 @@ fn with_key(fields: Value) -> Value {
 }
 
 #[test]
-fn limits_are_kept_as_written_and_what_is_absent_limits_nothing() {
+fn budgets_are_applied_as_configured_and_absent_without_a_section() {
     let budget = json!({
         "requests_per_minute": 60, "tokens_per_minute": "100000", "tokens_per_day": 5_000_000,
         "usd_per_day": 12.5, "warn_at": 0.8,
@@ -47,36 +47,36 @@ fn every_mistake_in_a_key_is_reported() {
             "keys.team.budget.requests_per_minute: is 0, expected 1 to 10000000",
             "keys.team.budget.usd_per_day: is -1, expected US dollars, more than 0 and at most 10000000",
             "keys.team.budget.warn_at: is 2, expected more than 0 and at most 1",
-            "keys.team.metadata.d: is too long, expected at most 256 bytes in one line",
-            "keys.team.metadata[\"a b\"]: is no name, expected 1 to 64 letters, digits, `_`, `-` or `.`",
+            "keys.team.metadata.d: is not a valid value, expected at most 256 bytes on one line",
+            "keys.team.metadata[\"a b\"]: is not a valid name, expected 1 to 64 letters, digits, \
+             `_`, `-` or `.`",
         ],
     );
     check(
         &with_key(json!({"budget": {"warn_at": 0.5}})),
-        &["keys.team.budget: limits nothing; leave it out, or give it at least one limit"],
+        &["keys.team.budget: has no limit; leave it out or set at least one limit"],
     );
 }
 
 #[test]
-fn a_fleets_limit_needs_keys_to_charge() {
+fn the_fleet_rate_limit_needs_keys() {
     assert!(
         load_json(&with(with_key(json!({})), "/fleet_rate_limit", json!(true))).unwrap().fleet_rate_limit
     );
     check(
         &with(smallest(), "/fleet_rate_limit", json!(true)),
-        &["fleet_rate_limit: needs `keys`: without them nobody knows whom to charge"],
+        &["fleet_rate_limit: needs `keys`: without keys there is nothing to count the usage for"],
     );
 }
 
 #[test]
-fn money_can_only_be_counted_where_prices_are_known() {
+fn a_cost_budget_needs_the_prices_of_all_targets() {
     let mut config = with_key(json!({"budget": {"usd_per_day": 1}}));
     load_json(&config).unwrap();
     config["targets"]["gpt"].as_object_mut().unwrap().remove("price");
     check(
         &config,
-        &[
-            "keys.team.budget.usd_per_day: needs the `price` of each target that the key may reach, and target `gpt` has none",
-        ],
+        &["keys.team.budget.usd_per_day: needs a `price` for each target that the key may use, \
+            but target `gpt` has none"],
     );
 }

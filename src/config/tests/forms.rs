@@ -1,4 +1,4 @@
-//! A configuration comes as a Struct or as JSON text.
+//! The two forms of a configuration: a Struct and JSON text.
 
 use super::*;
 
@@ -12,8 +12,8 @@ fn a_struct_and_json_text_give_the_same_configuration() {
 }
 
 #[test]
-fn a_struct_that_begins_like_json_text_is_still_a_struct() {
-    // An entry of 123 bytes makes the bytes begin with a line break and an opening brace.
+fn a_struct_that_begins_like_json_text_is_read_as_a_struct() {
+    // With an entry of 123 bytes, the Struct begins with a line break and an opening brace.
     let mut found = false;
     for padding in 1..120 {
         let mut config = smallest();
@@ -26,14 +26,14 @@ fn a_struct_that_begins_like_json_text_is_still_a_struct() {
 }
 
 #[test]
-fn json_text_may_have_space_around_it() {
+fn json_text_may_be_surrounded_by_white_space() {
     let text = format!(" \r\n\t{}\n\n", smallest());
     assert!(load(text.as_bytes(), &env).is_ok());
     assert!(load(format!("\n{}", smallest()).as_bytes(), &env).is_ok());
 }
 
 #[test]
-fn whole_doubles_count_as_integers_and_others_do_not() {
+fn whole_doubles_are_accepted_as_integers_and_others_are_not() {
     let text = full()
         .to_string()
         .replace("\"weight\":2", "\"weight\":2.0")
@@ -53,7 +53,7 @@ fn whole_doubles_count_as_integers_and_others_do_not() {
 }
 
 #[test]
-fn both_forms_take_the_same_nesting() {
+fn both_forms_accept_the_same_nesting() {
     fn nested(levels: usize) -> Value {
         // The configuration itself is the first level.
         json!({"deep": (1..levels).fold(json!(1), |inner, _| json!({"x": inner}))})
@@ -62,11 +62,11 @@ fn both_forms_take_the_same_nesting() {
         let too_deep = config.to_string().matches('{').count() > MAX_NESTING;
         for bytes in [config.to_string().into_bytes(), struct_of(&config).encode_to_vec()] {
             let text = load(&bytes, &env).unwrap_err().to_string();
-            assert_eq!(text.contains("nested deeper than the 32 levels"), too_deep, "{text}");
+            assert_eq!(text.contains("nested more than 32 levels deep"), too_deep, "{text}");
             assert_eq!(text.contains("unknown field `deep`"), !too_deep || bytes[0] == b'\n', "{text}");
         }
     }
-    // Far beyond, serde_json's and prost's own bounds must not be reached by the stack.
+    // Far deeper nesting must not overflow the stack.
     assert!(load("{\"a\":".repeat(100_000).as_bytes(), &env).is_err());
     assert!(load("{\"a\":[".repeat(100_000).as_bytes(), &env).is_err());
 }

@@ -1,4 +1,4 @@
-//! How mistakes are reported: all of them, each where it stands, with what was meant.
+//! The report of mistakes: all of them, each with its path and a hint.
 
 use super::*;
 
@@ -26,11 +26,11 @@ fn ten_mistakes_are_reported_together() {
             "accounts.a.provider: no provider is called `openia`, did you mean `openai`?",
             "models.chat.retry.attempts: is 0, expected 1 to 10",
             "models.chat.tiers[0][0]: no target is called `gtp`, did you mean `gpt`?",
-            "models.chat.tiers[0][2]: target `two` is named twice in this model",
+            "models.chat.tiers[0][2]: target `two` is listed twice in this model",
             "models.chat.tiers[1]: is empty, expected at least one target",
             "providers.openai.hosst: unknown field `hosst`, did you mean `host`?",
-            "providers.openai.kind: `opnai` is no kind of provider, did you mean `openai`?",
-            "providers.vllm.host: is missing: kind `openai-compatible` has no host that could be assumed",
+            "providers.openai.kind: `opnai` is not a provider kind, did you mean `openai`?",
+            "providers.vllm.host: is missing: kind `openai-compatible` has no default host",
             "retry_lop: unknown field `retry_lop`, did you mean `retry_loop`?",
             "targets.gpt.wieght: unknown field `wieght`, did you mean `weight`?",
             "targets.neither: has neither `account` nor `provider`, expected one of them",
@@ -40,7 +40,7 @@ fn ten_mistakes_are_reported_together() {
 }
 
 #[test]
-fn the_report_is_one_line_for_each_mistake() {
+fn the_report_has_one_line_per_mistake() {
     let config = with(with(smallest(), "/retry_loop", json!("yes")), "/models/chat/targets/0", json!("gptt"));
     assert_eq!(
         load_json(&config).unwrap_err().to_string(),
@@ -51,7 +51,7 @@ fn the_report_is_one_line_for_each_mistake() {
 }
 
 #[test]
-fn an_unknown_field_of_many_is_told_some_of_them() {
+fn an_unknown_field_is_reported_with_some_of_the_known_fields() {
     let mistakes = load_json(&with(full(), "/tracing", json!(true))).unwrap_err();
     let lines: Vec<_> = mistakes.iter().map(|m| format!("{}: {}", m.path, m.problem)).collect();
     let [line] = &lines[..] else { panic!("{lines:?}") };
@@ -61,52 +61,56 @@ fn an_unknown_field_of_many_is_told_some_of_them() {
 }
 
 #[test]
-fn a_bare_on_that_yaml_turned_into_a_truth_value_is_explained() {
+fn a_bare_on_that_yaml_turned_into_a_boolean_is_explained() {
     check_change(
         "/models/chat/fallback",
         json!({"true": ["server"]}),
-        "models.chat.fallback.true: unknown field `true`; a bare `on` is a truth value in YAML 1.1, write \"on\" in quotes",
+        "models.chat.fallback.true: unknown field `true`; YAML 1.1 reads a bare `on` as a \
+         boolean, write \"on\" in quotes",
     );
 }
 
 #[test]
-fn words_that_mean_nothing_are_told_those_that_do() {
-    check_change("/mode", json!("shadwo"), "mode: `shadwo` means nothing here, did you mean `shadow`?");
+fn an_invalid_word_is_reported_with_the_valid_ones() {
+    check_change("/mode", json!("shadwo"), "mode: `shadwo` is not a valid value, did you mean `shadow`?");
     check_change(
         "/mode",
         json!("off"),
-        "mode: `off` means nothing here, expected one of `enforce`, `shadow`",
+        "mode: `off` is not a valid value, expected one of `enforce`, `shadow`",
     );
     check_change(
         "/models/chat/when_all_open",
         json!("allow"),
-        "models.chat.when_all_open: `allow` means nothing here, expected one of `refuse`, `try_anyway`, `queue`",
+        "models.chat.when_all_open: `allow` is not a valid value, expected one of `refuse`, \
+         `try_anyway`, `queue`",
     );
     check_change(
         "/models/chat/response_model",
         json!("logica"),
-        "models.chat.response_model: `logica` means nothing here, did you mean `logical`?",
+        "models.chat.response_model: `logica` is not a valid value, did you mean `logical`?",
     );
 }
 
 #[test]
 
-fn an_empty_configuration_is_told_the_least_that_is_needed() {
+fn an_empty_configuration_is_reported_with_a_minimal_example() {
     for bytes in [&b""[..], b"  \n", b"{}", b" { } "] {
         let mistakes = load(bytes, &env).unwrap_err();
         let text = mistakes.to_string();
         assert!(
-            text.starts_with("the configuration has 1 mistake:\n  configuration: is empty; the least"),
+            text.starts_with(
+                "the configuration has 1 mistake:\n  configuration: is empty; it needs at least"
+            ),
             "{text}"
         );
-        // The example it gives is itself a configuration.
+        // The example is itself a valid configuration.
         let example = text.split_once("such as ").unwrap().1;
         assert!(load(example.as_bytes(), &env).is_ok(), "{example}");
     }
 }
 
 #[test]
-fn what_is_no_configuration_at_all_is_told_which_forms_there_are() {
+fn unreadable_bytes_are_reported_with_the_accepted_forms() {
     for (bytes, expected) in [
         (
             &b"providers:\n  openai: {}"[..],
@@ -123,21 +127,22 @@ fn what_is_no_configuration_at_all_is_told_which_forms_there_are() {
         assert!(text.contains(expected), "{text}");
     }
     let text = load(&vec![b' '; MAX_BYTES + 1], &env).unwrap_err().to_string();
-    assert!(text.ends_with("configuration: has 1048577 bytes, at most 1048576 are taken"), "{text}");
+    assert!(text.ends_with("configuration: has 1048577 bytes, at most 1048576 are allowed"), "{text}");
 }
 
 #[test]
-fn names_written_twice_are_mistakes() {
+fn duplicate_names_are_mistakes() {
     let text = smallest().to_string().replacen("\"kind\"", "\"kind\":\"gemini\",\"kind\"", 1);
     let text = text.replacen("\"models\":", "\"models\":{},\"models\":", 1);
     assert_eq!(
         load(text.as_bytes(), &env).unwrap_err().to_string(),
-        "the configuration has 2 mistakes:\n  models: is written twice\n  providers.openai.kind: is written twice"
+        "the configuration has 2 mistakes:\n  models: is written twice\n  providers.openai.kind: \
+         is written twice"
     );
 }
 
 #[test]
-fn past_a_hundred_mistakes_there_are_only_more() {
+fn a_report_has_at_most_a_hundred_mistakes() {
     let entries: serde_json::Map<_, _> = (0..150).map(|n| (format!("n{n}"), json!(1))).collect();
     let mistakes = load_json(&with(smallest(), "/accounts", entries.clone().into())).unwrap_err();
     assert_eq!((mistakes.len(), mistakes.has_more()), (MAX_MISTAKES, true));
@@ -148,7 +153,7 @@ fn past_a_hundred_mistakes_there_are_only_more() {
 }
 
 #[test]
-fn a_section_of_the_wrong_type_is_one_mistake_and_not_one_for_each_reference_to_it() {
+fn a_section_of_the_wrong_type_is_one_mistake_and_not_one_per_reference() {
     check_change("/targets", json!("x"), "targets: found text, expected a mapping");
     check_change("/accounts", json!(1), "accounts: found a number, expected a mapping");
     check_change("/accounts/openai-a", json!("x"), "accounts.openai-a: found text, expected a mapping");

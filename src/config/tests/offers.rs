@@ -1,4 +1,4 @@
-//! What targets offer: defaults by kind, what overrides them, and every mistake in them.
+//! The offers of targets: defaults per provider kind, overrides and mistakes.
 
 use super::*;
 use crate::base::MicroDollars;
@@ -17,7 +17,7 @@ fn offers_of(kind: &str, fields: Value) -> Offers {
 }
 
 #[test]
-fn a_target_of_which_nothing_is_said_offers_what_its_kind_vouches_for() {
+fn a_target_without_declarations_has_the_profile_of_its_kind() {
     for kind in ProviderKind::ALL {
         let offers = offers_of(kind.name(), json!({}));
         assert_eq!(offers.capabilities, profile(kind).capabilities, "{}", kind.name());
@@ -30,7 +30,7 @@ fn a_target_of_which_nothing_is_said_offers_what_its_kind_vouches_for() {
 }
 
 #[test]
-fn what_is_declared_overrides_the_kind_in_both_directions() {
+fn a_declaration_overrides_the_profile_in_both_directions() {
     for capability in Capability::ALL {
         for present in [true, false] {
             for kind in ["openai", "openai-compatible"] {
@@ -47,27 +47,25 @@ fn terms_sizes_and_prices_are_kept_as_written() {
     let offers = offers_of(
         "openai",
         json!({
-            "context_window": 1_047_576, "max_output_tokens": "32768.0", "region": "EU-West.1", "zero_retention": true,
+            "context_window": 1_047_576, "max_output_tokens": "32768.0", "region": "EU-West.1",
+            "zero_retention": true,
             "training_opt_out": false, "quality": 2, "price": {"input": "0.40", "output": 1.6},
         }),
     );
     assert_eq!((offers.context_window.tokens, offers.context_window.declared), (1_047_576, true));
     assert_eq!(offers.max_output_tokens.tokens, 32_768);
-    assert_eq!(offers.region.as_deref(), Some("eu-west.1"), "the case of a region means nothing");
+    assert_eq!(offers.region.as_deref(), Some("eu-west.1"), "regions are not case-sensitive");
     assert_eq!((offers.zero_retention, offers.training_opt_out), (Some(true), Some(false)));
     assert_eq!(offers.quality, Some(2));
     let price = offers.price.unwrap();
     assert_eq!((price.input, price.output), (MicroDollars::new(400_000), MicroDollars::new(1_600_000)));
-    assert_eq!(
-        price.cached_input, price.input,
-        "without a price of its own what is cached costs as the rest"
-    );
+    assert_eq!(price.cached_input, price.input, "cached tokens have the input price by default");
     let cached = offers_of("openai", json!({"price": {"input": 1, "output": 1, "cached_input": 0.000_001}}));
     assert_eq!(cached.price.unwrap().cached_input, MicroDollars::new(1));
 }
 
 #[test]
-fn every_mistake_in_offers_is_told_at_once_with_its_path() {
+fn every_mistake_in_offers_is_reported_with_its_path() {
     let config = of_kind(
         "openai",
         json!({
@@ -84,7 +82,8 @@ fn every_mistake_in_offers_is_told_at_once_with_its_path() {
             "targets.gpt.price.input: is -1, expected US dollars, 0 to 100000",
             "targets.gpt.price.output: is missing, expected US dollars",
             "targets.gpt.quality: is 101, expected 1 to 100",
-            "targets.gpt.region: cannot be used as it is, expected a region such as `eu` or `us-east-1`: 1 to 64 letters, digits, `.`, `_` or `-`",
+            "targets.gpt.region: is not valid, expected a region such as `eu` or `us-east-1`: 1 \
+             to 64 letters, digits, `.`, `_` or `-`",
             "targets.gpt.tools: found text, expected `true` or `false`",
             "targets.gpt.visoin: unknown field `visoin`, did you mean `vision`?",
         ],
@@ -92,30 +91,29 @@ fn every_mistake_in_offers_is_told_at_once_with_its_path() {
 }
 
 #[test]
-fn an_account_may_say_who_pays_for_it() {
+fn an_account_may_have_a_billing_owner() {
     let config = with(full(), "/accounts/openai-a/billing_owner", json!("team-x"));
     assert_eq!(load_json(&config).unwrap().accounts()[0].billing_owner.as_deref(), Some("team-x"));
     let config = with(full(), "/accounts/openai-a/billing_owner", json!("team x"));
     check(
         &config,
-        &[
-            "accounts.openai-a.billing_owner: cannot be used as it is, expected a name of who pays: 1 to 64 letters, digits, `.`, `_` or `-`",
-        ],
+        &["accounts.openai-a.billing_owner: is not valid, expected a name: 1 to 64 letters, \
+            digits, `.`, `_` or `-`"],
     );
 }
 
 #[test]
-fn the_reference_states_what_each_kind_vouches_for() {
+fn the_reference_documents_the_profile_of_each_kind() {
     let reference = include_str!("../../../docs/configuration.md");
     for capability in Capability::ALL {
         let row = reference
             .lines()
             .find(|line| line.starts_with(&format!("| `{}` | ", capability.name())))
             .unwrap_or_else(|| panic!("no row for `{}`", capability.name()));
-        let vouched = row.rsplit(" | ").next().unwrap();
+        let kinds = row.rsplit(" | ").next().unwrap();
         for kind in ProviderKind::ALL {
-            // One row names the exceptions instead.
-            let stated = vouched.contains(&format!("`{}`", kind.name())) != vouched.starts_with("all but");
+            // A row that begins with "all but" lists the exceptions.
+            let stated = kinds.contains(&format!("`{}`", kind.name())) != kinds.starts_with("all but");
             assert_eq!(stated, profile(kind).capabilities.contains(capability), "{row} {}", kind.name());
         }
     }

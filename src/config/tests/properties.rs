@@ -1,4 +1,5 @@
-//! Configurations that nobody wrote: whatever comes, it is judged without a panic, with reasons, and alike in both forms.
+//! Random configurations: each is accepted, or rejected with reasons, without a panic and equally in both
+//! forms.
 
 use proptest::prelude::*;
 use prost::Message;
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// JSON that is near enough to a configuration to get past the first checks.
+/// JSON that is similar enough to a configuration to pass the first checks.
 fn near_configuration() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec![
         "providers",
@@ -69,7 +70,7 @@ fn near_configuration() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The full configuration with one of its values replaced by anything.
+/// The full configuration with one value replaced by a random one.
 fn disturbed() -> impl Strategy<Value = Value> {
     (any::<prop::sample::Index>(), near_configuration()).prop_map(|(which, replacement)| {
         let mut config = full();
@@ -94,7 +95,7 @@ fn collect_pointers(value: &Value, at: String, into: &mut Vec<String>) {
     into.push(at);
 }
 
-fn never_without_a_reason(result: &Result<Config, Mistakes>) {
+fn check_reasons(result: &Result<Config, Mistakes>) {
     if let Err(mistakes) = result {
         assert!(!mistakes.is_empty());
         let text = mistakes.to_string();
@@ -108,30 +109,30 @@ fn never_without_a_reason(result: &Result<Config, Mistakes>) {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        never_without_a_reason(&load(&bytes, &env));
+        check_reasons(&load(&bytes, &env));
     }
 
     #[test]
     fn bytes_that_begin_like_a_struct_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        never_without_a_reason(&load(&[&[0x0a], &bytes[..]].concat(), &env));
+        check_reasons(&load(&[&[0x0a], &bytes[..]].concat(), &env));
     }
 
     #[test]
     fn damaged_structs_never_panic(at in any::<prop::sample::Index>(), byte: u8) {
         let mut bytes = struct_of(&full()).encode_to_vec();
         *at.get_mut(&mut bytes) = byte;
-        never_without_a_reason(&load(&bytes, &env));
+        check_reasons(&load(&bytes, &env));
     }
 
     #[test]
     fn arbitrary_json_never_panics(config in near_configuration()) {
-        never_without_a_reason(&load_json(&config));
+        check_reasons(&load_json(&config));
     }
 
     #[test]
-    fn a_disturbed_configuration_is_judged_alike_in_both_forms(config in disturbed()) {
+    fn a_disturbed_configuration_has_the_same_result_in_both_forms(config in disturbed()) {
         let from_json = load_json(&config);
-        never_without_a_reason(&from_json);
+        check_reasons(&from_json);
         if config.as_object().is_some_and(|fields| !fields.is_empty()) {
             let from_struct = load(&struct_of(&config).encode_to_vec(), &env);
             match (from_json, from_struct) {

@@ -1,9 +1,9 @@
-//! Limits of accounts and targets.
+//! Configured limits of accounts and targets.
 
 use super::*;
 
 #[test]
-fn limits_stand_at_accounts_and_at_targets() {
+fn accounts_and_targets_have_limits_of_their_own() {
     let mut config = full();
     config["accounts"]["openai-a"]["limits"] =
         json!({"requests_per_minute": 60, "tokens_per_minute": 90_000.0});
@@ -17,11 +17,15 @@ fn limits_stand_at_accounts_and_at_targets() {
     assert_eq!(target.limits, Quota { max_pending: Some(20), ..Quota::default() });
     assert!(!target.limits.counts_anything() && account.limits.counts_anything());
     let own = config.account(target.account).unwrap();
-    assert_eq!((own.limits, &own.quota_pool), (Quota::default(), &None), "the target's are the target's");
+    assert_eq!(
+        (own.limits, &own.quota_pool),
+        (Quota::default(), &None),
+        "the target's limits do not apply to its account"
+    );
 }
 
 #[test]
-fn mistakes_are_told_where_they_are() {
+fn mistakes_are_reported_with_their_paths() {
     for (pointer, value, expected) in [
         (
             "/targets/az/limits",
@@ -36,7 +40,8 @@ fn mistakes_are_told_where_they_are() {
         (
             "/accounts/openai-a/limits",
             json!({"rpm": 1}),
-            "accounts.openai-a.limits.rpm: unknown field `rpm`, expected one of `requests_per_minute`, `tokens_per_minute`, `max_pending`",
+            "accounts.openai-a.limits.rpm: unknown field `rpm`, expected one of \
+             `requests_per_minute`, `tokens_per_minute`, `max_pending`",
         ),
     ] {
         check(&with(full(), pointer, value), &[expected]);

@@ -1,8 +1,7 @@
-//! `docs/configuration.md` says what is true.
+//! Checks `docs/configuration.md`.
 
 use super::*;
 
-/// The reference for operators, whose examples must hold.
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
 fn fenced(language: &str) -> Vec<&'static str> {
@@ -11,7 +10,7 @@ fn fenced(language: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_examples_of_the_reference_load_and_its_report_is_the_real_one() {
+fn the_examples_of_the_reference_load_and_its_report_is_real() {
     let [good, bad] = fenced("json")[..] else { panic!("two JSON examples") };
     let env = |name: &str| Some(format!("key-of-{name}")).filter(|_| name != "ANTHROPIC_KEY_B");
     load(good.as_bytes(), &env).unwrap();
@@ -20,7 +19,7 @@ fn the_examples_of_the_reference_load_and_its_report_is_the_real_one() {
 }
 
 #[test]
-fn the_reference_states_the_kinds_endpoints_and_failures_there_are() {
+fn the_reference_documents_all_kinds_endpoints_and_error_classes() {
     let kinds = ProviderKind::ALL.into_iter().map(ProviderKind::name);
     let names = kinds.chain(Endpoint::ALL.into_iter().map(Endpoint::name));
     for name in names.chain(ErrorClass::ALL.into_iter().map(ErrorClass::name)) {

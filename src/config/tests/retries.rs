@@ -1,13 +1,14 @@
-//! How requests are attempted again, and how they wait.
+//! Retries and queues.
 
 use serde_json::json;
 
 use super::*;
 
 #[test]
-fn a_written_retry_policy_is_what_runs() {
+fn every_field_of_the_retry_policy_is_applied() {
     let retry = json!({
-        "attempts": 4, "attempts_per_target": 3, "backoff": {"base": "50ms", "max": "1s"}, "retry_after_cap": "0s",
+        "attempts": 4, "attempts_per_target": 3, "backoff": {"base": "50ms", "max": "1s"},
+        "retry_after_cap": "0s",
         "replay_uncertain": "never", "last_error": "own", "max_cost": 0.05,
         "queue": {"max_wait": "1s", "max_waiting": 7, "max_waiting_bytes": "2KiB"},
     });
@@ -28,12 +29,12 @@ fn a_written_retry_policy_is_what_runs() {
     assert_eq!(waits.models()[0].retry.queue, Some(QueuePolicy::default()));
     let long =
         load_json(&with(smallest(), "/models/chat/retry", json!({"backoff": {"base": "5s"}}))).unwrap();
-    assert_eq!(long.models()[0].retry.backoff.max.as_secs(), 5, "the limit that nobody wrote gives way");
+    assert_eq!(long.models()[0].retry.backoff.max.as_secs(), 5, "the default of the maximum is raised");
 }
 
 #[test]
-fn what_cannot_be_meant_is_told() {
-    for (at, written, told) in [
+fn mistakes_are_reported_with_their_paths() {
+    for (at, written, expected) in [
         (
             "/models/chat/retry/attempts_per_target",
             json!(11),
@@ -67,7 +68,8 @@ fn what_cannot_be_meant_is_told() {
         (
             "/models/chat/retry/max_cost",
             json!(0.05),
-            "models.chat.retry.max_cost: needs the `price` of each target of the model, and target `gpt` has none",
+            "models.chat.retry.max_cost: needs a `price` for each target of the model, but \
+             target `gpt` has none",
         ),
         ("/retry_budget", json!({"ratio": -1}), "retry_budget.ratio: is -1, expected 0 to 10"),
         ("/retry_budget", json!({"floor": 10_001}), "retry_budget.floor: is 10001, expected 0 to 10000"),
@@ -77,6 +79,6 @@ fn what_cannot_be_meant_is_told() {
             config = with(config, "/models/chat/retry", json!({}));
         }
         let mistakes = load_json(&with(config, at, written)).unwrap_err().to_string();
-        assert!(mistakes.contains(told), "{mistakes}");
+        assert!(mistakes.contains(expected), "{mistakes}");
     }
 }

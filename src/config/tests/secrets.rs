@@ -1,9 +1,9 @@
-//! Credentials: where they come from, and where they never appear.
+//! Credentials: their sources, and the places where they must not appear.
 
 use super::*;
 
 #[test]
-fn no_message_and_no_debug_output_holds_a_credential() {
+fn no_message_and_no_debug_output_contains_a_credential() {
     let debug = format!("{:?}", load_json(&full()).unwrap());
     for secret in ["sk-from-env", "value-secret?", "header secret"] {
         assert!(!debug.contains(secret), "{debug}");
@@ -34,7 +34,7 @@ fn no_message_and_no_debug_output_holds_a_credential() {
 }
 
 #[test]
-fn a_variable_that_is_missing_or_empty_is_named_with_the_way_to_pass_it() {
+fn a_missing_or_empty_variable_is_reported_with_the_way_to_set_it() {
     for name in ["UNSET", "EMPTY"] {
         check_change(
             "/accounts/openai-a/key/env",
@@ -54,7 +54,7 @@ fn a_variable_that_is_missing_or_empty_is_named_with_the_way_to_pass_it() {
 }
 
 #[test]
-fn the_fingerprint_follows_the_configuration_and_not_its_secrets() {
+fn the_fingerprint_depends_on_the_configuration_but_not_on_secrets() {
     let of = |config: &Value| load_json(config).unwrap().fingerprint();
     assert_eq!(of(&full()), of(&with(full(), "/targets/az/key/value", json!("other"))));
     assert_ne!(of(&full()), of(&with(full(), "/targets/gpt-a/weight", json!(3))));

@@ -1,4 +1,4 @@
-//! What `stream` says of a model: defaults, bounds, mistakes.
+//! The section `stream` of a model: defaults, bounds and mistakes.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn stream_of(stream: Value) -> StreamPolicy {
 }
 
 #[test]
-fn what_is_written_of_the_gate_is_what_runs() {
+fn every_field_of_the_gate_is_applied() {
     let default = StreamPolicy::default();
     assert_eq!(stream_of(json!({})), default);
     assert_eq!(default.gate, Gate { until: GateUntil::FirstContent, max_bytes: 65_536, max_time: None });
@@ -26,16 +26,16 @@ fn what_is_written_of_the_gate_is_what_runs() {
 }
 
 #[test]
-fn a_first_content_that_is_written_holds_for_targets_that_reason_too() {
-    let [usual, written] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
+fn a_configured_first_content_applies_to_reasoning_targets_too() {
+    let [default, configured] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
     let of = |policy: StreamPolicy| {
         [false, true].map(|marked| policy.narrowed(marked, None).first_content.as_secs())
     };
-    assert_eq!((of(usual), of(written)), ([30, 120], [7, 7]));
+    assert_eq!((of(default), of(configured)), ([30, 120], [7, 7]));
 }
 
 #[test]
-fn what_is_off_unless_written_is_what_is_written() {
+fn optional_features_are_off_by_default_and_applied_if_configured() {
     let default = StreamPolicy::default();
     assert_eq!((default.keep_alive, default.min_rate, default.gate.max_time), (None, None, None));
     let stream = json!({
@@ -51,11 +51,11 @@ fn what_is_off_unless_written_is_what_is_written() {
 }
 
 #[test]
-fn mistakes_in_it_are_told_with_their_paths() {
+fn mistakes_are_reported_with_their_paths() {
     for (stream, expected) in [
         (
             json!({"gate": {"until": "first_contents"}}),
-            "gate.until: `first_contents` means nothing here, did you mean `first_content`?",
+            "gate.until: `first_contents` is not a valid value, did you mean `first_content`?",
         ),
         (json!({"gate": {"max_bytes": "1023B"}}), "gate.max_bytes: is 1023 bytes, expected 1KiB to 1MiB"),
         (json!({"gate": {"max_bytes": "1.1MiB"}}), "gate.max_bytes: is 1153433 bytes, expected 1KiB to 1MiB"),
@@ -81,11 +81,12 @@ fn old_names_are_rejected_with_the_new_name() {
     let mistakes = load_json(&with(smallest(), "/models/chat/stream", stream)).unwrap_err().to_string();
     for expected in [
         "models.chat.stream.silence: `silence` is now called `idle`; write `idle`",
-        "models.chat.stream.content_silence: `content_silence` is now called `content_idle`; write `content_idle`",
+        "models.chat.stream.content_silence: `content_silence` is now called `content_idle`; \
+         write `content_idle`",
     ] {
         assert!(mistakes.contains(expected), "{mistakes}");
     }
-    // The old name means nothing where the new one does not exist.
+    // The old name is an unknown field where the new one does not exist.
     let elsewhere =
         load_json(&with(smallest(), "/models/chat/silence", json!("20s"))).unwrap_err().to_string();
     assert!(elsewhere.contains("unknown field `silence`"), "{elsewhere}");

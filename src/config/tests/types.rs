@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn wrong_types_name_what_was_found_and_what_was_expected() {
+fn a_wrong_type_is_reported_with_the_expected_type() {
     for (pointer, value, expected) in [
         ("/providers", json!([]), "providers: found a list, expected a mapping"),
         ("/providers/azure", json!("x"), "providers.azure: found text, expected a mapping"),
@@ -55,7 +55,7 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
         (
             "/targets/gpt-a/model",
             json!(true),
-            "targets.gpt-a.model: found a truth value, expected text (YAML needs quotes around it)",
+            "targets.gpt-a.model: found a boolean, expected text (YAML needs quotes around it)",
         ),
         ("/models/chat/tiers/0", json!("gpt-a"), "models.chat.tiers[0]: found text, expected a list"),
         (
@@ -86,12 +86,14 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
         (
             "/limits/max_body",
             json!(1024),
-            "limits.max_body: found a number, expected a number with a unit (B, KB, KiB, MB or MiB), such as \"32MiB\"",
+            "limits.max_body: found a number, expected a number with a unit (B, KB, KiB, MB or \
+             MiB), such as \"32MiB\"",
         ),
         (
             "/limits/max_body",
             json!("32GB"),
-            "limits.max_body: `32GB` is no size, expected a number with a unit (B, KB, KiB, MB or MiB), such as \"32MiB\"",
+            "limits.max_body: `32GB` is not a size, expected a number with a unit (B, KB, KiB, \
+             MB or MiB), such as \"32MiB\"",
         ),
         ("/keys", json!(null), "keys: is empty, expected a value; leave it out for its default"),
         (
@@ -109,7 +111,8 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
         (
             "/breaker/open",
             json!("30sec"),
-            "breaker.open: `30sec` is no duration, expected a number with a unit (ms, s, m or h), such as \"30s\"",
+            "breaker.open: `30sec` is not a duration, expected a number with a unit (ms, s, m or \
+             h), such as \"30s\"",
         ),
         ("/breaker/failure_ratio", json!("50%"), "breaker.failure_ratio: found text, expected a number"),
         ("/breaker/probes", json!(1.5), "breaker.probes: found 1.5, expected a whole number, zero or more"),
@@ -124,7 +127,7 @@ fn wrong_types_name_what_was_found_and_what_was_expected() {
             json!(1),
             "breaker.clsoe_after: unknown field `clsoe_after`, did you mean `close_after`?",
         ),
-        ("/mode", json!(true), "mode: found a truth value, expected text (YAML needs quotes around it)"),
+        ("/mode", json!(true), "mode: found a boolean, expected text (YAML needs quotes around it)"),
     ] {
         check_change(pointer, value, expected);
     }

@@ -1,4 +1,4 @@
-//! Bodies that nobody sends by mistake.
+//! Hostile and malformed error bodies.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ fn openai(kind: Value, code: Value, message: &str) -> String {
 }
 
 fn anthropic(kind: &str, message: &str) -> String {
-    json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_011CSHoEeqs5C35K2UUqR7Fy"})
-        .to_string()
+    let error = json!({"type": kind, "message": message});
+    json!({"type": "error", "error": error, "request_id": "req_011CSHoEeqs5C35K2UUqR7Fy"}).to_string()
 }
 
 fn gemini(code: u16, status: &str, message: &str, details: Value) -> String {
@@ -26,7 +26,7 @@ fn gemini(code: u16, status: &str, message: &str, details: Value) -> String {
 }
 
 #[test]
-fn a_body_past_the_limit_is_read_up_to_it() {
+fn a_body_is_read_only_up_to_the_limit() {
     let padding = "x".repeat(MAX_ERROR_BODY);
     let error = r#""error":{"type":"insufficient_quota"}"#;
     check(OpenAi, 429, &format!(r#"{{{error},"p":"{padding}"}}"#), QuotaExhausted);
@@ -35,7 +35,7 @@ fn a_body_past_the_limit_is_read_up_to_it() {
 }
 
 #[test]
-fn a_byte_order_mark_hides_nothing() {
+fn a_byte_order_mark_is_skipped() {
     check(OpenAi, 429, "\u{feff} {\"error\":{\"type\":\"insufficient_quota\"}}", QuotaExhausted);
 }
 
@@ -55,7 +55,7 @@ fn an_error_too_large_to_be_read_is_still_an_error() {
 }
 
 #[test]
-fn a_client_that_has_itself_quoted_blocks_no_account() {
+fn a_quoted_client_text_cannot_block_an_account() {
     let quoting = "messages.0: unexpected role 'You have reached your specified API usage limits'";
     check(Anthropic, 400, &anthropic("invalid_request_error", quoting), Invalid);
     let quoting = "Invalid value: 'API key not valid'";
@@ -101,7 +101,7 @@ fn hostile_bodies_leave_the_decision_to_the_status() {
     }
 }
 
-/// Error bodies with any member of any type, so that the readers of every vendor see what they do not expect.
+/// Error bodies in which any member may have any type.
 fn oddly_typed() -> impl Strategy<Value = Vec<u8>> {
     let names = prop::sample::select(vec![
         "error",
@@ -143,7 +143,7 @@ fn oddly_typed() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn no_body_makes_it_panic_and_names_stay_short(
+    fn any_body_is_classified_with_short_names(
         body in prop_oneof![oddly_typed(), prop::collection::vec(any::<u8>(), 0..400)],
         cut in 0..2_000_usize,
         kind in prop::sample::select(ProviderKind::ALL.to_vec()),
@@ -157,13 +157,14 @@ proptest! {
             failure_in_success(kind, &headers, body),
             classify_event(kind, body),
         ];
-        for name in failures.into_iter().flatten().flat_map(|failure| [failure.kind, failure.code]).flatten() {
+        let names = failures.into_iter().flatten().flat_map(|failure| [failure.kind, failure.code]);
+        for name in names.flatten() {
             prop_assert!(!name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control));
         }
     }
 
     #[test]
-    fn bytes_that_are_no_json_leave_the_decision_to_the_status(
+    fn bodies_that_are_not_json_leave_the_decision_to_the_status(
         body in "[^{\\[]{0,200}",
         kind in prop::sample::select(ProviderKind::ALL.to_vec()),
         status in 300_u16..600,

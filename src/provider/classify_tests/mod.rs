@@ -1,4 +1,4 @@
-//! The tables of what providers send, one file for each: every line is read, and has to come out as it says.
+//! Tables of what providers send, one file per provider. Every line states the class it must be read as.
 
 mod hostile;
 
@@ -7,59 +7,63 @@ use serde_json::json;
 use super::*;
 use ErrorClass::*;
 
-/// The tables, what they are read as, and which lines stand in them at least: the status and what it is told apart into.
+/// The tables, the provider kind they are read with, and the lines they must have at least: a status and its
+/// class.
 const TABLES: [(ProviderKind, &str, &str); 8] = [
     (
         ProviderKind::OpenAi,
         include_str!("openai.txt"),
-        "400 context_length, 400 invalid, 400 content_policy, 401 auth, 403 permission, 404 not_found, 429 rate_limited, \
-         429 quota_exhausted, 429 too_large, 500 server, 503 overloaded, 503 rate_limited, 200 server, event server",
+        "400 context_length, 400 invalid, 400 content_policy, 401 auth, 403 permission, 404 not_found, \
+         429 rate_limited, 429 quota_exhausted, 429 too_large, 500 server, 503 overloaded, 503 \
+         rate_limited, 200 server, event server",
     ),
     (
         ProviderKind::AzureOpenAi,
         include_str!("azure.txt"),
-        "400 content_policy, 400 context_length, 401 auth, 403 permission, 404 not_found, 408 timeout, 429 rate_limited, \
-         429 quota_exhausted, 500 server, 200 none, event none, event content_policy",
+        "400 content_policy, 400 context_length, 401 auth, 403 permission, 404 not_found, 408 timeout, \
+         429 rate_limited, 429 quota_exhausted, 500 server, 200 none, event none, event content_policy",
     ),
     (
         ProviderKind::Anthropic,
         include_str!("anthropic.txt"),
-        "400 invalid, 400 quota_exhausted, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, \
-         404 not_found, 409 server, 413 too_large, 429 rate_limited, 429 quota_exhausted, 500 server, 504 timeout, \
-         529 overloaded, 200 overloaded, event overloaded, event rate_limited, event server, event timeout",
+        "400 invalid, 400 quota_exhausted, 400 context_length, 401 auth, 402 quota_exhausted, 403 \
+         permission, 404 not_found, 409 server, 413 too_large, 429 rate_limited, 429 quota_exhausted, 500 \
+         server, 504 timeout, 529 overloaded, 200 overloaded, event overloaded, event rate_limited, event \
+         server, event timeout",
     ),
     (
         ProviderKind::Gemini,
         include_str!("gemini.txt"),
-        "400 invalid, 400 auth, 400 permission, 400 context_length, 402 quota_exhausted, 403 permission, 404 not_found, \
-         429 rate_limited, 429 quota_exhausted, 500 server, 503 overloaded, 504 timeout, 200 overloaded, event rate_limited",
+        "400 invalid, 400 auth, 400 permission, 400 context_length, 402 quota_exhausted, 403 permission, \
+         404 not_found, 429 rate_limited, 429 quota_exhausted, 500 server, 503 overloaded, 504 timeout, \
+         200 overloaded, event rate_limited",
     ),
     (
         ProviderKind::OpenAiCompatible,
         include_str!("bedrock.txt"),
-        "400 invalid, 400 context_length, 400 rate_limited, 403 permission, 403 auth, 404 not_found, 408 timeout, \
-         424 server, 429 rate_limited, 500 server, 503 overloaded",
+        "400 invalid, 400 context_length, 400 rate_limited, 403 permission, 403 auth, 404 not_found, 408 \
+         timeout, 424 server, 429 rate_limited, 500 server, 503 overloaded",
     ),
     (
         ProviderKind::Mistral,
         include_str!("mistral.txt"),
-        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, 404 not_found, 422 invalid, \
-         429 rate_limited, 429 overloaded, 500 server, 502 server, 503 overloaded, 504 timeout, 200 rate_limited, \
-         event stream_error",
+        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 403 permission, 404 not_found, \
+         422 invalid, 429 rate_limited, 429 overloaded, 500 server, 502 server, 503 overloaded, 504 \
+         timeout, 200 rate_limited, event stream_error",
     ),
     (
         ProviderKind::OpenRouter,
         include_str!("openrouter.txt"),
-        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 402 rate_limited, 403 content_policy, \
-         403 permission, 404 not_found, 408 timeout, 429 rate_limited, 502 server, 503 overloaded, 529 overloaded, \
-         200 server, 200 rate_limited, event server, event overloaded",
+        "400 invalid, 400 context_length, 401 auth, 402 quota_exhausted, 402 rate_limited, 403 \
+         content_policy, 403 permission, 404 not_found, 408 timeout, 429 rate_limited, 502 server, 503 \
+         overloaded, 529 overloaded, 200 server, 200 rate_limited, event server, event overloaded",
     ),
     (
         ProviderKind::OpenAiCompatible,
         include_str!("compatible.txt"),
-        "400 context_length, 400 invalid, 401 auth, 404 not_found, 413 too_large, 429 overloaded, 429 quota_exhausted, \
-         500 server, 502 server, 503 overloaded, 200 invalid, 200 context_length, 200 server, event invalid, \
-         event server, event stream_error",
+        "400 context_length, 400 invalid, 401 auth, 404 not_found, 413 too_large, 429 overloaded, 429 \
+         quota_exhausted, 500 server, 502 server, 503 overloaded, 200 invalid, 200 context_length, 200 \
+         server, event invalid, event server, event stream_error",
     ),
 ];
 
@@ -104,7 +108,7 @@ impl Row<'_> {
 }
 
 #[test]
-fn every_line_of_every_table_comes_out_as_it_says() {
+fn every_line_of_every_table_has_the_stated_class() {
     for (kind, table, _) in TABLES {
         for row in rows(table) {
             row.check(row.read(kind, row.body.as_bytes()).as_ref());
@@ -113,17 +117,17 @@ fn every_line_of_every_table_comes_out_as_it_says() {
 }
 
 #[test]
-fn no_line_is_missing() {
+fn the_tables_have_every_required_line() {
     for (kind, table, wanted) in TABLES {
-        let told_apart: Vec<_> = rows(table).map(|row| format!("{} {}", row.status, row.class)).collect();
+        let lines: Vec<_> = rows(table).map(|row| format!("{} {}", row.status, row.class)).collect();
         for line in wanted.split(',').map(str::trim) {
-            assert!(told_apart.iter().any(|found| found == line), "{kind:?}: {line}");
+            assert!(lines.iter().any(|found| found == line), "{kind:?}: {line}");
         }
     }
 }
 
 #[test]
-fn geminis_errors_are_the_same_inside_an_array() {
+fn geminis_errors_have_the_same_class_inside_an_array() {
     let (kind, table, _) = TABLES[3];
     for row in rows(table).filter(|row| !row.body.starts_with('[')) {
         row.check(row.read(kind, format!("[{}\n]", row.body).as_bytes()).as_ref());
@@ -131,7 +135,7 @@ fn geminis_errors_are_the_same_inside_an_array() {
 }
 
 #[test]
-fn openrouters_errors_are_the_same_under_a_200_and_in_a_stream() {
+fn openrouters_errors_have_the_same_class_with_a_200_and_in_a_stream() {
     let (kind, table, _) = TABLES[6];
     for row in rows(table).filter(|row| row.status != "event") {
         row.check(failure_in_success(kind, &row.headers, row.body.as_bytes()).as_ref());
@@ -193,23 +197,30 @@ fn without_a_readable_body_the_status_alone_decides() {
 }
 
 #[test]
-fn an_answer_that_speaks_of_errors_is_none() {
+fn a_response_that_only_mentions_errors_is_not_a_failure() {
     let answers = [
         json!({"id": "1", "object": "chat.completion", "choices": [{"index": 0, "finish_reason": "stop",
-            "message": {"role": "assistant", "content": "{\"error\":{\"type\":\"server_error\"}}", "refusal": null}}]}),
-        json!({"choices": [{"finish_reason": "tool_calls", "message": {"tool_calls": [{"function": {"name": "error", "arguments": "{}"}}]}}]}),
+            "message": {"role": "assistant", "content": "{\"error\":{\"type\":\"server_error\"}}",
+            "refusal": null}}]}),
+        json!({"choices": [{"finish_reason": "tool_calls",
+            "message": {"tool_calls": [{"function": {"name": "error", "arguments": "{}"}}]}}]}),
         json!({"choices": [{"finish_reason": "stop", "message": {"error": {"message": "not mine"}}}]}),
-        json!({"object": "response", "status": "completed", "error": null, "output": [{"type": "message", "error": {"code": "x"}}]}),
+        json!({"object": "response", "status": "completed", "error": null, "output": [{"type": "message",
+            "error": {"code": "x"}}]}),
         json!({"object": "response", "status": "in_progress", "error": null}),
-        json!({"type": "response.created", "response": {"object": "response", "status": "in_progress", "error": null}}),
-        json!({"type": "message", "role": "assistant", "content": [{"type": "tool_use", "name": "error", "input": {"error": {"type": "x"}}}]}),
+        json!({"type": "response.created", "response": {"object": "response", "status": "in_progress",
+            "error": null}}),
+        json!({"type": "message", "role": "assistant", "content": [{"type": "tool_use", "name": "error",
+            "input": {"error": {"type": "x"}}}]}),
         json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "\"error\""}}),
         json!({"choices": [], "error": ""}),
         json!({"choices": [], "error": {"code": null, "message": ""}}),
         json!({"choices": [], "error": false}),
         json!([{"id": "error"}, {"error": {"message": "only the first counts"}}]),
         json!("error"),
-        json!({"choices": [{"finish_reason": "content_filter"}], "prompt_filter_results": [{"content_filter_results": {"error": {"code": "content_filter_error", "message": "m"}}}]}),
+        json!({"choices": [{"finish_reason": "content_filter"}],
+            "prompt_filter_results": [{"content_filter_results": {"error": {"code": "content_filter_error",
+            "message": "m"}}}]}),
     ];
     for kind in ProviderKind::ALL {
         for answer in &answers {

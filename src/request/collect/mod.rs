@@ -1,32 +1,34 @@
-//! From what the lexer reads to facts.
+//! Collects facts from what the lexer reads.
 //!
-//! Only containers that mean something get a frame; all others are counted in and out. A value replaces what an
-//! earlier duplicate said, which is why every container resets what its members are about to set.
+//! Only containers that have a meaning get a frame; for all others only the depth is counted. A value
+//! replaces the value of an earlier duplicate, so every container first resets what its members set.
 
 mod tally;
 mod values;
 
 use self::tally::{AllTurns, Options, Tools, Turns};
-use super::facts::{Facts, MAX_MODEL_MEMBERS, ModelField, Span, StateKind};
-use super::lexer::{Container, Sink, Value};
-use super::scan::ScanError;
+use super::error::ScanError;
+use super::facts::{Facts, ModelField, StateKind};
+use super::lexer::Sink;
+use super::limits::MAX_MODEL_MEMBERS;
 use super::spot::{Spot, TurnsKey};
 use super::text::{Kept, Want};
+use super::token::{Container, Span, Value};
 
-/// An open container that means something.
+/// An open container that has a meaning.
 #[derive(Debug)]
 struct Frame {
     spot: Spot,
     container: Container,
     kind: Kind,
     signed: bool,
-    /// It is a message of the user.
+    /// Whether it is a message of the user.
     is_user: bool,
-    /// Bytes of a source's `data`, which are text or media depending on a `type` that may come later.
+    /// Bytes of a source's `data`. They are text or media, depending on a `type` that may come later.
     held: usize,
 }
 
-/// What a part or source is by its `type`.
+/// The kind of a part or source, from its `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Plain,
@@ -54,31 +56,31 @@ impl Kind {
     }
 }
 
-/// Makes facts of one body.
+/// Collects the facts of one body.
 #[derive(Debug)]
 pub(super) struct Collector {
     frames: Vec<Frame>,
-    /// Open containers that mean nothing, above the frames.
+    /// The number of open containers without a meaning.
     skipped: u8,
-    /// What the next value means.
+    /// The meaning of the next value.
     next: Spot,
     turns_key: TurnsKey,
     turns: AllTurns,
     tools: Tools,
     options: Options,
     facts: Facts,
-    /// Whether conversations are told from each other by their beginnings.
-    knows_conversations: bool,
+    /// Whether the beginning of the conversation is hashed.
+    hashes_conversations: bool,
 }
 
 impl Collector {
     pub(super) fn blind_to_conversations() -> Self {
-        Self { knows_conversations: false, ..Self::new() }
+        Self { hashes_conversations: false, ..Self::new() }
     }
 
     pub(super) fn new() -> Self {
         Self {
-            knows_conversations: true,
+            hashes_conversations: true,
             frames: Vec::new(),
             skipped: 0,
             next: Spot::Root,
@@ -161,7 +163,7 @@ impl Collector {
         *bytes = bytes.saturating_add(frame.held as u64);
     }
 
-    /// A part is complete. A conversation is known by what it holds up to the first turn of its user.
+    /// Ends the beginning of the conversation after the user's first turn.
     fn end_turn(&mut self, is_users: bool) {
         let parent = self.frames.last().map(|frame| (frame.spot, frame.container));
         if let Some((Spot::Turns(key), Container::Array)) = parent
@@ -196,9 +198,9 @@ impl Sink for Collector {
         match self.next {
             _ if self.skipped > 0 => Want::Length,
             Spot::User | Spot::PromptCacheKey | Spot::MetadataUser => Want::Hash,
-            Spot::Turns(_) if self.knows_conversations => Want::Opening,
+            Spot::Turns(_) if self.hashes_conversations => Want::Opening,
             Spot::Part | Spot::PartText
-                if self.knows_conversations && self.turns.is_opening(self.turns_key) =>
+                if self.hashes_conversations && self.turns.is_opening(self.turns_key) =>
             {
                 Want::Opening
             }
@@ -280,7 +282,7 @@ impl Sink for Collector {
                 _ => {}
             }
         }
-        // The parent of an array's element goes on with elements; an object's next key says what follows.
+        // An array continues with elements. In an object, the next key gives the meaning of the next value.
         self.next = match self.frames.last() {
             Some(frame) if frame.container == Container::Array => frame.spot.element(),
             _ => Spot::Other,

@@ -1,14 +1,13 @@
-//! Sums that a later duplicate must be able to take back: each top-level member has its own until the end.
+//! Sums per top-level member. They stay separate until the end, so that a later duplicate can replace them.
 
-use super::super::facts::{
-    Facts, MAX_OPENING_TEXTS, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice,
-};
-use super::super::lexer::Value;
-use super::super::spot::{FormatKey, TokensKey, TurnsKey};
-use super::super::text::Kept;
 use crate::base::{FNV_BASIS, fnv1a};
+use crate::request::facts::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice};
+use crate::request::limits::MAX_OPENING_TEXTS;
+use crate::request::spot::{FormatKey, TokensKey, TurnsKey};
+use crate::request::text::Kept;
+use crate::request::token::Value;
 
-/// What one of `messages`, `input`, `prompt` and `system` holds.
+/// The content of one of `system`, `instructions`, `messages`, `input` and `prompt`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Turns {
     pub(super) items: u32,
@@ -19,7 +18,7 @@ pub(super) struct Turns {
     pub(super) opening: Opening,
 }
 
-/// The texts by which a conversation is known, as one hash.
+/// The hash of the texts that identify a conversation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opening {
     hash: u64,
@@ -42,13 +41,12 @@ impl Opening {
         }
     }
 
-    /// No further text counts.
+    /// Ignores all further texts.
     pub(super) const fn end(&mut self) {
         self.complete = true;
     }
 }
 
-/// All of them.
 #[derive(Debug, Default)]
 pub(super) struct AllTurns {
     system: Turns,
@@ -69,7 +67,7 @@ impl AllTurns {
         }
     }
 
-    /// Whether further texts there belong to the beginning of the conversation.
+    /// Whether further texts of `key` belong to the beginning of the conversation.
     pub(super) const fn is_opening(&self, key: TurnsKey) -> bool {
         let turns = match key {
             TurnsKey::System => &self.system,
@@ -98,7 +96,7 @@ impl AllTurns {
     }
 }
 
-/// What `tools` holds, and the tool being read.
+/// The content of `tools`, and the current tool.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
     pub(super) count: u32,
@@ -110,7 +108,6 @@ pub(super) struct Tools {
     pub(super) web_search: bool,
 }
 
-/// One tool.
 #[derive(Debug, Default)]
 pub(super) struct Tool {
     pub(super) hosted: bool,
@@ -119,12 +116,11 @@ pub(super) struct Tool {
 }
 
 impl Tools {
-    /// `tools` begins, perhaps again.
+    /// Begins `tools`, possibly as a duplicate.
     pub(super) fn restart(&mut self) {
         *self = Self { mcp_servers: self.mcp_servers, web_search: self.web_search, ..Self::default() };
     }
 
-    /// The current tool is complete.
     pub(super) const fn end_tool(&mut self) {
         self.hosted |= self.current.hosted;
         self.strict |= self.current.strict | self.current.function_strict;
@@ -138,7 +134,7 @@ impl Tools {
     }
 }
 
-/// The members of which several say the same thing in different dialects.
+/// Members that differ in name between the dialects but have the same meaning.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub(super) parallel_tool_calls: Option<bool>,
@@ -158,7 +154,7 @@ pub(super) struct Options {
 /// `reasoning` and its members.
 #[derive(Debug, Default)]
 pub(super) struct ReasoningOptions {
-    pub(super) there: bool,
+    pub(super) present: bool,
     pub(super) no_effort: bool,
     pub(super) not_enabled: bool,
 }
@@ -182,7 +178,7 @@ impl Options {
         facts.output = self.formats.into_iter().max().unwrap_or_default();
         facts.max_output_tokens = self.tokens.into_iter().flatten().max();
         facts.logprobs = self.logprobs | self.top_logprobs;
-        let reasoning = self.reasoning.there && !self.reasoning.no_effort && !self.reasoning.not_enabled;
+        let reasoning = self.reasoning.present && !self.reasoning.no_effort && !self.reasoning.not_enabled;
         if self.reasoning_effort | reasoning | self.thinking {
             facts.reasoning = Reasoning::Asked;
         }

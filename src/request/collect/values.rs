@@ -1,15 +1,15 @@
-//! What each value says where it stands.
+//! Notes the meaning of each value.
 
-use super::super::facts::{OutputFormat, StateKind, ToolChoice};
-use super::super::lexer::{Container, Value};
-use super::super::number::as_count;
-use super::super::spot::{FormatKey, Spot};
-use super::super::text::Kept;
 use super::tally::{ReasoningOptions, Tool, Turns};
 use super::{Collector, Kind};
+use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
+use crate::request::number::as_count;
+use crate::request::spot::{FormatKey, Spot};
+use crate::request::text::Kept;
+use crate::request::token::{Container, Value};
 
 impl Collector {
-    /// Takes a value, or the beginning of one, for what it means here.
+    /// Notes a value, or the beginning of a container, at the current place.
     pub(super) fn note(&mut self, value: Value<'_>) {
         if let Some(parent) = self.frames.last()
             && let (Spot::Turns(key), Container::Array) = (parent.spot, parent.container)
@@ -18,14 +18,14 @@ impl Collector {
             let turns = self.turns();
             turns.items = turns.items.saturating_add(1);
         }
-        let there = value != Value::Null;
+        let present = value != Value::Null;
         match self.next {
             Spot::Other => {}
             Spot::Stream => self.facts.stream = is_true(value),
             Spot::N => self.facts.n = count(value),
-            Spot::Seed => self.facts.seed = there,
-            Spot::Logprobs => self.options.logprobs = there && value != Value::Bool(false),
-            Spot::TopLogprobs => self.options.top_logprobs = there && value != Value::Bool(false),
+            Spot::Seed => self.facts.seed = present,
+            Spot::Logprobs => self.options.logprobs = present && value != Value::Bool(false),
+            Spot::TopLogprobs => self.options.top_logprobs = present && value != Value::Bool(false),
             Spot::OutputTokens(key) => self.options.set_tokens(key, count(value)),
             Spot::Modalities => (self.facts.audio_output, self.facts.image_output) = (false, false),
             Spot::Modality => {
@@ -47,7 +47,7 @@ impl Collector {
             | Spot::ReasoningInnerEffort
             | Spot::ReasoningEnabled
             | Spot::Thinking
-            | Spot::ThinkingType => self.note_reasoning(value, there),
+            | Spot::ThinkingType => self.note_reasoning(value, present),
             Spot::PreviousResponse
             | Spot::Conversation
             | Spot::Background
@@ -55,7 +55,7 @@ impl Collector {
             | Spot::CachedContent
             | Spot::ExtraBody
             | Spot::Google
-            | Spot::GoogleCachedContent => self.note_state(value, there),
+            | Spot::GoogleCachedContent => self.note_state(value, present),
             Spot::Turns(_)
             | Spot::Part
             | Spot::PartText
@@ -67,8 +67,8 @@ impl Collector {
             | Spot::StoredId
             | Spot::Source
             | Spot::SourceType
-            | Spot::SourceData => self.note_turns(value, there),
-            _ => self.note_tools(value, there),
+            | Spot::SourceData => self.note_turns(value, present),
+            _ => self.note_tools(value, present),
         }
     }
 
@@ -92,31 +92,33 @@ impl Collector {
         }
     }
 
-    fn note_reasoning(&mut self, value: Value<'_>, there: bool) {
+    fn note_reasoning(&mut self, value: Value<'_>, present: bool) {
         let options = &mut self.options;
         match self.next {
-            Spot::ReasoningEffort => options.reasoning_effort = there && !is_text(value, &[b"none"]),
-            Spot::Reasoning => options.reasoning = ReasoningOptions { there, ..ReasoningOptions::default() },
+            Spot::ReasoningEffort => options.reasoning_effort = present && !is_text(value, &[b"none"]),
+            Spot::Reasoning => {
+                options.reasoning = ReasoningOptions { present, ..ReasoningOptions::default() }
+            }
             Spot::ReasoningInnerEffort => options.reasoning.no_effort = is_text(value, &[b"none"]),
             Spot::ReasoningEnabled => options.reasoning.not_enabled = value == Value::Bool(false),
-            Spot::Thinking => options.thinking = there,
+            Spot::Thinking => options.thinking = present,
             Spot::ThinkingType => options.thinking = !is_text(value, &[b"disabled"]),
             _ => {}
         }
     }
 
-    fn note_state(&mut self, value: Value<'_>, there: bool) {
+    fn note_state(&mut self, value: Value<'_>, present: bool) {
         let (kind, present) = match self.next {
-            Spot::PreviousResponse => (StateKind::PreviousResponse, there),
-            Spot::Conversation => (StateKind::Conversation, there),
+            Spot::PreviousResponse => (StateKind::PreviousResponse, present),
+            Spot::Conversation => (StateKind::Conversation, present),
             Spot::Background => (StateKind::Background, is_true(value)),
-            Spot::Container => (StateKind::Container, there),
+            Spot::Container => (StateKind::Container, present),
             Spot::CachedContent => {
-                self.options.cached_content = there;
+                self.options.cached_content = present;
                 return;
             }
             Spot::GoogleCachedContent => {
-                self.options.google_cached_content = there;
+                self.options.google_cached_content = present;
                 return;
             }
             _ => {
@@ -127,7 +129,7 @@ impl Collector {
         self.facts.state = self.facts.state.with(kind, present);
     }
 
-    fn note_turns(&mut self, value: Value<'_>, there: bool) {
+    fn note_turns(&mut self, value: Value<'_>, present: bool) {
         match self.next {
             Spot::Turns(key) => {
                 self.turns_key = key;
@@ -150,19 +152,19 @@ impl Collector {
                 let turns = self.turns();
                 turns.token_ids = turns.token_ids.saturating_add(1);
             }
-            Spot::FileId if there => self.note_turn_state(StateKind::File),
-            Spot::StoredId if there => self.note_turn_state(StateKind::StoredItem),
-            Spot::Sealed if there && !is_empty_text(value) => self.turns().sealed = true,
+            Spot::FileId if present => self.note_turn_state(StateKind::File),
+            Spot::StoredId if present => self.note_turn_state(StateKind::StoredItem),
+            Spot::Sealed if present && !is_empty_text(value) => self.turns().sealed = true,
             Spot::PartType => self.set_kind(match value {
                 Value::Text { kept: Kept::Text(kind), .. } => Kind::of(kind),
                 _ => Kind::Plain,
             }),
-            // A source is a file unless its type says that its data is text.
+            // A source is a file unless its type is `text`.
             Spot::SourceType => {
                 self.set_kind(if is_text(value, &[b"text"]) { Kind::Plain } else { Kind::File });
             }
             Spot::PartSignature => {
-                let signed = there && !is_empty_text(value);
+                let signed = present && !is_empty_text(value);
                 if let Some(frame) = self.frames.last_mut() {
                     frame.signed = signed;
                 }
@@ -171,7 +173,7 @@ impl Collector {
         }
     }
 
-    fn note_tools(&mut self, value: Value<'_>, there: bool) {
+    fn note_tools(&mut self, value: Value<'_>, present: bool) {
         let tools = &mut self.tools;
         match self.next {
             Spot::Tools => tools.restart(),
@@ -180,7 +182,7 @@ impl Collector {
                 tools.current = Tool::default();
             }
             Spot::ToolType => {
-                tools.current.hosted = there && !is_text(value, &[b"function", b"custom"]);
+                tools.current.hosted = present && !is_text(value, &[b"function", b"custom"]);
             }
             Spot::ToolStrict => tools.current.strict = is_true(value),
             Spot::ToolFunction => tools.current.function_strict = false,
@@ -189,11 +191,11 @@ impl Collector {
                 tools.state = tools.state.with(StateKind::Container, true);
             }
             Spot::ToolFile => tools.state = tools.state.with(StateKind::File, true),
-            Spot::McpServers => tools.mcp_servers = there && value != Value::Opening(Container::Array),
+            Spot::McpServers => tools.mcp_servers = present && value != Value::Opening(Container::Array),
             Spot::McpServer => tools.mcp_servers = true,
-            Spot::WebSearchOptions => tools.web_search = there,
+            Spot::WebSearchOptions => tools.web_search = present,
             Spot::Functions => {
-                self.facts.tools.legacy_functions = there && value != Value::Opening(Container::Array);
+                self.facts.tools.legacy_functions = present && value != Value::Opening(Container::Array);
             }
             Spot::Function => self.facts.tools.legacy_functions = true,
             Spot::ToolChoice => {
@@ -239,7 +241,7 @@ fn count(value: Value<'_>) -> Option<u64> {
     if let Value::Number(Kept::Text(text)) = value { as_count(text) } else { None }
 }
 
-/// The hash of a text that is not empty.
+/// The hash of a non-empty text.
 const fn hash(value: Value<'_>) -> Option<u64> {
     match value {
         Value::Text { kept: Kept::Hash(hash), length: 1.. } => Some(hash),
@@ -247,7 +249,7 @@ const fn hash(value: Value<'_>) -> Option<u64> {
     }
 }
 
-/// An object without a `type` forces something that is not known here.
+/// An object counts as forced until its `type` is read.
 fn tool_choice(value: Value<'_>) -> ToolChoice {
     let free = value == Value::Null || is_text(value, &[b"none", b"auto"]);
     if free { ToolChoice::Free } else { ToolChoice::Forced }

@@ -1,10 +1,10 @@
-//! Bodies, realistic and hostile: every member the scan knows, with values it expects and values it does not, in any
-//! order, doubled, escaped, nested and spaced in every way.
+//! Generates realistic and hostile bodies: every member that the scan knows, with expected and unexpected
+//! values, in any order, duplicated, escaped, nested and spaced in every way.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// JSON as it is written: members keep their order and their duplicates.
+/// JSON that keeps the order and the duplicates of members.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
     Bare(String),
@@ -136,8 +136,9 @@ const WORDS: &[&str] = &[
 
 fn leaf() -> impl Strategy<Value = Json> {
     let bare = prop_oneof![
-        3 => Just("true"), 2 => Just("false"), 2 => Just("null"), 1 => Just("0"), 1 => Just("-0"), 1 => Just("4096"),
-        1 => Just("-17"), 1 => Just("1.5"), 1 => Just("1e3"), 1 => Just("2.5E-3"), 1 => Just("18446744073709551615"),
+        3 => Just("true"), 2 => Just("false"), 2 => Just("null"), 1 => Just("0"), 1 => Just("-0"),
+        1 => Just("4096"), 1 => Just("-17"), 1 => Just("1.5"), 1 => Just("1e3"), 1 => Just("2.5E-3"),
+        1 => Just("18446744073709551615"),
         1 => Just("18446744073709551616"), 1 => Just("0.0"),
     ];
     prop_oneof![
@@ -190,7 +191,7 @@ pub(super) fn body() -> impl Strategy<Value = Json> {
     members(ROOT_KEYS, value, 10)
 }
 
-/// How to write a body: bits drawn in turn decide on spaces and escapes.
+/// How to write a body: random bits decide on spaces and escapes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style(pub(super) u64);
 
@@ -266,8 +267,8 @@ impl Json {
         matches!(self, Self::Array(_) | Self::Object(_))
     }
 
-    /// Without the duplicates inside of top-level members, but for a `type` that is no container: what larger parts contain
-    /// counts whether or not a duplicate follows.
+    /// Removes the duplicates within top-level members, except for a `type` that is not a container: the
+    /// content of larger parts counts whether or not a duplicate follows.
     pub(super) fn with_duplicates_at_the_top_only(self) -> Self {
         match self {
             Self::Object(members) => Self::Object(

@@ -1,11 +1,11 @@
-//! What a conversation is known by.
+//! The hash that identifies a conversation.
 
 use super::super::{MAX_OPENING_BYTES, MAX_OPENING_TEXTS};
 use super::scan;
 use crate::request::{Affinity, Facts, Scanner};
 
 #[test]
-fn a_conversation_is_known_by_how_it_begins_however_it_goes_on() {
+fn the_hash_depends_only_on_the_beginning_of_the_conversation() {
     let conversation = |body: &str| scan(body).unwrap().affinity.conversation;
     let turns = |system: &str, first: &str, rest: &str| {
         let messages = format!(
@@ -19,7 +19,7 @@ fn a_conversation_is_known_by_how_it_begins_however_it_goes_on() {
     assert_eq!(turns("Be brief.", "Hello", later), first);
     assert_ne!(turns("Be brief.", "Hello!", ""), first);
     assert_ne!(turns("Be long.", "Hello", ""), first);
-    // Without a system prompt, in the other dialects, with the role behind the content.
+    // Without a system prompt, in the other dialects, and with the role after the content.
     for (short, long, other) in [
         (
             r#"{"messages":[{"role":"user","content":"a"}]}"#,
@@ -46,7 +46,7 @@ fn a_conversation_is_known_by_how_it_begins_however_it_goes_on() {
 }
 
 #[test]
-fn of_a_long_text_only_the_beginning_tells_a_conversation() {
+fn only_the_first_bytes_and_texts_count() {
     let conversation = |end: &str| {
         let text = "x".repeat(MAX_OPENING_BYTES) + end;
         scan(&format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#))
@@ -64,7 +64,7 @@ fn of_a_long_text_only_the_beginning_tells_a_conversation() {
 }
 
 #[test]
-fn who_is_blind_to_conversations_sees_everything_else() {
+fn without_conversations_all_other_facts_are_the_same() {
     let body =
         br#"{"model":"m","user":"u","messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#;
     let scan = |mut scanner: Scanner| {

@@ -1,4 +1,4 @@
-//! What the edits do, in a buffer that can do no more than the host's.
+//! Tests the edits in a buffer with only the host's operations.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::super::{
 use super::bodies::{Json, Style, body};
 use super::scan;
 
-/// The host's buffer, which counts what it is asked for and holds the bounds.
+/// A buffer like the host's. It counts reads and writes and checks their bounds.
 #[derive(Default)]
 struct Held {
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ fn asking_edit_of(body: &str, new_model: &str) -> BodyEdit {
     BodyEdit::of_model(&facts, new_model).asking_for_usage(&facts)
 }
 
-/// The body with every model replaced, by the spans, on the whole text.
+/// The whole body with every model replaced by its span.
 fn expected(body: &str, new_model: &str) -> String {
     let mut out = body.to_owned();
     for span in scan(body).unwrap().model_spans.iter().rev() {
@@ -88,7 +88,7 @@ fn held_with(edit: &BodyEdit, body: &str, most_put_in: usize) -> Held {
     buffer
 }
 
-/// What goes out when `body` passes in chunks of the lengths `cuts`, and how many reads that took.
+/// The edited body when it passes in chunks of the lengths `cuts`, and the number of reads.
 fn streamed(body: &str, new_model: &str, cuts: &[usize]) -> (Vec<u8>, usize) {
     streamed_with(edit_of(body, new_model), body, cuts)
 }
@@ -135,7 +135,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn the_edited_body_is_the_same_but_for_the_model(
+    fn an_edit_changes_only_the_model(
         body in body(),
         style in any::<u64>(),
         first in proptest::option::of("[a-z]{0,8}"),
@@ -168,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn large_bodies_are_edited_as_small_ones_are(
+    fn large_bodies_are_edited_correctly(
         before in 0..3 * EDIT_WINDOW_BYTES,
         between in 0..2 * EDIT_WINDOW_BYTES,
         after in 0..3 * EDIT_WINDOW_BYTES,
@@ -183,7 +183,7 @@ proptest! {
 }
 
 #[test]
-fn every_place_of_a_model_around_the_window_is_edited() {
+fn a_model_at_any_position_around_the_window_is_edited() {
     for before in EDIT_WINDOW_BYTES - 60..EDIT_WINDOW_BYTES + 10 {
         let body = large(before, 0, 100);
         assert!(held(&body, "n").bytes == expected(&body, "n").into_bytes(), "{before}");
@@ -191,14 +191,14 @@ fn every_place_of_a_model_around_the_window_is_edited() {
 }
 
 #[test]
-fn an_early_model_costs_one_short_read_and_one_write_however_large_the_body() {
+fn an_early_model_costs_one_short_read_and_one_write_in_a_large_body() {
     let body = format!(r#"{{"model":"old","messages":[{{"content":"{}"}}]}}"#, "x".repeat(1 << 20));
     let buffer = held(&body, "new");
     assert_eq!((buffer.reads, buffer.writes, buffer.largest_write), (1, 1, r#"{"model":"new""#.len()));
 }
 
 #[test]
-fn a_late_model_takes_every_byte_round_once() {
+fn a_late_model_rotates_the_body_once() {
     let body = large(4 * EDIT_WINDOW_BYTES, 0, 0);
     assert_eq!(held(&body, "new").reads, body.len().div_ceil(EDIT_WINDOW_BYTES));
 }
@@ -211,7 +211,7 @@ fn chunks_without_a_model_are_not_read() {
 }
 
 #[test]
-fn a_model_that_is_already_right_is_left_alone() {
+fn an_edit_to_the_same_model_does_nothing() {
     for (body, noop) in [
         (r#"{"model":"same"}"#, true),
         (r#"{"model":"s\u0061me"}"#, true),
@@ -228,7 +228,7 @@ fn a_model_that_is_already_right_is_left_alone() {
 }
 
 #[test]
-fn a_buffer_that_fails_or_gives_too_little_is_an_error() {
+fn a_failing_or_short_buffer_is_an_error() {
     struct Short;
     impl BodyBuffer for Short {
         type Error = ();
@@ -248,7 +248,8 @@ fn a_buffer_that_fails_or_gives_too_little_is_an_error() {
     assert_eq!(lost, Err(EditError::Buffer("out of range")));
 }
 
-/// The body as a parser that keeps the last of duplicates reads it, asking for usage; `None` where it is left alone.
+/// The body with a request for usage, as a parser reads it that keeps the last duplicate; `None` if the body
+/// is left unchanged.
 fn asking(body: &Value) -> Option<Value> {
     let mut body = body.clone();
     match &mut body["stream_options"] {
@@ -276,7 +277,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn the_edited_body_is_the_same_but_asks_for_usage(
+    fn an_edit_that_asks_for_usage_changes_nothing_else(
         body in body(),
         options in proptest::collection::vec((any::<proptest::sample::Index>(), any_options()), 0..3),
         style in any::<u64>(),
@@ -296,7 +297,7 @@ proptest! {
         let edited: Value = serde_json::from_slice(&held).unwrap();
         if edit.asks_for_usage() {
             let mut expected = asking(&parsed).unwrap();
-            // Of duplicates inside it, what came last stays; the text of the rest is untouched all the same.
+            // Duplicates within `stream_options` make the whole object differ, so only the rest is compared.
             prop_assert_eq!(&edited["stream_options"]["include_usage"], &Value::Bool(true));
             prop_assert!(scan(std::str::from_utf8(&held).unwrap()).unwrap().include_usage);
             expected["stream_options"] = edited["stream_options"].clone();
@@ -310,7 +311,7 @@ proptest! {
 }
 
 #[test]
-fn usage_is_asked_for_wherever_a_provider_may_look_and_nothing_else_changes() {
+fn usage_is_requested_in_every_stream_options_of_the_body() {
     for (body, expected) in [
         (r#"{"model":"m"}"#, r#"{"stream_options":{"include_usage":true},"model":"m"}"#),
         (r#" { "model":"m"}"#, r#" {"stream_options":{"include_usage":true}, "model":"m"}"#),
@@ -346,7 +347,7 @@ fn usage_is_asked_for_wherever_a_provider_may_look_and_nothing_else_changes() {
 }
 
 #[test]
-fn options_that_no_provider_takes_are_left_to_it() {
+fn invalid_or_too_many_stream_options_are_left_unchanged() {
     let many = format!(r#"{{"model":"m"{}}}"#, r#","stream_options":null"#.repeat(MAX_USAGE_SPOTS + 1));
     for body in [r#"{"model":"m","stream_options":"x"}"#, r#"{"model":"m","stream_options":[{}]}"#, &many] {
         let edit = asking_edit_of(body, "m");

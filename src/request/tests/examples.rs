@@ -1,4 +1,4 @@
-//! Examples from each endpoint, and the members one by one.
+//! Examples of each endpoint, and of each member.
 
 use super::super::{
     Facts, MAX_KEPT_BYTES, MediaParts, ModelField, OutputFormat, Reasoning, Span, StateKind, StateSet,
@@ -19,7 +19,7 @@ fn text(value: &str) -> ModelField {
 }
 
 #[test]
-fn a_chat_request_is_read_whole() {
+fn all_facts_of_a_chat_request_are_found() {
     let body = r#"{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":[
         {"type":"text","text":"Who?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},
         {"type":"input_audio","input_audio":{"data":"BBBB","format":"wav"}},
@@ -66,7 +66,7 @@ fn a_chat_request_is_read_whole() {
 }
 
 #[test]
-fn a_responses_request_is_read_whole() {
+fn all_facts_of_a_responses_request_are_found() {
     let body = r#"{"model":"gpt-5","input":[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA","summary":[]},
         {"type":"message","role":"user","content":[{"type":"input_text","text":"hi"},
         {"type":"input_image","image_url":"https://x.test/a.png"},{"type":"input_file","file_id":"file-2"}]},
@@ -88,7 +88,7 @@ fn a_responses_request_is_read_whole() {
 }
 
 #[test]
-fn a_messages_request_is_read_whole() {
+fn all_facts_of_a_messages_request_are_found() {
     let body = r#"{"max_tokens":1024,"system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],
         "messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"EqQB"},
         {"type":"tool_use","id":"t1","name":"f","input":{"file_id":"mine","type":"image"}}]},
@@ -108,7 +108,7 @@ fn a_messages_request_is_read_whole() {
 }
 
 #[test]
-fn media_are_known_by_every_name_that_servers_take() {
+fn media_are_found_under_every_name_that_servers_accept() {
     let part = |part: &str| format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
     for (name, expected) in [
         ("image_url", MediaParts { images: 1, ..MediaParts::default() }),
@@ -121,7 +121,7 @@ fn media_are_known_by_every_name_that_servers_take() {
 }
 
 #[test]
-fn completions_and_embeddings_count_prompts_and_token_numbers() {
+fn prompts_and_token_ids_of_completions_and_embeddings_are_counted() {
     check(
         |facts| (facts.items, facts.token_ids),
         &[
@@ -136,7 +136,7 @@ fn completions_and_embeddings_count_prompts_and_token_numbers() {
 }
 
 #[test]
-fn the_model_is_found_however_it_is_written() {
+fn the_model_is_found_in_every_notation() {
     let longest = "m".repeat(MAX_KEPT_BYTES);
     check(
         |facts| facts.model.clone(),
@@ -173,7 +173,7 @@ fn spans_of_models_that_are_not_text_cover_the_whole_value() {
 }
 
 #[test]
-fn options_mean_what_they_say_and_null_means_absent() {
+fn options_are_read_and_null_means_absent() {
     check(
         |facts| facts.stream,
         &[
@@ -234,7 +234,7 @@ fn options_mean_what_they_say_and_null_means_absent() {
 }
 
 #[test]
-fn output_formats_of_every_dialect_are_known_and_unknown_ones_are_other() {
+fn output_formats_of_every_dialect_are_read_and_unknown_ones_are_other() {
     check(
         |facts| facts.output,
         &[
@@ -256,7 +256,7 @@ fn output_formats_of_every_dialect_are_known_and_unknown_ones_are_other() {
 }
 
 #[test]
-fn tools_are_counted_and_hosted_ones_noticed() {
+fn tools_are_counted_and_hosted_tools_are_found() {
     check(
         |facts| (facts.tools.count, facts.tools.hosted, facts.tools.strict),
         &[
@@ -286,7 +286,7 @@ fn tools_are_counted_and_hosted_ones_noticed() {
 }
 
 #[test]
-fn reasoning_is_asked_unless_it_is_switched_off() {
+fn reasoning_is_requested_unless_it_is_switched_off() {
     use Reasoning::{Asked, NotAsked};
     check(
         |facts| facts.reasoning,
@@ -326,7 +326,7 @@ fn sealed_reasoning_is_found_in_every_dialect_and_unsigned_thinking_is_not_seale
 }
 
 #[test]
-fn state_pins_are_found_and_lookalikes_are_not() {
+fn state_is_found_and_similar_members_are_ignored() {
     use StateKind::{CachedContent, Container, Conversation, File, StoredItem};
     check(
         |facts| facts.state.kinds().collect::<Vec<_>>(),
@@ -354,7 +354,7 @@ fn state_pins_are_found_and_lookalikes_are_not() {
 }
 
 #[test]
-fn of_duplicate_messages_the_last_counts_and_of_duplicate_content_both() {
+fn the_last_of_duplicate_messages_counts_and_both_of_duplicate_content() {
     let image = r#"[{"content":[{"type":"image"}]}]"#;
     check(
         |facts| (facts.items, facts.media.images),

@@ -1,4 +1,4 @@
-//! What the scan and the edits promise, held against a straightforward reading of the whole body.
+//! Compares the scan and the edits with a simple reading of the whole body.
 
 mod bodies;
 mod conversations;
@@ -9,7 +9,7 @@ mod scans;
 
 use super::{Facts, ScanError, Scanner};
 
-/// Scans `body` in windows of the lengths in `cuts`, over and over; all at once when there are none.
+/// Scans `body` in windows whose lengths cycle through `cuts`; all at once if `cuts` is empty.
 fn scan_in(body: &[u8], cuts: &[usize]) -> Result<Facts, ScanError> {
     let mut scanner = Scanner::new();
     let mut rest = body;

@@ -1,4 +1,4 @@
-//! The facts of a body that is there as a whole, read in the plainest way.
+//! A simple implementation of the facts that reads the whole body.
 
 use super::super::{
     Affinity, Facts, MAX_KEPT_BYTES, MAX_OPENING_BYTES, MAX_OPENING_TEXTS, MediaParts, ModelField,
@@ -6,7 +6,7 @@ use super::super::{
 };
 use super::bodies::Json;
 
-/// All facts but the spans and the length.
+/// All facts except the spans and the length.
 pub(super) fn facts_of(body: &Json) -> Facts {
     let mut turns = Turns::default();
     for key in ["messages", "input", "prompt", "system", "instructions"] {
@@ -199,7 +199,7 @@ impl Turns {
             Some("input_audio" | "audio") => self.media.audio += 1,
             Some("file" | "input_file" | "document") => self.media.files += 1,
             Some("redacted_thinking") => self.sealed = true,
-            Some("thinking") => self.sealed |= says_something(part.last("signature")),
+            Some("thinking") => self.sealed |= is_not_empty(part.last("signature")),
             Some("item_reference") => self.state.push(StateKind::StoredItem),
             _ => {}
         }
@@ -214,7 +214,7 @@ impl Turns {
                 let earlier = value.all("id").any(|id| !id.is("null"));
                 self.state.extend(earlier.then_some(StateKind::StoredItem));
             }
-            "encrypted_content" | "thought_signature" => self.sealed |= says_something(Some(value)),
+            "encrypted_content" | "thought_signature" => self.sealed |= is_not_empty(Some(value)),
             "reasoning_details" => self.sealed |= has_sealed_details(value),
             "tool_calls" | "extra_content" => self.sealed |= has_thought_signature(value),
             "source" => {
@@ -242,14 +242,14 @@ impl Turns {
 
 fn has_sealed_details(details: &Json) -> bool {
     details.elements().iter().any(has_sealed_details)
-        || details.all("signature").chain(details.all("data")).any(|value| says_something(Some(value)))
+        || details.all("signature").chain(details.all("data")).any(|value| is_not_empty(Some(value)))
 }
 
 fn has_thought_signature(calls: &Json) -> bool {
     match calls {
         Json::Array(elements) => elements.iter().any(has_thought_signature),
         Json::Object(members) => members.iter().any(|(key, value)| match key.as_str() {
-            "thought_signature" => says_something(Some(value)),
+            "thought_signature" => is_not_empty(Some(value)),
             _ => has_thought_signature(value),
         }),
         _ => false,
@@ -304,7 +304,7 @@ fn present(value: Option<&Json>) -> Option<&Json> {
     value.filter(|value| !value.is("null"))
 }
 
-fn says_something(value: Option<&Json>) -> bool {
+fn is_not_empty(value: Option<&Json>) -> bool {
     present(value).is_some_and(|value| value.text() != Some(""))
 }
 

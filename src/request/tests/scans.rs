@@ -19,7 +19,7 @@ fn models(body: &Json) -> usize {
     body.all("model").count()
 }
 
-/// Whether serde_json objects to something that the scanner leaves to the provider.
+/// Whether serde_json rejects something that the scanner leaves to the provider.
 fn is_left_to_the_provider(error: &serde_json::Error) -> bool {
     let text = error.to_string();
     ["lone leading surrogate", "unexpected end of hex escape", "number out of range"]
@@ -36,7 +36,7 @@ fn check_acceptance(body: &[u8]) {
     let shown = || String::from_utf8_lossy(body).into_owned();
     match (serde_json::from_slice::<Value>(body), scanned) {
         (Ok(Value::Object(_)), Ok(_) | Err(ScanError::TooManyModels { .. })) => {}
-        (Ok(Value::Object(_)), Err(error)) => panic!("refused: {error}\n{}", shown()),
+        (Ok(Value::Object(_)), Err(error)) => panic!("rejected: {error}\n{}", shown()),
         (Ok(_), scanned) => assert!(matches!(scanned, Err(ScanError::NotAnObject { .. })), "{}", shown()),
         (Err(error), Ok(_)) => assert!(is_left_to_the_provider(&error), "accepted: {error}\n{}", shown()),
         (Err(_), Err(_)) => {}
@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn any_chunking_gives_the_facts_that_the_whole_body_has(
+    fn any_chunking_gives_the_same_facts(
         body in body(),
         style in any::<u64>(),
         cuts in proptest::collection::vec(0..40_usize, 0..5),
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn of_duplicates_the_last_counts_as_it_does_for_serde_json(body in body(), style in any::<u64>()) {
+    fn the_last_duplicate_counts_as_in_serde_json(body in body(), style in any::<u64>()) {
         prop_assume!(models(&body) <= MAX_MODEL_MEMBERS);
         let text = body.with_duplicates_at_the_top_only().write(Style(style));
         let parsed: Value = serde_json::from_str(&text).unwrap();
@@ -70,13 +70,13 @@ proptest! {
         let facts = without_positions(scan(&text).unwrap());
         prop_assert!(facts.text_bytes + facts.media_bytes >= expected.text_bytes + expected.media_bytes);
         (expected.text_bytes, expected.media_bytes) = (facts.text_bytes, facts.media_bytes);
-        // A conversation is told by its texts in their order, and serde_json puts members in an order of its own.
+        // The hash of a conversation depends on the order of its texts, and serde_json reorders members.
         expected.affinity.conversation = facts.affinity.conversation;
         prop_assert_eq!(facts, expected, "{}", text);
     }
 
     #[test]
-    fn every_model_is_found_where_it_stands(body in body(), style in any::<u64>()) {
+    fn every_model_has_the_right_span(body in body(), style in any::<u64>()) {
         prop_assume!(models(&body) <= MAX_MODEL_MEMBERS);
         let text = body.write(Style(style));
         let facts = scan(&text).unwrap();
@@ -91,13 +91,16 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_is_what_serde_json_accepts(
+    fn the_scanner_accepts_what_serde_json_accepts(
         body in body(),
         style in any::<u64>(),
         flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in proptest::option::of(any::<prop::sample::Index>()),
         syntax in proptest::collection::vec(
-            (any::<prop::sample::Index>(), proptest::sample::select(b"{}[]:,\"\\ \n0.-+eEtu1\0\x7f".as_slice())),
+            (
+                any::<prop::sample::Index>(),
+                proptest::sample::select(b"{}[]:,\"\\ \n0.-+eEtu1\0\x7f".as_slice()),
+            ),
             0..4,
         ),
     ) {
@@ -116,23 +119,24 @@ proptest! {
     }
 
     #[test]
-    fn short_scraps_of_syntax_are_judged_as_serde_json_judges_them(
-        scraps in proptest::collection::vec(
+    fn short_fragments_of_syntax_are_accepted_as_in_serde_json(
+        fragments in proptest::collection::vec(
             proptest::sample::select(vec![
-                "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"model\"", "\\", "\\u00e9", "1", "0", "-", ".", "e", "+",
-                "true", "false", "null", "nul", " ", "\n", "\t", "{\"a\":", "[1,", "\\ud83d\\ude00", "\u{1}", "é",
+                "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\"model\"", "\\", "\\u00e9", "1", "0", "-", ".",
+                "e", "+", "true", "false", "null", "nul", " ", "\n", "\t", "{\"a\":", "[1,",
+                "\\ud83d\\ude00", "\u{1}", "é",
             ]),
             0..14,
         ),
         in_object in any::<bool>(),
     ) {
-        let scraps = scraps.concat();
-        let text = if in_object { format!("{{\"a\":{scraps}}}") } else { scraps };
+        let fragments = fragments.concat();
+        let text = if in_object { format!("{{\"a\":{fragments}}}") } else { fragments };
         check_acceptance(text.as_bytes());
     }
 
     #[test]
-    fn no_bytes_whatever_make_it_panic_and_chunking_never_matters(
+    fn any_bytes_give_the_same_result_in_any_chunking(
         bytes in proptest::collection::vec(any::<u8>(), 0..80),
         cuts in proptest::collection::vec(0..9_usize, 0..5),
     ) {
@@ -157,7 +161,7 @@ fn the_depth_limit_is_that_of_serde_json() {
 }
 
 #[test]
-fn the_greatest_number_of_models_is_taken_and_one_more_refused() {
+fn the_maximum_number_of_models_is_accepted_and_one_more_is_rejected() {
     let body = |count| format!("{{{}}}", vec!["\"model\":\"a\""; count].join(","));
     assert_eq!(scan(&body(MAX_MODEL_MEMBERS)).unwrap().model_spans.len(), MAX_MODEL_MEMBERS);
     let offset = 9 + 12 * MAX_MODEL_MEMBERS;
@@ -165,7 +169,7 @@ fn the_greatest_number_of_models_is_taken_and_one_more_refused() {
 }
 
 #[test]
-fn after_a_failure_every_call_says_the_same() {
+fn after_a_failure_every_call_returns_the_same_error() {
     let mut scanner = Scanner::new();
     let failure = Err(ScanError::NotJson { offset: 1, expected: "a key or }" });
     assert_eq!(scanner.feed(b"{1"), failure);
@@ -175,7 +179,7 @@ fn after_a_failure_every_call_says_the_same() {
 }
 
 #[test]
-fn each_mistake_is_named_with_its_place() {
+fn each_syntax_error_is_reported_with_its_offset() {
     for (body, expected) in [
         ("", ScanError::Empty),
         (" \r\n\t", ScanError::Empty),
@@ -198,7 +202,7 @@ fn each_mistake_is_named_with_its_place() {
         ("{\"a\":1.}", ScanError::NotJson { offset: 7, expected: "a digit" }),
         ("{\"a\":nil}", ScanError::NotJson { offset: 6, expected: "true, false or null" }),
         ("{\"a\":\"\n\"}", ScanError::NotJson { offset: 6, expected: "no control character in a string" }),
-        ("{\"a\":\"\\x\"}", ScanError::NotJson { offset: 7, expected: "an escape that JSON knows" }),
+        ("{\"a\":\"\\x\"}", ScanError::NotJson { offset: 7, expected: "a valid JSON escape" }),
         ("{\"a\":\"\\u12g4\"}", ScanError::NotJson { offset: 10, expected: "four hexadecimal digits" }),
     ] {
         assert_eq!(scan(body), Err(expected), "{body}");

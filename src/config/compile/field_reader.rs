@@ -1,16 +1,16 @@
 use std::ops::RangeInclusive;
 
 use super::number;
-use crate::config::duration::Span;
+use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 
-/// The section while it is compiled.
-pub(super) struct Section<'a> {
+/// Reads the fields of the mapping at `at` and adds their mistakes.
+pub(super) struct FieldReader<'a> {
     pub(super) at: Trail<'a>,
     pub(super) mistakes: &'a mut Mistakes,
 }
 
-impl Section<'_> {
+impl FieldReader<'_> {
     /// A whole number from 1 to `most`.
     pub(super) fn count<T: Into<u64> + TryFrom<u64> + Copy>(
         &mut self,
@@ -23,14 +23,14 @@ impl Section<'_> {
         T::try_from(count).unwrap_or(default)
     }
 
-    /// A length of time within these bounds.
+    /// A duration within `bounds`.
     pub(super) fn span(
         &mut self,
         name: &str,
-        written: Option<Span>,
-        default: Span,
-        bounds: RangeInclusive<Span>,
-    ) -> Span {
+        written: Option<TimeSpan>,
+        default: TimeSpan,
+        bounds: RangeInclusive<TimeSpan>,
+    ) -> TimeSpan {
         let span = written.unwrap_or(default);
         if bounds.contains(&span) {
             return span;
@@ -40,8 +40,8 @@ impl Section<'_> {
         default
     }
 
-    /// A share above 0 and up to 1, in 1/1000. A share that rounds to nothing is the least there is: it must
-    /// not become one that every request reaches.
+    /// A share above 0 and up to 1, in 1/1000. It is never rounded down to zero, because every request would
+    /// reach a share of zero.
     pub(super) fn permille(&mut self, name: &str, written: Option<f64>, default: u16) -> u16 {
         let Some(ratio) = written else { return default };
         if !(ratio > 0.0 && ratio <= 1.0) {
@@ -51,7 +51,7 @@ impl Section<'_> {
             );
             return default;
         }
-        // Between 1 and 1000, which the cast keeps.
+        // Between 1 and 1000, where the cast is exact.
         (ratio * 1000.0).round().max(1.0) as u16
     }
 }

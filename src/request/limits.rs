@@ -1,0 +1,15 @@
+//! The limits on what one scan accepts and keeps.
+
+/// The deepest nesting of objects and arrays that is accepted. It is serde_json's limit, so that what passes
+/// here can be parsed there.
+pub const MAX_DEPTH: u8 = 127;
+
+/// How many top-level members named `model` a body may have. Duplicate keys are legal JSON and parsers differ
+/// in which one they take, so each is rewritten. A body with more than this many is rejected.
+pub const MAX_MODEL_MEMBERS: usize = 8;
+
+/// How many places of a body may have to change to ask for usage. A body with more is left as it is.
+pub const MAX_USAGE_SPOTS: usize = 8;
+
+/// How many texts at the beginning of a conversation identify it.
+pub const MAX_OPENING_TEXTS: u32 = 16;
