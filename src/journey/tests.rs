@@ -1,5 +1,6 @@
 //! Requests through one or several passes, against a host made of memory.
 
+mod admissions;
 mod alarms;
 mod balance;
 mod balancing;

@@ -1,0 +1,429 @@
+//! What an attempt takes of its target before it is sent is returned when it is not sent: counts against the configured limits
+//! of target and account, the breaker lease, and the key's budget.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::super::registry::ORPHAN_AFTER;
+use super::super::test_support::*;
+use super::super::{Ending, Exchange, Origin, RequestStep, Worker};
+use super::{CHAT, refusal};
+use crate::base::memory::{Memory, Shelf};
+use crate::base::{Dialect, TargetId, Timestamp};
+use crate::retry::Received;
+
+const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
+/// Two tokens of text, and 96 of the answer.
+const ESTIMATE: u64 = 98;
+const USAGE: &[u8] =
+    br#"{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":5}}"#;
+const PLENTY: &str = r#"{"requests_per_minute": 100}"#;
+/// A budget into which no request fits.
+const NOTHING: &str = r#"{"tokens_per_day": 50}"#;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shape {
+    OneListener,
+    Loop,
+    /// A request in the loop whose journey is not kept.
+    LoopUnkept,
+}
+
+const SHAPES: [Shape; 3] = [Shape::OneListener, Shape::Loop, Shape::LoopUnkept];
+
+/// Each limit alone, at a target or an account. Five requests fit into it.
+const ROOM: usize = 5;
+
+fn limits() -> impl Iterator<Item = (&'static str, Value)> {
+    ["targets", "accounts"].into_iter().flat_map(|place| {
+        [
+            json!({"requests_per_minute": ROOM}),
+            json!({"tokens_per_minute": ROOM as u64 * ESTIMATE}),
+            json!({"max_pending": ROOM}),
+        ]
+        .map(|limit| (place, limit))
+    })
+}
+
+/// A worker with one target that has a limit, a key `team` with a budget and a key `other` without one.
+struct Setup {
+    what: String,
+    shape: Shape,
+    worker: Worker,
+    requests: u32,
+}
+
+impl Setup {
+    fn new(shape: Shape, place: &str, limit: &Value, budget: &str) -> Self {
+        Self::with(shape, place, limit, budget, |_| {})
+    }
+
+    fn with(shape: Shape, place: &str, limit: &Value, budget: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let what = format!("{shape:?}, {place}: {limit}");
+        let worker = worker(config_with(changes(shape, place, limit, budget, change)));
+        Self { what, shape, worker, requests: 0 }
+    }
+
+    /// The headers of a further request with this key.
+    fn headers(&mut self, key: &str) -> FakeWire {
+        self.requests += 1;
+        request(self.shape, self.requests, 1, key)
+    }
+
+    fn ask_at(&mut self, key: &str, now: Timestamp) -> Pass {
+        let request = self.headers(key);
+        let mut pass = pass_at(&mut self.worker, request, BODY, 1000, now);
+        if pass.step == RequestStep::Hold {
+            pass.request.body = BODY.to_vec();
+        }
+        pass
+    }
+
+    fn ask(&mut self, key: &str) -> Pass {
+        self.ask_at(key, NOW)
+    }
+
+    fn sent(&mut self, key: &str) -> Pass {
+        let pass = self.ask(key);
+        assert_eq!(pass.step, RequestStep::Send, "{}", self.what);
+        pass
+    }
+
+    fn finish(&mut self, exchange: &mut Exchange, ending: Ending) {
+        exchange.finish(&mut self.worker, ending, NOW);
+        // In the loop a failed request waits for its next attempt, which does not come here.
+        self.worker.tick(NOW.after(ORPHAN_AFTER + Duration::from_secs(1)));
+    }
+
+    /// The host could not change a header.
+    fn abandon(&mut self, mut pass: Pass) {
+        let step = pass.exchange.abandon(&mut self.worker, Dialect::OpenAi, NOW);
+        assert!(matches!(step, RequestStep::Answer(_)), "{step:?}");
+        self.finish(&mut pass.exchange, Ending::Complete);
+    }
+
+    /// Refused because of the key's budget.
+    fn refused(&mut self, mut pass: Pass) {
+        let (status, body) = refusal(&pass.step);
+        assert_eq!((status, &body["error"]["code"]), (429, &json!("budget_exhausted")), "{}", self.what);
+        self.finish(&mut pass.exchange, Ending::Complete);
+    }
+
+    /// How many requests of another key the target still takes. None of them ends before the last one is refused.
+    fn room(&mut self) -> usize {
+        let mut sent = Vec::new();
+        while sent.len() <= ROOM {
+            let mut pass = self.ask("other-key");
+            if pass.step != RequestStep::Send {
+                self.finish(&mut pass.exchange, Ending::Complete);
+                break;
+            }
+            sent.push(pass);
+        }
+        for pass in &mut sent {
+            self.finish(&mut pass.exchange, Ending::ClientGone);
+        }
+        sent.len()
+    }
+}
+
+fn changes(shape: Shape, place: &str, limit: &Value, budget: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let digest = |key: &str| -> String {
+        Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let budget: Value = serde_json::from_str(budget).unwrap();
+    let mut changes = json!({
+        "retry_loop": shape != Shape::OneListener,
+        "keys": {
+            "team": {"sha256": digest("client-key"), "budget": budget},
+            "other": {"sha256": digest("other-key")},
+        },
+        "accounts": {
+            "a": {"provider": "openai", "key": {"value": "sk-provider-a"}},
+            "b": {"provider": "openai", "key": {"value": "sk-provider-b"}},
+            "c": {"provider": "anthropic", "key": {"value": "sk-provider-c"}},
+        },
+        "targets": {
+            "gpt-a": {"account": "a", "model": "gpt-real"},
+            "gpt-b": {"account": "b", "model": "gpt-real"},
+        },
+        "models": {"chat": {"targets": ["gpt-a"]}},
+    });
+    let name = if place == "targets" { "gpt-a" } else { "a" };
+    changes[place][name]["limits"] = limit.clone();
+    change(&mut changes);
+    changes
+}
+
+fn request(shape: Shape, number: u32, attempt: u8, key: &str) -> FakeWire {
+    let mut request = loop_request(CHAT, attempt);
+    request.headers.retain(|(name, _)| name != "authorization");
+    request.headers.push(("authorization".to_owned(), format!("Bearer {key}")));
+    if shape == Shape::LoopUnkept {
+        request.headers.retain(|(name, _)| name != "x-llm-journey");
+    } else {
+        request.set_journey(&format!("{number:032x}"));
+    }
+    request
+}
+
+/// What is left of the limits that are configured for a target and its account, by name.
+fn left(worker: &Worker, target: &str) -> Vec<(&'static str, u64)> {
+    let place = worker.config.targets().iter().position(|candidate| &*candidate.name == target).unwrap();
+    let target = TargetId::from_index(place).unwrap();
+    let limits = worker.headroom.borrow().limits(target, |_| 0, NOW);
+    limits.into_iter().map(|limit| (limit.of, limit.left)).collect()
+}
+
+#[test]
+fn a_request_that_the_budget_refuses_takes_nothing_of_its_targets_limits() {
+    for shape in SHAPES {
+        for (place, limit) in limits() {
+            let mut setup = Setup::new(shape, place, &limit, NOTHING);
+            for _ in 0..2 * ROOM {
+                let refused = setup.ask("client-key");
+                setup.refused(refused);
+            }
+            assert_eq!(setup.room(), ROOM, "{}", setup.what);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_the_budget_refuses_when_it_leaves_the_queue_takes_nothing_of_its_targets_limits() {
+    for shape in SHAPES {
+        for (place, limit) in limits() {
+            let mut setup = Setup::with(shape, place, &limit, NOTHING, |changes| {
+                changes["models"]["chat"]["retry"] = json!({"attempts": 1, "queue": {}});
+                // The queue forms at one of the two, so that any limit of the other can be looked at.
+                let other = if place == "targets" { ("accounts", "a") } else { ("targets", "gpt-a") };
+                changes[other.0][other.1]["limits"] = json!({"max_pending": 2});
+            });
+            let mut busy = [setup.sent("other-key"), setup.sent("other-key")];
+            let mut held = setup.ask("client-key");
+            assert_eq!(held.step, RequestStep::Hold, "{}", setup.what);
+            for pass in &mut busy {
+                // Neither request counts for anything afterwards but in requests_per_minute.
+                pass.answer(&mut setup.worker, &[(":status", "400")], b"{}");
+                setup.finish(&mut pass.exchange, Ending::Complete);
+            }
+            let before = left(&setup.worker, "gpt-a");
+            held.step = held.exchange.wake_early(&mut setup.worker, NOW, &mut held.request);
+            setup.refused(held);
+            assert_eq!(left(&setup.worker, "gpt-a"), before, "{}", setup.what);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_ends_in_the_queue_has_taken_nothing() {
+    for shape in SHAPES {
+        for (place, limit) in limits() {
+            let mut setup = Setup::with(shape, place, &limit, r#"{"requests_per_minute": 1}"#, |changes| {
+                changes["models"]["chat"]["retry"] = json!({"attempts": 1, "queue": {}});
+                let other = if place == "targets" { ("accounts", "a") } else { ("targets", "gpt-a") };
+                changes[other.0][other.1]["limits"] = json!({"max_pending": 1});
+            });
+            let mut busy = setup.sent("other-key");
+            let before = left(&setup.worker, "gpt-a");
+            let mut held = setup.ask("client-key");
+            assert_eq!(held.step, RequestStep::Hold, "{}", setup.what);
+            held.exchange.finish(&mut setup.worker, Ending::ClientGone, NOW);
+            let mut late = setup.ask("client-key");
+            assert_eq!(late.step, RequestStep::Hold, "{}", setup.what);
+            let after = NOW.after(Duration::from_secs(120));
+            let step = late.exchange.wake(&mut setup.worker, after, &mut late.request);
+            assert!(matches!(step, RequestStep::Answer(_)), "{}: {step:?}", setup.what);
+            late.exchange.finish(&mut setup.worker, Ending::Complete, NOW);
+            assert_eq!(left(&setup.worker, "gpt-a"), before, "{}", setup.what);
+            setup.finish(&mut busy.exchange, Ending::Complete);
+            setup.sent("client-key");
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_request_returns_what_it_took_of_its_targets_limits() {
+    for shape in SHAPES {
+        for (place, limit) in limits() {
+            let mut setup = Setup::new(shape, place, &limit, PLENTY);
+            for _ in 0..2 * ROOM {
+                let sent = setup.ask("client-key");
+                assert_eq!(sent.step, RequestStep::Send, "{}", setup.what);
+                setup.abandon(sent);
+            }
+            assert_eq!(setup.room(), ROOM, "{}", setup.what);
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_request_returns_what_it_took_of_the_keys_budget() {
+    for shape in SHAPES {
+        for budget in
+            [r#"{"requests_per_minute": 1}"#, r#"{"tokens_per_minute": 98}"#, r#"{"tokens_per_day": 98}"#]
+        {
+            let mut setup = Setup::new(shape, "targets", &json!({}), budget);
+            for _ in 0..3 {
+                let sent = setup.ask("client-key");
+                assert_eq!(sent.step, RequestStep::Send, "{shape:?} {budget}");
+                setup.abandon(sent);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_envoys_own_rate_limit_refuses_returns_what_it_took() {
+    for shape in SHAPES {
+        for (place, limit) in limits() {
+            let mut setup = Setup::new(shape, place, &limit, r#"{"requests_per_minute": 1}"#);
+            for _ in 0..2 * ROOM {
+                let mut refused = setup.sent("client-key");
+                let origin = Origin::Envoy { received: Received::Perhaps };
+                refused.answer_from(&mut setup.worker, origin, &[(":status", "429")], b"");
+                setup.finish(&mut refused.exchange, Ending::Complete);
+            }
+            assert_eq!(setup.room(), ROOM, "{}", setup.what);
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_later_attempt_returns_its_own_count_and_the_earlier_one_stays() {
+    for limit in [json!({"requests_per_minute": ROOM}), json!({"tokens_per_minute": 1000})] {
+        let mut setup = Setup::with(Shape::Loop, "targets", &limit, PLENTY, |changes| {
+            changes["targets"]["gpt-b"]["limits"] = limit.clone();
+            changes["models"]["chat"] = json!({"tiers": [["gpt-a"], ["gpt-b"]]});
+        });
+        let mut first = setup.sent("client-key");
+        first.answer(&mut setup.worker, &[(":status", "504")], b"{}");
+        first.exchange.finish(&mut setup.worker, Ending::Complete, NOW);
+        let before = (left(&setup.worker, "gpt-a"), left(&setup.worker, "gpt-b"));
+        let again = request(Shape::Loop, setup.requests, 2, "client-key");
+        let second = pass(&mut setup.worker, again, BODY, 1000);
+        assert_eq!(second.step, RequestStep::Send);
+        assert_eq!(second.request.get("authorization"), Some("Bearer sk-provider-b"));
+        assert_ne!(left(&setup.worker, "gpt-b"), before.1);
+        setup.abandon(second);
+        assert_eq!((left(&setup.worker, "gpt-a"), left(&setup.worker, "gpt-b")), before, "{limit}");
+    }
+}
+
+/// Two workers that share data; the second has not learned what the first has done since.
+fn two_workers(changes: &Value) -> (Worker, Worker) {
+    let shelf: Rc<RefCell<Shelf>> = Rc::default();
+    let on = || worker_on(config_with(changes.clone()), Memory::on(Rc::clone(&shelf)));
+    (on(), on())
+}
+
+#[test]
+fn a_request_that_loses_the_race_for_one_limit_returns_the_other_and_reserves_nothing() {
+    let budget = r#"{"tokens_per_day": 98}"#;
+    let changes = changes(
+        Shape::Loop,
+        "targets",
+        &json!({"requests_per_minute": 9, "tokens_per_minute": 9000}),
+        budget,
+        |changes| changes["accounts"]["a"]["limits"] = json!({"requests_per_minute": 1}),
+    );
+    let (mut fast, mut slow) = two_workers(&changes);
+    let won = pass(&mut fast, request(Shape::Loop, 1, 1, "other-key"), BODY, 1000);
+    assert_eq!(won.step, RequestStep::Send);
+    let lost = pass(&mut slow, request(Shape::Loop, 2, 1, "client-key"), BODY, 1000);
+    assert_eq!(refusal(&lost.step).0, 429);
+    slow.tick(NOW);
+    let expected =
+        [("requests_per_minute", 8), ("tokens_per_minute", 9000 - ESTIMATE), ("requests_per_minute", 0)];
+    assert_eq!(left(&slow, "gpt-a"), expected);
+    let later = NOW.after(Duration::from_secs(70));
+    let next = pass_at(&mut slow, request(Shape::Loop, 3, 1, "client-key"), BODY, 1000, later);
+    assert_eq!(next.step, RequestStep::Send, "the key's budget is whole");
+}
+
+/// The time after which a breaker that has just opened lets a probe through.
+fn half_open() -> Timestamp {
+    NOW.after(Duration::from_secs(34))
+}
+
+fn open(worker: &mut Worker) {
+    for number in 100..105 {
+        let mut pass = pass(worker, request(Shape::Loop, number, 1, "other-key"), BODY, 1000);
+        assert_eq!(pass.step, RequestStep::Send);
+        pass.answer(worker, &[(":status", "500"), ("content-type", "application/json")], b"{}");
+        pass.exchange.finish(worker, Ending::Complete, NOW);
+    }
+    worker.tick(half_open());
+}
+
+#[test]
+fn a_request_that_loses_the_race_for_a_lease_takes_nothing_of_the_limits() {
+    let changes = changes(Shape::Loop, "targets", &json!({"requests_per_minute": 9}), PLENTY, |changes| {
+        changes["models"]["chat"]["retry"] = json!({"attempts": 1});
+    });
+    let (mut fast, mut slow) = two_workers(&changes);
+    open(&mut fast);
+    slow.tick(half_open());
+    let mut probe = pass_at(&mut fast, request(Shape::Loop, 1, 1, "other-key"), BODY, 1000, half_open());
+    assert_eq!(probe.step, RequestStep::Send);
+    let lost = pass_at(&mut slow, request(Shape::Loop, 2, 1, "client-key"), BODY, 1000, half_open());
+    assert_eq!(refusal(&lost.step).0, 503);
+    slow.tick(half_open());
+    assert_eq!(left(&slow, "gpt-a"), [("requests_per_minute", 9 - 5 - 1)], "five failures and one probe");
+    probe.exchange.finish(&mut fast, Ending::ClientGone, half_open());
+}
+
+#[test]
+fn a_request_that_the_budget_refuses_returns_the_lease() {
+    for budget_refuses in [true, false] {
+        let budget = if budget_refuses { NOTHING } else { PLENTY };
+        let mut setup = Setup::with(Shape::Loop, "targets", &json!({}), budget, |changes| {
+            changes["models"]["chat"]["retry"] = json!({"attempts": 1});
+        });
+        open(&mut setup.worker);
+        let refused = setup.ask_at("client-key", half_open());
+        assert_eq!(refused.step != RequestStep::Send, budget_refuses);
+        let next = setup.ask_at("other-key", half_open());
+        assert_eq!(next.step == RequestStep::Send, budget_refuses, "only one probe at a time");
+    }
+}
+
+#[test]
+fn shadow_mode_counts_requests_and_tokens() {
+    for (place, limit) in limits() {
+        if limit.get("max_pending").is_some() {
+            continue;
+        }
+        let mut setup = Setup::with(Shape::Loop, place, &limit, PLENTY, |changes| {
+            changes["mode"] = json!("shadow");
+        });
+        let full = left(&setup.worker, "gpt-a")[0].1;
+        let mut sent = setup.sent("client-key");
+        let one = if limit.get("tokens_per_minute").is_some() { ESTIMATE } else { 1 };
+        assert_eq!(left(&setup.worker, "gpt-a")[0].1, full - one, "{}", setup.what);
+        sent.answer(&mut setup.worker, super::OK_JSON, USAGE);
+        setup.finish(&mut sent.exchange, Ending::Complete);
+        let one = if limit.get("tokens_per_minute").is_some() { 12 } else { 1 };
+        assert_eq!(left(&setup.worker, "gpt-a")[0].1, full - one, "{}", setup.what);
+    }
+}
+
+#[test]
+fn a_target_that_is_tried_although_its_breaker_is_open_is_counted_and_keeps_its_limits() {
+    let mut setup =
+        Setup::with(Shape::Loop, "targets", &json!({"requests_per_minute": 7}), PLENTY, |changes| {
+            changes["models"]["chat"]["when_all_open"] = json!("try_anyway");
+            changes["models"]["chat"]["retry"] = json!({"attempts": 1});
+        });
+    open(&mut setup.worker);
+    for expected in [1, 0] {
+        let mut anyway = setup.sent("other-key");
+        assert_eq!(left(&setup.worker, "gpt-a"), [("requests_per_minute", expected)]);
+        setup.finish(&mut anyway.exchange, Ending::ClientGone);
+    }
+    assert!(matches!(setup.ask("other-key").step, RequestStep::Answer(_)), "the limit holds");
+}
