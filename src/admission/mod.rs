@@ -30,7 +30,7 @@ pub struct Admission {
     target: TargetId,
     expected: Tokens,
     leases: Leases,
-    counted: Option<CountedRequest>,
+    counted: CountedRequest,
     reserved: Option<Reserved>,
     why: Option<FallbackReason>,
     is_anyway: bool,
@@ -82,10 +82,13 @@ impl Admission {
             selection.lost(target);
         }
         if survey.model().when_all_open == WhenAllOpen::TryAnyway {
-            let target = survey.least_bad()?;
+            // Breakers do not decide then, but a configured limit is a promise and does.
             let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
-            let admission = Self::anyway(survey, target, why)?;
-            return Some(Self { is_anyway: true, ..admission });
+            return survey.least_bad_first().into_iter().find_map(|target| {
+                let counted = count(survey, target, effects)?;
+                let leases = Leases::take_anyway(&survey.request.generation, target)?;
+                Some(Self { is_anyway: true, ..Self::new(survey, target, leases, counted, why) })
+            });
         }
         None
     }
@@ -93,50 +96,40 @@ impl Admission {
     /// Takes leases and counts the request against the target's limits. `None` when another request was faster to take one
     /// of them.
     fn at(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<Self> {
-        let (generation, now) = (&*survey.request.generation, survey.now);
-        let expected = survey.request.expected(target);
-        let leases = Leases::take(generation, target, effects, now)?;
-        let need = Demand::of(expected);
-        let Some(counted) = generation.headroom.borrow_mut().count(effects.store, target, need, now) else {
-            leases.give_back(generation, effects, now);
+        let generation = &*survey.request.generation;
+        let leases = Leases::take(generation, target, effects, survey.now)?;
+        let Some(counted) = count(survey, target, effects) else {
+            leases.give_back(generation, effects, survey.now);
             return None;
         };
-        let counted = Some(counted);
-        let why = survey.fallback_reason(target);
-        Some(Self { target, expected, leases, counted, reserved: None, why, is_anyway: false })
-    }
-
-    /// Takes nothing that could be refused: breakers and limits do not decide.
-    fn anyway(survey: &Survey<'_>, target: TargetId, why: Option<FallbackReason>) -> Option<Self> {
-        let leases = Leases::take_anyway(&survey.request.generation, target)?;
-        let expected = survey.request.expected(target);
-        Some(Self { target, expected, leases, counted: None, reserved: None, why, is_anyway: false })
+        Some(Self::new(survey, target, leases, counted, survey.fallback_reason(target)))
     }
 
     /// As if every breaker were closed; what they would have done is counted.
     fn choose_in_shadow(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
         let choice = survey.shadow_choice(effects.rng)?;
-        let why = survey.fallback_reason(choice.target);
-        if choice.is_fit {
-            // Probes run in shadow mode too, or nobody would see a recovery.
-            let (generation, now) = (&*survey.request.generation, survey.now);
-            if let Some(leases) = Leases::take(generation, choice.target, effects, now) {
-                let (target, expected) = (choice.target, survey.request.expected(choice.target));
-                return Some(Self {
-                    target,
-                    expected,
-                    leases,
-                    counted: None,
-                    reserved: None,
-                    why,
-                    is_anyway: false,
-                });
-            }
-        } else {
+        let (generation, target, now) = (&*survey.request.generation, choice.target, survey.now);
+        // Probes run in shadow mode too, or nobody would see a recovery.
+        let lease = choice.is_fit.then(|| Leases::take(generation, target, effects, now)).flatten();
+        if !choice.is_fit {
             let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
             effects.tally.count(metric);
         }
-        Self::anyway(survey, choice.target, why)
+        let leases = lease.or_else(|| Leases::take_anyway(generation, target))?;
+        let demand = Demand::of(survey.request.expected(target));
+        let counted = generation.headroom.borrow_mut().count_anyway(effects.store, target, demand, now);
+        Some(Self::new(survey, target, leases, counted, survey.fallback_reason(target)))
+    }
+
+    fn new(
+        survey: &Survey<'_>,
+        target: TargetId,
+        leases: Leases,
+        counted: CountedRequest,
+        why: Option<FallbackReason>,
+    ) -> Self {
+        let expected = survey.request.expected(target);
+        Self { target, expected, leases, counted, reserved: None, why, is_anyway: false }
     }
 
     /// The target that may be asked.
@@ -172,9 +165,7 @@ impl Admission {
     /// The attempt was not made: everything is returned.
     pub fn cancel(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
         self.leases.give_back(generation, effects, now);
-        if let Some(counted) = self.counted {
-            generation.headroom.borrow_mut().uncount(effects.store, counted, now);
-        }
+        generation.headroom.borrow_mut().uncount(effects.store, self.counted, now);
         if let Some(reserved) = self.reserved {
             reserved.release(effects, now);
         }
@@ -192,15 +183,20 @@ impl Admission {
         now: Timestamp,
     ) -> Option<Reserved> {
         self.leases.report(generation, blame, effects, now);
-        if let Some(counted) = self.counted {
-            let taken = match outcome.usage {
-                Some(usage) => Some(usage.input.saturating_add(usage.output)),
-                None => (!outcome.may_be_billed()).then_some(0),
-            };
-            generation.headroom.borrow_mut().settle(effects.store, counted, taken, now);
-        }
+        let taken = match outcome.usage {
+            Some(usage) => Some(usage.input.saturating_add(usage.output)),
+            None => (!outcome.may_be_billed()).then_some(0),
+        };
+        generation.headroom.borrow_mut().settle(effects.store, self.counted, taken, now);
         self.reserved
     }
+}
+
+/// Counts the request against the target's configured limits; `None` when they leave no room for it.
+fn count(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<CountedRequest> {
+    let demand = Demand::of(survey.request.expected(target));
+    let mut headroom = survey.request.generation.headroom.borrow_mut();
+    headroom.count(effects.store, target, demand, survey.now)
 }
 
 /// Where substitutes are only watched: what the gates would have done.

@@ -69,7 +69,8 @@ impl Reserved {
 
     /// The request was not sent.
     pub fn release(self, effects: &mut Effects<'_>, now: Timestamp) {
-        self.settle_as(Amount::default(), effects, now);
+        let released = tenancy::release(effects.store, &self.key, self.reservation, now);
+        effects.note_shared(released);
     }
 
     /// The request is over: what its attempts took replaces the estimate.
@@ -80,10 +81,6 @@ impl Reserved {
             actual.tokens = actual.tokens.saturating_add(taken.tokens);
             actual.cost = actual.cost.plus(taken.cost);
         }
-        self.settle_as(actual, effects, now);
-    }
-
-    fn settle_as(self, actual: Amount, effects: &mut Effects<'_>, now: Timestamp) {
         let settled = tenancy::settle(effects.store, &self.key, self.reservation, actual, now);
         effects.note_shared(settled);
     }

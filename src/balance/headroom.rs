@@ -255,6 +255,27 @@ impl Headroom {
         Some(request)
     }
 
+    /// Counts a request that is sent although its target may be at its limits.
+    pub fn count_anyway(
+        &mut self,
+        store: &mut dyn Store,
+        target: TargetId,
+        need: Demand,
+        now: Timestamp,
+    ) -> CountedRequest {
+        let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
+        let Some(limits) = self.targets.get(target.index()) else { return request };
+        for (slot, (quota, place)) in limits.configured.iter().flatten().enumerate() {
+            if let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything())
+                && let Some(counted_at) = request.places.get_mut(slot)
+            {
+                counted.correct(store, now, 1, signed(need.total()), now);
+                *counted_at = Some((*place, quota.tokens_per_minute.is_some()));
+            }
+        }
+        request
+    }
+
     /// The request was not sent: the limits have what it took back.
     pub fn uncount(&mut self, store: &mut dyn Store, request: CountedRequest, now: Timestamp) {
         for (place, _) in request.places.into_iter().flatten() {

@@ -111,15 +111,17 @@ impl Survey<'_> {
         Some(ShadowChoice { target, is_fit, would_move })
     }
 
-    /// The target that may be asked soonest, where the operator wants one tried although none is healthy. What an operator
-    /// has shut stays shut.
-    pub fn least_bad(&self) -> Option<TargetId> {
-        self.all_candidates()
+    /// The targets in the order in which they may be asked, where the operator wants one tried although none is healthy. What
+    /// an operator has shut stays shut.
+    pub fn least_bad_first(&self) -> Vec<TargetId> {
+        let mut targets: Vec<_> = self
+            .all_candidates()
             .filter_map(|row| match row.fitness() {
                 Err(obstacle) => Some((obstacle.until()?, row.target)),
                 Ok(_) => Some((self.now, row.target)),
             })
-            .min_by_key(|(until, _)| *until)
-            .map(|(_, target)| target)
+            .collect();
+        targets.sort_by_key(|(until, _)| *until);
+        targets.into_iter().map(|(_, target)| target).collect()
     }
 }

@@ -203,6 +203,16 @@ impl Ledger {
         };
     }
 
+    /// The request was never sent: everything that it had taken is free again, the request itself included.
+    pub fn release(&mut self, reservation: Reservation, now: Timestamp) {
+        self.settle(reservation, Amount::default(), now);
+        let number = reservation.at.as_millis() / SLICE_MS;
+        let in_window = number <= self.head && number.saturating_add(SLICES as u64) > self.head;
+        if let Some((requests, _)) = self.slice_mut(number).filter(|_| in_window) {
+            *requests = requests.saturating_sub(1);
+        }
+    }
+
     /// How much of a budget is used now.
     pub fn used_at(&self, kind: BudgetKind, now: Timestamp) -> u64 {
         let mut current = self.clone();
@@ -338,6 +348,17 @@ pub fn settle(
         ((), Some(ledger.encode()))
     });
     settled.is_some()
+}
+
+/// Releases what was reserved for a request that was never sent, over all workers. `false` when what is shared cannot be
+/// changed now, and the reservation stays.
+pub fn release(store: &mut dyn Store, name: &str, reservation: Reservation, now: Timestamp) -> bool {
+    let released = update(store, &record_key(name), |bytes| {
+        let mut ledger = bytes.and_then(Ledger::decode).unwrap_or_default();
+        ledger.release(reservation, now);
+        ((), Some(ledger.encode()))
+    });
+    released.is_some()
 }
 
 /// Each budget of the key called `name` with what is used of it now and its limit; of money in millionths of a dollar. Reservations of

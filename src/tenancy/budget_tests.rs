@@ -72,6 +72,24 @@ fn what_was_released_is_free_again_but_the_request_was_one() {
 }
 
 #[test]
+fn a_request_that_was_never_sent_takes_nothing() {
+    let budget = Budget { requests_per_minute: Some(1), tokens_per_day: Some(100), ..Budget::default() };
+    let mut ledger = Ledger::default();
+    for second in [1, 2, 200] {
+        let granted = ledger.reserve(&budget, tokens(100), at(second)).unwrap();
+        ledger.release(granted.reservation, at(second + 1));
+        assert_eq!(ledger.used_at(BudgetKind::RequestsPerMinute, at(second + 1)), 0);
+        assert_eq!(ledger.used_at(BudgetKind::TokensPerDay, at(second + 1)), 0);
+    }
+    // A request whose minute is over has left the window already.
+    let granted = ledger.reserve(&budget, tokens(100), at(300)).unwrap();
+    let other = ledger.reserve(&budget, tokens(0), at(400)).unwrap();
+    ledger.release(granted.reservation, at(401));
+    assert_eq!(ledger.used_at(BudgetKind::RequestsPerMinute, at(401)), 1);
+    ledger.release(other.reservation, at(402));
+}
+
+#[test]
 fn after_its_minute_only_what_was_more_than_reserved_counts() {
     let budget = Budget { tokens_per_minute: Some(1000), tokens_per_day: Some(5000), ..Budget::default() };
     let mut ledger = Ledger::default();

@@ -17,7 +17,7 @@ mod keys;
 mod rate_limiter;
 
 pub use budget::{
-    Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, reserve, settle, used,
+    Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, release, reserve, settle, used,
 };
 pub use keys::{authenticate, may_use, operator};
 pub use rate_limiter::{RateLimit, RateLimiter};

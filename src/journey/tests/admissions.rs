@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::registry::ORPHAN_AFTER;
 use super::super::test_support::*;
-use super::super::{Ending, Exchange, Origin, RequestStep, Worker};
+use super::super::{Ending, Exchange, RequestStep, Worker};
 use super::{CHAT, refusal};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Dialect, TargetId, Timestamp};
@@ -173,9 +173,10 @@ fn request(shape: Shape, number: u32, attempt: u8, key: &str) -> FakeWire {
 
 /// What is left of the limits that are configured for a target and its account, by name.
 fn left(worker: &Worker, target: &str) -> Vec<(&'static str, u64)> {
-    let place = worker.config.targets().iter().position(|candidate| &*candidate.name == target).unwrap();
+    let place =
+        worker.generation.config.targets().iter().position(|candidate| &*candidate.name == target).unwrap();
     let target = TargetId::from_index(place).unwrap();
-    let limits = worker.headroom.borrow().limits(target, |_| 0, NOW);
+    let limits = worker.generation.headroom.borrow().limits(target, |_| 0, NOW);
     limits.into_iter().map(|limit| (limit.of, limit.left)).collect()
 }
 
