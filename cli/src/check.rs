@@ -2,7 +2,7 @@
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
 use llm_failsafe::config::{Config, Model, Target};
-use llm_failsafe::fallback::{Case, ClientLimits, Gate, Needs, Past};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, Past};
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
 
@@ -68,7 +68,8 @@ fn closed(
         needs.capabilities = needs.capabilities.with(capability, true);
     }
     let (client, past) = (ClientLimits::default(), Past::default());
-    let case = Case { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
+    let case =
+        Eligibility { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
     case.closed_gates(target).collect()
 }
 
@@ -144,7 +145,7 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
         "max_price"
     } else if needed(set.max_request_cost) {
         "max_request_cost"
-    } else if model.swaps.max_price_permille.is_some() {
+    } else if model.substitution.max_price_permille.is_some() {
         "max_price_ratio"
     } else {
         return;
@@ -157,7 +158,7 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
 }
 
 fn approvals(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
-    for approval in model.swaps.approved.iter().flatten() {
+    for approval in model.substitution.approved.iter().flatten() {
         let Some(until) = approval.until else { continue };
         let named = |id| config.target(id).map_or("", |target| &*target.name);
         let (name, from, to) = (&model.name, named(approval.from), named(approval.to));

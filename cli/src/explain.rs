@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
-use llm_failsafe::fallback::{Case, ClientLimits, Needs, Past};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, Past};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
 
@@ -68,9 +68,9 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn case(&self, past: Past, now: Timestamp) -> Case<'_> {
+    fn case(&self, past: Past, now: Timestamp) -> Eligibility<'_> {
         let Self { config, model, key, client, needs, .. } = self;
-        Case { config, model, key: *key, client, needs, past, estimates: None, now }
+        Eligibility { config, model, key: *key, client, needs, past, estimates: None, now }
     }
 
     fn name(&self, target: TargetId) -> &str {
@@ -80,7 +80,7 @@ impl<'a> Asked<'a> {
     /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
     fn next(&self, past: Past, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
         let case = self.case(past, now);
-        let admitted = |target: TargetId| match self.model.swaps.mode {
+        let admitted = |target: TargetId| match self.model.substitution.mode {
             Mode::Enforce => case.admits(target),
             Mode::Shadow => case.would_serve_unasked(target),
         };
@@ -135,7 +135,7 @@ impl<'a> Asked<'a> {
                 "state": needs.state.kinds().map(|kind| kind.name()).collect::<Vec<_>>(),
                 "sealed_reasoning": needs.sealed_reasoning,
             },
-            "on_trial": self.model.swaps.mode == Mode::Shadow,
+            "on_trial": self.model.substitution.mode == Mode::Shadow,
             "candidates": candidates,
             "first": names(&first),
             "after": after,

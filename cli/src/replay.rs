@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::{Boundaries, Config, Model};
-use llm_failsafe::fallback::{self, Case, ClientLimits, Past};
+use llm_failsafe::fallback::{self, ClientLimits, Eligibility, Past};
 use llm_failsafe::record::{Attempt, Candidate, Needs, Record};
 use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
@@ -99,7 +99,7 @@ impl Replay<'_> {
         found: &mut Vec<String>,
     ) -> bool {
         let what = attempt.map_or("last choice".to_owned(), |attempt| format!("attempt {}", attempt.number));
-        let case = self.case(number, attempt);
+        let eligibility = self.eligibility(number, attempt);
         let count = found.len();
         let mut first_tier = None;
         for (tier, targets) in self.model.tiers.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Replay<'_> {
                 let Some(target) = self.config.target(*id) else { continue };
                 let name = &target.name;
                 let then = candidates.iter().find(|candidate| candidate.target == **name);
-                let gate = case.first_gate(*id).map(fallback::Gate::name);
+                let gate = eligibility.first_gate(*id).map(fallback::Gate::name);
                 let now = gate.or_else(|| then.and_then(recorded_state));
                 if now.is_none() {
                     first_tier = first_tier.or(Some(tier));
@@ -145,13 +145,13 @@ impl Replay<'_> {
         false
     }
 
-    fn case(&self, number: usize, attempt: Option<&Attempt<'_>>) -> Case<'_> {
+    fn eligibility(&self, number: usize, attempt: Option<&Attempt<'_>>) -> Eligibility<'_> {
         let earlier = self.record.attempts.iter().take(number).filter_map(|attempt| {
             let class = attempt.class.as_deref().and_then(ErrorClass::from_name);
             Some((self.target_named(&attempt.target)?, class))
         });
         let at = attempt.map_or(self.record.duration_ms, |attempt| attempt.start_ms);
-        Case {
+        Eligibility {
             config: self.config,
             model: self.model,
             key: self.key,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::breaker::{self, Board};
+use llm_failsafe::breaker::{self, HealthView};
 use llm_failsafe::config::{self, MAX_BYTES, MAX_MISTAKES, MAX_TARGETS};
 
 const KEY: &str = "sk-a-key-of-the-environment";
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
             let policy = &config.breaker;
             assert!((1..=breaker::MAX_PROBES).contains(&usize::from(policy.probes)));
             assert!(policy.open <= policy.open_max && policy.block <= policy.block_max);
-            let _ = Board::new(&config);
+            let _ = HealthView::new(&config);
             let again = config::load(input, &env).unwrap();
             assert_eq!(again.fingerprint(), config.fingerprint());
         }

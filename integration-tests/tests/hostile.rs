@@ -93,7 +93,7 @@ async fn as_many_headers_as_the_edge_lets_in_come_through_the_loop() {
 
 #[tokio::test]
 async fn a_lone_target_that_thinks_after_its_headers_is_given_its_time() {
-    let scene = scene(json!({"first_content": "5s", "silence": "300ms"})).await;
+    let scene = scene(json!({"first_content": "5s", "idle": "300ms"})).await;
     let content = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
     let events = [Event::data(content), Event::data("[DONE]")];
     scene.first.script(Script::stream(events).delay_body(Duration::from_millis(900)));

@@ -33,7 +33,7 @@ async fn cpu_within(pid: u32, time: Duration) -> Duration {
 async fn thousands_of_idle_streams_cost_nothing_noticeable() {
     let provider = ScriptedProvider::start("all").await;
     provider.by_default(Script::stream([Event::data(CONTENT), Event::data(CONTENT)]).hang_after_chunks(1));
-    let stream = json!({"silence": "10m", "keep_alive": "15s"});
+    let stream = json!({"idle": "10m", "keep_alive": "15s"});
     let envoy = Gateway::new(Shape::Loop)
         .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "stream": stream}}}))
         .provider("openai", provider.port())

@@ -142,7 +142,7 @@ async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
     gateway
         // Each incident meets healthy targets.
         .configure(&json!({"mode": "shadow", "models": {"chat": {
-            "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms", "silence": "2s"},
+            "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms", "idle": "2s"},
         }}}))
         .start()
         .await

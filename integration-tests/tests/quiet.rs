@@ -114,7 +114,7 @@ async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
 #[tokio::test]
 async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
     let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"keep_alive": "1s", "silence": "2500ms"})).await;
+    let envoy = gateway(&provider, &json!({"keep_alive": "1s", "idle": "2500ms"})).await;
     for (path, _, content, _) in dialects() {
         for protocol in PROTOCOLS {
             let wire = content.to_wire();

@@ -201,7 +201,7 @@ fn phases(dialect: &Dialect) -> Vec<(&'static str, Script, bool)> {
 
 #[tokio::test]
 async fn a_client_that_leaves_stops_its_provider_in_each_phase() {
-    let scene = scene(&json!({"silence": "60s", "first_content": "60s"})).await;
+    let scene = scene(&json!({"idle": "60s", "first_content": "60s"})).await;
     let mut slowest = Duration::ZERO;
     for dialect in dialects::all() {
         for (phase, script, gets_something) in phases(&dialect) {
@@ -272,7 +272,7 @@ async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
         "mode": "shadow",
         "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
         "targets": {"one": {"provider": "all", "model": "m"}},
-        "models": {"chat": {"tiers": [["one"]], "stream": {"silence": "500ms"}}},
+        "models": {"chat": {"tiers": [["one"]], "stream": {"idle": "500ms"}}},
     });
     let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
     // In the order in which the script asks.

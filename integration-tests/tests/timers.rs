@@ -107,7 +107,7 @@ async fn messages_that_stall_do_too() {
 
 async fn check_stalls((path, content, ping): (&str, Event, Event)) {
     let provider = ScriptedProvider::start("all").await;
-    let limits = json!({"silence": "400ms", "content_silence": "1s"});
+    let limits = json!({"idle": "400ms", "content_idle": "1s"});
     let told = gateway_of_one(&provider, limits.clone()).await;
     let mut limits = limits;
     limits["on_break"] = json!("reset");
@@ -168,8 +168,7 @@ async fn a_healthy_slow_stream_is_left_alone() {
     let first = ScriptedProvider::start("first").await;
     let spare = ScriptedProvider::start("spare").await;
     let envoy =
-        gateway(&first, &spare, json!({"first_content": "2s", "silence": "1s", "content_silence": "1s"}))
-            .await;
+        gateway(&first, &spare, json!({"first_content": "2s", "idle": "1s", "content_idle": "1s"})).await;
     first.by_default(Script::usual().content_chunks(30).delay_chunks(Duration::from_millis(100)));
     let read = ask(&envoy, true, Protocol::Http1).await;
     assert!(read.error.is_none() && read.text().contains("[DONE]"));

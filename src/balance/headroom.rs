@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use super::counted::Counted;
-use super::told::Told;
+use super::configured::ConfiguredLimits;
+use super::reported::ReportedLimits;
 use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::config::{Config, Quota};
 use crate::provider::{Headroom as Said, Meter};
@@ -123,8 +123,8 @@ pub struct Limit {
 /// One worker's view of the limits of a configuration's targets.
 #[derive(Debug)]
 pub struct Headroom {
-    told: Vec<(Told, Vec<TargetId>)>,
-    counted: Vec<(Counted, Vec<TargetId>)>,
+    told: Vec<(ReportedLimits, Vec<TargetId>)>,
+    counted: Vec<(ConfiguredLimits, Vec<TargetId>)>,
     targets: Vec<Limits>,
 }
 
@@ -162,8 +162,8 @@ impl Headroom {
             targets.push(Limits { told, stated });
         }
         Self {
-            told: told.into_iter().map(|(key, of)| (Told::new(key.into()), of)).collect(),
-            counted: counted.into_iter().map(|(key, of)| (Counted::new(key.into()), of)).collect(),
+            told: told.into_iter().map(|(key, of)| (ReportedLimits::new(key.into()), of)).collect(),
+            counted: counted.into_iter().map(|(key, of)| (ConfiguredLimits::new(key.into()), of)).collect(),
             targets,
         }
     }
@@ -291,7 +291,7 @@ fn place(all: &mut Vec<(String, Vec<TargetId>)>, name: String, target: TargetId)
 }
 
 fn room_told(
-    told: &Told,
+    told: &ReportedLimits,
     targets: &[TargetId],
     need: Need,
     under_way: &dyn UnderWay,
@@ -327,7 +327,7 @@ fn room_told(
 
 fn room_stated(
     quota: &Quota,
-    counted: &Counted,
+    counted: &ConfiguredLimits,
     targets: &[TargetId],
     need: Need,
     under_way: &dyn UnderWay,

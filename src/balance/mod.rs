@@ -7,16 +7,16 @@
 //! The candidates are walked and never collected, so a choice allocates nothing; a tier has a handful of them.
 
 mod cheapest;
-mod counted;
+mod configured;
 mod fastest;
 mod headroom;
 mod least_pending;
 mod pace;
+mod reported;
 mod session;
 mod sticky;
 #[cfg(test)]
 mod test_support;
-mod told;
 
 pub use headroom::{Headroom, Limit, Need, Room, Short, Shortage, UnderWay};
 pub use pace::{Pace, Speed};

@@ -20,28 +20,28 @@
 //! transitions of [`Health`]. The folder refuses to know what a journey is or which target is preferred.
 
 mod blame;
-mod board;
 mod codec;
 mod figures;
 mod health;
+mod health_view;
 mod pending;
 mod state;
 mod window;
 
 #[cfg(test)]
-mod board_tests;
-#[cfg(test)]
 mod health_tests;
+#[cfg(test)]
+mod health_view_tests;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
 mod test_policy;
 
 pub use blame::Blame;
-pub use board::{Board, Change, Scope};
 pub use codec::RECORD_BYTES;
 pub use figures::{Queued, Times};
 pub use health::Health;
+pub use health_view::{Change, HealthView, Scope};
 pub use pending::{MAX_WORKERS, Pending};
 pub use state::{
     Cause, Command, MAX_PROBES, Order, Outcome, Phase, Standing, State, Ticket, Transition, Unfit, Why,

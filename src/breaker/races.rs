@@ -74,7 +74,7 @@ fn histories() -> impl Strategy<Value = (usize, u8, u32, Vec<Step>)> {
 }
 
 struct Virtual {
-    board: Board,
+    health_view: HealthView,
     running: Vec<Ticket>,
     /// The generation of the last open state that this worker itself brought about.
     opened: Option<u32>,
@@ -147,13 +147,18 @@ impl World {
             close_after: 1 + u8::from(probes.is_multiple_of(2)),
             ..policy()
         };
-        let board = || Virtual { board: Board::new(&config), running: vec![], opened: None, generation: 0 };
+        let health_view = || Virtual {
+            health_view: HealthView::new(&config),
+            running: vec![],
+            opened: None,
+            generation: 0,
+        };
         Rc::new(Self {
             shelf: Rc::new(RefCell::new(Shelf::after_changes(cas))),
             policy,
             scope: Scope::Target(TargetId::from_index(0).unwrap()),
             clock_ms: Cell::new(1_000_000_000),
-            workers: (0..workers).map(|_| RefCell::new(board())).collect(),
+            workers: (0..workers).map(|_| RefCell::new(health_view())).collect(),
             script: RefCell::new(script.into()),
             truth: RefCell::default(),
         })
@@ -177,14 +182,14 @@ fn run(world: &Rc<World>) -> Seen {
     // Two rounds: the first may still have successes to hand in.
     for worker in world.workers.iter().chain(&world.workers) {
         let mut memory = Memory::on(Rc::clone(&world.shelf));
-        let board = &mut worker.borrow_mut().board;
-        board.flush(&mut memory, &world.policy, now);
-        board.refresh(&mut memory);
+        let health_view = &mut worker.borrow_mut().health_view;
+        health_view.flush(&mut memory, &world.policy, now);
+        health_view.refresh(&mut memory);
     }
     if let Some(record) = world.record() {
         for worker in &world.workers {
             assert_eq!(
-                worker.borrow().board.health(world.scope),
+                worker.borrow().health_view.health(world.scope),
                 Some(&record),
                 "all know the same in the end"
             );
@@ -214,14 +219,14 @@ fn play(world: &Rc<World>, step: &Step, depth: usize) {
             }
         }
         Act::Tick => {
-            assert_eq!(worker.board.flush(&mut memory, &world.policy, now), 0);
-            worker.board.refresh(&mut memory);
+            assert_eq!(worker.health_view.flush(&mut memory, &world.policy, now), 0);
+            worker.health_view.refresh(&mut memory);
             if let Some(record) = world.record() {
-                assert_eq!(worker.board.health(world.scope), Some(&record), "orders and all");
+                assert_eq!(worker.health_view.health(world.scope), Some(&record), "orders and all");
             }
         }
         Act::Command(command) => {
-            assert!(worker.board.command(&mut memory, world.scope, *command, now).shared);
+            assert!(worker.health_view.command(&mut memory, world.scope, *command, now).shared);
             if matches!(command, Command::Probe | Command::Reset) {
                 world.truth.borrow_mut().leases.clear();
             }
@@ -248,7 +253,7 @@ fn rivals(world: &Rc<World>, step: &Step, depth: usize) -> Box<dyn FnMut()> {
 }
 
 fn send(world: &World, worker: &mut Virtual, memory: &mut Memory<'_>, now: Timestamp) {
-    let view = worker.board.health(world.scope).unwrap();
+    let view = worker.health_view.health(world.scope).unwrap();
     match view.standing(&world.policy, now) {
         Standing::Fit { .. } => {
             let forced = view.order() == Some(Order::ForcedClosed);
@@ -256,7 +261,7 @@ fn send(world: &World, worker: &mut Virtual, memory: &mut Memory<'_>, now: Times
             worker.running.push(view.ticket());
         }
         Standing::Probe => {
-            let change = worker.board.take_lease(memory, world.scope, &world.policy, now);
+            let change = worker.health_view.take_lease(memory, world.scope, &world.policy, now);
             assert!(change.shared);
             let truth = &mut *world.truth.borrow_mut();
             let Some(ticket) = change.result else {
@@ -290,7 +295,7 @@ fn end(
     jitter: u64,
 ) {
     let (ticket, outcome) = report;
-    let change = worker.board.report(memory, world.scope, &world.policy, report, now, jitter);
+    let change = worker.health_view.report(memory, world.scope, &world.policy, report, now, jitter);
     assert!(change.shared);
     let truth = &mut *world.truth.borrow_mut();
     truth.leases.retain(|(lease, _)| *lease != ticket);
@@ -339,7 +344,7 @@ impl Truth {
 
 fn check(world: &World, worker: &mut Virtual) {
     let truth = &mut *world.truth.borrow_mut();
-    let view = worker.board.health(world.scope).unwrap();
+    let view = worker.health_view.health(world.scope).unwrap();
     assert!(view.generation >= worker.generation, "a view went back");
     worker.generation = view.generation;
     truth.check_phase(view);

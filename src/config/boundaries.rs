@@ -60,7 +60,7 @@ pub struct PriceCeiling {
 
 /// How far what stands in for a model's first tier may be from it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Swaps {
+pub struct SubstitutionRules {
     /// The failures after which another account may be asked; `None` for all of them.
     pub leave_account: Option<ClassSet>,
     /// The failures after which another provider may be asked; `None` for all of them.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::balance::Balance;
-use super::boundaries::{Boundaries, Swaps};
+use super::boundaries::{Boundaries, SubstitutionRules};
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
@@ -209,7 +209,7 @@ pub struct Model {
     /// Which targets may be asked.
     pub boundaries: Boundaries,
     /// How far what stands in for the first tier may be from it.
-    pub swaps: Swaps,
+    pub substitution: SubstitutionRules,
     /// What happens to a request when breakers stand in the way of every target.
     pub when_all_open: WhenAllOpen,
     /// What its answers give as their model.

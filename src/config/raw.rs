@@ -146,8 +146,8 @@ pub(super) struct RawModel {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStream {
     pub first_content: Option<Span>,
-    pub silence: Option<Span>,
-    pub content_silence: Option<Span>,
+    pub idle: Option<Span>,
+    pub content_idle: Option<Span>,
     pub answer: Option<Span>,
     pub total: Option<Span>,
     pub min_rate: Option<Mapping<RawMinRate>>,

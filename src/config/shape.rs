@@ -101,8 +101,15 @@ fn unknown_field(complaint: &str, name: &str) -> String {
             "unknown field `true`; a bare `on` is a truth value in YAML 1.1, write \"on\" in quotes",
         );
     }
+    if let Some((_, new)) = RENAMED.iter().find(|(old, new)| *old == name && known.clone().any(|k| k == *new))
+    {
+        return format!("`{name}` is now called `{new}`; write `{new}`");
+    }
     format!("unknown field `{}`{}", shown(name), hint(name, known))
 }
+
+/// Fields that an earlier version knew by another name.
+const RENAMED: [(&str, &str); 2] = [("silence", "idle"), ("content_silence", "content_idle")];
 
 /// How the mapping looks where its short form suggests itself.
 fn example(path: &Path) -> &'static str {

@@ -10,9 +10,9 @@ pub struct StreamPolicy {
     /// The same at a target that is marked `reasoning`.
     pub first_content_reasoning: Duration,
     /// Between two bytes of a stream, once content has come.
-    pub silence: Duration,
+    pub idle: Duration,
     /// Between two pieces of content.
-    pub content_silence: Duration,
+    pub content_idle: Duration,
     /// From sending an attempt to the end of its answer, where that is no stream.
     pub answer: Duration,
     /// The client's whole request, over all attempts, streamed or not.
@@ -32,8 +32,8 @@ impl Default for StreamPolicy {
         Self {
             first_content: Duration::from_secs(30),
             first_content_reasoning: Duration::from_secs(120),
-            silence: Duration::from_secs(30),
-            content_silence: Duration::from_secs(120),
+            idle: Duration::from_secs(30),
+            content_idle: Duration::from_secs(120),
             answer: Duration::from_secs(300),
             total: Duration::from_secs(600),
             min_rate: None,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::case::{Candidate, Case};
+use super::eligibility::{Candidate, Eligibility};
 use super::gate::Gate;
 use crate::base::{MicroDollars, TargetId};
 use crate::config::{Boundaries, Price, TokenLimit};
@@ -22,7 +22,7 @@ pub struct Violation {
     pub offered: String,
 }
 
-impl Case<'_> {
+impl Eligibility<'_> {
     /// Every gate that `target` does not pass, with what was needed and what is offered.
     pub fn violations(&self, target: TargetId) -> impl Iterator<Item = Violation> {
         let candidate = self.candidate(target);
@@ -37,7 +37,7 @@ impl Case<'_> {
     }
 
     fn needed(&self, gate: Gate, candidate: Candidate<'_>) -> String {
-        let swaps = &self.model.swaps;
+        let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
             Gate::ProviderList | Gate::TargetList => "a place on the list".to_owned(),
@@ -72,7 +72,7 @@ impl Case<'_> {
                 format!("declared, more than {} tokens", failed.unwrap_or(0))
             }
             Gate::PriceRatio => {
-                let permille = swaps.max_price_permille.unwrap_or(0);
+                let permille = substitution.max_price_permille.unwrap_or(0);
                 format!("at most {}.{:03} times {}", permille / 1000, permille % 1000, self.first_prices())
             }
             Gate::BillingOwner => {

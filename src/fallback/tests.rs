@@ -2,7 +2,7 @@
 
 mod needs;
 mod properties;
-mod swaps;
+mod substitution;
 mod terms;
 
 use std::rc::Rc;
@@ -83,8 +83,16 @@ fn closed_for(
     now: Timestamp,
 ) -> Vec<&'static str> {
     let past = Past::of(failed.iter().map(|(name, class)| (target(config, name), Some(*class))));
-    let case =
-        Case { config, model: &config.models()[0], key: None, client, needs, past, estimates: None, now };
+    let case = Eligibility {
+        config,
+        model: &config.models()[0],
+        key: None,
+        client,
+        needs,
+        past,
+        estimates: None,
+        now,
+    };
     let id = target(config, name);
     let gates: Vec<_> = case.closed_gates(id).map(Gate::name).collect();
     assert_eq!(case.admits(id), gates.is_empty());
@@ -124,7 +132,7 @@ fn words_for_a_refusal_say_what_was_needed_and_what_there_is() {
     );
     let needs = chat(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "max_tokens": 5000}));
     let (client, past) = (ClientLimits::default(), Past::default());
-    let case = Case {
+    let case = Eligibility {
         config: &config,
         model: &config.models()[0],
         key: None,

@@ -97,11 +97,11 @@ impl Journey {
     /// When the first target of the model may be asked again; `None` when one may be now, or only an operator can tell.
     fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
         let wanted = self.wanted(now)?.afresh();
-        if wanted.anyone_left(&self.config, &self.board.borrow(), now) {
+        if wanted.anyone_left(&self.config, &self.health_view.borrow(), now) {
             return None;
         }
-        let board = self.board.borrow();
-        wanted.obstacles(&self.config, &board, now).filter_map(|(_, obstacle)| obstacle.until()).min()
+        let health_view = self.health_view.borrow();
+        wanted.obstacles(&self.config, &health_view, now).filter_map(|(_, obstacle)| obstacle.until()).min()
     }
 }
 

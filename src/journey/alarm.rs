@@ -202,6 +202,6 @@ fn blame_for(alarm: Alarm) -> Blame {
 const fn class_of(alarm: Alarm) -> ErrorClass {
     match alarm {
         Alarm::FirstContent | Alarm::Answer | Alarm::Total => ErrorClass::Timeout,
-        Alarm::Silence | Alarm::ContentSilence | Alarm::Drip => ErrorClass::StreamStalled,
+        Alarm::Idle | Alarm::ContentIdle | Alarm::BelowMinimumRate => ErrorClass::StreamStalled,
     }
 }

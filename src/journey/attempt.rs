@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::addressing::{self, Address};
 use super::advice::Again;
-use super::departure::{self, Address};
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::flow::Passing;
 use super::hold::Held;
@@ -17,7 +17,7 @@ use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Times
 use crate::breaker::Blame;
 use crate::config::{Balance, Gate, OnBreak};
 use crate::fallback::{ClientLimits, Needs};
-use crate::record::{Asked, AttemptDraft, Metric};
+use crate::record::{Asked, AttemptBuilder, Metric};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Next, Permission, Stop};
 use crate::stream::{KeepAlive, Watch};
@@ -54,7 +54,7 @@ pub(super) struct Attempt {
     pub(super) editor: Option<StreamEditor>,
     pub(super) answer: AnswerPhase,
     /// What the record will say of it.
-    pub(super) log: AttemptDraft,
+    pub(super) log: AttemptBuilder,
 }
 
 /// How far the answer to an attempt is.
@@ -110,27 +110,27 @@ impl Exchange {
             Ok(facts) => facts,
             Err(error) => return self.refuse(worker, Refusal::Body(error), dialect),
         };
-        self.note(|draft| draft.read(&facts));
+        self.note(|record| record.read(&facts));
         let model = match local::logical_model(&config, &facts, client_key) {
             Ok(model) => model,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
-                    self.note(|draft| draft.model = Asked::Unknown(name.as_str().into()));
+                    self.note(|record| record.model = Asked::Unknown(name.as_str().into()));
                 }
                 return self.refuse(worker, refusal, dialect);
             }
         };
-        self.note(|draft| {
-            draft.model = Asked::Known(model);
-            draft.forgotten = earlier_attempts;
+        self.note(|record| {
+            record.model = Asked::Known(model);
+            record.forgotten = earlier_attempts;
         });
         let session =
             config.model(model).and_then(|model| session_hints.session(&model.balance, facts.affinity));
         let client_limits = ClientLimits { regions, no_fallback };
-        self.note(|draft| draft.client_limits.clone_from(&client_limits));
+        self.note(|record| record.client_limits.clone_from(&client_limits));
         let mut journey = Journey {
             config: Rc::clone(&config),
-            board: Rc::clone(&worker.board),
+            health_view: Rc::clone(&worker.health_view),
             pending: Rc::clone(&worker.pending),
             pace: Rc::clone(&worker.pace),
             headroom: Rc::clone(&worker.headroom),
@@ -145,7 +145,7 @@ impl Exchange {
             began: now,
             timeout,
             tried: Vec::new(),
-            draft: self.draft.clone(),
+            record: self.record.clone(),
             forgotten: earlier_attempts,
             spending: None,
             permission: Permission::Denied(Stop::NoRetryLoop),
@@ -183,7 +183,7 @@ impl Exchange {
                     complete: true,
                     ..Held::in_line(shared, now, until)
                 };
-                self.note(|draft| draft.held_since = Some(now));
+                self.note(|record| record.held_since = Some(now));
                 return self.hold(worker, held, now);
             }
         };
@@ -222,9 +222,9 @@ impl Exchange {
             let hedges = journey.tried.last().is_some_and(|last| last.failure.is_none());
             (journey.granted.take(), hedges)
         };
-        self.draft.clone_from(&shared.borrow().draft);
+        self.record.clone_from(&shared.borrow().record);
         if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
-            departure::strip_private(headers, sink);
+            addressing::strip_private(headers, sink);
             let until = shared.borrow().held_until(at, now);
             let held = Held {
                 address: Address::of(headers),
@@ -233,7 +233,7 @@ impl Exchange {
                 ..Held::in_line(shared, at, until)
             };
             let held = if matches!(granted, Some(Next::Wait { .. })) { held } else { held.alone() };
-            self.note(|draft| draft.held_since = Some(now));
+            self.note(|record| record.held_since = Some(now));
             return self.hold(worker, held, now);
         }
         let journey = shared.borrow();
@@ -248,7 +248,7 @@ impl Exchange {
             let refusal = Refusal::exhausted(&journey, status, again, now);
             return self.refuse_after(worker, refusal, &journey);
         };
-        departure::strip_private(headers, sink);
+        addressing::strip_private(headers, sink);
         let Some(edit) = journey.address_to(target, &Address::of(headers), announced(headers), sink) else {
             journey.report(worker, target, tickets, Blame::NOBODY, now);
             return self.refuse(worker, Refusal::Internal, dialect);
@@ -299,10 +299,10 @@ impl Exchange {
             let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
             let slot = journey.tried.len().saturating_sub(1);
-            let mut log = AttemptDraft::new(slot, target, reason, now);
+            let mut log = AttemptBuilder::new(slot, target, reason, now);
             log.probe = tickets.is_probe();
             log.balance = journey.strategy().filter(|_| reason != Some(TRIED_ANYWAY));
-            journey.note(|draft| draft.sends(&mut log));
+            journey.note(|record| record.sends(&mut log));
             (slot, watch, policy, log)
         };
         self.key = journey.borrow().key_to_tell();
@@ -403,7 +403,7 @@ impl Journey {
         sink: &mut impl HeaderSink,
     ) -> Option<BodyEdit> {
         let target = self.config.target(target)?;
-        if !departure::address_to(&self.config, target, self.endpoint, address, sink) {
+        if !addressing::address_to(&self.config, target, self.endpoint, address, sink) {
             return None;
         }
         let mut edit = BodyEdit::of_model(&self.facts, &target.model);

@@ -69,7 +69,7 @@ impl Attempt {
             self.log.finish = outcome.finish;
             self.log.usage_missing = outcome.usage_is_missing();
         }
-        journey.note(|draft| draft.ended(self.log));
+        journey.note(|record| record.ended(self.log));
     }
 
     /// The attempt is no longer under way.

@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::addressing::{self, Address};
 use super::attempt::Attempt;
-use super::departure::{self, Address};
 use super::hold::Held;
 use super::outcome::End;
 use super::reading::{self, Reading};
-use super::{Journey, JourneyId, LocalAnswer, Refusal, SharedDraft, Worker, Written, local, operator};
+use super::{Journey, JourneyId, LocalAnswer, Refusal, SharedRecord, Worker, Written, local, operator};
 use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
-use crate::record::{Draft, Identity, Metric, REQUEST_INCOMPLETE};
+use crate::record::{Identity, Metric, REQUEST_INCOMPLETE, RecordBuilder};
 use crate::request::{BodyBuffer, Scanner};
 
 /// What the request's half needs of the host.
@@ -50,7 +50,7 @@ pub struct Exchange {
     pub(super) key: Option<Rc<str>>,
     tokens: Option<u64>,
     /// The request's record; `None` for what is no request for a model.
-    pub(super) draft: Option<SharedDraft>,
+    pub(super) record: Option<SharedRecord>,
 }
 
 #[derive(Default)]
@@ -101,8 +101,8 @@ impl Exchange {
             return self.no_endpoint(worker, &config, method, path, headers, sink);
         };
         worker.tally.count(Metric::Requests);
-        let draft = Draft::new(Rc::clone(&config), endpoint, Identity::read(headers), now);
-        self.draft = Some(Rc::new(RefCell::new(draft)));
+        let record = RecordBuilder::new(Rc::clone(&config), endpoint, Identity::read(headers), now);
+        self.record = Some(Rc::new(RefCell::new(record)));
         let dialect = endpoint.dialect();
         if method != "POST" {
             return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
@@ -111,7 +111,7 @@ impl Exchange {
             Ok(key) => key,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        self.note(|draft| draft.key = client_key);
+        self.note(|record| record.key = client_key);
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return self.refuse(worker, Refusal::Encoding, dialect);
         }
@@ -128,7 +128,7 @@ impl Exchange {
             Ok(regions) => regions,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        departure::strip_private(headers, sink);
+        addressing::strip_private(headers, sink);
         let key = client_key.and_then(|place| Some(&*config.keys.as_ref()?.get(place)?.name));
         let session_hints = SessionHints::read(headers, key);
         let scanner =
@@ -254,7 +254,7 @@ impl Exchange {
                 false
             }
             Phase::Reading(_) => {
-                self.note(|draft| draft.broke = Some(REQUEST_INCOMPLETE));
+                self.note(|record| record.broke = Some(REQUEST_INCOMPLETE));
                 false
             }
             Phase::Held(held) => {
@@ -262,9 +262,9 @@ impl Exchange {
                 worker.tally.add(Metric::Waiting, -1);
                 if ending == Ending::ClientGone {
                     worker.tally.count(Metric::ClientAborts);
-                    self.note(|draft| draft.client_gone = true);
+                    self.note(|record| record.client_gone = true);
                 } else {
-                    self.note(|draft| draft.broke = Some(REQUEST_INCOMPLETE));
+                    self.note(|record| record.broke = Some(REQUEST_INCOMPLETE));
                 }
                 false
             }
@@ -272,7 +272,7 @@ impl Exchange {
         };
         self.tokens = sent.as_ref().and_then(|(journey, slot)| journey.borrow().tokens_to_tell(*slot));
         let unkept = sent.filter(|_| kept_as.is_none()).map(|(journey, _)| journey);
-        let draft = self.draft.take();
+        let record = self.record.take();
         let kept = kept_as.is_some();
         let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));
         if left.is_some() {
@@ -282,7 +282,7 @@ impl Exchange {
         if let Some(journey) = left.or(unkept) {
             journey.borrow_mut().settle(worker, now);
         }
-        if over { worker.write(&draft?, now) } else { None }
+        if over { worker.write(&record?, now) } else { None }
     }
 
     /// Whose request is sent now, where Envoy's rate-limit filter wants to know. To be told once.
@@ -311,7 +311,7 @@ impl Exchange {
 
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
         worker.tally.count(Metric::Refusals);
-        self.note(|draft| draft.refusal = Some(refusal.code()));
+        self.note(|record| record.refusal = Some(refusal.code()));
         self.phase = Phase::Answered;
         RequestStep::Answer(refusal.answer(dialect))
     }

@@ -5,7 +5,7 @@ use super::advice::Again;
 use super::attempt::{AnswerPhase, Attempt, status_after};
 use super::flow::Passing;
 use super::response::{RETRY_HEADER, ResponseStep};
-use super::{Refusal, Worker, barred, recording};
+use super::{Refusal, Worker, ineligible, recording};
 use crate::base::{ErrorClass, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::LastError;
@@ -50,8 +50,8 @@ impl Attempt {
             let journey = self.journey.borrow();
             journey.advise(next, failed, now, sink);
             if next == Next::Stop(Stop::NothingLeft) {
-                barred::tell(&journey, now, sink);
-                barred::tell_shadow(&journey, worker, failed.class, now, sink);
+                ineligible::tell(&journey, now, sink);
+                ineligible::tell_shadow(&journey, worker, failed.class, now, sink);
             }
             drop(journey);
             AnswerPhase::Passed(Passing::Unread)

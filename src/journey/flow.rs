@@ -3,10 +3,10 @@
 //! An error event can be added only between two events, so the beginning of an event waits here for its rest. That costs a
 //! copy where a provider's chunk ends within an event, and nothing where it ends with one, as nearly all do.
 
+use super::injected_usage;
 use super::judge::Judge;
 use super::renaming::{Plain, Renaming};
 use super::response::ResponseStep;
-use super::unasked;
 use crate::base::ErrorClass;
 use crate::request::BodyBuffer;
 
@@ -328,7 +328,7 @@ impl Flow {
         let waited = self.waiting.len();
         self.waiting.extend_from_slice(&chunk);
         let start = self.follower.position().saturating_sub(self.waiting.len() as u64);
-        let kept = unasked::without(&self.waiting, start, &cuts);
+        let kept = injected_usage::without(&self.waiting, start, &cuts);
         if host.replace_front(available, &kept).is_err() {
             self.waiting.truncate(waited);
             return self.give_up(available);

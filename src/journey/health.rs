@@ -1,7 +1,7 @@
 //! A target's health is that of three scopes: the target, its account, its endpoint. Here they are taken together.
 
 use crate::base::{Store, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Change, Outcome, Scope, Standing, Ticket, Transition, Unfit};
+use crate::breaker::{Blame, Change, HealthView, Outcome, Scope, Standing, Ticket, Transition, Unfit};
 use crate::config::Config;
 use crate::record::{Family, Metric, Tally};
 
@@ -22,10 +22,10 @@ fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
 }
 
 /// Whether `target` may be asked: as much as the least fit of its scopes.
-pub fn standing(board: &Board, config: &Config, target: TargetId, now: Timestamp) -> Standing {
+pub fn standing(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> Standing {
     let mut worst = Standing::Fit { permille: 1000 };
     for scope in scopes(config, target).into_iter().flatten() {
-        worst = match (worst, board.standing(scope, &config.breaker, now)) {
+        worst = match (worst, health_view.standing(scope, &config.breaker, now)) {
             (Standing::Unfit(one), Standing::Unfit(other)) => Standing::Unfit(later(one, other)),
             (Standing::Unfit(one), _) | (_, Standing::Unfit(one)) => Standing::Unfit(one),
             (Standing::Probe, _) | (_, Standing::Probe) => Standing::Probe,
@@ -55,7 +55,7 @@ fn later(one: Unfit, other: Unfit) -> Unfit {
 /// Access to the shared records for one decision.
 pub struct Clinic<'a> {
     pub config: &'a Config,
-    pub board: &'a mut Board,
+    pub health_view: &'a mut HealthView,
     pub store: &'a mut dyn Store,
     pub tally: &'a mut Tally,
     pub now: Timestamp,
@@ -68,10 +68,10 @@ impl Clinic<'_> {
         let scopes = scopes(self.config, target)?;
         let mut tickets = [None; 3];
         for (slot, scope) in tickets.iter_mut().zip(scopes) {
-            *slot = match self.board.standing(scope, &self.config.breaker, self.now) {
+            *slot = match self.health_view.standing(scope, &self.config.breaker, self.now) {
                 Standing::Probe => {
                     let Change { result, shared } =
-                        self.board.take_lease(self.store, scope, &self.config.breaker, self.now);
+                        self.health_view.take_lease(self.store, scope, &self.config.breaker, self.now);
                     self.note_contention(shared);
                     match result {
                         Some(ticket) => Some(ticket),
@@ -82,7 +82,7 @@ impl Clinic<'_> {
                         }
                     }
                 }
-                Standing::Fit { .. } | Standing::Unfit(_) => self.board.ticket(scope),
+                Standing::Fit { .. } | Standing::Unfit(_) => self.health_view.ticket(scope),
             };
         }
         let tickets = Tickets(tickets);
@@ -100,7 +100,7 @@ impl Clinic<'_> {
 
     /// Tickets for an attempt at `target` whatever its health.
     pub fn admit_anyway(&self, target: TargetId) -> Option<Tickets> {
-        Some(Tickets(scopes(self.config, target)?.map(|scope| self.board.ticket(scope))))
+        Some(Tickets(scopes(self.config, target)?.map(|scope| self.health_view.ticket(scope))))
     }
 
     /// Takes in how an attempt ended.
@@ -112,7 +112,7 @@ impl Clinic<'_> {
             if outcome == Outcome::Neutral && !ticket.is_probe() {
                 continue;
             }
-            let Change { result, shared } = self.board.report(
+            let Change { result, shared } = self.health_view.report(
                 self.store,
                 scope,
                 &self.config.breaker,
@@ -143,8 +143,8 @@ impl Clinic<'_> {
 }
 
 /// How many of a target's recent attempts failed, of 1000.
-pub fn failing_permille(board: &Board, config: &Config, target: TargetId, now: Timestamp) -> u16 {
-    let counts = board.health(Scope::Target(target)).map(|health| health.counts(&config.breaker, now));
+pub fn failing_permille(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> u16 {
+    let counts = health_view.health(Scope::Target(target)).map(|health| health.counts(&config.breaker, now));
     let (good, bad) = counts.unwrap_or_default();
     let permille = u64::from(bad).saturating_mul(1000).checked_div(u64::from(good) + u64::from(bad));
     u16::try_from(permille.unwrap_or(0)).unwrap_or(1000)

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::addressing::Address;
 use super::attempt::Picked;
-use super::departure::Address;
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::plan::{Wait, Wanted};
 use super::{Journey, Refusal, SharedJourney, Worker};
@@ -22,7 +22,7 @@ use crate::breaker::{Blame, Queued};
 use crate::config::{Priority, QueuePolicy};
 use crate::record::Metric;
 use crate::request::StreamEditor;
-use crate::retry::{Line, Place};
+use crate::retry::{Position, Queue};
 
 /// How often somebody who waits for others looks whether they are free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ pub(super) enum Stands {
     /// It waits for a time of its own.
     Alone,
     /// It is to have a place in the line of its model, or has one.
-    InLine(Option<Place>),
+    InLine(Option<Position>),
 }
 
 impl Held {
@@ -72,7 +72,7 @@ impl Held {
         Self { stands: Stands::Alone, ..self }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Position> {
         match self.stands {
             Stands::Alone => None,
             Stands::InLine(place) => place,
@@ -83,17 +83,17 @@ impl Held {
 /// The lines of one worker, by model and whom they wait for. They go by names, so that a change of the configuration leaves
 /// nobody behind.
 #[derive(Debug, Default)]
-pub struct Lines {
-    by_model: HashMap<(Rc<str>, u64), Line>,
+pub struct Queues {
+    by_model: HashMap<(Rc<str>, u64), Queue>,
     last_number: u64,
     /// An attempt has ended that somebody who waits may have waited for.
     freed: bool,
 }
 
-impl Lines {
+impl Queues {
     /// How many wait in all of them.
     pub fn len(&self) -> usize {
-        self.by_model.values().map(Line::len).sum()
+        self.by_model.values().map(Queue::len).sum()
     }
 
     /// Whether nobody waits.
@@ -101,7 +101,7 @@ impl Lines {
         self.by_model.is_empty()
     }
 
-    fn of_model(&self, model: &str) -> impl Iterator<Item = &Line> {
+    fn of_model(&self, model: &str) -> impl Iterator<Item = &Queue> {
         self.by_model.iter().filter(move |((name, _), _)| **name == *model).map(|(_, line)| line)
     }
 
@@ -124,7 +124,7 @@ impl Lines {
         waiting < policy.max_waiting && held <= policy.max_waiting_bytes
     }
 
-    fn of(&mut self, model: &Rc<str>, waits_for: u64) -> &mut Line {
+    fn of(&mut self, model: &Rc<str>, waits_for: u64) -> &mut Queue {
         self.by_model.entry((Rc::clone(model), waits_for)).or_default()
     }
 
@@ -134,7 +134,7 @@ impl Lines {
         (policy, priority): (&QueuePolicy, Priority),
         bytes: u64,
         now: Timestamp,
-    ) -> Option<Place> {
+    ) -> Option<Position> {
         if !self.has_room(model, policy, bytes) {
             return None;
         }
@@ -178,7 +178,7 @@ impl Journey {
     /// Whether somebody would be free but for the attempts that are under way there.
     fn is_short_of_places(&self, now: Timestamp) -> bool {
         self.wanted(now)
-            .is_some_and(|wanted| wanted.is_short_of_places(&self.config, &self.board.borrow(), now))
+            .is_some_and(|wanted| wanted.is_short_of_places(&self.config, &self.health_view.borrow(), now))
     }
 
     /// Whether there is room for one more that waits.
@@ -208,7 +208,7 @@ impl Journey {
     pub(super) fn queued_until(&self, worker: &mut Worker, now: Timestamp) -> Option<Timestamp> {
         let policy = self.model()?.retry.queue?;
         let until = now.after(policy.max_wait).min(self.deadline());
-        let soon = match self.wanted(now)?.wait(&self.config, &self.board.borrow(), now) {
+        let soon = match self.wanted(now)?.wait(&self.config, &self.health_view.borrow(), now) {
             Wait::None => true,
             Wait::Until(at) => at < until,
             Wait::Never => false,
@@ -259,7 +259,7 @@ impl Exchange {
     }
 
     /// Its place in a line, if it stands in one. Whoever looks at several does so in this order.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<Position> {
         match &self.phase {
             Phase::Held(held) => held.place(),
             _ => None,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use told::{Stream, Told, of_class};
 
+use super::injected_usage::Unasked;
 use super::renaming::{Rename, Renaming};
-use super::unasked::Unasked;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, Timestamp};
 use crate::config::{Gate, GateUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};

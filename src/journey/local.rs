@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::departure;
+use super::addressing;
 use super::exchange::{Exchange, Phase, RequestStep};
 use super::{LocalAnswer, Refusal, Worker};
 use crate::base::{Dialect, HeaderBlock, HeaderSink, ModelId};
@@ -49,13 +49,13 @@ impl Exchange {
                 if let Err(refusal) = authenticated(config, headers) {
                     return self.refuse(worker, refusal, dialect);
                 }
-                departure::strip_private(headers, sink);
+                addressing::strip_private(headers, sink);
                 if config.keys.is_some() {
                     for name in provider::CREDENTIAL_HEADERS {
                         sink.remove(name);
                     }
                 }
-                sink.set(departure::CLUSTER_HEADER, cluster);
+                sink.set(addressing::CLUSTER_HEADER, cluster);
                 self.phase = Phase::Foreign;
                 RequestStep::Send
             }

@@ -6,29 +6,30 @@
 //!
 //! This folder orders the policies' answers; it makes no decision that one of them could make.
 
+mod addressing;
 mod advice;
 mod alarm;
 mod attempt;
-mod barred;
 mod conclusion;
-mod departure;
 mod exchange;
 mod failing;
 mod flow;
 mod headroom;
 mod health;
 mod hold;
+mod ineligible;
+mod injected_usage;
 mod judge;
 mod local;
 mod operator;
 mod origin;
 mod outcome;
 mod plan;
-mod prospects;
 mod reading;
 mod recording;
 mod refusal;
 mod registry;
+mod remaining;
 mod renaming;
 mod response;
 mod showing;
@@ -37,31 +38,30 @@ mod spending;
 mod test_support;
 #[cfg(test)]
 mod tests;
-mod unasked;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use alarm::AlarmStep;
-pub use barred::NobodyMay;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
-pub use hold::Lines;
+pub use hold::Queues;
+pub use ineligible::Ineligible;
 pub use origin::Origin;
 pub use outcome::{End, Outcome};
 pub use plan::Tried;
-pub use recording::{SharedDraft, Written};
+pub use recording::{SharedRecord, Written};
 pub use refusal::{LocalAnswer, Refusal};
 pub use registry::{JourneyId, Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::{ResponseHost, ResponseStep};
 
-use operator::Desk;
+use operator::OperatorRateLimit;
 
 use crate::balance::{Headroom, Pace, Session};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Pending};
+use crate::breaker::{Blame, HealthView, Pending};
 use crate::config::{ClientKey, Config, Mode, Model, Priority, ResponseModel, StreamPolicy};
-use crate::fallback::{Calibration, Case, ClientLimits, Needs, Past};
+use crate::fallback::{Calibration, ClientLimits, Eligibility, Needs, Past};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
@@ -77,7 +77,7 @@ pub struct Worker {
     /// The journeys of this worker, whichever configuration they began with.
     pub journeys: Rc<RefCell<Journeys>>,
     /// What this worker knows of the health of the configuration's scopes.
-    pub board: Rc<RefCell<Board>>,
+    pub health_view: Rc<RefCell<HealthView>>,
     /// How many attempts are under way where.
     pub pending: Rc<RefCell<Pending>>,
     /// What is known of how targets count tokens.
@@ -86,8 +86,8 @@ pub struct Worker {
     pub pace: Rc<RefCell<Pace>>,
     /// How much of targets' limits is left.
     pub headroom: Rc<RefCell<Headroom>>,
-    /// Who waits for which model until somebody is free. Lines that are empty are not kept.
-    pub lines: Lines,
+    /// Who waits for which model until somebody is free. Queues that are empty are not kept.
+    pub lines: Queues,
     /// What this worker adds to the retry budget, and takes from it.
     pub retries: Retries,
     /// The data that all workers share.
@@ -97,8 +97,8 @@ pub struct Worker {
     /// Envoy's version, where it tells.
     pub envoy: Option<String>,
     /// How often operators may still be served.
-    pub desk: Desk,
-    /// Lines for the host's log that it has not been given yet.
+    pub operator_limit: OperatorRateLimit,
+    /// Queues for the host's log that it has not been given yet.
     pub log: Vec<String>,
     /// What the gauges with labels show, as far as this worker knows.
     pub shown: Vec<usize>,
@@ -115,9 +115,9 @@ impl Worker {
         mut store: Box<dyn Store>,
         mut rng: SplitMix64,
     ) -> Self {
-        let mut board = Board::new(&config);
-        board.refresh(&mut *store);
-        let board = Rc::new(RefCell::new(board));
+        let mut health_view = HealthView::new(&config);
+        health_view.refresh(&mut *store);
+        let health_view = Rc::new(RefCell::new(health_view));
         let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
         let estimates = Rc::new(Calibration::new(&config));
         let mut pace = Pace::new(&config);
@@ -130,17 +130,17 @@ impl Worker {
         Self {
             config: Rc::new(config),
             journeys,
-            board,
+            health_view,
             pending,
             estimates,
             pace,
             headroom,
-            lines: Lines::default(),
+            lines: Queues::default(),
             retries: Retries::default(),
             store,
             rng,
             envoy: None,
-            desk: Desk::default(),
+            operator_limit: OperatorRateLimit::default(),
             log: Vec::new(),
             shown: Vec::new(),
             tally,
@@ -157,12 +157,12 @@ impl Worker {
             self.tally.count(Metric::JourneysOrphaned);
             self.tally.add(Metric::Journeys, -1);
         }
-        let mut board = self.board.borrow_mut();
-        let failed = board.flush(&mut *self.store, &self.config.breaker, now);
+        let mut health_view = self.health_view.borrow_mut();
+        let failed = health_view.flush(&mut *self.store, &self.config.breaker, now);
         if failed > 0 {
             self.tally.add(Metric::SharedDataFailed, i64::try_from(failed).unwrap_or(i64::MAX));
         }
-        board.refresh(&mut *self.store);
+        health_view.refresh(&mut *self.store);
         let mut pending = self.pending.borrow_mut();
         pending.set_queued(self.config.models().iter().map(|model| self.lines.queued(&model.name)));
         pending.exchange(&mut *self.store, now);
@@ -173,7 +173,7 @@ impl Worker {
         if !self.retries.flush(&mut *self.store, now) {
             self.tally.count(Metric::SharedDataFailed);
         }
-        drop(board);
+        drop(health_view);
         self.show(now);
         records
     }
@@ -183,8 +183,8 @@ impl Worker {
 #[derive(Debug)]
 pub struct Journey {
     config: Rc<Config>,
-    /// The board that goes with the configuration: its ids are the configuration's.
-    board: Rc<RefCell<Board>>,
+    /// The health view that goes with the configuration: its ids are the configuration's.
+    health_view: Rc<RefCell<HealthView>>,
     /// Likewise.
     pending: Rc<RefCell<Pending>>,
     /// Likewise.
@@ -210,7 +210,7 @@ pub struct Journey {
     timeout: Option<Duration>,
     tried: Vec<Tried>,
     /// The request's record.
-    draft: Option<SharedDraft>,
+    record: Option<SharedRecord>,
     /// Attempts that Envoy counted but this worker knows nothing of, after a crash of the VM or a change of its code.
     forgotten: u8,
     /// Whether a failure may become another attempt: there is a loop, the journey is kept, the client allows it.
@@ -264,13 +264,13 @@ impl Journey {
     }
 
     /// What the boundaries are asked about.
-    fn case(&self, now: Timestamp) -> Option<Case<'_>> {
+    fn case(&self, now: Timestamp) -> Option<Eligibility<'_>> {
         self.case_after(&self.tried, now)
     }
 
     /// The same once these attempts have been made.
-    fn case_after(&self, tried: &[Tried], now: Timestamp) -> Option<Case<'_>> {
-        Some(Case {
+    fn case_after(&self, tried: &[Tried], now: Timestamp) -> Option<Eligibility<'_>> {
+        Some(Eligibility {
             config: &self.config,
             model: self.model()?,
             key: self.client_key().map(|key| &key.boundaries),
@@ -297,7 +297,8 @@ impl Journey {
     }
 
     fn anyone_left(&self, now: Timestamp) -> bool {
-        self.wanted(now).is_some_and(|wanted| wanted.anyone_left(&self.config, &self.board.borrow(), now))
+        self.wanted(now)
+            .is_some_and(|wanted| wanted.anyone_left(&self.config, &self.health_view.borrow(), now))
     }
 
     /// When the client's whole request must be over.
@@ -360,7 +361,7 @@ impl Journey {
         let policy = (&wanted.model.retry, wanted.model.fallback_on);
         let draw = worker.rng.next_u64();
         let next = |wanted: Wanted<'_>| {
-            let left = wanted.left(&self.config, &self.board.borrow(), tried.target, now);
+            let left = wanted.left(&self.config, &self.health_view.borrow(), tried.target, now);
             retry::after_failure(policy, failed, self.permission, spent, left, (now, draw))
         };
         match next(wanted) {
@@ -387,17 +388,17 @@ impl Journey {
     /// Who gets the next attempt.
     fn choose(&self, worker: &mut Worker, now: Timestamp) -> Choice {
         let Worker { store, rng, tally, .. } = worker;
-        let board = &mut *self.board.borrow_mut();
-        let mut clinic = Clinic { config: &self.config, board, store: &mut **store, tally, now };
+        let health_view = &mut *self.health_view.borrow_mut();
+        let mut clinic = Clinic { config: &self.config, health_view, store: &mut **store, tally, now };
         let Some(wanted) = self.wanted(now) else { return Choice::Nobody };
         let choice = wanted.choose(&mut clinic, rng);
-        if wanted.model.swaps.mode == Mode::Shadow {
+        if wanted.model.substitution.mode == Mode::Shadow {
             let metric = match choice {
                 Choice::Well(target, _) | Choice::Anyway(target, _) => {
                     (!wanted.case.admits(target)).then_some(Metric::FallbackWouldReject)
                 }
                 Choice::Nobody => {
-                    wanted.would_move_to(&self.config, board, now).map(|_| Metric::FallbackWouldMove)
+                    wanted.would_move_to(&self.config, health_view, now).map(|_| Metric::FallbackWouldMove)
                 }
             };
             metric.into_iter().for_each(|metric| tally.count(metric));
@@ -408,9 +409,9 @@ impl Journey {
     /// Takes in how an attempt ended.
     fn report(&self, worker: &mut Worker, target: TargetId, tickets: Tickets, blame: Blame, now: Timestamp) {
         let Worker { store, rng, tally, .. } = worker;
-        let board = &mut *self.board.borrow_mut();
+        let health_view = &mut *self.health_view.borrow_mut();
         let jitter = rng.next_u64();
-        Clinic { config: &self.config, board, store: &mut **store, tally, now }
+        Clinic { config: &self.config, health_view, store: &mut **store, tally, now }
             .report(target, tickets, blame, jitter);
     }
 
@@ -421,7 +422,9 @@ impl Journey {
         match elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target))) {
             Some((class, target)) => Some(Detour { reason: class.name(), from: Some(target) }),
             None if self.forgotten > 0 => Some(Detour { reason: "unknown", from: None }),
-            None => self.wanted(now)?.first_tier_obstacle(&self.config, &self.board.borrow(), chosen, now),
+            None => {
+                self.wanted(now)?.first_tier_obstacle(&self.config, &self.health_view.borrow(), chosen, now)
+            }
         }
     }
 }

@@ -31,12 +31,12 @@ const ORDERS: Rate = Rate { burst: 20, per_second: 2 };
 
 /// How often operators may still be served by this worker.
 #[derive(Debug)]
-pub struct Desk {
+pub struct OperatorRateLimit {
     reports: Allowance,
     orders: Allowance,
 }
 
-impl Default for Desk {
+impl Default for OperatorRateLimit {
     fn default() -> Self {
         Self { reports: Allowance::new(REPORTS), orders: Allowance::new(ORDERS) }
     }
@@ -133,13 +133,13 @@ fn serve(
     match wish {
         Wish::Status => {
             only("GET", method)?;
-            worker.desk.reports.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
+            worker.operator_limit.reports.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
             Ok(report(worker, now))
         }
         Wish::Order { kind, name, command } => {
             only("POST", method)?;
             same_site(headers)?;
-            worker.desk.orders.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
+            worker.operator_limit.orders.take(now).map_err(|wait_s| Decline::TooOften { wait_s })?;
             obey(worker, &operator.name, *kind, name, *command, now)
         }
         Wish::Root | Wish::Page | Wish::Nothing => Err(Decline::UnknownPath),
@@ -166,13 +166,13 @@ fn same_site(headers: &HeaderBlock) -> Result<(), Decline> {
 
 /// The state of everything, as the shared records have it at this moment.
 fn report(worker: &mut Worker, now: Timestamp) -> LocalAnswer {
-    let Worker { config, board, pending, headroom, store, envoy, .. } = worker;
-    board.borrow_mut().refresh(&mut **store);
+    let Worker { config, health_view, pending, headroom, store, envoy, .. } = worker;
+    health_view.borrow_mut().refresh(&mut **store);
     let orders = orders::recent(&mut **store);
     let budgets = status::budgets(config, &mut **store, now);
     let retries = retry::budget_use(&mut **store, &config.retry_budget, now);
-    let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
-    let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
+    let (health_view, pending, headroom) = (health_view.borrow(), pending.borrow(), headroom.borrow());
+    let sources = Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
     json(&sources.status(envoy.as_deref(), retries, budgets, orders))
 }
 
@@ -184,9 +184,9 @@ fn obey(
     command: Command,
     now: Timestamp,
 ) -> Result<LocalAnswer, Decline> {
-    let Worker { config, board, pending, headroom, store, tally, log, .. } = worker;
+    let Worker { config, health_view, pending, headroom, store, tally, log, .. } = worker;
     let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
-    let Change { shared, .. } = board.borrow_mut().command(&mut **store, scope, command, now);
+    let Change { shared, .. } = health_view.borrow_mut().command(&mut **store, scope, command, now);
     tally.count(Metric::OperatorOrders);
     let key = config.operators.iter().position(|key| &*key.name == by).unwrap_or(0);
     tally.label(config, Family::OrdersByKey, (key, place(record::ORDERS, command.name())), 1);
@@ -196,8 +196,8 @@ fn obey(
         return Err(Decline::NotShared);
     }
     orders::remember(&mut **store, by, kind, name, command, now);
-    let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
-    let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
+    let (health_view, pending, headroom) = (health_view.borrow(), pending.borrow(), headroom.borrow());
+    let sources = Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
     Ok(json(&serde_json::json!({
         "order": command.name(), "by": by, "scope": kind, "now": sources.scope(scope),
     })))

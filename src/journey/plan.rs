@@ -6,9 +6,9 @@ use super::Outcome;
 use super::health::{self, Clinic, Tickets};
 use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Shortage, UnderWay};
 use crate::base::{ErrorClass, MicroDollars, Random, TargetId, Timestamp, Tokens};
-use crate::breaker::{Blame, Board, Pending, Standing, Unfit};
+use crate::breaker::{Blame, HealthView, Pending, Standing, Unfit};
 use crate::config::{Balance, Config, Mode, Model, Target, WhenAllOpen};
-use crate::fallback::{Case, Gate};
+use crate::fallback::{Eligibility, Gate};
 
 /// One attempt that was made.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ pub struct Wanted<'j> {
     /// What a further attempt must fit under.
     pub ceiling: Option<SpendCeiling>,
     /// Who may take it.
-    pub case: Case<'j>,
+    pub case: Eligibility<'j>,
 }
 
 /// What is known of how busy targets are.
@@ -123,7 +123,9 @@ impl Wanted<'_> {
     fn candidate(self, clinic: &Clinic<'_>, target: TargetId, share: u16) -> Option<Candidate> {
         let entry = clinic.config.target(target)?;
         let failing_permille = match self.model.balance {
-            Balance::Cheapest => health::failing_permille(clinic.board, clinic.config, target, clinic.now),
+            Balance::Cheapest => {
+                health::failing_permille(clinic.health_view, clinic.config, target, clinic.now)
+            }
             _ => 0,
         };
         Some(Candidate {
@@ -166,11 +168,11 @@ impl Wanted<'_> {
     pub(super) fn fitness(
         self,
         config: &Config,
-        board: &Board,
+        health_view: &HealthView,
         target: TargetId,
         now: Timestamp,
     ) -> Result<Standing, Obstacle> {
-        match health::standing(board, config, target, now) {
+        match health::standing(health_view, config, target, now) {
             Standing::Unfit(unfit) => Err(Obstacle::Unfit(unfit)),
             standing => match self.room(target, now) {
                 Room::Fits { .. } => Ok(standing),
@@ -189,15 +191,20 @@ impl Wanted<'_> {
     /// Whether `target` may take the request. Where substitutes are only watched, the first choices may, whatever the gates
     /// say, and nobody else.
     fn may_take(self, target: TargetId) -> bool {
-        match self.model.swaps.mode {
+        match self.model.substitution.mode {
             Mode::Enforce => self.case.admits(target),
             Mode::Shadow => self.case.would_serve_unasked(target),
         }
     }
 
     /// Who would stand in for the first tier if substitutes were more than watched.
-    pub fn would_move_to(self, config: &Config, board: &Board, now: Timestamp) -> Option<TargetId> {
-        let well = |target| !matches!(health::standing(board, config, target, now), Standing::Unfit(_));
+    pub fn would_move_to(
+        self,
+        config: &Config,
+        health_view: &HealthView,
+        now: Timestamp,
+    ) -> Option<TargetId> {
+        let well = |target| !matches!(health::standing(health_view, config, target, now), Standing::Unfit(_));
         let mut all = self.model.tiers.iter().flatten().copied();
         all.find(|target| self.attempts_at(*target) == 0 && self.case.admits(*target) && well(*target))
     }
@@ -276,7 +283,7 @@ impl Wanted<'_> {
                 if lost.contains(target) || !self.is_candidate(*target) {
                     return None;
                 }
-                let takes_part = match health::standing(clinic.board, config, *target, clinic.now) {
+                let takes_part = match health::standing(clinic.health_view, config, *target, clinic.now) {
                     Standing::Fit { permille } => permille > ramp,
                     Standing::Probe => true,
                     Standing::Unfit(_) => false,
@@ -308,7 +315,7 @@ impl Wanted<'_> {
             })
         });
         let Some(target) = chosen else { return Choice::Nobody };
-        match health::standing(clinic.board, config, target, clinic.now) {
+        match health::standing(clinic.health_view, config, target, clinic.now) {
             // Recovery has to be seen in shadow too.
             Standing::Fit { .. } | Standing::Probe => {
                 if let Some(tickets) = clinic.admit(target) {
@@ -330,7 +337,7 @@ impl Wanted<'_> {
         let soonest = self
             .candidates()
             .chain(self.returning().candidates())
-            .filter_map(|target| match self.fitness(clinic.config, clinic.board, target, clinic.now) {
+            .filter_map(|target| match self.fitness(clinic.config, clinic.health_view, target, clinic.now) {
                 Err(obstacle) => Some((obstacle.until()?, target)),
                 Ok(_) => Some((clinic.now, target)),
             })
@@ -341,13 +348,18 @@ impl Wanted<'_> {
     }
 
     /// Every target of the model as it is now, in the model's order.
-    pub fn survey(self, config: &Config, board: &Board, now: Timestamp) -> impl Iterator<Item = Seen> {
+    pub fn survey(
+        self,
+        config: &Config,
+        health_view: &HealthView,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Seen> {
         self.model.tiers.iter().zip(0_u8..).flat_map(move |(targets, tier)| {
             targets.iter().map(move |target| Seen {
                 target: *target,
                 tier,
                 gate: self.case.first_gate(*target).map(Gate::name),
-                standing: health::standing(board, config, *target, now),
+                standing: health::standing(health_view, config, *target, now),
                 short: match self.room(*target, now) {
                     Room::Fits { .. } => None,
                     Room::Full(shortage) => Some(shortage),
@@ -361,14 +373,14 @@ impl Wanted<'_> {
     pub fn obstacles(
         self,
         config: &Config,
-        board: &Board,
+        health_view: &HealthView,
         now: Timestamp,
     ) -> impl Iterator<Item = (TargetId, Obstacle)> {
         self.model.tiers.iter().flatten().filter_map(move |target| {
             if let Some(gate) = self.case.first_gate(*target) {
                 return Some((*target, Obstacle::Gate(gate)));
             }
-            match self.fitness(config, board, *target, now) {
+            match self.fitness(config, health_view, *target, now) {
                 Err(obstacle) => Some((*target, obstacle)),
                 Ok(Standing::Probe) => Some((*target, Obstacle::Probed)),
                 Ok(_) => None,
@@ -380,7 +392,7 @@ impl Wanted<'_> {
     pub fn first_tier_obstacle(
         self,
         config: &Config,
-        board: &Board,
+        health_view: &HealthView,
         chosen: TargetId,
         now: Timestamp,
     ) -> Option<Detour> {
@@ -388,7 +400,7 @@ impl Wanted<'_> {
         if first_tier.contains(&chosen) {
             return None;
         }
-        let found = self.obstacles(config, board, now).find(|(target, _)| first_tier.contains(target));
+        let found = self.obstacles(config, health_view, now).find(|(target, _)| first_tier.contains(target));
         Some(found.map_or(Detour { reason: "slow_start", from: None }, |(target, obstacle)| Detour {
             reason: obstacle.name(),
             from: Some(target),

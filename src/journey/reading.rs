@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::departure::Address;
+use super::addressing::Address;
 use super::{JourneyId, Refusal};
 use crate::balance::SessionHints;
 use crate::base::{Endpoint, HeaderBlock};

@@ -5,15 +5,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::attempt::{AnswerPhase, Attempt};
-use super::barred::all_objections;
 use super::exchange::{Exchange, Phase};
+use super::ineligible::all_objections;
 use super::judge::Judge;
 use super::{Journey, SharedJourney, Worker};
 use crate::base::{Random, Timestamp};
 use crate::breaker::Standing;
 use crate::config::{Mode, RecordLog};
 use crate::record::{
-    Asked, AttemptEnd, CandidateDraft, Draft, ENDS, Family, NO_NEXT_ATTEMPT, Outcome, REASONS, place,
+    Asked, AttemptEnd, CandidateBuilder, ENDS, Family, NO_NEXT_ATTEMPT, Outcome, REASONS, RecordBuilder,
+    place,
 };
 use crate::retry::Next;
 
@@ -22,7 +23,7 @@ use crate::retry::Next;
 pub const MAX_ORPHANS_WRITTEN: usize = 10;
 
 /// The record of a request as all its passes share it.
-pub type SharedDraft = Rc<RefCell<Draft>>;
+pub type SharedRecord = Rc<RefCell<RecordBuilder>>;
 
 /// A record that is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,19 +38,19 @@ pub struct Written {
 
 impl Worker {
     /// The record of a request that is over, if it is to be recorded.
-    pub(super) fn write(&mut self, draft: &SharedDraft, now: Timestamp) -> Option<Written> {
-        let draft = draft.try_borrow().ok()?;
-        let policy = draft.config.record;
-        let (outcome, reason) = draft.outcome();
-        if let Asked::Known(model) = draft.model {
-            let end = place(ENDS, draft.end());
-            self.tally.label(&draft.config, Family::RequestsByEnd, (model.index(), end), 1);
+    pub(super) fn write(&mut self, record: &SharedRecord, now: Timestamp) -> Option<Written> {
+        let record = record.try_borrow().ok()?;
+        let policy = record.config.record;
+        let (outcome, reason) = record.outcome();
+        if let Asked::Known(model) = record.model {
+            let end = place(ENDS, record.end());
+            self.tally.label(&record.config, Family::RequestsByEnd, (model.index(), end), 1);
             if outcome == Outcome::FellBack {
                 let why = place(REASONS, reason.unwrap_or_default());
-                self.tally.label(&draft.config, Family::Fallbacks, (model.index(), why), 1);
+                self.tally.label(&record.config, Family::Fallbacks, (model.index(), why), 1);
             }
         }
-        let failed = outcome != Outcome::Served || draft.has_moved();
+        let failed = outcome != Outcome::Served || record.has_moved();
         // Drawn only where it can matter: with everything or nothing recorded the draw is spared.
         let wanted = failed
             || match policy.sample_millionths {
@@ -65,19 +66,19 @@ impl Worker {
             RecordLog::Failures => failed,
             RecordLog::All => true,
         };
-        Some(Written { json: draft.record(now).to_json()?, log, failed })
+        Some(Written { json: record.record(now).to_json()?, log, failed })
     }
 }
 
 impl Worker {
     /// The records of requests whose next attempt never came.
     pub(super) fn write_orphans(&mut self, orphans: &[SharedJourney], now: Timestamp) -> Vec<Written> {
-        let drafts = orphans.iter().filter_map(|journey| journey.try_borrow().ok()?.draft.clone());
-        drafts
+        let records = orphans.iter().filter_map(|journey| journey.try_borrow().ok()?.record.clone());
+        records
             .take(MAX_ORPHANS_WRITTEN)
-            .filter_map(|draft| {
-                draft.try_borrow_mut().ok()?.broke = Some(NO_NEXT_ATTEMPT);
-                self.write(&draft, now)
+            .filter_map(|record| {
+                record.try_borrow_mut().ok()?.broke = Some(NO_NEXT_ATTEMPT);
+                self.write(&record, now)
             })
             .collect()
     }
@@ -90,30 +91,30 @@ impl Exchange {
     }
 
     /// The request's record, if it has one.
-    pub(super) fn note(&self, note: impl FnOnce(&mut Draft)) {
-        if let Some(draft) = &self.draft
-            && let Ok(mut draft) = draft.try_borrow_mut()
+    pub(super) fn note(&self, note: impl FnOnce(&mut RecordBuilder)) {
+        if let Some(record) = &self.record
+            && let Ok(mut record) = record.try_borrow_mut()
         {
-            note(&mut draft);
+            note(&mut record);
         }
     }
 }
 
 impl Journey {
-    pub(super) fn note(&self, note: impl FnOnce(&mut Draft)) {
-        if let Some(draft) = &self.draft
-            && let Ok(mut draft) = draft.try_borrow_mut()
+    pub(super) fn note(&self, note: impl FnOnce(&mut RecordBuilder)) {
+        if let Some(record) = &self.record
+            && let Ok(mut record) = record.try_borrow_mut()
         {
-            note(&mut draft);
+            note(&mut record);
         }
     }
 
     /// What there is to choose from now.
     pub(super) fn note_choice(&self, now: Timestamp) {
         let Some(wanted) = self.wanted(now) else { return };
-        let board = self.board.borrow();
-        self.note(|draft| {
-            draft.choose_among(wanted.survey(&self.config, &board, now).map(|seen| {
+        let health_view = self.health_view.borrow();
+        self.note(|record| {
+            record.choose_among(wanted.survey(&self.config, &health_view, now).map(|seen| {
                 let state = match seen.standing {
                     Standing::Fit { permille: 1000 } => ("closed", None),
                     Standing::Fit { .. } => ("slow_start", None),
@@ -133,7 +134,7 @@ impl Journey {
                     .or_else(|| seen.tried.then_some("tried"))
                     .or(unfit)
                     .or(short.map(|shortage| shortage.of.name()));
-                let candidate = CandidateDraft::new(seen.target, seen.tier, (state.0, until), rejected);
+                let candidate = CandidateBuilder::new(seen.target, seen.tier, (state.0, until), rejected);
                 // Words are made only for who is out of the question.
                 match seen.gate {
                     Some(_) => candidate.with_gates(all_objections(&wanted.case, seen.target)),

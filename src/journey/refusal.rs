@@ -8,7 +8,7 @@ use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::journey::Journey;
 use crate::journey::advice::Again;
 use crate::journey::attempt::status_after;
-use crate::journey::barred::{NobodyMay, barred, objections};
+use crate::journey::ineligible::{Ineligible, ineligible, objections};
 use crate::journey::plan::Obstacle;
 use crate::provider::{LocalError, MAX_REJECTED, Rejected};
 use crate::request::ScanError;
@@ -63,9 +63,9 @@ pub enum Refusal {
     /// `x-llm-region` is no list of regions.
     Region,
     /// No target of the model may take the request; none was tried.
-    NobodyMay {
+    Ineligible {
         /// What kind of reason it is.
-        why: NobodyMay,
+        why: Ineligible,
         /// Each target with the gate that it does not pass.
         rejected: Vec<Rejected>,
     },
@@ -112,7 +112,9 @@ impl Refusal {
         let obstacles: Vec<_> = journey
             .wanted(now)
             .into_iter()
-            .flat_map(|wanted| wanted.obstacles(config, &journey.board.borrow(), now).collect::<Vec<_>>())
+            .flat_map(|wanted| {
+                wanted.obstacles(config, &journey.health_view.borrow(), now).collect::<Vec<_>>()
+            })
             .collect();
         let Some(case) = journey.case(now) else { return Self::Internal };
         let listed = obstacles.iter().take(MAX_REJECTED + 1);
@@ -129,7 +131,7 @@ impl Refusal {
         let mut ailing =
             obstacles.iter().filter(|(_, obstacle)| !matches!(obstacle, Obstacle::Gate(_))).peekable();
         if ailing.peek().is_none() {
-            return Self::NobodyMay { why: NobodyMay::of(&case), rejected };
+            return Self::Ineligible { why: Ineligible::of(&case), rejected };
         }
         let mut throttled = true;
         let mut soonest: Option<Timestamp> = None;
@@ -157,7 +159,7 @@ impl Refusal {
             let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
             Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
         });
-        Self::Exhausted { status, tried: failed.chain(barred(journey, tried, now)).collect(), again }
+        Self::Exhausted { status, tried: failed.chain(ineligible(journey, tried, now)).collect(), again }
     }
 
     /// The refusal of a request whose total has run out before anybody else could be asked.
@@ -194,9 +196,9 @@ impl Refusal {
             Self::ModelNotText => (400, "model_not_a_string"),
             Self::UnknownModel { .. } => (404, "model_not_found"),
             Self::Region => (400, "invalid_region"),
-            Self::NobodyMay { why: NobodyMay::TooLong, .. } => (400, "context_length_exceeded"),
-            Self::NobodyMay { why: NobodyMay::Needs, .. } => (400, "no_target_may_take_it"),
-            Self::NobodyMay { why: NobodyMay::Policy, .. } => (403, "not_allowed"),
+            Self::Ineligible { why: Ineligible::TooLong, .. } => (400, "context_length_exceeded"),
+            Self::Ineligible { why: Ineligible::Needs, .. } => (400, "no_target_may_take_it"),
+            Self::Ineligible { why: Ineligible::Policy, .. } => (403, "not_allowed"),
             Self::NobodyWell { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::NobodyWell { throttled: false, .. } => (503, "all_targets_open"),
             Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
@@ -238,13 +240,13 @@ impl Refusal {
             Self::Region => format!(
                 "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
             ),
-            Self::NobodyMay { why: NobodyMay::TooLong, .. } => {
+            Self::Ineligible { why: Ineligible::TooLong, .. } => {
                 "The prompt is too long for every target of this model.".to_owned()
             }
-            Self::NobodyMay { why: NobodyMay::Needs, .. } => {
+            Self::Ineligible { why: Ineligible::Needs, .. } => {
                 "No target of this model can do what the request needs.".to_owned()
             }
-            Self::NobodyMay { why: NobodyMay::Policy, .. } => {
+            Self::Ineligible { why: Ineligible::Policy, .. } => {
                 "No target of this model is allowed for this request.".to_owned()
             }
             Self::NobodyWell { throttled: true, .. } => {
@@ -283,7 +285,7 @@ impl Refusal {
         };
         let message = self.message();
         let rejected = match self {
-            Self::NobodyMay { rejected: list, .. }
+            Self::Ineligible { rejected: list, .. }
             | Self::NobodyWell { rejected: list, .. }
             | Self::Exhausted { tried: list, .. } => list,
             _ => Vec::new(),

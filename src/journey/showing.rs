@@ -12,12 +12,13 @@ use crate::record::{Family, Series};
 impl Worker {
     /// Tells the host what has changed.
     pub(super) fn show(&mut self, now: Timestamp) {
-        let Self { config, board, pending, headroom, tally, shown, .. } = self;
-        let (board, pending, headroom) = (board.borrow(), pending.borrow(), headroom.borrow());
-        let sources = Sources { config, board: &board, pending: &pending, headroom: &headroom, now };
+        let Self { config, health_view, pending, headroom, tally, shown, .. } = self;
+        let (health_view, pending, headroom) = (health_view.borrow(), pending.borrow(), headroom.borrow());
+        let sources =
+            Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
         let states = Series::all_scopes(config).map(|scope| {
             let state =
-                board.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
+                health_view.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
             (Family::BreakerState, State::ALL.iter().position(|known| *known == state).unwrap_or(0))
         });
         let scopes = states.enumerate();

@@ -7,7 +7,7 @@ use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney,
 use crate::balance::{Headroom, Pace};
 use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
-use crate::breaker::{Board, Pending};
+use crate::breaker::{HealthView, Pending};
 use crate::config::{self, Config};
 use crate::fallback::{Calibration, ClientLimits, Needs};
 use crate::record::Metric;
@@ -133,7 +133,7 @@ pub fn some_journey() -> SharedJourney {
     let config = Rc::new(load(CONFIG));
     let facts = scanner.finish().unwrap();
     Rc::new(RefCell::new(Journey {
-        board: Rc::new(RefCell::new(Board::new(&config))),
+        health_view: Rc::new(RefCell::new(HealthView::new(&config))),
         pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
         estimates: Rc::new(Calibration::new(&config)),
         pace: Rc::new(RefCell::new(Pace::new(&config))),
@@ -149,7 +149,7 @@ pub fn some_journey() -> SharedJourney {
         began: NOW,
         timeout: None,
         tried: Vec::new(),
-        draft: None,
+        record: None,
         forgotten: 0,
         spending: None,
         permission: crate::retry::Permission::Granted,

@@ -11,12 +11,12 @@ mod gates;
 mod guide;
 mod health;
 mod holds;
+mod injected_usage;
 mod labels;
 mod outages;
 mod queues;
 mod quiet;
 mod renaming;
-mod unasked;
 mod usage;
 
 use serde_json::json;

@@ -74,7 +74,7 @@ pub type Headroom = [Option<Left>; Meter::COUNT];
 /// 0, which it sends where it does not count. Of what is used up, or has no reset, `retry-after` tells
 /// when there is something again. `None` where nothing is said at all.
 pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<Headroom> {
-    let mut drafts = [Draft::default(); Meter::COUNT];
+    let mut records = [RecordBuilder::default(); Meter::COUNT];
     for (name, value) in headers.iter() {
         let (what, meter) = if let Some(rest) = name.strip_prefix(b"x-ratelimit-") {
             let Some(at) = rest.iter().position(|byte| *byte == b'-') else { continue };
@@ -87,30 +87,30 @@ pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Op
         } else {
             continue;
         };
-        let draft = Meter::of_name(meter).and_then(|meter| drafts.get_mut(meter as usize));
-        let (Some(draft), Ok(value)) = (draft, std::str::from_utf8(value)) else { continue };
+        let record = Meter::of_name(meter).and_then(|meter| records.get_mut(meter as usize));
+        let (Some(record), Ok(value)) = (record, std::str::from_utf8(value)) else { continue };
         let value = value.trim_ascii();
         match what {
             // Rounded down by the cast.
-            b"limit" => draft.limit = decimal(value).map(|limit| limit as u64),
-            b"remaining" => draft.remaining = decimal(value).map(|left| left as u64),
-            b"reset" => draft.reset = reset(value, now),
+            b"limit" => record.limit = decimal(value).map(|limit| limit as u64),
+            b"remaining" => record.remaining = decimal(value).map(|left| left as u64),
+            b"reset" => record.reset = reset(value, now),
             _ => {}
         }
     }
     let least = u64::from(kind == ProviderKind::AzureOpenAi);
-    let headroom = drafts.map(|draft| draft.finish(least, now, || asked_for(headers, now)));
+    let headroom = records.map(|record| record.finish(least, now, || asked_for(headers, now)));
     headroom.iter().any(Option::is_some).then_some(headroom)
 }
 
 #[derive(Clone, Copy, Default)]
-struct Draft {
+struct RecordBuilder {
     limit: Option<u64>,
     remaining: Option<u64>,
     reset: Option<Timestamp>,
 }
 
-impl Draft {
+impl RecordBuilder {
     /// `asked` is when the provider asks the client to come back.
     fn finish(self, least: u64, now: Timestamp, asked: impl Fn() -> Option<Duration>) -> Option<Left> {
         let remaining = self.remaining.filter(|remaining| *remaining >= least)?;

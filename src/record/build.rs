@@ -2,11 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
+use super::builder::{AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, RecordBuilder};
 use super::decision::{
     Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
 };
 use super::decision::{Text, Usage};
-use super::draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft};
 use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{ClientKey, Mode, Redact};
 use crate::fallback::ClientLimits;
@@ -54,7 +54,7 @@ pub const NO_NEXT_ATTEMPT: &str = "no_next_attempt";
 /// The request never came to its end, and it was not the client that left: Envoy gave it up.
 pub const REQUEST_INCOMPLETE: &str = "request_incomplete";
 
-impl Draft {
+impl RecordBuilder {
     /// What has become of the request, and why.
     pub fn outcome(&self) -> (Outcome, Option<&'static str>) {
         if let Some((_, code)) = self.refusal {
@@ -202,7 +202,7 @@ impl Draft {
         }
     }
 
-    fn attempt_record(&self, attempt: &AttemptDraft) -> Option<Attempt<'_>> {
+    fn attempt_record(&self, attempt: &AttemptBuilder) -> Option<Attempt<'_>> {
         let config = &*self.config;
         let target = config.target(attempt.target)?;
         let provider = config.provider(target.provider)?;
@@ -250,12 +250,12 @@ impl Draft {
         })
     }
 
-    fn cost_of(&self, attempt: &AttemptDraft) -> Option<MicroDollars> {
+    fn cost_of(&self, attempt: &AttemptBuilder) -> Option<MicroDollars> {
         let (usage, price) = (attempt.usage?, self.config.target(attempt.target)?.offers.price?);
         Some(price.with_cached(usage.input, usage.cached_input, usage.output))
     }
 
-    fn cost(&self, attempts: &[&AttemptDraft]) -> Option<Cost<'_>> {
+    fn cost(&self, attempts: &[&AttemptBuilder]) -> Option<Cost<'_>> {
         let known = attempts.iter().filter_map(|attempt| self.cost_of(attempt)).reduce(MicroDollars::plus)?;
         let complete = self.forgotten == 0
             && attempts
@@ -268,7 +268,7 @@ impl Draft {
         format!("{:016x}", self.config.fingerprint()).into()
     }
 
-    fn candidate<'d>(&'d self, candidate: &'d CandidateDraft) -> Option<Candidate<'d>> {
+    fn candidate<'d>(&'d self, candidate: &'d CandidateBuilder) -> Option<Candidate<'d>> {
         Some(Candidate {
             target: (*self.config.target(candidate.target)?.name).into(),
             tier: u32::from(candidate.tier),
@@ -289,7 +289,7 @@ impl Draft {
 
     /// Whether the provider may have charged for the attempt. What is uncertain is on the safe side: a request that was sent and
     /// whose answer was lost may have been worked on.
-    fn billed(&self, attempt: &AttemptDraft) -> Billed {
+    fn billed(&self, attempt: &AttemptBuilder) -> Billed {
         match attempt.end {
             AttemptEnd::Abandoned => Billed::No,
             AttemptEnd::Answered | AttemptEnd::Broken => Billed::Likely,

@@ -4,12 +4,12 @@
 //! Names and kinds of metrics stand in one place. Values are collected as deltas while a callback decides and handed to the
 //! host afterwards, so the core needs no host to count.
 //!
-//! A record is collected as plain values ([`Draft`]) and becomes text once, at the request's end, and only if anybody wants it
+//! A record is collected as plain values ([`RecordBuilder`]) and becomes text once, at the request's end, and only if anybody wants it
 //! ([`Record`]). It refuses to hold what was said: no prompt, no answer, no key.
 
 mod build;
+mod builder;
 mod decision;
-mod draft;
 mod metrics;
 pub mod orders;
 mod series;
@@ -19,11 +19,13 @@ pub mod status;
 pub const PAGE: &str = include_str!("page.html");
 
 pub use build::{NO_NEXT_ATTEMPT, Outcome, REQUEST_INCOMPLETE};
+pub use builder::{
+    AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, Identity, RecordBuilder, StreamFacts,
+};
 pub use decision::{
     Attempt, Candidate, ClosedGate, Cost, Cut, MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES,
     MAX_ID, MAX_RECORD_BYTES, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream, Text, Usage,
 };
-pub use draft::{AnsweredBy, Asked, AttemptDraft, AttemptEnd, CandidateDraft, Draft, Identity, StreamDraft};
 pub use metrics::{Metric, MetricKind, Sample, Tally};
 pub use series::{
     CHANGES, Dim, ENDS, Family, MAX_SERIES, ORDERS, OUTCOMES, REASONS, Series, TOKENS, class_place, place,

@@ -27,16 +27,16 @@ fn config(record: &str) -> Rc<Config> {
     Rc::new(config::load(text.as_bytes(), &|_| None).unwrap())
 }
 
-fn draft(record: &str, headers: &[(&str, &str)]) -> Draft {
-    Draft::new(config(record), Endpoint::Chat, Identity::read(&HeaderBlock::of(headers)), at(0))
+fn record(record: &str, headers: &[(&str, &str)]) -> RecordBuilder {
+    RecordBuilder::new(config(record), Endpoint::Chat, Identity::read(&HeaderBlock::of(headers)), at(0))
 }
 
 fn target() -> TargetId {
     TargetId::from_index(0).unwrap()
 }
 
-fn attempt(slot: usize, end: AttemptEnd, class: Option<ErrorClass>) -> AttemptDraft {
-    let mut attempt = AttemptDraft::new(slot, target(), None, at(1));
+fn attempt(slot: usize, end: AttemptEnd, class: Option<ErrorClass>) -> AttemptBuilder {
+    let mut attempt = AttemptBuilder::new(slot, target(), None, at(1));
     attempt.ends(end, class);
     attempt.ended_at = at(2);
     attempt
@@ -45,17 +45,17 @@ fn attempt(slot: usize, end: AttemptEnd, class: Option<ErrorClass>) -> AttemptDr
 #[test]
 fn a_record_is_bounded_and_tells_what_was_cut() {
     let id = "i".repeat(MAX_ID);
-    let mut draft = draft("{}", &[("x-request-id", &id)]);
+    let mut record = record("{}", &[("x-request-id", &id)]);
     for slot in 0..MAX_ATTEMPTS + 3 {
         let blocked = ("forced_open", Some(at(u64::MAX / 2)));
-        draft.choose_among((0..10).map(|_| {
+        record.choose_among((0..10).map(|_| {
             let closed =
                 || Objection { gate: "max_price_ratio", needed: "\\".repeat(999), offered: "ä".repeat(999) };
-            let candidate = CandidateDraft::new(target(), 255, blocked, Some("max_price_ratio"));
+            let candidate = CandidateBuilder::new(target(), 255, blocked, Some("max_price_ratio"));
             candidate.with_gates((0..2).map(|_| closed()))
         }));
-        let mut one = AttemptDraft::new(slot, target(), Some("quota_exhausted"), at(u64::MAX / 2));
-        draft.sends(&mut one);
+        let mut one = AttemptBuilder::new(slot, target(), Some("quota_exhausted"), at(u64::MAX / 2));
+        record.sends(&mut one);
         one.headers(200, &HeaderBlock::of(&[("x-request-id", &id)]), at(u64::MAX / 2));
         let name: Option<Box<str>> = Some("\\\"".repeat(crate::provider::MAX_NAME / 2).into());
         one.said(&Failure { class: ErrorClass::Server, kind: name.clone(), code: name });
@@ -63,9 +63,9 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
         one.bytes = u64::MAX;
         one.usage = Some(crate::stream::Usage { input: u64::MAX, output: u64::MAX, ..Default::default() });
         one.ends(AttemptEnd::Broken, Some(ErrorClass::StreamTruncated));
-        draft.ended(one);
+        record.ended(one);
     }
-    let record = draft.record(at(u64::MAX));
+    let record = record.record(at(u64::MAX));
     assert_eq!(record.attempts.len(), MAX_ATTEMPTS);
     let candidates = (MAX_ATTEMPTS + 3) * 10;
     assert_eq!((record.cut.attempts, record.cut.candidates as usize), (3, candidates - MAX_CANDIDATES));
@@ -83,19 +83,19 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
 
 #[test]
 fn outcomes_follow_from_the_attempts() {
-    let check = |attempts: Vec<AttemptDraft>, expected: (Outcome, Option<&str>)| {
-        let mut draft = draft("{}", &[]);
-        attempts.into_iter().for_each(|attempt| draft.ended(attempt));
-        assert_eq!(draft.outcome(), expected);
+    let check = |attempts: Vec<AttemptBuilder>, expected: (Outcome, Option<&str>)| {
+        let mut record = record("{}", &[]);
+        attempts.into_iter().for_each(|attempt| record.ended(attempt));
+        assert_eq!(record.outcome(), expected);
     };
     let answered = |slot| attempt(slot, AttemptEnd::Answered, None);
     let failed = |slot, class| attempt(slot, AttemptEnd::Failed, Some(class));
     check(vec![], (Outcome::ClientAbort, None));
     check(vec![answered(0)], (Outcome::Served, None));
     check(vec![failed(0, ErrorClass::Server), answered(1)], (Outcome::Served, None));
-    let elsewhere = AttemptDraft { why: Some("server"), ..answered(1) };
+    let elsewhere = AttemptBuilder { why: Some("server"), ..answered(1) };
     check(vec![failed(0, ErrorClass::Server), elsewhere], (Outcome::FellBack, Some("server")));
-    let waited = AttemptDraft { waited: Some(Duration::from_secs(1)), ..answered(0) };
+    let waited = AttemptBuilder { waited: Some(Duration::from_secs(1)), ..answered(0) };
     check(vec![waited], (Outcome::Queued, None));
     check(vec![failed(0, ErrorClass::Invalid)], (Outcome::Refused, Some("invalid")));
     let broken = attempt(0, AttemptEnd::Broken, Some(ErrorClass::StreamStalled));
@@ -115,11 +115,11 @@ fn the_first_word_on_an_end_counts() {
 
 #[test]
 fn what_is_uncertain_counts_as_perhaps_billed() {
-    let billed = |mut one: AttemptDraft, by: Option<AnsweredBy>| {
+    let billed = |mut one: AttemptBuilder, by: Option<AnsweredBy>| {
         one.answered_by = by;
-        let mut draft = draft("{}", &[]);
-        draft.ended(one);
-        let record = draft.record(at(3));
+        let mut record = record("{}", &[]);
+        record.ended(one);
+        let record = record.record(at(3));
         assert_eq!(record.attempts_maybe_billed, u32::from(record.attempts[0].billed != "no"));
         record.attempts[0].billed.to_string()
     };
@@ -132,30 +132,30 @@ fn what_is_uncertain_counts_as_perhaps_billed() {
     assert_eq!(billed(failed(ErrorClass::Server), provider), "maybe");
     assert_eq!(billed(failed(ErrorClass::Timeout), Some(AnsweredBy::Filter)), "maybe");
     assert_eq!(billed(failed(ErrorClass::Overloaded), Some(AnsweredBy::Envoy)), "maybe");
-    let unsent = AttemptDraft { unsent: true, ..failed(ErrorClass::Transport) };
+    let unsent = AttemptBuilder { unsent: true, ..failed(ErrorClass::Transport) };
     assert_eq!(billed(unsent, Some(AnsweredBy::Envoy)), "no");
 }
 
 #[test]
 fn cost_comes_from_usage_and_says_whether_it_is_all() {
     let usage = crate::stream::Usage { input: 1_000_000, output: 100_000, ..Default::default() };
-    let paid = AttemptDraft { usage: Some(usage), ..attempt(1, AttemptEnd::Answered, None) };
-    let mut draft = draft("{}", &[]);
-    draft.ended(paid);
-    let cost = draft.record(at(3)).cost.unwrap();
+    let paid = AttemptBuilder { usage: Some(usage), ..attempt(1, AttemptEnd::Answered, None) };
+    let mut record = record("{}", &[]);
+    record.ended(paid);
+    let cost = record.record(at(3)).cost.unwrap();
     assert_eq!((cost.micro_usd, cost.complete), (2_000_000, true));
-    draft.ended(attempt(0, AttemptEnd::Failed, Some(ErrorClass::Timeout)));
-    let cost = draft.record(at(3)).cost.unwrap();
+    record.ended(attempt(0, AttemptEnd::Failed, Some(ErrorClass::Timeout)));
+    let cost = record.record(at(3)).cost.unwrap();
     assert_eq!((cost.micro_usd, cost.complete), (2_000_000, false), "the lost one may have cost something");
 }
 
 #[test]
 fn what_was_forgotten_counts_as_perhaps_billed() {
     let usage = crate::stream::Usage { input: 1_000_000, ..Default::default() };
-    let mut draft = draft("{}", &[]);
-    draft.forgotten = 2;
-    draft.ended(AttemptDraft { usage: Some(usage), ..attempt(0, AttemptEnd::Answered, None) });
-    let record = draft.record(at(3));
+    let mut record = record("{}", &[]);
+    record.forgotten = 2;
+    record.ended(AttemptBuilder { usage: Some(usage), ..attempt(0, AttemptEnd::Answered, None) });
+    let record = record.record(at(3));
     assert_eq!((record.forgotten_attempts, record.attempts_maybe_billed), (2, 3));
     assert_eq!(record.attempts[0].number, 3);
     assert!(!record.cost.unwrap().complete);
@@ -163,17 +163,17 @@ fn what_was_forgotten_counts_as_perhaps_billed() {
 
 #[test]
 fn a_choice_that_led_to_nobody_is_forgotten_for_the_next() {
-    let mut draft = draft("{}", &[]);
+    let mut record = record("{}", &[]);
     for state in ["open", "half_open", "closed"] {
-        draft.choose_among(std::iter::once(CandidateDraft::new(target(), 0, (state, None), None)));
-        let last = draft.record(at(1)).last_candidates.into_iter().map(|one| one.state.to_string());
+        record.choose_among(std::iter::once(CandidateBuilder::new(target(), 0, (state, None), None)));
+        let last = record.record(at(1)).last_candidates.into_iter().map(|one| one.state.to_string());
         assert_eq!(last.collect::<Vec<_>>(), [state]);
     }
     let mut one = attempt(0, AttemptEnd::Answered, None);
-    draft.held_since = Some(at(0));
-    draft.sends(&mut one);
-    draft.ended(one);
-    let record = draft.record(at(2));
+    record.held_since = Some(at(0));
+    record.sends(&mut one);
+    record.ended(one);
+    let record = record.record(at(2));
     assert_eq!(record.last_candidates, []);
     assert_eq!(record.attempts[0].candidates.len(), 1);
     assert_eq!(record.attempts[0].wait_ms, Some(1));
@@ -200,9 +200,9 @@ fn ids_are_taken_as_far_as_they_can_be_shown() {
 #[test]
 fn strict_leaves_out_what_could_lead_to_somebody() {
     for (policy, told) in [(r#"{"redact": "standard"}"#, true), (r#"{"redact": "strict"}"#, false)] {
-        let mut draft = draft(policy, &[("x-llm-session", "alice@example.com"), ("x-request-id", "r")]);
-        draft.model = Asked::Unknown("gpt-9".into());
-        let record = draft.record(at(1));
+        let mut record = record(policy, &[("x-llm-session", "alice@example.com"), ("x-request-id", "r")]);
+        record.model = Asked::Unknown("gpt-9".into());
+        let record = record.record(at(1));
         assert_eq!(record.session_hash.is_some(), told);
         assert_eq!(record.model.is_some(), told);
         assert_eq!(record.request_id.as_deref(), Some("r"));
@@ -215,19 +215,19 @@ fn what_stands_in_model_by_mistake_is_not_repeated() {
     for (name, shown) in
         [("meta-llama/llama-3.1:free", true), ("sk-proj-abc", false), ("say hello", false), ("", false)]
     {
-        let mut draft = draft("{}", &[]);
-        draft.model = Asked::Unknown(name.into());
-        assert_eq!(draft.record(at(1)).model.is_some(), shown, "{name}");
+        let mut record = record("{}", &[]);
+        record.model = Asked::Unknown(name.into());
+        assert_eq!(record.record(at(1)).model.is_some(), shown, "{name}");
     }
 }
 
 #[test]
 fn time_that_steps_back_makes_no_negative_span() {
-    let mut draft = draft("{}", &[]);
-    let mut one = AttemptDraft::new(0, target(), None, Timestamp::from_millis(5));
+    let mut record = record("{}", &[]);
+    let mut one = AttemptBuilder::new(0, target(), None, Timestamp::from_millis(5));
     one.heard(at(10));
     one.heard(at(5));
-    draft.ended(one);
-    let record = draft.record(Timestamp::from_millis(1));
+    record.ended(one);
+    let record = record.record(Timestamp::from_millis(1));
     assert_eq!((record.duration_ms, record.attempts[0].start_ms), (0, 0));
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::orders::{Given, Kind};
 use crate::balance::{Headroom, Limit};
 use crate::base::{AccountId, ModelId, ProviderId, Store, TargetId, Timestamp};
-use crate::breaker::{Board, Health, Order, Pending, Phase, Scope, Standing, State};
+use crate::breaker::{Health, HealthView, Order, Pending, Phase, Scope, Standing, State};
 use crate::config::{Config, Mode, Model};
 use crate::retry::{self, BudgetUse};
 use crate::tenancy;
@@ -223,7 +223,7 @@ pub struct Sources<'c> {
     /// The configuration.
     pub config: &'c Config,
     /// What this worker knows of all scopes, just read.
-    pub board: &'c Board,
+    pub health_view: &'c HealthView,
     /// How many attempts are under way where, and what else workers tell each other.
     pub pending: &'c Pending,
     /// What is left of targets' limits.
@@ -284,7 +284,12 @@ impl<'c> Sources<'c> {
     pub fn is_fit(self, id: TargetId) -> bool {
         let Some(target) = self.config.target(id) else { return false };
         [Scope::Target(id), Scope::Account(target.account), Scope::Endpoint(target.provider)].into_iter().all(
-            |scope| !matches!(self.board.standing(scope, &self.config.breaker, self.now), Standing::Unfit(_)),
+            |scope| {
+                !matches!(
+                    self.health_view.standing(scope, &self.config.breaker, self.now),
+                    Standing::Unfit(_)
+                )
+            },
         )
     }
 
@@ -327,8 +332,8 @@ impl<'c> Sources<'c> {
 
     /// The report on one scope; `None` when the configuration has no such scope.
     pub fn scope(self, scope: Scope) -> Option<ScopeStatus<'c>> {
-        let Self { config, board, now, .. } = self;
-        let health = board.health(scope)?;
+        let Self { config, health_view, now, .. } = self;
+        let health = health_view.health(scope)?;
         let provider = |id| config.provider(id).map(|provider| &*provider.name);
         let (name, endpoint, of_target) = match scope {
             Scope::Target(id) => {
@@ -346,7 +351,7 @@ impl<'c> Sources<'c> {
         let policy = &config.breaker;
         let state = health.state(policy, now);
         let (phase, reason, since, open_until) = phase(health);
-        let standing = board.standing(scope, policy, now);
+        let standing = health_view.standing(scope, policy, now);
         let (successes, failures) = health.counts(policy, now);
         Some(ScopeStatus {
             name,

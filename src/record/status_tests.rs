@@ -8,11 +8,11 @@ use std::time::Duration;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn report(config: &Config, board: &Board, now: Timestamp) -> Value {
+fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
     let (mut pending, headroom) = (Pending::new(config, 1), Headroom::new(config));
     pending.first_content(TargetId::from_index(0).unwrap(), Duration::from_millis(120));
     pending.set_queued(std::iter::once(Queued { requests: 2, bytes: 9, since: now }));
-    let sources = Sources { config, board, pending: &pending, headroom: &headroom, now };
+    let sources = Sources { config, health_view, pending: &pending, headroom: &headroom, now };
     let retries = BudgetUse { requests: 10, used: 3, allowed: 2 };
     serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new())).unwrap()
 }
@@ -30,16 +30,16 @@ fn small() -> Config {
 #[test]
 fn a_blocked_account_takes_its_targets_out_and_says_why() {
     let (config, mut store) = (small(), Memory::new());
-    let mut board = Board::new(&config);
-    let well = report(&config, &board, NOW);
+    let mut health_view = HealthView::new(&config);
+    let well = report(&config, &health_view, NOW);
     assert_eq!((&well["models"][0]["fit"], &well["targets"][0]["state"]), (&json!(1), &json!("closed")));
     assert!(well["targets"][0].get("since_ms").is_none(), "it has never been otherwise");
 
     let account = find(&config, Kind::Account, "a").unwrap();
-    let ticket = board.ticket(account).unwrap();
+    let ticket = health_view.ticket(account).unwrap();
     let outcome = Outcome::Blocked(ErrorClass::Auth);
-    board.report(&mut store, account, &config.breaker, (ticket, outcome), NOW, 0);
-    let ill = report(&config, &board, NOW);
+    health_view.report(&mut store, account, &config.breaker, (ticket, outcome), NOW, 0);
+    let ill = report(&config, &health_view, NOW);
     assert_eq!(ill["models"][0]["fit"], 0);
     assert_eq!(ill["targets"][0]["state"], "closed", "it is not the target's fault");
     assert_eq!(ill["targets"][0]["fit"], false, "but it is not asked");
@@ -49,8 +49,8 @@ fn a_blocked_account_takes_its_targets_out_and_says_why() {
     assert_eq!(account_now["until_ms"], json!(NOW.after(config.breaker.block).as_millis()));
     assert!(!ill.to_string().contains("sk-secret"));
 
-    board.command(&mut store, account, Command::ForceClosed, NOW);
-    let forced = report(&config, &board, NOW);
+    health_view.command(&mut store, account, Command::ForceClosed, NOW);
+    let forced = report(&config, &health_view, NOW);
     assert_eq!(forced["models"][0]["fit"], 1);
     let account_now = &forced["accounts"][0];
     assert_eq!((&account_now["state"], &account_now["phase"]), (&json!("forced_closed"), &json!("open")));
@@ -59,7 +59,7 @@ fn a_blocked_account_takes_its_targets_out_and_says_why() {
 #[test]
 fn it_tells_latency_limits_lines_and_the_retry_budget() {
     let config = small();
-    let told = report(&config, &Board::new(&config), NOW);
+    let told = report(&config, &HealthView::new(&config), NOW);
     let target = &told["targets"][0];
     assert_eq!(target["first_content"], json!({"attempts": 1, "mean_ms": 120, "slowest_ms": 120}));
     assert_eq!(
@@ -88,7 +88,7 @@ fn the_largest_configuration_still_gets_a_report_of_bounded_size() {
         "models": section(config::MAX_MODELS, "m", &|n| json!({"targets": [long("t", n)]})),
     });
     let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
-    let board = Board::new(&config);
-    let size = report(&config, &board, NOW).to_string().len();
+    let health_view = HealthView::new(&config);
+    let size = report(&config, &health_view, NOW).to_string().len();
     assert!(size < 1024 * 1024, "{size}");
 }

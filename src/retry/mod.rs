@@ -14,11 +14,11 @@
 
 mod budget;
 mod decision;
-mod line;
+mod queue;
 
 #[cfg(test)]
 mod decision_tests;
 
 pub use budget::{BudgetUse, Grant, Retries, WINDOW_S, budget_use};
 pub use decision::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure, may_return};
-pub use line::{Line, MAX_BURST, Place};
+pub use queue::{MAX_BURST, Position, Queue};

@@ -78,7 +78,7 @@ impl Worker {
 
 fn policy(keep_alive: Option<Duration>) -> StreamPolicy {
     let long = Duration::from_secs(3_600);
-    StreamPolicy { silence: long, content_silence: long, total: long, keep_alive, ..StreamPolicy::default() }
+    StreamPolicy { idle: long, content_idle: long, total: long, keep_alive, ..StreamPolicy::default() }
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn with_keep_alives_each_is_looked_at_once_for_each_of_them_and_never_all_at_onc
 
 #[test]
 fn streams_that_flow_are_looked_at_once_for_each_time_limit_and_not_for_each_chunk() {
-    let silence = Duration::from_secs(30);
-    let mut worker = Worker::with(StreamPolicy { silence, ..policy(None) });
+    let idle = Duration::from_secs(30);
+    let mut worker = Worker::with(StreamPolicy { idle, ..policy(None) });
     let flowing = |worker: &mut Worker, now| {
         for (watch, _) in &mut worker.streams {
             watch.heard(now);

@@ -14,11 +14,11 @@ pub enum Alarm {
     /// No content has come since the attempt was sent.
     FirstContent,
     /// Not a byte has come.
-    Silence,
+    Idle,
     /// Bytes have come, but nothing of the answer: pings, comments.
-    ContentSilence,
+    ContentIdle,
     /// Content comes, but too little of it.
-    Drip,
+    BelowMinimumRate,
     /// A plain answer is not complete.
     Answer,
     /// The client's whole request, over all attempts.
@@ -88,21 +88,18 @@ impl Watch {
     /// The earliest moment at which something has taken too long, if nothing is heard until then.
     pub fn due(&self) -> Option<(Timestamp, Alarm)> {
         let total = (self.total_until, Alarm::Total);
-        let silence = (self.heard_at.after(self.policy.silence), Alarm::Silence);
+        let idle = (self.heard_at.after(self.policy.idle), Alarm::Idle);
         let pace = self.pace.as_ref().and_then(Pace::due);
-        let pace = pace.map_or(total, |at| (at, Alarm::Drip));
+        let pace = pace.map_or(total, |at| (at, Alarm::BelowMinimumRate));
         let waits: &[(Timestamp, Alarm)] = match self.wait {
             Wait::Over => return None,
-            Wait::End { at } => return Some((at, Alarm::Silence)),
+            Wait::End { at } => return Some((at, Alarm::Idle)),
             Wait::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
             // Before the first content the provider may think in silence for as long as it is given for that.
             Wait::First => &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)],
-            Wait::Rest { content_at } => &[
-                total,
-                silence,
-                pace,
-                (content_at.after(self.policy.content_silence), Alarm::ContentSilence),
-            ],
+            Wait::Rest { content_at } => {
+                &[total, idle, pace, (content_at.after(self.policy.content_idle), Alarm::ContentIdle)]
+            }
         };
         waits.iter().copied().min_by_key(|(at, _)| *at)
     }
@@ -126,8 +123,8 @@ mod tests {
     fn policy() -> StreamPolicy {
         StreamPolicy {
             first_content: Duration::from_secs(30),
-            silence: Duration::from_secs(20),
-            content_silence: Duration::from_secs(60),
+            idle: Duration::from_secs(20),
+            content_idle: Duration::from_secs(60),
             answer: Duration::from_secs(200),
             total: Duration::from_secs(300),
             ..StreamPolicy::default()
@@ -151,10 +148,10 @@ mod tests {
         let mut watch = streamed();
         watch.heard(s(10));
         watch.content(1, s(10));
-        assert_eq!(watch.due(), Some((s(30), Alarm::Silence)));
+        assert_eq!(watch.due(), Some((s(30), Alarm::Idle)));
         watch.heard(s(29));
         assert_eq!(watch.alarm(s(48)), None);
-        assert_eq!(watch.alarm(s(49)), Some(Alarm::Silence));
+        assert_eq!(watch.alarm(s(49)), Some(Alarm::Idle));
     }
 
     #[test]
@@ -166,7 +163,7 @@ mod tests {
             assert_eq!(watch.alarm(s(second)), None, "{second}");
         }
         watch.heard(s(65));
-        assert_eq!(watch.alarm(s(65)), Some(Alarm::ContentSilence));
+        assert_eq!(watch.alarm(s(65)), Some(Alarm::ContentIdle));
     }
 
     #[test]
@@ -178,7 +175,7 @@ mod tests {
         watch.content(1, s(20));
         watch.heard(s(26));
         watch.content(1, s(26));
-        assert_eq!(watch.due(), Some((s(30), Alarm::Drip)));
+        assert_eq!(watch.due(), Some((s(30), Alarm::BelowMinimumRate)));
         watch.over();
         assert_eq!(watch.due(), None);
     }
@@ -201,7 +198,7 @@ mod tests {
         watch.heard(s(100));
         assert_eq!(watch.alarm(s(0)), None);
         watch.heard(s(50));
-        assert_eq!(watch.due(), Some((s(120), Alarm::Silence)), "a step back shortens nothing");
+        assert_eq!(watch.due(), Some((s(120), Alarm::Idle)), "a step back shortens nothing");
         watch.over();
         assert_eq!(watch.alarm(s(10_000)), None);
     }

@@ -4,7 +4,7 @@ use super::names::Names;
 use super::offers::dollars;
 use super::{MAX_TARGETS, number, text, word};
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
-use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, Swaps};
+use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
 use crate::config::compile::models::classes;
 use crate::config::compiled::Mode;
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -92,13 +92,18 @@ impl Known<'_> {
     }
 
     /// How far a model's substitutes may be from its first tier.
-    pub(super) fn swaps(self, raw: &RawFallback, at: &Trail<'_>, mistakes: &mut Mistakes) -> Swaps {
+    pub(super) fn substitution(
+        self,
+        raw: &RawFallback,
+        at: &Trail<'_>,
+        mistakes: &mut Mistakes,
+    ) -> SubstitutionRules {
         let leaving = |name, words: Option<&Words>, mistakes: &mut Mistakes| {
             words.map(|words| ClassSet::of(&classes(words, &at.field(name), mistakes)))
         };
         let modes = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
         let pairs = raw.approved.as_ref();
-        Swaps {
+        SubstitutionRules {
             leave_account: leaving("leave_account", raw.leave_account.as_ref(), mistakes),
             leave_provider: leaving("leave_provider", raw.leave_provider.as_ref(), mistakes),
             max_price_permille: raw

@@ -39,7 +39,7 @@ pub(super) fn model(
     let at_fallback = at.field("fallback");
     let fallback_on = fallback_on(fallback, &at_fallback, mistakes);
     let boundaries = known.of_model(fallback, &at_fallback, mistakes);
-    let swaps = known.swaps(fallback, &at_fallback, mistakes);
+    let substitution = known.substitution(fallback, &at_fallback, mistakes);
     let answers = [
         ("refuse", WhenAllOpen::Refuse),
         ("try_anyway", WhenAllOpen::TryAnyway),
@@ -59,7 +59,7 @@ pub(super) fn model(
         retry: retry_policy,
         fallback_on,
         boundaries,
-        swaps,
+        substitution,
         when_all_open,
         response_model,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),

@@ -45,8 +45,8 @@ pub(super) fn policy(
     StreamPolicy {
         first_content,
         first_content_reasoning: written(usual.first_content_reasoning),
-        silence: span("silence", raw.silence, usual.silence, HOUR),
-        content_silence: span("content_silence", raw.content_silence, usual.content_silence, HOUR),
+        idle: span("idle", raw.idle, usual.idle, HOUR),
+        content_idle: span("content_idle", raw.content_idle, usual.content_idle, HOUR),
         answer: span("answer", raw.answer, usual.answer, DAY),
         total: span("total", raw.total, usual.total, DAY),
         min_rate,

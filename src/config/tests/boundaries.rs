@@ -11,7 +11,7 @@ fn with_fallback(fallback: Value) -> Value {
 fn a_model_without_boundaries_has_none() {
     let config = load_json(&smallest()).unwrap();
     assert_eq!(config.models()[0].boundaries, Boundaries::default());
-    assert_eq!(config.models()[0].swaps, Swaps::default());
+    assert_eq!(config.models()[0].substitution, SubstitutionRules::default());
 }
 
 #[test]
@@ -38,16 +38,16 @@ fn boundaries_are_kept_as_written() {
     assert_eq!((set.min_quality, set.max_request_cost), (Some(2), Some(MicroDollars::new(250_000))));
     assert_eq!(set.max_price.input, Some(MicroDollars::new(500_000)));
     assert_eq!(set.max_price.output, Some(MicroDollars::new(3_000_000)));
-    let swaps = &model.swaps;
+    let substitution = &model.substitution;
     assert_eq!(
-        (swaps.max_price_permille, swaps.same_billing_owner, swaps.mode),
+        (substitution.max_price_permille, substitution.same_billing_owner, substitution.mode),
         (Some(1500), true, Mode::Shadow)
     );
-    assert_eq!(swaps.leave_account, Some(ClassSet::of(&[ErrorClass::Server])));
-    assert_eq!(swaps.leave_provider, Some(ClassSet::default()));
+    assert_eq!(substitution.leave_account, Some(ClassSet::of(&[ErrorClass::Server])));
+    assert_eq!(substitution.leave_provider, Some(ClassSet::default()));
     let end = Timestamp::from_millis(1_798_761_600_000); // 2027-01-01T00:00:00Z
     assert_eq!(
-        swaps.approved.as_deref().unwrap(),
+        substitution.approved.as_deref().unwrap(),
         [Approval { from: gpt, to: az, until: Some(end) }, Approval { from: gpt, to: local, until: None }]
     );
 }

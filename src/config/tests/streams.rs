@@ -74,3 +74,19 @@ fn mistakes_in_it_are_told_with_their_paths() {
         check_change("/models/chat/stream", stream, &format!("models.chat.stream.{expected}"));
     }
 }
+
+#[test]
+fn old_names_are_rejected_with_the_new_name() {
+    let stream = json!({"silence": "20s", "content_silence": "60s", "idle": "20s"});
+    let mistakes = load_json(&with(smallest(), "/models/chat/stream", stream)).unwrap_err().to_string();
+    for expected in [
+        "models.chat.stream.silence: `silence` is now called `idle`; write `idle`",
+        "models.chat.stream.content_silence: `content_silence` is now called `content_idle`; write `content_idle`",
+    ] {
+        assert!(mistakes.contains(expected), "{mistakes}");
+    }
+    // The old name means nothing where the new one does not exist.
+    let elsewhere =
+        load_json(&with(smallest(), "/models/chat/silence", json!("20s"))).unwrap_err().to_string();
+    assert!(elsewhere.contains("unknown field `silence`"), "{elsewhere}");
+}

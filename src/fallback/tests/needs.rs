@@ -160,7 +160,7 @@ fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
     // Who does not speak the endpoint holds nothing of it.
     let (client, past) = (ClientLimits::default(), Past::default());
     let model = &config.models()[1];
-    let case = Case {
+    let case = Eligibility {
         config: &config,
         model,
         key: None,

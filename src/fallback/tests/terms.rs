@@ -106,7 +106,7 @@ fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
     let (needs, client) = (chat(json!({})), ClientLimits::default());
     let gates = |key, name| {
         let past = Past::default();
-        let case = Case {
+        let case = Eligibility {
             config: &config,
             model: &config.models()[0],
             key,

@@ -6,7 +6,7 @@ use super::told::Stream;
 use super::{Judge, MAX_HELD_PLAIN, Subject, WINDOW};
 use crate::base::{ErrorClass, HeaderBlock};
 use crate::provider;
-use crate::record::StreamDraft;
+use crate::record::StreamFacts;
 use crate::request::BodyBuffer;
 use crate::stream::{self, Ending, FinishReason, Usage};
 
@@ -159,11 +159,11 @@ impl Judge {
     }
 
     /// What has come of a stream; `None` for what is no stream.
-    pub fn stream_facts(&self) -> Option<StreamDraft> {
+    pub fn stream_facts(&self) -> Option<StreamFacts> {
         match &self.subject {
             Subject::Stream(stream) => {
                 let state = &stream.told.state;
-                Some(StreamDraft { events: state.events(), ending: state.ending() })
+                Some(StreamFacts { events: state.events(), ending: state.ending() })
             }
             _ => None,
         }

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::base::ErrorClass;
 use crate::config::{Gate, GateUntil};
-use crate::journey::unasked::Unasked;
+use crate::journey::injected_usage::Unasked;
 use crate::provider::{self, Failure, ProviderKind};
 use crate::stream::{self, Event, Framer, Meaning, StreamState};
 

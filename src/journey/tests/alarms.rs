@@ -149,7 +149,7 @@ fn a_plain_answer_is_given_up_by_a_limit_of_its_own() {
 /// Of a model with one target nothing is held, so its headers pass long before there is content.
 #[test]
 fn headers_that_pass_at_once_do_not_shorten_the_time_for_the_first_content() {
-    let stream = json!({"first_content": "100s", "silence": "20s"});
+    let stream = json!({"first_content": "100s", "idle": "20s"});
     let models = json!({"chat": {"targets": ["gpt-a"], "stream": stream}});
     let worker = &mut worker(config_with(json!({"models": models})));
     let mut only = streamed(worker);

@@ -21,9 +21,9 @@ use crate::base::memory::Memory;
 use crate::base::{
     Endpoint, ErrorClass, MicroDollars, ModelId, Random, SplitMix64, TargetId, Timestamp, Tokens, mix,
 };
-use crate::breaker::{Blame, Board, Pending};
+use crate::breaker::{Blame, HealthView, Pending};
 use crate::config::{Balance, Config, SessionKey};
-use crate::fallback::{Case, ClientLimits, Needs, Past};
+use crate::fallback::{ClientLimits, Eligibility, Needs, Past};
 use crate::provider::{Left, Meter};
 use crate::record::Tally;
 use crate::request::Facts;
@@ -100,7 +100,7 @@ struct Request {
 }
 
 struct Worker {
-    board: Board,
+    health_view: HealthView,
     memory: Memory<'static>,
     tally: Tally,
     pending: RefCell<Pending>,
@@ -179,7 +179,7 @@ fn play(how: How, seed: u64) -> Outcome {
     let config = config(&how);
     let shelf = Rc::default();
     let worker = |id| Worker {
-        board: Board::new(&config),
+        health_view: HealthView::new(&config),
         memory: Memory::on(Rc::clone(&shelf)),
         tally: Tally::new(&config),
         pending: RefCell::new(Pending::new(&config, id)),
@@ -240,9 +240,10 @@ impl World {
                 Event::Answer { request } => self.answer(request, now_ms),
                 Event::End { request } => self.end(request),
                 Event::Tick { worker } => {
-                    let Worker { board, memory, pending, pace, headroom, .. } = &mut self.workers[worker];
-                    board.flush(memory, &self.config.breaker, at(now_ms));
-                    board.refresh(memory);
+                    let Worker { health_view, memory, pending, pace, headroom, .. } =
+                        &mut self.workers[worker];
+                    health_view.flush(memory, &self.config.breaker, at(now_ms));
+                    health_view.refresh(memory);
                     pending.borrow_mut().exchange(memory, at(now_ms));
                     pace.borrow_mut().exchange(memory);
                     headroom.borrow_mut().exchange(memory);
@@ -283,9 +284,10 @@ impl World {
             }
             How::Strategy(how) => {
                 let Request { worker, conversation, .. } = self.requests[request];
-                let Worker { board, memory, tally, pending, pace, headroom } = &mut self.workers[worker];
+                let Worker { health_view, memory, tally, pending, pace, headroom } =
+                    &mut self.workers[worker];
                 let mut clinic =
-                    Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
+                    Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
                 let session = matches!(how, Balance::Sticky { .. }).then(|| Session::of(mix(conversation)));
                 let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
                 let facts = Facts {
@@ -294,7 +296,7 @@ impl World {
                     ..Facts::default()
                 };
                 let (needs, client) = (Needs::of(&facts, Endpoint::Chat), ClientLimits::default());
-                let case = Case {
+                let case = Eligibility {
                     config: &self.config,
                     model,
                     key: None,
@@ -363,10 +365,10 @@ impl World {
         let mut said = crate::provider::Headroom::default();
         said[Meter::Requests as usize] =
             Some(Left { limit: Some(limit), remaining: bucket.left as u64, reset: at(now_ms + to_full) });
-        let Worker { board, memory, tally, pending, pace, headroom } = &mut self.workers[worker];
+        let Worker { health_view, memory, tally, pending, pace, headroom } = &mut self.workers[worker];
         pending.borrow_mut().answered(target, TOKENS);
         headroom.borrow_mut().answered(target, Some(&said), Need::of(TOKENS), at(now_ms));
-        let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
+        let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
         if !limited {
             pace.borrow_mut().first_content(target, true, at(sent_ms), at(now_ms));
             if let Some(tickets) = self.requests[request].tickets.take() {

@@ -290,15 +290,15 @@ fn what_is_looked_at_after_its_time_is_not_sent_any_more() {
     assert_eq!(counted(worker, Metric::Waiting), 0);
 }
 
-/// The board learns from others that a target is at its limit.
+/// The health view learns from others that a target is at its limit.
 fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
     let config = worker.config.clone();
     let target = config.models()[0].tiers[0][place];
-    let board = worker.board.clone();
+    let health_view = worker.health_view.clone();
     let scope = crate::breaker::Scope::Target(target);
-    let ticket = board.borrow().ticket(scope).unwrap();
+    let ticket = health_view.borrow().ticket(scope).unwrap();
     let limit = (ticket, crate::breaker::Outcome::Throttled(Some(Duration::from_secs(seconds))));
-    board.borrow_mut().report(&mut *worker.store, scope, &config.breaker, limit, NOW, 0);
+    health_view.borrow_mut().report(&mut *worker.store, scope, &config.breaker, limit, NOW, 0);
 }
 
 #[test]

@@ -15,9 +15,9 @@ use super::super::test_support::{NOW, config_with};
 use crate::balance::{Headroom, Pace};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::breaker::{Blame, Board, Health, Pending, Phase};
+use crate::breaker::{Blame, Health, HealthView, Pending, Phase};
 use crate::config::Config;
-use crate::fallback::{Case, ClientLimits, Needs, Past};
+use crate::fallback::{ClientLimits, Eligibility, Needs, Past};
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
 
@@ -61,7 +61,7 @@ struct Running {
 }
 
 struct Virtual {
-    board: Board,
+    health_view: HealthView,
     memory: Memory<'static>,
     tally: Tally,
 }
@@ -142,7 +142,7 @@ fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
     let config = config(breaker);
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let worker = |_| Virtual {
-        board: Board::new(&config),
+        health_view: HealthView::new(&config),
         memory: Memory::on(Rc::clone(&shelf)),
         tally: Tally::new(&config),
     };
@@ -194,8 +194,11 @@ impl Simulation {
                 }
                 Event::Tick { worker } => {
                     let worker = &mut self.workers[worker];
-                    assert_eq!(worker.board.flush(&mut worker.memory, &self.config.breaker, at(now_ms)), 0);
-                    worker.board.refresh(&mut worker.memory);
+                    assert_eq!(
+                        worker.health_view.flush(&mut worker.memory, &self.config.breaker, at(now_ms)),
+                        0
+                    );
+                    worker.health_view.refresh(&mut worker.memory);
                 }
             }
             self.watch(now_ms);
@@ -212,12 +215,12 @@ impl Simulation {
     }
 
     fn send(&mut self, worker: usize, mut tried: Vec<Tried>, now_ms: u64) {
-        let Virtual { board, memory, tally } = &mut self.workers[worker];
-        let mut clinic = Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) };
+        let Virtual { health_view, memory, tally } = &mut self.workers[worker];
+        let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
         let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
         let (needs, client) = (Needs::of(&Facts::default(), Endpoint::Chat), ClientLimits::default());
         let past = Past::default();
-        let case = Case {
+        let case = Eligibility {
             config: &self.config,
             model,
             key: None,
@@ -267,8 +270,8 @@ impl Simulation {
         };
         let blame = if failed { Blame::of(ErrorClass::Server, None) } else { Blame::SUCCESS };
         let jitter = self.rng.next_u64();
-        let Virtual { board, memory, tally } = &mut self.workers[worker];
-        Clinic { config: &self.config, board, store: memory, tally, now: at(now_ms) }
+        let Virtual { health_view, memory, tally } = &mut self.workers[worker];
+        Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) }
             .report(target, tickets, blame, jitter);
         if failed {
             if let Some(last) = tried.last_mut() {

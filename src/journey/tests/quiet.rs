@@ -73,7 +73,7 @@ impl Stream {
 
 #[test]
 fn a_quiet_stream_is_kept_open_between_events_and_ends_when_it_would_have() {
-    let mut stream = Stream::ask(&json!({"keep_alive": "5s", "silence": "12s"}));
+    let mut stream = Stream::ask(&json!({"keep_alive": "5s", "idle": "12s"}));
     stream.headers(s(1));
     stream.bytes(CONTENT, s(1));
     assert_eq!(stream.pass.exchange.due(), Some(s(6)));
@@ -114,7 +114,7 @@ fn nothing_is_put_where_it_would_do_harm_or_could_not_be() {
 
 #[test]
 fn a_stream_that_is_reset_on_a_break_is_kept_open_and_told_nothing() {
-    let mut stream = Stream::ask(&json!({"keep_alive": "5s", "silence": "12s", "on_break": "reset"}));
+    let mut stream = Stream::ask(&json!({"keep_alive": "5s", "idle": "12s", "on_break": "reset"}));
     stream.headers(s(1));
     stream.bytes(CONTENT, s(1));
     assert!(matches!(stream.look(s(6)), AlarmStep::KeepAlive(_)));

@@ -7,7 +7,7 @@ use crate::retry::Received;
 
 /// A configuration, who is shut from the beginning, and what comes.
 #[derive(Debug, Clone)]
-pub(super) struct Case {
+pub(super) struct Eligibility {
     pub(super) policy: Policy,
     /// The target or its account that an operator has shut: the place among [`TARGETS`], and whether it is the account.
     pub(super) shut: Option<(usize, bool)>,
@@ -22,7 +22,7 @@ pub(super) struct Policy {
     pub(super) attempts_per_target: u8,
     pub(super) total_ms: u64,
     first_content_ms: u64,
-    silence_ms: u64,
+    idle_ms: u64,
     answer_ms: u64,
     backoff_ms: u64,
     cap_ms: u64,
@@ -184,7 +184,7 @@ impl Policy {
         let target =
             |(name, account): (&str, &str)| (name.to_owned(), json!({"account": account, "model": name}));
         let mut stream = json!({
-            "first_content": ms(self.first_content_ms), "silence": ms(self.silence_ms), "answer": ms(self.answer_ms),
+            "first_content": ms(self.first_content_ms), "idle": ms(self.idle_ms), "answer": ms(self.answer_ms),
             "total": ms(self.total_ms),
         });
         if let Some((until, max_time)) = self.gate {
@@ -237,7 +237,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     );
     (numbers, clocks, words).prop_map(|(numbers, clocks, words)| {
         let (tiers, attempts, attempts_per_target, total_ms) = numbers;
-        let (first_content_ms, silence_ms, answer_ms, backoff_ms, cap_ms) = clocks;
+        let (first_content_ms, idle_ms, answer_ms, backoff_ms, cap_ms) = clocks;
         let (replay, last_error, queue, waits_for_breakers, retry_budget, gate, tokens_per_day) = words;
         Policy {
             tiers,
@@ -245,7 +245,7 @@ fn policies() -> impl Strategy<Value = Policy> {
             attempts_per_target,
             total_ms,
             first_content_ms,
-            silence_ms,
+            idle_ms,
             answer_ms,
             backoff_ms,
             cap_ms,
@@ -302,13 +302,10 @@ fn requests() -> impl Strategy<Value = Request> {
         })
 }
 
-pub(super) fn cases() -> impl Strategy<Value = Case> {
+pub(super) fn cases() -> impl Strategy<Value = Eligibility> {
     let shut = prop::option::weighted(0.2, (0..TARGETS.len(), any::<bool>()));
-    (policies(), shut, prop::collection::vec(requests(), 1..6)).prop_map(|(policy, shut, requests)| Case {
-        policy,
-        shut,
-        requests,
-    })
+    (policies(), shut, prop::collection::vec(requests(), 1..6))
+        .prop_map(|(policy, shut, requests)| Eligibility { policy, shut, requests })
 }
 
 /// The ends that a run must be able to come to, as [`World::run`](super::world::World::run) names them.

@@ -10,7 +10,7 @@ use super::super::super::registry::ORPHAN_AFTER;
 use super::super::super::test_support::*;
 use super::super::super::{AlarmStep, Ending, LocalAnswer, Origin, RequestStep, ResponseStep, Worker};
 use super::super::CHAT;
-use super::scripts::{Case, Event, Fault, Request, TARGETS};
+use super::scripts::{Eligibility, Event, Fault, Request, TARGETS};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Store, TargetId, Timestamp};
 use crate::breaker::{Command, Scope};
@@ -86,7 +86,7 @@ const fn at(ms: u64) -> Timestamp {
 }
 
 impl World {
-    pub(super) fn new(case: &Case) -> Self {
+    pub(super) fn new(case: &Eligibility) -> Self {
         let sha256: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
         let shelf: Rc<RefCell<Shelf>> = Rc::default();
         let config = load(&case.policy.config(&sha256).to_string());
@@ -100,7 +100,7 @@ impl World {
                 true => Scope::Account(worker.config.target(id).unwrap().account),
                 false => Scope::Target(id),
             };
-            worker.board.borrow_mut().command(&mut *worker.store, scope, Command::ForceOpen, NOW);
+            worker.health_view.borrow_mut().command(&mut *worker.store, scope, Command::ForceOpen, NOW);
             let same = |other: &&(&'static str, &str)| {
                 if whole_account { other.1 == account } else { other.0 == name }
             };
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    fn place(&self) -> Option<crate::retry::Place> {
+    fn place(&self) -> Option<crate::retry::Position> {
         match &self.stage {
             Stage::Passing { pass, .. } => pass.exchange.place(),
             _ => None,

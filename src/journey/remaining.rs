@@ -5,28 +5,28 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::plan::{Obstacle, Wait, Wanted};
 use crate::balance::{Short, Shortage};
 use crate::base::{TargetId, Timestamp};
-use crate::breaker::{Board, Unfit};
+use crate::breaker::{HealthView, Unfit};
 use crate::config::{Config, Mode, WhenAllOpen};
-use crate::fallback::{Case, Past};
+use crate::fallback::{Eligibility, Past};
 use crate::retry::{Left, Reach};
 
 impl Wanted<'_> {
     /// The same for a request that has tried nothing yet.
     pub fn afresh(self) -> Self {
-        let case = Case { past: Past::default(), ..self.case };
+        let case = Eligibility { past: Past::default(), ..self.case };
         Self { tried: &[], only: None, ceiling: None, returning: false, case, ..self }
     }
 
     /// What is left for a request whose attempt at `failed` has just failed.
-    pub fn left(self, config: &Config, board: &Board, failed: TargetId, now: Timestamp) -> Left {
+    pub fn left(self, config: &Config, health_view: &HealthView, failed: TargetId, now: Timestamp) -> Left {
         let blind = self.is_blind(config);
-        let may = |target| blind || self.fitness(config, board, target, now).is_ok();
+        let may = |target| blind || self.fitness(config, health_view, target, now).is_ok();
         let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
         let reach = |target: TargetId| {
             let near = its_tier.is_some_and(|tier| tier.contains(&target));
             if near { Reach::Account } else { Reach::Tier }
         };
-        let throttled_until = |target| match self.fitness(config, board, target, now) {
+        let throttled_until = |target| match self.fitness(config, health_view, target, now) {
             Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
             Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
             _ => None,
@@ -41,11 +41,11 @@ impl Wanted<'_> {
 
     /// When a request that nobody may take now could be taken. A rate limit ends by itself; for a breaker only a model whose
     /// policy says so waits.
-    pub fn wait(self, config: &Config, board: &Board, now: Timestamp) -> Wait {
+    pub fn wait(self, config: &Config, health_view: &HealthView, now: Timestamp) -> Wait {
         let queues = self.model.when_all_open == WhenAllOpen::Queue;
         let mut soonest = Wait::Never;
         for target in self.candidates() {
-            let until = match self.fitness(config, board, target, now) {
+            let until = match self.fitness(config, health_view, target, now) {
                 Ok(_) => return Wait::None,
                 Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
                 Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
@@ -72,10 +72,10 @@ impl Wanted<'_> {
     }
 
     /// Whether what keeps a target from taking the request is how many attempts are under way there.
-    pub fn is_short_of_places(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+    pub fn is_short_of_places(self, config: &Config, health_view: &HealthView, now: Timestamp) -> bool {
         let mut anybody = self.candidates().chain(self.returning().candidates());
         anybody.any(|target| {
-            let fitness = self.fitness(config, board, target, now);
+            let fitness = self.fitness(config, health_view, target, now);
             matches!(fitness, Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
         })
     }
@@ -86,12 +86,13 @@ impl Wanted<'_> {
     }
 
     /// Whether a further attempt would have somewhere to go, if the one that runs failed now.
-    pub fn anyone_left(self, config: &Config, board: &Board, now: Timestamp) -> bool {
+    pub fn anyone_left(self, config: &Config, health_view: &HealthView, now: Timestamp) -> bool {
         let blind = self.is_blind(config);
         let once_more = self
             .tried
             .last()
             .is_some_and(|attempt| self.attempts_at(attempt.target) < self.model.retry.attempts_per_target);
-        once_more || self.candidates().any(|target| blind || self.fitness(config, board, target, now).is_ok())
+        once_more
+            || self.candidates().any(|target| blind || self.fitness(config, health_view, target, now).is_ok())
     }
 }

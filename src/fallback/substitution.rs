@@ -4,37 +4,37 @@
 //! measured against nothing. What stands in for them is measured against the one that was asked first, or, when none was,
 //! against all of them: it must not matter for a price which of them a breaker has taken out.
 
-use super::case::{Candidate, Case};
+use super::eligibility::{Candidate, Eligibility};
 use super::gate::Gate;
 use crate::base::{ClassSet, ErrorClass, MicroDollars, TargetId};
 use crate::config::{Account, Approval, Target};
 
-impl<'a> Case<'a> {
-    pub(super) fn is_swap_closed(&self, gate: Gate, candidate: Candidate<'a>) -> bool {
-        let swaps = &self.model.swaps;
+impl<'a> Eligibility<'a> {
+    pub(super) fn is_substitution_closed(&self, gate: Gate, candidate: Candidate<'a>) -> bool {
+        let substitution = &self.model.substitution;
         let Candidate { id, target, .. } = candidate;
         match gate {
             Gate::LargerWindow => self.failed().any(|(failed, class)| {
                 class == ErrorClass::ContextLength && !has_larger_window(target, failed)
             }),
             Gate::LeaveAccount => {
-                self.must_stay(swaps.leave_account, |other| other.account == target.account)
+                self.must_stay(substitution.leave_account, |other| other.account == target.account)
             }
             Gate::LeaveProvider => {
-                self.must_stay(swaps.leave_provider, |other| other.provider == target.provider)
+                self.must_stay(substitution.leave_provider, |other| other.provider == target.provider)
             }
             _ if self.is_first_choice(id) => false,
             Gate::NoFallback => self.client.no_fallback,
             Gate::PriceRatio => {
-                swaps.max_price_permille.is_some_and(|permille| !self.within_ratio(target, permille))
+                substitution.max_price_permille.is_some_and(|permille| !self.within_ratio(target, permille))
             }
-            Gate::BillingOwner => swaps.same_billing_owner && !self.same_owner(target),
+            Gate::BillingOwner => substitution.same_billing_owner && !self.same_owner(target),
             // For each that it stands in for: with an approval for one of them it would get in while another is out, too.
-            Gate::PairNotApproved => swaps
+            Gate::PairNotApproved => substitution
                 .approved
                 .as_ref()
                 .is_some_and(|pairs| self.first_choices().any(|from| approval(pairs, from, id).is_none())),
-            Gate::PairExpired => swaps.approved.as_ref().is_some_and(|pairs| {
+            Gate::PairExpired => substitution.approved.as_ref().is_some_and(|pairs| {
                 let until = |from| approval(pairs, from, id)?.until;
                 self.first_choices().any(|from| until(from).is_some_and(|until| self.now >= until))
             }),

@@ -30,12 +30,12 @@ pub struct Minute {
 
 /// The requests and tokens of something that has limits, as this worker knows them.
 #[derive(Debug)]
-pub struct Counted {
+pub struct ConfiguredLimits {
     key: Box<str>,
     minute: Minute,
 }
 
-impl Counted {
+impl ConfiguredLimits {
     /// Nothing yet; `key` names the shared record.
     pub fn new(key: Box<str>) -> Self {
         Self { key, minute: Minute::default() }
@@ -224,7 +224,7 @@ mod tests {
         ) {
             let mut store = Memory::new();
             // Two workers that never refresh: the shared record alone keeps them from taking too much.
-            let mut workers = [Counted::new("k".into()), Counted::new("k".into())];
+            let mut workers = [ConfiguredLimits::new("k".into()), ConfiguredLimits::new("k".into())];
             let quota = Quota { requests_per_minute: Some(limit), ..Quota::default() };
             let (mut now, mut sent) = (0, Vec::new());
             for (index, gap) in gaps.iter().enumerate() {
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn it_says_when_there_is_room_again() {
         let mut store = Memory::new();
-        let mut counted = Counted::new("k".into());
+        let mut counted = ConfiguredLimits::new("k".into());
         let quota = quota(3, 100);
         for at in [0, 10_000, 20_000] {
             assert!(counted.take(&mut store, &quota, need(10), ms(at)));
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn tokens_are_corrected_when_they_are_known_and_a_request_can_be_taken_back() {
         let mut store = Memory::new();
-        let mut counted = Counted::new("k".into());
+        let mut counted = ConfiguredLimits::new("k".into());
         let quota = quota(100, 100);
         assert!(counted.take(&mut store, &quota, need(90), ms(0)));
         assert!(!counted.take(&mut store, &quota, need(20), ms(1)));
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_request_larger_than_the_limit_goes_alone() {
         let mut store = Memory::new();
-        let mut counted = Counted::new("k".into());
+        let mut counted = ConfiguredLimits::new("k".into());
         assert!(counted.take(&mut store, &quota(9, 100), need(500), ms(0)));
         assert!(!counted.take(&mut store, &quota(9, 100), need(1), ms(1)));
     }
@@ -290,7 +290,7 @@ mod tests {
     fn the_clock_may_step_back_and_shared_data_may_fail() {
         let shelf = Rc::default();
         let mut store = Memory::on(shelf);
-        let mut counted = Counted::new("k".into());
+        let mut counted = ConfiguredLimits::new("k".into());
         assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(10_000_000)));
         assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(0)), "the future is over");
         assert!(!counted.take(&mut store, &quota(1, 100), need(1), ms(1)));

@@ -26,14 +26,14 @@ struct Word {
 
 /// What the provider said last, by meter.
 #[derive(Debug)]
-pub struct Told {
+pub struct ReportedLimits {
     key: Box<str>,
     words: [Option<Word>; Meter::COUNT],
     /// The others do not know it yet.
     fresh: bool,
 }
 
-impl Told {
+impl ReportedLimits {
     /// Nothing yet; `key` names the shared record.
     pub fn new(key: Box<str>) -> Self {
         Self { key, words: [None; Meter::COUNT], fresh: false }
@@ -153,13 +153,13 @@ mod tests {
         [Some(Left { limit, remaining, reset }), None, None, None]
     }
 
-    fn remaining(told: &Told, now: Timestamp) -> Option<u64> {
+    fn remaining(told: &ReportedLimits, now: Timestamp) -> Option<u64> {
         told.left(Meter::Requests, now).map(|left| left.remaining)
     }
 
     #[test]
     fn a_word_holds_until_its_reset_and_then_the_limit_is_whole() {
-        let mut told = Told::new("k".into());
+        let mut told = ReportedLimits::new("k".into());
         assert_eq!(remaining(&told, s(0)), None);
         told.hear(&requests(Some(10), 3, s(30)), s(0));
         told.spend([1, 0, 0, 0], s(1));
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_step_back() {
-        let mut told = Told::new("k".into());
+        let mut told = ReportedLimits::new("k".into());
         told.hear(&requests(Some(10), 0, s(90)), s(60));
         assert_eq!(remaining(&told, s(10)), None, "nobody has said this yet");
     }
@@ -181,7 +181,7 @@ mod tests {
     fn the_later_word_holds_for_every_worker() {
         let shelf: Rc<std::cell::RefCell<Shelf>> = Rc::default();
         let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
-        let mut workers = [Told::new("k".into()), Told::new("k".into())];
+        let mut workers = [ReportedLimits::new("k".into()), ReportedLimits::new("k".into())];
         workers[0].hear(&requests(Some(10), 7, s(60)), s(1));
         workers[1].hear(&requests(Some(10), 8, s(60)), s(0));
         for _ in 0..2 {

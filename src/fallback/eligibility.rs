@@ -55,7 +55,7 @@ impl ClientLimits {
 
 /// A request, what holds for it, and how far it is.
 #[derive(Clone, Copy)]
-pub struct Case<'a> {
+pub struct Eligibility<'a> {
     /// The configuration that it is served by.
     pub config: &'a Config,
     /// The model that was asked for.
@@ -82,7 +82,7 @@ pub(super) struct Candidate<'a> {
     pub(super) provider: &'a Provider,
 }
 
-impl<'a> Case<'a> {
+impl<'a> Eligibility<'a> {
     /// Whether `target` may take the request now.
     pub fn admits(&self, target: TargetId) -> bool {
         self.first_gate(target).is_none()
@@ -144,7 +144,7 @@ impl<'a> Case<'a> {
             Gate::SealedReasoning => {
                 self.needs.sealed_reasoning && !self.is_home(|home| home.provider == target.provider)
             }
-            _ => self.is_swap_closed(gate, candidate),
+            _ => self.is_substitution_closed(gate, candidate),
         }
     }
 

@@ -24,7 +24,7 @@ const MAX_SESSION: usize = 256;
 
 /// Everything about one client request that is known so far.
 #[derive(Debug)]
-pub struct Draft {
+pub struct RecordBuilder {
     /// The configuration that decides.
     pub config: Rc<Config>,
     /// When the request's headers came.
@@ -42,8 +42,8 @@ pub struct Draft {
     /// What the client allows.
     pub client_limits: ClientLimits,
     /// Attempts that are over, in the order of their ends.
-    attempts: Vec<AttemptDraft>,
-    candidates: Vec<CandidateDraft>,
+    attempts: Vec<AttemptBuilder>,
+    candidates: Vec<CandidateBuilder>,
     /// Choices that have led to an attempt.
     choices: u8,
     /// Where the candidates begin of a choice that has not led to an attempt.
@@ -136,7 +136,7 @@ fn trace_of(value: &[u8]) -> Option<Box<str>> {
 
 /// A target that was looked at.
 #[derive(Debug, Clone)]
-pub struct CandidateDraft {
+pub struct CandidateBuilder {
     /// Which choice it was part of.
     choice: u8,
     /// Which.
@@ -153,7 +153,7 @@ pub struct CandidateDraft {
     pub(super) gates: Vec<Objection>,
 }
 
-impl CandidateDraft {
+impl CandidateBuilder {
     /// A target of the choice that is being made.
     pub const fn new(
         target: TargetId,
@@ -223,7 +223,7 @@ impl AnsweredBy {
 
 /// What came of a stream.
 #[derive(Debug, Clone, Copy)]
-pub struct StreamDraft {
+pub struct StreamFacts {
     /// Its events.
     pub events: u64,
     /// How it ended.
@@ -232,7 +232,7 @@ pub struct StreamDraft {
 
 /// One attempt as it goes.
 #[derive(Debug)]
-pub struct AttemptDraft {
+pub struct AttemptBuilder {
     /// Its place among the journey's attempts, from 0.
     pub slot: usize,
     /// Which choice led to it.
@@ -278,7 +278,7 @@ pub struct AttemptDraft {
     /// Bytes of the answer's body.
     pub bytes: u64,
     /// What came of its stream.
-    pub stream: Option<StreamDraft>,
+    pub stream: Option<StreamFacts>,
     /// The tokens that its answer said it took.
     pub usage: Option<stream::Usage>,
     /// There was something to pay for, and the provider has not said how much.
@@ -291,7 +291,7 @@ pub struct AttemptDraft {
     pub unsent: bool,
 }
 
-impl AttemptDraft {
+impl AttemptBuilder {
     /// An attempt that is sent now.
     pub const fn new(slot: usize, target: TargetId, why: Option<&'static str>, now: Timestamp) -> Self {
         Self {
@@ -355,7 +355,7 @@ impl AttemptDraft {
     }
 
     /// An answer that was passed on has ended, with or without a failure.
-    pub fn passed_to_its_end(&mut self, stream: Option<StreamDraft>, failure: Option<ErrorClass>) {
+    pub fn passed_to_its_end(&mut self, stream: Option<StreamFacts>, failure: Option<ErrorClass>) {
         self.stream = stream.or(self.stream);
         let end = if failure.is_some() { AttemptEnd::Broken } else { AttemptEnd::Answered };
         self.ends(end, failure);
@@ -367,7 +367,7 @@ impl AttemptDraft {
     }
 }
 
-impl Draft {
+impl RecordBuilder {
     /// The record of a request whose headers have come.
     pub fn new(config: Rc<Config>, endpoint: Endpoint, identity: Identity, now: Timestamp) -> Self {
         Self {
@@ -411,7 +411,7 @@ impl Draft {
 
     /// A choice is made among these. One that led to nobody is forgotten for it: a request that is held chooses again and
     /// again.
-    pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateDraft>) {
+    pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateBuilder>) {
         let start = *self.open_choice.get_or_insert(self.candidates.len());
         self.candidates.truncate(start);
         self.cut_choices = self.cut_before;
@@ -430,12 +430,12 @@ impl Draft {
                 cut_text(&mut gate.offered);
             }
             room = room.saturating_sub(candidate.gates.len());
-            self.candidates.push(CandidateDraft { choice: self.choices, ..candidate });
+            self.candidates.push(CandidateBuilder { choice: self.choices, ..candidate });
         }
     }
 
     /// The choice just made has led to `attempt`, which is sent now.
-    pub fn sends(&mut self, attempt: &mut AttemptDraft) {
+    pub fn sends(&mut self, attempt: &mut AttemptBuilder) {
         attempt.choice = self.choices;
         attempt.waited = self.held_since.take().map(|since| attempt.sent_at.since(since));
         self.choices = self.choices.saturating_add(1);
@@ -444,7 +444,7 @@ impl Draft {
     }
 
     /// An attempt is over.
-    pub fn ended(&mut self, attempt: AttemptDraft) {
+    pub fn ended(&mut self, attempt: AttemptBuilder) {
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
         } else {
@@ -458,20 +458,20 @@ impl Draft {
     }
 
     /// The attempts that are over, in the order in which they were made.
-    pub(super) fn in_order(&self) -> Vec<&AttemptDraft> {
+    pub(super) fn in_order(&self) -> Vec<&AttemptBuilder> {
         let mut attempts: Vec<_> = self.attempts.iter().collect();
         attempts.sort_by_key(|attempt| attempt.slot);
         attempts
     }
 
     /// What was looked at in the choice that led to `attempt`.
-    pub(super) fn candidates_of(&self, attempt: &AttemptDraft) -> impl Iterator<Item = &CandidateDraft> {
+    pub(super) fn candidates_of(&self, attempt: &AttemptBuilder) -> impl Iterator<Item = &CandidateBuilder> {
         let choice = attempt.choice;
         self.candidates.iter().filter(move |candidate| candidate.choice == choice)
     }
 
     /// What was looked at in a last choice that led to nobody.
-    pub(super) fn last_candidates(&self) -> impl Iterator<Item = &CandidateDraft> {
+    pub(super) fn last_candidates(&self) -> impl Iterator<Item = &CandidateBuilder> {
         self.open_choice.and_then(|start| self.candidates.get(start..)).into_iter().flatten()
     }
 

@@ -162,7 +162,7 @@ fn on_trial_is_what_the_model_says_and_not_what_the_key_or_the_client_does() {
     let serves = |name: &str, key: Option<&Boundaries>, client: &ClientLimits| {
         let needs = &chat(json!({}));
         let (config, past) = (&config, Past::default());
-        let case = Case { config, model, key, client, needs, past, estimates: None, now: NOON };
+        let case = Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON };
         case.would_serve_unasked(target(config, name))
     };
     let anywhere = ClientLimits::default();

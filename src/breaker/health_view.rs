@@ -1,6 +1,6 @@
 //! What one worker knows of all scopes, and how it changes what all workers share.
 //!
-//! Reading costs nothing: the board answers from its own copy, which is read anew from the shared data a few times a
+//! Reading costs nothing: the health view answers from its own copy, which is read anew from the shared data a few times a
 //! second and whenever this worker changes a record. Writing is a bounded compare-and-swap loop around a pure transition;
 //! a lost race reads again and decides again. Successes of a healthy scope are collected and reported together, so that
 //! a healthy request costs no call of the host at all.
@@ -36,7 +36,7 @@ pub struct Change<T> {
 
 /// One worker's view of every scope of a configuration.
 #[derive(Debug)]
-pub struct Board {
+pub struct HealthView {
     targets: Vec<Entry>,
     accounts: Vec<Entry>,
     endpoints: Vec<Entry>,
@@ -60,7 +60,7 @@ impl Entry {
     }
 }
 
-impl Board {
+impl HealthView {
     /// A view of a configuration's scopes of which nothing is known yet. Records go by names, so they outlive changes of
     /// the configuration.
     pub fn new(config: &Config) -> Self {

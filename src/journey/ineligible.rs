@@ -6,7 +6,7 @@ use super::plan::Tried;
 use super::{Journey, Worker};
 use crate::base::{ErrorClass, HeaderSink, TargetId, Timestamp};
 use crate::config::Mode;
-use crate::fallback::{Case, Cause, Gate};
+use crate::fallback::{Cause, Eligibility, Gate};
 use crate::provider::{MAX_OBJECTIONS, Objection, Rejected};
 use crate::record::Metric;
 
@@ -15,7 +15,7 @@ const MAX_BARRED_TOLD: usize = 8;
 
 /// Why no target may take a request, as far as the client can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NobodyMay {
+pub enum Ineligible {
     /// The prompt is too long for whoever could take it otherwise.
     TooLong,
     /// It asks for something that nobody who may be used can do.
@@ -24,9 +24,9 @@ pub enum NobodyMay {
     Policy,
 }
 
-impl NobodyMay {
+impl Ineligible {
     /// A target that fails by needs alone would take another request, so that is told first.
-    pub(super) fn of(case: &Case<'_>) -> Self {
+    pub(super) fn of(case: &Eligibility<'_>) -> Self {
         let mut why = None;
         for target in case.model.tiers.iter().flatten() {
             let only = |cause| case.closed_gates(*target).all(|gate| gate.cause() == cause);
@@ -45,7 +45,7 @@ impl NobodyMay {
 }
 
 /// Who has not been tried and may not take the request.
-pub(super) fn barred<'j>(
+pub(super) fn ineligible<'j>(
     journey: &'j Journey,
     tried: &'j [Tried],
     now: Timestamp,
@@ -62,12 +62,12 @@ pub(super) fn barred<'j>(
 }
 
 /// What speaks against a target.
-pub(super) fn objections(case: &Case<'_>, target: TargetId) -> Vec<Objection> {
+pub(super) fn objections(case: &Eligibility<'_>, target: TargetId) -> Vec<Objection> {
     all_objections(case, target).take(MAX_OBJECTIONS).collect()
 }
 
 /// The same without a limit: the gates are as many as there are.
-pub(super) fn all_objections(case: &Case<'_>, target: TargetId) -> impl Iterator<Item = Objection> {
+pub(super) fn all_objections(case: &Eligibility<'_>, target: TargetId) -> impl Iterator<Item = Objection> {
     case.violations(target).map(|violation| Objection {
         gate: violation.gate.name(),
         needed: violation.needed,
@@ -77,10 +77,10 @@ pub(super) fn all_objections(case: &Case<'_>, target: TargetId) -> impl Iterator
 
 /// A provider's own error goes to the client as it is, so what kept others from helping stands in a header.
 pub(super) fn tell(journey: &Journey, now: Timestamp, sink: &mut impl HeaderSink) {
-    let barred = barred(journey, &journey.tried, now).take(MAX_BARRED_TOLD);
-    let barred: Vec<_> = barred.map(|other| format!("{}={}", other.target, other.reason)).collect();
-    if !barred.is_empty() {
-        sink.set("x-llm-rejected", &barred.join(", "));
+    let ineligible = ineligible(journey, &journey.tried, now).take(MAX_BARRED_TOLD);
+    let ineligible: Vec<_> = ineligible.map(|other| format!("{}={}", other.target, other.reason)).collect();
+    if !ineligible.is_empty() {
+        sink.set("x-llm-rejected", &ineligible.join(", "));
     }
 }
 
@@ -94,10 +94,10 @@ pub(super) fn tell_shadow(
 ) {
     let Some(wanted) = journey.wanted(now) else { return };
     let model = wanted.model;
-    if model.swaps.mode != Mode::Shadow || !model.fallback_on.contains(class) {
+    if model.substitution.mode != Mode::Shadow || !model.fallback_on.contains(class) {
         return;
     }
-    let substitute = wanted.would_move_to(&journey.config, &journey.board.borrow(), now);
+    let substitute = wanted.would_move_to(&journey.config, &journey.health_view.borrow(), now);
     if let Some(target) = substitute.and_then(|target| journey.config.target(target)) {
         worker.tally.count(Metric::FallbackWouldMove);
         sink.set("x-llm-would-fallback", &target.name);

@@ -37,7 +37,7 @@ fn target(index: usize) -> Scope {
 
 /// One worker and its access to what all share.
 struct One<'w> {
-    board: Board,
+    health_view: HealthView,
     memory: Memory<'w>,
 }
 
@@ -47,16 +47,16 @@ impl One<'_> {
     }
 
     fn on(shelf: &Rc<RefCell<Shelf>>) -> Self {
-        Self { board: Board::new(&config(&["t"])), memory: Memory::on(Rc::clone(shelf)) }
+        Self { health_view: HealthView::new(&config(&["t"])), memory: Memory::on(Rc::clone(shelf)) }
     }
 
     fn attempt(&mut self, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
-        let ticket = self.board.ticket(target(0)).unwrap();
+        let ticket = self.health_view.ticket(target(0)).unwrap();
         self.report(ticket, outcome, now)
     }
 
     fn report(&mut self, ticket: Ticket, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
-        self.board.report(&mut self.memory, target(0), &policy(), (ticket, outcome), now, 0)
+        self.health_view.report(&mut self.memory, target(0), &policy(), (ticket, outcome), now, 0)
     }
 
     fn trip(&mut self, now: Timestamp) {
@@ -67,20 +67,20 @@ impl One<'_> {
     }
 
     fn lease(&mut self, now: Timestamp) -> Option<Ticket> {
-        self.board.take_lease(&mut self.memory, target(0), &policy(), now).result
+        self.health_view.take_lease(&mut self.memory, target(0), &policy(), now).result
     }
 
     fn refresh(&mut self) -> &Health {
-        self.board.refresh(&mut self.memory);
+        self.health_view.refresh(&mut self.memory);
         self.health()
     }
 
     fn health(&self) -> &Health {
-        self.board.health(target(0)).unwrap()
+        self.health_view.health(target(0)).unwrap()
     }
 
     fn standing(&self, now: Timestamp) -> Standing {
-        self.board.standing(target(0), &policy(), now)
+        self.health_view.standing(target(0), &policy(), now)
     }
 }
 
@@ -91,11 +91,11 @@ fn the_successes_of_a_healthy_scope_cost_one_change_together() {
         one.attempt(Outcome::Success, at(0));
     }
     assert_eq!(one.memory.calls, 0);
-    assert_eq!(one.board.flush(&mut one.memory, &policy(), at(0)), 0);
+    assert_eq!(one.health_view.flush(&mut one.memory, &policy(), at(0)), 0);
     assert_eq!(one.memory.calls, 2);
     assert_eq!(one.refresh().counts(&policy(), at(0)), (1000, 0));
     one.memory.calls = 0;
-    one.board.flush(&mut one.memory, &policy(), at(0));
+    one.health_view.flush(&mut one.memory, &policy(), at(0));
     assert_eq!(one.memory.calls, 0, "nothing is reported twice");
 }
 
@@ -146,11 +146,11 @@ fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
     one.memory.calls = 0;
     one.memory.before_write = Some(Box::new(|| {
         let rival = &mut *rival.borrow_mut();
-        rival.board.command(&mut rival.memory, target(0), Command::Probe, at(30));
+        rival.health_view.command(&mut rival.memory, target(0), Command::Probe, at(30));
         let ticket = rival.lease(at(30)).unwrap();
         rival.report(ticket, Outcome::Neutral, at(30));
     }));
-    let change = one.board.take_lease(&mut one.memory, target(0), &policy(), at(30));
+    let change = one.health_view.take_lease(&mut one.memory, target(0), &policy(), at(30));
     assert!(change.result.is_some_and(|ticket| ticket.is_probe()), "rather too many probes than none");
     assert!(!change.shared);
     assert_eq!(one.memory.calls, 2 * MAX_TRIES);
@@ -163,7 +163,7 @@ fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
     let mut one = One::new();
     one.memory.broken = true;
     one.attempt(Outcome::Success, at(0));
-    assert_eq!(one.board.flush(&mut one.memory, &policy(), at(0)), 1);
+    assert_eq!(one.health_view.flush(&mut one.memory, &policy(), at(0)), 1);
     for _ in 0..5 {
         assert!(!one.attempt(SERVER, at(0)).shared);
     }
@@ -189,11 +189,11 @@ fn where_nothing_can_be_written_a_worker_trips_for_itself() {
     }
     let mut one = One::new();
     for _ in 0..5 {
-        let ticket = one.board.ticket(target(0)).unwrap();
-        let change = one.board.report(&mut ReadOnly, target(0), &policy(), (ticket, SERVER), at(0), 0);
+        let ticket = one.health_view.ticket(target(0)).unwrap();
+        let change = one.health_view.report(&mut ReadOnly, target(0), &policy(), (ticket, SERVER), at(0), 0);
         assert!(!change.shared);
     }
-    one.board.refresh(&mut ReadOnly);
+    one.health_view.refresh(&mut ReadOnly);
     assert!(matches!(one.standing(at(1)), Standing::Unfit(_)));
 }
 
@@ -235,7 +235,7 @@ fn every_order_reaches_every_worker_at_its_next_refresh() {
     ];
     for (giver, (command, holds)) in wanted.into_iter().enumerate() {
         let worker = &mut workers[giver];
-        assert!(worker.board.command(&mut worker.memory, target(0), command, at(1)).shared);
+        assert!(worker.health_view.command(&mut worker.memory, target(0), command, at(1)).shared);
         for worker in &mut workers {
             worker.refresh();
             assert!(holds(worker.standing(at(1))), "{command:?}: {:?}", worker.standing(at(1)));
@@ -250,7 +250,7 @@ fn a_refresh_never_forgets_that_this_worker_opened() {
     second.attempt(Outcome::Success, at(0));
     first.trip(at(0));
     // The other one hands in what it collected before the trip.
-    second.board.flush(&mut second.memory, &policy(), at(0));
+    second.health_view.flush(&mut second.memory, &policy(), at(0));
     first.refresh();
     assert!(matches!(first.standing(at(1)), Standing::Unfit(_)));
 }
@@ -259,7 +259,7 @@ fn a_refresh_never_forgets_that_this_worker_opened() {
 fn state_goes_by_name_and_survives_another_configuration() {
     let mut one = One::new();
     one.trip(at(0));
-    let mut next = Board::new(&config(&["earlier", "t", "zero"]));
+    let mut next = HealthView::new(&config(&["earlier", "t", "zero"]));
     next.refresh(&mut one.memory);
     assert!(matches!(next.standing(target(1), &policy(), at(1)), Standing::Unfit(_)));
     assert_eq!(next.standing(target(0), &policy(), at(1)), Standing::Fit { permille: 1000 });
@@ -270,21 +270,21 @@ fn scopes_of_different_kinds_do_not_meet() {
     let mut one = One::new();
     let account = Scope::Account(AccountId::from_index(0).unwrap());
     let endpoint = Scope::Endpoint(ProviderId::from_index(0).unwrap());
-    one.board.command(&mut one.memory, account, Command::Drain, at(0));
+    one.health_view.command(&mut one.memory, account, Command::Drain, at(0));
     one.refresh();
     let fit = Standing::Fit { permille: 1000 };
-    assert_eq!(one.board.standing(account, &policy(), at(0)), Standing::Unfit(Unfit::Drained));
-    assert_eq!([one.standing(at(0)), one.board.standing(endpoint, &policy(), at(0))], [fit; 2]);
+    assert_eq!(one.health_view.standing(account, &policy(), at(0)), Standing::Unfit(Unfit::Drained));
+    assert_eq!([one.standing(at(0)), one.health_view.standing(endpoint, &policy(), at(0))], [fit; 2]);
 }
 
 #[test]
 fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
     let mut one = One::new();
-    let ticket = one.board.ticket(target(0)).unwrap();
-    assert_eq!(one.board.standing(target(9), &policy(), at(0)), Standing::Fit { permille: 1000 });
-    assert_eq!(one.board.ticket(target(9)), None);
-    one.board.report(&mut one.memory, target(9), &policy(), (ticket, SERVER), at(0), 0);
-    one.board.take_lease(&mut one.memory, target(9), &policy(), at(0));
+    let ticket = one.health_view.ticket(target(0)).unwrap();
+    assert_eq!(one.health_view.standing(target(9), &policy(), at(0)), Standing::Fit { permille: 1000 });
+    assert_eq!(one.health_view.ticket(target(9)), None);
+    one.health_view.report(&mut one.memory, target(9), &policy(), (ticket, SERVER), at(0), 0);
+    one.health_view.take_lease(&mut one.memory, target(9), &policy(), at(0));
     assert_eq!(one.memory.calls, 0);
 }
 

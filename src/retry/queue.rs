@@ -26,16 +26,16 @@ pub const MAX_BURST: usize = 64;
 
 /// A place in the line. Lower places go first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     priority: Reverse<Priority>,
     number: u64,
 }
 
 /// The line of one model.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct Queue {
     /// The bytes of the bodies that wait and since when they do, by place.
-    waiting: BTreeMap<Place, (u64, Timestamp)>,
+    waiting: BTreeMap<Position, (u64, Timestamp)>,
     bytes: u64,
     round: Round,
     /// What the first one waits for is an attempt under way.
@@ -52,7 +52,7 @@ struct Round {
     blocked: bool,
 }
 
-impl Line {
+impl Queue {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -93,25 +93,25 @@ impl Line {
         bytes: u64,
         number: u64,
         now: Timestamp,
-    ) -> Option<Place> {
+    ) -> Option<Position> {
         if !self.has_room(policy, bytes) {
             return None;
         }
-        let place = Place { priority: Reverse(priority), number };
+        let place = Position { priority: Reverse(priority), number };
         self.waiting.insert(place, (bytes, now));
         self.bytes = self.bytes.saturating_add(bytes);
         Some(place)
     }
 
     /// Gives a place up, whether its holder goes or leaves.
-    pub fn leave(&mut self, place: Place) {
+    pub fn leave(&mut self, place: Position) {
         if let Some((bytes, _)) = self.waiting.remove(&place) {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 
     /// Whether it is this place's turn to see who is free.
-    pub fn may_try(&mut self, place: Place, now: Timestamp) -> bool {
+    pub fn may_try(&mut self, place: Position, now: Timestamp) -> bool {
         let round = &mut self.round;
         // A clock that stepped back begins a round, too.
         if now.since(round.began) >= ROUND || now < round.began {
@@ -125,7 +125,7 @@ impl Line {
     }
 
     /// The first one goes.
-    pub fn go(&mut self, place: Place) {
+    pub fn go(&mut self, place: Position) {
         self.leave(place);
         self.round.left = self.round.left.saturating_sub(1);
     }
@@ -178,13 +178,13 @@ mod tests {
         static LAST: Cell<u64> = const { Cell::new(0) };
     }
 
-    fn join(line: &mut Line, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Place> {
+    fn join(line: &mut Queue, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Position> {
         LAST.set(LAST.get() + 1);
         line.join((policy, priority), bytes, LAST.get(), at(0))
     }
 
     /// Who goes in the round at this moment, if so many are free.
-    fn round(line: &mut Line, mut free: usize, now: Timestamp) -> Vec<Place> {
+    fn round(line: &mut Queue, mut free: usize, now: Timestamp) -> Vec<Position> {
         let places: Vec<_> = line.waiting.keys().copied().collect();
         let mut gone = Vec::new();
         for place in places {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn first_come_first_served_within_a_priority() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         let [low, one, other, high] = [Priority::Low, Priority::Normal, Priority::Normal, Priority::High]
             .map(|priority| join(line, &POLICY, priority, 1).unwrap());
         let mut order = Vec::new();
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn they_go_a_few_at_a_time_and_one_while_nobody_is_free() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         for _ in 0..100 {
             join(line, &POLICY, Priority::Normal, 1).unwrap();
         }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_attempt_that_ends_lets_one_more_go_before_the_next_round_where_places_are_short() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         for _ in 0..10 {
             join(line, &POLICY, Priority::Normal, 1).unwrap();
         }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn nobody_overtakes() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         assert!(!line.is_before(Priority::Low));
         join(line, &POLICY, Priority::Normal, 1).unwrap();
         assert!(line.is_before(Priority::Low) && line.is_before(Priority::Normal));
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_line_is_bounded_in_number_and_in_bytes() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         let policy = QueuePolicy { max_waiting: 2, ..POLICY };
         let first = join(line, &policy, Priority::Normal, 600).unwrap();
         assert_eq!(join(line, &policy, Priority::Normal, 401), None);
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn it_tells_since_when_the_longest_wait_lasts() {
-        let line = &mut Line::default();
+        let line = &mut Queue::default();
         assert_eq!((line.since(), line.bytes()), (None, 0));
         let low = line.join((&POLICY, Priority::Low), 3, 1, at(10)).unwrap();
         line.join((&POLICY, Priority::High), 4, 2, at(20)).unwrap();
@@ -297,7 +297,7 @@ mod tests {
         fn nothing_is_left_when_all_have_left(
             steps in proptest::collection::vec((0_u8..4, 0_u64..200, 0_usize..20), 0..200)
         ) {
-            let line = &mut Line::default();
+            let line = &mut Queue::default();
             let policy = QueuePolicy { max_waiting: 20, ..POLICY };
             let mut places = Vec::new();
             for (step, number, which) in steps {
