@@ -68,9 +68,9 @@ fn closed(
         needs.capabilities = needs.capabilities.with(capability, true);
     }
     let (client, past) = (ClientLimits::default(), Past::default());
-    let case =
+    let eligibility =
         Eligibility { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
-    case.closed_gates(target).collect()
+    eligibility.closed_gates(target).collect()
 }
 
 /// Targets that are never eligible, and abilities of the first tier that no later tier has.

@@ -68,7 +68,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn case(&self, past: Past, now: Timestamp) -> Eligibility<'_> {
+    fn eligibility(&self, past: Past, now: Timestamp) -> Eligibility<'_> {
         let Self { config, model, key, client, needs, .. } = self;
         Eligibility { config, model, key: *key, client, needs, past, estimates: None, now }
     }
@@ -79,10 +79,10 @@ impl<'a> Asked<'a> {
 
     /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
     fn next(&self, past: Past, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
-        let case = self.case(past, now);
+        let eligibility = self.eligibility(past, now);
         let admitted = |target: TargetId| match self.model.substitution.mode {
-            Mode::Enforce => case.admits(target),
-            Mode::Shadow => case.would_serve_unasked(target),
+            Mode::Enforce => eligibility.admits(target),
+            Mode::Shadow => eligibility.would_serve_unasked(target),
         };
         let may =
             |target: &TargetId| admitted(*target) && !self.down.contains(target) && tried != Some(*target);
@@ -91,12 +91,12 @@ impl<'a> Asked<'a> {
     }
 
     fn answer(&self, now: Timestamp) -> Value {
-        let case = self.case(Past::default(), now);
+        let eligibility = self.eligibility(Past::default(), now);
         let tiers = self.model.tiers.iter().enumerate();
         let candidates = tiers.flat_map(|(tier, targets)| targets.iter().map(move |target| (tier, *target)));
         let candidates: Vec<_> = candidates
             .map(|(tier, target)| {
-                let gates: Vec<_> = case
+                let gates: Vec<_> = eligibility
                     .violations(target)
                     .map(|closed| {
                         json!({"gate": closed.gate.name(), "needed": closed.needed, "offered": closed.offered})
