@@ -317,7 +317,7 @@ fn ci_runs_the_test_command_of_the_readme_and_nothing_else() {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .filter(|line| !line.starts_with("set ") && !line.starts_with("cd "))
         .collect();
-    assert_eq!(commands, ["exec make test </dev/null"]);
+    assert_eq!(commands, ["export CI=true", "exec make test </dev/null"]);
     assert!(read("README.md").contains("\nmake test "));
     #[cfg(unix)]
     {
