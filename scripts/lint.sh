@@ -22,6 +22,7 @@ lint_rust() {
     need_component clippy clippy
     say "lint: formatting"
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     say "lint: clippy"
     cargo clippy -q --workspace --all-targets -- -D warnings
     say "lint: clippy for $WASM_TARGET"

@@ -12,12 +12,11 @@ use crate::arguments::Question;
 
 /// The explanation, as text or JSON.
 pub fn report(config: &Config, question: &Question, now: Timestamp) -> Result<String, String> {
-    let asked = Asked::read(config, question)?;
-    let answer = asked.answer(now);
+    let answer = Request::read(config, question)?.answer(now);
     Ok(if question.json { format!("{answer:#}") } else { in_words(&answer) })
 }
 
-struct Asked<'a> {
+struct Request<'a> {
     config: &'a Config,
     model: &'a Model,
     key: Option<&'a Boundaries>,
@@ -26,7 +25,7 @@ struct Asked<'a> {
     down: Vec<TargetId>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Request<'a> {
     fn read(config: &'a Config, question: &Question) -> Result<Self, String> {
         let endpoint = Endpoint::of_path(&question.path)
             .ok_or_else(|| format!("`{}` is not a path that the filter handles", question.path))?;
@@ -77,16 +76,17 @@ impl<'a> Asked<'a> {
         self.config.target(target).map_or("", |target| &target.name)
     }
 
-    /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
+    /// The eligible targets of the first tier that has any. One of them gets the next attempt.
     fn next(&self, past: Past, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
         let eligibility = self.eligibility(past, now);
-        let admitted = |target: TargetId| match self.model.substitution.mode {
+        let allowed = |target: TargetId| match self.model.substitution.mode {
             Mode::Enforce => eligibility.admits(target),
             Mode::Shadow => eligibility.would_serve_unasked(target),
         };
-        let may =
-            |target: &TargetId| admitted(*target) && !self.down.contains(target) && tried != Some(*target);
-        let tiers = self.model.tiers.iter().map(|tier| tier.iter().copied().filter(may).collect::<Vec<_>>());
+        let eligible =
+            |target: &TargetId| allowed(*target) && !self.down.contains(target) && tried != Some(*target);
+        let tiers =
+            self.model.tiers.iter().map(|tier| tier.iter().copied().filter(eligible).collect::<Vec<_>>());
         tiers.into_iter().find(|tier| !tier.is_empty()).unwrap_or_default()
     }
 
@@ -112,13 +112,13 @@ impl<'a> Asked<'a> {
             |targets: &[TargetId]| targets.iter().map(|target| self.name(*target)).collect::<Vec<_>>();
         let first = self.next(Past::default(), None, now);
         let mut after = serde_json::Map::new();
-        if let Some(asked) = first.first() {
+        if let Some(target) = first.first() {
             for class in ErrorClass::ALL.into_iter().filter(|class| *class != ErrorClass::ClientAbort) {
-                let past = Past::of(std::iter::once((*asked, Some(class))));
+                let past = Past::of(std::iter::once((*target, Some(class))));
                 let moves = self.model.fallback_on.contains(class)
                     && !self.client.no_fallback
                     && self.model.retry.attempts > 1;
-                let next = if moves { self.next(past, Some(*asked), now) } else { Vec::new() };
+                let next = if moves { self.next(past, Some(*target), now) } else { Vec::new() };
                 after.insert(class.name().to_owned(), json!({"moves": moves, "next": names(&next)}));
             }
         }
@@ -159,11 +159,11 @@ fn in_words(answer: &Value) -> String {
     let needs = &answer["needs"];
     let mut out = format!("{} at {}\n\nneeds\n", text(&answer["model"]), text(&answer["endpoint"]));
     let _ = writeln!(out, "  capabilities       {}", list(&needs["capabilities"]));
-    let asked = &needs["asked_output_tokens"];
-    let asked =
-        if asked.is_null() { "no output limit".to_owned() } else { format!("at most {asked} output tokens") };
+    let limit = &needs["asked_output_tokens"];
+    let limit =
+        if limit.is_null() { "no output limit".to_owned() } else { format!("at most {limit} output tokens") };
     let _ =
-        writeln!(out, "  size               about {} input tokens, {asked}", needs["estimated_input_tokens"]);
+        writeln!(out, "  size               about {} input tokens, {limit}", needs["estimated_input_tokens"]);
     let _ = writeln!(out, "  provider state     {}", list(&needs["state"]));
     out.push_str("\ncandidates\n");
     for candidate in answer["candidates"].as_array().into_iter().flatten() {

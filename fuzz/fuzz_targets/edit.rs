@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::request::{BodyBuffer, EDIT_WINDOW_BYTES, BodyEdit, Scanner, StreamEditor};
+use llm_failsafe::request::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, Scanner, StreamEditor};
 use serde_json::Value;
 
 const NEW_MODEL: &str = "new \"model\"";
