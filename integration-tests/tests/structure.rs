@@ -433,7 +433,10 @@ fn read(path: &str) -> String {
 }
 
 fn pages() -> Vec<String> {
-    let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(String::from).to_vec();
+    let mut pages: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(String::from)
+            .to_vec();
     walk(&paths::root().join("docs"), &mut |path| {
         if path.extension().is_some_and(|extension| extension == "md") {
             pages.push(path.strip_prefix(paths::root()).unwrap().to_str().unwrap().to_owned());
