@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the filter for Envoy into dist/llm_failsafe.wasm.
-# build.sh --count-host-calls: the build for `make bench` that counts its calls, into dist/llm_failsafe_counting.wasm.
+# Builds the filter for Envoy as dist/llm_failsafe.wasm.
+# With --count-host-calls: builds the variant for `make bench`, which counts its host calls, as
+# dist/llm_failsafe_counting.wasm.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -20,9 +21,9 @@ load_wasm_toolchain
 wasm_cargo build "$WASM_TOOLCHAIN" --release -p llm-failsafe ${features[@]+"${features[@]}"}
 
 built=$(wasm_release_dir "$WASM_TOOLCHAIN")/llm_failsafe.wasm
-[ -s "$built" ] || die "the build left no $built"
+[ -s "$built" ] || die "the build did not create $built"
 mkdir -p dist
-# Moved into place whole: an Envoy that starts meanwhile never reads half a module.
+# The rename is atomic: an Envoy that starts now never reads half a module.
 cp "$built" "$module.new"
 mv "$module.new" "$module"
 say "built: $module ($(($(wc -c <"$module") / 1024)) KiB)"

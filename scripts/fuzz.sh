@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for FUZZ_SECONDS each, from the inputs in fuzz/seeds/<target> and those that earlier runs found
-# (fuzz/corpus/<target>). The first crash stops the run and its input stays in fuzz/artifacts.
+# Runs every fuzz target for FUZZ_SECONDS. The inputs are fuzz/seeds/<target> and what earlier runs found
+# (fuzz/corpus/<target>). The first crash stops the run; its input is in fuzz/artifacts.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -11,7 +11,7 @@ have cargo-fuzz || die "cargo-fuzz is missing" "Install it: cargo install cargo-
     "It needs a nightly compiler: rustup toolchain install nightly"
 [ -f fuzz/Cargo.toml ] || die "there are no fuzz targets (fuzz/Cargo.toml)"
 
-# Sanitizer flags are unstable: a nightly compiler takes them, a stable one only when told that it may.
+# Sanitizer flags are unstable. A nightly compiler accepts them; a stable one needs RUSTC_BOOTSTRAP.
 if have rustup && rustup toolchain list | grep -q '^nightly'; then
     export RUSTUP_TOOLCHAIN=nightly
 else
@@ -20,7 +20,7 @@ fi
 
 cargo fuzz list | while read -r target; do
     say "fuzz: $target for $SECONDS_EACH s"
-    # New inputs go into the first folder; the seeds are only read.
+    # The fuzzer writes new inputs to the first folder and only reads the others.
     folders=("fuzz/corpus/$target")
     mkdir -p "${folders[0]}"
     [ -d "fuzz/seeds/$target" ] && folders+=("fuzz/seeds/$target")

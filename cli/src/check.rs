@@ -1,4 +1,4 @@
-//! What a valid configuration allows but probably does not mean.
+//! Warnings for a valid configuration: settings that are probably not intended.
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
 use llm_failsafe::config::{Config, Model, Target};
@@ -8,10 +8,10 @@ use llm_failsafe::request::Facts;
 
 use crate::source::Loaded;
 
-/// Approvals that end within this time are warned of: four weeks.
+/// An approval that expires within four weeks causes a warning.
 const SOON_MS: u64 = 28 * 24 * 60 * 60 * 1000;
 
-/// That the configuration is good, and everything about it that may not be meant.
+/// The report for a valid configuration, with all warnings.
 pub fn report(loaded: &Loaded, now: Timestamp) -> String {
     let config = &loaded.config;
     let mut warnings = Vec::new();
@@ -43,17 +43,19 @@ fn single_points(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     let all: Vec<_> = targets(config, model).map(|(_, target)| target).collect();
     let Some(first) = all.first() else { return };
     if all.len() == 1 {
-        warnings.push(format!("models.{name}: has a single target: when it fails, so does every request"));
+        warnings.push(format!("models.{name}: has a single target: if it fails, every request fails"));
     } else if all.iter().all(|target| target.account == first.account) {
         let account = config.account(first.account).map_or("", |account| &account.name);
-        warnings.push(format!("models.{name}: all targets use the account `{account}`: one quota, one key"));
+        warnings.push(format!(
+            "models.{name}: all targets use the account `{account}`: they share one quota and one key"
+        ));
     } else if all.iter().all(|target| target.provider == first.provider) {
         let provider = config.provider(first.provider).map_or("", |provider| &provider.name);
-        warnings.push(format!("models.{name}: all targets are at the provider `{provider}`"));
+        warnings.push(format!("models.{name}: all targets use the provider `{provider}`"));
     }
 }
 
-/// The gates that `target` would not pass with a request that needs nothing but the endpoint, or one capability.
+/// The gates that reject `target` for a request that needs only the endpoint, or the endpoint and one capability.
 fn closed(
     config: &Config,
     model: &Model,
@@ -66,27 +68,27 @@ fn closed(
         needs.capabilities = needs.capabilities.with(capability, true);
     }
     let (client, past) = (ClientLimits::default(), PastAttempts::default());
-    let case =
+    let eligibility =
         Eligibility { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
-    case.closed_gates(target).collect()
+    eligibility.closed_gates(target).collect()
 }
 
-/// Targets that can never be asked, and what the first tier does that nobody behind it can.
+/// Targets that are never eligible, and abilities of the first tier that no later tier has.
 fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
     let name = &model.name;
-    let spoken = |target: &Target, endpoint| {
+    let supports = |target: &Target, endpoint| {
         config.provider(target.provider).is_some_and(|provider| provider.endpoints.contains(endpoint))
     };
     for (id, target) in targets(config, model) {
-        let gates = Endpoint::ALL.into_iter().filter(|endpoint| spoken(target, *endpoint));
+        let gates = Endpoint::ALL.into_iter().filter(|endpoint| supports(target, *endpoint));
         let gates: Vec<_> = gates.map(|endpoint| closed(config, model, (id, endpoint), None, now)).collect();
-        // What is closed at every endpoint is closed for every request.
+        // A gate that rejects the target at every endpoint rejects every request.
         let always =
             gates.first().into_iter().flatten().filter(|gate| gates.iter().all(|set| set.contains(gate)));
         let always: Vec<_> = always.map(|gate| gate.name()).collect();
         if !always.is_empty() {
             let (target, gates) = (&target.name, always.join(", "));
-            warnings.push(format!("models.{name}: `{target}` can never be asked: {gates}"));
+            warnings.push(format!("models.{name}: `{target}` is never eligible: {gates}"));
         }
     }
     let mut tiers = model.tiers.iter().cloned();
@@ -97,16 +99,17 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
     }
     let entry = |id: &TargetId| config.target(*id);
     for endpoint in Endpoint::ALL {
-        let speaks = |ids: &[TargetId]| ids.iter().filter_map(entry).any(|target| spoken(target, endpoint));
-        if !speaks(&first) {
+        let supported =
+            |ids: &[TargetId]| ids.iter().filter_map(entry).any(|target| supports(target, endpoint));
+        if !supported(&first) {
             continue;
         }
-        if !speaks(&rest) {
+        if !supported(&rest) {
             let endpoint = endpoint.name();
-            warnings.push(format!("models.{name}: nobody behind the first tier speaks `{endpoint}`"));
+            warnings.push(format!("models.{name}: no target after the first tier supports `{endpoint}`"));
             continue;
         }
-        let takes = |ids: &[TargetId], capability| {
+        let accepts = |ids: &[TargetId], capability| {
             ids.iter().any(|id| {
                 let gates = closed(config, model, (*id, endpoint), Some(capability), now);
                 !gates.contains(&Gate::Capability(capability)) && !gates.contains(&Gate::Dialect)
@@ -114,27 +117,27 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
         };
         let lost: Vec<_> = Capability::ALL
             .into_iter()
-            .filter(|capability| takes(&first, *capability) && !takes(&rest, *capability))
+            .filter(|capability| accepts(&first, *capability) && !accepts(&rest, *capability))
             .map(Capability::name)
             .collect();
         if !lost.is_empty() {
             let (endpoint, lost) = (endpoint.name(), lost.join(", "));
-            warnings
-                .push(format!("models.{name}: nobody behind the first tier can do at `{endpoint}`: {lost}"));
+            warnings.push(format!(
+                "models.{name}: no target after the first tier offers at `{endpoint}`: {lost}"
+            ));
         }
     }
     let window =
         |ids: &[TargetId]| ids.iter().filter_map(entry).map(|it| it.offers.context_window.tokens).max();
-    if let (Some(before), Some(behind)) = (window(&first), window(&rest))
-        && behind < before
+    if let (Some(first), Some(later)) = (window(&first), window(&rest))
+        && later < first
     {
-        warnings.push(format!(
-            "models.{name}: prompts of more than {behind} tokens fit only into the first tier ({before})"
-        ));
+        warnings
+            .push(format!("models.{name}: prompts above {later} tokens fit only the first tier ({first})"));
     }
 }
 
-/// Targets without a price where a boundary asks for one.
+/// Targets without a price, in models with a boundary that needs one.
 fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     let set = &model.boundaries;
     let needed = |ceiling: Option<MicroDollars>| ceiling.is_some();
@@ -150,7 +153,7 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     for (_, target) in targets(config, model).filter(|(_, target)| target.offers.price.is_none()) {
         let (name, target) = (&model.name, &target.name);
         warnings
-            .push(format!("targets.{target}: has no `price`, which models.{name}.fallback.{field} asks for"));
+            .push(format!("targets.{target}: has no `price`, but models.{name}.fallback.{field} needs one"));
     }
 }
 
@@ -160,18 +163,19 @@ fn approvals(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<
         let named = |id| config.target(id).map_or("", |target| &*target.name);
         let (name, from, to) = (&model.name, named(approval.from), named(approval.to));
         if until <= now {
-            warnings
-                .push(format!("models.{name}: the approval of `{to}` in the place of `{from}` has expired"));
+            warnings.push(format!(
+                "models.{name}: the approval of `{to}` as a substitute for `{from}` has expired"
+            ));
         } else if until.as_millis().saturating_sub(now.as_millis()) < SOON_MS {
             let days = until.since(now).as_secs() / (24 * 60 * 60);
             warnings.push(format!(
-                "models.{name}: the approval of `{to}` in the place of `{from}` ends in {days} days"
+                "models.{name}: the approval of `{to}` as a substitute for `{from}` expires in {days} days"
             ));
         }
     }
 }
 
-/// Windows that are assumed to be small because nothing is known of the model.
+/// Context windows that the filter assumes to be small because it does not know the model.
 fn windows(config: &Config, warnings: &mut Vec<String>) {
     for target in config.targets() {
         let kind = config.provider(target.provider).map(|provider| provider.kind);
@@ -180,7 +184,7 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
         if unknown && !window.declared {
             let (target, tokens) = (&target.name, window.tokens);
             warnings.push(format!(
-                "targets.{target}: has no `context_window`: prompts beyond {tokens} tokens are kept from it"
+                "targets.{target}: has no `context_window`: it gets no prompts above {tokens} tokens"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! One request: what it needs, who may answer it, and what would follow each failure.
+//! One request: what it needs, which targets are eligible, and what follows each class of error.
 
 use std::fmt::Write;
 
@@ -10,14 +10,13 @@ use serde_json::{Value, json};
 
 use crate::arguments::Question;
 
-/// Answers the question.
+/// The explanation, as text or JSON.
 pub fn report(config: &Config, question: &Question, now: Timestamp) -> Result<String, String> {
-    let asked = Asked::read(config, question)?;
-    let answer = asked.answer(now);
+    let answer = Request::read(config, question)?.answer(now);
     Ok(if question.json { format!("{answer:#}") } else { in_words(&answer) })
 }
 
-struct Asked<'a> {
+struct Request<'a> {
     config: &'a Config,
     model: &'a Model,
     key: Option<&'a Boundaries>,
@@ -26,24 +25,24 @@ struct Asked<'a> {
     down: Vec<TargetId>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Request<'a> {
     fn read(config: &'a Config, question: &Question) -> Result<Self, String> {
         let endpoint = Endpoint::of_path(&question.path)
-            .ok_or_else(|| format!("`{}` is none of the paths that are served", question.path))?;
+            .ok_or_else(|| format!("`{}` is not a path that the filter handles", question.path))?;
         let path = question.request.display();
         let body = std::fs::read(&question.request).map_err(|error| format!("{path}: {error}"))?;
         let facts = scan(&body).map_err(|error| format!("{path}: {error}"))?;
         let ModelField::Text { value: name, .. } = &facts.model else {
-            return Err(format!("{path}: names no model"));
+            return Err(format!("{path}: has no model name"));
         };
         let id = config.model_named(name);
         let model = id.and_then(|id| config.model(id));
-        let model = model.ok_or_else(|| format!("{path}: no model is called `{name}`"))?;
+        let model = model.ok_or_else(|| format!("{path}: no model has the name `{name}`"))?;
         let key = match &question.key {
             None => None,
             Some(name) => {
                 let key = config.keys.iter().flatten().find(|key| *key.name == **name);
-                let key = key.ok_or_else(|| format!("no key is called `{name}`"))?;
+                let key = key.ok_or_else(|| format!("no key has the name `{name}`"))?;
                 if key.models.as_ref().is_some_and(|models| !id.is_some_and(|id| models.contains(&id))) {
                     return Err(format!("the key `{name}` may not use the model `{}`", model.name));
                 }
@@ -51,12 +50,12 @@ impl<'a> Asked<'a> {
             }
         };
         let regions = question.region.as_ref().map(|list| {
-            ClientLimits::regions_in(list).ok_or_else(|| format!("`{list}` is no list of regions"))
+            ClientLimits::regions_in(list).ok_or_else(|| format!("`{list}` is not a list of regions"))
         });
         let regions = regions.transpose()?;
         let down = question.down.iter().map(|name| {
             let index = config.targets().iter().position(|target| *target.name == **name);
-            index.and_then(TargetId::from_index).ok_or_else(|| format!("no target is called `{name}`"))
+            index.and_then(TargetId::from_index).ok_or_else(|| format!("no target has the name `{name}`"))
         });
         Ok(Self {
             config,
@@ -68,7 +67,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn case(&self, past: PastAttempts, now: Timestamp) -> Eligibility<'_> {
+    fn eligibility(&self, past: PastAttempts, now: Timestamp) -> Eligibility<'_> {
         let Self { config, model, key, client, needs, .. } = self;
         Eligibility { config, model, key: *key, client, needs, past, estimates: None, now }
     }
@@ -77,28 +76,31 @@ impl<'a> Asked<'a> {
         self.config.target(target).map_or("", |target| &target.name)
     }
 
-    /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
+    /// The eligible targets of the first tier that has any. One of them gets the next attempt.
     fn next(&self, past: PastAttempts, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
-        let case = self.case(past, now);
-        let admitted = |target: TargetId| match self.model.substitution.mode {
-            Mode::Enforce => case.admits(target),
-            Mode::Shadow => case.admits_without_fallback_rules(target),
+        let eligibility = self.eligibility(past, now);
+        let allowed = |target: TargetId| match self.model.substitution.mode {
+            Mode::Enforce => eligibility.admits(target),
+            Mode::Shadow => eligibility.admits_without_fallback_rules(target),
         };
-        let may =
-            |target: &TargetId| admitted(*target) && !self.down.contains(target) && tried != Some(*target);
-        let tiers = self.model.tiers.iter().map(|tier| tier.iter().copied().filter(may).collect::<Vec<_>>());
+        let eligible =
+            |target: &TargetId| allowed(*target) && !self.down.contains(target) && tried != Some(*target);
+        let tiers =
+            self.model.tiers.iter().map(|tier| tier.iter().copied().filter(eligible).collect::<Vec<_>>());
         tiers.into_iter().find(|tier| !tier.is_empty()).unwrap_or_default()
     }
 
     fn answer(&self, now: Timestamp) -> Value {
-        let case = self.case(PastAttempts::default(), now);
+        let eligibility = self.eligibility(PastAttempts::default(), now);
         let tiers = self.model.tiers.iter().enumerate();
         let candidates = tiers.flat_map(|(tier, targets)| targets.iter().map(move |target| (tier, *target)));
         let candidates: Vec<_> = candidates
             .map(|(tier, target)| {
-                let gates: Vec<_> = case
+                let gates: Vec<_> = eligibility
                     .violations(target)
-                    .map(|told| json!({"gate": told.gate.name(), "needed": told.needed, "offered": told.offered}))
+                    .map(|closed| {
+                        json!({"gate": closed.gate.name(), "needed": closed.needed, "offered": closed.offered})
+                    })
                     .collect();
                 json!({
                     "target": self.name(target), "tier": tier + 1, "down": self.down.contains(&target),
@@ -110,13 +112,13 @@ impl<'a> Asked<'a> {
             |targets: &[TargetId]| targets.iter().map(|target| self.name(*target)).collect::<Vec<_>>();
         let first = self.next(PastAttempts::default(), None, now);
         let mut after = serde_json::Map::new();
-        if let Some(asked) = first.first() {
+        if let Some(target) = first.first() {
             for class in ErrorClass::ALL.into_iter().filter(|class| *class != ErrorClass::ClientAbort) {
-                let past = PastAttempts::of(std::iter::once((*asked, Some(class))));
+                let past = PastAttempts::of(std::iter::once((*target, Some(class))));
                 let moves = self.model.fallback_on.contains(class)
                     && !self.client.no_fallback
                     && self.model.retry.attempts > 1;
-                let next = if moves { self.next(past, Some(*asked), now) } else { Vec::new() };
+                let next = if moves { self.next(past, Some(*target), now) } else { Vec::new() };
                 after.insert(class.name().to_owned(), json!({"moves": moves, "next": names(&next)}));
             }
         }
@@ -147,50 +149,52 @@ fn scan(body: &[u8]) -> Result<Facts, String> {
     scanner.finish().map_err(|error| error.to_string())
 }
 
-/// The same for people. Writing to a string does not fail.
+/// The explanation as text. Writing to a string does not fail, so results are ignored.
 fn in_words(answer: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| {
         let words: Vec<_> = value.as_array().into_iter().flatten().map(text).collect();
-        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
     };
     let needs = &answer["needs"];
     let mut out = format!("{} at {}\n\nneeds\n", text(&answer["model"]), text(&answer["endpoint"]));
-    let _ = writeln!(out, "  to be able to do   {}", list(&needs["capabilities"]));
-    let asked = &needs["asked_output_tokens"];
-    let asked = if asked.is_null() { "no length".to_owned() } else { format!("{asked} tokens") };
-    let _ = writeln!(out, "  prompt, answer     about {} tokens, {asked}", needs["estimated_input_tokens"]);
-    let _ = writeln!(out, "  state elsewhere    {}", list(&needs["state"]));
+    let _ = writeln!(out, "  capabilities       {}", list(&needs["capabilities"]));
+    let limit = &needs["asked_output_tokens"];
+    let limit =
+        if limit.is_null() { "no output limit".to_owned() } else { format!("at most {limit} output tokens") };
+    let _ =
+        writeln!(out, "  size               about {} input tokens, {limit}", needs["estimated_input_tokens"]);
+    let _ = writeln!(out, "  provider state     {}", list(&needs["state"]));
     out.push_str("\ncandidates\n");
     for candidate in answer["candidates"].as_array().into_iter().flatten() {
         let verdict = match (candidate["admitted"] == true, candidate["down"] == true) {
-            (true, false) => "may be asked",
-            (true, true) => "may, but is down",
-            (false, _) => "may not",
+            (true, false) => "eligible",
+            (true, true) => "eligible, but down",
+            (false, _) => "ineligible",
         };
         let _ = writeln!(out, "  tier {}  {:<20} {verdict}", candidate["tier"], text(&candidate["target"]));
         for gate in candidate["gates"].as_array().into_iter().flatten() {
             let (name, needed, offered) =
                 (text(&gate["gate"]), text(&gate["needed"]), text(&gate["offered"]));
-            let _ = writeln!(out, "          {name}: needs {needed}; has {offered}");
+            let _ = writeln!(out, "          {name}: needed {needed}; offered {offered}");
         }
     }
     if answer["on_trial"] == true {
         out.push_str(
-            "\nThe model's fallback is on trial: its first tier answers whatever the model's gates say.\n",
+            "\nThe model's fallback is in shadow mode: the first tier is used even if the model's gates reject it.\n",
         );
     }
     let first = &answer["first"];
     if first.as_array().is_none_or(Vec::is_empty) {
-        out.push_str("\nNobody is left: it is refused before anybody is asked.");
+        out.push_str("\nNo target is eligible: the request is rejected without an attempt.");
         return out;
     }
-    let _ = writeln!(out, "\nfirst asked: {}\n\nif {} fails\n", list(first), text(&first[0]));
+    let _ = writeln!(out, "\nfirst attempt: {}\n\nif {} fails with\n", list(first), text(&first[0]));
     for (class, then) in answer["after"].as_object().into_iter().flatten() {
         let then = if then["moves"] != true {
-            "the client gets the failure".to_owned()
+            "no fallback, the client receives the error".to_owned()
         } else if then["next"].as_array().is_none_or(Vec::is_empty) {
-            "nobody else may be asked".to_owned()
+            "no other target is eligible".to_owned()
         } else {
             list(&then["next"])
         };

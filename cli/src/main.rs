@@ -1,5 +1,6 @@
-//! `llm-failsafe check` and `llm-failsafe explain`.
+//! The `llm-failsafe` program. The work is done in the library, where tests can call it.
 
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,17 +8,24 @@ use llm_failsafe::base::Timestamp;
 use llm_failsafe_cli::run;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
-    match run(&arguments, now) {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
+    match run(std::env::args_os().skip(1), now) {
+        Ok(report) => print(&report),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit_code())
         }
-        Err(problem) => {
-            eprintln!("{problem}");
+    }
+}
+
+/// A reader that closes the pipe early, such as `head`, is not an error.
+fn print(report: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{report}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("standard output: {error}");
             ExitCode::FAILURE
         }
+        _ => ExitCode::SUCCESS,
     }
 }

@@ -1,6 +1,6 @@
-//! A moment as people write it: `2026-11-24 16:23:38.114Z`.
+//! Timestamps as text, such as `2026-11-24 16:23:38.114Z`.
 
-/// The civil date and time (UTC) of a moment in milliseconds since the Unix epoch. After Howard Hinnant's `civil_from_days`.
+/// UTC date and time for milliseconds since the Unix epoch. The algorithm is Howard Hinnant's `civil_from_days`.
 pub fn written(unix_ms: u64) -> String {
     let (days, ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
     let shifted = days + 719_468;
@@ -20,7 +20,7 @@ mod tests {
     use super::written;
 
     #[test]
-    fn known_moments_are_written_as_they_are_known() {
+    fn known_timestamps_are_formatted() {
         assert_eq!(written(0), "1970-01-01 00:00:00.000Z");
         assert_eq!(written(951_782_400_000), "2000-02-29 00:00:00.000Z");
         assert_eq!(written(1_700_000_000_123), "2023-11-14 22:13:20.123Z");

@@ -1,4 +1,4 @@
-//! The commands that look at what the filter has decided: records out of a log, as timelines, or against a configuration.
+//! Decision records in a log: printed as timelines, or compared with a configuration.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,65 +6,47 @@ use std::path::Path;
 
 use llm_failsafe::record::{Record, SCHEMA_VERSION};
 
-use crate::{USAGE, replay, source, timeline};
+use crate::arguments::Selection;
+use crate::{replay, source, timeline};
 
-/// The most that is read of one file.
+/// The most that is read of a file.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-#[derive(Default)]
-struct Options {
-    record: Option<String>,
-    config: Option<String>,
-    id: Option<String>,
+/// The selected records as timelines.
+pub fn timelines(selection: &Selection) -> Result<String, String> {
+    let log = read(&selection.file)?;
+    Ok(joined(select(&log, selection)?.iter().map(timeline::of)))
 }
 
-/// Whether the command line is one of these commands.
-pub fn is_meant(arguments: &[String]) -> bool {
-    match arguments.first().map(String::as_str) {
-        Some("replay") => true,
-        Some("explain") => arguments.iter().any(|option| option == "--record"),
-        _ => false,
-    }
+/// What the configuration in the file `config` would decide otherwise than the selected records.
+pub fn replays(selection: &Selection, config: &Path) -> Result<String, String> {
+    let log = read(&selection.file)?;
+    let records = select(&log, selection)?;
+    let config = source::load(config)?.config;
+    Ok(joined(records.iter().map(|record| replay::compare(record, &config))))
 }
 
-/// Does what the command line says.
-pub fn run(arguments: &[String]) -> Result<String, String> {
-    let mut rest = arguments.iter().skip(1);
-    let mut options = Options::default();
-    while let Some(option) = rest.next() {
-        let slot = match option.as_str() {
-            "--record" => &mut options.record,
-            "--config" => &mut options.config,
-            "--id" => &mut options.id,
-            other => return Err(format!("`{other}` is no option of this command\n\n{USAGE}")),
-        };
-        *slot = Some(rest.next().cloned().ok_or_else(|| format!("`{option}` needs a value\n\n{USAGE}"))?);
-    }
-    let file = options.record.ok_or_else(|| format!("`--record FILE` is missing\n\n{USAGE}"))?;
-    let text = read(&file)?;
-    let records = records(&text, options.id.as_deref()).map_err(|problem| format!("{file}: {problem}"))?;
-    let told: Vec<_> = if arguments.first().is_some_and(|command| command == "replay") {
-        let config = options.config.ok_or_else(|| format!("`--config FILE` is missing\n\n{USAGE}"))?;
-        let loaded = source::load(Path::new(&config))?;
-        records.iter().map(|record| replay::compare(record, &loaded.config)).collect()
-    } else {
-        records.iter().map(timeline::of).collect()
-    };
-    Ok(told.join("\n"))
+fn joined(reports: impl Iterator<Item = String>) -> String {
+    reports.collect::<Vec<_>>().join("\n")
 }
 
-fn read(path: &str) -> Result<String, String> {
+fn read(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let result = if path == "-" {
+    let read = if path == Path::new("-") {
         io::stdin().take(MAX_FILE_BYTES).read_to_end(&mut bytes)
     } else {
         File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes))
     };
-    result.map_err(|error| format!("{path}: {error}"))?;
+    read.map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The records among the lines of a log, also of lines that have something before or behind them.
+fn select<'a>(log: &'a str, selection: &Selection) -> Result<Vec<Record<'a>>, String> {
+    records(log, selection.id.as_deref())
+        .map_err(|problem| format!("{}: {problem}", selection.file.display()))
+}
+
+/// The records in a log. A line may have other text before or after the record.
 fn records<'a>(text: &'a str, id: Option<&str>) -> Result<Vec<Record<'a>>, String> {
     let mut found = Vec::new();
     let mut others = 0;
@@ -80,7 +62,7 @@ fn records<'a>(text: &'a str, id: Option<&str>) -> Result<Vec<Record<'a>>, Strin
                 "a record has schema version {version}; this program knows {SCHEMA_VERSION}"
             ));
         }
-        if id.is_none_or(|id| is_called(&record, id)) {
+        if id.is_none_or(|id| has_id(&record, id)) {
             found.push(record);
         } else {
             others += 1;
@@ -88,12 +70,14 @@ fn records<'a>(text: &'a str, id: Option<&str>) -> Result<Vec<Record<'a>>, Strin
     }
     match (found.is_empty(), others) {
         (false, _) => Ok(found),
-        (true, 0) => Err("there is no decision record in it".to_owned()),
-        (true, others) => Err(format!("none of the {others} records has this id")),
+        (true, 0) => Err("contains no decision record".to_owned()),
+        (true, others) => {
+            Err(format!("none of the {others} records has the id `{}`", id.unwrap_or_default()))
+        }
     }
 }
 
-fn is_called(record: &Record<'_>, id: &str) -> bool {
+fn has_id(record: &Record<'_>, id: &str) -> bool {
     let own = [&record.request_id, &record.trace_id];
     let providers = record.attempts.iter().map(|attempt| &attempt.provider_request_id);
     own.into_iter().chain(providers).flatten().any(|known| known == id)

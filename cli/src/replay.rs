@@ -1,29 +1,30 @@
-//! What the configuration of today would do with a request of yesterday, in the state of health of yesterday.
+//! What a configuration would decide now for the request of a decision record.
 //!
-//! The needs, the client's limits and each target's health come from the record; models, tiers, boundaries and gates from the
-//! configuration. The draw among several targets of one tier is not repeated, so what is compared is who might have been asked.
+//! The request's needs, the client's limits and the health of each target come from the record. Models, tiers, boundaries and
+//! gates come from the configuration. The random choice among the targets of a tier is not repeated, so the comparison covers
+//! which targets are eligible, not which one is chosen.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
-use llm_failsafe::config::Config;
+use llm_failsafe::config::{Boundaries, Config, Model};
 use llm_failsafe::fallback::{self, ClientLimits, Eligibility, PastAttempts};
 use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record};
 use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
 };
 
-/// What is the same and what differs, choice by choice.
+/// What is the same and what differs, attempt by attempt.
 pub fn compare(record: &Record<'_>, config: &Config) -> String {
     let mut out = String::new();
     let id = record.request_id.as_deref().unwrap_or("without an id");
     let _ = writeln!(out, "request {id}: {}", record.outcome);
-    let now = format!("{:016x}", config.fingerprint());
-    if record.policy.config_hash == now {
-        let _ = writeln!(out, "  the configuration is the one that decided then ({now})");
+    let (then, now) = (&record.policy.config_hash, format!("{:016x}", config.fingerprint()));
+    if *then == now {
+        let _ = writeln!(out, "  same configuration as then ({now})");
     } else {
-        let _ = writeln!(out, "  decided then by configuration {}, now by {now}", record.policy.config_hash);
+        let _ = writeln!(out, "  configuration {then} then, {now} now");
     }
     match differences(record, config) {
         Ok(differences) if differences.is_empty() => out.push_str("  nothing differs\n"),
@@ -38,32 +39,18 @@ pub fn compare(record: &Record<'_>, config: &Config) -> String {
 }
 
 fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, String> {
-    let needs = record.needs.as_ref().ok_or("its body had not been read")?;
-    let name = record.model.as_deref().ok_or("the record names no model")?;
-    let endpoint = Endpoint::from_name(&record.endpoint).ok_or("its endpoint is not known here")?;
-    let mut found = Vec::new();
+    let needs = record.needs.as_ref().ok_or("the filter had not read the request body")?;
+    let name = record.model.as_deref().ok_or("the record has no model")?;
+    let endpoint = Endpoint::from_name(&record.endpoint).ok_or("this program does not know the endpoint")?;
+    let was_missing = record.outcome_reason.as_deref() == Some("model_not_found");
     let Some(model) = config.model_named(name).and_then(|model| config.model(model)) else {
-        let was = if record.outcome_reason.as_deref() == Some("model_not_found") {
-            "as then"
-        } else {
-            "then it did"
-        };
-        return Ok(if was == "as then" {
-            found
-        } else {
-            vec![format!("the model {name} does not exist now; {was}")]
-        });
+        let difference = format!("the model {name} existed then and does not exist now");
+        return Ok(if was_missing { Vec::new() } else { vec![difference] });
     };
-    if record.outcome_reason.as_deref() == Some("model_not_found") {
-        found.push(format!("the model {name} exists now (for a key that may use it)"));
+    let mut found = Vec::new();
+    if was_missing {
+        found.push(format!("the model {name} exists now, for keys that may use it"));
     }
-    let facts = facts(needs);
-    let needs_of = fallback::Needs::of(&facts, endpoint);
-    let client = ClientLimits {
-        regions: (!needs.regions.is_empty())
-            .then(|| needs.regions.iter().map(|region| Rc::from(&**region)).collect()),
-        no_fallback: needs.features.iter().any(|feature| feature == "no_fallback"),
-    };
     let key = record.key_id.as_deref().and_then(|id| {
         let keys = config.keys.as_ref()?;
         keys.iter().find(|key| *key.name == *id)
@@ -71,106 +58,133 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
     if let (Some(id), None) = (record.key_id.as_deref(), key) {
         found.push(format!("the client key {id} does not exist now"));
     }
-    let target_named = |name: &str| {
-        let index = config.targets().iter().position(|target| *target.name == *name)?;
-        TargetId::from_index(index)
+    let replay = Replay {
+        record,
+        config,
+        model,
+        key: key.map(|key| &key.boundaries),
+        client: ClientLimits {
+            regions: (!needs.regions.is_empty())
+                .then(|| needs.regions.iter().map(|region| Rc::from(&**region)).collect()),
+            no_fallback: needs.features.iter().any(|feature| feature == "no_fallback"),
+        },
+        needs: fallback::Needs::of(&facts(needs), endpoint),
     };
     let choices = record.attempts.iter().map(|attempt| (Some(attempt), &attempt.candidates));
     let last = (!record.last_candidates.is_empty()).then_some((None, &record.last_candidates));
     for (number, (attempt, candidates)) in choices.chain(last).enumerate() {
-        let before = record.attempts.iter().take(number).filter_map(|earlier: &AttemptRecord<'_>| {
-            Some((target_named(&earlier.target)?, earlier.class.as_deref().and_then(ErrorClass::from_name)))
-        });
-        let at = attempt.map_or(record.duration_ms, |attempt| attempt.start_ms);
-        let case = Eligibility {
-            config,
-            model,
-            key: key.map(|key| &key.boundaries),
-            client: &client,
-            needs: &needs_of,
-            past: PastAttempts::of(before),
-            estimates: None,
-            now: Timestamp::from_millis(record.start_unix_ms.saturating_add(at)),
-        };
-        let what = attempt
-            .map_or("when nobody could be asked".to_owned(), |attempt| format!("attempt {}", attempt.number));
-        if candidates.is_empty() {
-            continue;
-        }
-        let before_count = found.len();
-        let mut open_tier = None;
-        for (tier, targets) in model.tiers.iter().enumerate() {
-            for id in targets {
-                let Some(target) = config.target(*id) else { continue };
-                let then = candidates.iter().find(|candidate| candidate.target == *target.name);
-                let gate = case.first_gate(*id).map(fallback::Gate::name);
-                let now = gate.or_else(|| then.and_then(of_health));
-                if now.is_none() && open_tier.is_none() {
-                    open_tier = Some(tier);
-                }
-                match then {
-                    None => found.push(format!(
-                        "{what}: {} is new in tier {tier}{}",
-                        target.name,
-                        now.map(|reason| format!(", and out of the question: {reason}")).unwrap_or_default()
-                    )),
-                    Some(then) => {
-                        if then.rejected.as_deref() != now {
-                            found.push(format!(
-                                "{what}: {} was {} and is {} now",
-                                target.name,
-                                admitted(then.rejected.as_deref()),
-                                admitted(now)
-                            ));
-                        }
-                        if then.tier as usize != tier {
-                            found.push(format!(
-                                "{what}: {} moved from tier {} to tier {tier}",
-                                target.name, then.tier
-                            ));
-                        }
-                    }
-                }
-            }
-        }
-        for gone in candidates.iter().filter(|candidate| {
-            let still = target_named(&candidate.target);
-            !still.is_some_and(|id| model.tiers.iter().flatten().any(|other| *other == id))
-        }) {
-            found.push(format!("{what}: {} is no target of the model now", gone.target));
-        }
-        if found.len() > before_count {
-            found.push(match open_tier {
-                Some(tier) => format!("{what}: tier {tier} would be asked now"),
-                None => format!("{what}: nobody could be asked now"),
-            });
-            if let Some(attempt) = attempt {
-                let still = candidates.iter().find(|candidate| candidate.target == attempt.target);
-                if still.map(|candidate| candidate.tier as usize) != open_tier {
-                    found.push(format!(
-                        "{what}: {} was asked then; what follows would be another story",
-                        attempt.target
-                    ));
-                    break;
-                }
-            }
+        if !candidates.is_empty() && !replay.choice(number, attempt, candidates, &mut found) {
+            break;
         }
     }
     Ok(found)
 }
 
-fn admitted(reason: Option<&str>) -> String {
-    reason.map_or("eligible".to_owned(), |reason| format!("out of the question ({reason})"))
+struct Replay<'a> {
+    record: &'a Record<'a>,
+    config: &'a Config,
+    model: &'a Model,
+    key: Option<&'a Boundaries>,
+    client: ClientLimits,
+    needs: fallback::Needs,
 }
 
-/// Why a target was not to be asked that a replay cannot find out anew: its health, its limits, or that it had been asked.
-fn of_health<'r>(candidate: &'r CandidateRecord<'_>) -> Option<&'r str> {
+impl Replay<'_> {
+    /// Compares one choice. Returns whether the next one is comparable: it is not if this attempt would go to another tier.
+    fn choice(
+        &self,
+        number: usize,
+        attempt: Option<&AttemptRecord<'_>>,
+        candidates: &[CandidateRecord<'_>],
+        found: &mut Vec<String>,
+    ) -> bool {
+        let what = attempt.map_or("last choice".to_owned(), |attempt| format!("attempt {}", attempt.number));
+        let eligibility = self.eligibility(number, attempt);
+        let count = found.len();
+        let mut first_tier = None;
+        for (tier, targets) in self.model.tiers.iter().enumerate() {
+            for id in targets {
+                let Some(target) = self.config.target(*id) else { continue };
+                let name = &target.name;
+                let then = candidates.iter().find(|candidate| candidate.target == **name);
+                let gate = eligibility.first_gate(*id).map(fallback::Gate::name);
+                let now = gate.or_else(|| then.and_then(recorded_state));
+                if now.is_none() {
+                    first_tier = first_tier.or(Some(tier));
+                }
+                let Some(then) = then else {
+                    found.push(format!("{what}: {name} is new in tier {tier}, {}", verdict(now)));
+                    continue;
+                };
+                let before = then.rejected.as_deref();
+                if before != now {
+                    let (before, now) = (verdict(before), verdict(now));
+                    found.push(format!("{what}: {name} was {before} then and is {now} now"));
+                }
+                if then.tier as usize != tier {
+                    found.push(format!("{what}: {name} moved from tier {} to tier {tier}", then.tier));
+                }
+            }
+        }
+        for gone in candidates.iter().filter(|candidate| !self.has_target(&candidate.target)) {
+            found.push(format!("{what}: {} is no longer a target of the model", gone.target));
+        }
+        if found.len() == count {
+            return true;
+        }
+        found.push(match first_tier {
+            Some(tier) => format!("{what}: tier {tier} would be used now"),
+            None => format!("{what}: no target would be eligible now"),
+        });
+        let Some(attempt) = attempt else { return true };
+        let used = candidates.iter().find(|candidate| candidate.target == attempt.target);
+        if used.map(|candidate| candidate.tier as usize) == first_tier {
+            return true;
+        }
+        found.push(format!("{what}: used {} then; later attempts cannot be compared", attempt.target));
+        false
+    }
+
+    fn eligibility(&self, number: usize, attempt: Option<&AttemptRecord<'_>>) -> Eligibility<'_> {
+        let earlier = self.record.attempts.iter().take(number).filter_map(|attempt| {
+            let class = attempt.class.as_deref().and_then(ErrorClass::from_name);
+            Some((self.target_named(&attempt.target)?, class))
+        });
+        let at = attempt.map_or(self.record.duration_ms, |attempt| attempt.start_ms);
+        Eligibility {
+            config: self.config,
+            model: self.model,
+            key: self.key,
+            client: &self.client,
+            needs: &self.needs,
+            past: PastAttempts::of(earlier),
+            estimates: None,
+            now: Timestamp::from_millis(self.record.start_unix_ms.saturating_add(at)),
+        }
+    }
+
+    fn target_named(&self, name: &str) -> Option<TargetId> {
+        let index = self.config.targets().iter().position(|target| *target.name == *name)?;
+        TargetId::from_index(index)
+    }
+
+    fn has_target(&self, name: &str) -> bool {
+        self.target_named(name).is_some_and(|id| self.model.tiers.iter().flatten().any(|other| *other == id))
+    }
+}
+
+fn verdict(reason: Option<&str>) -> String {
+    reason.map_or("eligible".to_owned(), |reason| format!("ineligible ({reason})"))
+}
+
+/// The recorded reason, if it is one that a replay cannot recompute: health, limits, or an earlier attempt at the target.
+fn recorded_state<'r>(candidate: &'r CandidateRecord<'_>) -> Option<&'r str> {
     let reason = candidate.rejected.as_deref()?;
-    let of_limits = matches!(reason, "headroom" | "max_pending");
-    (reason == "tried" || of_limits || reason == candidate.state).then_some(reason)
+    let is_limit = matches!(reason, "headroom" | "max_pending");
+    (reason == "tried" || is_limit || reason == candidate.state).then_some(reason)
 }
 
-/// What the record tells of the request's body.
+/// The facts about the request body that the record contains.
 fn facts(needs: &NeedsRecord<'_>) -> Facts {
     let has = |name: &str| needs.features.iter().any(|feature| feature == name);
     let state: Vec<_> = StateKind::ALL

@@ -1,4 +1,4 @@
-//! From a file to a configuration.
+//! Reads a configuration from a file.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
-/// A configuration that is valid, and what was found on the way.
+/// A valid configuration.
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Variables that it takes keys from and that are not set here.
+    /// Environment variables that it reads keys from and that are not set here.
     pub unset: Vec<String>,
 }
 
-/// Reads the configuration in `path`, whichever form it is written in.
+/// Reads the configuration in `path`: JSON, YAML, or an `envoy.yaml` that contains it.
 ///
 /// # Errors
-/// That the file cannot be read, or every mistake in it.
+/// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let bytes = plugin(&text, path)?;
@@ -27,7 +27,7 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
         if value.is_none() {
             unset.borrow_mut().push(name.to_owned());
         }
-        // Whether the key is there is the gateway's business; here it is enough that it could be.
+        // A key need not be set here: only the gateway uses it.
         Some(value.unwrap_or_else(|| "unset".to_owned()))
     };
     let config = config::load(bytes.as_bytes(), &env);
@@ -38,8 +38,8 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
     Ok(Loaded { config, unset })
 }
 
-/// The plugin's configuration as JSON text. JSON goes on as it is written, so that what the filter says of it (a name that is
-/// written twice, say) is said here too.
+/// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
+/// parsing would hide, such as a duplicate name.
 fn plugin(text: &str, path: &Path) -> Result<String, String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let tree: Value = if is_json {
@@ -54,15 +54,13 @@ fn plugin(text: &str, path: &Path) -> Result<String, String> {
     collect(&tree, &mut found);
     match found.as_slice() {
         [one] => Ok(one.clone()),
-        [] => {
-            Err(format!("{}: no Wasm filter with a configuration of llm-failsafe is in it", path.display()))
-        }
+        [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),
         [first, others @ ..] if others.iter().all(|other| other == first) => Ok(first.clone()),
-        _ => Err(format!("{}: several filters with different configurations are in it", path.display())),
+        _ => Err(format!("{}: contains several filters with different configurations", path.display())),
     }
 }
 
-/// What stands as a plugin's `configuration` anywhere in an envoy.yaml and has targets.
+/// Collects every plugin `configuration` in an envoy.yaml that has targets.
 fn collect(tree: &Value, found: &mut Vec<String>) {
     match tree {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! A record as a timeline for people.
+//! A decision record as a timeline.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record, 
 
 use crate::moment;
 
-/// The whole story of one request.
+/// The timeline of one request.
 pub fn of(record: &Record<'_>) -> String {
     let mut out = String::new();
     head(&mut out, record);
@@ -14,15 +14,15 @@ pub fn of(record: &Record<'_>) -> String {
         line(
             &mut out,
             attempt.start_ms.saturating_sub(attempt.wait_ms.unwrap_or(0)),
-            &looked_at(&attempt.candidates),
+            &considered(&attempt.candidates),
         );
-        told(&mut out, record, attempt);
+        attempted(&mut out, record, attempt);
     }
     if !record.last_candidates.is_empty() {
         line(
             &mut out,
             record.duration_ms,
-            &format!("{}: nobody could be asked", looked_at(&record.last_candidates)),
+            &format!("{}: none was eligible", considered(&record.last_candidates)),
         );
     }
     tail(&mut out, record);
@@ -30,7 +30,7 @@ pub fn of(record: &Record<'_>) -> String {
 }
 
 fn head(out: &mut String, record: &Record<'_>) {
-    let model = record.model.as_deref().unwrap_or("no known model");
+    let model = record.model.as_deref().unwrap_or("unknown model");
     let _ = writeln!(
         out,
         "{}  {} {model}  →  {}",
@@ -50,7 +50,7 @@ fn head(out: &mut String, record: &Record<'_>) {
         let _ = writeln!(out, "  {}", ids.join(", "));
     }
     let policy = &record.policy;
-    let place = if policy.retry_loop { "in the retry loop" } else { "in an ordinary listener" };
+    let place = if policy.retry_loop { "with the retry loop" } else { "with one listener" };
     let _ = writeln!(
         out,
         "  configuration {}, {}, {place}, filter {}",
@@ -60,11 +60,8 @@ fn head(out: &mut String, record: &Record<'_>) {
         let _ = writeln!(out, "  needs: {}", needed(needs));
     }
     if record.forgotten_attempts > 0 {
-        let _ = writeln!(
-            out,
-            "  {} attempts before these are not known: a worker lost them",
-            record.forgotten_attempts
-        );
+        let _ =
+            writeln!(out, "  {} earlier attempts are unknown: a worker lost them", record.forgotten_attempts);
     }
 }
 
@@ -81,43 +78,43 @@ fn verdict(record: &Record<'_>) -> String {
 }
 
 fn needed(needs: &NeedsRecord<'_>) -> String {
-    let mut all = vec![if needs.stream { "a stream".to_owned() } else { "a plain answer".to_owned() }];
+    let mut all = vec![if needs.stream { "a stream".to_owned() } else { "no stream".to_owned() }];
     all.push(format!("{} items, {} bytes of text", needs.items, needs.text_bytes));
     let counts = [
         (u64::from(needs.tools), "tools"),
         (u64::from(needs.images), "images"),
-        (u64::from(needs.audio), "sounds"),
+        (u64::from(needs.audio), "audio parts"),
         (u64::from(needs.files), "files"),
         (needs.token_ids, "token ids"),
     ];
     all.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
-    all.extend(needs.max_tokens.map(|most| format!("at most {most} tokens of answer")));
-    all.extend(needs.choices.map(|choices| format!("{choices} answers")));
+    all.extend(needs.max_tokens.map(|most| format!("at most {most} output tokens")));
+    all.extend(needs.choices.map(|choices| format!("{choices} choices")));
     all.extend(needs.features.iter().map(ToString::to_string));
     all.extend(needs.state.iter().map(|state| format!("state: {state}")));
     all.join(", ")
 }
 
-fn looked_at(candidates: &[CandidateRecord<'_>]) -> String {
+fn considered(candidates: &[CandidateRecord<'_>]) -> String {
     let seen = candidates.iter().map(|candidate| {
         let mut text = format!("{} (tier {}, {}", candidate.target, candidate.tier, candidate.state);
         if let Some(until) = candidate.until_ms {
             let _ = write!(text, " until {}", time(until));
         }
         if let Some(reason) = candidate.rejected.as_ref().filter(|reason| **reason != candidate.state) {
-            let _ = write!(text, ", not: {reason}");
+            let _ = write!(text, ", ineligible: {reason}");
         }
         for closed in &candidate.gates {
             let _ = write!(text, ", {}: needed {}, offered {}", closed.gate, closed.needed, closed.offered);
         }
         text + ")"
     });
-    format!("looked at {}", seen.collect::<Vec<_>>().join(", "))
+    format!("considered {}", seen.collect::<Vec<_>>().join(", "))
 }
 
-fn told(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>) {
+fn attempted(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>) {
     if let Some(waited) = attempt.wait_ms {
-        line(out, attempt.start_ms, &format!("had been held for {}", time(waited)));
+        line(out, attempt.start_ms, &format!("waited {}", time(waited)));
     }
     let probe = if attempt.probe { ", a probe" } else { "" };
     let region = attempt.region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
@@ -131,7 +128,7 @@ fn told(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>) {
     );
     if let Some(at) = attempt.headers_ms {
         let status = attempt.status.map_or("no status".to_owned(), |status| status.to_string());
-        let by = attempt.answered_by.as_deref().unwrap_or("nobody");
+        let by = attempt.answered_by.as_deref().unwrap_or("an unknown sender");
         let id = attempt.provider_request_id.as_ref().map(|id| format!(", request {id}")).unwrap_or_default();
         line(out, at, &format!("  {status} from {by}{id}"));
     }
@@ -142,19 +139,20 @@ fn told(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>) {
     if let Some(class) = &attempt.class {
         let _ = write!(end, ": {class}");
     }
-    if let Some(said) = &attempt.provider_error {
-        let words: Vec<_> = [&said.kind, &said.code].into_iter().flatten().map(ToString::to_string).collect();
+    if let Some(error) = &attempt.provider_error {
+        let words: Vec<_> =
+            [&error.kind, &error.code].into_iter().flatten().map(ToString::to_string).collect();
         let _ = write!(end, " ({})", words.join(", "));
     }
     if let Some(stream) = &attempt.stream {
         let _ = write!(end, ", stream {} after {} events", stream.end, stream.events);
         if stream.longest_gap_ms > 0 {
-            let _ = write!(end, ", longest silence {}", time(stream.longest_gap_ms));
+            let _ = write!(end, ", longest gap {}", time(stream.longest_gap_ms));
         }
     }
     let _ = write!(end, ", {} bytes", attempt.response_bytes);
     if let Some(wait) = attempt.retry_after_ms {
-        let _ = write!(end, ", asks to be left alone for {}", time(wait));
+        let _ = write!(end, ", asks to retry after {}", time(wait));
     }
     let _ = write!(end, ", billed: {}", attempt.billed);
     line(out, attempt.end_ms, &end);
@@ -178,7 +176,7 @@ fn tail(out: &mut String, record: &Record<'_>) {
         facts.push(format!("{at_least}${}.{:06}", cost.micro_usd / 1_000_000, cost.micro_usd % 1_000_000));
     }
     if record.attempts_maybe_billed > 1 {
-        facts.push(format!("perhaps paid for {} times", record.attempts_maybe_billed));
+        facts.push(format!("{} attempts may be billed", record.attempts_maybe_billed));
     }
     if record.cut.attempts > 0 || record.cut.candidates > 0 {
         let cut = record.cut;

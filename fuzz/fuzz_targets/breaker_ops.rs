@@ -1,6 +1,6 @@
-//! Histories of one breaker: requests, outcomes, orders and a clock that also steps back.
+//! One circuit breaker under random requests, outcomes and operator orders, with a clock that also steps back.
 //!
-//! The first two bytes are the policy; each operation is four: what, how, and the time that passes.
+//! Input: two bytes of policy, then four bytes per operation: kind, argument, and the elapsed time.
 
 #![no_main]
 
@@ -44,7 +44,7 @@ fn command(how: u8) -> Command {
     }
 }
 
-/// From milliseconds forth to minutes back.
+/// The next time: from minutes later to minutes earlier.
 fn after(now_ms: u64, [scale, count]: [u8; 2]) -> u64 {
     let count = u64::from(count);
     match scale % 8 {
@@ -105,9 +105,9 @@ fuzz_target!(|input: &[u8]| {
             BreakerPhase::Open { .. } => {}
         }
     }
-    // No block and no throttle lasts longer than an hour and a tenth.
+    // No block and no throttle lasts longer than 66 minutes.
     let far = Timestamp::from_millis(latest_ms).after(Duration::from_secs(4000));
     if health.order().is_none() {
-        assert!(!matches!(health.availability(&policy, far), Availability::Unavailable(_)), "shut for good");
+        assert!(!matches!(health.availability(&policy, far), Availability::Unavailable(_)), "never eligible again");
     }
 });

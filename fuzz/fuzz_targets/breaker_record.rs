@@ -1,6 +1,6 @@
-//! Breakers' records: whatever the shared data holds reads as a sound state or as nothing.
+//! Circuit breaker state in shared data: any bytes decode to a valid state or to nothing.
 //!
-//! The first eight bytes are the time, the rest is the record.
+//! Input: eight bytes of time, then the stored state.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
     probed.successes(&policy, ticket, u16::MAX, now);
     assert_eq!(Health::decode(&probed.encode()).as_ref(), Some(&probed));
 
-    // Whatever it says, an operator gets it going again.
+    // An operator can reset every state.
     let mut reset = health;
     reset.command(Command::Reset, now);
     assert_eq!(reset.availability(&policy, now), Availability::Available { permille: 1000 });

@@ -1,6 +1,6 @@
-//! Histories of one key's budgets: any record to begin with, requests, settlements, and a clock that also steps back.
+//! The budgets of one key: any stored state, then random requests and settlements, with a clock that also steps back.
 //!
-//! The first byte says how long the record is that follows; each operation is six bytes.
+//! Input: one byte for the length of the stored state, the stored state, then six bytes per operation.
 
 #![no_main]
 
@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
                     assert!(ledger.used_at(BudgetKind::UsdPerDay, now) <= LIMIT);
                     open.push(granted.reservation);
                 }
-                // What is refused has taken nothing.
+                // A rejected request has reserved nothing.
                 Err(_) => {
                     for kind in BudgetKind::ALL {
                         assert_eq!(ledger.used_at(kind, now), before.used_at(kind, now));

@@ -1,7 +1,6 @@
-//! Classification of failures and the hints on when to come back.
+//! Classification of errors, and retry-after hints.
 //!
-//! The first three bytes are the vendor and the status; then headers, a line each with a byte for the name, up to an
-//! empty line; the rest is the body.
+//! Input: three bytes for vendor and status; headers, one per line, with one byte for the name; an empty line; the body.
 
 #![no_main]
 

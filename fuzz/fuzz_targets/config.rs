@@ -1,4 +1,4 @@
-//! The configuration: any bytes give a sound one or a list of what is wrong with them, and neither holds a credential.
+//! The configuration: any bytes give a valid configuration or a list of mistakes. Neither contains a credential.
 
 #![no_main]
 

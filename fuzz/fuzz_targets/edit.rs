@@ -1,15 +1,14 @@
-//! The edits: a body with another model, that asks for usage or not, is the same body but for that, held or passing in
-//! chunks.
+//! Edits of the request body: they change only the model and the request for usage, for buffered and streamed bodies.
 //!
-//! The first byte says how long the chunks are, the second how much white space makes the body long, up to some
-//! windows; the rest is the body.
+//! Input: one byte for the chunk length, one byte for the white space that extends the body over several windows, then the
+//! body.
 
 #![no_main]
 
 use std::convert::Infallible;
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::request::{BodyBuffer, EDIT_WINDOW_BYTES, BodyEdit, Scanner, StreamEditor};
+use llm_failsafe::request::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, Scanner, StreamEditor};
 use serde_json::Value;
 
 const NEW_MODEL: &str = "new \"model\"";
@@ -78,7 +77,7 @@ fuzz_target!(|input: &[u8]| {
         let mut edited: Value = serde_json::from_slice(&edited).expect("JSON stays JSON");
         if edit.asks_for_usage() {
             assert_eq!(edited["stream_options"]["include_usage"], true);
-            // What else stands there is compared as text by the unit tests: duplicates make it hard to say here.
+            // Unit tests compare the rest of `stream_options` as text; duplicate members prevent it here.
             for body in [&mut edited, &mut parsed] {
                 body.as_object_mut().and_then(|members| members.remove("stream_options"));
             }

@@ -1,7 +1,7 @@
-//! The places where an answer names its model: any chunking finds the same ones, and another name put there changes no
-//! other byte and leaves the JSON what it was.
+//! Model names in a response: every chunking finds the same ones. Replacing a name changes no other byte and keeps the
+//! JSON valid.
 //!
-//! The first byte is the kind of answer, the second the length of the chunks; the rest is the answer.
+//! Input: one byte for the kind of response, one byte for the chunk length, then the response.
 
 #![no_main]
 
@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
             renamed.splice(name.start as usize..name.end as usize, *b"\"new\"");
         }
         let after: serde_json::Value = serde_json::from_slice(&renamed).unwrap();
-        // Of several members of one name the last counts, and only so many are replaced.
+        // The last of several members with the same name counts, and at most MAX_MODEL_NAMES are replaced.
         if !whole.is_empty() && whole.len() < MAX_MODEL_NAMES && before["model"].is_string() {
             before["model"] = after["model"].clone();
         }

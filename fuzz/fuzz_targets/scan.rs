@@ -1,6 +1,6 @@
-//! The scanner against serde_json, and against itself in other windows.
+//! The scanner, compared with serde_json and with itself on other window lengths.
 //!
-//! The first byte says how long the windows are, the rest is the body.
+//! Input: one byte for the window length, then the body.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fn scan<'a>(windows: impl Iterator<Item = &'a [u8]>) -> Result<Facts, ScanError>
     scanner.finish()
 }
 
-/// Whether serde_json objects to something that the scanner leaves to the provider.
+/// Whether serde_json rejects something that the scanner accepts and leaves to the provider.
 fn is_left_to_the_provider(error: &serde_json::Error) -> bool {
     let text = error.to_string();
     ["lone leading surrogate", "unexpected end of hex escape", "number out of range"]

@@ -1,6 +1,6 @@
-//! The framer and the reading of events: any chunking of a stream gives the same events with the same meanings.
+//! The SSE framer and event parser: every chunking of a stream gives the same events.
 //!
-//! The first three bytes are the dialect, the length of the chunks, and the limit of an event; the rest is the stream.
+//! Input: three bytes for the dialect, the chunk length and the event limit, then the stream.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ const DIALECTS: [StreamDialect; 5] = [
     StreamDialect::Gemini,
 ];
 
-/// All that a stream says, as text.
+/// All events of a stream, as text.
 fn read<'a>(dialect: StreamDialect, max_event: usize, chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     let mut framer = Framer::with_max_event(max_event);
     let mut state = StreamState::new(dialect);

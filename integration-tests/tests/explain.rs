@@ -1,4 +1,4 @@
-//! What the program says about a configuration and a request, and what Envoy then does with the same two.
+//! `llm-failsafe check` and `explain`, compared with what Envoy does with the same configuration and request.
 
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
@@ -23,7 +23,7 @@ fn run(command: &str, config: &str, request: Option<&Value>, more: &[&str]) -> R
         arguments.extend(["--request".to_owned(), write("request", &request.to_string())]);
     }
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
-    llm_failsafe_cli::run(&arguments, NOW)
+    llm_failsafe_cli::run(arguments, NOW).map_err(|failure| failure.to_string())
 }
 
 fn explain(config: &Value, request: &Value, more: &[&str]) -> Value {
@@ -86,7 +86,7 @@ fn requests() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn envoy_does_what_the_program_says() {
+async fn explain_agrees_with_envoy_on_every_request() {
     let providers = [
         ScriptedProvider::start("a").await,
         ScriptedProvider::start("b").await,
@@ -194,7 +194,7 @@ fn bounded() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_agree_on_keys_approvals_trials_and_what_a_client_allows() {
+async fn explain_agrees_with_envoy_on_keys_approvals_shadow_mode_and_client_limits() {
     let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let config = bounded();
     let gateway = Gateway::new(Shape::Loop).plugin(&config).provider("a", a.port()).provider("b", b.port());
@@ -246,7 +246,7 @@ async fn they_agree_on_keys_approvals_trials_and_what_a_client_allows() {
 }
 
 #[test]
-fn a_target_that_is_down_is_passed_over() {
+fn explain_skips_a_target_that_is_down() {
     let config = configuration();
     let (plain, _) = &requests()[0];
     assert_eq!(explain(&config, plain, &[])["first"], json!(["first"]));
@@ -254,31 +254,31 @@ fn a_target_that_is_down_is_passed_over() {
     let down = ["--down", "first", "--down", "plain", "--down", "abroad"];
     assert_eq!(explain(&config, plain, &down)["first"], json!(["wide"]));
     let error = run("explain", &config.to_string(), Some(plain), &["--down", "frist"]).unwrap_err();
-    assert_eq!(error, "no target is called `frist`");
+    assert_eq!(error, "no target has the name `frist`");
 }
 
 #[test]
-fn the_explanation_is_fit_for_reading() {
+fn explain_prints_text() {
     let (tools, _) = &requests()[1];
-    let told = run("explain", &configuration().to_string(), Some(tools), &[]).unwrap();
+    let text = run("explain", &configuration().to_string(), Some(tools), &[]).unwrap();
     for line in [
         "chat at chat",
-        "  to be able to do   tools",
-        "  tier 1  first                may be asked",
-        "  tier 2  plain                may not",
-        "          tools: needs yes; has no",
-        "          price_ratio: needs at most 3.000 times $1 input $2 output; has $9 input $9 output",
-        "first asked: first",
+        "  capabilities       tools",
+        "  tier 1  first                eligible",
+        "  tier 2  plain                ineligible",
+        "          tools: needed yes; offered no",
+        "          price_ratio: needed at most 3.000 times $1 input $2 output; offered $9 input $9 output",
+        "first attempt: first",
         "  server            abroad",
-        "  content_policy    the client gets the failure",
-        "  rate_limited      nobody else may be asked",
+        "  content_policy    no fallback, the client receives the error",
+        "  rate_limited      no other target is eligible",
     ] {
-        assert!(told.lines().any(|told| told == line), "{line:?} is not in\n{told}");
+        assert!(text.lines().any(|it| it == line), "{line:?} is not in\n{text}");
     }
 }
 
 #[test]
-fn the_shipped_files_are_good_and_read_as_they_are() {
+fn check_accepts_the_shipped_files() {
     for file in ["envoy/envoy.yaml", "envoy/single.yaml"] {
         let text = std::fs::read_to_string(integration_tests::paths::root().join(file)).unwrap();
         let report = run("check", &text, None, &[]).unwrap();
@@ -288,7 +288,7 @@ fn the_shipped_files_are_good_and_read_as_they_are() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_paths_in_every_form() {
+fn check_names_the_path_of_a_mistake_in_every_format() {
     let mut config = configuration();
     config["targets"]["first"]["visoin"] = json!(true);
     let yaml = "providers: { a: { kind: openai } }\ntargets: { first: { provider: a, model: m, visoin: true } }\nmodels: { chat: { targets: [first] } }\n";
@@ -305,7 +305,7 @@ fn mistakes_are_told_with_their_paths_in_every_form() {
 }
 
 #[test]
-fn what_is_allowed_but_not_meant_is_warned_of() {
+fn check_warns_of_settings_that_are_probably_not_intended() {
     let mut config = configuration();
     config["models"]["chat"]["fallback"] = json!({
         "max_price": {"input": 5},
@@ -320,15 +320,15 @@ fn what_is_allowed_but_not_meant_is_warned_of() {
     config["models"]["pair"] = json!({"targets": ["plain", "dear"]});
     let report = run("check", &config.to_string(), None, &[]).unwrap();
     for warning in [
-        "models.alone: has a single target: when it fails, so does every request",
-        "models.pair: all targets are at the provider `b`",
-        "models.chat: `plain` can never be asked: pair_expired",
-        "models.chat: `dear` can never be asked: price_ceiling",
-        "models.chat: the approval of `plain` in the place of `first` has expired",
-        "models.chat: the approval of `wide` in the place of `first` ends in 12 days",
-        "targets.abroad: has no `price`, which models.chat.fallback.max_price asks for",
-        "targets.abroad: has no `context_window`: prompts beyond 8192 tokens are kept from it",
-        "models.chat: nobody behind the first tier can do at `chat`: json_schema",
+        "models.alone: has a single target: if it fails, every request fails",
+        "models.pair: all targets use the provider `b`",
+        "models.chat: `plain` is never eligible: pair_expired",
+        "models.chat: `dear` is never eligible: price_ceiling",
+        "models.chat: the approval of `plain` as a substitute for `first` has expired",
+        "models.chat: the approval of `wide` as a substitute for `first` expires in 12 days",
+        "targets.abroad: has no `price`, but models.chat.fallback.max_price needs one",
+        "targets.abroad: has no `context_window`: it gets no prompts above 8192 tokens",
+        "models.chat: no target after the first tier offers at `chat`: json_schema",
     ] {
         assert!(report.lines().any(|line| line.trim() == warning), "{warning:?} is not in\n{report}");
     }

@@ -1,4 +1,4 @@
-//! A record that a real Envoy wrote is explained, and replayed against other configurations.
+//! `llm-failsafe explain --record` and `replay`, with records that a real Envoy wrote.
 
 use std::fs;
 
@@ -25,12 +25,11 @@ fn configuration() -> Value {
 }
 
 fn run(arguments: &[&str]) -> Result<String, String> {
-    let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-    llm_failsafe_cli::run(&arguments, Timestamp::default())
+    llm_failsafe_cli::run(arguments, Timestamp::default()).map_err(|failure| failure.to_string())
 }
 
 #[tokio::test]
-async fn a_record_from_a_real_log_is_explained_and_replayed() {
+async fn explain_and_replay_read_records_from_an_envoy_log() {
     let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
     let envoy = gateway.plugin(&configuration()).start().await;
@@ -50,11 +49,11 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
         "chat chat  →  fell_back (rate_limited), status 200",
         id,
         "needs: a stream, 1 items",
-        "looked at gpt-a (tier 0, closed), haiku (tier 1, closed)",
+        "considered gpt-a (tier 0, closed), haiku (tier 1, closed)",
         "attempt 1 → gpt-a (account gpt-a, gpt-4.1-mini at api.openai.com in eu): first_choice",
         "429 from provider",
         "failed: rate_limited",
-        "asks to be left alone for",
+        "asks to retry after",
         "→ elsewhere: haiku",
         "attempt 2 → haiku",
         "first content",
@@ -80,31 +79,28 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
         run(&["replay", "--record", log, "--config", file.to_str().unwrap(), "--id", id]).unwrap()
     };
     let same = replay(&configuration());
-    assert!(
-        same.contains("the configuration is the one that decided then") && same.contains("nothing differs"),
-        "{same}"
-    );
+    assert!(same.contains("same configuration as then") && same.contains("nothing differs"), "{same}");
 
     let mut only_europe = configuration();
     only_europe["models"]["chat"]["fallback"] = json!({"region": ["eu"]});
     let stricter = replay(&only_europe);
     assert!(
-        stricter.contains("attempt 1: haiku was eligible and is out of the question (residency) now"),
+        stricter.contains("attempt 1: haiku was eligible then and is ineligible (residency) now"),
         "{stricter}"
     );
-    assert!(stricter.contains("attempt 2: nobody could be asked now"), "{stricter}");
+    assert!(stricter.contains("attempt 2: no target would be eligible now"), "{stricter}");
 
     let mut without = configuration();
     without["models"]["chat"]["tiers"] = json!([["gpt-a"]]);
-    assert!(replay(&without).contains("attempt 2: haiku is no target of the model now"));
+    assert!(replay(&without).contains("attempt 2: haiku is no longer a target of the model"));
 
     let mut renamed = configuration();
     renamed["models"] = json!({"other": {"targets": ["gpt-a"]}});
-    assert!(replay(&renamed).contains("the model chat does not exist now"));
+    assert!(replay(&renamed).contains("the model chat existed then and does not exist now"));
 }
 
 #[test]
-fn what_is_no_record_or_configuration_is_said_to_be_none() {
+fn files_without_records_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -117,5 +113,7 @@ fn what_is_no_record_or_configuration_is_said_to_be_none() {
     assert!(run(&["explain", "--record", &other]).unwrap_err().contains("cannot be read"));
     assert!(run(&["explain", "--record", "/nowhere/at/all"]).is_err());
     assert!(run(&["explain"]).unwrap_err().contains("--record"));
-    assert!(run(&["replay", "--record", &empty]).unwrap_err().contains("no decision record"));
+    assert!(
+        run(&["replay", "--record", &empty, "--config", &other]).unwrap_err().contains("no decision record")
+    );
 }

@@ -318,7 +318,7 @@ fn ci_runs_the_test_command_of_the_readme_and_nothing_else() {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .filter(|line| !line.starts_with("set ") && !line.starts_with("cd "))
         .collect();
-    assert_eq!(commands, ["exec make test </dev/null"]);
+    assert_eq!(commands, ["export CI=true", "exec make test </dev/null"]);
     assert!(read("README.md").contains("\nmake test "));
     #[cfg(unix)]
     {
@@ -434,7 +434,10 @@ fn read(path: &str) -> String {
 }
 
 fn pages() -> Vec<String> {
-    let mut pages: Vec<String> = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(String::from).to_vec();
+    let mut pages: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+            .map(String::from)
+            .to_vec();
     walk(&paths::root().join("docs"), &mut |path| {
         if path.extension().is_some_and(|extension| extension == "md") {
             pages.push(path.strip_prefix(paths::root()).unwrap().to_str().unwrap().to_owned());

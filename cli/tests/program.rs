@@ -1,0 +1,113 @@
+//! The program as a user runs it: exit codes, and what goes to which stream.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Output, Stdio};
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_llm-failsafe"))
+}
+
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = program().args(arguments).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+const CONFIGURATION: &str = r#"{
+    "providers": {"a": {"kind": "openai-compatible", "cluster": "a", "host": "a.test"}},
+    "targets": {"one": {"provider": "a", "model": "m"}},
+    "models": {"chat": {"targets": ["one"]}}
+}"#;
+
+fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+#[test]
+fn help_and_version_go_to_standard_output_with_exit_code_0() {
+    for subcommand in ["", "check", "explain", "replay"] {
+        for option in ["--help", "--version"] {
+            let arguments: Vec<_> = [subcommand, option].into_iter().filter(|it| !it.is_empty()).collect();
+            let (code, out, err) = run(&arguments);
+            assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+            assert!(out.contains(if option == "--help" { "Usage: llm-failsafe" } else { "0." }), "{out}");
+        }
+    }
+}
+
+#[test]
+fn usage_errors_go_to_standard_error_with_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["chek"],
+        &["check"],
+        &["check", "--config"],
+        &["check", "--confg", "x"],
+        &["explain"],
+        &["explain", "--config", "x"],
+        &["replay"],
+        &["replay", "--record", "x"],
+    ] {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn problems_with_files_go_to_standard_error_with_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (file(&folder, "good", CONFIGURATION), file(&folder, "bad", "{}"));
+    for arguments in [
+        &["check", "--config", "/nowhere"][..],
+        &["check", "--config", &bad],
+        &["explain", "--config", &good, "--request", "/nowhere"],
+        &["explain", "--config", &good, "--request", &bad],
+        &["explain", "--record", "/nowhere"],
+        &["replay", "--record", &bad, "--config", &good],
+    ] {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn success_has_exit_code_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file(&folder, "config", CONFIGURATION);
+    let request = file(&folder, "request", r#"{"model": "chat", "messages": []}"#);
+    for arguments in
+        [&["check", "--config", &config][..], &["explain", "--config", &config, "--request", &request]]
+    {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+        assert!(out.ends_with('\n') && out.len() > 1, "{out}");
+    }
+}
+
+#[test]
+fn records_are_read_from_standard_input() {
+    let mut child = program()
+        .args(["explain", "--record", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"not a record\n").unwrap();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(err.contains("contains no decision record"), "{err}");
+}
+
+#[test]
+fn closed_standard_output_is_not_an_error() {
+    let mut child = program().arg("--help").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
