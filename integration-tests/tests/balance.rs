@@ -1,14 +1,12 @@
 //! Who gets a request where several targets may, on two workers.
 
-mod peers;
-
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use crate::peers::{Peers, SOON};
 use integration_tests::client::{Read, Request};
 use integration_tests::provider::{Script, ScriptedProvider};
-use peers::{Peers, SOON};
 use serde_json::{Value, json};
 
 /// Peers among which one model balances.

@@ -1,15 +1,13 @@
 //! What a provider answers, and whether another target is asked then: what fails over, what must not, and what the
 //! client gets when nothing is left.
 
-mod scene;
-
 use std::time::{Duration, Instant};
 
+use crate::scene::{Ask, SOON, Scene, chat, messages, said};
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Event, RefusedPort, Script, ScriptedProvider, errors};
-use scene::{Ask, SOON, Scene, chat, messages, said};
 use serde_json::{Value, json};
 
 #[tokio::test]

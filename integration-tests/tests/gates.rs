@@ -1,14 +1,12 @@
 //! Until when a stream is held, and what fails while it is: a real Envoy, a provider that answers as scripted, and a spare one.
 
-mod scene;
-
 use std::time::{Duration, Instant};
 
+use crate::scene::{SOON, Scene, chat, messages, said};
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Event, Script, ScriptedProvider};
-use scene::{SOON, Scene, chat, messages, said};
 use serde_json::{Value, json};
 
 const ROLE: &str = r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;

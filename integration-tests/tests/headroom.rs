@@ -1,14 +1,12 @@
 //! Steering before the 429, on two workers: by what providers say is left of their limits, and by what the operator states.
 
-mod peers;
-
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use crate::peers::{Peers, SOON};
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::Gateway;
 use integration_tests::provider::{Quota, Script, ScriptedProvider};
-use peers::{Peers, SOON};
 use serde_json::{Value, json};
 
 /// Workers tell each other every 100 ms.

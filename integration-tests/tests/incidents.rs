@@ -1,10 +1,9 @@
 //! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
 //! the scripted providers and the client know. A crash of the VM, which takes records with it, is in `crash.rs`.
 
-mod telemetry;
-
 use std::time::Duration;
 
+use crate::telemetry;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};

@@ -2,19 +2,15 @@
 //! Before it the client gets another provider's whole answer and nothing of the failed one; afterwards it gets what had
 //! come, and never anything that could be taken for a good end. What `streams.rs` and `timers.rs` show is not repeated.
 
-mod dialects;
-#[expect(dead_code, reason = "other scenarios use the rest of the scene")]
-mod scene;
-
 use std::time::{Duration, Instant};
 
-use dialects::{Dialect, wire};
+use crate::dialects::{self, Dialect, wire};
+use crate::scene::{self, Ask, SOON, Scene};
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider};
 use integration_tests::python;
-use scene::{Ask, SOON, Scene};
 use serde_json::{Value, json};
 
 const MODEL: &str = "openai-compatible";

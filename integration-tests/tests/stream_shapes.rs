@@ -1,12 +1,9 @@
 //! Streams that are well but look unusual arrive byte for byte; cut off, they are told of in spite of their shape. In each
 //! dialect, for clients of HTTP/1 and HTTP/2, with the end of the stream in the last data or after it.
 
-#[expect(dead_code, reason = "other scenarios use the rest of it")]
-mod dialects;
-
 use std::time::Duration;
 
-use dialects::{Dialect, wire};
+use crate::dialects::{self, Dialect, wire};
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;

@@ -123,6 +123,29 @@ fn only_the_host_touches_envoy_the_clock_the_environment_and_raw_memory() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn every_file_of_integration_tests_is_a_module_of_its_root() {
+    let folder = paths::root().join("integration-tests/tests");
+    let root = fs::read_to_string(folder.join("main.rs")).unwrap();
+    let declared: BTreeSet<_> = root
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .map(String::from)
+        .collect();
+    let mut found = BTreeSet::new();
+    walk(&folder, &mut |path| {
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            // A file `a.rs` and a file `a/mod.rs` are both the module `a`.
+            let module = path.strip_prefix(&folder).unwrap().with_extension("");
+            let module = module.to_str().unwrap().trim_end_matches("/mod");
+            assert!(!module.contains('/'), "{module} is not directly below the root");
+            found.insert(module.to_owned());
+        }
+    });
+    found.remove("main");
+    assert_eq!(declared, found, "integration-tests/tests/main.rs must declare every file of its folder");
+}
+
 // ---- documentation ----
 
 #[test]

@@ -1,8 +1,7 @@
 //! Traces and decision records reach an OpenTelemetry collector, joined by the trace's id: the shipped configuration with what
 //! `envoy/telemetry.yaml` says to add.
 
-mod telemetry;
-
+use crate::telemetry;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::otlp::{Collector, hex, text};

@@ -1,14 +1,12 @@
 //! Providers that cannot be reached, break off, or fall silent: before their answer has proved itself the client gets
 //! another one, afterwards it sees the break.
 
-mod scene;
-
 use std::time::Duration;
 
+use crate::scene::{self, Ask, SOON, Scene, assert_answered_by_spare, chat, messages, said};
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Ending, Outcome, Point, RefusedPort, Script, ScriptedProvider, errors};
-use scene::{Ask, SOON, Scene, assert_answered_by_spare, chat, messages, said};
 use serde_json::{Value, json};
 
 /// Every way of breaking off before there is anything to pass on.

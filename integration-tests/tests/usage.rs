@@ -1,12 +1,9 @@
 //! The tokens that providers report are read from whatever they answer, and counted once.
 
-#[expect(dead_code, reason = "other scenarios use the rest of the scene")]
-mod scene;
-
+use crate::scene::{Ask, Scene, chat, messages};
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
-use scene::{Ask, Scene, chat, messages};
 use serde_json::{Value, json};
 
 async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
