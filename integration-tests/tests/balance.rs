@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use crate::peers::{Peers, SOON};
+use crate::peers::Peers;
+use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
 
 /// Peers among which one model balances.
-struct Scene(Peers);
+struct BalanceScene(Peers);
 
-impl Deref for Scene {
+impl Deref for BalanceScene {
     type Target = Peers;
 
     fn deref(&self) -> &Peers {
@@ -20,7 +21,7 @@ impl Deref for Scene {
     }
 }
 
-impl Scene {
+impl BalanceScene {
     async fn start(count: usize, balance: Value, change: impl FnOnce(&mut Value)) -> Self {
         let peers = Peers::start(count, |configuration| {
             configuration["models"]["chat"]["balance"] = balance;
@@ -31,7 +32,7 @@ impl Scene {
 
     async fn ask_in(&self, session: &str) -> Read {
         let request = Request::chat("chat", false).header("x-llm-session", session);
-        request.send(self.envoy.port()).await.unwrap().read().await
+        request.ask(self.envoy.port()).await
     }
 
     /// The target that answers a request of this session.
@@ -52,7 +53,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
-    let scene = Scene::start(2, json!({"strategy": "least_pending"}), |_| {}).await;
+    let scene = BalanceScene::start(2, json!({"strategy": "least_pending"}), |_| {}).await;
     scene.providers[0].by_default(Script::hang());
     // Until `p0` has swallowed a request.
     let port = scene.envoy.port();
@@ -75,7 +76,7 @@ async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
 
 #[tokio::test]
 async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
-    let mut scene = Scene::start(4, json!({"strategy": "sticky"}), |configuration| {
+    let mut scene = BalanceScene::start(4, json!({"strategy": "sticky"}), |configuration| {
         configuration["breaker"] =
             json!({"consecutive": 1, "open": "500ms", "open_max": "500ms", "close_after": 1, "slow_start": "0s"});
     })
@@ -102,7 +103,7 @@ async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
 
 #[tokio::test]
 async fn a_conversation_stays_where_it_began_without_saying_who_it_is() {
-    let scene = Scene::start(4, json!({"strategy": "sticky"}), |_| {}).await;
+    let scene = BalanceScene::start(4, json!({"strategy": "sticky"}), |_| {}).await;
     let mut met = BTreeMap::new();
     for conversation in 0..12 {
         let mut turns = vec![
@@ -127,12 +128,12 @@ async fn a_conversation_stays_where_it_began_without_saying_who_it_is() {
 #[tokio::test]
 async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
     for streamed in [true, false] {
-        let scene = Scene::start(2, json!({"strategy": "fastest"}), |_| {}).await;
+        let scene = BalanceScene::start(2, json!({"strategy": "fastest"}), |_| {}).await;
         let slowly = Script::usual().delay_body(Duration::from_millis(400)).tokens(10, 20);
         scene.providers[0].by_default(slowly);
         scene.providers[1].by_default(Script::usual().tokens(10, 20));
         let ask = async || {
-            let read = Request::chat("chat", streamed).send(scene.envoy.port()).await.unwrap().read().await;
+            let read = Request::chat("chat", streamed).ask(scene.envoy.port()).await;
             read.header("x-llm-target").unwrap().to_owned()
         };
         // Both are unknown and are tried; then both workers know.
@@ -147,7 +148,7 @@ async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
         let slower = Script::usual().delay_body(Duration::from_millis(1500)).tokens(10, 20);
         scene.providers[1].by_default(slower);
         scene.providers[0].by_default(Script::usual().tokens(10, 20));
-        let deadline = Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + SOON;
         let mut in_a_row = 0;
         while in_a_row < 20 {
             in_a_row = if ask().await == "p0" { in_a_row + 1 } else { 0 };
@@ -158,7 +159,7 @@ async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
 
 #[tokio::test]
 async fn the_cheapest_for_this_request_gets_it() {
-    let scene = Scene::start(3, json!({"strategy": "cheapest"}), |configuration| {
+    let scene = BalanceScene::start(3, json!({"strategy": "cheapest"}), |configuration| {
         // One is cheap to ask, one is cheap to let talk, and of one nobody knows what it costs.
         configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
         configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
@@ -189,16 +190,16 @@ async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own(
         ("/v1/completions", json!({"prompt": long})),
         ("/v1/embeddings", json!({"input": long})),
     ];
-    let cheapest = Scene::start(2, json!({"strategy": "cheapest"}), |configuration| {
+    let cheapest = BalanceScene::start(2, json!({"strategy": "cheapest"}), |configuration| {
         // Some 1,250 tokens in, and 1,000 or so out: only embeddings have no answer to pay for.
         configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
         configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
     })
     .await;
-    let sticky = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
+    let sticky = BalanceScene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
     for (path, mut body) in kinds {
         body["model"] = json!("chat");
-        let ask = async |scene: &Scene| {
+        let ask = async |scene: &BalanceScene| {
             let read = Request::post(path).json(&body).send(scene.envoy.port()).await.unwrap();
             assert_eq!(read.status, 200, "{path}");
             read.header("x-llm-target").unwrap().to_owned()
@@ -214,7 +215,7 @@ async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own(
 
 #[tokio::test]
 async fn the_name_of_a_session_reaches_no_provider() {
-    let scene = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
+    let scene = BalanceScene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
     scene.ask_in("conversation-7").await;
     let asked: Vec<_> = scene.providers.iter().flat_map(ScriptedProvider::received).collect();
     assert_eq!(asked.len(), 1);

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
+use integration_tests::sha256;
+use integration_tests::turns::alone;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 const CHAT: &str = "/v1/chat/completions";
 const MAX_BODY: usize = 32 << 20;
-/// A gigabyte on a busy machine of two cores takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MEMORY: &str = "wasmcustom.llm_failsafe_wasm_memory_bytes";
 
 /// Where `model` stands in a body.
@@ -57,7 +57,7 @@ fn old_envoy() -> bool {
 }
 
 fn check_arrived(received: &ReceivedRequest, expected: &Bytes, what: &str) {
-    let hash: String = Sha256::digest(expected).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = sha256(expected);
     assert_eq!(received.body_length, expected.len() as u64, "{what}");
     assert_eq!(received.body_sha256, hash, "{what}: the body is not what was sent but for the model");
     assert!(received.body_complete, "{what}");
@@ -119,6 +119,8 @@ async fn a_body_of_any_size_arrives_as_it_was_but_for_the_model() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     const REQUESTS: usize = 50;
+    // Not because it measures time: it would disturb tests that do.
+    let _alone = alone().await;
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     a.by_default(errors::openai_503());
@@ -130,7 +132,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
 
     let mut requests = JoinSet::new();
     for _ in 0..REQUESTS {
-        let request = Request::post(CHAT).bytes(sent.clone()).patience(PATIENCE);
+        let request = Request::post(CHAT).bytes(sent.clone()).patience(SOON);
         let port = envoy.port();
         requests.spawn(async move { request.send(port).await.expect("an answer").read().await });
     }
@@ -148,7 +150,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     let memory = envoy.stat(MEMORY).await.unwrap();
     println!("{memory} bytes of Wasm memory");
     assert!(memory < 8 << 20, "{memory} bytes of Wasm memory");
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_journeys", |journeys| journeys == 0).await;
+    envoy.wait_for_count("journeys", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

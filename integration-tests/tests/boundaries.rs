@@ -2,8 +2,9 @@
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::errors;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
@@ -96,8 +97,8 @@ fn configuration(scenarios: &[Scenario]) -> Value {
         // Every first choice fails here all the time; what breakers make of that is not the point.
         "mode": "shadow",
         "providers": {
-            "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
-            "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},
+            "first": compatible("first"),
+            "spare": compatible("spare"),
         },
         "accounts": {"home": {"provider": "first"}, "away": {"provider": "spare"}},
         "targets": {},
@@ -128,6 +129,10 @@ fn configuration(scenarios: &[Scenario]) -> Value {
     configuration
 }
 
+async fn start(plugin: &Value) -> Scene<2> {
+    Gateway::new(Shape::Loop).plugin(plugin).start_with(["first", "spare"]).await
+}
+
 async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Read {
     let turn = json!([{"role": "user", "content": "say hello"}]);
     let mut body = json!({"model": format!("{}-{kind}", scenario.name), "stream": stream});
@@ -135,15 +140,13 @@ async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Re
     for (name, value) in scenario.request.as_object().unwrap() {
         body[name] = value.clone();
     }
-    Request::post(scenario.path).json(&body).send(envoy.port()).await.unwrap().read().await
+    Request::post(scenario.path).json(&body).ask(envoy.port()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_never_asked() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let scenarios = scenarios();
-    let gateway = Gateway::new(Shape::Loop).plugin(&configuration(&scenarios));
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&configuration(&scenarios)).await;
     for scenario in &scenarios {
         for stream in [false, true] {
             let case = format!("{}, streamed: {stream}", scenario.name);
@@ -180,7 +183,6 @@ async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_n
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_was_needed() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let scenarios = scenarios();
     let mut plugin = configuration(&scenarios);
     // Here the ones that do not keep the boundary come first.
@@ -191,8 +193,7 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
             json!({"tiers": [[name("to-bad")], [name("to-good")]], "fallback": fallback});
         plugin["models"][name("alone")] = json!({"targets": [name("to-bad")], "fallback": fallback});
     }
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [_first, spare], .. } = start(&plugin).await;
     // What a price or an account is measured against is the first choice itself.
     for scenario in scenarios.iter().filter(|scenario| !["price", "state"].contains(&scenario.name)) {
         for stream in [false, true] {
@@ -211,7 +212,7 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
                 _ => (400, "no_target_may_take_it"),
             };
             assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (status, Some(reason)), "{case}");
-            let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+            let error = read.json();
             let listed = &error["error"]["llm_failsafe"]["targets"];
             assert_eq!(listed[0]["target"], format!("{}-to-bad", scenario.name), "{case}: {error}");
             assert_eq!(listed[0]["gates"][0]["gate"], scenario.gate, "{case}: {error}");
@@ -225,15 +226,11 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    first.by_default(errors::openai_500());
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
     let approved = |until: &str| json!({"approved": [{"from": "us", "to": "eu", "until": until}]});
     let tiers = json!([["us"], ["eu"]]);
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "us": {"provider": "first", "model": "m", "region": "us"},
             "eu": {"provider": "spare", "model": "m", "region": "eu"},
@@ -245,8 +242,8 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
             "at-home": {"tiers": tiers, "fallback": {"region": ["us"]}, "retry": once()},
         },
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&plugin).await;
+    first.by_default(errors::openai_500());
     for (model, header, status, target, rejected) in [
         ("approved", None, 200, "eu", None),
         ("expired", None, 500, "us", Some("eu=pair_expired")),
@@ -262,7 +259,7 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
             let request = Request::chat(model, stream);
             let request =
                 header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-            let read = request.send(envoy.port()).await.unwrap().read().await;
+            let read = request.ask(envoy.port()).await;
             let case = format!("{model} {header:?} {stream}: {}", read.text());
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
             assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
@@ -275,7 +272,7 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
         [("mars", 403, "not_allowed"), ("", 400, "invalid_region"), ("us,,eu", 400, "invalid_region")]
     {
         let request = Request::chat("anywhere", false).header("x-llm-region", region);
-        let read = request.send(envoy.port()).await.unwrap().read().await;
+        let read = request.ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-reason")),
             (status, Some(reason)),
@@ -287,12 +284,9 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where_that_is_allowed() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": "m", "context_window": 32_000},
             "same": {"provider": "spare", "model": "m", "context_window": 32_000},
@@ -305,8 +299,7 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
             "content": {"tiers": [["first"], ["same"]], "fallback": {"content_policy": "elsewhere"}},
         },
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(&plugin).await;
     for (model, failure, status, target, rejected) in [
         ("usual", errors::openai_context_length(), 400, "first", None),
         ("window", errors::openai_context_length(), 200, "larger", None),
@@ -316,7 +309,7 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
     ] {
         for stream in [false, true] {
             first.script(failure.clone());
-            let read = Request::chat(model, stream).send(envoy.port()).await.unwrap().read().await;
+            let read = Request::chat(model, stream).ask(envoy.port()).await;
             let case = format!("{model} {stream}: {}", read.text());
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
             assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
@@ -326,11 +319,8 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitutes_are_only_named() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
     let plugin = json!({
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": "m", "region": "us"},
             "barred": {"provider": "spare", "model": "m", "region": "us"},
@@ -340,10 +330,9 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
             "tiers": [["first"], ["barred"], ["spare"]], "retry": once(), "fallback": {"mode": "shadow", "region": ["eu"]},
         }},
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&plugin).await;
     for stream in [false, true] {
-        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let read = Request::chat("chat", stream).ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-target")),
             (200, Some("first")),
@@ -352,7 +341,7 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
         );
         assert_eq!(read.header("x-llm-would-fallback"), None);
         first.script(errors::openai_404());
-        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let read = Request::chat("chat", stream).ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-target")),
             (404, Some("first")),
@@ -365,6 +354,6 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
     assert!(spare.received().is_empty());
     for (metric, count) in [("fallback_would_move", 2), ("fallback_would_reject", 4), ("model_not_found", 2)]
     {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{metric}"), |value| value == count).await;
+        envoy.wait_for_count(metric, count).await;
     }
 }

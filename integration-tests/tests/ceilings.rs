@@ -7,39 +7,35 @@ use integration_tests::provider::{Event, Script, ScriptedProvider, errors};
 use integration_tests::records;
 use serde_json::{Value, json};
 
-struct Scene {
+struct CeilingScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl CeilingScene {
     /// An answer of 1024 tokens, which is what a request is expected to take that says nothing, is about 1 cent at `gpt-a` and
     /// `gpt-b`; at `haiku` it is what this price makes of it. All attempts together may cost 1.5 cents.
     async fn start(haiku: f64) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
         let price = |output: f64| json!({"price": {"input": 10, "output": output}});
-        let envoy = Gateway::new(Shape::Loop)
-            .configure(&json!({
-                "mode": "shadow",
-                "targets": {"gpt-a": price(10.0), "gpt-b": price(10.0), "haiku": price(haiku)},
-                "models": {"chat": {"tiers": [["gpt-a"], ["gpt-b"], ["haiku"]], "retry": {"max_cost": 0.015}}},
-            }))
-            .provider("openai", first.port())
-            .provider("anthropic", spare.port())
-            .start()
-            .await;
-        Self { first, spare, envoy }
+        let gateway = Gateway::new(Shape::Loop).configure(&json!({
+            "mode": "shadow",
+            "targets": {"gpt-a": price(10.0), "gpt-b": price(10.0), "haiku": price(haiku)},
+            "models": {"chat": {"tiers": [["gpt-a"], ["gpt-b"], ["haiku"]], "retry": {"max_cost": 0.015}}},
+        }));
+        let scene = gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     async fn ask(&self, stream: bool, protocol: Protocol) -> Read {
         let request = Request::chat("chat", stream);
-        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-        request.send(self.envoy.port()).await.unwrap().read().await
+        let request = request.over(protocol);
+        request.ask(self.envoy.port()).await
     }
 
-    async fn given_up(&self) -> Option<u64> {
-        self.envoy.stat("wasmcustom.llm_failsafe_gave_up_spend_ceiling").await
+    async fn given_up(&self) -> u64 {
+        self.envoy.count("gave_up_spend_ceiling").await
     }
 }
 
@@ -65,7 +61,7 @@ fn told(record: &Value) -> Value {
 
 #[tokio::test]
 async fn what_may_have_been_paid_for_leaves_nothing_for_another_attempt() {
-    let scene = Scene::start(10.0).await;
+    let scene = CeilingScene::start(10.0).await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for stream in [false, true] {
             scene.first.script(timed_out());
@@ -73,12 +69,12 @@ async fn what_may_have_been_paid_for_leaves_nothing_for_another_attempt() {
             assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (504, Some("spend_ceiling")));
             assert_eq!(read.header("x-should-retry"), Some("false"), "the client's own tries cost as much");
             assert_eq!(read.header("x-llm-target"), Some("gpt-a"));
-            let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+            let error = read.json();
             assert_eq!(error["error"]["message"], "took too long", "the failure itself");
         }
     }
     assert_eq!((scene.first.received().len(), scene.spare.received().len()), (4, 0));
-    assert_eq!(scene.given_up().await, Some(4));
+    assert_eq!(scene.given_up().await, 4);
     for record in records::wait_for(&scene.envoy, 4).await {
         assert_eq!(told(&record), json!([["gpt-a", "spend_ceiling", "maybe"]]), "{record}");
         assert_eq!((&record["outcome"], &record["attempts_maybe_billed"]), (&json!("refused"), &json!(1)));
@@ -87,7 +83,7 @@ async fn what_may_have_been_paid_for_leaves_nothing_for_another_attempt() {
 
 #[tokio::test]
 async fn what_a_provider_says_that_it_took_counts_and_not_the_estimate() {
-    let scene = Scene::start(10.0).await;
+    let scene = CeilingScene::start(10.0).await;
     // 0.4 cents, and one more attempt of a cent: that is within it.
     scene.first.script(failed_after_usage(400));
     let read = scene.ask(true, Protocol::H2c).await;
@@ -105,7 +101,7 @@ async fn what_a_provider_says_that_it_took_counts_and_not_the_estimate() {
 
 #[tokio::test]
 async fn who_is_cheap_enough_is_still_asked_and_a_refusal_costs_nothing() {
-    let scene = Scene::start(1.0).await;
+    let scene = CeilingScene::start(1.0).await;
     scene.first.script(timed_out());
     let read = scene.ask(false, Protocol::Http1).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("haiku")), "{}", read.text());
@@ -114,5 +110,5 @@ async fn who_is_cheap_enough_is_still_asked_and_a_refusal_costs_nothing() {
     let read = scene.ask(false, Protocol::Http1).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (200, Some("3")), "{}", read.text());
     assert_eq!((scene.first.received().len(), scene.spare.received().len()), (3, 2));
-    assert_eq!(scene.given_up().await.unwrap_or(0), 0);
+    assert_eq!(scene.given_up().await, 0);
 }

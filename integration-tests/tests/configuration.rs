@@ -4,14 +4,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
 use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(5);
 
 /// The shipped loop before two providers, `gpt-a` and `gpt-b` at one, `haiku` at the other.
 fn gateway(a: &ScriptedProvider, b: &ScriptedProvider) -> Gateway {

@@ -4,16 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, connection_manager, edge_host};
 use integration_tests::paths;
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::provider::{Script, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(10);
 const EXPORTS: u8 = 7;
 const IMPORTS: u8 = 2;
 const CODE: u8 = 10;
@@ -96,48 +97,38 @@ fn crashing_module(dir: &Path) -> PathBuf {
 }
 
 /// The gateway with the crashing module in place of the filter, and where that lies as long as it is kept.
-async fn can_crash(gateway: Gateway) -> (Envoy, TempDir) {
+async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let module = crashing_module(dir.path());
     let gateway = gateway.edit(|config| {
         let filter = &mut connection_manager(config, 1)["http_filters"][0]["typed_config"]["config"];
         filter["vm_config"]["code"]["local"]["filename"] = json!(module);
     });
-    (gateway.start().await, dir)
-}
-
-/// The edge's (0) or the inner listener's (1).
-fn connection_manager(config: &mut Value, listener: usize) -> &mut Value {
-    &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0]["typed_config"]
+    (gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await, dir)
 }
 
 #[tokio::test]
 async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_open_stays_open() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let models = json!({
         "chat": {"tiers": [["gpt-a"], ["haiku"]]},
         "broken": {"targets": ["gpt-b"]},
         "stream": {"targets": ["haiku"]},
     });
-    let (envoy, _module) = can_crash(
-        Gateway::new(Shape::Loop)
-            .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}))
-            .provider("openai", first.port())
-            .provider("anthropic", spare.port()),
-    )
-    .await;
+    let gateway = Gateway::new(Shape::Loop)
+        .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}));
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, _spare], .. } = scene;
     let port = envoy.port();
 
     // A breaker has opened, and another request is under way.
     first.script(errors::openai_500());
     assert_eq!(Request::chat("broken", false).send(port).await.unwrap().status, 500);
     first.script(Script::usual().delay_headers(Duration::from_secs(1)));
-    let under_way =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let under_way = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for(2, SOON).await;
 
     // What comes of the stream that takes the VM with it is open; that it ends is not.
-    Request::chat("stream", true).send(port).await.unwrap().read().await;
+    Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
     // Whoever waited for an answer is told that there is none. Envoy says so itself, past all filters.
     assert_eq!(under_way.await.unwrap().status, 503);
@@ -171,7 +162,7 @@ fn documented_access_log() -> Value {
 
 /// The lines of Envoy's output that are so, once there are that many.
 async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let deadline = Instant::now() + 2 * SOON;
+    let deadline = Instant::now() + SOON;
     loop {
         let lines: Vec<_> = envoy.log().lines().filter(|line| wanted(line)).map(str::to_owned).collect();
         if lines.len() >= count {
@@ -184,28 +175,25 @@ async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Ve
 
 #[tokio::test]
 async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_providers_know_of_it() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({"models": models}))
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
         .edit(|config| connection_manager(config, 0)["access_log"] = documented_access_log());
-    let (envoy, _module) = can_crash(gateway).await;
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
     let port = envoy.port();
 
     // One waits for its answer while another's first content crashes the VM.
     first.script(Script::usual().delay_headers(Duration::from_secs(2)));
-    let waits =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let waits = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for(1, SOON).await;
     spare.script(Script::usual().delay_chunks(Duration::from_millis(300)));
-    let streams = Request::chat("stream", true).send(port).await.unwrap().read().await;
+    let streams = Request::chat("stream", true).ask(port).await;
     for answer in [streams, waits.await.unwrap()] {
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, ""));
         assert_eq!(answer.header("x-llm-target").or(answer.header("x-llm-reason")), None);
     }
-    let served = Request::chat("chat", false).send(port).await.unwrap().read().await;
+    let served = Request::chat("chat", false).ask(port).await;
     assert_eq!(served.status, 200);
 
     // The inner listener tells where they were when it happened, and how long they had been there.
@@ -237,35 +225,31 @@ async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_provider
 /// provider says.
 #[tokio::test]
 async fn a_crash_between_two_attempts_is_told_by_the_record_of_the_second() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]]}, "stream": {"targets": ["haiku"]}});
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({
             "models": models,
             "targets": {"gpt-a": {"price": {"input": 1.0, "output": 1.0}}},
         }))
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
         .edit(|config| {
-            let hosts = &mut connection_manager(config, 0)["route_config"]["virtual_hosts"];
-            hosts[0]["retry_policy"]["rate_limited_retry_back_off"] = json!({
+            edge_host(config)["retry_policy"]["rate_limited_retry_back_off"] = json!({
                 "reset_headers": [{"name": "x-test-wait", "format": "SECONDS"}], "max_interval": "10s",
             });
         });
-    let (envoy, _module) = can_crash(gateway).await;
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, _spare], .. } = scene;
     let port = envoy.port();
     first.script(errors::openai_500().header("x-test-wait", "3"));
-    let asked =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let asked = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for_outcome(0, SOON).await;
-    Request::chat("stream", true).send(port).await.unwrap().read().await;
+    Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
     let answer = asked.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
     assert_eq!(answer.header("x-llm-fallback"), Some("unknown"));
 
     let of_chat = |record: &Value| record["gen_ai.request.model"] == "chat";
-    let deadline = Instant::now() + 2 * SOON;
+    let deadline = Instant::now() + SOON;
     let record = loop {
         if let Some(record) = records::so_far(&envoy).into_iter().find(of_chat) {
             break record;

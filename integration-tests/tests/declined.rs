@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible, edge_host};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::records;
 use serde_json::{Value, json};
@@ -46,16 +46,14 @@ impl Cause {
 
     /// Makes Envoy decline for this cause and no other.
     fn provoke(self, config: &mut Value) {
-        let resources = &mut config["static_resources"];
-        let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
-        let edge = &mut manager["route_config"]["virtual_hosts"][0];
+        let edge = edge_host(config);
         edge["response_headers_to_add"] =
             json!([{"header": {"key": "x-flags", "value": "%RESPONSE_FLAGS%"}}]);
         match self {
             Self::Buffer => edge["request_body_buffer_limit"] = json!(KEPT),
             Self::Ceiling => edge["retry_policy"]["num_retries"] = json!(0),
             Self::Overflow => {
-                let clusters = resources["clusters"].as_array_mut().unwrap();
+                let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
                 let hop = clusters.iter_mut().find(|cluster| cluster["name"] == "loop").unwrap();
                 hop["circuit_breakers"]["thresholds"][0]["max_retries"] = json!(0);
             }
@@ -66,22 +64,19 @@ impl Cause {
 /// What the edge keeps of a body where it shall not be enough.
 const KEPT: usize = 64 * 1024;
 
-struct Scene {
+struct DeclinedScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl DeclinedScene {
     async fn start(cause: Cause) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let provider =
-            |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": "provider.test"});
         let target = |name: &str| json!({"provider": name, "model": "m", "context_window": 10_000_000});
         let gone = RefusedPort::reserve();
         let gateway = Gateway::new(Shape::Loop)
             .plugin(&json!({
-                "providers": {"first": provider("first"), "spare": provider("spare"), "gone": provider("gone")},
+                "providers": {"first": compatible("first"), "spare": compatible("spare"), "gone": compatible("gone")},
                 "targets": {"first": target("first"), "spare": target("spare"), "gone": target("gone")},
                 "models": {
                     "chat": {"tiers": [["first"], ["spare"]]},
@@ -91,26 +86,15 @@ impl Scene {
                 "mode": "shadow",
                 "retry_budget": {"ratio": 10},
             }))
-            .provider("first", first.port())
-            .provider("spare", spare.port())
             .provider("gone", gone.port())
             .edit(|config| cause.provoke(config));
-        Self { envoy: gateway.start().await, first, spare }
-    }
-
-    async fn count(&self, name: &str) -> u64 {
-        self.envoy.stat(name).await.unwrap_or(0)
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     async fn ask(&self, path: &str, model: &str, stream: bool, protocol: Protocol) -> Read {
-        request(path, model, stream, protocol).send(self.envoy.port()).await.unwrap().read().await
-    }
-
-    async fn nothing_is_left(&self) {
-        for gauge in ["journeys", "waiting", "attempts_in_flight"] {
-            let name = format!("wasmcustom.llm_failsafe_{gauge}");
-            self.envoy.wait_for_stat(&name, |value| value == 0).await;
-        }
+        request(path, model, stream, protocol).ask(self.envoy.port()).await
     }
 }
 
@@ -121,7 +105,7 @@ fn request(path: &str, model: &str, stream: bool, protocol: Protocol) -> Request
         "model": model, "stream": stream, "max_tokens": 16, "messages": [{"role": "user", "content": text}],
     });
     let request = Request::post(path).json(&body);
-    if protocol == Protocol::H2c { request.h2c() } else { request }
+    request.over(protocol)
 }
 
 /// A whole error that clients of either dialect can read: as a body, or in a stream under a 200.
@@ -169,7 +153,7 @@ fn nothing() -> Script {
 }
 
 async fn check(cause: Cause) {
-    let scene = Scene::start(cause).await;
+    let scene = DeclinedScene::start(cause).await;
     let mut declined = 0;
     for (model, script, status, reason) in failures() {
         for (path, stream, protocol) in [
@@ -209,13 +193,13 @@ async fn check(cause: Cause) {
     }
     declined += 20 * 15;
     clients.join_all().await;
-    scene.nothing_is_left().await;
-    assert_eq!(scene.count("wasmcustom.llm_failsafe_journeys_orphaned").await, declined);
+    scene.envoy.wait_until_idle().await;
+    scene.envoy.expect_count("journeys_orphaned", declined).await;
     for counter in Cause::ALL.map(Cause::counter) {
         let counted = if counter == cause.counter() { declined } else { 0 };
-        assert_eq!(scene.count(counter).await, counted, "{cause:?}: {counter}");
+        assert_eq!(scene.envoy.stat(counter).await.unwrap_or(0), counted, "{cause:?}: {counter}");
     }
-    let memory = scene.count("wasmcustom.llm_failsafe_wasm_memory_bytes").await;
+    let memory = scene.envoy.count("wasm_memory_bytes").await;
     assert!(memory < 8 << 20, "{cause:?}: {memory} bytes of Wasm memory");
     assert_eq!(scene.spare.received().len(), 0);
     let records = records::logged(&scene.envoy.log());
@@ -235,11 +219,11 @@ async fn whatever_keeps_envoy_from_retrying_the_client_has_a_whole_error_and_not
 /// What the edge keeps is retried as ever beside what it does not.
 #[tokio::test]
 async fn only_what_is_too_large_is_not_retried() {
-    let scene = Scene::start(Cause::Buffer).await;
+    let scene = DeclinedScene::start(Cause::Buffer).await;
     scene.first.by_default(errors::openai_500());
     let read = scene.ask("/v1/chat/completions", "chat", false, Protocol::H2c).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (500, Some("retry_declined")));
-    let read = Request::chat("chat", false).send(scene.envoy.port()).await.unwrap().read().await;
+    let read = Request::chat("chat", false).ask(scene.envoy.port()).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("spare")));
     assert_eq!(read.header("x-llm-reason"), None);
 }

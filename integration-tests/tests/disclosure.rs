@@ -2,9 +2,10 @@
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
-use serde_json::{Value, json};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{RefusedPort, Script, errors};
+use integration_tests::scene::Scene;
+use serde_json::json;
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
 
@@ -20,16 +21,14 @@ const TOLD: [&str; 7] = [
 ];
 
 /// `first` before `second` before `third`, which is in another country and cannot use tools; `away` is not reached at all.
-async fn gateway(shape: Shape, provider: &ScriptedProvider, gone: &RefusedPort) -> Envoy {
-    let provider_of =
-        |cluster: &str| json!({"kind": "openai-compatible", "cluster": cluster, "host": "p.test"});
+async fn start(shape: Shape, gone: &RefusedPort) -> Scene<1> {
     let target = |provider: &str, name: &str, region: &str, tools: bool| json!({"provider": provider, "model": format!("{name}-model"), "region": region, "tools": tools});
     let once = json!({"attempts_per_target": 1});
     let tiers = json!([["first"], ["second"], ["third"]]);
     let plugin = json!({
         "mode": "shadow",
         "retry_budget": {"ratio": 10},
-        "providers": {"all": provider_of("all"), "gone": provider_of("gone")},
+        "providers": {"all": compatible("all"), "gone": compatible("gone")},
         "targets": {
             "first": target("all", "first", "eu", false), "second": target("all", "second", "eu", true),
             "third": target("all", "third", "us", false), "away": target("gone", "away", "eu", true),
@@ -41,8 +40,7 @@ async fn gateway(shape: Shape, provider: &ScriptedProvider, gone: &RefusedPort) 
             "elsewhere": {"targets": ["third"], "fallback": {"region": ["eu"]}},
         },
     });
-    let gateway = Gateway::new(shape).plugin(&plugin).provider("all", provider.port());
-    gateway.provider("gone", gone.port()).start().await
+    Gateway::new(shape).plugin(&plugin).provider("gone", gone.port()).start_with(["all"]).await
 }
 
 struct Ask {
@@ -65,8 +63,8 @@ async fn ask(envoy: &Envoy, ask: &Ask) -> Read {
     }
     let request = Request::post(ask.path).json(&body);
     let request = if ask.no_fallback { request.header("x-llm-no-fallback", "true") } else { request };
-    let request = if ask.protocol == Protocol::H2c { request.h2c() } else { request };
-    request.send(envoy.port()).await.unwrap().read().await
+    let request = request.over(ask.protocol);
+    request.ask(envoy.port()).await
 }
 
 fn told(read: &Read) -> [&str; 7] {
@@ -75,8 +73,8 @@ fn told(read: &Read) -> [&str; 7] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
-    let (provider, gone) = (ScriptedProvider::start("all").await, RefusedPort::reserve());
-    let envoy = gateway(Shape::Loop, &provider, &gone).await;
+    let gone = RefusedPort::reserve();
+    let Scene { envoy, providers: [provider], .. } = start(Shape::Loop, &gone).await;
     for path in ["/v1/chat/completions", "/v1/messages"] {
         let (e500, e400) = match path {
             "/v1/messages" => (errors::anthropic_529(), errors::anthropic_400()),
@@ -123,8 +121,8 @@ async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
 
 #[tokio::test]
 async fn in_an_ordinary_listener_an_error_tells_who_gave_it() {
-    let (provider, gone) = (ScriptedProvider::start("all").await, RefusedPort::reserve());
-    let envoy = gateway(Shape::Single, &provider, &gone).await;
+    let gone = RefusedPort::reserve();
+    let Scene { envoy, providers: [provider], .. } = start(Shape::Single, &gone).await;
     for protocol in PROTOCOLS {
         let usual = Ask {
             path: "/v1/chat/completions",
@@ -137,7 +135,7 @@ async fn in_an_ordinary_listener_an_error_tells_who_gave_it() {
         provider.script(errors::openai_500());
         let read = ask(&envoy, &usual).await;
         assert_eq!(told(&read), ["second", "second-model", "1", "tools", "first", "", ""]);
-        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let body = read.json();
         assert!(body["error"]["llm_failsafe"].is_null(), "the provider's own: {body}");
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Outcome, ReceivedRequest, Script, ScriptedProvider};
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 const OPERATOR: &str = "op-drain-secret";
@@ -18,27 +20,22 @@ const OPERATOR: &str = "op-drain-secret";
 const CLIENTS: usize = 8;
 /// An order holds on every worker after this.
 const HOLDS_AFTER: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(20);
-
 /// A stream of about a second, so that some are under way whenever an order comes.
 fn slow() -> Script {
     Script::usual().content_chunks(10).delay_chunks(Duration::from_millis(80))
 }
 
-async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
-    let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
-    let provider = |host: &str| json!({"kind": "openai-compatible", "host": host});
+async fn start() -> Scene<2> {
+    let sha256 = sha256(OPERATOR);
     Gateway::new(Shape::Loop)
         .plugin(&json!({
-            "providers": {"a": provider("a.test"), "b": provider("b.test")},
+            "providers": {"a": compatible("a"), "b": compatible("b")},
             "targets": {"a": {"provider": "a", "model": "m"}, "b": {"provider": "b", "model": "m"}},
             "models": {"chat": {"tiers": [["a", "b"]]}},
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         }))
-        .provider("a", a.port())
-        .provider("b", b.port())
         .concurrency(2)
-        .start()
+        .start_with(["a", "b"])
         .await
 }
 
@@ -57,15 +54,14 @@ async fn target_a(envoy: &Envoy) -> Value {
 
 /// Waits until more than so many requests have come since.
 async fn more_than(provider: &ScriptedProvider, count: usize) -> Vec<ReceivedRequest> {
-    provider.wait_for(count + 1, PATIENCE).await
+    provider.wait_for(count + 1, SOON).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+    let Scene { envoy, providers: [a, b], .. } = start().await;
     a.by_default(slow());
     b.by_default(slow());
-    let envoy = start(&a, &b).await;
     let (port, over) = (envoy.port(), Arc::new(AtomicBool::new(false)));
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
@@ -75,7 +71,7 @@ async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() 
             while !over.load(Ordering::Relaxed) {
                 let request = Request::chat("chat", true);
                 let request = if client % 2 == 0 { request.h2c() } else { request };
-                let read = request.send(port).await.unwrap().read().await;
+                let read = request.ask(port).await;
                 let whole = read.error.is_none() && read.text().ends_with("data: [DONE]\n\n");
                 assert!(read.status == 200 && whole, "{:?} {}", read.status, read.text());
                 assert_eq!(read.header("x-llm-attempts"), Some("1"), "nobody had to be asked again");
@@ -101,10 +97,10 @@ async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() 
     assert_eq!(last.len(), asked, "nothing new goes there");
     assert!(last.iter().all(|request| request.arrived_at < drained_at + HOLDS_AFTER));
     for index in 0..last.len() {
-        let outcome = a.wait_for_outcome(index, PATIENCE).await;
+        let outcome = a.wait_for_outcome(index, SOON).await;
         assert!(matches!(outcome, Outcome::Answered(_)), "{index}: {outcome:?}");
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     loop {
         let target = target_a(&envoy).await;
         assert_eq!(target["state"], "drained", "{target}");

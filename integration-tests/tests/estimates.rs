@@ -1,15 +1,14 @@
-//! Estimates of tokens become right by what providers count: what one worker has seen, every worker's gates go by.
+//! EstimateScene of tokens become right by what providers count: what one worker has seen, every worker's gates go by.
 
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::{Connection, Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::Script;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-/// Workers exchange what they have learnt every five seconds.
-const SOON: Duration = Duration::from_secs(30);
 /// So many connections meet both workers but for a chance of 2⁻¹⁵.
 const CONNECTIONS: usize = 16;
 /// So many prompts teach something.
@@ -21,25 +20,22 @@ fn question(model: &str, bytes: usize) -> Request {
     Request::post("/v1/chat/completions").json(&json!({"model": model, "max_tokens": 16, "messages": turn}))
 }
 
-struct Scene {
-    provider: ScriptedProvider,
-    _envoy: Envoy,
+struct EstimateScene {
+    scene: Scene<1>,
     connections: Vec<Connection>,
 }
 
-impl Scene {
+impl EstimateScene {
     async fn start() -> Self {
-        let provider = ScriptedProvider::start("only").await;
         // Nothing is learnt from an answer that does not tell its usage.
         let silent = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]});
-        provider.by_default(Script::usual().json(silent));
         let target = |offers: Value| {
             let mut target = json!({"provider": "only", "model": "m"});
             target.as_object_mut().unwrap().extend(offers.as_object().unwrap().clone());
             target
         };
         let plugin = json!({
-            "providers": {"only": {"kind": "openai-compatible", "host": "only.test"}},
+            "providers": {"only": compatible("only")},
             "targets": {
                 "narrow": target(json!({"context_window": 11_000})),
                 "wide": target(json!({"context_window": 16_000})),
@@ -52,22 +48,23 @@ impl Scene {
             },
         });
         let gateway = Gateway::new(Shape::Loop).concurrency(2).plugin(&plugin);
-        let envoy = gateway.provider("only", provider.port()).start().await;
+        let scene = gateway.start_with(["only"]).await;
+        scene.providers[0].by_default(Script::usual().json(silent));
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(envoy.port(), Protocol::Http1).await.unwrap());
+            connections.push(Connection::open(scene.port(), Protocol::Http1).await.unwrap());
         }
-        Self { provider, _envoy: envoy, connections }
+        Self { scene, connections }
     }
 
     async fn ask(&mut self, connection: usize, model: &str, bytes: usize) -> Read {
-        self.connections[connection].send(question(model, bytes)).await.unwrap().read().await
+        self.connections[connection].ask(question(model, bytes)).await
     }
 
     /// One worker sees that the provider counts so many tokens in a small prompt.
     async fn teach(&mut self, model: &str, tokens: u64) {
         for _ in 0..LESSONS {
-            self.provider.script(Script::usual().tokens(tokens, 1));
+            self.scene.providers[0].script(Script::usual().tokens(tokens, 1));
             let read = self.ask(0, model, 10_000).await;
             assert_eq!(read.status, 200, "{}", read.text());
         }
@@ -78,7 +75,7 @@ impl Scene {
         let mut verdicts = Vec::new();
         for connection in 0..CONNECTIONS {
             let read = self.ask(connection, model, 35_000).await;
-            let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+            let body = read.json();
             let gate = body.pointer("/error/llm_failsafe/targets/0/reason").and_then(Value::as_str);
             assert_eq!(read.status == 200, gate.is_none(), "{}", read.text());
             verdicts.push(gate.map(str::to_owned));
@@ -103,7 +100,7 @@ impl Scene {
 
 #[tokio::test]
 async fn what_one_worker_has_learnt_of_a_tokenizer_moves_the_gates_of_every_worker() {
-    let mut scene = Scene::start().await;
+    let mut scene = EstimateScene::start().await;
     // It counts half of what is expected: what seemed too long, or too dear, is neither.
     scene.check("narrow", 1_430, Some("context_window"), None).await;
     scene.check("priced", 1_430, Some("request_cost"), None).await;

@@ -4,8 +4,9 @@ use std::fs;
 
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::provider::{Script, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use llm_failsafe::base::Timestamp;
 use serde_json::{Value, json};
 
@@ -31,12 +32,12 @@ fn run(arguments: &[&str]) -> Result<String, String> {
 
 #[tokio::test]
 async fn a_record_from_a_real_log_is_explained_and_replayed() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    let envoy = gateway.plugin(&configuration()).start().await;
+    let gateway = Gateway::new(Shape::Loop).plugin(&configuration());
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, _b], .. } = scene;
     a.script(errors::openai_429()).script(Script::usual());
     for stream in [true, false] {
-        Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        Request::chat("chat", stream).ask(envoy.port()).await;
     }
     let all = records::wait_for(&envoy, 2).await;
     // Envoy's whole log is what an operator has at hand.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use integration_tests::client::{Protocol, Request};
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
@@ -63,7 +64,7 @@ fn unwelcome_chat(stream: bool, protocol: Protocol) -> Request {
         .header("accept-encoding", "gzip, br")
         .header("user-agent", "OpenAI/Python")
         .header("x-stainless-lang", "python");
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let request = request.over(protocol);
     UNWELCOME.into_iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
@@ -84,12 +85,10 @@ fn assert_clean(request: &ReceivedRequest, host: &str, key: &str) {
 #[tokio::test]
 async fn a_provider_sees_nothing_of_the_client_but_its_request() {
     for shape in SHAPES {
-        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
         let gateway = Gateway::new(shape)
-            .provider("openai", a.port())
-            .provider("anthropic", b.port())
             .configure(&json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
-        let envoy = gateway.start().await;
+        let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+        let Scene { envoy, providers: [a, b], .. } = scene;
         // A delay that the client's own timeout of a millisecond would not survive.
         let slowly = |script: Script| script.delay_headers(Duration::from_millis(50));
         for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -127,12 +126,11 @@ async fn a_provider_sees_nothing_of_the_client_but_its_request() {
 #[tokio::test]
 async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
     for shape in SHAPES {
-        let a = ScriptedProvider::start("a").await;
-        let gateway =
-            Gateway::new(shape).provider("openai", a.port()).provider("anthropic", a.port()).configure(
-                &json!({"models": {"chat": {"tiers": [["gpt-a"]], "retry": {"attempts_per_target": 1}}}}),
-            );
-        let envoy = gateway.start().await;
+        let gateway = Gateway::new(shape).configure(
+            &json!({"models": {"chat": {"tiers": [["gpt-a"]], "retry": {"attempts_per_target": 1}}}}),
+        );
+        let scene = gateway.start_with([("a", ["openai", "anthropic"])]).await;
+        let Scene { envoy, providers: [a], .. } = scene;
         for script in [Script::usual(), errors::openai_400(), errors::openai_500()] {
             for stream in [false, true] {
                 let script = script
@@ -254,9 +252,8 @@ async fn each_kind_of_provider_is_addressed_as_it_wants() {
         configuration["models"][name] = json!({"targets": [name]});
     }
     for shape in SHAPES {
-        let provider = ScriptedProvider::start("provider").await;
-        let gateway = Gateway::new(shape).plugin(&configuration).provider("provider", provider.port());
-        let envoy = gateway.start().await;
+        let gateway = Gateway::new(shape).plugin(&configuration);
+        let Scene { envoy, providers: [provider], .. } = gateway.start_with(["provider"]).await;
         for arrival in arrivals() {
             let before = provider.received().len();
             check_arrival(envoy.port(), &provider, &arrival).await;

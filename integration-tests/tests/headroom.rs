@@ -3,7 +3,8 @@
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use crate::peers::{Peers, SOON};
+use crate::peers::Peers;
+use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::Gateway;
 use integration_tests::provider::{Quota, Script, ScriptedProvider};
@@ -13,12 +14,12 @@ use serde_json::{Value, json};
 const KNOWN_EVERYWHERE: Duration = Duration::from_millis(400);
 
 /// Peers of which the last is in reserve.
-struct Scene {
+struct HeadroomScene {
     peers: Peers,
     gateway: Gateway,
 }
 
-impl Deref for Scene {
+impl Deref for HeadroomScene {
     type Target = Peers;
 
     fn deref(&self) -> &Peers {
@@ -26,7 +27,7 @@ impl Deref for Scene {
     }
 }
 
-impl Scene {
+impl HeadroomScene {
     async fn start(count: usize, change: impl FnOnce(&mut Value)) -> Self {
         let peers = Peers::start(count, |configuration| {
             let tiers = configuration["models"]["chat"]["tiers"].as_array_mut().unwrap();
@@ -44,9 +45,7 @@ impl Scene {
         let mut asked = Vec::new();
         for index in 0..count {
             let port = self.envoy.port();
-            asked.push(tokio::spawn(async move {
-                Request::chat("chat", false).send(port).await.unwrap().read().await
-            }));
+            asked.push(tokio::spawn(async move { Request::chat("chat", false).ask(port).await }));
             let next = began + span * (index + 1) / count;
             tokio::time::sleep_until(next.into()).await;
         }
@@ -64,7 +63,7 @@ impl Scene {
 
 #[tokio::test]
 async fn where_capacity_suffices_no_limit_is_run_into() {
-    let scene = Scene::start(4, |_| {}).await;
+    let scene = HeadroomScene::start(4, |_| {}).await;
     // By weight each would get 30.
     let limits = [20, 60, 60];
     for (provider, limit) in scene.providers.iter().zip(limits) {
@@ -81,7 +80,7 @@ async fn where_capacity_suffices_no_limit_is_run_into() {
 
 #[tokio::test]
 async fn what_is_used_up_is_left_until_its_reset_and_then_used_again() {
-    let scene = Scene::start(2, |_| {}).await;
+    let scene = HeadroomScene::start(2, |_| {}).await;
     scene.providers[0].limit(Quota { limit: 5, window: Duration::from_secs(8), tells: true });
     let deadline = Instant::now() + SOON;
     let read = loop {
@@ -103,7 +102,7 @@ async fn what_is_used_up_is_left_until_its_reset_and_then_used_again() {
 
 #[tokio::test]
 async fn a_stated_limit_holds_exactly_for_all_models_and_workers() {
-    let scene = Scene::start(2, |configuration| {
+    let scene = HeadroomScene::start(2, |configuration| {
         configuration["accounts"]["p0"]["limits"] = json!({"requests_per_minute": 12});
         configuration["targets"]["other"] = json!({"account": "p0", "model": "other"});
         configuration["models"]["chat"]["tiers"][0] = json!(["p0", "other"]);
@@ -119,7 +118,7 @@ async fn a_stated_limit_holds_exactly_for_all_models_and_workers() {
 
 #[tokio::test]
 async fn with_no_room_anywhere_the_client_hears_when_there_will_be_some() {
-    let scene = Scene::start(2, |configuration| {
+    let scene = HeadroomScene::start(2, |configuration| {
         configuration["targets"]["p0"]["limits"] = json!({"requests_per_minute": 1});
         configuration["targets"]["p1"]["limits"] = json!({"max_pending": 1});
     })
@@ -132,7 +131,7 @@ async fn with_no_room_anywhere_the_client_hears_when_there_will_be_some() {
     scene.until_every_worker(false, |read| read.status == 429).await;
     for _ in 0..10 {
         let read = scene.ask().await;
-        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let body = read.json();
         assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (429, Some("all_targets_throttled")));
         let wait: u64 = read.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=65).contains(&wait), "{wait}");
@@ -149,7 +148,7 @@ async fn with_no_room_anywhere_the_client_hears_when_there_will_be_some() {
 /// Adding, removing and re-weighting targets under load.
 #[tokio::test]
 async fn changes_under_load_lose_no_request_and_keep_the_state_of_what_stays() {
-    let scene = Scene::start(3, |configuration| {
+    let scene = HeadroomScene::start(3, |configuration| {
         configuration["models"]["chat"]["tiers"] = json!([["p0", "p1"], ["p2"]]);
         configuration["targets"]["p1"]["limits"] = json!({"requests_per_minute": 10});
     })
@@ -165,7 +164,7 @@ async fn changes_under_load_lose_no_request_and_keep_the_state_of_what_stays() {
             let over = std::sync::Arc::clone(&over);
             tokio::spawn(async move {
                 let mut answers = Vec::new();
-                let deadline = Instant::now() + Duration::from_secs(30);
+                let deadline = Instant::now() + 5 * SOON;
                 while !over.load(std::sync::atomic::Ordering::Relaxed) && Instant::now() < deadline {
                     let answer = Request::chat("chat", true).send(port).await;
                     answers.push(match answer {
@@ -181,9 +180,9 @@ async fn changes_under_load_lose_no_request_and_keep_the_state_of_what_stays() {
     let served = async |gateway: &Gateway, name: &str| {
         let known = gateway.clone().configure(&json!({"models": {name: {"targets": ["p1"]}}}));
         known.update(&scene.envoy);
-        let (deadline, mut in_a_row) = (Instant::now() + 2 * SOON, 0);
+        let (deadline, mut in_a_row) = (Instant::now() + SOON, 0);
         while in_a_row < 20 {
-            let models = Request::get("/v1/models").send(scene.envoy.port()).await.unwrap().read().await;
+            let models = Request::get("/v1/models").ask(scene.envoy.port()).await;
             in_a_row = if models.text().contains(&format!("\"{name}\"")) { in_a_row + 1 } else { 0 };
             assert!(Instant::now() < deadline, "{name} is not served: {}", models.text());
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -124,13 +124,13 @@ fn long() -> Vec<Limit> {
     ]
 }
 
-struct Scene {
+struct HintScene {
     providers: Vec<ScriptedProvider>,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl HintScene {
     /// A provider for each of these; model and target have its name. The model `NAME-or-spare` has another target of it and
     /// `spare` behind that.
     async fn start(limits: &[Limit]) -> Self {
@@ -162,12 +162,12 @@ impl Scene {
 }
 
 async fn ask(port: u16, model: &str) -> Read {
-    Request::chat(model, false).send(port).await.unwrap().read().await
+    Request::chat(model, false).ask(port).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_wait_decides_when_the_next_attempt_is_made_in_whatever_format_it_comes() {
-    let scene = Scene::start(&short()).await;
+    let scene = HintScene::start(&short()).await;
     // Anew, because the moments among them must be near.
     let limits = short();
     let mut clients = JoinSet::new();
@@ -197,7 +197,7 @@ async fn a_short_wait_decides_when_the_next_attempt_is_made_in_whatever_format_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
     let limits = long();
-    let scene = Scene::start(&limits).await;
+    let scene = HintScene::start(&limits).await;
     let port = scene.envoy.port();
     for (Limit { name, script, asked_ms: (least, most), .. }, provider) in limits.iter().zip(&scene.providers)
     {
@@ -230,5 +230,5 @@ async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
         assert_eq!(provider.received().len(), 2, "{name}");
     }
     assert_eq!(scene.spare.received().len(), 2 * limits.len());
-    assert_eq!(scene.envoy.stat("wasmcustom.llm_failsafe_waits").await.unwrap_or(0), 0);
+    scene.envoy.expect_count("waits", 0).await;
 }

@@ -4,16 +4,16 @@
 use std::time::Duration;
 
 use crate::telemetry;
+use integration_tests::SOON;
 use integration_tests::client::Request;
-use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
 use integration_tests::otlp::Collector;
 use integration_tests::provider::{Outcome, Script, ScriptedProvider, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-const SOON: Duration = Duration::from_secs(10);
 const SILENCE: &str = "silence after content";
 
 /// One exchange with a provider, in words that both sides have.
@@ -136,14 +136,13 @@ fn incidents() -> Vec<Incident> {
     ]
 }
 
-async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    gateway
+async fn start() -> Scene<2> {
+    Gateway::new(Shape::Loop)
         // Each incident meets healthy targets.
         .configure(&json!({"mode": "shadow", "models": {"chat": {
             "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms", "idle": "2s"},
         }}}))
-        .start()
+        .start_with([("a", "openai"), ("b", "anthropic")])
         .await
 }
 
@@ -198,8 +197,7 @@ async fn from_providers(providers: [(&ScriptedProvider, &str, &[Script]); 2]) ->
 
 #[tokio::test]
 async fn the_record_alone_tells_what_the_providers_know() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let envoy = start(&a, &b).await;
+    let Scene { envoy, providers: [a, b], .. } = start().await;
     for (index, incident) in incidents().into_iter().enumerate() {
         let what = incident.what;
         a.forget_received();
@@ -217,7 +215,7 @@ async fn the_record_alone_tells_what_the_providers_know() {
             drop(response);
             status
         } else {
-            request.send(envoy.port()).await.unwrap().read().await.status
+            request.ask(envoy.port()).await.status
         };
         let record = records::wait_for(&envoy, index + incident.asks).await.pop().unwrap();
         let shown = || format!("{what}: {record:#}");
@@ -249,25 +247,21 @@ async fn the_record_alone_tells_what_the_providers_know() {
 
 #[tokio::test]
 async fn a_request_is_recorded_by_the_configuration_that_it_began_with() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .provider("anthropic", b.port())
+    let scene = Gateway::new(Shape::Loop)
         .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .reloadable();
-    let envoy = gateway.start().await;
+        .reloadable()
+        .start_with([("a", "openai"), ("b", "anthropic")])
+        .await;
+    let Scene { envoy, gateway, providers: [a, _b] } = scene;
     a.script(Script::usual().delay_headers(Duration::from_secs(3)));
     let port = envoy.port();
-    let slow =
-        tokio::spawn(
-            async move { Request::chat("chat", false).send(port).await.unwrap().read().await.status },
-        );
+    let slow = tokio::spawn(async move { Request::chat("chat", false).ask(port).await.status });
     a.wait_for(1, SOON).await;
     gateway.configure(&json!({"mode": "shadow"})).update(&envoy);
     envoy.wait_for_stat("listener_manager.lds.update_success", |updates| updates >= 2).await;
     // New requests change over to the new listener within two seconds.
     tokio::time::sleep(Duration::from_millis(2300)).await;
-    let fresh = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    let fresh = Request::chat("chat", false).ask(envoy.port()).await;
     assert_eq!((fresh.status.as_u16(), slow.await.unwrap().as_u16()), (200, 200));
     let records = records::wait_for(&envoy, 2).await;
     let of_mode = |mode: &str| records.iter().find(|record| record["policy"]["mode"] == mode).unwrap();
@@ -302,22 +296,18 @@ async fn redacted_strictly_nothing_leads_to_a_team_either() {
 
 /// Puts all of that into requests, answers and errors, and looks for it in whatever comes out.
 async fn plant_and_search(redact: &str) {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
     let collector = Collector::start().await;
-    let sha256 = |key| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let team = json!({
         "sha256": sha256(CLIENT_KEY), "metadata": {"team": TEAM}, "budget": {"requests_per_minute": 1000},
     });
-    let envoy = gateway
-        .configure(&json!({
-            "mode": "shadow", "record": {"log": "all", "redact": redact}, "keys": {KEY_NAME: team},
-            "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR_KEY)}}},
-            "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
-        }))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({
+        "mode": "shadow", "record": {"log": "all", "redact": redact}, "keys": {KEY_NAME: team},
+        "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR_KEY)}}},
+        "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
+    }));
+    let gateway = telemetry::add(gateway, &collector);
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, b], .. } = scene;
     let body = |stream: bool| {
         json!({
             "model": "chat", "stream": stream, "user": PERSON, "prompt_cache_key": PERSON,
@@ -348,7 +338,7 @@ async fn plant_and_search(redact: &str) {
                 .header("authorization", &format!("Bearer {CLIENT_KEY}"))
                 .header("cookie", CLIENT_KEY)
                 .header("x-llm-session", PERSON);
-            let read = request.send(envoy.port()).await.unwrap().read().await;
+            let read = request.ask(envoy.port()).await;
             answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
             asked += 1;
         }
@@ -356,7 +346,7 @@ async fn plant_and_search(redact: &str) {
     records::wait_for(&envoy, asked).await;
     // A wrong key is as secret as a right one: it may be right elsewhere.
     let wrong = Request::chat("chat", false).header("x-api-key", WRONG_KEY);
-    let read = wrong.send(envoy.port()).await.unwrap().read().await;
+    let read = wrong.ask(envoy.port()).await;
     assert_eq!(read.status, 401);
     answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
     asked += 1;

@@ -6,7 +6,7 @@
 // Shared by several modules.
 mod dialects;
 mod peers;
-mod scene;
+mod scenes;
 mod telemetry;
 
 mod balance;

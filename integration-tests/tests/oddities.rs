@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
@@ -12,8 +13,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// When a provider answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -134,14 +133,6 @@ impl Bystanders {
         }
         harmed
     }
-}
-
-async fn assert_nothing_is_left(envoy: &Envoy) {
-    for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
-    }
-    let log = envoy.log();
-    assert!(!log.contains("panicked") && !log.contains("assert failure"), "{log}");
 }
 
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hello from raw"}}]}"#;
@@ -363,7 +354,7 @@ async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
                 let turn = json!([{"role": "user", "content": "x".repeat(size)}]);
                 let body = json!({"model": "chat", "stream": stream, "messages": turn});
                 let request = Request::post("/v1/chat/completions").json(&body);
-                let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+                let request = request.over(protocol);
                 let read = match request.send(envoy.port()).await {
                     Ok(answer) => answer.read().await,
                     Err(error) => {
@@ -389,7 +380,7 @@ async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
             }
         }
         wrong.extend(bystanders.harmed().await);
-        assert_nothing_is_left(&envoy).await;
+        envoy.wait_until_idle().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -525,7 +516,7 @@ async fn whatever_a_client_sends_is_answered_or_refused_and_reaches_a_provider_o
             }
         }
         wrong.extend(bystanders.harmed().await);
-        assert_nothing_is_left(&envoy).await;
+        envoy.wait_until_idle().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n----\n"));
     for request in first.received() {
@@ -554,5 +545,5 @@ async fn what_http2_forbids_on_the_hop_ends_its_own_request_and_no_other() {
     let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-target")), (200, Some("haiku")));
     assert_eq!(bystanders.harmed().await, [""; 0]);
-    assert_nothing_is_left(&envoy).await;
+    envoy.wait_until_idle().await;
 }

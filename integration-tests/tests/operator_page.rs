@@ -3,38 +3,33 @@
 
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::browser::{Browser, Screen};
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 const OPERATOR: &str = "op-3f1c-secret";
 const DESK: Screen = Screen { width: 1280, height: 1400, phone: false, dark: false };
 const PHONE: Screen = Screen { width: 390, height: 844, phone: true, dark: true };
 
-struct Scene {
-    _providers: [ScriptedProvider; 4],
+struct PageScene {
+    providers: [ScriptedProvider; 4],
     envoy: Envoy,
 }
 
-impl Scene {
+impl PageScene {
     /// One provider fails, the key at another is revoked, a third throttles and the last is well.
     async fn start() -> Self {
         let names = ["openai", "azure", "anthropic", "vllm"];
         let [openai, azure, anthropic, vllm] = names;
-        let providers = [
-            ScriptedProvider::start(openai).await,
-            ScriptedProvider::start(azure).await,
-            ScriptedProvider::start(anthropic).await,
-            ScriptedProvider::start(vllm).await,
-        ];
-        let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(OPERATOR);
         let configuration = json!({
-            "providers": names.iter().map(|name| ((*name).to_owned(), json!({"kind": "openai-compatible", "host": format!("{name}.test")}))).collect::<serde_json::Map<_, _>>(),
+            "providers": names.iter().map(|name| ((*name).to_owned(), compatible(name))).collect::<serde_json::Map<_, _>>(),
             "accounts": {
                 "openai-a": {"provider": openai, "key": {"value": "sk-a"}},
                 "azure": {"provider": azure, "key": {"value": "sk-b"}},
@@ -57,23 +52,18 @@ impl Scene {
             "breaker": {"consecutive": 3, "open": "600s", "open_max": "600s"},
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         });
-        let gateway = providers
-            .iter()
-            .zip(names)
-            .fold(Gateway::new(Shape::Loop).plugin(&configuration), |gateway, (provider, name)| {
-                gateway.provider(name, provider.port())
-            })
-            .concurrency(2);
-        Self { _providers: providers, envoy: gateway.start().await }
+        let gateway = Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2);
+        let scene = gateway.start_with(names).await;
+        Self { providers: scene.providers, envoy: scene.envoy }
     }
 
     async fn ask(&self, model: &str) -> u16 {
-        Request::chat(model, false).send(self.envoy.port()).await.unwrap().read().await.status.as_u16()
+        Request::chat(model, false).ask(self.envoy.port()).await.status.as_u16()
     }
 
     /// Lets something go wrong at each of the providers but the last.
     async fn go_wrong(&self) {
-        let [openai, azure, anthropic, vllm] = &self._providers;
+        let [openai, azure, anthropic, vllm] = &self.providers;
         vllm.by_default(
             Script::usual()
                 .delay_headers(Duration::from_millis(120))
@@ -85,7 +75,7 @@ impl Scene {
         openai.by_default(errors::openai_500());
         azure.by_default(errors::openai_401());
         anthropic.by_default(errors::openai_429().header("retry-after", "240"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + SOON;
         for (list, name, state) in [
             ("targets", "gpt-a", "open"),
             ("accounts", "azure", "blocked"),
@@ -101,18 +91,18 @@ impl Scene {
 
     /// A request takes the only place at its target, and another one waits for it, until both are dropped.
     async fn fill_up(&self) -> [JoinHandle<()>; 2] {
-        let [_, _, _, vllm] = &self._providers;
+        let [_, _, _, vllm] = &self.providers;
         let left = vllm.received().len();
         vllm.script(Script::hang());
-        let ask = |patience| {
-            let request = Request::chat("one-by-one", true).patience(patience).send(self.envoy.port());
+        let ask = || {
+            let request = Request::chat("one-by-one", true).patience(2 * SOON).send(self.envoy.port());
             tokio::spawn(async move { drop(request.await) })
         };
-        let first = ask(Duration::from_secs(120));
-        vllm.wait_for(left + 1, Duration::from_secs(10)).await;
+        let first = ask();
+        vllm.wait_for(left + 1, SOON).await;
         // The other worker has to know of it, or it would take a place, too.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        [first, ask(Duration::from_secs(120))]
+        [first, ask()]
     }
 
     async fn status(&self) -> Value {
@@ -154,7 +144,7 @@ async fn assert_fits(browser: &Browser) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     let Some(browser) = Browser::start(DESK).await else { return };
-    let scene = Scene::start().await;
+    let scene = PageScene::start().await;
     scene.go_wrong().await;
 
     // A wrong key is told so, and the page asks again.
@@ -242,7 +232,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
     let Some(browser) = Browser::start(PHONE).await else { return };
-    let scene = Scene::start().await;
+    let scene = PageScene::start().await;
     scene.go_wrong().await;
     let waiting = scene.fill_up().await;
     scene.enter(&browser).await;
@@ -271,7 +261,7 @@ async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
             "document.querySelector('[data-scope=\"targets/gpt-a\"]').innerText.includes('▣ forced closed')",
         )
         .await;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + SOON;
     while scene.state("targets", "gpt-a").await != "forced_closed" {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
-use integration_tests::{paths, records, tools};
+use integration_tests::paths;
+use integration_tests::records;
+use integration_tests::tools;
 use serde_json::{Value, json};
 
 struct Provider {
@@ -66,7 +68,7 @@ async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
     let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
     let envoy = start(&a, &b).await;
     let ask = async |stream: bool| {
-        let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let answer = Request::chat("chat", stream).ask(envoy.port()).await;
         (answer.status.as_u16(), answer.header("x-llm-target").unwrap_or_default().to_owned(), answer.text())
     };
     let (status, target, text) = ask(false).await;
@@ -93,7 +95,7 @@ async fn the_commands_of_the_runbook_work() {
     let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
     let envoy = start(&a, &b).await;
     a.script("500").await;
-    let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    let answer = Request::chat("chat", false).ask(envoy.port()).await;
     assert_eq!(answer.header("x-llm-target"), Some("small-b"), "{}", answer.text());
     records::wait_for(&envoy, 1).await;
     let log = envoy.dir().join("access.log");
@@ -128,7 +130,7 @@ async fn the_commands_of_the_runbook_work() {
         assert!(said.contains(part), "{part}: {said}");
     }
     // The counters as operations.md has them, with what Envoy counts of the VM.
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_requests", |requests| requests == 1).await;
+    envoy.wait_for_count("requests", 1).await;
     let counters = envoy.admin("/stats?filter=llm.failsafe").await;
     assert!(counters.contains("llm_failsafe_requests: 1") && counters.contains("vm_reload_success: 0"));
 }

@@ -5,16 +5,17 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider, errors};
-use integration_tests::{paths, tools};
+use integration_tests::sha256;
+use integration_tests::tools;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "op-secret";
 
 /// Prometheus with the shipped configuration, but this Envoy and a short interval. It ends when dropped.
@@ -66,7 +67,7 @@ impl Prometheus {
 
     /// Waits until a query returns something.
     async fn wait_for(&self, query: &str) -> Vec<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         loop {
             let series = self.query(query).await;
             if !series.is_empty() {
@@ -90,21 +91,20 @@ fn read(path: &str) -> String {
 }
 
 /// A gateway in which `first` fails and blocks, and `spare` answers for it.
-struct Scene {
+struct PrometheusScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl PrometheusScene {
     async fn start() -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(OPERATOR);
         let price = json!({"input": 1.0, "output": 2.0});
         let configuration = json!({
             "providers": {
-                "first": {"kind": "openai-compatible", "host": "first.test"},
-                "spare": {"kind": "openai-compatible", "host": "spare.test"},
+                "first": compatible("first"),
+                "spare": compatible("spare"),
             },
             "accounts": {"a": {"provider": "first", "key": {"value": "sk-a"}}},
             "targets": {
@@ -119,12 +119,10 @@ impl Scene {
             },
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         });
-        let gateway = Gateway::new(Shape::Loop)
-            .plugin(&configuration)
-            .provider("first", first.port())
-            .provider("spare", spare.port())
-            .concurrency(2);
-        Self { first, spare, envoy: gateway.start().await }
+        let gateway = Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2);
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     /// A request takes the only place of its model's target, and another one waits for it, until both are dropped.
@@ -132,11 +130,11 @@ impl Scene {
         let before = self.spare.received().len();
         self.spare.script(Script::hang());
         let ask = || {
-            let request = Request::chat("queued", false).patience(2 * PATIENCE).send(self.envoy.port());
+            let request = Request::chat("queued", false).patience(2 * SOON).send(self.envoy.port());
             tokio::spawn(async move { drop(request.await) })
         };
         let first = ask();
-        self.spare.wait_for(before + 1, PATIENCE).await;
+        self.spare.wait_for(before + 1, SOON).await;
         // The other worker learns of it with a tick.
         tokio::time::sleep(Duration::from_secs(1)).await;
         [first, ask()]
@@ -150,7 +148,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_series() {
-    let scene = Scene::start().await;
+    let scene = PrometheusScene::start().await;
     let Some(prometheus) = Prometheus::start(&scene.envoy).await else { return };
     // Everything is there from the start, at zero, so that the first failure already is an increase.
     prometheus.wait_for(r#"llm_failsafe_attempts_by_outcome{target="first",outcome="server"} == 0"#).await;
@@ -209,7 +207,7 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
     let order = Request::post("/llm-failsafe/accounts/a/probe")
         .header("authorization", &format!("Bearer {OPERATOR}"));
     assert_eq!(order.send(scene.envoy.port()).await.unwrap().status, 200);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     let probes = r#"llm_failsafe_breaker_probes_by_name{scope="account",name="a"} > 0"#;
     while prometheus.query(probes).await.is_empty() {
         scene.ask(false).await;

@@ -1,30 +1,22 @@
 //! Streams on which nothing moves, before and after their first content: a real Envoy, and clients that read as it comes.
 
+use crate::scenes::one_provider;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request, Response};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Event, Outcome, Script, ScriptedProvider};
+use integration_tests::gateway::Shape;
+use integration_tests::provider::{Event, Outcome, Script};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
-
-async fn gateway(provider: &ScriptedProvider, stream: &Value) -> Envoy {
-    let plugin = json!({
-        "mode": "shadow",
-        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
-        "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
-        "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
-    });
-    Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await
-}
 
 async fn ask(envoy: &Envoy, path: &str, protocol: Protocol) -> Response {
     let request = Request::post(path).json(&json!({"model": "chat", "stream": true, "max_tokens": 9}));
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let request = request.over(protocol);
     request.send(envoy.port()).await.unwrap()
 }
 
@@ -87,8 +79,8 @@ fn keep_alive(path: &str) -> &'static str {
 
 #[tokio::test]
 async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"keep_alive": "1s"})).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"keep_alive": "1s"})).start_with(["all"]).await;
     let mut sent = 0;
     for (path, first, content, end) in dialects() {
         for protocol in PROTOCOLS {
@@ -108,13 +100,13 @@ async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
     }
     let counted = |count| count == sent;
     envoy.wait_for_stat("wasmcustom.llm_failsafe_keep_alives", counted).await;
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_complete").await, Some(6));
+    envoy.expect_count("streams_complete", 6).await;
 }
 
 #[tokio::test]
 async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"keep_alive": "1s", "idle": "2500ms"})).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"keep_alive": "1s", "idle": "2500ms"})).start_with(["all"]).await;
     for (path, _, content, _) in dialects() {
         for protocol in PROTOCOLS {
             let wire = content.to_wire();
@@ -133,7 +125,7 @@ async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
             assert!(!notice.contains("hi"), "nothing of the half event: {text}");
         }
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 6).await;
+    envoy.wait_for_count("streams_stalled", 6).await;
 }
 
 /// Reads until this has come, and says how long that took.
@@ -149,9 +141,9 @@ async fn read_until(response: &mut Response, text: &str) -> Duration {
 
 #[tokio::test]
 async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
-    let provider = ScriptedProvider::start("all").await;
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "1s"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     for (path, first, content, end) in dialects() {
         for protocol in PROTOCOLS {
             let case = format!("{path} {protocol:?}");
@@ -174,15 +166,15 @@ async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
             assert_eq!(provider.received().len(), asked + 1, "{case}");
         }
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_gates_opened_by_time", |count| count == 6).await;
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_complete", |count| count == 6).await;
+    envoy.wait_for_count("gates_opened_by_time", 6).await;
+    envoy.wait_for_count("streams_complete", 6).await;
 }
 
 #[tokio::test]
 async fn what_was_let_go_early_fails_in_the_open() {
-    let provider = ScriptedProvider::start("all").await;
     let stream = json!({"first_content": "2500ms", "gate": {"max_time": "500ms"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     for (path, first, _, _) in dialects() {
         for protocol in PROTOCOLS {
             for (case, script) in [
@@ -209,9 +201,9 @@ async fn what_was_let_go_early_fails_in_the_open() {
 /// nothing at all to let go.
 #[tokio::test]
 async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
-    let provider = ScriptedProvider::start("all").await;
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "500ms"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     let [(path, first, content, end), ..] = dialects();
     for protocol in PROTOCOLS {
         let mut events = vec![(3000, &first), (1500, &content)];
@@ -239,8 +231,10 @@ async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
 
 #[tokio::test]
 async fn a_stream_that_drips_is_ended() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"min_rate": {"events": 10, "window": "1s"}})).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"min_rate": {"events": 10, "window": "1s"}}))
+            .start_with(["all"])
+            .await;
     for (path, _, content, _) in dialects() {
         let asked = provider.received().len();
         let quick = std::iter::repeat_n(content.clone(), 40);
@@ -259,6 +253,6 @@ async fn a_stream_that_drips_is_ended() {
         let outcome = provider.wait_for_outcome(asked + 1, SOON).await;
         assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 3).await;
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_truncated").await, Some(3));
+    envoy.wait_for_count("streams_stalled", 3).await;
+    envoy.expect_count("streams_truncated", 3).await;
 }

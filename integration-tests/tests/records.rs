@@ -5,49 +5,45 @@ use std::time::Duration;
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, edge_host};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use llm_failsafe::base::ErrorClass;
 use llm_failsafe::record::{
     Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
     Usage,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// Two targets behind one model, the second only for when the first fails.
-struct Scene {
+struct RecordScene {
     a: ScriptedProvider,
     b: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl RecordScene {
     async fn start(shape: Shape, changes: &Value) -> Self {
         Self::with(shape, changes, |_| {}).await
     }
 
     /// With a change to the edge's virtual host.
     async fn with(shape: Shape, changes: &Value, edge: impl FnOnce(&mut Value)) -> Self {
-        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
         let gateway = Gateway::new(shape)
-            .provider("openai", a.port())
-            .provider("anthropic", b.port())
             .configure(
                 &json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}}}}),
             )
             .configure(changes)
-            .edit(|config| {
-                let manager =
-                    &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
-                edge(&mut manager["typed_config"]["route_config"]["virtual_hosts"][0]);
-            });
-        Self { a, b, envoy: gateway.start().await }
+            .edit(|config| edge(edge_host(config)));
+        let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+        let [a, b] = scene.providers;
+        Self { a, b, envoy: scene.envoy }
     }
 
     async fn ask(&self, request: Request) -> Read {
-        request.send(self.envoy.port()).await.unwrap().read().await
+        request.ask(self.envoy.port()).await
     }
 
     /// The record of the only request so far.
@@ -197,7 +193,7 @@ fn properties(schema: &Value, named: &mut Vec<String>) {
 
 #[tokio::test]
 async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(errors::openai_500());
     let read = scene.ask(Request::chat("chat", true)).await;
     assert_eq!(read.status, 200, "{}", read.text());
@@ -237,7 +233,7 @@ async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
 
 #[tokio::test]
 async fn an_ordinary_listener_writes_one_record_per_request_too() {
-    let scene = Scene::start(Shape::Single, &json!({})).await;
+    let scene = RecordScene::start(Shape::Single, &json!({})).await;
     let read = scene.ask(Request::chat("chat", false)).await;
     scene.a.script(errors::openai_429());
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
@@ -256,7 +252,7 @@ async fn an_ordinary_listener_writes_one_record_per_request_too() {
 #[tokio::test]
 async fn refusals_without_an_attempt_have_a_record() {
     let key = "ab".repeat(32);
-    let scene = Scene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 401);
     let record = scene.record().await;
     assert_eq!(
@@ -266,7 +262,7 @@ async fn refusals_without_an_attempt_have_a_record() {
     assert_eq!(record["http.response.status_code"], 401);
     assert_eq!(record["attempts"], json!([]));
 
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     assert_eq!(scene.ask(Request::chat("gpt-9", false)).await.status, 404);
     assert_eq!(scene.ask(Request::chat("sk-proj-pasted-in-the-wrong-field", false)).await.status, 404);
     assert_eq!(scene.ask(Request::post("/v1/chat/completions").bytes("{nonsense")).await.status, 400);
@@ -280,7 +276,7 @@ async fn refusals_without_an_attempt_have_a_record() {
 
 #[tokio::test]
 async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(errors::openai_401());
     scene.b.script(errors::anthropic_429());
     scene.ask(Request::chat("chat", false)).await;
@@ -295,8 +291,8 @@ async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
 
 #[tokio::test]
 async fn every_gate_stands_in_the_record_with_what_it_needed_and_who_asked_with_the_keys_metadata() {
-    let key = Sha256::digest("sk-client").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let scene = Scene::start(
+    let key = sha256("sk-client");
+    let scene = RecordScene::start(
         Shape::Loop,
         &json!({
             "keys": {"team-a": {"sha256": key, "metadata": {"team": "search", "cost-centre": "4711"}}},
@@ -320,7 +316,7 @@ async fn every_gate_stands_in_the_record_with_what_it_needed_and_who_asked_with_
 
 #[tokio::test]
 async fn broken_streams_and_clients_that_leave_are_told_apart() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(Script::usual().cut_after_chunks(3));
     let read = scene.ask(Request::chat("chat", true)).await;
     assert_eq!(read.status, 200);
@@ -341,7 +337,7 @@ async fn broken_streams_and_clients_that_leave_are_told_apart() {
 
 #[tokio::test]
 async fn an_attempt_that_the_provider_broke_off_is_in_the_record_of_the_next_pass() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     // The answer's headers are held when the provider goes away: Envoy then answers past the filter, and asks again by itself.
     scene.a.script(Script::usual().cut_after_bytes(10));
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);
@@ -362,7 +358,8 @@ async fn an_attempt_that_the_provider_broke_off_is_in_the_record_of_the_next_pas
 #[tokio::test]
 async fn a_retry_that_envoy_does_not_make_leaves_its_record_in_the_log() {
     let scene =
-        Scene::with(Shape::Loop, &json!({}), |edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
+        RecordScene::with(Shape::Loop, &json!({}), |edge| edge["retry_policy"]["num_retries"] = json!(0))
+            .await;
     scene.a.script(errors::openai_500());
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 500);
     scene.envoy.wait_for_log("llm-failsafe record: {").await;
@@ -378,17 +375,16 @@ async fn a_retry_that_envoy_does_not_make_leaves_its_record_in_the_log() {
 #[tokio::test]
 async fn an_unreachable_provider_and_time_that_ran_out_are_not_the_providers_words() {
     let refused = RefusedPort::reserve();
-    let b = ScriptedProvider::start("b").await;
-    let envoy = Gateway::new(Shape::Loop)
+    let scene = Gateway::new(Shape::Loop)
         .provider("openai", refused.port())
-        .provider("anthropic", b.port())
         .configure(&json!({"models": {"chat": {
             "tiers": [["gpt-a"], ["haiku"]], "stream": {"first_content": "300ms"}, "retry": {"attempts": 2},
         }}}))
-        .start()
+        .start_with([("b", "anthropic")])
         .await;
+    let Scene { envoy, providers: [b], .. } = scene;
     b.script(Script::hang());
-    let read = Request::chat("chat", true).send(envoy.port()).await.unwrap().read().await;
+    let read = Request::chat("chat", true).ask(envoy.port()).await;
     assert_eq!(read.status, 504);
     let [record] = &records::wait_for(&envoy, 1).await[..] else { panic!() };
     assert_eq!(
@@ -408,7 +404,7 @@ async fn an_unreachable_provider_and_time_that_ran_out_are_not_the_providers_wor
 
 #[tokio::test]
 async fn successes_are_sampled_and_everything_else_is_not() {
-    let scene = Scene::start(
+    let scene = RecordScene::start(
         Shape::Loop,
         &json!({"record": {"sample_successes": 0, "log": "failures", "redact": "strict"}}),
     )
@@ -428,7 +424,7 @@ async fn successes_are_sampled_and_everything_else_is_not() {
 
 #[tokio::test]
 async fn identity_comes_from_the_edge_and_names_of_people_are_hashed() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     let ask = |session: &str| {
         Request::chat("chat", false)
             .header("x-llm-session", session)
@@ -453,7 +449,7 @@ async fn a_request_that_waited_for_its_first_choice_says_how_long() {
     let models = json!({"chat": {
         "tiers": [["gpt-a"]], "retry": {"attempts": 1, "queue": {"max_wait": "5s", "max_waiting": 10}},
     }});
-    let scene = Scene::start(Shape::Loop, &json!({"models": models})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({"models": models})).await;
     scene.a.script(errors::openai_429().header("retry-after", "1"));
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);

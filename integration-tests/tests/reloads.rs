@@ -94,6 +94,6 @@ async fn no_request_is_lost_or_mixed_up_while_configurations_come_and_go() {
     }
     assert!(seen.len() >= 3 && seen.contains(&UPDATES.to_string()), "{seen:?}");
     for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
+        envoy.wait_for_count(gauge, 0).await;
     }
 }

@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
@@ -12,17 +11,17 @@ use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Request, Response};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-const SOON: Duration = Duration::from_secs(5);
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
@@ -86,7 +85,7 @@ async fn a_bad_body_is_refused_in_the_callers_dialect_and_goes_nowhere() {
         let unknown = Request::chat("gpt-9", true).send(envoy.port()).await.unwrap();
         let message = check_refused("streamed", CHAT, unknown, 404, "model_not_found").await;
         assert!(message.contains("gpt-9"), "{message}");
-        assert_eq!(envoy.stat("wasmcustom.llm_failsafe_refusals").await, Some(26));
+        envoy.expect_count("refusals", 26).await;
     }
     assert!(provider.received().is_empty(), "{:?}", provider.received());
 }
@@ -209,7 +208,7 @@ async fn other_paths_pass_to_their_cluster_as_they_are() {
 
 /// A client key as the configuration holds it.
 fn key(secret: &str, models: Option<&[&str]>) -> Value {
-    let digest: String = Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(secret);
     models.map_or_else(|| json!({"sha256": digest}), |models| json!({"sha256": digest, "models": models}))
 }
 

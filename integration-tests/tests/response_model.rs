@@ -5,8 +5,9 @@ use std::time::Duration;
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Script, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
@@ -17,13 +18,12 @@ const PATHS: [&str; 5] =
 const FIRST: &str = "first-model-2026-01-01";
 
 /// `chat` tells the logical name, `told` what the provider says, of the same targets.
-async fn gateway(shape: Shape, first: &ScriptedProvider, spare: &ScriptedProvider, stream: &Value) -> Envoy {
-    let provider = |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": "p.test"});
+async fn start(shape: Shape, stream: &Value) -> Scene<2> {
     let tiers = json!([["first"], ["spare"]]);
     let plugin = json!({
         "mode": "shadow",
         "retry_budget": {"ratio": 10},
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": FIRST},
             "spare": {"provider": "spare", "model": "spare-model"},
@@ -33,16 +33,15 @@ async fn gateway(shape: Shape, first: &ScriptedProvider, spare: &ScriptedProvide
             "told": {"tiers": tiers, "stream": stream},
         },
     });
-    let gateway = Gateway::new(shape).plugin(&plugin).provider("first", first.port());
-    gateway.provider("spare", spare.port()).start().await
+    Gateway::new(shape).plugin(&plugin).start_with(["first", "spare"]).await
 }
 
 async fn ask(envoy: &Envoy, path: &str, model: &str, stream: bool, protocol: Protocol) -> Read {
     let turn = json!([{"role": "user", "content": "say hello"}]);
     let body = json!({"model": model, "messages": turn, "input": "x", "prompt": "x", "max_tokens": 16, "stream": stream});
     let request = Request::post(path).json(&body);
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-    let read = request.send(envoy.port()).await.unwrap().read().await;
+    let request = request.over(protocol);
+    let read = request.ask(envoy.port()).await;
     assert!(read.error.is_none(), "{path} {protocol:?}: {:?} {}", read.error, read.text());
     read
 }
@@ -70,8 +69,7 @@ fn without_number(text: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_dialects_answers_name_what_was_asked_for_and_are_otherwise_byte_for_byte() {
     for shape in [Shape::Loop, Shape::Single] {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let envoy = gateway(shape, &first, &spare, &json!({})).await;
+        let Scene { envoy, providers: [first, _spare], .. } = start(shape, &json!({})).await;
         for (path, stream) in PATHS.into_iter().flat_map(|path| [(path, false), (path, true)]) {
             let stream = stream && path != "/v1/embeddings";
             for protocol in PROTOCOLS {
@@ -115,8 +113,7 @@ async fn every_dialects_answers_name_what_was_asked_for_and_are_otherwise_byte_f
 
 #[tokio::test]
 async fn who_falls_back_is_not_seen_in_the_body_but_in_the_header() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let envoy = gateway(Shape::Loop, &first, &spare, &json!({})).await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &json!({})).await;
     for (path, stream) in PATHS.into_iter().flat_map(|path| [(path, false), (path, true)]) {
         let stream = stream && path != "/v1/embeddings";
         for protocol in PROTOCOLS {
@@ -132,9 +129,8 @@ async fn who_falls_back_is_not_seen_in_the_body_but_in_the_header() {
 
 #[tokio::test]
 async fn a_stream_let_go_before_its_content_and_kept_open_is_renamed_too() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let quiet = json!({"gate": {"max_time": "300ms"}, "keep_alive": "1s"});
-    let envoy = gateway(Shape::Loop, &first, &spare, &quiet).await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &quiet).await;
     let chunk = |delta: Value| {
         format!("data: {}\n\n", json!({"id": "c", "model": FIRST, "choices": [{"index": 0, "delta": delta}]}))
     };
@@ -162,8 +158,7 @@ async fn a_stream_let_go_before_its_content_and_kept_open_is_renamed_too() {
 
 #[tokio::test]
 async fn what_is_no_answer_or_cannot_be_read_stays_as_it_is() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let envoy = gateway(Shape::Loop, &first, &spare, &json!({})).await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &json!({})).await;
     let named = format!(r#"{{"model":"{FIRST}","error":{{"message":"no","type":"invalid_request_error"}}}}"#);
     let odd = format!(r#"{{"model":["{FIRST}"],"choices":[],"other":{{"model":"{FIRST}"}}}}"#);
     let latin =

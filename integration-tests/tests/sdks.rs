@@ -1,23 +1,18 @@
 //! Users of the vendors' own SDKs, unmodified: they do not notice a failover, and what they are refused arrives as the
 //! exception that they know.
 
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::python;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 const CLIENT_KEY: &str = "sk-client-key";
 
 /// A client key as the configuration holds it.
 fn keys() -> Value {
-    let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({"team": {"sha256": digest}})
-}
-
-/// A provider that speaks every dialect, reached through the cluster of its name.
-fn provider(name: &str) -> Value {
-    json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")})
+    json!({"team": {"sha256": sha256(CLIENT_KEY)}})
 }
 
 /// Runs a script against a gateway and gives the JSON lines that it printed.
@@ -35,17 +30,11 @@ async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
-    let (gone, flaky, good) = (
-        RefusedPort::reserve(),
-        ScriptedProvider::start("flaky").await,
-        ScriptedProvider::start("good").await,
-    );
-    let envoy = Gateway::new(Shape::Loop)
+    let gone = RefusedPort::reserve();
+    let scene = Gateway::new(Shape::Loop)
         .provider("gone", gone.port())
-        .provider("flaky", flaky.port())
-        .provider("good", good.port())
         .plugin(&json!({
-            "providers": {"gone": provider("gone"), "flaky": provider("flaky"), "good": provider("good")},
+            "providers": {"gone": compatible("gone"), "flaky": compatible("flaky"), "good": compatible("good")},
             "targets": {
                 "gone": {"provider": "gone", "model": "m-gone", "key": {"env": "OPENAI_KEY_A"}},
                 "flaky": {"provider": "flaky", "model": "m-flaky", "key": {"env": "OPENAI_KEY_A"}},
@@ -55,8 +44,9 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             "models": {"chat": {"tiers": [["gone"], ["flaky"], ["good"]], "response_model": "logical"}},
             "keys": keys(),
         }))
-        .start()
+        .start_with(["flaky", "good"])
         .await;
+    let Scene { envoy, providers: [flaky, good], .. } = scene;
     let failures = || {
         [
             errors::openai_500(),
@@ -110,23 +100,11 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     let down = RefusedPort::reserve();
-    let limited = ScriptedProvider::start("limited").await;
-    let wrong = ScriptedProvider::start("wrong").await;
-    let broken = ScriptedProvider::start("broken").await;
-    let shaky = ScriptedProvider::start("shaky").await;
-    limited.script(errors::openai_429()).script(errors::anthropic_429());
-    wrong.script(errors::openai_400()).script(errors::anthropic_400());
-    broken.by_default(errors::openai_500());
-    shaky.script(errors::openai_503()).script(Script::usual()).script(errors::anthropic_529());
-    let mut gateway = Gateway::new(Shape::Loop).provider("down", down.port());
     let mut plugin =
         json!({"mode": "shadow", "keys": keys(), "models": {"lab/large:1": {"targets": ["shaky"]}}});
     let once = json!({"attempts_per_target": 1});
-    for provider in [&limited, &wrong, &broken, &shaky] {
-        gateway = gateway.provider(provider.name(), provider.port());
-    }
     for name in ["down", "limited", "wrong", "broken", "shaky"] {
-        plugin["providers"][name] = provider(name);
+        plugin["providers"][name] = compatible(name);
         plugin["targets"][name] = json!({"provider": name, "model": "m-1"});
         // Only the shaky one is tried again by the filter.
         let retry = if name == "shaky" { json!({}) } else { once.clone() };
@@ -136,9 +114,15 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         json!({"provider": "wrong", "model": "m-1", "region": "us", "tools": false});
     plugin["models"]["toolless"] = json!({"targets": ["toolless"]});
     plugin["models"]["elsewhere"] = json!({"targets": ["toolless"], "fallback": {"region": ["eu"]}});
-    let envoy = gateway.plugin(&plugin).start().await;
+    let gateway = Gateway::new(Shape::Loop).provider("down", down.port()).plugin(&plugin);
+    let scene = gateway.start_with(["limited", "wrong", "broken", "shaky"]).await;
+    let [limited, wrong, broken, shaky] = &scene.providers;
+    limited.script(errors::openai_429()).script(errors::anthropic_429());
+    wrong.script(errors::openai_400()).script(errors::anthropic_400());
+    broken.by_default(errors::openai_500());
+    shaky.script(errors::openai_503()).script(Script::usual()).script(errors::anthropic_529());
 
-    let lines = run("sdk_errors.py", envoy.port()).await;
+    let lines = run("sdk_errors.py", scene.port()).await;
     let find = |vendor: &str, name: &str| -> &Value {
         let found = lines.iter().find(|line| line["vendor"] == vendor && line["name"] == name);
         found.unwrap_or_else(|| panic!("{vendor}: nothing about {name}: {lines:#?}"))
@@ -189,8 +173,7 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     }
     // The SDKs, with one retry or without, send what the filter has given up just once: it says that more would be no use.
     // The shaky one is asked twice by the filter.
-    let counts = [&limited, &wrong, &broken, &shaky].map(|provider| provider.received().len());
-    assert_eq!(counts, [2, 2, 2 + 2, 4]);
+    assert_eq!(scene.counts(), [2, 2, 2 + 2, 4]);
 }
 
 /// How each model fails at both of its targets, how often the filter may ask for one request, and with what status it ends.
@@ -219,7 +202,7 @@ async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_
         let down = ScriptedProvider::start(name).await;
         down.by_default(script);
         gateway = gateway.provider(name, down.port());
-        plugin["providers"][name] = provider(name);
+        plugin["providers"][name] = compatible(name);
         let targets = [format!("{name}-a"), format!("{name}-b")];
         for target in &targets {
             plugin["targets"][target] = json!({"provider": name, "model": "m"});
@@ -234,7 +217,7 @@ async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_
     // A rate limit that will be over soon is the exception: there the SDKs shall come again.
     let limited = ScriptedProvider::start("limited").await;
     gateway = gateway.provider("limited", limited.port());
-    plugin["providers"]["limited"] = provider("limited");
+    plugin["providers"]["limited"] = compatible("limited");
     plugin["targets"]["limited"] = json!({"provider": "limited", "model": "m"});
     plugin["models"]["limited"] = json!({"targets": ["limited"], "retry": {"attempts": 1}});
     for _ in 0..4 {

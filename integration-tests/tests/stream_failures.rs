@@ -5,26 +5,23 @@
 use std::time::{Duration, Instant};
 
 use crate::dialects::{self, Dialect, wire};
-use crate::scene::{self, Ask, SOON, Scene};
+use crate::scenes::{Ask, FirstAndSpare};
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Ending, Event, Outcome, Point, Script};
 use integration_tests::python;
 use serde_json::{Value, json};
 
 const MODEL: &str = "openai-compatible";
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
 
-async fn scene(limits: &Value) -> Scene {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let mut configuration = scene::configuration();
-    configuration["models"][MODEL]["stream"] = limits.clone();
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&configuration)
-        .provider("first", first.port())
-        .provider("spare", spare.port());
-    Scene { envoy: gateway.start().await, first, spare }
+async fn scene(limits: &Value) -> FirstAndSpare {
+    FirstAndSpare::with(
+        |configuration| configuration["models"][MODEL]["stream"] = limits.clone(),
+        |gateway| gateway,
+    )
+    .await
 }
 
 fn ask(dialect: &Dialect) -> Ask {
@@ -33,11 +30,11 @@ fn ask(dialect: &Dialect) -> Ask {
 
 fn request(dialect: &Dialect, protocol: Protocol) -> Request {
     let request = Request::post(dialect.path).json(&json!({"model": MODEL, "stream": true, "max_tokens": 5}));
-    if protocol == Protocol::H2c { request.h2c() } else { request }
+    request.over(protocol)
 }
 
-async fn read(scene: &Scene, dialect: &Dialect, protocol: Protocol) -> Read {
-    request(dialect, protocol).send(scene.envoy.port()).await.unwrap().read().await
+async fn read(scene: &FirstAndSpare, dialect: &Dialect, protocol: Protocol) -> Read {
+    request(dialect, protocol).ask(scene.envoy.port()).await
 }
 
 /// Every failure of a stream that has brought no content, and what it is called.
@@ -198,7 +195,7 @@ fn phases(dialect: &Dialect) -> Vec<(&'static str, Script, bool)> {
 #[tokio::test]
 async fn a_client_that_leaves_stops_its_provider_in_each_phase() {
     let scene = scene(&json!({"idle": "60s", "first_content": "60s"})).await;
-    let mut slowest = Duration::ZERO;
+    let (mut fastest, mut slowest) = (SOON, Duration::ZERO);
     for dialect in dialects::all() {
         for (phase, script, gets_something) in phases(&dialect) {
             for protocol in PROTOCOLS {
@@ -210,23 +207,23 @@ async fn a_client_that_leaves_stops_its_provider_in_each_phase() {
                 else {
                     panic!("{case}: the provider was not stopped");
                 };
-                // 100 ms is what is promised; a busy machine shall not fail here.
                 let took = closed_at.saturating_duration_since(left_at);
-                assert!(took < Duration::from_secs(1), "{case}: {took:?}");
-                slowest = slowest.max(took);
+                assert!(took < Duration::from_secs(5), "{case}: {took:?}");
+                (fastest, slowest) = (fastest.min(took), slowest.max(took));
             }
         }
     }
+    // 100 ms is promised. A busy machine may be slower now and then.
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     println!("a provider was stopped at most {slowest:?} after its client had left");
     let asked = scene.first.received().len() as u64;
-    let aborts = "wasmcustom.llm_failsafe_client_aborts";
-    scene.envoy.wait_for_stat(aborts, |count| count == asked).await;
-    nothing_is_left(&scene.envoy).await;
+    scene.envoy.wait_for_count("client_aborts", asked).await;
+    scene.envoy.wait_until_idle().await;
     assert_eq!(scene.spare.received().len(), 0, "nobody is asked for a client that is gone");
 }
 
 /// Sends a request, waits for its provider to have it (and for content, if there will be some), and leaves.
-async fn leave(scene: &Scene, request: Request, gets_something: bool) -> Instant {
+async fn leave(scene: &FirstAndSpare, request: Request, gets_something: bool) -> Instant {
     let asked = scene.first.received().len();
     let port = scene.envoy.port();
     let arrives = scene.first.wait_until(SOON, |all| (all.len() > asked).then_some(()));
@@ -246,12 +243,6 @@ async fn leave(scene: &Scene, request: Request, gets_something: bool) -> Instant
     Instant::now()
 }
 
-async fn nothing_is_left(envoy: &Envoy) {
-    for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
-    }
-}
-
 #[test]
 fn a_dialects_parts_make_a_whole_stream() {
     for dialect in dialects::all() {
@@ -263,14 +254,14 @@ fn a_dialects_parts_make_a_whole_stream() {
 
 #[tokio::test]
 async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
-    let provider = ScriptedProvider::start("all").await;
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
+        "providers": {"all": compatible("all")},
         "targets": {"one": {"provider": "all", "model": "m"}},
         "models": {"chat": {"tiers": [["one"]], "stream": {"idle": "500ms"}}},
     });
-    let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
+    let scene = Gateway::new(Shape::Loop).plugin(&plugin).start_with(["all"]).await;
+    let [provider] = &scene.providers;
     // In the order in which the script asks.
     for dialect in dialects::all() {
         let events =
@@ -279,7 +270,7 @@ async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
         provider
             .script(Script::stream(events).delay_chunks(Duration::from_millis(20)).hang_after_chunks(chunks));
     }
-    let base_url = format!("http://127.0.0.1:{}", envoy.port());
+    let base_url = format!("http://127.0.0.1:{}", scene.port());
     let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{said}");

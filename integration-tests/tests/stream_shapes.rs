@@ -1,14 +1,15 @@
 //! Streams that are well but look unusual arrive byte for byte; cut off, they are told of in spite of their shape. In each
 //! dialect, for clients of HTTP/1 and HTTP/2, with the end of the stream in the last data or after it.
 
+use crate::scenes::one_provider;
 use std::time::Duration;
 
 use crate::dialects::{self, Dialect, wire};
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::gateway::Shape;
+use integration_tests::provider::Script;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 /// Larger than what is held back of an event, smaller than what is read of one.
@@ -16,22 +17,11 @@ const LARGE: usize = 100_000;
 /// Larger than what is read of an event.
 const HUGE: usize = 2_000_000;
 
-struct Stage {
-    provider: ScriptedProvider,
-    envoy: Envoy,
-}
+struct Stage(Scene<1>);
 
 impl Stage {
     async fn set() -> Self {
-        let provider = ScriptedProvider::start("all").await;
-        let plugin = json!({
-            "mode": "shadow",
-            "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
-            "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
-            "models": {"chat": {"tiers": [["one"], ["two"]]}},
-        });
-        let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
-        Self { provider, envoy }
+        Self(one_provider(Shape::Loop, &json!({})).start_with(["all"]).await)
     }
 
     /// What a client gets of these bytes when they come in pieces of so many. `apart`: the end of the stream comes alone.
@@ -50,11 +40,11 @@ impl Stage {
     }
 
     async fn play(&self, dialect: &Dialect, protocol: Protocol, script: Script) -> Read {
-        self.provider.script(script);
+        self.0.providers[0].script(script);
         let request =
             Request::post(dialect.path).json(&json!({"model": "chat", "stream": true, "max_tokens": 5}));
-        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-        let read = request.send(self.envoy.port()).await.unwrap().read().await;
+        let request = request.over(protocol);
+        let read = request.ask(self.0.port()).await;
         assert_eq!(read.header("x-llm-attempts"), Some("1"), "{}", dialect.path);
         read
     }
@@ -102,8 +92,7 @@ async fn unusual_framing_and_split_characters_arrive_byte_for_byte() {
             check_passes(&stage, &dialect, &bytes, &[3, 64, bytes.len()], what).await;
         }
     }
-    let alarms = stage.envoy.stat("wasmcustom.llm_failsafe_alarms").await;
-    assert_eq!(alarms.unwrap_or_default(), 0);
+    stage.0.envoy.expect_count("alarms", 0).await;
 }
 
 #[tokio::test]
@@ -119,7 +108,7 @@ async fn large_and_huge_events_arrive_byte_for_byte() {
             check_passes(&stage, &dialect, &bytes, &[16_384], "large at once").await;
         }
     }
-    let memory = stage.envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await.unwrap_or_default();
+    let memory = stage.0.envoy.count("wasm_memory_bytes").await;
     assert!(memory < 16 << 20, "{memory} bytes of Wasm memory");
 }
 
@@ -141,7 +130,7 @@ async fn a_compressed_stream_arrives_byte_for_byte() {
             assert_eq!(read.header("content-encoding"), Some("gzip"));
         }
     }
-    stage.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 6).await;
+    stage.0.envoy.wait_for_count("usage_missing", 6).await;
 }
 
 /// Exactly one error event is at the end of what the client got, and nothing that says that all is well.

@@ -5,8 +5,9 @@ use crate::telemetry;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::otlp::{Collector, hex, text};
-use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::provider::errors;
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
@@ -15,19 +16,16 @@ const CLIENT_SPAN: &str = "b7ad6b7169203331";
 
 #[tokio::test]
 async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let collector = Collector::start().await;
-    let envoy = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .provider("anthropic", b.port())
-        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway =
+        Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
+    let gateway = telemetry::add(gateway, &collector);
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, b], .. } = scene;
     a.script(errors::openai_500());
     let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
     let request = Request::chat("chat", true).header("traceparent", &traceparent);
-    let read = request.send(envoy.port()).await.unwrap().read().await;
+    let read = request.ask(envoy.port()).await;
     assert_eq!(read.status, 200);
 
     // The edge's span and one for each attempt.
@@ -77,19 +75,15 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
 
 #[tokio::test]
 async fn each_operation_has_the_name_that_its_record_has() {
-    let a = ScriptedProvider::start("a").await;
     let collector = Collector::start().await;
-    let envoy = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+    let gateway = telemetry::add(gateway, &collector);
+    let Scene { envoy, providers: [_a], .. } = gateway.start_with([("a", "openai")]).await;
     let paths = ["chat/completions", "completions", "embeddings", "responses"];
     for path in paths {
         let body = json!({"model": "chat", "messages": [], "prompt": "hello", "input": "hello"});
         let request = Request::post(&format!("/v1/{path}")).json(&body);
-        assert_eq!(request.send(envoy.port()).await.unwrap().read().await.status, 200, "{path}");
+        assert_eq!(request.ask(envoy.port()).await.status, 200, "{path}");
     }
     let (spans, _) = collector.wait_for(2 * paths.len(), paths.len()).await;
     let records = records::wait_for(&envoy, paths.len()).await;

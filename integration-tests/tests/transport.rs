@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use crate::scene::{self, Ask, SOON, Scene, assert_answered_by_spare, chat, messages, said};
+use crate::scenes::{self, Ask, FirstAndSpare, assert_answered_by_spare, chat, messages, said};
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{Ending, Outcome, Point, RefusedPort, Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ fn blamed(script: &Script) -> &'static str {
     if script.ending.is_before_headers() { "transport" } else { "stream_truncated" }
 }
 
-async fn check_breaks(scene: &Scene) {
+async fn check_breaks(scene: &FirstAndSpare) {
     for script in breaks() {
         for ask in [chat("openai"), chat("openai").streamed(), messages(), messages().streamed()] {
             scene.check_moves(ask, &script, blamed(&script)).await;
@@ -37,7 +38,7 @@ async fn check_breaks(scene: &Scene) {
 
 #[tokio::test]
 async fn a_provider_that_breaks_off_before_its_answer_is_replaced() {
-    check_breaks(&Scene::start(&json!({})).await).await;
+    check_breaks(&FirstAndSpare::start().await).await;
 }
 
 #[tokio::test]
@@ -48,7 +49,7 @@ async fn so_is_one_that_speaks_http2_and_resets_streams_or_connections() {
             "explicit_http_config": {"http2_protocol_options": {}},
         },
     }});
-    let scene = Scene::start(&http2).await;
+    let scene = FirstAndSpare::with(|_| {}, |gateway| gateway.cluster_options("first", http2)).await;
     check_breaks(&scene).await;
     scene.check_moves(chat("openai"), &errors::openai_429(), "rate_limited").await;
     assert!(scene.first.received().iter().all(|request| request.version == "HTTP/2.0"));
@@ -58,7 +59,7 @@ async fn so_is_one_that_speaks_http2_and_resets_streams_or_connections() {
 async fn a_provider_that_refuses_connections_is_replaced() {
     let (refused, spare) = (RefusedPort::reserve(), ScriptedProvider::start("spare").await);
     let gateway = Gateway::new(Shape::Loop)
-        .plugin(&scene::configuration())
+        .plugin(&scenes::configuration())
         .provider("first", refused.port())
         .provider("spare", spare.port());
     let envoy = gateway.start().await;
@@ -74,16 +75,11 @@ async fn a_provider_that_refuses_connections_is_replaced() {
 
 #[tokio::test]
 async fn a_provider_that_stays_silent_is_replaced_when_envoy_gives_up_on_it() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&scene::configuration())
-        .provider("first", first.port())
-        .provider("spare", spare.port())
-        .edit(|config| {
-            let inner = &mut config["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
-            inner["typed_config"]["stream_idle_timeout"] = json!("0.3s");
-        });
-    let scene = Scene { envoy: gateway.start().await, first, spare };
+    let scene = FirstAndSpare::with(
+        |_| {},
+        |gateway| gateway.edit(|config| connection_manager(config, 1)["stream_idle_timeout"] = json!("0.3s")),
+    )
+    .await;
     for ask in [chat("openai"), chat("openai").streamed()] {
         scene.check_moves(ask, &Script::hang(), "timeout").await;
         assert!(matches!(scene.first.wait_for_outcome(0, SOON).await, Outcome::ClosedByClient(_)));
@@ -92,7 +88,7 @@ async fn a_provider_that_stays_silent_is_replaced_when_envoy_gives_up_on_it() {
 
 /// Fails unless the client saw its answer break off. Before 1.37 Envoy resets HTTP/2 streams with NO_ERROR, which hyper
 /// and others take for an end; there the missing terminal event is all that a client has.
-async fn assert_broken(scene: &Scene, protocol: Protocol, read: &Read, case: &str) {
+async fn assert_broken(scene: &FirstAndSpare, protocol: Protocol, read: &Read, case: &str) {
     let resets_without_error = scene.envoy.resets_http2_without_error().await;
     assert!(
         read.error.is_some() || (protocol == Protocol::H2c && resets_without_error),
@@ -103,7 +99,7 @@ async fn assert_broken(scene: &Scene, protocol: Protocol, read: &Read, case: &st
 
 #[tokio::test]
 async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     // A chunk at a time, so that Envoy cannot see the end together with the content.
     let script = Script::usual().delay_chunks(Duration::from_millis(30));
     for ending in [Ending::Cut(Point::AfterChunks(3)), Ending::Reset(Point::AfterChunks(3))] {
@@ -121,7 +117,7 @@ async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let long =
         Script::usual().say(&"word ".repeat(40_000)).split(20_000).delay_chunks(Duration::from_millis(20));
     for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -135,19 +131,15 @@ async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
 
 #[tokio::test]
 async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let mut configuration = scene::configuration();
-    for kind in ["openai", "anthropic"] {
-        configuration["models"][format!("{kind}-never")] =
-            json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
-        // Nobody is asked after the spare one, so nothing is gained by holding its stream.
-        configuration["models"][kind]["retry"] = json!({"attempts": 2});
-    }
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&configuration)
-        .provider("first", first.port())
-        .provider("spare", spare.port());
-    let scene = Scene { envoy: gateway.start().await, first, spare };
+    let models = |configuration: &mut Value| {
+        for kind in ["openai", "anthropic"] {
+            configuration["models"][format!("{kind}-never")] =
+                json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
+            // No target follows the spare one, so holding its stream gains nothing.
+            configuration["models"][kind]["retry"] = json!({"attempts": 2});
+        }
+    };
+    let scene = FirstAndSpare::with(models, |gateway| gateway).await;
     for script in breaks() {
         let told = |name: &str| json!({"target": name, "reason": blamed(&script)});
         for stream in [false, true] {
@@ -193,7 +185,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
 }
 
 /// The status and body of an answer that must be a refusal made by the filter.
-async fn refusal(scene: &Scene, ask: Ask, case: &str) -> (u16, Value) {
+async fn refusal(scene: &FirstAndSpare, ask: Ask, case: &str) -> (u16, Value) {
     let read = ask.send(scene.envoy.port(), Protocol::Http1).await;
     assert!(read.error.is_none(), "{case}");
     assert_eq!(read.header("content-type"), Some("application/json"), "{case}: {}", read.text());
@@ -203,7 +195,7 @@ async fn refusal(scene: &Scene, ask: Ask, case: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_connection_that_the_provider_closed_while_idle_costs_no_request() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let mut first = scene.first;
     for round in 0..3 {
         let read = chat("openai").send(scene.envoy.port(), Protocol::Http1).await;

@@ -1,13 +1,13 @@
 //! The tokens that providers report are read from whatever they answer, and counted once.
 
-use crate::scene::{Ask, Scene, chat, messages};
+use crate::scenes::{Ask, FirstAndSpare, chat, messages};
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
 use serde_json::{Value, json};
 
 async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
-    envoy.stat(&format!("wasmcustom.llm_failsafe_{kind}")).await.unwrap_or_default()
+    envoy.count(kind).await
 }
 
 /// The endpoints, each with the model that is asked there.
@@ -18,7 +18,7 @@ fn asks() -> Vec<Ask> {
 
 #[tokio::test]
 async fn every_dialects_tokens_are_counted_plain_and_streamed() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let (mut input, mut output) = (0, 0);
     for ask in asks() {
         // Mistral is not asked for the usage of streams: it tells unasked, as this scripted one does not.
@@ -45,20 +45,20 @@ async fn every_dialects_tokens_are_counted_plain_and_streamed() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_say_what_it_took_is_counted_as_such() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let silent = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]});
     scene.first.script(Script::usual().json(silent));
     let read = chat("openai").send(scene.envoy.port(), Protocol::Http1).await;
     assert_eq!(read.status, 200);
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
+    scene.envoy.wait_for_count("usage_missing", 1).await;
     assert_eq!(tokens(&scene.envoy, "tokens_input").await, 0);
 }
 
 /// What a client that asks so gets, and what its provider was asked.
-async fn asked(scene: &Scene, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
+async fn asked(scene: &FirstAndSpare, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
     let request = Request::post(path).json(body);
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-    let read = request.send(scene.envoy.port()).await.unwrap().read().await;
+    let request = request.over(protocol);
+    let read = request.ask(scene.envoy.port()).await;
     assert!(read.error.is_none() && read.status == 200, "{:?} {}", read.error, read.text());
     let received = scene.first.received();
     (read.text(), received.last().unwrap().json())
@@ -66,7 +66,7 @@ async fn asked(scene: &Scene, path: &str, protocol: Protocol, body: &Value) -> (
 
 #[tokio::test]
 async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_asked() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let mut input = 0;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for path in ["/v1/chat/completions", "/v1/completions"] {
@@ -91,10 +91,7 @@ async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_as
                     let whole = text.split_terminator("\n\n").all(|event| event.starts_with("data: "));
                     assert!(whole, "{case}: {text}");
                     input += 100;
-                    scene
-                        .envoy
-                        .wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == input)
-                        .await;
+                    scene.envoy.wait_for_count("tokens_input", input).await;
                 }
             }
         }
@@ -103,17 +100,17 @@ async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_as
 
 #[tokio::test]
 async fn a_provider_that_is_not_to_be_asked_is_not() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let body = json!({"model": "mistral", "stream": true, "messages": []});
     let (text, request) = asked(&scene, "/v1/chat/completions", Protocol::Http1, &body).await;
     assert_eq!(request.get("stream_options"), None);
     assert!(text.contains("[DONE]"));
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
+    scene.envoy.wait_for_count("usage_missing", 1).await;
 }
 
 #[tokio::test]
 async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     // No sentinel behind it: the event that is taken out was the last of the stream.
     let chunk = |rest: &str| format!("data: {{\"choices\":[{rest}]}}\r\n\r\n");
     let said = [
@@ -136,5 +133,5 @@ async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() 
             "stream_options": {"include_usage": true}});
         assert!(request == expected, "{split:?}");
     }
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == 15).await;
+    scene.envoy.wait_for_count("tokens_input", 15).await;
 }

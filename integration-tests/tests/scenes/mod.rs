@@ -1,15 +1,11 @@
 //! Two providers behind one Envoy in the retry loop: `first`, which a script makes fail, and `spare`.
 
-use std::time::Duration;
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
-
-/// How long anything that must happen may take.
-pub const SOON: Duration = Duration::from_secs(5);
 
 /// The kinds of provider that `first` plays, each the first choice of the logical model of its name.
 const KINDS: [&str; 7] =
@@ -44,8 +40,8 @@ impl Ask {
         let turn = json!([{"role": "user", "content": "say hello"}]);
         let body = json!({"model": self.model, "messages": turn, "input": turn, "max_tokens": 16, "stream": self.stream});
         let request = Request::post(self.path).json(&body);
-        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-        request.send(port).await.unwrap().read().await
+        let request = request.over(protocol);
+        request.ask(port).await
     }
 }
 
@@ -66,22 +62,27 @@ pub fn configuration() -> Value {
     configuration
 }
 
-/// The whole scene.
-pub struct Scene {
+/// `first` and `spare` before one Envoy.
+pub struct FirstAndSpare {
     pub first: ScriptedProvider,
     pub spare: ScriptedProvider,
     pub envoy: Envoy,
 }
 
-impl Scene {
-    /// Starts it, with what else the cluster of `first` shall have.
-    pub async fn start(cluster: &Value) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let gateway = Gateway::new(Shape::Loop)
-            .plugin(&configuration())
-            .cluster("first", first.port(), cluster)
-            .provider("spare", spare.port());
-        Self { first, spare, envoy: gateway.start().await }
+impl FirstAndSpare {
+    /// The usual configuration.
+    pub async fn start() -> Self {
+        Self::with(|_| {}, |gateway| gateway).await
+    }
+
+    /// The usual configuration with changes to the filter's configuration and to Envoy's.
+    pub async fn with(configure: impl FnOnce(&mut Value), change: impl FnOnce(Gateway) -> Gateway) -> Self {
+        let mut configuration = configuration();
+        configure(&mut configuration);
+        let gateway = change(Gateway::new(Shape::Loop).plugin(&configuration));
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     /// `first` does as scripted; the client must get one whole answer of `spare`, whichever HTTP it speaks.
@@ -134,4 +135,21 @@ pub fn said(read: &Read, stream: bool) -> String {
         delta.unwrap_or_default()
     };
     pieces.map(text).collect()
+}
+
+/// The shipped loop with these time limits for streams, one target of `first` and then one of `spare` behind `chat`.
+pub async fn with_stream_limits(stream: Value) -> integration_tests::scene::Scene<2> {
+    let models = json!({"chat": {"tiers": [["gpt-a"], ["haiku"]], "stream": stream}});
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({"mode": "shadow", "models": models}));
+    gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await
+}
+
+/// One provider that speaks every dialect, behind the first target of `chat` and behind a second one that must not be asked.
+pub fn one_provider(shape: Shape, stream: &Value) -> Gateway {
+    Gateway::new(shape).plugin(&json!({
+        "mode": "shadow",
+        "providers": {"all": compatible("all")},
+        "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
+        "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
+    }))
 }
