@@ -1,4 +1,5 @@
-//! What may stand in for what: in a real Envoy, each boundary with a substitute that keeps it and one that does not.
+//! Which targets may substitute for which. Each boundary is tested in a real Envoy with a substitute that keeps it and one that
+//! does not.
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
@@ -10,17 +11,17 @@ use serde_json::{Value, json};
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
 
-/// One boundary, seen from a request.
+/// One boundary and a request that it applies to.
 struct Scenario {
     name: &'static str,
     path: &'static str,
-    /// What the request has besides a model and a turn.
+    /// What the request has besides the model and one message.
     request: Value,
-    /// What the model's `fallback` says.
+    /// The `fallback` section of the model.
     fallback: Value,
-    /// What the first choice offers.
+    /// Settings of the first choice.
     first: Value,
-    /// What a substitute that keeps the boundary offers, and one that does not.
+    /// Settings of a substitute that keeps the boundary, and of one that does not.
     good: Value,
     bad: Value,
     gate: &'static str,
@@ -86,7 +87,7 @@ fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Where nobody else may be asked the same target would be asked again, which is another story.
+/// Without this, the same target would be asked again when no other target is eligible.
 fn once() -> Value {
     json!({"attempts_per_target": 1})
 }
@@ -94,7 +95,7 @@ fn once() -> Value {
 /// Each scenario is two models: `NAME-good` and `NAME-bad`.
 fn configuration(scenarios: &[Scenario]) -> Value {
     let mut configuration = json!({
-        // Every first choice fails here all the time; what breakers make of that is not the point.
+        // Every first choice fails here. Breakers are not under test.
         "mode": "shadow",
         "providers": {
             "first": compatible("first"),
@@ -144,7 +145,7 @@ async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_never_asked() {
+async fn only_a_substitute_that_keeps_the_boundary_is_asked() {
     let scenarios = scenarios();
     let Scene { envoy, providers: [first, spare], .. } = start(&configuration(&scenarios)).await;
     for scenario in &scenarios {
@@ -176,16 +177,16 @@ async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_n
             );
             let rejected = format!("{}-to-bad={}", scenario.name, scenario.gate);
             assert_eq!(read.header("x-llm-rejected"), Some(rejected.as_str()), "{case}");
-            assert_eq!(spare.received().len(), helped, "{case}: it was asked all the same");
+            assert_eq!(spare.received().len(), helped, "{case}: the substitute was asked");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_was_needed() {
+async fn an_ineligible_first_choice_is_skipped_and_a_refusal_says_what_was_needed() {
     let scenarios = scenarios();
     let mut plugin = configuration(&scenarios);
-    // Here the ones that do not keep the boundary come first.
+    // Here the target that does not keep the boundary is the first choice.
     for scenario in &scenarios {
         let name = |role: &str| format!("{}-{role}", scenario.name);
         let fallback = &scenario.fallback;
@@ -194,7 +195,7 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
         plugin["models"][name("alone")] = json!({"targets": [name("to-bad")], "fallback": fallback});
     }
     let Scene { envoy, providers: [_first, spare], .. } = start(&plugin).await;
-    // What a price or an account is measured against is the first choice itself.
+    // Prices and accounts are compared with the first choice, so these two gates never reject it.
     for scenario in scenarios.iter().filter(|scenario| !["price", "state"].contains(&scenario.name)) {
         for stream in [false, true] {
             let case = format!("{}, streamed: {stream}", scenario.name);
@@ -219,13 +220,13 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
             for told in ["needed", "offered"] {
                 assert!(listed[0]["gates"][0][told].as_str().is_some_and(|text| !text.is_empty()), "{error}");
             }
-            assert_eq!(spare.received().len(), asked, "{case}: refused before anybody was asked");
+            assert_eq!(spare.received().len(), asked, "{case}: refused before any target was asked");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
+async fn approvals_expire_and_a_client_may_only_allow_less() {
     let approved = |until: &str| json!({"approved": [{"from": "us", "to": "eu", "until": until}]});
     let tiers = json!([["us"], ["eu"]]);
     let plugin = json!({
@@ -267,7 +268,7 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
     }
     assert!(spare.received().iter().all(|request| request.header("x-llm-region").is_none()));
 
-    // Nobody is where the client wants to be, and a list that cannot be read is not taken for none.
+    // No target is in the client's region. An invalid list is an error and is not ignored.
     for (region, status, reason) in
         [("mars", 403, "not_allowed"), ("", 400, "invalid_region"), ("us,,eu", 400, "invalid_region")]
     {
@@ -283,7 +284,7 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where_that_is_allowed() {
+async fn context_length_and_content_policy_errors_move_only_where_allowed() {
     let plugin = json!({
         "mode": "shadow",
         "providers": {"first": compatible("first"), "spare": compatible("spare")},
@@ -318,7 +319,7 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitutes_are_only_named() {
+async fn in_shadow_mode_the_first_choice_serves_and_substitutes_are_only_reported() {
     let plugin = json!({
         "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {

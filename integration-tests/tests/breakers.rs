@@ -1,8 +1,8 @@
-//! Circuit breakers before real providers, on two workers: what opens them, that nothing reaches what is open, how they
-//! recover, and what clients see meanwhile.
+//! Circuit breakers on two workers: what opens them, that an open target gets no request, how they recover, and what clients
+//! see meanwhile.
 //!
-//! Each request has a connection of its own unless a scenario says otherwise, so requests meet either worker. Times are
-//! short in the configuration and generous in the waiting; counts are exact.
+//! Each request uses its own connection unless a test says otherwise, so requests reach both workers. Configured times are
+//! short and waits are long. Counts are exact.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use integration_tests::turns::alone;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The breakers' reading of the shared data.
+/// How often the breakers read the shared data.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// `first` with two accounts, `a` with two models and `b` with one; `spare` in reserve.
@@ -56,7 +56,7 @@ impl BreakerScene {
                 "chat": {"tiers": [["a-small"], ["spare"]]},
                 "large": {"tiers": [["a-large"], ["spare"]]},
                 "other": {"tiers": [["b-small"], ["spare"]]},
-                // One failure of a request is one failure of its target.
+                // One failed request is one failure of its target.
                 "lone": {"targets": ["a-small"], "retry": {"attempts_per_target": 1}},
                 "anyway": {"targets": ["a-small"], "when_all_open": "try_anyway", "retry": {"attempts_per_target": 1}},
             },
@@ -105,7 +105,7 @@ impl BreakerScene {
     }
 }
 
-/// A whole answer of this target, not the first choice for this reason.
+/// A complete response of this target, with this fallback reason if it is not the first choice.
 fn answered(read: &Read, target: &str, fallback: Option<&str>) -> bool {
     let by = (read.header("x-llm-target"), read.header("x-llm-fallback"));
     read.error.is_none() && read.status == 200 && by == (Some(target), fallback)
@@ -130,7 +130,7 @@ fn said_by(read: &Read, name: &str) -> bool {
     body["choices"][0]["message"]["content"] == format!("hello from {name}")
 }
 
-/// Clients that ask `chat` without end, one request after the other.
+/// Clients that request `chat` continuously, one request after the other.
 struct Crowd {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<(Instant, bool)>>>,
@@ -138,7 +138,7 @@ struct Crowd {
 
 impl Crowd {
     const CLIENTS: usize = 8;
-    /// Between a client's answer and its next request.
+    /// Between a client's response and its next request.
     const PAUSE: Duration = Duration::from_millis(20);
 
     fn start(port: u16) -> Self {
@@ -169,7 +169,7 @@ impl Crowd {
         self.stop.store(true, Ordering::Relaxed);
         let mut seen = Vec::new();
         for client in self.clients {
-            seen.extend(client.await.expect("every answer was good"));
+            seen.extend(client.await.expect("every response was good"));
         }
         seen.sort();
         seen
@@ -177,7 +177,7 @@ impl Crowd {
 }
 
 #[tokio::test]
-async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradually() {
+async fn an_open_target_gets_one_probe_at_a_time_and_recovers_gradually() {
     const CONSECUTIVE: usize = 5;
     const SLOW_START: Duration = Duration::from_secs(2);
     let _alone = alone().await;
@@ -189,7 +189,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
 
     scene.first.by_default(errors::openai_500());
     scene.wait_for("breaker_opened", 1).await;
-    // Slow from here on, so that a second probe at the same time would show.
+    // From here on responses are slow, so a second probe at the same time would be visible.
     let slowly = Duration::from_millis(150);
     scene.first.by_default(errors::openai_500().delay_headers(slowly));
     scene.wait_for("breaker_reopened", 1).await;
@@ -201,17 +201,17 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let full_from = closed_at + SLOW_START;
     let seen = crowd.stop().await;
 
-    // What reached it from the first failure on: the run that opened it with what was under way, then nothing, then probes.
+    // What reached it since the first failure: the run that opened it with the requests in progress, then nothing, then probes.
     let all = scene.first.received();
     let failed_from = seen.windows(2).find(|pair| pair[0].1 && !pair[1].1).expect("an outage")[0].0;
     let outage: Vec<_> = all.iter().filter(|request| request.arrived_at > failed_from).collect();
     let probe = outage
         .windows(2)
         .position(|pair| pair[1].arrived_at - pair[0].arrived_at > Duration::from_millis(600))
-        .expect("a silence")
+        .expect("a pause without requests")
         + 1;
-    // A worker that has not read the shared data yet sends for one refresh; a success from just before the outage, which
-    // each worker reports with that refresh, begins the run anew.
+    // A worker sends requests until it next reads the shared data. A success from just before the outage, which each
+    // worker reports with that refresh, restarts the run.
     let per_refresh = Crowd::CLIENTS * (REFRESH.as_millis() / Crowd::PAUSE.as_millis()) as usize;
     let bound = CONSECUTIVE * 3 + Crowd::CLIENTS + per_refresh;
     assert!(
@@ -221,7 +221,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let silence = outage[probe].arrived_at - outage[CONSECUTIVE - 1].arrived_at;
     assert!(silence >= Duration::from_millis(950), "probed too early: {silence:?}");
 
-    // One failing probe, two good ones, each after the one before was over.
+    // One failed probe and two good ones, each after the previous one ended.
     let ends: Vec<_> = outage[probe..probe + 3]
         .iter()
         .map(|request| match request.outcome {
@@ -236,7 +236,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     assert!(ends[2].0 >= ends[1].1, "two probes at a time: {ends:?}");
     assert!(outage[probe + 3].arrived_at >= ends[2].1, "traffic before the breaker closed");
 
-    // The ramp begins at a tenth and ends with everything.
+    // The slow start begins at a tenth of the traffic and ends with all of it.
     let share = |from: Instant, to: Instant| {
         let within: Vec<_> = seen.iter().filter(|(at, _)| (from..to).contains(at)).collect();
         assert!(within.len() >= 20, "too few requests to tell: {}", within.len());
@@ -245,7 +245,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let healed_at = ends[2].1;
     let early = share(healed_at, healed_at + SLOW_START / 3);
     let late = share(healed_at + SLOW_START * 2 / 3, healed_at + SLOW_START);
-    assert!(early < 55 && late > 55 && early < late, "{early} % at first, {late} % at last");
+    assert!(early < 55 && late > 55 && early < late, "{early} % early, {late} % late");
     assert_eq!(share(full_from, full_from + SOON), 100);
     scene.envoy.expect_count("breaker_probes", 3).await;
     scene.envoy.expect_count("breaker_opened", 1).await;
@@ -254,7 +254,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
 }
 
 #[tokio::test]
-async fn a_refused_credential_blocks_its_account_for_every_model_and_no_other_account() {
+async fn a_rejected_credential_blocks_its_account_and_no_other() {
     let scene = BreakerScene::start(json!({"block": "60s"})).await;
     scene.first.script(errors::openai_401());
     assert!(answered(&scene.ask("chat").await, "spare", Some("auth")));
@@ -280,7 +280,7 @@ async fn a_refused_credential_blocks_its_account_for_every_model_and_no_other_ac
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back() {
+async fn an_unreachable_endpoint_opens_for_all_its_accounts_until_it_is_back() {
     let mut scene =
         BreakerScene::start(json!({"open": "2s", "open_max": "2s", "slow_start": "0s", "close_after": 1}))
             .await;
@@ -289,7 +289,7 @@ async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back(
         assert!(answered(&scene.ask("chat").await, "spare", Some("transport")));
     }
     scene.wait_for("breaker_opened", 1).await;
-    // Another model and another account, which never failed themselves.
+    // Another model and another account, which have not failed themselves.
     for model in ["large", "other"] {
         scene.until_every_worker(model, |read| answered(read, "spare", Some("open"))).await;
     }
@@ -300,7 +300,7 @@ async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back(
         assert!(said_by(&scene.ask("other").await, "spare"));
     }
     let new_probes = scene.count("breaker_probes").await - probes;
-    assert_eq!(connects().await.unwrap() - failed, new_probes, "nothing but probes, if it was time for one");
+    assert_eq!(connects().await.unwrap() - failed, new_probes, "only probes reach the endpoint");
 
     scene.first.restart().await;
     scene.until_every_worker("other", |read| answered(read, "b-small", None)).await;
@@ -309,7 +309,7 @@ async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back(
 }
 
 #[tokio::test]
-async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such() {
+async fn a_rate_limit_throttles_on_every_worker_until_it_ends() {
     let scene = BreakerScene::start(json!({})).await;
     scene.first.script(errors::openai_429().header("retry-after", "10"));
     assert!(answered(&scene.ask("chat").await, "spare", Some("rate_limited")));
@@ -330,7 +330,7 @@ async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such()
     assert_eq!(error(&refused)["llm_failsafe"]["targets"], list);
     assert!(
         answered(&scene.ask("large").await, "a-large", None),
-        "it was the model's limit, not the account's"
+        "the limit applies to the model, not to the account"
     );
     let asked = asked + 1;
 
@@ -341,7 +341,7 @@ async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such()
 }
 
 #[tokio::test]
-async fn a_lone_open_target_is_refused_in_the_callers_dialect_unless_it_is_to_be_tried_anyway() {
+async fn a_lone_open_target_is_refused_in_the_clients_dialect_unless_it_is_tried_anyway() {
     let scene = BreakerScene::start(json!({"open": "60s"})).await;
     scene.open_lone().await;
     let asked = scene.asked();
@@ -364,10 +364,13 @@ async fn a_lone_open_target_is_refused_in_the_callers_dialect_unless_it_is_to_be
     assert!(answered(&scene.ask("anyway").await, "a-small", Some("tried_anyway")));
     assert_eq!((scene.asked(), scene.count("tried_anyway").await), (asked + 2, 2));
     let refused = scene.ask("lone").await;
-    assert!(refused_with(&refused, 503, "all_targets_open"), "what was tried anyway closes nothing");
+    assert!(
+        refused_with(&refused, 503, "all_targets_open"),
+        "a success of `tried_anyway` does not close the breaker"
+    );
 }
 
-/// Asks `lone` until the answer is no refusal, as clients do that were told to wait.
+/// Requests `lone` until the response is no refusal, as clients do after `retry-after`.
 fn insist(port: u16) -> JoinHandle<Read> {
     tokio::spawn(async move {
         loop {
@@ -380,7 +383,7 @@ fn insist(port: u16) -> JoinHandle<Read> {
 }
 
 #[tokio::test]
-async fn a_probe_whose_client_leaves_is_replaced_by_another() {
+async fn a_probe_whose_client_leaves_is_replaced() {
     let scene =
         BreakerScene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "60s"}))
             .await;
@@ -397,7 +400,7 @@ async fn a_probe_whose_client_leaves_is_replaced_by_another() {
     probe.abort();
     let outcome = scene.first.wait_for_outcome(index, SOON).await;
     assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
-    // Long before the lease is over.
+    // Long before the lease ends.
     let read = tokio::time::timeout(SOON, insist(port)).await.expect("another probe").unwrap();
     assert!(answered(&read, "a-small", None), "{}", read.text());
     scene.wait_for("breaker_closed", 1).await;
@@ -405,7 +408,7 @@ async fn a_probe_whose_client_leaves_is_replaced_by_another() {
 }
 
 #[tokio::test]
-async fn a_probe_that_takes_longer_than_its_lease_makes_room_for_another() {
+async fn a_probe_that_outlasts_its_lease_allows_another_probe() {
     let lease = Duration::from_secs(1);
     let scene =
         BreakerScene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "1s"}))
@@ -421,13 +424,13 @@ async fn a_probe_that_takes_longer_than_its_lease_makes_room_for_another() {
     let all = scene.first.received();
     let [.., first, second] = &all[..] else { panic!("{all:?}") };
     assert!(second.arrived_at - first.arrived_at >= lease - Duration::from_millis(50));
-    assert_eq!(first.outcome, Outcome::InProgress, "the slow one is not cut off");
+    assert_eq!(first.outcome, Outcome::InProgress, "the slow probe is not cut off");
     slow.abort();
 }
 
 #[tokio::test]
-async fn what_is_open_stays_open_over_a_new_configuration_and_a_new_vm() {
-    // In the loop a new configuration is met with the next connection over the hop, in one listener at once.
+async fn an_open_breaker_stays_open_after_a_new_configuration_and_a_new_vm() {
+    // In the loop the next connection over the hop uses a new configuration. In one listener it applies at once.
     for shape in [Shape::Loop, Shape::Single] {
         keeps_its_state(shape).await;
     }
@@ -443,7 +446,7 @@ async fn keeps_its_state(shape: Shape) {
     let model = |name: &str| json!({"models": {name: {"targets": ["spare"]}}});
     let reloaded = scene.gateway.clone().configure(&model("new"));
     let restarted = reloaded.clone().configure(&model("newer")).edit(|config| {
-        // Another configuration of the VM itself makes Envoy start new ones.
+        // A different configuration of the VM itself makes Envoy start new VMs.
         let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
         let inner = listeners.last_mut().unwrap();
         let manager = &mut inner["filter_chains"][0]["filters"][0]["typed_config"];
@@ -456,7 +459,7 @@ async fn keeps_its_state(shape: Shape) {
         while in_a_row < EVERY_WORKER {
             let served = scene.ask(name).await.status == 200;
             in_a_row = if served { in_a_row + 1 } else { 0 };
-            // From the very first request that a worker serves with the new configuration.
+            // This holds from the first request that a worker serves with the new configuration.
             let refused = scene.ask("lone").await;
             assert!(refused_with(&refused, 503, "all_targets_open"), "{name}: {}", refused.text());
             assert!(Instant::now() < deadline, "{name} is not served");
@@ -470,7 +473,7 @@ async fn keeps_its_state(shape: Shape) {
 }
 
 #[tokio::test]
-async fn a_hundred_failures_at_once_trip_once() {
+async fn a_hundred_simultaneous_failures_open_the_breaker_once() {
     let scene = BreakerScene::start(json!({"open": "60s", "min_requests": 10000})).await;
     let gate = Duration::from_secs(2);
     scene.first.by_default(errors::openai_500().delay_headers(gate));
@@ -482,7 +485,7 @@ async fn a_hundred_failures_at_once_trip_once() {
     for read in clients.join_all().await {
         assert_eq!(read.status, 500, "{}", read.text());
     }
-    assert_eq!(scene.asked(), 100, "all were under way before the first one failed");
+    assert_eq!(scene.asked(), 100, "all were in progress before the first one failed");
     scene.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
     assert_eq!(scene.asked(), 100);
     for (metric, expected) in [("breaker_opened", 1), ("breaker_reopened", 0), ("shared_data_failed", 0)] {
@@ -507,7 +510,7 @@ fn complete() -> Vec<Event> {
     vec![content(), chunk(json!({}), Some("stop")), Event::data("[DONE]")]
 }
 
-/// A target of its own for each of so many cases, behind the models `case-0`, `case-1`, …
+/// One target for each case, behind the models `case-0`, `case-1`, …
 fn cases(count: usize) -> impl FnOnce(&mut Value) {
     move |configuration| {
         for case in 0..count {
@@ -522,11 +525,11 @@ fn cases(count: usize) -> impl FnOnce(&mut Value) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Client {
     Reads,
-    /// As SDKs do that raise an exception at an error event, or stop reading at the terminal one.
+    /// Like SDKs that raise an exception at an error event, or stop reading at the terminal event.
     LeavesAfter(&'static str),
 }
 
-/// Plays one stream on a connection that others use too, so that all of them meet one worker.
+/// Sends one streamed request on a shared connection, so that all of them reach the same worker.
 async fn stream(connection: &mut Connection, model: &str, client: Client) {
     stream_under(200, connection, model, client).await;
 }
@@ -547,22 +550,22 @@ async fn stream_under(status: u16, connection: &mut Connection, model: &str, cli
 }
 
 #[tokio::test]
-async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
+async fn streams_that_break_after_a_200_open_the_breaker_even_if_the_client_leaves() {
     let hanging = |events: Vec<Event>| {
         let count = events.len();
         Script::stream(events).hang_after_chunks(count)
     };
     let cases_of = [
-        // The body ends properly, the answer does not.
+        // The body ends normally, the dialect's end is missing.
         (Script::stream([content()]), Client::Reads),
         (Script::usual().cut_after_chunks(3), Client::Reads),
         (Script::usual().ending(Ending::Reset(Point::AfterChunks(3))), Client::Reads),
         (Script::stream([content(), error_event()]), Client::Reads),
         (Script::stream([content(), error_event(), Event::data("[DONE]")]), Client::Reads),
         (hanging(vec![content(), error_event()]), Client::LeavesAfter("overloaded")),
-        // A lone target's stream is not held, but it is read.
+        // A lone target's stream is not held, but the filter reads it.
         (Script::stream([error_event()]), Client::Reads),
-        // An error in the place of an answer gets the status that it means.
+        // An error body under a 200 gets the status of its error.
         (errors::openrouter_error_under_200(), Client::Reads),
     ];
     let status = |case: usize| if case == 7 { 502 } else { 200 };
@@ -578,7 +581,7 @@ async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
             assert!(reported == case as u64 || failures == 5, "{script:?} tripped after {failures}");
         }
         scene.wait_for("breaker_opened", case as u64 + 1).await;
-        // The worker that saw it refuses at once.
+        // The worker that saw the failures refuses at once.
         let asked = scene.asked();
         let refused = connection.ask(Request::chat(&model, true)).await;
         assert!(refused_with(&refused, 503, "all_targets_open"), "{script:?}: {}", refused.text());
@@ -587,7 +590,7 @@ async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
 }
 
 #[tokio::test]
-async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothing() {
+async fn a_complete_stream_is_a_success_and_the_clients_errors_do_not_count() {
     let whole = complete();
     let hanging = Script::stream(whole.clone()).hang_after_chunks(whole.len());
     let successes = [
@@ -598,7 +601,7 @@ async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothin
     let breaker = json!({"open": "60s", "min_requests": 10000});
     let scene = BreakerScene::with(Shape::Loop, breaker, cases(successes.len() + 1)).await;
     let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
-    // A success ends a run of failures, so eight of them do not trip.
+    // A success ends a run of failures, so eight failures do not open the breaker.
     for (case, (script, client)) in successes.iter().enumerate() {
         let model = format!("case-{case}");
         for round in 0..2 {
@@ -636,7 +639,7 @@ async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothin
 }
 
 #[tokio::test]
-async fn in_shadow_mode_breakers_count_and_steer_nothing() {
+async fn in_shadow_mode_breakers_count_but_do_not_steer() {
     let scene = BreakerScene::with(Shape::Loop, json!({"open": "60s"}), |configuration| {
         configuration["mode"] = json!("shadow");
     })
@@ -651,7 +654,7 @@ async fn in_shadow_mode_breakers_count_and_steer_nothing() {
         let (mut sent, deadline) = (0, Instant::now() + SOON);
         let asked = scene.asked();
         while scene.count(metric).await < EVERY_WORKER as u64 {
-            assert!(answered(&scene.ask(model).await, "a-small", None), "traffic is untouched");
+            assert!(answered(&scene.ask(model).await, "a-small", None), "traffic is unchanged");
             sent += 1;
             assert!(Instant::now() < deadline, "{metric} does not grow");
         }
@@ -661,12 +664,12 @@ async fn in_shadow_mode_breakers_count_and_steer_nothing() {
 }
 
 #[tokio::test]
-async fn without_the_loop_the_next_requests_go_to_the_other_account() {
+async fn without_the_loop_later_requests_go_to_the_other_account() {
     let breaker = json!({"open": "1s", "open_max": "1s", "close_after": 1, "slow_start": "0s"});
     let scene = BreakerScene::with(Shape::Single, breaker, |_| {}).await;
     scene.first.by_default(errors::openai_500());
     let (mut failed, deadline) = (0, Instant::now() + SOON);
-    // Some clients see the failure itself, as nothing can be tried twice here; then nobody does.
+    // Some clients see the failure, because there are no retries here. Once the breaker is open, none do.
     loop {
         let read = scene.ask("chat").await;
         if answered(&read, "spare", Some("open")) {
@@ -686,7 +689,7 @@ async fn without_the_loop_the_next_requests_go_to_the_other_account() {
 }
 
 #[tokio::test]
-async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_record_either() {
+async fn two_thousand_requests_with_mixed_failures_lose_no_response_and_no_count() {
     const REQUESTS: usize = 2000;
     const CLIENTS: usize = 50;
     let breaker = json!({"open": "200ms", "open_max": "400ms", "slow_start": "300ms", "close_after": 1,
@@ -698,11 +701,11 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
         configuration["retry_budget"] = json!({"ratio": 10});
     })
     .await;
-    // What happens before the first content can always be healed by `spare`, which is well.
+    // `spare` works, so every failure before the first content can be retried there.
     let failures = [
         errors::openai_500(),
         errors::openai_503(),
-        // Without a word on what is left of a limit, which would keep the target out for a second.
+        // Without rate-limit headers, which would keep the target out for a second.
         errors::openai_slow_down().header("retry-after-ms", "100"),
         errors::openai_error_event(),
         Script::cut(),
@@ -710,7 +713,7 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
         Script::usual().cut_after_chunks(1),
     ];
     for number in 0..REQUESTS {
-        // Calm and outage by turns, sixty requests each.
+        // Sixty requests without failures and sixty with failures, by turns.
         let failing = number / 60 % 2 == 1 && number % 3 > 0;
         scene.first.script(if failing { failures[number % failures.len()].clone() } else { Script::usual() });
     }
@@ -729,7 +732,7 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
         });
     }
     while let Some(client) = clients.join_next().await {
-        client.expect("every request got a whole answer");
+        client.expect("every request got a complete response");
     }
     scene.wait_for("journeys", 0).await;
     let attempts = scene.count("attempts").await;

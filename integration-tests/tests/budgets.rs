@@ -1,4 +1,4 @@
-//! What a client key may use: refused with the budget's name when it is used up, exact over all workers.
+//! Budgets of client keys: a refusal names the exhausted budget, and a budget is exact over all workers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 /// A key called `team` with this budget, and one called `other` with none.
 fn configuration(budget: &Value) -> Value {
     json!({
-        // What fails here fails on purpose; breakers have tests of their own.
+        // Failures are scripted here. Breakers have their own tests.
         "mode": "shadow",
         "providers": {
             "first": compatible("first"),
@@ -59,7 +59,7 @@ fn refusal(read: &Read) -> (Option<String>, Option<u64>) {
 }
 
 #[tokio::test]
-async fn two_hundred_requests_at_once_get_exactly_what_the_budget_holds() {
+async fn two_hundred_requests_at_once_get_exactly_the_budget() {
     let Scene { envoy, providers: [first, _spare], .. } = start(json!({"requests_per_minute": 40})).await;
     first.by_default(Script::usual().delay_headers(Duration::from_millis(200)));
     let mut asked = JoinSet::new();
@@ -77,26 +77,26 @@ async fn two_hundred_requests_at_once_get_exactly_what_the_budget_holds() {
         let (name, wait) = refusal(&read);
         assert_eq!(name.as_deref(), Some("requests_per_minute"));
         assert!(wait.is_some_and(|seconds| (1..=65).contains(&seconds)), "{wait:?}");
-        assert_eq!(read.header("x-llm-target"), None, "nobody was asked");
+        assert_eq!(read.header("x-llm-target"), None, "no target was asked");
     }
     assert_eq!(served, 40);
     assert_eq!(first.received().len(), 40);
-    assert_eq!(ask(envoy.port(), "other-key", 10).await.status, 200, "another key has its own");
+    assert_eq!(ask(envoy.port(), "other-key", 10).await.status, 200, "another key has its own budget");
     envoy.expect_count("budget_refusals", 160).await;
 }
 
 #[tokio::test]
-async fn tokens_are_taken_as_estimated_and_counted_as_reported() {
+async fn tokens_are_reserved_as_estimated_and_settled_as_reported() {
     let budget = json!({"tokens_per_minute": 1000, "tokens_per_day": 2000, "warn_at": 0.9});
     let Scene { envoy, providers: [first, _spare], .. } = start(budget).await;
     first.by_default(Script::usual().tokens(30, 20));
-    // Each may take 900 and takes 50: one after the other they fit.
+    // Each request reserves 900 tokens and uses 50, so they fit one after the other.
     for round in 0..3 {
         let read = ask(envoy.port(), "team-key", 850).await;
         assert_eq!(read.status, 200, "{round}: {}", read.text());
         envoy.wait_for_count("journeys", 0).await;
     }
-    // 150 are used; 750 more reach the mark of one budget, 860 are too many for it, 3000 for it at any time.
+    // 150 are used. 750 more reach the warning mark of one budget, 860 exceed it now, and 3000 exceed it at any time.
     let warned = ask(envoy.port(), "team-key", 780).await;
     assert_eq!(
         (warned.status.as_u16(), warned.header("x-llm-budget-warning")),
@@ -111,8 +111,8 @@ async fn tokens_are_taken_as_estimated_and_counted_as_reported() {
 }
 
 #[tokio::test]
-async fn a_request_that_fails_gives_its_tokens_and_its_money_back() {
-    // 90 tokens of an answer cost 900 millionths of a dollar.
+async fn a_failed_request_returns_its_reserved_tokens_and_money() {
+    // 90 output tokens cost 900 microdollars.
     let Scene { envoy, providers: [first, spare], .. } =
         start(json!({"tokens_per_day": 150, "usd_per_day": 0.001})).await;
     first.by_default(Script::status(500));
@@ -125,6 +125,10 @@ async fn a_request_that_fails_gives_its_tokens_and_its_money_back() {
     assert_eq!(ask(envoy.port(), "team-key", 90).await.status, 200);
     envoy.wait_for_count("journeys", 0).await;
     let (name, wait) = refusal(&ask(envoy.port(), "team-key", 70).await);
-    assert_eq!(name.as_deref(), Some("usd_per_day"), "610 millionths are spent, and 700 more are too many");
+    assert_eq!(
+        name.as_deref(),
+        Some("usd_per_day"),
+        "610 microdollars are spent, and 700 more exceed the budget"
+    );
     assert!(wait.is_some_and(|seconds| seconds <= 86_400), "{wait:?}");
 }

@@ -1,5 +1,5 @@
-//! Another attempt that the filter asked for and Envoy did not make: the client has an answer that is fit for it all the
-//! same, the record and the counters tell, and nothing is left behind.
+//! Retries that the filter requests and Envoy declines: the client gets a complete response, the record and the counters report
+//! it, and nothing stays behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use integration_tests::records;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// Why Envoy declines.
+/// Why Envoy declines a retry.
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     /// The body is larger than what the edge keeps for a retry.
@@ -26,7 +26,7 @@ enum Cause {
 impl Cause {
     const ALL: [Self; 3] = [Self::Buffer, Self::Overflow, Self::Ceiling];
 
-    /// Where Envoy counts it.
+    /// The counter in which Envoy counts it.
     const fn counter(self) -> &'static str {
         match self {
             Self::Buffer => "cluster.loop.retry_or_shadow_abandoned",
@@ -35,7 +35,7 @@ impl Cause {
         }
     }
 
-    /// The flag with which the edge's access log tells of it.
+    /// The response flag in the edge's access log.
     const fn flag(self) -> &'static str {
         match self {
             Self::Buffer => "-",
@@ -44,7 +44,7 @@ impl Cause {
         }
     }
 
-    /// Makes Envoy decline for this cause and no other.
+    /// Makes Envoy decline for this cause only.
     fn provoke(self, config: &mut Value) {
         let edge = edge_host(config);
         edge["response_headers_to_add"] =
@@ -61,7 +61,7 @@ impl Cause {
     }
 }
 
-/// What the edge keeps of a body where it shall not be enough.
+/// The edge's buffer for bodies when it must be too small.
 const KEPT: usize = 64 * 1024;
 
 struct DeclinedScene {
@@ -98,7 +98,7 @@ impl DeclinedScene {
     }
 }
 
-/// A request whose body the edge does not keep whole where it shall not.
+/// A request whose body is larger than that buffer.
 fn request(path: &str, model: &str, stream: bool, protocol: Protocol) -> Request {
     let text = "plain text ".repeat(KEPT / 5);
     let body = json!({
@@ -108,7 +108,7 @@ fn request(path: &str, model: &str, stream: bool, protocol: Protocol) -> Request
     request.over(protocol)
 }
 
-/// A whole error that clients of either dialect can read: as a body, or in a stream under a 200.
+/// Checks for a complete error that clients of either dialect can read: as a body, or in a stream under a 200.
 fn assert_fit(read: &Read, case: &str) {
     let text = read.text();
     assert!(read.error.is_none(), "{case}: {:?} after {text}", read.error);
@@ -123,7 +123,7 @@ fn assert_fit(read: &Read, case: &str) {
     assert!(error["error"]["message"].is_string(), "{case}: {} {text}", read.status);
 }
 
-/// How an attempt may fail, and what the client is told of it: a status, and a reason where the filter could say one.
+/// Failures of an attempt, each with the status for the client, and the reason if the filter can give one.
 fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
     let (declined, own) = (Some("retry_declined"), Some("all_targets_failed"));
     let json = |bytes: &'static str| Script::usual().bytes(bytes).header("content-type", "application/json");
@@ -132,14 +132,14 @@ fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
         ("chat", errors::openai_429(), 429, declined),
         ("chat", errors::openai_error_event(), 200, declined),
         ("chat", errors::openrouter_error_under_200(), 502, declined),
-        // What would look like an answer, or like the beginning of one.
+        // Bodies that look like a response or the beginning of one.
         ("chat", Script::usual().text(": wait\n\n").header("content-type", "text/event-stream"), 502, own),
         ("chat", Script::usual().text("<html>").header("content-type", "text/html"), 502, own),
         ("chat", json(" "), 502, own),
         ("chat", json("{\"choices\":[{\"message\":{\"content\":\"h"), 502, own),
-        // A filter cannot give an answer a body that has none; that it is a failure the status says.
+        // A filter cannot add a body to a response without one. The status reports the failure.
         ("chat", nothing(), 502, declined),
-        // What Envoy or the filter has to say in the provider's place.
+        // Responses that Envoy or the filter makes for the provider.
         ("chat", Script::cut(), 503, own),
         ("chat", Script::usual().cut_after_chunks(1).delay_chunks(Duration::from_millis(20)), 502, None),
         ("silent", Script::hang(), 504, own),
@@ -147,7 +147,7 @@ fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
     ]
 }
 
-/// A 200 whose headers are all of it.
+/// A 200 without a body.
 fn nothing() -> Script {
     Script::stream([])
 }
@@ -177,7 +177,7 @@ async fn check(cause: Cause) {
             declined += 1;
         }
     }
-    // Many at a time: all of them are kept until it is certain that nobody comes for them.
+    // Many requests at a time: their journeys are kept until it is certain that no attempt follows.
     scene.first.by_default(errors::openai_500());
     let scene = Arc::new(scene);
     let mut clients = JoinSet::new();
@@ -212,13 +212,13 @@ async fn check(cause: Cause) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_keeps_envoy_from_retrying_the_client_has_a_whole_error_and_nothing_is_left() {
+async fn when_envoy_declines_to_retry_the_client_gets_a_whole_error() {
     tokio::join!(check(Cause::Buffer), check(Cause::Overflow), check(Cause::Ceiling));
 }
 
-/// What the edge keeps is retried as ever beside what it does not.
+/// Smaller bodies are still retried.
 #[tokio::test]
-async fn only_what_is_too_large_is_not_retried() {
+async fn only_a_too_large_body_is_not_retried() {
     let scene = DeclinedScene::start(Cause::Buffer).await;
     scene.first.by_default(errors::openai_500());
     let read = scene.ask("/v1/chat/completions", "chat", false, Protocol::H2c).await;

@@ -1,4 +1,4 @@
-//! What the program says about a configuration and a request, and what Envoy then does with the same two.
+//! What the command-line tool predicts for a configuration and a request, compared with what Envoy does.
 
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape, compatible};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 const CHAT: &str = "/v1/chat/completions";
 
-/// Runs the program on files with this content.
+/// Runs the command-line tool on files with this content.
 fn run(command: &str, config: &str, request: Option<&Value>, more: &[&str]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -85,7 +85,7 @@ fn requests() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn envoy_does_what_the_program_says() {
+async fn envoy_does_what_explain_predicts() {
     let config = configuration();
     let gateway = Gateway::new(Shape::Loop).plugin(&config);
     let Scene { envoy, providers, .. } = gateway.start_with(["a", "b", "c"]).await;
@@ -128,7 +128,7 @@ async fn envoy_does_what_the_program_says() {
                 continue;
             };
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some(first)), "{case}");
-            // The provider of the first one fails once, in each way.
+            // The provider of the first target fails once in each way.
             let cluster = config["targets"][first]["provider"].as_str().unwrap();
             let provider = providers.iter().find(|provider| provider.name() == cluster).unwrap();
             for (class, failure) in &failures {
@@ -144,7 +144,7 @@ async fn envoy_does_what_the_program_says() {
     }
 }
 
-/// Approvals of several first choices, a trial, and keys that may less than the models allow.
+/// Approvals for several first choices, a model in shadow mode, and keys that allow less than the models.
 fn bounded() -> Value {
     let target = |provider: &str, region: &str, weight: u64| {
         let price = json!({"input": 1, "output": 1});
@@ -179,7 +179,7 @@ fn bounded() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn they_agree_on_keys_approvals_trials_and_what_a_client_allows() {
+async fn explain_and_envoy_agree_on_keys_approvals_shadow_mode_and_client_headers() {
     let config = bounded();
     let gateway = Gateway::new(Shape::Loop).plugin(&config);
     let Scene { envoy, providers: [a, b], .. } = gateway.start_with(["a", "b"]).await;
@@ -230,7 +230,7 @@ async fn they_agree_on_keys_approvals_trials_and_what_a_client_allows() {
 }
 
 #[test]
-fn a_target_that_is_down_is_passed_over() {
+fn explain_skips_a_target_that_is_down() {
     let config = configuration();
     let (plain, _) = &requests()[0];
     assert_eq!(explain(&config, plain, &[])["first"], json!(["first"]));
@@ -242,7 +242,7 @@ fn a_target_that_is_down_is_passed_over() {
 }
 
 #[test]
-fn the_explanation_is_fit_for_reading() {
+fn explain_prints_a_readable_explanation() {
     let (tools, _) = &requests()[1];
     let told = run("explain", &configuration().to_string(), Some(tools), &[]).unwrap();
     for line in [
@@ -262,7 +262,7 @@ fn the_explanation_is_fit_for_reading() {
 }
 
 #[test]
-fn the_shipped_files_are_good_and_read_as_they_are() {
+fn check_accepts_the_shipped_files() {
     for file in ["envoy/envoy.yaml", "envoy/single.yaml"] {
         let text = std::fs::read_to_string(integration_tests::paths::root().join(file)).unwrap();
         let report = run("check", &text, None, &[]).unwrap();
@@ -272,7 +272,7 @@ fn the_shipped_files_are_good_and_read_as_they_are() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_paths_in_every_form() {
+fn check_reports_mistakes_with_their_paths_in_every_form() {
     let mut config = configuration();
     config["targets"]["first"]["visoin"] = json!(true);
     let yaml = "providers: { a: { kind: openai } }\ntargets: { first: { provider: a, model: m, visoin: true } }\nmodels: { chat: { targets: [first] } }\n";
@@ -289,7 +289,7 @@ fn mistakes_are_told_with_their_paths_in_every_form() {
 }
 
 #[test]
-fn what_is_allowed_but_not_meant_is_warned_of() {
+fn check_warns_of_valid_but_unlikely_settings() {
     let mut config = configuration();
     config["models"]["chat"]["fallback"] = json!({
         "max_price": {"input": 5},

@@ -1,4 +1,4 @@
-//! A record that a real Envoy wrote is explained, and replayed against other configurations.
+//! A record from a real Envoy is explained, and replayed against other configurations.
 
 use std::fs;
 
@@ -40,7 +40,7 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
         Request::chat("chat", stream).ask(envoy.port()).await;
     }
     let all = records::wait_for(&envoy, 2).await;
-    // Envoy's whole log is what an operator has at hand.
+    // An operator has Envoy's whole log.
     let log = envoy.dir().join("all.log");
     fs::write(&log, envoy.log()).unwrap();
     let log = log.to_str().unwrap();
@@ -64,8 +64,9 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
     ];
     let mut rest = told.as_str();
     for expected in in_order {
-        let (_, behind) =
-            rest.split_once(expected).unwrap_or_else(|| panic!("{expected:?} is not in its place:\n{told}"));
+        let (_, behind) = rest
+            .split_once(expected)
+            .unwrap_or_else(|| panic!("{expected:?} is missing or out of order:\n{told}"));
         rest = behind;
     }
     assert_eq!(run(&["explain", "--record", log]).unwrap().matches("configuration").count(), 2);
@@ -105,7 +106,7 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
 }
 
 #[test]
-fn what_is_no_record_or_configuration_is_said_to_be_none() {
+fn invalid_records_and_arguments_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);

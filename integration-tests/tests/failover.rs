@@ -1,5 +1,4 @@
-//! What a provider answers, and whether another target is asked then: what fails over, what must not, and what the
-//! client gets when nothing is left.
+//! Which provider responses make the filter ask another target, which must not, and what the client gets when no target is left.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ async fn shipped() -> Scene<2> {
 }
 
 #[tokio::test]
-async fn a_failing_account_is_replaced_within_the_request() {
+async fn a_request_moves_to_another_account_when_one_fails() {
     let Scene { envoy, providers: [a, b], .. } = shipped().await;
     a.by_default(errors::openai_500());
 
@@ -38,7 +37,7 @@ async fn a_failing_account_is_replaced_within_the_request() {
 }
 
 #[tokio::test]
-async fn a_status_that_another_target_may_heal_moves_on() {
+async fn a_retryable_status_moves_on() {
     let scene = FirstAndSpare::start().await;
     for (status, reason) in [
         (401, "auth"),
@@ -56,14 +55,14 @@ async fn a_status_that_another_target_may_heal_moves_on() {
         let script = Script::status(status);
         scene.check_moves(chat("openai"), &script, reason).await;
         scene.check_moves(chat("openai").streamed(), &script, reason).await;
-        // Without a body, and with one that is none of a provider's.
+        // Without a body, and with a body that is not a provider's.
         scene.check_moves(chat("openai"), &script.clone().text(""), reason).await;
         scene.check_moves(chat("openai"), &script.text("<html>Bad gateway</html>"), reason).await;
     }
 }
 
 #[tokio::test]
-async fn each_vendors_own_error_moves_on_with_its_reason() {
+async fn each_vendors_error_moves_on_with_its_reason() {
     let scene = FirstAndSpare::start().await;
     for (ask, script, reason) in [
         (chat("openai"), errors::openai_401(), "auth"),
@@ -127,14 +126,14 @@ async fn a_stream_that_fails_before_its_first_content_moves_on() {
             Script::usual().header("content-type", "text/event-stream").text(": hi\n\n"),
             "stream_truncated",
         ),
-        // The events in many small pieces are the same events.
+        // The same events in many small pieces.
         (chat("openrouter"), errors::openrouter_error_event().split(3), "server"),
     ] {
         scene.check_moves(ask.streamed(), &script, reason).await;
     }
 }
 
-/// What a provider says is what the client gets: status, body to the byte, and every header of the provider's.
+/// Checks that the client gets the provider's status, body and headers unchanged.
 fn assert_unchanged(own: &Read, got: &Read, case: &str) {
     assert_eq!(got.status, own.status, "{case}");
     assert!(got.error.is_none(), "{case}");
@@ -145,7 +144,7 @@ fn assert_unchanged(own: &Read, got: &Read, case: &str) {
 }
 
 #[tokio::test]
-async fn a_failure_that_no_other_target_would_heal_reaches_the_client_unchanged() {
+async fn a_client_error_reaches_the_client_unchanged() {
     let scene = FirstAndSpare::start().await;
     let refused = Script::status(400)
         .json(json!({"error": {"message": "This content may violate our usage policies.",
@@ -199,7 +198,7 @@ fn three(models: Value) -> Gateway {
 const THREE: [&str; 3] = ["one", "two", "three"];
 
 #[tokio::test]
-async fn the_second_fallback_is_tried_when_the_first_fails_too() {
+async fn the_second_fallback_is_tried_when_the_first_fails() {
     let scene = three(json!({"chat": {}})).start_with(THREE).await;
     scene.providers[0].by_default(errors::openai_429());
     scene.providers[1].by_default(errors::openai_error_event());
@@ -207,12 +206,12 @@ async fn the_second_fallback_is_tried_when_the_first_fails_too() {
     assert_eq!(said(&read, true), "hello from three");
     assert_eq!(read.header("x-llm-target"), Some("three"));
     assert_eq!(read.header("x-llm-attempts"), Some("3"));
-    assert_eq!(read.header("x-llm-fallback"), Some("server"), "the failure that led to the answering target");
+    assert_eq!(read.header("x-llm-fallback"), Some("server"), "the failure before the target that answered");
     assert_eq!(scene.counts(), [1, 1, 1]);
 }
 
 #[tokio::test]
-async fn when_all_fail_the_client_gets_the_last_answer_unchanged() {
+async fn when_all_targets_fail_the_client_gets_the_last_response_unchanged() {
     let scene = three(json!({"chat": {}})).start_with(THREE).await;
     let last = errors::anthropic_529().header("retry-after", "7");
     scene.providers[0].by_default(errors::openai_500());
@@ -233,12 +232,12 @@ async fn when_all_fail_the_client_gets_the_last_answer_unchanged() {
 }
 
 #[tokio::test]
-async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
+async fn a_target_that_sends_retry_after_gets_no_request_until_then() {
     let error = |code: u16| json!({"error": {"message": "not now", "code": code}});
     let scripts = [
         ("overloaded", Script::status(503).json(error(503)).header("retry-after", "4")),
         ("overloaded", Script::status(529).json(error(529)).header("retry-after-ms", "4000")),
-        // An error under a 200, and one whose name only a header tells.
+        // An error under a 200, and an error that is named only in a header.
         ("rate_limited", Script::status(200).json(error(429)).header("retry-after", "4")),
         (
             "rate_limited",
@@ -264,7 +263,7 @@ async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
             if read.header("x-llm-target") == Some("gpt-a") {
                 break;
             }
-            assert!(began.elapsed() < SOON, "it is asked again at last");
+            assert!(began.elapsed() < SOON, "the target is not asked again");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
@@ -272,7 +271,7 @@ async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
 }
 
 #[tokio::test]
-async fn an_error_event_reaches_the_client_when_nothing_else_is_left() {
+async fn an_error_event_reaches_the_client_when_no_target_is_left() {
     let scene = three(json!({"chat": {}})).start_with(THREE).await;
     for provider in &scene.providers {
         provider.by_default(errors::openai_error_event());
@@ -285,7 +284,7 @@ async fn an_error_event_reaches_the_client_when_nothing_else_is_left() {
 }
 
 #[tokio::test]
-async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tried() {
+async fn unreachable_targets_give_a_503_in_the_clients_dialect_that_lists_them() {
     let refused = [RefusedPort::reserve(), RefusedPort::reserve(), RefusedPort::reserve()];
     let clusters = THREE.into_iter().zip(&refused);
     let gateway = clusters
@@ -316,7 +315,7 @@ async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tri
 }
 
 #[tokio::test]
-async fn the_policy_of_the_model_and_of_the_client_bounds_the_attempts() {
+async fn the_models_and_the_clients_policies_limit_the_attempts() {
     let models = json!({
         "usual": {},
         "twice": {"retry": {"attempts": 2}},
@@ -361,12 +360,16 @@ async fn the_other_account_of_a_tier_comes_before_the_next_tier() {
     let seen = accounts.received();
     let mut keys: Vec<_> = seen.iter().filter_map(|request| request.header("authorization")).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["Bearer sk-openai-a-secret", "Bearer sk-openai-b-secret"], "each account once");
+    assert_eq!(
+        keys,
+        ["Bearer sk-openai-a-secret", "Bearer sk-openai-b-secret"],
+        "each account is asked once"
+    );
     assert_eq!(last.received()[0].header("authorization"), Some("Bearer sk-ant-secret"));
 }
 
 #[tokio::test]
-async fn a_tiers_requests_are_shared_by_weight_and_the_next_tier_gets_none() {
+async fn requests_are_shared_by_weight_within_a_tier_only() {
     let scene = Gateway::new(Shape::Loop).start_with([("tier", "openai"), ("last", "anthropic")]).await;
     let Scene { envoy, providers: [tier, last], .. } = scene;
     for _ in 0..200 {
@@ -375,7 +378,7 @@ async fn a_tiers_requests_are_shared_by_weight_and_the_next_tier_gets_none() {
     }
     let seen = tier.received();
     let heavy = seen.iter().filter(|seen| seen.header("authorization") == Some("Bearer sk-openai-a-secret"));
-    // Weights 2 and 1: 133 of 200 on average, and less than 100 or more than 166 once in a million runs.
+    // Weights 2 and 1 give 133 of 200 on average. Fewer than 100 or more than 166 happen once in a million runs.
     let heavy = heavy.count();
     assert!((100..=166).contains(&heavy), "{heavy} of 200");
     assert_eq!((seen.len(), last.received().len()), (200, 0));

@@ -1,5 +1,4 @@
-//! Budgets over many Envoys: their rate-limit filter asks a service and charges it what answers took.
-
+//! Budgets over many Envoys: their rate-limit filter asks a service and charges it for the tokens of each response.
 
 use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
@@ -29,7 +28,7 @@ fn configuration() -> Value {
     })
 }
 
-/// The shipped configuration with what `envoy/rate-limit.yaml` says to add.
+/// The shipped configuration with the additions of `envoy/rate-limit.yaml`.
 async fn start(shape: Shape, service: &RateLimitService) -> Scene<2> {
     let text = std::fs::read_to_string(paths::root().join("envoy/rate-limit.yaml")).unwrap();
     let added: Value = serde_yaml_ng::from_str(&text).unwrap();
@@ -68,7 +67,7 @@ fn of_team(hits: u64) -> Charge {
 }
 
 #[tokio::test]
-async fn the_service_is_asked_first_and_charged_what_the_answer_took() {
+async fn the_rate_limit_service_is_asked_first_and_charged_the_tokens_used() {
     for shape in [Shape::Loop, Shape::Single] {
         let service = RateLimitService::start().await;
         let Scene { envoy, providers: [first, _spare], .. } = start(shape, &service).await;
@@ -81,7 +80,7 @@ async fn the_service_is_asked_first_and_charged_what_the_answer_took() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_is_charged_nothing_and_the_one_that_answered_is() {
+async fn only_the_successful_attempt_is_charged() {
     let service = RateLimitService::start().await;
     let Scene { envoy, providers: [first, spare], .. } = start(Shape::Loop, &service).await;
     first.script(Script::status(500));
@@ -92,7 +91,7 @@ async fn a_failed_attempt_is_charged_nothing_and_the_one_that_answered_is() {
 }
 
 #[tokio::test]
-async fn a_key_over_the_fleets_limit_is_refused_and_no_target_is_blamed() {
+async fn a_key_over_the_fleet_limit_is_refused_and_no_breaker_counts_it() {
     let service = RateLimitService::start().await;
     service.limit(100);
     let Scene { envoy, providers: [first, spare], .. } = start(Shape::Loop, &service).await;
@@ -107,7 +106,11 @@ async fn a_key_over_the_fleets_limit_is_refused_and_no_target_is_blamed() {
         assert_eq!((read.header("x-llm-target"), read.header("x-llm-retry")), (None, None));
         assert_eq!(read.header("x-llm-reason"), Some("fleet_rate_limit"));
     }
-    assert_eq!((first.received().len(), spare.received().len()), (1, 0), "it did not become another attempt");
+    assert_eq!(
+        (first.received().len(), spare.received().len()),
+        (1, 0),
+        "the refusal caused no further attempt"
+    );
     envoy.expect_count("fleet_refusals", 10).await;
     envoy.expect_count("breaker_opened", 0).await;
     envoy.wait_for_count("journeys", 0).await;

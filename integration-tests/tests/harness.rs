@@ -1,4 +1,4 @@
-//! The harness together with a real Envoy (no filter in it): what later scenarios rely on.
+//! The test support together with a real Envoy, without the filter.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ async fn requests_go_through_a_real_envoy_plain_and_streamed() {
     let spread = read.chunks.last().unwrap().at - read.chunks[0].at;
     assert!(
         spread >= Duration::from_millis(150),
-        "chunks arrive when they are sent, not in the end: {spread:?}"
+        "chunks arrive when they are sent, not at the end: {spread:?}"
     );
 
     assert_eq!(envoy.wait_for_stat("cluster.provider.upstream_rq_200", |count| count == 2).await, 2);
@@ -36,7 +36,7 @@ async fn requests_go_through_a_real_envoy_plain_and_streamed() {
 }
 
 #[tokio::test]
-async fn breaking_off_is_seen_through_envoy_from_both_sides() {
+async fn a_broken_connection_is_seen_on_both_sides_of_envoy() {
     let provider = ScriptedProvider::start("alpha").await;
     let envoy = Envoy::start(proxy_to(provider.port())).await;
 
@@ -60,7 +60,7 @@ async fn breaking_off_is_seen_through_envoy_from_both_sides() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_envoys_503() {
+async fn a_refused_connection_gives_envoys_503() {
     let refused = RefusedPort::reserve();
     let envoy = Envoy::start(proxy_to(refused.port())).await;
     assert_eq!(Request::chat("m", false).send(envoy.port()).await.unwrap().status, 503);
@@ -68,7 +68,7 @@ async fn a_refused_connection_is_envoys_503() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_envoy_refuses_is_a_start_failure_with_its_log() {
+async fn a_configuration_that_envoy_rejects_fails_the_start_with_its_log() {
     let config = proxy_to(1).replace("stat_prefix: edge", "no_such_field: edge");
     let log = Envoy::expect_start_failure(config).await;
     assert!(log.contains("no_such_field"), "{log}");

@@ -1,4 +1,4 @@
-//! Clients and providers at the limits of what HTTP allows: they get an answer, once, and harm nobody else's.
+//! Clients and providers at the limits of HTTP get one response and do not affect others.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ struct HostileScene {
     envoy: Envoy,
 }
 
-/// `chat` has a spare, `lone` has none; other paths go to `first`.
+/// `chat` has a second target, `lone` has none. Other paths go to `first`.
 async fn scene(stream: Value) -> HostileScene {
     let models = json!({
         "chat": {"tiers": [["gpt-a"], ["haiku"]]},
@@ -37,7 +37,7 @@ fn with_headers(request: Request, count: usize, bytes: usize) -> Request {
 }
 
 #[tokio::test]
-async fn another_envoys_word_on_a_rate_limit_does_not_keep_the_edge_from_trying_elsewhere() {
+async fn an_upstream_x_envoy_ratelimited_header_does_not_prevent_a_retry() {
     let scene = scene(json!({})).await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         scene.first.script(errors::openai_429().header("x-envoy-ratelimited", "true"));
@@ -50,7 +50,7 @@ async fn another_envoys_word_on_a_rate_limit_does_not_keep_the_edge_from_trying_
 }
 
 #[tokio::test]
-async fn a_request_that_is_none_for_a_model_is_sent_once_whatever_becomes_of_it() {
+async fn a_request_without_a_model_is_sent_once_even_if_it_fails() {
     let scene = scene(json!({})).await;
     let failures = [
         Script::usual().ending(Ending::Cut(Point::BeforeHeaders)),
@@ -66,7 +66,7 @@ async fn a_request_that_is_none_for_a_model_is_sent_once_whatever_becomes_of_it(
 }
 
 #[tokio::test]
-async fn as_many_headers_as_the_edge_lets_in_come_through_the_loop() {
+async fn the_loop_carries_as_many_headers_as_the_edge_accepts() {
     let scene = scene(json!({})).await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for (count, bytes) in [(94, 1000), (1, 60_900)] {
@@ -82,14 +82,14 @@ async fn as_many_headers_as_the_edge_lets_in_come_through_the_loop() {
     let many = (0..95).fold(Script::usual(), |script, n| script.header(&format!("x-provider-{n}"), "v"));
     scene.first.script(many);
     let asked = scene.first.received().len();
-    // Over HTTP/1 hyper itself takes no more than 100.
+    // Over HTTP/1 hyper accepts at most 100 headers.
     let answer = Request::chat("chat", false).h2c().send(scene.envoy.port()).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-target")), (200, Some("gpt-a")));
     assert_eq!(scene.first.received().len(), asked + 1);
 }
 
 #[tokio::test]
-async fn a_lone_target_that_thinks_after_its_headers_is_given_its_time() {
+async fn first_content_applies_to_a_lone_target_after_its_headers() {
     let scene = scene(json!({"first_content": "5s", "idle": "300ms"})).await;
     let content = r#"{"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}]}"#;
     let events = [Event::data(content), Event::data("[DONE]")];
@@ -99,11 +99,11 @@ async fn a_lone_target_that_thinks_after_its_headers_is_given_its_time() {
 }
 
 #[tokio::test]
-async fn a_client_may_leave_at_any_moment_and_leaves_nothing_behind() {
+async fn a_client_that_leaves_at_any_moment_leaves_nothing_behind() {
     let scene = scene(json!({})).await;
     for moment in [0, 5, 15, 40, 60, 90, 130] {
         for protocol in [Protocol::Http1, Protocol::H2c] {
-            // It fails after 20 ms; the spare answers after another 20, in pieces of 20.
+            // The first target fails after 20 ms. The spare one answers after another 20 ms, with 20 ms between chunks.
             let pause = Duration::from_millis(20);
             scene.first.script(errors::openai_500().delay_headers(pause));
             scene.spare.script(Script::usual().delay_headers(pause).delay_chunks(pause));
@@ -119,7 +119,7 @@ async fn a_client_may_leave_at_any_moment_and_leaves_nothing_behind() {
     scene.envoy.wait_until_idle().await;
 }
 
-/// Passes bytes on to `port`, and after half a second sends a frame there that HTTP/2 forbids: DATA on stream 0.
+/// A proxy to `port` that after half a second sends a frame that HTTP/2 forbids: DATA on stream 0.
 async fn vandal(port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -135,7 +135,7 @@ async fn vandal(port: u16) -> u16 {
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_the_protocol_is_no_failure_of_its_provider() {
+async fn a_clients_protocol_error_does_not_count_against_the_provider() {
     for shape in [Shape::Loop, Shape::Single] {
         let models = json!({"chat": {"tiers": [["gpt-a"]]}});
         let gateway =

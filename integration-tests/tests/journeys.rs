@@ -1,5 +1,5 @@
-//! One request across its attempts, on two workers: nothing of it outlives it, however it ends; nobody else gets into
-//! it; and a client that leaves ends it.
+//! One request over all its attempts, on two workers: nothing of it stays behind, no other request shares it, and it ends when
+//! its client leaves.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// What the provider sees of a client that left must be seen this soon, if the machine is not busy with other things.
+/// The provider must notice this soon that a client has left, if the machine is not busy.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 struct JourneyScene {
@@ -57,7 +57,7 @@ impl JourneyScene {
 }
 
 #[tokio::test]
-async fn however_a_request_ends_its_journey_ends_with_it() {
+async fn a_journey_ends_with_its_request() {
     let scene = JourneyScene::start().await;
     let last_words = Script::usual().cut_after_chunks(1);
     for (first, spare) in [
@@ -88,11 +88,11 @@ async fn however_a_request_ends_its_journey_ends_with_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_stops_the_provider_at_once_and_blames_nobody() {
+async fn a_client_that_leaves_stops_the_provider_at_once_and_counts_as_no_failure() {
     let scene = JourneyScene::start().await;
     let mut aborts = 0;
     let mut delays = Vec::new();
-    // While nothing has come, while a stream without content is held, and in the middle of the answer.
+    // The client leaves before any data, while a stream without content is held, and in the middle of the response.
     for script in [Script::hang(), Script::usual().hang_after_chunks(1), Script::usual().hang_after_chunks(3)]
     {
         for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -122,7 +122,7 @@ async fn a_client_that_leaves_stops_the_provider_at_once_and_blames_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_uploads_is_no_attempt() {
+async fn a_client_that_leaves_during_its_upload_causes_no_attempt() {
     let scene = JourneyScene::start().await;
     for (aborts, protocol) in [(1, Protocol::Http1), (2, Protocol::H2c)] {
         let pieces = vec![Piece::now(r#"{"model":"chat","messages":["#), Piece::after(SOON * 10, "]}")];
@@ -138,7 +138,7 @@ async fn a_client_that_leaves_while_it_uploads_is_no_attempt() {
 }
 
 #[tokio::test]
-async fn requests_with_the_same_ids_from_their_clients_share_nothing() {
+async fn requests_with_the_same_client_chosen_ids_share_nothing() {
     let scene = JourneyScene::start().await;
     scene.first.by_default(errors::openai_500().delay_headers(Duration::from_millis(30)));
     let mut clients = JoinSet::new();
@@ -158,13 +158,13 @@ async fn requests_with_the_same_ids_from_their_clients_share_nothing() {
     for provider in [&scene.first, &scene.spare] {
         let users: HashSet<_> =
             provider.received().iter().map(|request| request.json()["user"].to_string()).collect();
-        assert_eq!((provider.received().len(), users.len()), (20, 20), "each request once");
+        assert_eq!((provider.received().len(), users.len()), (20, 20), "each request arrives once");
     }
     scene.wait_for("journeys", 0).await;
 }
 
 #[tokio::test]
-async fn when_the_edge_declines_to_retry_the_client_still_gets_a_fit_answer() {
+async fn when_the_edge_declines_to_retry_the_client_gets_a_complete_response() {
     let scene = JourneyScene::with(|edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
     for (orphans, protocol) in [(1, Protocol::Http1), (2, Protocol::H2c)] {
         scene.first.script(errors::openai_429());
@@ -175,7 +175,7 @@ async fn when_the_edge_declines_to_retry_the_client_still_gets_a_fit_answer() {
         scene.wait_for("journeys_orphaned", orphans).await;
         scene.wait_for("journeys", 0).await;
     }
-    // Broken off while it was held: the filter never gets to speak, Envoy does in its place.
+    // The response breaks off while it is held. Envoy answers, and no filter sees that.
     scene.first.script(Script::usual().cut_after_chunks(1));
     let read = scene.ask(true, Protocol::Http1).await;
     assert!(read.status.is_server_error() && read.error.is_none());
@@ -186,7 +186,7 @@ async fn when_the_edge_declines_to_retry_the_client_still_gets_a_fit_answer() {
 }
 
 #[tokio::test]
-async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
+async fn two_simultaneous_attempts_of_one_journey_go_to_different_targets() {
     let scene = JourneyScene::with(|edge| {
         edge["retry_policy"]["per_try_timeout"] = json!("0.3s");
         edge["hedge_policy"] = json!({"hedge_on_per_try_timeout": true});
@@ -194,7 +194,7 @@ async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
     .await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let (asked, helped) = (scene.first.received().len(), scene.spare.received().len());
-        // The first target is silent: the second attempt answers, and the first ends at its provider.
+        // The first target does not answer. The second attempt does, and the first one is cancelled.
         scene.first.script(Script::hang());
         let read = scene.ask(false, protocol).await;
         assert_eq!(
@@ -206,7 +206,7 @@ async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
         assert_eq!(read.header("x-llm-attempts"), Some("2"));
         let outcome = scene.first.wait_for_outcome(asked, SOON).await;
         assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
-        // The first target is only slow, and faster than the second.
+        // The first target is slow, but faster than the second.
         scene.first.script(Script::usual().delay_headers(Duration::from_millis(500)));
         scene.spare.script(Script::hang());
         let read = scene.ask(false, protocol).await;
@@ -224,7 +224,7 @@ async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
     scene.envoy.expect_count("journeys_orphaned", 0).await;
 }
 
-/// Numbers that look random and are the same in every run (Knuth's MMIX constants).
+/// A pseudo-random generator with the same numbers in every run (Knuth's MMIX constants).
 struct Dice(u64);
 
 impl Dice {
@@ -235,7 +235,7 @@ impl Dice {
 }
 
 #[tokio::test]
-async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_lost_or_hung() {
+async fn a_thousand_requests_to_randomly_failing_providers_all_end() {
     const REQUESTS: usize = 1000;
     const CLIENTS: usize = 20;
     let target = |name: &str| json!({"provider": name, "model": "m"});
@@ -250,7 +250,7 @@ async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_los
         .await;
     let Scene { envoy, providers, .. } = scene;
 
-    // One in ten fails at each provider. The last one never breaks off within an answer: its clients would see that.
+    // One in ten responses fails at each provider. The last provider never breaks off within a response: clients would see it.
     let failures = [
         errors::openai_429(),
         errors::openai_503(),
@@ -292,11 +292,11 @@ async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_los
     envoy.wait_for_count("journeys_orphaned", 0).await;
     let attempts = envoy.count("attempts").await;
     let asked: usize = providers.iter().map(|provider| provider.received().len()).sum();
-    assert_eq!(attempts, asked as u64, "no attempt was made twice or got lost");
+    assert_eq!(attempts, asked as u64, "no attempt was repeated or lost");
     assert!(attempts > REQUESTS as u64);
 }
 
-/// Whether this is a whole answer. What is neither that nor a whole error fails the test.
+/// Whether this is a complete response. Anything else must be a complete error.
 fn is_whole(read: &Read) -> bool {
     let text = read.text();
     if read.status == 200 && text.starts_with("data:") {
@@ -304,7 +304,7 @@ fn is_whole(read: &Read) -> bool {
         assert!(whole || text.contains("\"error\""), "{text}");
         return whole;
     }
-    // An answer that ended with its headers can be given no body.
+    // A filter cannot add a body to a response without one.
     if read.status == 502 && text.is_empty() {
         return false;
     }

@@ -33,6 +33,7 @@ mod headroom;
 mod hints;
 mod hostile;
 mod idle;
+mod impatient;
 mod incidents;
 mod journeys;
 mod odd_boundaries;

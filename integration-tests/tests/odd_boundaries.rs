@@ -1,5 +1,5 @@
-//! Boundaries under odd inputs: several first choices out at once, trials beside keys that are in earnest, and clients who
-//! say what they want in words of their own.
+//! Boundaries with unusual inputs: several ineligible first choices, shadow mode next to enforced keys, and unusual spellings
+//! of client headers.
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
@@ -51,7 +51,7 @@ impl BoundaryScene {
 }
 
 #[tokio::test]
-async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_end_counts() {
+async fn a_substitute_for_several_targets_needs_an_approval_for_each() {
     let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
     let scene = BoundaryScene::start(|plugin| {
         let tiers = json!([["first", "twin"], ["near"], ["far"]]);
@@ -66,7 +66,7 @@ async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_e
         });
     })
     .await;
-    // Neither of the first tier can use tools, so nobody of it is asked.
+    // No target of the first tier has tools, so none of them is asked.
     for stream in [false, true] {
         for (model, status, target) in [("both", 200, Some("near")), ("half-expired", 200, Some("far"))] {
             let read = scene.ask(model, true, stream, &[]).await;
@@ -81,12 +81,12 @@ async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_e
         for target in ["near", "far"] {
             assert!(gates.contains(&(&json!(target), &json!("pair_not_approved"))), "{error}");
         }
-        assert_eq!(scene.asked(), asked, "refused before anybody was asked");
+        assert_eq!(scene.asked(), asked, "refused before any target was asked");
     }
 }
 
 #[tokio::test]
-async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
+async fn shadow_mode_of_a_models_boundaries_still_enforces_keys_and_client_headers() {
     let scene = BoundaryScene::start(|plugin| {
         plugin["models"]["trial"] =
             json!({"tiers": [["first"], ["far"]], "fallback": {"mode": "shadow", "region": ["eu"]}});
@@ -113,7 +113,7 @@ async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
             let mut headers = vec![("authorization", credential.as_str())];
             headers.extend(region.map(|region| ("x-llm-region", region)));
             let asked = scene.asked();
-            // Tools are the model's gate, and on trial.
+            // The gate for tools belongs to the model, which is in shadow mode.
             let read = scene.ask("trial", true, stream, &headers).await;
             let case = format!("{key} {region:?}: {} {}", read.status, read.text());
             assert_eq!(read.status == 200, served, "{case}");
@@ -125,7 +125,7 @@ async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_so() {
+async fn every_spelling_of_x_llm_no_fallback_forbids_a_substitute() {
     let scene = BoundaryScene::start(|plugin| {
         plugin["models"]["chat"] =
             json!({"tiers": [["first"], ["near"]], "retry": {"attempts_per_target": 1}});
@@ -155,7 +155,7 @@ async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_s
 }
 
 #[tokio::test]
-async fn a_stream_goes_past_a_target_that_gives_none_and_a_plain_request_does_not() {
+async fn a_target_without_streaming_is_skipped_for_streams_only() {
     let scene = BoundaryScene::start(|plugin| {
         plugin["targets"]["first"]["streaming"] = json!(false);
         plugin["models"]["chat"] = json!({"tiers": [["first"], ["near"]]});

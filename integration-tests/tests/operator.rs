@@ -1,4 +1,4 @@
-//! `/llm-failsafe/…` before a real Envoy with two workers: who may, what the report says, and that an order holds everywhere.
+//! The operator paths `/llm-failsafe/…` in a real Envoy with two workers: access, the status report, and orders.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 /// An order holds on every worker after this.
 const HOLDS_AFTER: Duration = Duration::from_secs(1);
 
-/// Reports are not asked for more often than operators get them.
+/// The pause between status requests, which are rate-limited.
 const PAUSE: Duration = Duration::from_millis(100);
 
 const OPERATOR: &str = "op-3f1c-secret";
@@ -60,7 +60,7 @@ impl OperatorScene {
         request.ask(self.envoy.port()).await
     }
 
-    /// Who answers, on every worker.
+    /// The targets that answer on all workers.
     async fn who_answers(&self) -> Vec<String> {
         let mut who = Vec::new();
         for _ in 0..EVERY_WORKER {
@@ -72,7 +72,7 @@ impl OperatorScene {
         who
     }
 
-    /// Every worker has learned of it when only these answer.
+    /// Waits until every worker sends all requests to this target.
     async fn only_answers(&self, who: &str) {
         let deadline = Instant::now() + SOON;
         loop {
@@ -102,7 +102,7 @@ impl OperatorScene {
         read.json()
     }
 
-    /// The first report that is so. What other workers know comes with their ticks.
+    /// Waits for a report with this property. Other workers report with their ticks.
     async fn status_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + SOON;
         loop {
@@ -135,7 +135,7 @@ fn named<'s>(status: &'s Value, list: &str, name: &str) -> &'s Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_holds_on_every_worker_within_a_second_until_it_is_taken_back() {
+async fn an_order_takes_effect_on_every_worker_within_a_second() {
     let scene = OperatorScene::start(&configuration()).await;
     assert_eq!(scene.who_answers().await, ["first"]);
     let mut delays = Vec::new();
@@ -163,14 +163,14 @@ async fn an_order_holds_on_every_worker_within_a_second_until_it_is_taken_back()
         .map(|order| format!("{} {} {} {}", order["by"], order["order"], order["scope"], order["name"]))
         .collect();
     assert_eq!(told.len(), 6);
-    assert_eq!(told[5], r#""anna" "force-open" "target" "first""#, "the newest come first");
+    assert_eq!(told[5], r#""anna" "force-open" "target" "first""#, "the newest order comes first");
     scene.envoy.wait_for_count("operator_orders", 6).await;
     scene.envoy.wait_for_log("operator anna ordered force-open of target first").await;
     assert!(!scene.envoy.log().contains(OPERATOR));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
+async fn the_report_shows_an_open_breaker_and_a_probe_order_closes_it() {
     let mut configuration = configuration();
     configuration["breaker"] = json!({"consecutive": 3, "open": "60s"});
     let scene = OperatorScene::start(&configuration).await;
@@ -189,7 +189,7 @@ async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
     assert_eq!(first["reason"], json!({"rule": "consecutive", "failure": "server"}));
     assert_eq!((&first["account"], &first["endpoint"]), (&json!("a"), &json!("first")));
     assert!(first["until_ms"].as_u64() > status["now_ms"].as_u64(), "{first}");
-    // Moments that need no exact clock are up to a tick ahead.
+    // Some times are up to a tick ahead.
     let ago = status["now_ms"].as_i64().unwrap() - first["since_ms"].as_i64().unwrap();
     assert!((-200..15_000).contains(&ago), "{first}");
     assert_eq!(first["window"]["failures"], 3);
@@ -205,7 +205,7 @@ async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
     let envoy = status["versions"]["envoy"].as_str().expect("Envoy tells its version");
     assert!(scene.envoy.admin("/server_info").await.contains(&format!("/{envoy}/")), "{envoy}");
 
-    // Well again, but its minute is not over: an operator who knows lets a probe through.
+    // The target works again before its open time ends. An operator lets a probe through.
     scene.first.by_default(Script::usual());
     scene.only_answers("spare").await;
     let answer = scene.order("targets/first/probe").await;
@@ -219,7 +219,7 @@ async fn the_report_tells_what_opened_and_an_order_closes_it_on_every_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_operators_key_opens_it_and_it_opens_nothing_else() {
+async fn only_an_operators_key_is_accepted_and_only_for_operator_paths() {
     let scene = OperatorScene::start(&configuration()).await;
     let (status, order) = ("/llm-failsafe/status", "/llm-failsafe/targets/first/force-open");
     for headers in [
@@ -238,10 +238,10 @@ async fn only_an_operators_key_opens_it_and_it_opens_nothing_else() {
     let as_a_client = Request::chat("chat", false).header(key().0, key().1);
     let as_a_client = as_a_client.ask(scene.envoy.port()).await;
     assert_eq!(reason(&as_a_client), (401, "invalid_api_key"));
-    assert_eq!(scene.who_answers().await, ["first"], "nobody's order was obeyed");
+    assert_eq!(scene.who_answers().await, ["first"], "no order took effect");
     assert!(scene.status().await["orders"].as_array().unwrap().is_empty());
 
-    // Everything that is wrong with the right key, too.
+    // Invalid requests with the right key.
     for (path, expected) in [
         ("/llm-failsafe/targets/nobody/drain", (404, "unknown_name")),
         ("/llm-failsafe/targets/first/explode", (404, "unknown_path")),
@@ -265,7 +265,7 @@ async fn only_an_operators_key_opens_it_and_it_opens_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_much_is_declined_and_wrong_keys_lock_nobody_out() {
+async fn too_many_orders_are_declined_and_wrong_keys_lock_no_operator_out() {
     let scene = OperatorScene::start(&configuration()).await;
     for _ in 0..200 {
         let read = scene.get("/llm-failsafe/status", &[("authorization", "Bearer guess")]).await;
@@ -283,11 +283,11 @@ async fn too_much_is_declined_and_wrong_keys_lock_nobody_out() {
         }
     }
     assert!(declined >= 50, "{declined} of 200 orders at once were declined");
-    assert_eq!(scene.chat().await.status, 200, "clients are not concerned");
+    assert_eq!(scene.chat().await.status, 200, "clients are not affected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_holds_no_data_and_nothing_from_elsewhere() {
+async fn the_page_contains_no_data_and_loads_nothing_from_other_hosts() {
     let scene = OperatorScene::start(&configuration()).await;
     let page = scene.get("/llm-failsafe/", &[]).await;
     assert_eq!(page.status, 200);
@@ -295,14 +295,17 @@ async fn the_page_holds_no_data_and_nothing_from_elsewhere() {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
     let text = page.text();
-    assert!(!text.contains("first-model") && !text.contains("://"), "no data, no address of another host");
+    assert!(
+        !text.contains("first-model") && !text.contains("://"),
+        "the page has no data and no address of another host"
+    );
     let moved = scene.get("/llm-failsafe", &[]).await;
     assert_eq!((moved.status.as_u16(), moved.header("location")), (308, Some("/llm-failsafe/")));
 }
 
-/// The rule that docs/operations.md shows, as it stands there: it knows this machine from no network that it lets in.
+/// The rule as docs/operations.md shows it. It does not allow the network of this machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rule_of_the_documentation_keeps_others_from_asking() {
+async fn the_documented_network_rule_blocks_other_networks() {
     let page = std::fs::read_to_string(paths::root().join("docs/operations.md")).unwrap();
     let block = page.split("```yaml\n").find(|block| block.starts_with("http_filters:")).unwrap();
     let rule: Value = serde_yaml_ng::from_str(block.split("```").next().unwrap()).unwrap();
@@ -318,12 +321,12 @@ async fn the_rule_of_the_documentation_keeps_others_from_asking() {
         let get = |path: &str| Request::get(path).header(key().0, key().1).send(envoy.port());
         assert_eq!(get("/llm-failsafe/status").await.unwrap().status, expected, "{network}");
         let models = Request::get("/v1/models").header("x-api-key", CLIENT).send(envoy.port()).await.unwrap();
-        assert_eq!(models.status, 200, "clients are not concerned");
+        assert_eq!(models.status, 200, "clients are not affected");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_operators_there_are_no_such_paths() {
+async fn without_operator_keys_the_paths_do_not_exist() {
     let mut configuration = configuration();
     configuration.as_object_mut().unwrap().remove("operator");
     let scene = OperatorScene::start(&configuration).await;
@@ -337,7 +340,7 @@ async fn without_operators_there_are_no_such_paths() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all_workers() {
+async fn the_report_shows_latency_limits_queues_and_the_retry_budget_of_all_workers() {
     let mut configuration = configuration();
     configuration["targets"]["first"]["limits"] = json!({"requests_per_minute": 1000});
     configuration["models"]["line"] =
@@ -351,8 +354,12 @@ async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all
     );
     let status = scene.status().await;
     let first = named(&status, "targets", "first");
-    assert!(first.get("first_content").is_none(), "nothing was measured: {first}");
-    assert_eq!(first["headroom"].as_array().unwrap().len(), 1, "the provider has said nothing: {first}");
+    assert!(first.get("first_content").is_none(), "nothing was measured yet: {first}");
+    assert_eq!(
+        first["headroom"].as_array().unwrap().len(),
+        1,
+        "the provider has reported no limit yet: {first}"
+    );
 
     scene.first.script(errors::openai_500());
     for _ in 0..EVERY_WORKER {
@@ -368,7 +375,7 @@ async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all
     let first = named(&status, "targets", "first");
     let [mean, slowest] =
         ["mean_ms", "slowest_ms"].map(|member| first["first_content"][member].as_u64().unwrap());
-    // The clock that a pass reads may be up to a tick old.
+    // The filter's clock may be up to a tick old.
     assert!((50..5_000).contains(&mean) && mean <= slowest, "{first}");
     let said = &first["headroom"][0];
     assert_eq!(
@@ -379,7 +386,7 @@ async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all
     let stated =
         json!({"of": "requests_per_minute", "by": "configuration", "limit": 1000, "left": 1000 - sent});
     assert_eq!(first["headroom"][1], stated);
-    // A fifth of the requests may be attempted again, and a hundred in ten seconds besides.
+    // Retries are allowed for a fifth of the requests and for a hundred more in ten seconds.
     let budget = json!({"window_s": 10, "requests": sent, "used": 1, "allowed": 104, "left": 103});
     assert_eq!(status["retry_budget"], budget);
 
@@ -398,7 +405,7 @@ async fn the_report_tells_latency_limits_who_waits_and_the_retry_budget_over_all
     assert!(queue["bytes"].as_u64().unwrap() > 100, "{queue}");
     let waits = status["now_ms"].as_i64().unwrap() - queue["since_ms"].as_i64().unwrap();
     assert!((-200..8_500).contains(&waits), "{queue}");
-    assert!(named(&status, "models", "chat").get("queue").is_none(), "it has no queue");
+    assert!(named(&status, "models", "chat").get("queue").is_none(), "this model has no queue");
     for answer in waiting {
         assert_eq!(answer.await.unwrap().unwrap().read().await.status, 200);
     }

@@ -1,5 +1,5 @@
-//! The operators' page as a person meets it, in a real Chromium: on a phone and on a desk, in light and in dark. What it looked
-//! like is left in `target/screenshots`.
+//! The operator page in a real Chromium, on a phone and on a desktop, in light and dark mode. Screenshots are left in
+//! `target/screenshots`.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ struct PageScene {
 }
 
 impl PageScene {
-    /// One provider fails, the key at another is revoked, a third throttles and the last is well.
+    /// Four providers, of which three can be made to fail: one with errors, one with a revoked key, one with a rate limit.
     async fn start() -> Self {
         let names = ["openai", "azure", "anthropic", "vllm"];
         let [openai, azure, anthropic, vllm] = names;
@@ -61,7 +61,7 @@ impl PageScene {
         Request::chat(model, false).ask(self.envoy.port()).await.status.as_u16()
     }
 
-    /// Lets something go wrong at each of the providers but the last.
+    /// Makes all providers but the last one fail.
     async fn go_wrong(&self) {
         let [openai, azure, anthropic, vllm] = &self.providers;
         vllm.by_default(
@@ -89,7 +89,7 @@ impl PageScene {
         }
     }
 
-    /// A request takes the only place at its target, and another one waits for it, until both are dropped.
+    /// A request takes the only place at its target and another one is queued, until both are dropped.
     async fn fill_up(&self) -> [JoinHandle<()>; 2] {
         let [_, _, _, vllm] = &self.providers;
         let left = vllm.received().len();
@@ -100,7 +100,7 @@ impl PageScene {
         };
         let first = ask();
         vllm.wait_for(left + 1, SOON).await;
-        // The other worker has to know of it, or it would take a place, too.
+        // The other worker must learn of it first, or it would take a place too.
         tokio::time::sleep(Duration::from_secs(1)).await;
         [first, ask()]
     }
@@ -126,28 +126,28 @@ impl PageScene {
     }
 }
 
-/// What a person can read in the row of a scope.
+/// The visible text in the row of a scope.
 async fn row(browser: &Browser, scope: &str) -> String {
     browser.text(&format!("[data-scope='{scope}']")).await
 }
 
-/// Nothing is wider than the window, and nothing to be touched is smaller than a finger.
+/// Checks that the page is not wider than the window and that touch targets are at least 44 px high.
 async fn assert_fits(browser: &Browser) {
     let sideways = browser.run("return document.documentElement.scrollWidth - innerWidth").await;
     assert!(sideways.as_i64().unwrap() <= 0, "the page is {sideways} px wider than the window");
     let small = browser
         .run("return [...document.querySelectorAll('button,summary')].filter(b => b.offsetParent && b.getBoundingClientRect().height < 44).map(b => b.textContent)")
         .await;
-    assert_eq!(small, json!([]), "too small to be touched");
+    assert_eq!(small, json!([]), "touch targets that are too small");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
+async fn on_a_desktop_the_page_shows_problems_and_takes_an_order() {
     let Some(browser) = Browser::start(DESK).await else { return };
     let scene = PageScene::start().await;
     scene.go_wrong().await;
 
-    // A wrong key is told so, and the page asks again.
+    // The page reports a wrong key and asks again.
     browser.open(&format!("http://127.0.0.1:{}/llm-failsafe/", scene.envoy.port())).await;
     browser.wait_for("!document.querySelector('#login').hidden").await;
     browser.screenshot("desk-1-door").await;
@@ -156,7 +156,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     browser.wait_for("document.querySelector('#note').textContent.includes('not known')").await;
 
     scene.enter(&browser).await;
-    // State, symbol and reason are words; colour only helps.
+    // State and reason are visible as text, not only as colour.
     let gpt_a = row(&browser, "targets/gpt-a").await;
     assert!(gpt_a.contains("✕ open") && gpt_a.contains("failures in a row: server"), "{gpt_a}");
     let haiku = row(&browser, "targets/haiku").await;
@@ -164,7 +164,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     let account = row(&browser, "accounts/azure").await;
     assert!(account.contains("⊘ blocked") && account.contains("auth"), "{account}");
     assert!(browser.text("#verdict").await.contains("some breakers are not closed"));
-    // How fast, how much is left, who waits, and how much may be attempted again.
+    // Latency, remaining limit, queue and retry budget.
     let llama = row(&browser, "targets/llama").await;
     assert!(llama.contains("first content ") && llama.contains("20 of 60 requests left"), "{llama}");
     let waiting = scene.fill_up().await;
@@ -180,7 +180,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     browser.screenshot("desk-2-trouble").await;
     waiting.iter().for_each(JoinHandle::abort);
 
-    // An order is asked back before it is given.
+    // An order needs a confirmation.
     browser.click("[data-scope='targets/gpt-large'] summary").await;
     browser.screenshot("desk-3-menu").await;
     browser.click("[data-scope='targets/gpt-large'] [data-order='drain']").await;
@@ -206,7 +206,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
         .await;
     browser.screenshot("desk-5-drained").await;
 
-    // The page refreshes by itself: what happens elsewhere is seen without a touch.
+    // The page refreshes by itself.
     let elsewhere = Request::post("/llm-failsafe/targets/gpt-large/undo")
         .header("authorization", &format!("Bearer {OPERATOR}"));
     assert_eq!(elsewhere.send(scene.envoy.port()).await.unwrap().status, 200);
@@ -216,7 +216,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
         )
         .await;
 
-    // The key is in no address and in nothing that outlives the tab, and nothing was fetched from elsewhere.
+    // The key is in no address and in no storage that outlives the tab. Nothing was loaded from other hosts.
     let kept =
         browser.run("return [location.href, document.cookie, JSON.stringify(localStorage)].join(' ')").await;
     assert!(!kept.as_str().unwrap().contains(OPERATOR), "{kept}");
@@ -230,7 +230,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
+async fn on_a_phone_in_dark_mode_the_page_fits_and_takes_an_order() {
     let Some(browser) = Browser::start(PHONE).await else { return };
     let scene = PageScene::start().await;
     scene.go_wrong().await;

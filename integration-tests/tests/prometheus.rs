@@ -1,5 +1,5 @@
-//! The real Prometheus scrapes the real Envoy: labels arrive as labels, the shipped rules load and fire, and every query of the
-//! shipped dashboard returns series.
+//! A real Prometheus scrapes a real Envoy: labels arrive as labels, the shipped alert rules load and fire, and every query of
+//! the shipped dashboard returns series.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 const OPERATOR: &str = "op-secret";
 
-/// Prometheus with the shipped configuration, but this Envoy and a short interval. It ends when dropped.
+/// Prometheus with the shipped configuration, this Envoy as target and a short interval. It ends when dropped.
 struct Prometheus {
     process: Child,
     port: u16,
@@ -49,7 +49,7 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    /// What the API answers; `None` while it does not.
+    /// The API's response; `None` while it is not ready.
     async fn get(&self, path: &str) -> Option<Value> {
         let answer = Request::get(path).send(self.port).await.ok()?;
         if answer.status == 400 {
@@ -73,7 +73,7 @@ impl Prometheus {
             if !series.is_empty() {
                 return series;
             }
-            assert!(Instant::now() < deadline, "nothing came of: {query}");
+            assert!(Instant::now() < deadline, "no result for: {query}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -90,7 +90,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(paths::root().join(path)).unwrap()
 }
 
-/// A gateway in which `first` fails and blocks, and `spare` answers for it.
+/// A gateway in which `first` fails and `spare` answers instead.
 struct PrometheusScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
@@ -135,7 +135,7 @@ impl PrometheusScene {
         };
         let first = ask();
         self.spare.wait_for(before + 1, SOON).await;
-        // The other worker learns of it with a tick.
+        // The other worker learns of it with its next tick.
         tokio::time::sleep(Duration::from_secs(1)).await;
         [first, ask()]
     }
@@ -147,13 +147,13 @@ impl PrometheusScene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_series() {
+async fn labels_arrive_alerts_fire_and_every_dashboard_query_returns_series() {
     let scene = PrometheusScene::start().await;
     let Some(prometheus) = Prometheus::start(&scene.envoy).await else { return };
-    // Everything is there from the start, at zero, so that the first failure already is an increase.
+    // All series exist from the start with 0, so the first failure is an increase.
     prometheus.wait_for(r#"llm_failsafe_attempts_by_outcome{target="first",outcome="server"} == 0"#).await;
     prometheus.wait_for(r#"llm_failsafe_model_targets_fit{model="gpt-4.1"} == 2"#).await;
-    // What Envoy counts of the VM comes through the shipped filter of names, too: an alert goes by it.
+    // Envoy's counter of VM reloads passes the shipped filter of names. An alert uses it.
     prometheus.wait_for("envoy_wasm_llm_failsafe_vm_reload_success == 0").await;
     assert!(prometheus.query("ALERTS").await.is_empty());
 
@@ -199,7 +199,7 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
         prometheus.wait_for(query).await;
     }
 
-    // Somebody waits until nobody does any more, and a probe is one of its breaker's.
+    // A queued request is counted until it leaves, and a probe is counted for its breaker.
     let waiting = scene.fill_up().await;
     prometheus.wait_for(r#"llm_failsafe_waiting_by_model{model="queued"} == 1"#).await;
     waiting.iter().for_each(JoinHandle::abort);
@@ -255,14 +255,14 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn the_rules_are_what_promtool_takes_and_fire_on_what_their_tests_say() {
+fn promtool_accepts_the_rules_and_their_tests_pass() {
     promtool(&["check", "config", "prometheus.yaml"]);
     promtool(&["check", "rules", "alerts.yaml"]);
     promtool(&["test", "rules", "alerts_test.yaml"]);
 }
 
 #[test]
-fn every_alert_has_its_tests_and_its_page_in_the_runbook() {
+fn every_alert_has_a_test_and_a_runbook_section() {
     let rules: Value = serde_yaml_ng::from_str(&read("envoy/alerts.yaml")).unwrap();
     let (tests, runbook) = (read("envoy/alerts_test.yaml"), read("docs/runbook.md"));
     let rules =
@@ -272,7 +272,7 @@ fn every_alert_has_its_tests_and_its_page_in_the_runbook() {
         let name = rule["alert"].as_str().unwrap();
         assert!(
             tests.contains(&format!("alertname: {name}\n    exp_alerts:\n    - exp_labels")),
-            "{name} is never seen to fire"
+            "{name} has no test in which it fires"
         );
         let section = runbook.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
         let section = section.unwrap_or_else(|| panic!("docs/runbook.md has no section {name}"));

@@ -1,4 +1,4 @@
-//! Each thing a script promises, seen from a client without Envoy.
+//! Everything that a script can make a scripted provider do, seen from a client without Envoy.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn last_json(data: &[String]) -> Value {
 }
 
 #[tokio::test]
-async fn every_dialect_answers_plain_and_streamed_and_names_the_provider() {
+async fn every_dialect_answers_plain_and_streamed_with_the_providers_name() {
     let provider = ScriptedProvider::start("alpha").await;
     let cases = [
         ("/v1/chat/completions", "/choices/0/message/content"),
@@ -52,7 +52,7 @@ async fn every_dialect_answers_plain_and_streamed_and_names_the_provider() {
 }
 
 #[tokio::test]
-async fn a_chat_stream_ends_with_usage_exactly_when_asked() {
+async fn a_chat_stream_ends_with_usage_only_when_asked() {
     let provider = ScriptedProvider::start("alpha").await;
     provider.by_default(Script::usual().tokens(70, 30).content_chunks(5));
     let plain = Request::chat("m", true).ask(provider.port()).await.data();
@@ -101,7 +101,7 @@ async fn scripts_are_used_in_order_and_then_the_default() {
 }
 
 #[tokio::test]
-async fn delays_come_where_they_were_asked_for() {
+async fn delays_come_where_the_script_says() {
     let provider = ScriptedProvider::start("alpha").await;
     let ms = Duration::from_millis;
     provider.script(Script::usual().delay_headers(ms(80)).delay_body(ms(60)).delay_chunks(ms(40)));
@@ -123,7 +123,7 @@ async fn a_split_body_arrives_whole_in_small_chunks() {
 }
 
 #[tokio::test]
-async fn a_cut_sends_exactly_what_was_asked_and_breaks_off() {
+async fn a_cut_sends_exactly_the_scripted_part() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let provider = ScriptedProvider::start("alpha").await;
         provider.script(Script::usual().cut_after_bytes(100)).script(Script::usual().cut_after_chunks(2));
@@ -144,7 +144,7 @@ async fn a_cut_sends_exactly_what_was_asked_and_breaks_off() {
 }
 
 #[tokio::test]
-async fn a_cut_or_reset_before_the_headers_leaves_no_answer() {
+async fn a_cut_or_reset_before_the_headers_leaves_no_response() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for script in [
             Script::cut(),
@@ -166,7 +166,7 @@ async fn a_cut_or_reset_before_the_headers_leaves_no_answer() {
 }
 
 #[tokio::test]
-async fn an_aborted_stream_leaves_the_other_streams_of_its_h2_connection_alone() {
+async fn an_aborted_stream_does_not_affect_other_streams_of_its_connection() {
     let provider = ScriptedProvider::start("alpha").await;
     provider.script(Script::usual().ending(Ending::AbortStream(Point::AfterChunks(2))));
     let mut connection = Connection::open(provider.port(), Protocol::H2c).await.unwrap();
@@ -179,7 +179,7 @@ async fn an_aborted_stream_leaves_the_other_streams_of_its_h2_connection_alone()
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_noticed_wherever_it_was() {
+async fn a_client_that_leaves_is_noticed_in_every_phase() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let scripts = [
             Script::hang(),
@@ -239,7 +239,7 @@ async fn an_ignored_request_body_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_refused_port_refuses_and_a_stopped_provider_comes_back_on_its_port() {
+async fn a_refused_port_refuses_and_a_stopped_provider_restarts_on_its_port() {
     let refused = RefusedPort::reserve();
     let error = Request::chat("m", false).send(refused.port()).await.expect_err("nobody listens");
     assert!(matches!(&error, ClientError::Connect(io) if io.kind() == std::io::ErrorKind::ConnectionRefused));
@@ -257,7 +257,7 @@ async fn a_refused_port_refuses_and_a_stopped_provider_comes_back_on_its_port() 
 }
 
 #[tokio::test]
-async fn given_events_and_bytes_go_out_as_given() {
+async fn scripted_events_and_bytes_are_sent_unchanged() {
     let provider = ScriptedProvider::start("alpha").await;
     provider
         .script(Script::stream([Event::named("ping", "{}"), Event::data("[DONE]")]))

@@ -1,4 +1,4 @@
-//! Requests that wait inside the filter until somebody is free.
+//! Requests that are queued inside the filter until a target is free.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn spawn(tasks: &mut JoinSet<Read>, port: u16, request: Request) -> tokio::task:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_wait_for_a_limit_to_end_and_go_in_order_while_some_of_their_clients_leave() {
+async fn fifty_queued_requests_leave_in_order_when_a_limit_ends() {
     let Scene { envoy, providers: [provider], .. } = queued(json!({"max_wait": "20s"})).await;
     reach_the_limit(&provider, &envoy, "10").await;
     let mut waiting = JoinSet::new();
@@ -67,21 +67,21 @@ async fn fifty_wait_for_a_limit_to_end_and_go_in_order_while_some_of_their_clien
     let received = provider.received();
     let order: Vec<usize> =
         received.iter().map(|request| request.json()["user"].as_str().unwrap().parse().unwrap()).collect();
-    assert_eq!(order.len(), 40, "nobody is asked for a client that has left");
-    assert_eq!(received[0].json()["user"], "1", "the first that stayed");
-    // Connections to the provider race with each other by a few places within what goes on one tick.
+    assert_eq!(order.len(), 40, "no attempt is made for a client that has left");
+    assert_eq!(received[0].json()["user"], "1", "the first request whose client stayed");
+    // Requests that leave with the same tick may overtake each other on their connections.
     for (place, number) in (0..50).filter(|number| number % 5 != 0).enumerate() {
         let at = order.iter().position(|other| *other == number).unwrap();
         assert!(at.abs_diff(place) <= 32, "{order:?}");
     }
     let spread = received[39].arrived_at - received[0].arrived_at;
-    assert!(spread >= Duration::from_millis(350), "no herd: {spread:?}");
+    assert!(spread >= Duration::from_millis(350), "the requests are spread out: {spread:?}");
     envoy.wait_for_count("journeys", 0).await;
     envoy.wait_for_count("waiting", 0).await;
 }
 
 #[tokio::test]
-async fn the_line_is_bounded_and_who_cannot_make_it_is_told_when_to_come() {
+async fn a_full_queue_refuses_with_retry_after() {
     let Scene { envoy, providers: [provider], .. } =
         queued(json!({"max_wait": "8s", "max_waiting": 2})).await;
     reach_the_limit(&provider, &envoy, "5").await;
@@ -106,7 +106,7 @@ async fn the_line_is_bounded_and_who_cannot_make_it_is_told_when_to_come() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_wait_and_arrive_whole() {
+async fn queued_large_bodies_arrive_whole() {
     let Scene { envoy, providers: [provider], .. } = queued(json!({"max_wait": "20s"})).await;
     reach_the_limit(&provider, &envoy, "3").await;
     let mut waiting = JoinSet::new();
@@ -127,7 +127,7 @@ async fn large_bodies_wait_and_arrive_whole() {
     assert!(memory < 8 << 20, "{memory} bytes of Wasm memory");
 }
 
-/// A gateway whose only target takes so many requests at a time, for the rest there is a queue.
+/// A gateway with these limits and a queue for the only target.
 async fn busy(limits: Value, workers: u32) -> Scene<1> {
     let retry = json!({"attempts": 1, "queue": {"max_wait": "20s"}});
     let models = json!({"chat": {"tiers": null, "targets": ["gpt-a"], "retry": retry}});
@@ -144,16 +144,16 @@ fn numbered(number: usize) -> Request {
     over(number, Request::post("/v1/chat/completions").json(&body))
 }
 
-/// The numbers of the requests that the provider got, once there are so many.
+/// The numbers of the received requests, once there are this many.
 async fn users(provider: &ScriptedProvider, count: usize) -> Vec<usize> {
     let whole = |all: &[ReceivedRequest]| {
         let numbers = all.iter().map(|request| request.json()["user"].as_str()?.parse().ok());
         numbers.collect::<Option<Vec<usize>>>().filter(|numbers| numbers.len() >= count)
     };
-    provider.wait_until(SOON, whole).await.expect("so many requests")
+    provider.wait_until(SOON, whole).await.expect("enough requests")
 }
 
-/// How many were at the provider when each of these arrived, itself included.
+/// The largest number of requests that were at the provider at the same time.
 fn at_once(received: &[ReceivedRequest]) -> usize {
     let ended = |request: &ReceivedRequest| match request.outcome {
         Outcome::Answered(at) | Outcome::ClosedByClient(at) | Outcome::BrokenByProvider(at) => Some(at),
@@ -170,7 +170,7 @@ fn at_once(received: &[ReceivedRequest]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_target_that_takes_two_at_a_time_gets_two_and_the_others_wait_in_order() {
+async fn a_target_with_two_places_gets_two_requests_and_the_others_queue_in_order() {
     let of_target = json!({"targets": {"gpt-a": {"limits": {"max_pending": 2}}}});
     let of_account = json!({"accounts": {"openai-a": {"limits": {"max_pending": 2}}}});
     for limits in [of_target, of_account] {
@@ -189,7 +189,7 @@ async fn a_target_that_takes_two_at_a_time_gets_two_and_the_others_wait_in_order
         }
         let received = provider.received();
         assert_eq!((received.len(), at_once(&received)), (6, 2));
-        // Two whose places become free together may overtake each other on their way.
+        // Two requests that leave together may overtake each other on their connections.
         let mut order = users(&provider, 6).await;
         order.chunks_mut(2).for_each(<[usize]>::sort);
         assert_eq!(order, [0, 1, 2, 3, 4, 5]);
@@ -199,7 +199,7 @@ async fn a_target_that_takes_two_at_a_time_gets_two_and_the_others_wait_in_order
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_free_place_is_taken_at_once_and_not_with_the_next_tick() {
+async fn a_free_place_is_taken_without_waiting_for_the_next_tick() {
     let _alone = alone().await;
     let Scene { envoy, providers: [provider], .. } =
         busy(json!({"targets": {"gpt-a": {"limits": {"max_pending": 1}}}}), 1).await;
@@ -221,12 +221,12 @@ async fn a_free_place_is_taken_at_once_and_not_with_the_next_tick() {
         })
         .collect();
     gaps.sort();
-    // Whoever waited for the tick would wait 50 ms in the mean.
+    // Waiting for the next tick would take 50 ms on average.
     assert!(gaps[gaps.len() / 2] < Duration::from_millis(30), "{gaps:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_frees_its_place_and_one_that_waits_frees_its_turn() {
+async fn a_client_that_leaves_frees_its_place_or_its_queue_position() {
     let Scene { envoy, providers: [provider], .. } =
         busy(json!({"targets": {"gpt-a": {"limits": {"max_pending": 1}}}}), 1).await;
     provider.by_default(Script::hang());
@@ -253,7 +253,7 @@ async fn a_client_that_leaves_frees_its_place_and_one_that_waits_frees_its_turn(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_target_is_preferred_to_waiting_and_without_a_queue_nobody_waits() {
+async fn a_request_uses_another_target_before_it_queues() {
     let queue = json!({"queue": {"max_wait": "500ms"}});
     let scene = Gateway::new(Shape::Loop)
         .configure(&json!({
@@ -287,10 +287,10 @@ async fn another_target_is_preferred_to_waiting_and_without_a_queue_nobody_waits
     envoy.wait_for_count("journeys", 0).await;
 }
 
-/// Workers learn of each other's attempts with the tick, so together they may send more than one may; each of them alone may
-/// not, and when all know, all hold.
+/// Workers learn of each other's attempts with each tick. Until then two workers together may send up to twice the limit, and
+/// one worker alone never exceeds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_share_what_a_target_takes_at_a_time_to_within_a_tick() {
+async fn workers_share_max_pending_to_within_a_tick() {
     let Scene { envoy, providers: [provider], .. } =
         busy(json!({"targets": {"gpt-a": {"limits": {"max_pending": 3}}}}), 2).await;
     provider.by_default(Script::usual().delay_headers(Duration::from_millis(700)));

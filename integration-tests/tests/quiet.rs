@@ -1,4 +1,4 @@
-//! Streams on which nothing moves, before and after their first content: a real Envoy, and clients that read as it comes.
+//! Streams without data for a while, before and after their first content, with a real Envoy.
 
 use crate::scenes::one_provider;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn chat(delta: &Value) -> Event {
     )
 }
 
-/// What a stream of each dialect says before its content, as content, and to its end.
+/// For each dialect: its path, an event before content, a content event, and the events at the end.
 fn dialects() -> [(&'static str, Event, Event, Vec<Event>); 3] {
     let finish = json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     let text =
@@ -64,7 +64,7 @@ fn dialects() -> [(&'static str, Event, Event, Vec<Event>); 3] {
     ]
 }
 
-/// These events, each so long after the one before.
+/// These events, each after a pause in milliseconds.
 fn paced(events: &[(u64, &Event)]) -> Script {
     let pieces = events
         .iter()
@@ -78,7 +78,7 @@ fn keep_alive(path: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
+async fn a_quiet_stream_gets_keep_alives_and_is_otherwise_unchanged() {
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &json!({"keep_alive": "1s"})).start_with(["all"]).await;
     let mut sent = 0;
@@ -104,7 +104,7 @@ async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
+async fn a_keep_alive_never_splits_an_event_and_resets_no_timer() {
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &json!({"keep_alive": "1s", "idle": "2500ms"})).start_with(["all"]).await;
     for (path, _, content, _) in dialects() {
@@ -122,13 +122,13 @@ async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
             let notice = rest.replace(keep_alive(path), "");
             assert_eq!(rest.matches(keep_alive(path)).count(), 2, "{path} {protocol:?}: {text}");
             assert!(notice.contains("stopped sending before the answer was complete"), "{path}: {text}");
-            assert!(!notice.contains("hi"), "nothing of the half event: {text}");
+            assert!(!notice.contains("hi"), "nothing of the partial event: {text}");
         }
     }
     envoy.wait_for_count("streams_stalled", 6).await;
 }
 
-/// Reads until this has come, and says how long that took.
+/// Reads until this text has arrived.
 async fn read_until(response: &mut Response, text: &str) -> Duration {
     let began = Instant::now();
     let mut read = String::new();
@@ -140,7 +140,7 @@ async fn read_until(response: &mut Response, text: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
+async fn a_slow_models_stream_is_released_early_and_kept_open() {
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "1s"}});
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &stream).start_with(["all"]).await;
@@ -171,7 +171,7 @@ async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
 }
 
 #[tokio::test]
-async fn what_was_let_go_early_fails_in_the_open() {
+async fn a_stream_released_early_fails_visibly() {
     let stream = json!({"first_content": "2500ms", "gate": {"max_time": "500ms"}});
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &stream).start_with(["all"]).await;
@@ -191,16 +191,20 @@ async fn what_was_let_go_early_fails_in_the_open() {
                     1,
                     "{path} {case}: {text}"
                 );
-                assert_eq!(provider.received().len(), asked + 1, "{path} {case}: it is too late for another");
+                assert_eq!(
+                    provider.received().len(),
+                    asked + 1,
+                    "{path} {case}: no other target may be asked any more"
+                );
             }
         }
     }
 }
 
-/// Headers alone can be let go, but nothing can be said before the first chunk; and before there are headers there is
-/// nothing at all to let go.
+/// Headers alone can be released, but nothing can be sent before the provider's first chunk. Before the provider's headers,
+/// nothing can be released.
 #[tokio::test]
-async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
+async fn nothing_is_sent_before_the_providers_headers_and_first_chunk() {
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "500ms"}});
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &stream).start_with(["all"]).await;
@@ -211,7 +215,7 @@ async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
         provider.script(paced(&events));
         let began = Instant::now();
         let mut response = ask(&envoy, path, protocol).await;
-        assert!(began.elapsed() < Duration::from_millis(2500), "its headers: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(2500), "the headers: {:?}", began.elapsed());
         let chunk = response.next_chunk().await.unwrap().unwrap();
         assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
         assert_eq!(String::from_utf8_lossy(&chunk.bytes), first.to_wire());
@@ -230,7 +234,7 @@ async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_drips_is_ended() {
+async fn a_stream_below_the_minimum_rate_is_ended() {
     let Scene { envoy, providers: [provider], .. } =
         one_provider(Shape::Loop, &json!({"min_rate": {"events": 10, "window": "1s"}}))
             .start_with(["all"])
@@ -243,7 +247,7 @@ async fn a_stream_that_drips_is_ended() {
         assert_eq!(
             read.text().matches("data: ").count(),
             41,
-            "all of it, and that it was cut: {}",
+            "the whole stream and the error event: {}",
             read.text()
         );
         assert!(read.text().contains("ended the stream before"), "{}", read.text());

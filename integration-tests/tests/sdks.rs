@@ -1,5 +1,4 @@
-//! Users of the vendors' own SDKs, unmodified: they do not notice a failover, and what they are refused arrives as the
-//! exception that they know.
+//! The vendors' own SDKs, unmodified: their users do not notice a failover, and a refusal raises the usual exception.
 
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
@@ -10,17 +9,17 @@ use serde_json::{Value, json};
 
 const CLIENT_KEY: &str = "sk-client-key";
 
-/// A client key as the configuration holds it.
+/// A client key in the configuration.
 fn keys() -> Value {
     json!({"team": {"sha256": sha256(CLIENT_KEY)}})
 }
 
-/// Runs a script against a gateway and gives the JSON lines that it printed.
+/// Runs a script against a gateway and returns the JSON lines that it printed.
 async fn run(script: &str, port: u16) -> Vec<Value> {
     run_with(script, port, "").await
 }
 
-/// The same for a script that wants to know which models there are.
+/// The same for a script that needs the names of the models.
 async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
     let base_url = format!("http://127.0.0.1:{port}");
     let env = [("BASE_URL", &*base_url), ("CLIENT_KEY", CLIENT_KEY), ("MODELS", models)];
@@ -29,7 +28,7 @@ async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
+async fn sdk_users_do_not_notice_a_failover() {
     let gone = RefusedPort::reserve();
     let scene = Gateway::new(Shape::Loop)
         .provider("gone", gone.port())
@@ -58,7 +57,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             errors::anthropic_overloaded_event(),
         ]
     };
-    // Once for the sync clients, once for the async ones.
+    // Once for the synchronous clients, once for the asynchronous ones.
     for failure in failures().into_iter().chain(failures()) {
         flaky.script(failure);
     }
@@ -71,7 +70,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
         let expected = ["chat", "chat stream", "responses", "responses stream", "embeddings", "messages"];
         assert!(names.eq(expected.into_iter().chain(["messages stream"])), "{answers:?}");
         assert_eq!((&answers[0]["attempts"], &answers[0]["answered_by"]), (&json!("3"), &json!("good")));
-        // Not even by the model's name, which the header tells as it is.
+        // The body has the logical model name. The header has the real one.
         assert!(answers.iter().all(|answer| answer["models"] == json!(["chat"])), "{answers:?}");
         assert_eq!(answers[0]["header"], "m-good");
         assert_eq!(answers[3]["last"], "response.completed");
@@ -81,7 +80,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             assert_eq!(answer["text"], "hello from good", "{answer}");
         }
     }
-    // The SDKs' own retries are on: had they noticed anything, there would be more.
+    // The SDKs' own retries are on. If they had noticed a failure, there would be more requests.
     for (provider, model, key) in
         [(&flaky, "m-flaky", "Bearer sk-openai-a-secret"), (&good, "m-good", "Bearer sk-openai-b-secret")]
     {
@@ -96,9 +95,9 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
     }
 }
 
-/// Each failing model has its own provider, so that requests can be counted there.
+/// Each failing model has its own provider, so that its requests can be counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_is_the_exception_that_sdk_users_know() {
+async fn a_refusal_raises_the_sdks_usual_exception() {
     let down = RefusedPort::reserve();
     let mut plugin =
         json!({"mode": "shadow", "keys": keys(), "models": {"lab/large:1": {"targets": ["shaky"]}}});
@@ -106,7 +105,7 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     for name in ["down", "limited", "wrong", "broken", "shaky"] {
         plugin["providers"][name] = compatible(name);
         plugin["targets"][name] = json!({"provider": name, "model": "m-1"});
-        // Only the shaky one is tried again by the filter.
+        // The filter retries only at `shaky`.
         let retry = if name == "shaky" { json!({}) } else { once.clone() };
         plugin["models"][name] = json!({"targets": [name], "retry": retry});
     }
@@ -125,7 +124,7 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
     let lines = run("sdk_errors.py", scene.port()).await;
     let find = |vendor: &str, name: &str| -> &Value {
         let found = lines.iter().find(|line| line["vendor"] == vendor && line["name"] == name);
-        found.unwrap_or_else(|| panic!("{vendor}: nothing about {name}: {lines:#?}"))
+        found.unwrap_or_else(|| panic!("{vendor}: no line for {name}: {lines:#?}"))
     };
     let expected = [
         ("unknown model", "NotFoundError", 404, "model_not_found", "`gpt-9` does not exist"),
@@ -149,7 +148,7 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
             assert!(line["message"].as_str().unwrap().contains(message), "{line}");
         }
         assert_eq!(find(vendor, "limited")["retry_after"], "1");
-        // OpenAI's SDK gives the error itself as the body, Anthropic's the whole of it.
+        // OpenAI's SDK exposes the error object as the body, Anthropic's the whole body.
         let details = |name: &str| {
             let body = &find(vendor, name)["body"];
             let error = if vendor == "openai" { body } else { &body["error"] };
@@ -171,27 +170,27 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
             json!(["broken", "down", "elsewhere", "lab/large:1", "limited", "shaky", "toolless", "wrong"]);
         assert_eq!(lists, [all, json!(["lab/large:1"])]);
     }
-    // The SDKs, with one retry or without, send what the filter has given up just once: it says that more would be no use.
-    // The shaky one is asked twice by the filter.
+    // The filter tells the SDKs not to retry what it has given up, so they send such a request once, with or without retries.
+    // The filter asks `shaky` twice.
     assert_eq!(scene.counts(), [2, 2, 2 + 2, 4]);
 }
 
-/// How each model fails at both of its targets, how often the filter may ask for one request, and with what status it ends.
+/// For each model: how both its targets fail, how many attempts the filter makes per request, and the final status.
 fn outages() -> Vec<(&'static str, Script, usize, u16)> {
     vec![
         ("broken", errors::openai_500(), 3, 500),
         ("overloaded", errors::anthropic_529(), 3, 529),
-        // What may have been taken on is sent once more and no oftener.
+        // A request that may have been processed is repeated once.
         ("lost", Script::cut(), 2, 503),
         ("silent", Script::hang(), 2, 504),
-        // Nothing that could be shown to anybody.
+        // A stream without any content.
         ("empty", Script::usual().text(": \n\n").header("content-type", "text/event-stream"), 2, 502),
     ]
 }
 
-/// The SDKs would come twice more by default, which would make three times the load just when there is an outage.
+/// By default the SDKs would retry twice, which would triple the load in an outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_tries() {
+async fn in_an_outage_default_sdk_retries_add_no_attempts() {
     let mut gateway = Gateway::new(Shape::Loop);
     let mut plugin = json!({
         "mode": "shadow", "keys": keys(), "retry_budget": {"ratio": 10},
@@ -214,7 +213,7 @@ async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_
         });
         providers.push(down);
     }
-    // A rate limit that will be over soon is the exception: there the SDKs shall come again.
+    // A short rate limit is the exception: there the SDKs are told to retry.
     let limited = ScriptedProvider::start("limited").await;
     gateway = gateway.provider("limited", limited.port());
     plugin["providers"]["limited"] = compatible("limited");

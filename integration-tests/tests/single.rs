@@ -1,5 +1,4 @@
-//! The same filter in an ordinary listener: one attempt per request, and nothing that a client says about attempts or
-//! journeys is believed.
+//! The filter in an ordinary listener: one attempt per request. Client headers about attempts or journeys have no effect.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ async fn start() -> Scene<2> {
     gateway().start_with([("a", "openai"), ("b", "anthropic")]).await
 }
 
-/// A chat request that claims to be a later attempt of some journey.
+/// A chat request that claims to be a later attempt of a journey.
 fn chat(stream: bool, protocol: Protocol) -> Request {
     let request = Request::chat("chat", stream)
         .header("x-envoy-attempt-count", "2")
@@ -58,7 +57,7 @@ async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
 }
 
 #[tokio::test]
-async fn an_unreachable_provider_is_a_503_in_the_callers_dialect() {
+async fn an_unreachable_provider_gives_a_503_in_the_clients_dialect() {
     let refused = RefusedPort::reserve();
     let gateway = gateway().provider("openai", refused.port());
     let Scene { envoy, providers: [b], .. } = gateway.start_with([("b", "anthropic")]).await;
@@ -77,7 +76,7 @@ async fn an_unreachable_provider_is_a_503_in_the_callers_dialect() {
 }
 
 #[tokio::test]
-async fn an_error_that_is_cut_short_is_still_told_in_the_callers_dialect() {
+async fn a_truncated_error_becomes_an_error_in_the_clients_dialect() {
     let Scene { envoy, providers: [a, _b], .. } = start().await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         a.script(errors::openai_500().cut_after_bytes(20));
@@ -91,7 +90,7 @@ async fn an_error_that_is_cut_short_is_still_told_in_the_callers_dialect() {
 }
 
 #[tokio::test]
-async fn streams_pass_as_they_come_and_end_with_their_client() {
+async fn streams_pass_without_delay_and_end_when_the_client_leaves() {
     let Scene { envoy, providers: [a, _b], .. } = start().await;
     for (request, protocol) in [(0, Protocol::Http1), (2, Protocol::H2c)] {
         a.script(Script::usual().delay_chunks(Duration::from_millis(50)));

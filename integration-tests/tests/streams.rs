@@ -1,4 +1,4 @@
-//! A stream that ends without its dialect's end is never taken for a whole answer.
+//! A stream that ends without the end of its dialect never looks complete to the client.
 
 use crate::scenes::one_provider;
 use integration_tests::client::{Protocol, Request};
@@ -9,7 +9,7 @@ use integration_tests::python;
 use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-/// Content of each dialect, after which its provider ends the stream as if that were all.
+/// Content in each dialect, after which the provider ends the stream normally.
 fn cut_streams() -> Vec<(&'static str, Vec<Event>)> {
     let chat = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hel"}, "finish_reason": null}]});
@@ -40,7 +40,7 @@ fn cut_streams() -> Vec<(&'static str, Vec<Event>)> {
 }
 
 #[tokio::test]
-async fn a_truncated_stream_ends_with_an_error_in_its_dialect_and_then_cleanly() {
+async fn a_truncated_stream_ends_cleanly_after_an_error_in_its_dialect() {
     for shape in [Shape::Loop, Shape::Single] {
         let gateway = one_provider(shape, &json!({}));
         let Scene { envoy, providers: [provider], .. } = gateway.start_with(["all"]).await;
@@ -66,7 +66,7 @@ async fn check(envoy: &Envoy, path: &str, protocol: Protocol, whole: &str, lost:
     let request = request.over(protocol);
     let read = request.ask(envoy.port()).await;
     if read.header("x-llm-attempts") == Some("2") {
-        // Nothing that counts as content had come whole.
+        // No complete event with content had arrived.
         assert!(lost > 0, "{case}");
         return;
     }
@@ -110,6 +110,6 @@ async fn the_vendors_sdks_raise_an_error_on_a_truncated_stream() {
     assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
         assert!(line["came"].as_u64().unwrap() > 0, "{line}");
-        assert!(line["error"].is_string(), "{line}: a truncated answer was taken for a whole one");
+        assert!(line["error"].is_string(), "{line}: a truncated response looked complete");
     }
 }

@@ -1,4 +1,4 @@
-//! A provider that takes too long is given up: before its first content another one answers, afterwards the answer ends.
+//! Time limits for slow providers: before the first content another target answers, afterwards the response ends.
 
 use crate::scenes::{one_provider, with_stream_limits};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use integration_tests::provider::{Event, Outcome, Script, ScriptedProvider};
 use integration_tests::scene::Scene;
 use serde_json::json;
 
-/// What a chat stream says before it says anything.
+/// The first event of a chat stream, without content.
 const ROLE: &str = r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
 const CONTENT: &str =
     r#"{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"hi"}}]}"#;
@@ -22,7 +22,7 @@ async fn ask(envoy: &Envoy, stream: bool, protocol: Protocol) -> Read {
     request.ask(envoy.port()).await
 }
 
-/// Silences before the first content: before the headers, after them, after the role, and hidden by keep-alives.
+/// Stalls before the first content: before the headers, after them and the role, and hidden by keep-alives.
 fn silences() -> Vec<(&'static str, Script)> {
     let ping = std::iter::repeat_n(Event::data(ROLE), 1000);
     vec![
@@ -33,7 +33,7 @@ fn silences() -> Vec<(&'static str, Script)> {
 }
 
 #[tokio::test]
-async fn a_stream_without_content_is_given_up_in_time_and_answered_by_another_target() {
+async fn a_stream_without_content_moves_on_when_first_content_ends() {
     let Scene { envoy, providers: [first, _spare], .. } =
         with_stream_limits(json!({"first_content": "500ms"})).await;
     for (case, script) in silences() {
@@ -47,7 +47,7 @@ async fn a_stream_without_content_is_given_up_in_time_and_answered_by_another_ta
             assert_eq!(read.status, 200, "{case}: {}", read.text());
             assert_eq!(read.header("x-llm-fallback"), Some("timeout"), "{case}");
             assert!(read.text().contains("spare") && read.text().contains("[DONE]"), "{case}");
-            assert!(!read.text().contains(r#""id":"c""#), "nothing of the first stream is in the answer");
+            assert!(!read.text().contains(r#""id":"c""#), "nothing of the first stream is in the response");
             let outcome = first.wait_for_outcome(asked, SOON).await;
             assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{case}: {outcome:?}");
         }
@@ -56,7 +56,7 @@ async fn a_stream_without_content_is_given_up_in_time_and_answered_by_another_ta
     envoy.wait_for_count("journeys", 0).await;
 }
 
-/// Content of a dialect, and something of it that is no content.
+/// For each dialect: its path, an event with content, and one without.
 fn dialects() -> [(&'static str, Event, Event); 3] {
     let delta = json!({"type": "response.output_text.delta", "sequence_number": 0, "delta": "hi"});
     let queued = json!({"type": "response.in_progress", "sequence_number": 1, "response": {}});
@@ -78,19 +78,19 @@ fn dialects() -> [(&'static str, Event, Event); 3] {
 }
 
 #[tokio::test]
-async fn a_chat_that_stalls_after_content_says_so_and_is_never_taken_for_complete() {
+async fn a_stalled_chat_ends_with_an_error_and_never_looks_complete() {
     let [chat, _, _] = dialects();
     check_stalls(chat).await;
 }
 
 #[tokio::test]
-async fn responses_that_stall_do_too() {
+async fn a_stalled_responses_stream_ends_with_an_error_and_never_looks_complete() {
     let [_, responses, _] = dialects();
     check_stalls(responses).await;
 }
 
 #[tokio::test]
-async fn messages_that_stall_do_too() {
+async fn a_stalled_messages_stream_ends_with_an_error_and_never_looks_complete() {
     let [_, _, messages] = dialects();
     check_stalls(messages).await;
 }
@@ -131,22 +131,29 @@ async fn check_stalls((path, content, ping): (&str, Event, Event)) {
                 assert!(read.status == 200 && text.contains("hi"), "{case}: {text}");
                 assert!(!text.contains("[DONE]") && !text.contains("message_stop"), "{case}");
                 let looks_clean = protocol == Protocol::H2c && envoy.resets_http2_without_error().await;
-                assert!(read.error.is_some() || looks_clean, "{case}: the client must see that it was cut");
+                assert!(
+                    read.error.is_some() || looks_clean,
+                    "{case}: the client must see that the stream was cut"
+                );
                 let notices = text.matches("stopped sending before the answer was complete").count();
                 assert_eq!(notices, usize::from(says), "{case}: {text}");
                 if says {
-                    assert!(text.ends_with("\n\n"), "{case}: nothing follows the notice: {text}");
+                    assert!(text.ends_with("\n\n"), "{case}: nothing follows the error event: {text}");
                 }
                 let outcome = provider.wait_for_outcome(asked, SOON).await;
                 assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{case}: {outcome:?}");
-                assert_eq!(provider.received().len(), asked + 1, "{case}: what was begun is not begun again");
+                assert_eq!(
+                    provider.received().len(),
+                    asked + 1,
+                    "{case}: a stream that has begun is not retried"
+                );
             }
         }
     }
 }
 
 #[tokio::test]
-async fn a_healthy_slow_stream_is_left_alone() {
+async fn a_slow_but_steady_stream_is_not_ended() {
     let limits = json!({"first_content": "2s", "idle": "1s", "content_idle": "1s"});
     let Scene { envoy, providers: [first, _spare], .. } = with_stream_limits(limits).await;
     first.by_default(Script::usual().content_chunks(30).delay_chunks(Duration::from_millis(100)));
@@ -156,7 +163,7 @@ async fn a_healthy_slow_stream_is_left_alone() {
 }
 
 #[tokio::test]
-async fn the_total_ends_a_request_streamed_or_not_with_an_error_in_its_dialect() {
+async fn the_total_time_limit_ends_a_request_with_an_error_in_its_dialect() {
     let Scene { envoy, providers: [first, spare], .. } = with_stream_limits(json!({"total": "600ms"})).await;
     first.by_default(Script::hang());
     spare.by_default(Script::hang());

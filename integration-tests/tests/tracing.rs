@@ -1,5 +1,5 @@
-//! Traces and decision records reach an OpenTelemetry collector, joined by the trace's id: the shipped configuration with what
-//! `envoy/telemetry.yaml` says to add.
+//! Traces and decision records reach an OpenTelemetry collector with the same trace id. The configuration is the shipped one with
+//! what `envoy/telemetry.yaml` adds.
 
 use crate::telemetry;
 use integration_tests::client::Request;
@@ -38,7 +38,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     };
     let (first, second) = (attempt_of("gpt-a"), attempt_of("haiku"));
     for span in [first, second] {
-        assert_eq!(span.parent_span_id, edge.span_id, "attempts lie side by side below the edge's span");
+        assert_eq!(span.parent_span_id, edge.span_id, "all attempts are children of the edge's span");
     }
     assert!(first.start_time_unix_nano <= second.start_time_unix_nano);
     let told = |span, key| text(span, key);
@@ -66,7 +66,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     assert_eq!(record["parent_span_id"], hex(&edge.span_id));
     assert_eq!(record["outcome"], "fell_back");
 
-    // Trace context goes on to the providers, each below its own attempt.
+    // Providers get the trace context of their own attempt.
     for (provider, span) in [(&a, first), (&b, second)] {
         let got = provider.received()[0].header("traceparent").expect("trace context").to_owned();
         assert!(got.starts_with(&format!("00-{TRACE}-{}", hex(&span.span_id))), "{got}");
@@ -74,7 +74,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
 }
 
 #[tokio::test]
-async fn each_operation_has_the_name_that_its_record_has() {
+async fn a_span_has_the_operation_name_of_its_record() {
     let collector = Collector::start().await;
     let gateway = Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
     let gateway = telemetry::add(gateway, &collector);
@@ -97,7 +97,7 @@ async fn each_operation_has_the_name_that_its_record_has() {
         assert_eq!(
             operations,
             [record["gen_ai.operation.name"].as_str().unwrap()],
-            "the attempt's, not the edge's"
+            "the operation of the attempt, not of the edge"
         );
     }
 }

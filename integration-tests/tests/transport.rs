@@ -1,5 +1,5 @@
-//! Providers that cannot be reached, break off, or fall silent: before their answer has proved itself the client gets
-//! another one, afterwards it sees the break.
+//! Providers that cannot be reached, break off, or stop sending. Before its response counts, another target answers; afterwards
+//! the client sees the break.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{Ending, Outcome, Point, RefusedPort, Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 
-/// Every way of breaking off before there is anything to pass on.
+/// Every way to break off before there is anything to pass on.
 fn breaks() -> Vec<Script> {
     let points = [Point::BeforeHeaders, Point::AfterBytes(0), Point::AfterBytes(10)];
     let endings = points.into_iter().flat_map(|p| [Ending::Cut(p), Ending::Reset(p), Ending::AbortStream(p)]);
     endings.map(|ending| Script::usual().ending(ending)).collect()
 }
 
-/// Before its headers a provider was not reached, or so it may be; after them it broke its answer off.
+/// The reason: before the headers the provider may not have been reached, after them its response was truncated.
 fn blamed(script: &Script) -> &'static str {
     if script.ending.is_before_headers() { "transport" } else { "stream_truncated" }
 }
@@ -28,7 +28,7 @@ async fn check_breaks(scene: &FirstAndSpare) {
             scene.check_moves(ask, &script, blamed(&script)).await;
         }
     }
-    // A stream that has begun, but has said nothing yet, and an error that is cut short.
+    // A stream without content so far, and a truncated error.
     let begun = Script::usual().cut_after_chunks(1);
     scene.check_moves(chat("openai").streamed(), &begun, "stream_truncated").await;
     scene.check_moves(messages().streamed(), &begun, "stream_truncated").await;
@@ -37,12 +37,12 @@ async fn check_breaks(scene: &FirstAndSpare) {
 }
 
 #[tokio::test]
-async fn a_provider_that_breaks_off_before_its_answer_is_replaced() {
+async fn a_provider_that_breaks_off_before_its_response_is_replaced() {
     check_breaks(&FirstAndSpare::start().await).await;
 }
 
 #[tokio::test]
-async fn so_is_one_that_speaks_http2_and_resets_streams_or_connections() {
+async fn an_http2_provider_that_resets_streams_or_connections_is_replaced() {
     let http2 = json!({"typed_extension_protocol_options": {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -74,7 +74,7 @@ async fn a_provider_that_refuses_connections_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_provider_that_stays_silent_is_replaced_when_envoy_gives_up_on_it() {
+async fn a_silent_provider_is_replaced_when_envoys_idle_timeout_ends() {
     let scene = FirstAndSpare::with(
         |_| {},
         |gateway| gateway.edit(|config| connection_manager(config, 1)["stream_idle_timeout"] = json!("0.3s")),
@@ -86,8 +86,8 @@ async fn a_provider_that_stays_silent_is_replaced_when_envoy_gives_up_on_it() {
     }
 }
 
-/// Fails unless the client saw its answer break off. Before 1.37 Envoy resets HTTP/2 streams with NO_ERROR, which hyper
-/// and others take for an end; there the missing terminal event is all that a client has.
+/// Checks that the client saw its response break off. Before 1.37 Envoy resets HTTP/2 streams with NO_ERROR, which hyper
+/// and others accept as an end. Then only the missing terminal event tells the client.
 async fn assert_broken(scene: &FirstAndSpare, protocol: Protocol, read: &Read, case: &str) {
     let resets_without_error = scene.envoy.resets_http2_without_error().await;
     assert!(
@@ -98,9 +98,9 @@ async fn assert_broken(scene: &FirstAndSpare, protocol: Protocol, read: &Read, c
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
+async fn a_stream_that_breaks_after_its_first_content_is_not_retried() {
     let scene = FirstAndSpare::start().await;
-    // A chunk at a time, so that Envoy cannot see the end together with the content.
+    // One chunk at a time, so that Envoy does not see the end together with the content.
     let script = Script::usual().delay_chunks(Duration::from_millis(30));
     for ending in [Ending::Cut(Point::AfterChunks(3)), Ending::Reset(Point::AfterChunks(3))] {
         for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -116,7 +116,7 @@ async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
+async fn a_long_plain_response_that_breaks_is_cut_and_not_retried() {
     let scene = FirstAndSpare::start().await;
     let long =
         Script::usual().say(&"word ".repeat(40_000)).split(20_000).delay_chunks(Duration::from_millis(20));
@@ -130,7 +130,7 @@ async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
 }
 
 #[tokio::test]
-async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
+async fn when_every_target_breaks_off_the_client_gets_an_error_in_its_dialect() {
     let models = |configuration: &mut Value| {
         for kind in ["openai", "anthropic"] {
             configuration["models"][format!("{kind}-never")] =
@@ -147,7 +147,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
             scene.first.by_default(script.clone());
             scene.spare.by_default(script.clone());
             let last = Ask { stream, ..messages() };
-            // A plain answer is held until it is clear what it is, wherever a failure leads: only its status can tell of one.
+            // A plain response is held until it is complete or judged, because only its status can report a failure.
             let held = script.ending.is_before_headers() || !stream;
             if held {
                 let (status, body) = refusal(&scene, last, &case).await;
@@ -155,7 +155,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 let tried = json!([told("anthropic"), told("spare")]);
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{case}");
             } else {
-                // The last target's stream had begun, so it is what the client gets, with the break in it. Over HTTP/1
+                // The last target's stream had begun, so the client gets it with the break. Over HTTP/1
                 // Envoy would flush and then wait a second (`delayed_close_timeout`) for the client to close first.
                 let read = last.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(
@@ -175,7 +175,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 );
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], json!([told("openai")]), "{case}");
             } else {
-                // Where nobody else may answer, no stream is held.
+                // Without another eligible target no stream is held.
                 let read = never.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(read.status, 200, "{case}");
                 assert_broken(&scene, Protocol::H2c, &read, &case).await;
@@ -184,7 +184,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
     }
 }
 
-/// The status and body of an answer that must be a refusal made by the filter.
+/// The status and body of a refusal by the filter.
 async fn refusal(scene: &FirstAndSpare, ask: Ask, case: &str) -> (u16, Value) {
     let read = ask.send(scene.envoy.port(), Protocol::Http1).await;
     assert!(read.error.is_none(), "{case}");
@@ -194,7 +194,7 @@ async fn refusal(scene: &FirstAndSpare, ask: Ask, case: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_provider_closed_while_idle_costs_no_request() {
+async fn an_idle_connection_closed_by_the_provider_fails_no_request() {
     let scene = FirstAndSpare::start().await;
     let mut first = scene.first;
     for round in 0..3 {

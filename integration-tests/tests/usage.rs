@@ -1,4 +1,4 @@
-//! The tokens that providers report are read from whatever they answer, and counted once.
+//! The token usage that providers report is read from every kind of response and counted once.
 
 use crate::scenes::{Ask, FirstAndSpare, chat, messages};
 use integration_tests::client::{Protocol, Request};
@@ -10,21 +10,21 @@ async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
     envoy.count(kind).await
 }
 
-/// The endpoints, each with the model that is asked there.
+/// The endpoints, each with its model.
 fn asks() -> Vec<Ask> {
     let responses = Ask { path: "/v1/responses", ..chat("openai") };
     vec![chat("openai"), chat("mistral"), responses, messages()]
 }
 
 #[tokio::test]
-async fn every_dialects_tokens_are_counted_plain_and_streamed() {
+async fn tokens_of_every_dialect_are_counted_plain_and_streamed() {
     let scene = FirstAndSpare::start().await;
     let (mut input, mut output) = (0, 0);
     for ask in asks() {
-        // Mistral is not asked for the usage of streams: it tells unasked, as this scripted one does not.
+        // Mistral is not asked for the usage of streams because it always sends it. The scripted provider does not.
         let forms = if ask.model == "mistral" { vec![ask] } else { vec![ask, ask.streamed()] };
         for ask in forms {
-            // Once so small that all of it is held, once far too large for that.
+            // Small enough to be held as a whole, and far too large for that.
             for words in [3, 20_000] {
                 let script = Script::usual().content_chunks(words).tokens(1000 + words as u64, 7);
                 scene.first.script(if ask.stream { script } else { script.split(5000) });
@@ -44,7 +44,7 @@ async fn every_dialects_tokens_are_counted_plain_and_streamed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_say_what_it_took_is_counted_as_such() {
+async fn a_response_without_usage_is_counted_as_usage_missing() {
     let scene = FirstAndSpare::start().await;
     let silent = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]});
     scene.first.script(Script::usual().json(silent));
@@ -54,7 +54,7 @@ async fn an_answer_that_does_not_say_what_it_took_is_counted_as_such() {
     assert_eq!(tokens(&scene.envoy, "tokens_input").await, 0);
 }
 
-/// What a client that asks so gets, and what its provider was asked.
+/// Sends this body. Returns the text for the client and the provider's request.
 async fn asked(scene: &FirstAndSpare, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
     let request = Request::post(path).json(body);
     let request = request.over(protocol);
@@ -65,7 +65,7 @@ async fn asked(scene: &FirstAndSpare, path: &str, protocol: Protocol, body: &Val
 }
 
 #[tokio::test]
-async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_asked() {
+async fn the_usage_event_goes_only_to_clients_that_asked_for_it() {
     let scene = FirstAndSpare::start().await;
     let mut input = 0;
     for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -99,7 +99,7 @@ async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_as
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_to_be_asked_is_not() {
+async fn usage_is_not_requested_from_a_provider_without_that_option() {
     let scene = FirstAndSpare::start().await;
     let body = json!({"model": "mistral", "stream": true, "messages": []});
     let (text, request) = asked(&scene, "/v1/chat/completions", Protocol::Http1, &body).await;
@@ -109,9 +109,9 @@ async fn a_provider_that_is_not_to_be_asked_is_not() {
 }
 
 #[tokio::test]
-async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() {
+async fn a_usage_event_at_the_end_or_of_a_large_request_is_removed_too() {
     let scene = FirstAndSpare::start().await;
-    // No sentinel behind it: the event that is taken out was the last of the stream.
+    // Without `[DONE]`: the event that is removed is the last of the stream.
     let chunk = |rest: &str| format!("data: {{\"choices\":[{rest}]}}\r\n\r\n");
     let said = [
         chunk(r#"{"index":0,"delta":{"content":"hi"}}"#),

@@ -1,5 +1,5 @@
-//! Several providers that could all take a request, behind one Envoy with two workers. Each request has a connection of its
-//! own, so requests meet either worker.
+//! Several providers that can all take a request, behind one Envoy with two workers. Each request uses its own connection, so
+//! requests reach both workers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Starts so many, with what else the configuration shall have. The gateway is there to be changed.
+    /// Starts this many, with changes to the configuration. Also returns the gateway, for updates.
     pub async fn start(count: usize, change: impl FnOnce(&mut Value)) -> (Self, Gateway) {
         let mut configuration =
             json!({"providers": {}, "accounts": {}, "targets": {}, "models": {"chat": {}}});
@@ -38,7 +38,7 @@ impl Peers {
         (Self { envoy: gateway.start().await, providers }, gateway)
     }
 
-    /// One plain chat, read to its end.
+    /// Sends one plain chat request and reads the response.
     pub async fn ask(&self) -> Read {
         Request::chat("chat", false).ask(self.envoy.port()).await
     }
