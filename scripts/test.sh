@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests. What some of them drive cannot be had on every machine: those are left out there, and this says so at the end.
+# Runs all tests. Some tests need tools that are not available on every machine: these tests are skipped, and the script
+# lists them at the end.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,6 +15,6 @@ status=0
 LLM_FAILSAFE_WITHOUT="${missing[*]-}" cargo test --workspace --no-fail-fast || status=$?
 
 for name in ${missing[@]+"${missing[@]}"}; do
-    printf '\n%s\n' "NOT TESTED: what needs $name, which is not here. To have it: $(cat "$TOOLS/missing/$name")" >&2
+    printf '\n%s\n' "NOT TESTED: tests that need $name, which is not installed. To install it: $(cat "$TOOLS/missing/$name")" >&2
 done
 exit "$status"

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use serde_json::{Value, json};
 
+use crate::SOON;
 use crate::client::Request;
 use crate::tools;
 
-/// How long a page may take to show what it is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// WebDriver's name of the member that holds an element's id.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -106,7 +105,7 @@ impl Browser {
     /// # Panics
     /// If it does not in time.
     pub async fn wait_for(&self, condition: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         loop {
             let value = self.run(&format!("return {condition}")).await;
             if !matches!(value, Value::Null | Value::Bool(false)) {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::body::{PacedBody, Piece};
 
 /// How long a response's headers, or its next chunk, may take before the client gives up.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = crate::SOON;
 
 /// Which HTTP the client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,12 @@ impl Request {
         self
     }
 
+    /// Sends over this protocol (only for [`Request::send`]).
+    pub fn over(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     /// How long sending it and waiting for the response's headers may take, where [`PATIENCE`] is not enough.
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
@@ -143,6 +149,14 @@ impl Request {
         let mut response = connection.send(self).await?;
         response.connection = Some(connection);
         Ok(response)
+    }
+
+    /// Sends on a connection of its own and reads the response to its end, whatever the end is.
+    ///
+    /// # Panics
+    /// If no response begins.
+    pub async fn ask(self, port: u16) -> Read {
+        self.send(port).await.unwrap_or_else(|error| panic!("no response: {error}")).read().await
     }
 
     fn into_hyper(self, port: u16, protocol: Protocol) -> hyper::Request<PacedBody> {
@@ -195,6 +209,14 @@ impl Connection {
             }
         };
         Ok(Self { port, sender, driver })
+    }
+
+    /// Sends a request and reads the response to its end, whatever the end is.
+    ///
+    /// # Panics
+    /// If no response begins.
+    pub async fn ask(&mut self, request: Request) -> Read {
+        self.send(request).await.unwrap_or_else(|error| panic!("no response: {error}")).read().await
     }
 
     /// Sends a request and waits for the response's headers. Over HTTP/1 the response before must have been read.
@@ -359,6 +381,16 @@ impl Read {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// If it is not JSON.
+    pub fn json(&self) -> Value {
+        let text = self.text();
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: not JSON ({error}): {text}", self.status))
     }
 
     /// The payloads of the `data:` lines, `[DONE]` included.

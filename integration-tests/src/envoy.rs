@@ -15,14 +15,13 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::client::Request;
-use crate::paths;
+use crate::turns::{self, Turn};
+use crate::{SOON, paths};
 
-/// How long Envoy may take to start, to fail, or to show a wanted number.
-pub const PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The filter hands over what it counts every 100 ms.
-const HANDED_OVER: Duration = Duration::from_millis(300);
+pub(crate) const HANDED_OVER: Duration = Duration::from_millis(300);
 /// How much of the log is printed when a test fails.
 const LOG_LINES_SHOWN: usize = 200;
 
@@ -119,7 +118,8 @@ impl EnvoyConfig {
     }
 
     /// Writes the files and starts the process; it may not be ready for long, or ever.
-    fn spawn(self) -> Running {
+    async fn spawn(self) -> Running {
+        let turn = turns::take_part().await;
         if self.template.contains("{{wasm}}") || self.files.values().any(|file| file.contains("{{wasm}}")) {
             paths::wasm();
         }
@@ -144,7 +144,7 @@ impl EnvoyConfig {
         command.stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("Envoy starts");
-        Running { child, dir, config: self }
+        Running { child, dir, config: self, _turn: turn }
     }
 }
 
@@ -153,6 +153,8 @@ struct Running {
     child: Child,
     dir: TempDir,
     config: EnvoyConfig,
+    /// Dropped last, when the process has ended.
+    _turn: Turn,
 }
 
 impl Running {
@@ -204,8 +206,8 @@ impl Envoy {
     /// # Panics
     /// If it does not come up in time, with its log.
     pub async fn start(config: EnvoyConfig) -> Self {
-        let mut running = config.spawn();
-        let deadline = Instant::now() + PATIENCE;
+        let mut running = config.spawn().await;
+        let deadline = Instant::now() + SOON;
         loop {
             if let Some(status) = running.exited() {
                 panic!("Envoy ended while starting: {status}");
@@ -215,7 +217,7 @@ impl Envoy {
             {
                 return Self { running, admin_port, listeners };
             }
-            assert!(Instant::now() < deadline, "Envoy was not ready within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "Envoy was not ready within {SOON:?}");
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -225,8 +227,8 @@ impl Envoy {
     /// # Panics
     /// If it does not end by itself, with an error, in time.
     pub async fn expect_start_failure(config: EnvoyConfig) -> String {
-        let mut running = config.spawn();
-        let deadline = Instant::now() + PATIENCE;
+        let mut running = config.spawn().await;
+        let deadline = Instant::now() + SOON;
         loop {
             if let Some(status) = running.exited() {
                 assert!(!status.success(), "Envoy ended, but without an error");
@@ -238,7 +240,7 @@ impl Envoy {
                     "Envoy started with what it should have refused"
                 );
             }
-            assert!(Instant::now() < deadline, "Envoy neither failed nor became ready within {PATIENCE:?}");
+            assert!(Instant::now() < deadline, "Envoy neither failed nor became ready within {SOON:?}");
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -313,7 +315,7 @@ impl Envoy {
         self.stat_now(name).await
     }
 
-    async fn stat_now(&self, name: &str) -> Option<u64> {
+    pub(crate) async fn stat_now(&self, name: &str) -> Option<u64> {
         let all = self.admin("/stats").await;
         all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
     }
@@ -321,9 +323,9 @@ impl Envoy {
     /// Waits until a number is as wanted and returns it.
     ///
     /// # Panics
-    /// If it is not within [`PATIENCE`].
+    /// If it is not within [`SOON`].
     pub async fn wait_for_stat(&self, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         loop {
             let value = self.stat_now(name).await;
             if let Some(value) = value.filter(|value| wanted(*value)) {
@@ -347,9 +349,9 @@ impl Envoy {
     /// Waits until the log contains a text.
     ///
     /// # Panics
-    /// If it does not within [`PATIENCE`].
+    /// If it does not within [`SOON`].
     pub async fn wait_for_log(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         while !self.log().contains(text) {
             assert!(Instant::now() < deadline, "the log never said {text:?}");
             tokio::time::sleep(LOOK_EVERY).await;

@@ -25,6 +25,7 @@ pub struct Gateway {
     concurrency: u32,
     env: Vec<(String, String)>,
     dynamic_listeners: bool,
+    cluster_options: Vec<(String, Value)>,
 }
 
 /// The provider keys that [`Gateway::new`] puts into the environment.
@@ -52,7 +53,14 @@ impl Gateway {
         let clusters = config["static_resources"]["clusters"].as_array_mut().expect("clusters");
         clusters.retain(|cluster| cluster["name"] == "loop");
         let env = PROVIDER_KEYS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let mut gateway = Self { shape, config, concurrency: 1, env, dynamic_listeners: false };
+        let mut gateway = Self {
+            shape,
+            config,
+            concurrency: 1,
+            env,
+            dynamic_listeners: false,
+            cluster_options: Vec::new(),
+        };
         gateway.filter()["vm_config"]["code"]["local"]["filename"] = json!("{{wasm}}");
         gateway
     }
@@ -119,7 +127,16 @@ impl Gateway {
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
         });
         merge(&mut cluster, more);
+        for (_, options) in self.cluster_options.iter().filter(|(cluster, _)| cluster == name) {
+            merge(&mut cluster, options);
+        }
         self.config["static_resources"]["clusters"].as_array_mut().expect("clusters").push(cluster);
+        self
+    }
+
+    /// More settings for a cluster that is added later.
+    pub fn cluster_options(mut self, cluster: &str, options: Value) -> Self {
+        self.cluster_options.push((cluster.to_owned(), options));
         self
     }
 
@@ -193,6 +210,21 @@ const LISTENERS: &str = "listeners.json";
 /// Pretty-printed, JSON never has two opening braces in a row, which would read as the runner's placeholders.
 fn spaced(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON")
+}
+
+/// The connection manager of a listener: in the loop 0 is the edge and 1 the inner listener.
+pub fn connection_manager(config: &mut Value, listener: usize) -> &mut Value {
+    &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+/// The only virtual host of the edge.
+pub fn edge_host(config: &mut Value) -> &mut Value {
+    &mut connection_manager(config, 0)["route_config"]["virtual_hosts"][0]
+}
+
+/// An OpenAI-compatible provider behind the cluster of this name.
+pub fn compatible(cluster: &str) -> Value {
+    json!({"kind": "openai-compatible", "cluster": cluster, "host": format!("{cluster}.test")})
 }
 
 /// JSON merge patch (RFC 7396).

@@ -16,4 +16,15 @@ pub mod provider;
 pub mod python;
 pub mod rate_limit;
 pub mod records;
+pub mod scene;
 pub mod tools;
+pub mod turns;
+
+/// How long anything that must happen may take. It is only a bound, long enough for a busy machine: tests wait for events.
+pub const SOON: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The SHA-256 digest in hexadecimal, as the configuration holds client keys.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -10,9 +10,8 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
+use crate::SOON;
 use crate::grpc::Service;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 struct Received {
@@ -52,7 +51,7 @@ impl Collector {
     /// # Panics
     /// If they do not come.
     pub async fn wait_for(&self, spans: usize, logs: usize) -> (Vec<Span>, Vec<LogRecord>) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         loop {
             let (seen_spans, seen_logs) = {
                 let received = self.received.lock().expect("no panic in between");

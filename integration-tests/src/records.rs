@@ -4,11 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::SOON;
 use crate::envoy::Envoy;
 use crate::paths;
-
-/// How long a record may take to appear.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The records on Envoy's standard output so far, where the shipped configurations write them.
 ///
@@ -59,7 +57,7 @@ fn parsed<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Value> {
 /// # Panics
 /// If they do not come, or are more.
 pub async fn wait_for(envoy: &Envoy, count: usize) -> Vec<Value> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     loop {
         let records = so_far(envoy);
         if records.len() >= count {

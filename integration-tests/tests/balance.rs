@@ -1,20 +1,19 @@
-//! Who gets a request where several targets may, on two workers.
-
-mod peers;
+//! Which target gets a request when several are eligible, on two workers.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use crate::peers::Peers;
+use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
 use integration_tests::provider::{Script, ScriptedProvider};
-use peers::{Peers, SOON};
 use serde_json::{Value, json};
 
-/// Peers among which one model balances.
-struct Scene(Peers);
+/// Several peers in one tier of the model `chat`.
+struct BalanceScene(Peers);
 
-impl Deref for Scene {
+impl Deref for BalanceScene {
     type Target = Peers;
 
     fn deref(&self) -> &Peers {
@@ -22,7 +21,7 @@ impl Deref for Scene {
     }
 }
 
-impl Scene {
+impl BalanceScene {
     async fn start(count: usize, balance: Value, change: impl FnOnce(&mut Value)) -> Self {
         let peers = Peers::start(count, |configuration| {
             configuration["models"]["chat"]["balance"] = balance;
@@ -33,10 +32,10 @@ impl Scene {
 
     async fn ask_in(&self, session: &str) -> Read {
         let request = Request::chat("chat", false).header("x-llm-session", session);
-        request.send(self.envoy.port()).await.unwrap().read().await
+        request.ask(self.envoy.port()).await
     }
 
-    /// The target that answers a request of this session.
+    /// The target that responds to a request of this session.
     async fn target_of(&self, session: &str) -> String {
         let read = self.ask_in(session).await;
         assert_eq!(read.status, 200, "{}", read.text());
@@ -53,17 +52,17 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
-    let scene = Scene::start(2, json!({"strategy": "least_pending"}), |_| {}).await;
+async fn a_target_with_hanging_requests_gets_no_more_from_any_worker() {
+    let scene = BalanceScene::start(2, json!({"strategy": "least_pending"}), |_| {}).await;
     scene.providers[0].by_default(Script::hang());
-    // Until `p0` has swallowed a request.
+    // Until `p0` holds a request.
     let port = scene.envoy.port();
     let mut stuck = Vec::new();
     let deadline = Instant::now() + SOON;
     while scene.providers[0].received().is_empty() {
         stuck.push(tokio::spawn(async move { Request::chat("chat", false).send(port).await }));
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(Instant::now() < deadline, "nothing went to p0");
+        assert!(Instant::now() < deadline, "p0 got no request");
     }
     scene.until_every_worker(false, |read| read.header("x-llm-target") == Some("p1")).await;
     let swallowed = scene.providers[0].received().len();
@@ -76,8 +75,8 @@ async fn a_target_that_sits_on_its_calls_gets_no_more_from_any_worker() {
 }
 
 #[tokio::test]
-async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
-    let mut scene = Scene::start(4, json!({"strategy": "sticky"}), |configuration| {
+async fn a_session_moves_when_its_target_is_lost_and_returns_when_it_is_back() {
+    let mut scene = BalanceScene::start(4, json!({"strategy": "sticky"}), |configuration| {
         configuration["breaker"] =
             json!({"consecutive": 1, "open": "500ms", "open_max": "500ms", "close_after": 1, "slow_start": "0s"});
     })
@@ -97,14 +96,14 @@ async fn a_session_stays_moves_when_its_target_is_lost_and_comes_back() {
     scene.0.providers[place].restart().await;
     let deadline = Instant::now() + SOON;
     while scene.homes(32).await != homes {
-        assert!(Instant::now() < deadline, "they never came back");
+        assert!(Instant::now() < deadline, "the sessions did not return");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 #[tokio::test]
-async fn a_conversation_stays_where_it_began_without_saying_who_it_is() {
-    let scene = Scene::start(4, json!({"strategy": "sticky"}), |_| {}).await;
+async fn a_conversation_without_a_session_id_stays_at_its_first_target() {
+    let scene = BalanceScene::start(4, json!({"strategy": "sticky"}), |_| {}).await;
     let mut met = BTreeMap::new();
     for conversation in 0..12 {
         let mut turns = vec![
@@ -127,29 +126,29 @@ async fn a_conversation_stays_where_it_began_without_saying_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
+async fn the_fastest_target_gets_the_requests_of_every_worker() {
     for streamed in [true, false] {
-        let scene = Scene::start(2, json!({"strategy": "fastest"}), |_| {}).await;
+        let scene = BalanceScene::start(2, json!({"strategy": "fastest"}), |_| {}).await;
         let slowly = Script::usual().delay_body(Duration::from_millis(400)).tokens(10, 20);
         scene.providers[0].by_default(slowly);
         scene.providers[1].by_default(Script::usual().tokens(10, 20));
         let ask = async || {
-            let read = Request::chat("chat", streamed).send(scene.envoy.port()).await.unwrap().read().await;
+            let read = Request::chat("chat", streamed).ask(scene.envoy.port()).await;
             read.header("x-llm-target").unwrap().to_owned()
         };
-        // Both are unknown and are tried; then both workers know.
+        // Both speeds are unknown, so both targets are tried. Then both workers know them.
         let deadline = Instant::now() + SOON;
         while scene.providers.iter().any(|provider| provider.received().is_empty()) {
             ask().await;
-            assert!(Instant::now() < deadline, "one was never tried");
+            assert!(Instant::now() < deadline, "one target was never tried");
         }
         scene.until_every_worker(streamed, |read| read.header("x-llm-target") == Some("p1")).await;
 
-        // Now the other one is slow. That is found out with one request, and what is old is tried again.
+        // Now the other target is slow. One request shows that. A target with an old measurement is tried again.
         let slower = Script::usual().delay_body(Duration::from_millis(1500)).tokens(10, 20);
         scene.providers[1].by_default(slower);
         scene.providers[0].by_default(Script::usual().tokens(10, 20));
-        let deadline = Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + SOON;
         let mut in_a_row = 0;
         while in_a_row < 20 {
             in_a_row = if ask().await == "p0" { in_a_row + 1 } else { 0 };
@@ -159,9 +158,9 @@ async fn the_one_that_answers_first_gets_the_requests_of_every_worker() {
 }
 
 #[tokio::test]
-async fn the_cheapest_for_this_request_gets_it() {
-    let scene = Scene::start(3, json!({"strategy": "cheapest"}), |configuration| {
-        // One is cheap to ask, one is cheap to let talk, and of one nobody knows what it costs.
+async fn the_cheapest_target_for_the_request_gets_it() {
+    let scene = BalanceScene::start(3, json!({"strategy": "cheapest"}), |configuration| {
+        // `p0` has cheap input, `p1` has cheap output, and `p2` has no price.
         configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
         configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
     })
@@ -182,7 +181,7 @@ async fn the_cheapest_for_this_request_gets_it() {
 }
 
 #[tokio::test]
-async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own() {
+async fn every_endpoint_balances_by_the_same_rules_with_its_own_costs() {
     let long = "word ".repeat(1_000);
     let kinds = [
         ("/v1/chat/completions", json!({"messages": [{"role": "user", "content": long}]})),
@@ -191,16 +190,16 @@ async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own(
         ("/v1/completions", json!({"prompt": long})),
         ("/v1/embeddings", json!({"input": long})),
     ];
-    let cheapest = Scene::start(2, json!({"strategy": "cheapest"}), |configuration| {
-        // Some 1,250 tokens in, and 1,000 or so out: only embeddings have no answer to pay for.
+    let cheapest = BalanceScene::start(2, json!({"strategy": "cheapest"}), |configuration| {
+        // About 1,250 tokens of input and 1,000 of output. Only embeddings have no output to pay for.
         configuration["targets"]["p0"]["price"] = json!({"input": 1.0, "output": 10.0});
         configuration["targets"]["p1"]["price"] = json!({"input": 5.0, "output": 1.0});
     })
     .await;
-    let sticky = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
+    let sticky = BalanceScene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
     for (path, mut body) in kinds {
         body["model"] = json!("chat");
-        let ask = async |scene: &Scene| {
+        let ask = async |scene: &BalanceScene| {
             let read = Request::post(path).json(&body).send(scene.envoy.port()).await.unwrap();
             assert_eq!(read.status, 200, "{path}");
             read.header("x-llm-target").unwrap().to_owned()
@@ -215,8 +214,8 @@ async fn every_kind_of_request_balances_by_the_same_rules_with_costs_of_its_own(
 }
 
 #[tokio::test]
-async fn the_name_of_a_session_reaches_no_provider() {
-    let scene = Scene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
+async fn the_session_header_reaches_no_provider() {
+    let scene = BalanceScene::start(2, json!({"strategy": "sticky"}), |_| {}).await;
     scene.ask_in("conversation-7").await;
     let asked: Vec<_> = scene.providers.iter().flat_map(ScriptedProvider::received).collect();
     assert_eq!(asked.len(), 1);

@@ -1,23 +1,23 @@
-//! Bodies of any size: the provider gets what the client sent but for the model's name, and the filter holds none of it.
+//! Bodies of any size: the provider gets what the client sent except for the model name. The filter holds none of it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
+use integration_tests::sha256;
+use integration_tests::turns::alone;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 const CHAT: &str = "/v1/chat/completions";
 const MAX_BODY: usize = 32 << 20;
-/// A gigabyte on a busy machine of two cores takes its time.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MEMORY: &str = "wasmcustom.llm_failsafe_wasm_memory_bytes";
 
-/// Where `model` stands in a body.
+/// Where the member `model` is in a body.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     First,
@@ -46,26 +46,26 @@ fn body(place: Place, model: &str, padding: usize) -> Bytes {
     Bytes::from(body)
 }
 
-/// The padding that makes a request for `chat` as long as that.
+/// The padding for a request for `chat` of this length.
 fn padding(place: Place, length: usize) -> usize {
     length - body(place, "chat", 0).len()
 }
 
-/// Whether this Envoy may refuse a large body without content-length by itself (see `envoy/single.yaml`).
+/// Whether this Envoy itself may refuse a large body without content-length (see `envoy/single.yaml`).
 fn old_envoy() -> bool {
     std::env::var("ENVOY_VERSION").is_ok_and(|version| version.starts_with("1.36."))
 }
 
 fn check_arrived(received: &ReceivedRequest, expected: &Bytes, what: &str) {
-    let hash: String = Sha256::digest(expected).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = sha256(expected);
     assert_eq!(received.body_length, expected.len() as u64, "{what}");
-    assert_eq!(received.body_sha256, hash, "{what}: the body is not what was sent but for the model");
+    assert_eq!(received.body_sha256, hash, "{what}: the body differs in more than the model");
     assert!(received.body_complete, "{what}");
     let length = received.header("content-length").map(str::to_owned);
     assert_eq!(length, Some(expected.len().to_string()), "{what}");
 }
 
-/// One target in each of two tiers, for prompts that no real model's window could hold.
+/// One target in each of two tiers, with context windows for prompts that no real model could take.
 fn two_tiers() -> Value {
     let window = json!({"context_window": 1_000_000_000});
     json!({
@@ -76,7 +76,7 @@ fn two_tiers() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_of_any_size_arrives_as_it_was_but_for_the_model() {
+async fn a_body_of_any_size_arrives_unchanged_except_for_the_model() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
@@ -119,6 +119,8 @@ async fn a_body_of_any_size_arrives_as_it_was_but_for_the_model() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     const REQUESTS: usize = 50;
+    // This test measures no time, but its load would disturb tests that do.
+    let _alone = alone().await;
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     a.by_default(errors::openai_503());
@@ -130,7 +132,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
 
     let mut requests = JoinSet::new();
     for _ in 0..REQUESTS {
-        let request = Request::post(CHAT).bytes(sent.clone()).patience(PATIENCE);
+        let request = Request::post(CHAT).bytes(sent.clone()).patience(SOON);
         let port = envoy.port();
         requests.spawn(async move { request.send(port).await.expect("an answer").read().await });
     }
@@ -148,11 +150,11 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     let memory = envoy.stat(MEMORY).await.unwrap();
     println!("{memory} bytes of Wasm memory");
     assert!(memory < 8 << 20, "{memory} bytes of Wasm memory");
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_journeys", |journeys| journeys == 0).await;
+    envoy.wait_for_count("journeys", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_largest_body_is_taken_and_fails_over_and_one_byte_more_is_refused() {
+async fn the_largest_body_fails_over_and_one_byte_more_is_refused() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
@@ -206,7 +208,7 @@ async fn the_largest_body_is_taken_and_fails_over_and_one_byte_more_is_refused()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_answer_whose_beginning_was_held_arrives_whole() {
+async fn a_large_response_arrives_whole_after_its_beginning_was_held() {
     let a = ScriptedProvider::start("alpha").await;
     let rest = Bytes::from(vec![b' '; 8_000_000]);
     let beginning = r#"{"choices":[{"message":{"content":"hello"}}]}"#;

@@ -1,25 +1,27 @@
-//! What may stand in for what: in a real Envoy, each boundary with a substitute that keeps it and one that does not.
+//! Which targets may substitute for which. Each boundary is tested in a real Envoy with a substitute that keeps it and one that
+//! does not.
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::errors;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const CHAT: &str = "/v1/chat/completions";
 const RESPONSES: &str = "/v1/responses";
 
-/// One boundary, seen from a request.
+/// One boundary and a request that it applies to.
 struct Scenario {
     name: &'static str,
     path: &'static str,
-    /// What the request has besides a model and a turn.
+    /// What the request has besides the model and one message.
     request: Value,
-    /// What the model's `fallback` says.
+    /// The `fallback` section of the model.
     fallback: Value,
-    /// What the first choice offers.
+    /// Settings of the first choice.
     first: Value,
-    /// What a substitute that keeps the boundary offers, and one that does not.
+    /// Settings of a substitute that keeps the boundary, and of one that does not.
     good: Value,
     bad: Value,
     gate: &'static str,
@@ -85,7 +87,7 @@ fn scenarios() -> Vec<Scenario> {
     ]
 }
 
-/// Where nobody else may be asked the same target would be asked again, which is another story.
+/// Without this, the same target would be asked again when no other target is eligible.
 fn once() -> Value {
     json!({"attempts_per_target": 1})
 }
@@ -93,11 +95,11 @@ fn once() -> Value {
 /// Each scenario is two models: `NAME-good` and `NAME-bad`.
 fn configuration(scenarios: &[Scenario]) -> Value {
     let mut configuration = json!({
-        // Every first choice fails here all the time; what breakers make of that is not the point.
+        // Every first choice fails here. Breakers are not under test.
         "mode": "shadow",
         "providers": {
-            "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
-            "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},
+            "first": compatible("first"),
+            "spare": compatible("spare"),
         },
         "accounts": {"home": {"provider": "first"}, "away": {"provider": "spare"}},
         "targets": {},
@@ -128,6 +130,10 @@ fn configuration(scenarios: &[Scenario]) -> Value {
     configuration
 }
 
+async fn start(plugin: &Value) -> Scene<2> {
+    Gateway::new(Shape::Loop).plugin(plugin).start_with(["first", "spare"]).await
+}
+
 async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Read {
     let turn = json!([{"role": "user", "content": "say hello"}]);
     let mut body = json!({"model": format!("{}-{kind}", scenario.name), "stream": stream});
@@ -135,15 +141,13 @@ async fn ask(envoy: &Envoy, scenario: &Scenario, kind: &str, stream: bool) -> Re
     for (name, value) in scenario.request.as_object().unwrap() {
         body[name] = value.clone();
     }
-    Request::post(scenario.path).json(&body).send(envoy.port()).await.unwrap().read().await
+    Request::post(scenario.path).json(&body).ask(envoy.port()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_never_asked() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn only_a_substitute_that_keeps_the_boundary_is_asked() {
     let scenarios = scenarios();
-    let gateway = Gateway::new(Shape::Loop).plugin(&configuration(&scenarios));
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&configuration(&scenarios)).await;
     for scenario in &scenarios {
         for stream in [false, true] {
             let case = format!("{}, streamed: {stream}", scenario.name);
@@ -173,17 +177,16 @@ async fn a_substitute_that_keeps_the_boundary_answers_and_one_that_does_not_is_n
             );
             let rejected = format!("{}-to-bad={}", scenario.name, scenario.gate);
             assert_eq!(read.header("x-llm-rejected"), Some(rejected.as_str()), "{case}");
-            assert_eq!(spare.received().len(), helped, "{case}: it was asked all the same");
+            assert_eq!(spare.received().len(), helped, "{case}: the substitute was asked");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_was_needed() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn an_ineligible_first_choice_is_skipped_and_a_refusal_says_what_was_needed() {
     let scenarios = scenarios();
     let mut plugin = configuration(&scenarios);
-    // Here the ones that do not keep the boundary come first.
+    // Here the target that does not keep the boundary is the first choice.
     for scenario in &scenarios {
         let name = |role: &str| format!("{}-{role}", scenario.name);
         let fallback = &scenario.fallback;
@@ -191,9 +194,8 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
             json!({"tiers": [[name("to-bad")], [name("to-good")]], "fallback": fallback});
         plugin["models"][name("alone")] = json!({"targets": [name("to-bad")], "fallback": fallback});
     }
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
-    // What a price or an account is measured against is the first choice itself.
+    let Scene { envoy, providers: [_first, spare], .. } = start(&plugin).await;
+    // Prices and accounts are compared with the first choice, so these two gates never reject it.
     for scenario in scenarios.iter().filter(|scenario| !["price", "state"].contains(&scenario.name)) {
         for stream in [false, true] {
             let case = format!("{}, streamed: {stream}", scenario.name);
@@ -211,29 +213,25 @@ async fn a_first_choice_that_cannot_is_passed_over_and_nobody_left_is_told_what_
                 _ => (400, "no_target_may_take_it"),
             };
             assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (status, Some(reason)), "{case}");
-            let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+            let error = read.json();
             let listed = &error["error"]["llm_failsafe"]["targets"];
             assert_eq!(listed[0]["target"], format!("{}-to-bad", scenario.name), "{case}: {error}");
             assert_eq!(listed[0]["gates"][0]["gate"], scenario.gate, "{case}: {error}");
             for told in ["needed", "offered"] {
                 assert!(listed[0]["gates"][0][told].as_str().is_some_and(|text| !text.is_empty()), "{error}");
             }
-            assert_eq!(spare.received().len(), asked, "{case}: refused before anybody was asked");
+            assert_eq!(spare.received().len(), asked, "{case}: refused before any target was asked");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    first.by_default(errors::openai_500());
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+async fn approvals_expire_and_a_client_may_only_allow_less() {
     let approved = |until: &str| json!({"approved": [{"from": "us", "to": "eu", "until": until}]});
     let tiers = json!([["us"], ["eu"]]);
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "us": {"provider": "first", "model": "m", "region": "us"},
             "eu": {"provider": "spare", "model": "m", "region": "eu"},
@@ -245,8 +243,8 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
             "at-home": {"tiers": tiers, "fallback": {"region": ["us"]}, "retry": once()},
         },
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&plugin).await;
+    first.by_default(errors::openai_500());
     for (model, header, status, target, rejected) in [
         ("approved", None, 200, "eu", None),
         ("expired", None, 500, "us", Some("eu=pair_expired")),
@@ -262,7 +260,7 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
             let request = Request::chat(model, stream);
             let request =
                 header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
-            let read = request.send(envoy.port()).await.unwrap().read().await;
+            let read = request.ask(envoy.port()).await;
             let case = format!("{model} {header:?} {stream}: {}", read.text());
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
             assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
@@ -270,12 +268,12 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
     }
     assert!(spare.received().iter().all(|request| request.header("x-llm-region").is_none()));
 
-    // Nobody is where the client wants to be, and a list that cannot be read is not taken for none.
+    // No target is in the client's region. An invalid list is an error and is not ignored.
     for (region, status, reason) in
         [("mars", 403, "not_allowed"), ("", 400, "invalid_region"), ("us,,eu", 400, "invalid_region")]
     {
         let request = Request::chat("anywhere", false).header("x-llm-region", region);
-        let read = request.send(envoy.port()).await.unwrap().read().await;
+        let read = request.ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-reason")),
             (status, Some(reason)),
@@ -286,13 +284,10 @@ async fn an_approval_ends_and_a_client_may_allow_less_but_not_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where_that_is_allowed() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+async fn context_length_and_content_policy_errors_move_only_where_allowed() {
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": "m", "context_window": 32_000},
             "same": {"provider": "spare", "model": "m", "context_window": 32_000},
@@ -305,8 +300,7 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
             "content": {"tiers": [["first"], ["same"]], "fallback": {"content_policy": "elsewhere"}},
         },
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(&plugin).await;
     for (model, failure, status, target, rejected) in [
         ("usual", errors::openai_context_length(), 400, "first", None),
         ("window", errors::openai_context_length(), 200, "larger", None),
@@ -316,7 +310,7 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
     ] {
         for stream in [false, true] {
             first.script(failure.clone());
-            let read = Request::chat(model, stream).send(envoy.port()).await.unwrap().read().await;
+            let read = Request::chat(model, stream).ask(envoy.port()).await;
             let case = format!("{model} {stream}: {}", read.text());
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (status, Some(target)), "{case}");
             assert_eq!(read.header("x-llm-rejected"), rejected, "{case}");
@@ -325,12 +319,9 @@ async fn a_prompt_that_did_not_fit_and_content_that_was_declined_move_only_where
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitutes_are_only_named() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
+async fn in_shadow_mode_the_first_choice_serves_and_substitutes_are_only_reported() {
     let plugin = json!({
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": "m", "region": "us"},
             "barred": {"provider": "spare", "model": "m", "region": "us"},
@@ -340,10 +331,9 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
             "tiers": [["first"], ["barred"], ["spare"]], "retry": once(), "fallback": {"mode": "shadow", "region": ["eu"]},
         }},
     });
-    let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-    let envoy = gateway.provider("first", first.port()).provider("spare", spare.port()).start().await;
+    let Scene { envoy, providers: [first, spare], .. } = start(&plugin).await;
     for stream in [false, true] {
-        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let read = Request::chat("chat", stream).ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-target")),
             (200, Some("first")),
@@ -352,7 +342,7 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
         );
         assert_eq!(read.header("x-llm-would-fallback"), None);
         first.script(errors::openai_404());
-        let read = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let read = Request::chat("chat", stream).ask(envoy.port()).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-target")),
             (404, Some("first")),
@@ -365,6 +355,6 @@ async fn in_shadow_the_first_choice_serves_whatever_the_gates_say_and_substitute
     assert!(spare.received().is_empty());
     for (metric, count) in [("fallback_would_move", 2), ("fallback_would_reject", 4), ("model_not_found", 2)]
     {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{metric}"), |value| value == count).await;
+        envoy.wait_for_count(metric, count).await;
     }
 }

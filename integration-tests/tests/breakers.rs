@@ -1,49 +1,45 @@
-//! Circuit breakers before real providers, on two workers: what opens them, that nothing reaches what is open, how they
-//! recover, and what clients see meanwhile.
+//! Circuit breakers on two workers: what opens them, that an open target gets no request, how they recover, and what clients
+//! see meanwhile.
 //!
-//! Each request has a connection of its own unless a scenario says otherwise, so requests meet either worker. Times are
-//! short in the configuration and generous in the waiting; counts are exact.
+//! Each request uses its own connection unless a test says otherwise, so requests reach both workers. Configured times are
+//! short and waits are long. Counts are exact.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::{Connection, Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider, errors};
+use integration_tests::scene::{EVERY_WORKER, Scene};
+use integration_tests::turns::alone;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How long anything that must happen may take.
-const SOON: Duration = Duration::from_secs(15);
-
-/// So many requests in a row, each on a connection of its own, meet both workers: the chance that they do not is 2⁻¹⁹.
-const EVERY_WORKER: usize = 20;
-
-/// The breakers' reading of the shared data.
+/// How often the breakers read the shared data.
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// `first` with two accounts, `a` with two models and `b` with one; `spare` in reserve.
-struct Scene {
+struct BreakerScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     gateway: Gateway,
     envoy: Envoy,
 }
 
-impl Scene {
+impl BreakerScene {
     /// In the loop, with this `breaker` section.
     async fn start(breaker: Value) -> Self {
         Self::with(Shape::Loop, breaker, |_| {}).await
     }
 
     async fn with(shape: Shape, breaker: Value, change: impl FnOnce(&mut Value)) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
         let mut configuration = json!({
             "providers": {
-                "first": {"kind": "openai-compatible", "host": "first.test"},
-                "spare": {"kind": "openai-compatible", "host": "spare.test"},
+                "first": compatible("first"),
+                "spare": compatible("spare"),
             },
             "accounts": {
                 "a": {"provider": "first", "key": {"value": "sk-a"}},
@@ -60,20 +56,17 @@ impl Scene {
                 "chat": {"tiers": [["a-small"], ["spare"]]},
                 "large": {"tiers": [["a-large"], ["spare"]]},
                 "other": {"tiers": [["b-small"], ["spare"]]},
-                // One failure of a request is one failure of its target.
+                // One failed request is one failure of its target.
                 "lone": {"targets": ["a-small"], "retry": {"attempts_per_target": 1}},
                 "anyway": {"targets": ["a-small"], "when_all_open": "try_anyway", "retry": {"attempts_per_target": 1}},
             },
             "breaker": breaker,
         });
         change(&mut configuration);
-        let gateway = Gateway::new(shape)
-            .plugin(&configuration)
-            .provider("first", first.port())
-            .provider("spare", spare.port())
-            .concurrency(2)
-            .reloadable();
-        Self { envoy: gateway.start().await, gateway, first, spare }
+        let gateway = Gateway::new(shape).plugin(&configuration).concurrency(2).reloadable();
+        let Scene { envoy, gateway, providers: [first, spare] } =
+            gateway.start_with(["first", "spare"]).await;
+        Self { first, spare, gateway, envoy }
     }
 
     fn asked(&self) -> usize {
@@ -81,44 +74,38 @@ impl Scene {
     }
 
     async fn ask(&self, model: &str) -> Read {
-        Request::chat(model, false).send(self.envoy.port()).await.unwrap().read().await
+        Request::chat(model, false).ask(self.envoy.port()).await
     }
 
     /// A message in Anthropic's dialect.
     async fn message(&self, model: &str) -> Read {
         let body =
             json!({"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]});
-        Request::post("/v1/messages").json(&body).send(self.envoy.port()).await.unwrap().read().await
+        Request::post("/v1/messages").json(&body).ask(self.envoy.port()).await
     }
 
     async fn count(&self, metric: &str) -> u64 {
-        self.envoy.stat(&format!("wasmcustom.llm_failsafe_{metric}")).await.unwrap_or(0)
+        self.envoy.count(metric).await
     }
 
     async fn wait_for(&self, metric: &str, wanted: u64) {
-        self.envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{metric}"), |value| value == wanted).await;
+        self.envoy.wait_for_count(metric, wanted).await;
     }
 
-    /// Asks until requests on every worker are answered as `wanted`.
+    /// Asks until requests on every worker are answered as wanted.
     async fn until_every_worker(&self, model: &str, wanted: impl Fn(&Read) -> bool) {
-        let deadline = Instant::now() + SOON;
-        let mut in_a_row = 0;
-        while in_a_row < EVERY_WORKER {
-            let read = self.ask(model).await;
-            in_a_row = if wanted(&read) { in_a_row + 1 } else { 0 };
-            assert!(Instant::now() < deadline, "{model} is still {} {:?}", read.status, read.headers);
-        }
+        self.envoy.until_every_worker(|| Request::chat(model, false), wanted).await;
     }
 
     /// Makes `a-small` fail until its breaker opens and both workers know it.
     async fn open_lone(&self) {
         self.first.by_default(errors::openai_500());
         self.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
-        assert_eq!(self.count("breaker_opened").await, 1);
+        self.envoy.expect_count("breaker_opened", 1).await;
     }
 }
 
-/// A whole answer of this target, not the first choice for this reason.
+/// A complete response of this target, with this fallback reason if it is not the first choice.
 fn answered(read: &Read, target: &str, fallback: Option<&str>) -> bool {
     let by = (read.header("x-llm-target"), read.header("x-llm-fallback"));
     read.error.is_none() && read.status == 200 && by == (Some(target), fallback)
@@ -135,8 +122,7 @@ fn retry_after(read: &Read) -> u64 {
 }
 
 fn error(read: &Read) -> Value {
-    let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
-    body["error"].clone()
+    read.json()["error"].clone()
 }
 
 fn said_by(read: &Read, name: &str) -> bool {
@@ -144,7 +130,7 @@ fn said_by(read: &Read, name: &str) -> bool {
     body["choices"][0]["message"]["content"] == format!("hello from {name}")
 }
 
-/// Clients that ask `chat` without end, one request after the other.
+/// Clients that request `chat` continuously, one request after the other.
 struct Crowd {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<(Instant, bool)>>>,
@@ -152,7 +138,7 @@ struct Crowd {
 
 impl Crowd {
     const CLIENTS: usize = 8;
-    /// Between a client's answer and its next request.
+    /// Between a client's response and its next request.
     const PAUSE: Duration = Duration::from_millis(20);
 
     fn start(port: u16) -> Self {
@@ -160,7 +146,7 @@ impl Crowd {
         let client = |stop: Arc<AtomicBool>| async move {
             let mut seen = Vec::new();
             while !stop.load(Ordering::Relaxed) {
-                let read = Request::chat("chat", false).send(port).await.unwrap().read().await;
+                let read = Request::chat("chat", false).ask(port).await;
                 let by_first = read.header("x-llm-target") == Some("a-small");
                 let whole = said_by(&read, if by_first { "first" } else { "spare" });
                 assert!(
@@ -183,7 +169,7 @@ impl Crowd {
         self.stop.store(true, Ordering::Relaxed);
         let mut seen = Vec::new();
         for client in self.clients {
-            seen.extend(client.await.expect("every answer was good"));
+            seen.extend(client.await.expect("every response was good"));
         }
         seen.sort();
         seen
@@ -191,10 +177,11 @@ impl Crowd {
 }
 
 #[tokio::test]
-async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradually() {
+async fn an_open_target_gets_one_probe_at_a_time_and_recovers_gradually() {
     const CONSECUTIVE: usize = 5;
     const SLOW_START: Duration = Duration::from_secs(2);
-    let scene = Scene::start(json!({"open": "1s", "open_max": "4s", "probes": 1, "close_after": 2,
+    let _alone = alone().await;
+    let scene = BreakerScene::start(json!({"open": "1s", "open_max": "4s", "probes": 1, "close_after": 2,
         "consecutive": CONSECUTIVE, "min_requests": 10000, "slow_start": "2s", "probe_lease": "10s"}))
     .await;
     let crowd = Crowd::start(scene.envoy.port());
@@ -202,7 +189,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
 
     scene.first.by_default(errors::openai_500());
     scene.wait_for("breaker_opened", 1).await;
-    // Slow from here on, so that a second probe at the same time would show.
+    // From here on responses are slow, so a second probe at the same time would be visible.
     let slowly = Duration::from_millis(150);
     scene.first.by_default(errors::openai_500().delay_headers(slowly));
     scene.wait_for("breaker_reopened", 1).await;
@@ -214,17 +201,17 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let full_from = closed_at + SLOW_START;
     let seen = crowd.stop().await;
 
-    // What reached it from the first failure on: the run that opened it with what was under way, then nothing, then probes.
+    // What reached it since the first failure: the run that opened it with the requests in progress, then nothing, then probes.
     let all = scene.first.received();
     let failed_from = seen.windows(2).find(|pair| pair[0].1 && !pair[1].1).expect("an outage")[0].0;
     let outage: Vec<_> = all.iter().filter(|request| request.arrived_at > failed_from).collect();
     let probe = outage
         .windows(2)
         .position(|pair| pair[1].arrived_at - pair[0].arrived_at > Duration::from_millis(600))
-        .expect("a silence")
+        .expect("a pause without requests")
         + 1;
-    // A worker that has not read the shared data yet sends for one refresh; a success from just before the outage, which
-    // each worker reports with that refresh, begins the run anew.
+    // A worker sends requests until it next reads the shared data. A success from just before the outage, which each
+    // worker reports with that refresh, restarts the run.
     let per_refresh = Crowd::CLIENTS * (REFRESH.as_millis() / Crowd::PAUSE.as_millis()) as usize;
     let bound = CONSECUTIVE * 3 + Crowd::CLIENTS + per_refresh;
     assert!(
@@ -234,7 +221,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let silence = outage[probe].arrived_at - outage[CONSECUTIVE - 1].arrived_at;
     assert!(silence >= Duration::from_millis(950), "probed too early: {silence:?}");
 
-    // One failing probe, two good ones, each after the one before was over.
+    // One failed probe and two good ones, each after the previous one ended.
     let ends: Vec<_> = outage[probe..probe + 3]
         .iter()
         .map(|request| match request.outcome {
@@ -249,7 +236,7 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     assert!(ends[2].0 >= ends[1].1, "two probes at a time: {ends:?}");
     assert!(outage[probe + 3].arrived_at >= ends[2].1, "traffic before the breaker closed");
 
-    // The ramp begins at a tenth and ends with everything.
+    // The slow start begins at a tenth of the traffic and ends with all of it.
     let share = |from: Instant, to: Instant| {
         let within: Vec<_> = seen.iter().filter(|(at, _)| (from..to).contains(at)).collect();
         assert!(within.len() >= 20, "too few requests to tell: {}", within.len());
@@ -258,17 +245,17 @@ async fn an_outage_is_left_alone_probed_once_at_a_time_and_recovered_from_gradua
     let healed_at = ends[2].1;
     let early = share(healed_at, healed_at + SLOW_START / 3);
     let late = share(healed_at + SLOW_START * 2 / 3, healed_at + SLOW_START);
-    assert!(early < 55 && late > 55 && early < late, "{early} % at first, {late} % at last");
+    assert!(early < 55 && late > 55 && early < late, "{early} % early, {late} % late");
     assert_eq!(share(full_from, full_from + SOON), 100);
-    assert_eq!(scene.count("breaker_probes").await, 3);
-    assert_eq!(scene.count("breaker_opened").await, 1);
-    assert_eq!(scene.count("refusals").await, 0);
-    assert_eq!(scene.count("shared_data_failed").await, 0);
+    scene.envoy.expect_count("breaker_probes", 3).await;
+    scene.envoy.expect_count("breaker_opened", 1).await;
+    scene.envoy.expect_count("refusals", 0).await;
+    scene.envoy.expect_count("shared_data_failed", 0).await;
 }
 
 #[tokio::test]
-async fn a_refused_credential_blocks_its_account_for_every_model_and_no_other_account() {
-    let scene = Scene::start(json!({"block": "60s"})).await;
+async fn a_rejected_credential_blocks_its_account_and_no_other() {
+    let scene = BreakerScene::start(json!({"block": "60s"})).await;
     scene.first.script(errors::openai_401());
     assert!(answered(&scene.ask("chat").await, "spare", Some("auth")));
     scene.until_every_worker("large", |read| answered(read, "spare", Some("blocked"))).await;
@@ -289,19 +276,20 @@ async fn a_refused_credential_blocks_its_account_for_every_model_and_no_other_ac
     let since = scene.first.received().split_off(asked);
     assert_eq!(since.len(), EVERY_WORKER, "only the other account is asked");
     assert!(since.iter().all(|request| request.header("authorization") == Some("Bearer sk-b")));
-    assert_eq!(scene.count("breaker_opened").await, 1);
+    scene.envoy.expect_count("breaker_opened", 1).await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back() {
+async fn an_unreachable_endpoint_opens_for_all_its_accounts_until_it_is_back() {
     let mut scene =
-        Scene::start(json!({"open": "2s", "open_max": "2s", "slow_start": "0s", "close_after": 1})).await;
+        BreakerScene::start(json!({"open": "2s", "open_max": "2s", "slow_start": "0s", "close_after": 1}))
+            .await;
     scene.first.stop().await;
     for _ in 0..5 {
         assert!(answered(&scene.ask("chat").await, "spare", Some("transport")));
     }
     scene.wait_for("breaker_opened", 1).await;
-    // Another model and another account, which never failed themselves.
+    // Another model and another account, which have not failed themselves.
     for model in ["large", "other"] {
         scene.until_every_worker(model, |read| answered(read, "spare", Some("open"))).await;
     }
@@ -312,27 +300,27 @@ async fn what_cannot_be_reached_takes_everything_behind_it_out_until_it_is_back(
         assert!(said_by(&scene.ask("other").await, "spare"));
     }
     let new_probes = scene.count("breaker_probes").await - probes;
-    assert_eq!(connects().await.unwrap() - failed, new_probes, "nothing but probes, if it was time for one");
+    assert_eq!(connects().await.unwrap() - failed, new_probes, "only probes reach the endpoint");
 
     scene.first.restart().await;
     scene.until_every_worker("other", |read| answered(read, "b-small", None)).await;
     assert!(answered(&scene.ask("large").await, "a-large", None));
-    assert_eq!(scene.count("breaker_closed").await, 1);
+    scene.envoy.expect_count("breaker_closed", 1).await;
 }
 
 #[tokio::test]
-async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such() {
-    let scene = Scene::start(json!({})).await;
-    scene.first.script(errors::openai_429().header("retry-after", "5"));
+async fn a_rate_limit_throttles_on_every_worker_until_it_ends() {
+    let scene = BreakerScene::start(json!({})).await;
+    scene.first.script(errors::openai_429().header("retry-after", "10"));
     assert!(answered(&scene.ask("chat").await, "spare", Some("rate_limited")));
     let Outcome::Answered(limited_at) = scene.first.wait_for_outcome(0, SOON).await else { panic!() };
     scene.until_every_worker("chat", |read| answered(read, "spare", Some("throttled"))).await;
-    assert!(limited_at.elapsed() < Duration::from_secs(4), "too slow to tell: {:?}", limited_at.elapsed());
+    assert!(limited_at.elapsed() < Duration::from_secs(9), "too slow to tell: {:?}", limited_at.elapsed());
     let asked = scene.asked();
 
     let refused = scene.ask("lone").await;
     assert!(refused_with(&refused, 429, "all_targets_throttled"), "{} {}", refused.status, refused.text());
-    assert!((1..=5).contains(&retry_after(&refused)), "{:?}", refused.headers);
+    assert!((1..=10).contains(&retry_after(&refused)), "{:?}", refused.headers);
     assert_eq!(error(&refused)["code"], "all_targets_throttled");
     let list = json!([{"target": "a-small", "reason": "throttled"}]);
     assert_eq!(error(&refused)["llm_failsafe"]["targets"], list);
@@ -342,19 +330,19 @@ async fn a_rate_limit_holds_on_every_worker_until_its_time_and_is_told_as_such()
     assert_eq!(error(&refused)["llm_failsafe"]["targets"], list);
     assert!(
         answered(&scene.ask("large").await, "a-large", None),
-        "it was the model's limit, not the account's"
+        "the limit applies to the model, not to the account"
     );
     let asked = asked + 1;
 
     scene.until_every_worker("chat", |read| answered(read, "a-small", None)).await;
     let waited = scene.first.received()[asked].arrived_at - limited_at;
-    assert!(waited >= Duration::from_millis(4900), "asked again after {waited:?}");
+    assert!(waited >= Duration::from_millis(9900), "asked again after {waited:?}");
     assert_eq!((scene.count("breaker_opened").await, scene.count("breaker_throttled").await), (0, 1));
 }
 
 #[tokio::test]
-async fn a_lone_open_target_is_refused_in_the_callers_dialect_unless_it_is_to_be_tried_anyway() {
-    let scene = Scene::start(json!({"open": "60s"})).await;
+async fn a_lone_open_target_is_refused_in_the_clients_dialect_unless_it_is_tried_anyway() {
+    let scene = BreakerScene::start(json!({"open": "60s"})).await;
     scene.open_lone().await;
     let asked = scene.asked();
     for (read, kind) in [
@@ -376,14 +364,17 @@ async fn a_lone_open_target_is_refused_in_the_callers_dialect_unless_it_is_to_be
     assert!(answered(&scene.ask("anyway").await, "a-small", Some("tried_anyway")));
     assert_eq!((scene.asked(), scene.count("tried_anyway").await), (asked + 2, 2));
     let refused = scene.ask("lone").await;
-    assert!(refused_with(&refused, 503, "all_targets_open"), "what was tried anyway closes nothing");
+    assert!(
+        refused_with(&refused, 503, "all_targets_open"),
+        "a success of `tried_anyway` does not close the breaker"
+    );
 }
 
-/// Asks `lone` until the answer is no refusal, as clients do that were told to wait.
+/// Requests `lone` until the response is no refusal, as clients do after `retry-after`.
 fn insist(port: u16) -> JoinHandle<Read> {
     tokio::spawn(async move {
         loop {
-            let read = Request::chat("lone", false).send(port).await.unwrap().read().await;
+            let read = Request::chat("lone", false).ask(port).await;
             if read.header("x-llm-reason").is_none() {
                 return read;
             }
@@ -392,9 +383,10 @@ fn insist(port: u16) -> JoinHandle<Read> {
 }
 
 #[tokio::test]
-async fn a_probe_whose_client_leaves_is_replaced_by_another() {
+async fn a_probe_whose_client_leaves_is_replaced() {
     let scene =
-        Scene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "60s"})).await;
+        BreakerScene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "60s"}))
+            .await;
     let port = scene.envoy.port();
     scene.open_lone().await;
     scene.first.by_default(Script::hang());
@@ -408,7 +400,7 @@ async fn a_probe_whose_client_leaves_is_replaced_by_another() {
     probe.abort();
     let outcome = scene.first.wait_for_outcome(index, SOON).await;
     assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
-    // Long before the lease is over.
+    // Long before the lease ends.
     let read = tokio::time::timeout(SOON, insist(port)).await.expect("another probe").unwrap();
     assert!(answered(&read, "a-small", None), "{}", read.text());
     scene.wait_for("breaker_closed", 1).await;
@@ -416,10 +408,11 @@ async fn a_probe_whose_client_leaves_is_replaced_by_another() {
 }
 
 #[tokio::test]
-async fn a_probe_that_takes_longer_than_its_lease_makes_room_for_another() {
+async fn a_probe_that_outlasts_its_lease_allows_another_probe() {
     let lease = Duration::from_secs(1);
     let scene =
-        Scene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "1s"})).await;
+        BreakerScene::start(json!({"open": "1s", "open_max": "1s", "close_after": 1, "probe_lease": "1s"}))
+            .await;
     scene.open_lone().await;
     let asked = scene.asked();
     scene.first.by_default(Script::hang());
@@ -431,20 +424,20 @@ async fn a_probe_that_takes_longer_than_its_lease_makes_room_for_another() {
     let all = scene.first.received();
     let [.., first, second] = &all[..] else { panic!("{all:?}") };
     assert!(second.arrived_at - first.arrived_at >= lease - Duration::from_millis(50));
-    assert_eq!(first.outcome, Outcome::InProgress, "the slow one is not cut off");
+    assert_eq!(first.outcome, Outcome::InProgress, "the slow probe is not cut off");
     slow.abort();
 }
 
 #[tokio::test]
-async fn what_is_open_stays_open_over_a_new_configuration_and_a_new_vm() {
-    // In the loop a new configuration is met with the next connection over the hop, in one listener at once.
+async fn an_open_breaker_stays_open_after_a_new_configuration_and_a_new_vm() {
+    // In the loop the next connection over the hop uses a new configuration. In one listener it applies at once.
     for shape in [Shape::Loop, Shape::Single] {
         keeps_its_state(shape).await;
     }
 }
 
 async fn keeps_its_state(shape: Shape) {
-    let scene = Scene::with(shape, json!({"open": "60s"}), |_| {}).await;
+    let scene = BreakerScene::with(shape, json!({"open": "60s"}), |_| {}).await;
     scene.open_lone().await;
     let asked = scene.asked();
     let vms = "wasm.envoy.wasm.runtime.v8.created";
@@ -453,7 +446,7 @@ async fn keeps_its_state(shape: Shape) {
     let model = |name: &str| json!({"models": {name: {"targets": ["spare"]}}});
     let reloaded = scene.gateway.clone().configure(&model("new"));
     let restarted = reloaded.clone().configure(&model("newer")).edit(|config| {
-        // Another configuration of the VM itself makes Envoy start new ones.
+        // A different configuration of the VM itself makes Envoy start new VMs.
         let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
         let inner = listeners.last_mut().unwrap();
         let manager = &mut inner["filter_chains"][0]["filters"][0]["typed_config"];
@@ -466,7 +459,7 @@ async fn keeps_its_state(shape: Shape) {
         while in_a_row < EVERY_WORKER {
             let served = scene.ask(name).await.status == 200;
             in_a_row = if served { in_a_row + 1 } else { 0 };
-            // From the very first request that a worker serves with the new configuration.
+            // This holds from the first request that a worker serves with the new configuration.
             let refused = scene.ask("lone").await;
             assert!(refused_with(&refused, 503, "all_targets_open"), "{name}: {}", refused.text());
             assert!(Instant::now() < deadline, "{name} is not served");
@@ -476,23 +469,23 @@ async fn keeps_its_state(shape: Shape) {
     }
     assert!(scene.envoy.stat(vms).await.unwrap() >= before + 2, "each worker has a new VM");
     assert_eq!(scene.asked(), asked);
-    assert_eq!(scene.count("breaker_opened").await, 1);
+    scene.envoy.expect_count("breaker_opened", 1).await;
 }
 
 #[tokio::test]
-async fn a_hundred_failures_at_once_trip_once() {
-    let scene = Scene::start(json!({"open": "60s", "min_requests": 10000})).await;
+async fn a_hundred_simultaneous_failures_open_the_breaker_once() {
+    let scene = BreakerScene::start(json!({"open": "60s", "min_requests": 10000})).await;
     let gate = Duration::from_secs(2);
     scene.first.by_default(errors::openai_500().delay_headers(gate));
     let port = scene.envoy.port();
     let mut clients = JoinSet::new();
     for _ in 0..100 {
-        clients.spawn(async move { Request::chat("lone", false).send(port).await.unwrap().read().await });
+        clients.spawn(async move { Request::chat("lone", false).ask(port).await });
     }
     for read in clients.join_all().await {
         assert_eq!(read.status, 500, "{}", read.text());
     }
-    assert_eq!(scene.asked(), 100, "all were under way before the first one failed");
+    assert_eq!(scene.asked(), 100, "all were in progress before the first one failed");
     scene.until_every_worker("lone", |read| refused_with(read, 503, "all_targets_open")).await;
     assert_eq!(scene.asked(), 100);
     for (metric, expected) in [("breaker_opened", 1), ("breaker_reopened", 0), ("shared_data_failed", 0)] {
@@ -517,7 +510,7 @@ fn complete() -> Vec<Event> {
     vec![content(), chunk(json!({}), Some("stop")), Event::data("[DONE]")]
 }
 
-/// A target of its own for each of so many cases, behind the models `case-0`, `case-1`, …
+/// One target for each case, behind the models `case-0`, `case-1`, …
 fn cases(count: usize) -> impl FnOnce(&mut Value) {
     move |configuration| {
         for case in 0..count {
@@ -532,11 +525,11 @@ fn cases(count: usize) -> impl FnOnce(&mut Value) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Client {
     Reads,
-    /// As SDKs do that raise an exception at an error event, or stop reading at the terminal one.
+    /// Like SDKs that raise an exception at an error event, or stop reading at the terminal event.
     LeavesAfter(&'static str),
 }
 
-/// Plays one stream on a connection that others use too, so that all of them meet one worker.
+/// Sends one streamed request on a shared connection, so that all of them reach the same worker.
 async fn stream(connection: &mut Connection, model: &str, client: Client) {
     stream_under(200, connection, model, client).await;
 }
@@ -557,27 +550,27 @@ async fn stream_under(status: u16, connection: &mut Connection, model: &str, cli
 }
 
 #[tokio::test]
-async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
+async fn streams_that_break_after_a_200_open_the_breaker_even_if_the_client_leaves() {
     let hanging = |events: Vec<Event>| {
         let count = events.len();
         Script::stream(events).hang_after_chunks(count)
     };
     let cases_of = [
-        // The body ends properly, the answer does not.
+        // The body ends normally, the dialect's end is missing.
         (Script::stream([content()]), Client::Reads),
         (Script::usual().cut_after_chunks(3), Client::Reads),
         (Script::usual().ending(Ending::Reset(Point::AfterChunks(3))), Client::Reads),
         (Script::stream([content(), error_event()]), Client::Reads),
         (Script::stream([content(), error_event(), Event::data("[DONE]")]), Client::Reads),
         (hanging(vec![content(), error_event()]), Client::LeavesAfter("overloaded")),
-        // A lone target's stream is not held, but it is read.
+        // A lone target's stream is not held, but the filter reads it.
         (Script::stream([error_event()]), Client::Reads),
-        // An error in the place of an answer gets the status that it means.
+        // An error body under a 200 gets the status of its error.
         (errors::openrouter_error_under_200(), Client::Reads),
     ];
     let status = |case: usize| if case == 7 { 502 } else { 200 };
     let breaker = json!({"open": "60s", "min_requests": 10000});
-    let scene = Scene::with(Shape::Loop, breaker, cases(cases_of.len())).await;
+    let scene = BreakerScene::with(Shape::Loop, breaker, cases(cases_of.len())).await;
     let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
     for (case, (script, client)) in cases_of.into_iter().enumerate() {
         let model = format!("case-{case}");
@@ -588,16 +581,16 @@ async fn streams_that_break_after_a_200_trip_whether_the_client_stays_or_not() {
             assert!(reported == case as u64 || failures == 5, "{script:?} tripped after {failures}");
         }
         scene.wait_for("breaker_opened", case as u64 + 1).await;
-        // The worker that saw it refuses at once.
+        // The worker that saw the failures refuses at once.
         let asked = scene.asked();
-        let refused = connection.send(Request::chat(&model, true)).await.unwrap().read().await;
+        let refused = connection.ask(Request::chat(&model, true)).await;
         assert!(refused_with(&refused, 503, "all_targets_open"), "{script:?}: {}", refused.text());
         assert_eq!(scene.asked(), asked, "{script:?}");
     }
 }
 
 #[tokio::test]
-async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothing() {
+async fn a_complete_stream_is_a_success_and_the_clients_errors_do_not_count() {
     let whole = complete();
     let hanging = Script::stream(whole.clone()).hang_after_chunks(whole.len());
     let successes = [
@@ -606,9 +599,9 @@ async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothin
         (hanging, Client::LeavesAfter("[DONE]")),
     ];
     let breaker = json!({"open": "60s", "min_requests": 10000});
-    let scene = Scene::with(Shape::Loop, breaker, cases(successes.len() + 1)).await;
+    let scene = BreakerScene::with(Shape::Loop, breaker, cases(successes.len() + 1)).await;
     let mut connection = Connection::open(scene.envoy.port(), Protocol::H2c).await.unwrap();
-    // A success ends a run of failures, so eight of them do not trip.
+    // A success ends a run of failures, so eight failures do not open the breaker.
     for (case, (script, client)) in successes.iter().enumerate() {
         let model = format!("case-{case}");
         for round in 0..2 {
@@ -642,12 +635,12 @@ async fn a_whole_stream_is_a_success_and_what_is_not_the_targets_fault_is_nothin
     }
     scene.wait_for("journeys", 0).await;
     scene.until_every_worker(&model, |read| answered(read, &model, None)).await;
-    assert_eq!(scene.count("breaker_opened").await, 0);
+    scene.envoy.expect_count("breaker_opened", 0).await;
 }
 
 #[tokio::test]
-async fn in_shadow_mode_breakers_count_and_steer_nothing() {
-    let scene = Scene::with(Shape::Loop, json!({"open": "60s"}), |configuration| {
+async fn in_shadow_mode_breakers_count_but_do_not_steer() {
+    let scene = BreakerScene::with(Shape::Loop, json!({"open": "60s"}), |configuration| {
         configuration["mode"] = json!("shadow");
     })
     .await;
@@ -661,7 +654,7 @@ async fn in_shadow_mode_breakers_count_and_steer_nothing() {
         let (mut sent, deadline) = (0, Instant::now() + SOON);
         let asked = scene.asked();
         while scene.count(metric).await < EVERY_WORKER as u64 {
-            assert!(answered(&scene.ask(model).await, "a-small", None), "traffic is untouched");
+            assert!(answered(&scene.ask(model).await, "a-small", None), "traffic is unchanged");
             sent += 1;
             assert!(Instant::now() < deadline, "{metric} does not grow");
         }
@@ -671,12 +664,12 @@ async fn in_shadow_mode_breakers_count_and_steer_nothing() {
 }
 
 #[tokio::test]
-async fn without_the_loop_the_next_requests_go_to_the_other_account() {
+async fn without_the_loop_later_requests_go_to_the_other_account() {
     let breaker = json!({"open": "1s", "open_max": "1s", "close_after": 1, "slow_start": "0s"});
-    let scene = Scene::with(Shape::Single, breaker, |_| {}).await;
+    let scene = BreakerScene::with(Shape::Single, breaker, |_| {}).await;
     scene.first.by_default(errors::openai_500());
     let (mut failed, deadline) = (0, Instant::now() + SOON);
-    // Some clients see the failure itself, as nothing can be tried twice here; then nobody does.
+    // Some clients see the failure, because there are no retries here. Once the breaker is open, none do.
     loop {
         let read = scene.ask("chat").await;
         if answered(&read, "spare", Some("open")) {
@@ -688,31 +681,31 @@ async fn without_the_loop_the_next_requests_go_to_the_other_account() {
     }
     assert!(failed >= 5 && failed == scene.asked(), "{failed}");
     scene.until_every_worker("chat", |read| answered(read, "spare", Some("open"))).await;
-    assert_eq!(scene.count("breaker_opened").await, 1);
+    scene.envoy.expect_count("breaker_opened", 1).await;
 
     scene.first.by_default(Script::usual());
     scene.until_every_worker("chat", |read| answered(read, "a-small", None)).await;
-    assert_eq!(scene.count("breaker_closed").await, 1);
+    scene.envoy.expect_count("breaker_closed", 1).await;
 }
 
 #[tokio::test]
-async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_record_either() {
+async fn two_thousand_requests_with_mixed_failures_lose_no_response_and_no_count() {
     const REQUESTS: usize = 2000;
     const CLIENTS: usize = 50;
     let breaker = json!({"open": "200ms", "open_max": "400ms", "slow_start": "300ms", "close_after": 1,
         "consecutive": 3, "min_requests": 10, "failure_ratio": 0.2});
-    let scene = Scene::with(Shape::Loop, breaker, |configuration| {
+    let scene = BreakerScene::with(Shape::Loop, breaker, |configuration| {
         configuration["models"]["mixed"] = json!({
             "tiers": [["a-small", "b-small"], ["spare"]], "retry": {"replay_uncertain": "always"},
         });
         configuration["retry_budget"] = json!({"ratio": 10});
     })
     .await;
-    // What happens before the first content can always be healed by `spare`, which is well.
+    // `spare` works, so every failure before the first content can be retried there.
     let failures = [
         errors::openai_500(),
         errors::openai_503(),
-        // Without a word on what is left of a limit, which would keep the target out for a second.
+        // Without rate-limit headers, which would keep the target out for a second.
         errors::openai_slow_down().header("retry-after-ms", "100"),
         errors::openai_error_event(),
         Script::cut(),
@@ -720,7 +713,7 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
         Script::usual().cut_after_chunks(1),
     ];
     for number in 0..REQUESTS {
-        // Calm and outage by turns, sixty requests each.
+        // Sixty requests without failures and sixty with failures, by turns.
         let failing = number / 60 % 2 == 1 && number % 3 > 0;
         scene.first.script(if failing { failures[number % failures.len()].clone() } else { Script::usual() });
     }
@@ -732,14 +725,14 @@ async fn under_mixed_failures_of_two_thousand_requests_none_is_lost_and_no_recor
                 let stream = (client + number) % 2 == 0;
                 let request = Request::chat("mixed", stream);
                 let request = if client % 3 == 0 { request.h2c() } else { request };
-                let read = request.send(port).await.unwrap().read().await;
+                let read = request.ask(port).await;
                 let whole = read.error.is_none() && read.status == 200 && read.text().contains("stop");
                 assert!(whole, "{} {:?} {:?} {}", read.status, read.error, read.headers, read.text());
             }
         });
     }
     while let Some(client) = clients.join_next().await {
-        client.expect("every request got a whole answer");
+        client.expect("every request got a complete response");
     }
     scene.wait_for("journeys", 0).await;
     let attempts = scene.count("attempts").await;

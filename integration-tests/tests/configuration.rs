@@ -1,9 +1,9 @@
-//! What operators may write: both forms of the configuration, every mistake at once, changes at run time, and the files
-//! that this repository ships.
+//! The configuration: both forms of it, reports of all mistakes at once, updates at run time, and the shipped files.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
@@ -11,15 +11,13 @@ use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(5);
-
-/// The shipped loop before two providers, `gpt-a` and `gpt-b` at one, `haiku` at the other.
+/// The shipped loop with two providers: `gpt-a` and `gpt-b` at one, `haiku` at the other.
 fn gateway(a: &ScriptedProvider, b: &ScriptedProvider) -> Gateway {
     Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port())
 }
 
 #[tokio::test]
-async fn yaml_within_envoys_file_and_a_json_string_mean_the_same() {
+async fn a_struct_and_a_json_string_configure_the_same() {
     let a = ScriptedProvider::start("alpha").await;
     let written = gateway(&a, &a).configure(&json!({
         "limits": {"max_journeys": 10, "max_body": "1MiB"},
@@ -39,7 +37,7 @@ async fn yaml_within_envoys_file_and_a_json_string_mean_the_same() {
 }
 
 #[tokio::test]
-async fn with_mistakes_envoy_does_not_start_and_its_log_tells_them_all_but_no_secret() {
+async fn envoy_does_not_start_with_mistakes_and_logs_them_all_without_secrets() {
     let a = ScriptedProvider::start("alpha").await;
     let wrong = json!({
         "providers": {"mistral": {"kind": "mistrol"}},
@@ -67,7 +65,7 @@ async fn with_mistakes_envoy_does_not_start_and_its_log_tells_them_all_but_no_se
     for gateway in [written.clone(), written.as_json_string()] {
         let log = Envoy::expect_start_failure(gateway.to_config()).await;
         for mistake in expected {
-            assert!(log.contains(mistake), "{mistake:?} is not told:\n{log}");
+            assert!(log.contains(mistake), "{mistake:?} is not reported:\n{log}");
         }
         assert!(log.contains("the configuration has 9 mistakes"), "{log}");
         let secrets = PROVIDER_KEYS.map(|(_, key)| key);
@@ -78,7 +76,7 @@ async fn with_mistakes_envoy_does_not_start_and_its_log_tells_them_all_but_no_se
 }
 
 #[tokio::test]
-async fn what_is_no_configuration_at_all_is_refused() {
+async fn a_value_that_is_no_configuration_is_refused() {
     for nothing in [json!({}), json!("providers"), json!({"providers": [], "models": "chat"})] {
         let gateway = Gateway::new(Shape::Single).plugin(&nothing).as_json_string();
         let log = Envoy::expect_start_failure(gateway.to_config()).await;
@@ -108,7 +106,7 @@ fn models(names: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn an_update_replaces_the_configuration_if_it_is_right_and_changes_nothing_if_not() {
+async fn a_valid_update_replaces_the_configuration_and_an_invalid_one_changes_nothing() {
     let a = ScriptedProvider::start("alpha").await;
     let old = gateway(&a, &a).configure(&models(&["old"])).reloadable();
     let envoy = old.start().await;
@@ -124,17 +122,17 @@ async fn an_update_replaces_the_configuration_if_it_is_right_and_changes_nothing
     old.configure(&models(&["new"])).configure(&json!({"models": {"old": null}})).update(&envoy);
     wait_until_served(&envoy, "new").await;
     let answer = Request::chat("old", false).send(envoy.port()).await.unwrap();
-    assert_eq!(answer.status, 404, "and the old one is gone");
+    assert_eq!(answer.status, 404, "the old model is gone");
 }
 
 #[tokio::test]
-async fn a_stream_and_a_failover_outlive_an_update() {
+async fn a_stream_and_a_failover_survive_an_update() {
     let mut a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     let old = gateway(&a, &b).configure(&models(&["old"])).reloadable();
     let envoy = old.start().await;
 
-    // One request streams, slowly; another waits for its first answer.
+    // One request streams slowly. Another waits for its first response.
     b.script(Script::usual().content_chunks(40).delay_chunks(Duration::from_millis(50)));
     a.script(Script::status(500)).script(Script::hang());
     let mut stream = Request::chat("old", true).send(envoy.port()).await.unwrap();
@@ -160,11 +158,11 @@ async fn a_stream_and_a_failover_outlive_an_update() {
 }
 
 #[test]
-fn the_shipped_files_are_valid_as_they_are_once_the_keys_are_there() {
+fn the_shipped_files_are_valid_once_the_keys_are_set() {
     for file in ["envoy/envoy.yaml", "envoy/single.yaml"] {
         for keys in [true, false] {
             let mut envoy = Command::new(paths::envoy());
-            // The path of the module in the files is meant from the root.
+            // The files name the module by its path from the root.
             envoy.current_dir(paths::root()).args(["--mode", "validate", "-c", file]);
             if keys {
                 envoy.envs(PROVIDER_KEYS);

@@ -1,24 +1,25 @@
-//! A crash of the filter's VM. The filter has no way to crash that a test could ask for, so this one is given one: its
-//! callback for the release of a stream's first content is overwritten with a trap. Streams crash the VM, plain answers do not.
+//! A crash of the filter's VM. The filter has no way to crash on request. These tests overwrite its callback that releases the
+//! first content of a stream with a trap, so streams crash the VM and plain responses do not.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, connection_manager, edge_host};
 use integration_tests::paths;
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::provider::{Script, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(10);
 const EXPORTS: u8 = 7;
 const IMPORTS: u8 = 2;
 const CODE: u8 = 10;
 
-/// A number in LEB128.
+/// Reads a LEB128 number.
 fn number(module: &[u8], at: &mut usize) -> usize {
     let (mut value, mut shift) = (0, 0);
     loop {
@@ -38,7 +39,7 @@ fn name<'m>(module: &'m [u8], at: &mut usize) -> &'m [u8] {
     &module[*at - length..*at]
 }
 
-/// Where the contents of a section begin.
+/// The offset of a section's contents.
 fn section(module: &[u8], wanted: u8) -> usize {
     let mut at = 8;
     loop {
@@ -95,54 +96,44 @@ fn crashing_module(dir: &Path) -> PathBuf {
     path
 }
 
-/// The gateway with the crashing module in place of the filter, and where that lies as long as it is kept.
-async fn can_crash(gateway: Gateway) -> (Envoy, TempDir) {
+/// The gateway with the crashing module instead of the filter, and the folder of the module.
+async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let module = crashing_module(dir.path());
     let gateway = gateway.edit(|config| {
         let filter = &mut connection_manager(config, 1)["http_filters"][0]["typed_config"]["config"];
         filter["vm_config"]["code"]["local"]["filename"] = json!(module);
     });
-    (gateway.start().await, dir)
-}
-
-/// The edge's (0) or the inner listener's (1).
-fn connection_manager(config: &mut Value, listener: usize) -> &mut Value {
-    &mut config["static_resources"]["listeners"][listener]["filter_chains"][0]["filters"][0]["typed_config"]
+    (gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await, dir)
 }
 
 #[tokio::test]
-async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_open_stays_open() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_stay_open() {
     let models = json!({
         "chat": {"tiers": [["gpt-a"], ["haiku"]]},
         "broken": {"targets": ["gpt-b"]},
         "stream": {"targets": ["haiku"]},
     });
-    let (envoy, _module) = can_crash(
-        Gateway::new(Shape::Loop)
-            .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}))
-            .provider("openai", first.port())
-            .provider("anthropic", spare.port()),
-    )
-    .await;
+    let gateway = Gateway::new(Shape::Loop)
+        .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}));
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, _spare], .. } = scene;
     let port = envoy.port();
 
-    // A breaker has opened, and another request is under way.
+    // One breaker is open, and another request is in progress.
     first.script(errors::openai_500());
     assert_eq!(Request::chat("broken", false).send(port).await.unwrap().status, 500);
     first.script(Script::usual().delay_headers(Duration::from_secs(1)));
-    let under_way =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let under_way = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for(2, SOON).await;
 
-    // What comes of the stream that takes the VM with it is open; that it ends is not.
-    Request::chat("stream", true).send(port).await.unwrap().read().await;
+    // It does not matter how the stream that crashes the VM ends, but it must end.
+    Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
-    // Whoever waited for an answer is told that there is none. Envoy says so itself, past all filters.
+    // The pending request gets a 503 from Envoy itself, past all filters.
     assert_eq!(under_way.await.unwrap().status, 503);
 
-    // Envoy makes a new VM for a new request, at most once a second.
+    // Envoy starts a new VM for a new request, at most once a second.
     let served = async || Request::chat("chat", false).send(port).await.unwrap().status == 200;
     let deadline = Instant::now() + SOON;
     while !served().await {
@@ -161,7 +152,7 @@ async fn after_a_crash_nobody_waits_in_vain_new_requests_are_served_and_what_is_
     assert_eq!(envoy.stat("wasm.llm-failsafe.vm_reload_success").await, Some(1));
 }
 
-/// The access log that docs/operations.md shows for the edge, as it stands there.
+/// The access log that docs/operations.md shows for the edge.
 fn documented_access_log() -> Value {
     let page = std::fs::read_to_string(paths::root().join("docs/operations.md")).unwrap();
     let block = page.split("```yaml\n").find(|block| block.starts_with("  access_log:\n")).unwrap();
@@ -169,9 +160,9 @@ fn documented_access_log() -> Value {
     value["access_log"].clone()
 }
 
-/// The lines of Envoy's output that are so, once there are that many.
+/// The matching lines of Envoy's output, once there are this many.
 async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let deadline = Instant::now() + 2 * SOON;
+    let deadline = Instant::now() + SOON;
     loop {
         let lines: Vec<_> = envoy.log().lines().filter(|line| wanted(line)).map(str::to_owned).collect();
         if lines.len() >= count {
@@ -183,42 +174,42 @@ async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Ve
 }
 
 #[tokio::test]
-async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_providers_know_of_it() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn requests_lost_in_a_crash_have_no_record_but_access_logs_report_them() {
     let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({"models": models}))
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
         .edit(|config| connection_manager(config, 0)["access_log"] = documented_access_log());
-    let (envoy, _module) = can_crash(gateway).await;
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
     let port = envoy.port();
 
-    // One waits for its answer while another's first content crashes the VM.
+    // One request waits for its response while the first content of another crashes the VM.
     first.script(Script::usual().delay_headers(Duration::from_secs(2)));
-    let waits =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let waits = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for(1, SOON).await;
     spare.script(Script::usual().delay_chunks(Duration::from_millis(300)));
-    let streams = Request::chat("stream", true).send(port).await.unwrap().read().await;
+    let streams = Request::chat("stream", true).ask(port).await;
     for answer in [streams, waits.await.unwrap()] {
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, ""));
         assert_eq!(answer.header("x-llm-target").or(answer.header("x-llm-reason")), None);
     }
-    let served = Request::chat("chat", false).send(port).await.unwrap().read().await;
+    let served = Request::chat("chat", false).ask(port).await;
     assert_eq!(served.status, 200);
 
-    // The inner listener tells where they were when it happened, and how long they had been there.
+    // The log of the inner listener has the upstream of each lost request and its duration.
     let lost = lines(&envoy, 2, |line| line.contains("filter_crashed")).await;
     let lost: Vec<Value> = lost.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (provider, cluster) in [(&first, "openai"), (&spare, "anthropic")] {
         let line = lost.iter().find(|line| line["cluster"] == cluster).unwrap();
         assert_eq!((&line["path"], &line["status"]), (&json!("/v1/chat/completions"), &json!(503)));
         assert_eq!(line["host"], format!("127.0.0.1:{}", provider.port()));
-        assert!(line["request_bytes"].as_u64().unwrap() > 50, "it was sent, and may be charged for: {line}");
+        assert!(
+            line["request_bytes"].as_u64().unwrap() > 50,
+            "the request was sent and may be billed: {line}"
+        );
     }
     assert!(lost.iter().any(|line| line["duration_ms"].as_u64().unwrap() >= 1_500), "{lost:#?}");
-    // The edge tells their ids, and that nobody who could have answered did.
+    // The log of the edge has their ids and no target.
     let naked = lines(&envoy, 2, |line| line.contains(" 503 ")).await;
     assert_eq!(naked.len(), 2, "{naked:#?}");
     for line in &naked {
@@ -226,46 +217,42 @@ async fn what_a_crash_takes_has_no_record_and_the_access_logs_tell_what_provider
         assert_eq!(id.split(' ').next().unwrap().len(), 36, "{line}");
         assert!(line.contains("target=- attempts=- fallback=- from=- reason=-"), "{line}");
     }
-    // Only what came after it has a record.
+    // Only the request after the crash has a record.
     let records = records::wait_for(&envoy, 1).await;
     assert_eq!((&records[0]["outcome"], &records[0]["target"]), (&json!("served"), &json!("gpt-a")));
     let prometheus = envoy.prometheus().await;
     assert!(prometheus.contains("envoy_wasm_llm_failsafe_vm_reload_success{} 1"), "the alert's counter");
 }
 
-/// Envoy's own back-off is a millisecond, too short for a crash to fall into it on purpose; here the edge waits as its
-/// provider says.
+/// Envoy's own back-off is a millisecond, too short to place a crash into it. Here the edge waits as long as a response
+/// header says.
 #[tokio::test]
-async fn a_crash_between_two_attempts_is_told_by_the_record_of_the_second() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
     let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]]}, "stream": {"targets": ["haiku"]}});
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({
             "models": models,
             "targets": {"gpt-a": {"price": {"input": 1.0, "output": 1.0}}},
         }))
-        .provider("openai", first.port())
-        .provider("anthropic", spare.port())
         .edit(|config| {
-            let hosts = &mut connection_manager(config, 0)["route_config"]["virtual_hosts"];
-            hosts[0]["retry_policy"]["rate_limited_retry_back_off"] = json!({
+            edge_host(config)["retry_policy"]["rate_limited_retry_back_off"] = json!({
                 "reset_headers": [{"name": "x-test-wait", "format": "SECONDS"}], "max_interval": "10s",
             });
         });
-    let (envoy, _module) = can_crash(gateway).await;
+    let (scene, _module) = can_crash(gateway).await;
+    let Scene { envoy, providers: [first, _spare], .. } = scene;
     let port = envoy.port();
     first.script(errors::openai_500().header("x-test-wait", "3"));
-    let asked =
-        tokio::spawn(async move { Request::chat("chat", false).send(port).await.unwrap().read().await });
+    let asked = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for_outcome(0, SOON).await;
-    Request::chat("stream", true).send(port).await.unwrap().read().await;
+    Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
     let answer = asked.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
     assert_eq!(answer.header("x-llm-fallback"), Some("unknown"));
 
     let of_chat = |record: &Value| record["gen_ai.request.model"] == "chat";
-    let deadline = Instant::now() + 2 * SOON;
+    let deadline = Instant::now() + SOON;
     let record = loop {
         if let Some(record) = records::so_far(&envoy).into_iter().find(of_chat) {
             break record;
@@ -273,7 +260,7 @@ async fn a_crash_between_two_attempts_is_told_by_the_record_of_the_second() {
         assert!(Instant::now() < deadline, "{}", envoy.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    // The provider knows of two requests, and so does the record: of the second all, of the first that it was.
+    // The provider saw two requests. The record has all of the second and counts the first.
     let known = first.received();
     assert_eq!(known.len(), 2);
     assert_eq!(record["forgotten_attempts"], 1, "{record:#}");
@@ -282,7 +269,7 @@ async fn a_crash_between_two_attempts_is_told_by_the_record_of_the_second() {
     assert_eq!(attempt["gen_ai.request.model"], known[1].json()["model"]);
     assert_eq!(attempt["provider_request_id"], "req_first-1");
     assert_eq!((&record["outcome"], &record["outcome_reason"]), (&json!("fell_back"), &json!("unknown")));
-    // What is not known of the first may have been paid for.
+    // The first attempt may have been billed.
     assert_eq!(record["attempts_maybe_billed"], 2, "{record:#}");
     assert_eq!(record["cost"]["complete"], false, "{record:#}");
 }

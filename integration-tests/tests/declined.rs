@@ -1,18 +1,18 @@
-//! Another attempt that the filter asked for and Envoy did not make: the client has an answer that is fit for it all the
-//! same, the record and the counters tell, and nothing is left behind.
+//! Retries that the filter requests and Envoy declines: the client gets a complete response, the record and the counters report
+//! it, and nothing stays behind.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible, edge_host};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::records;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// Why Envoy declines.
+/// Why Envoy declines a retry.
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     /// The body is larger than what the edge keeps for a retry.
@@ -26,7 +26,7 @@ enum Cause {
 impl Cause {
     const ALL: [Self; 3] = [Self::Buffer, Self::Overflow, Self::Ceiling];
 
-    /// Where Envoy counts it.
+    /// The counter in which Envoy counts it.
     const fn counter(self) -> &'static str {
         match self {
             Self::Buffer => "cluster.loop.retry_or_shadow_abandoned",
@@ -35,7 +35,7 @@ impl Cause {
         }
     }
 
-    /// The flag with which the edge's access log tells of it.
+    /// The response flag in the edge's access log.
     const fn flag(self) -> &'static str {
         match self {
             Self::Buffer => "-",
@@ -44,18 +44,16 @@ impl Cause {
         }
     }
 
-    /// Makes Envoy decline for this cause and no other.
+    /// Makes Envoy decline for this cause only.
     fn provoke(self, config: &mut Value) {
-        let resources = &mut config["static_resources"];
-        let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
-        let edge = &mut manager["route_config"]["virtual_hosts"][0];
+        let edge = edge_host(config);
         edge["response_headers_to_add"] =
             json!([{"header": {"key": "x-flags", "value": "%RESPONSE_FLAGS%"}}]);
         match self {
             Self::Buffer => edge["request_body_buffer_limit"] = json!(KEPT),
             Self::Ceiling => edge["retry_policy"]["num_retries"] = json!(0),
             Self::Overflow => {
-                let clusters = resources["clusters"].as_array_mut().unwrap();
+                let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
                 let hop = clusters.iter_mut().find(|cluster| cluster["name"] == "loop").unwrap();
                 hop["circuit_breakers"]["thresholds"][0]["max_retries"] = json!(0);
             }
@@ -63,25 +61,22 @@ impl Cause {
     }
 }
 
-/// What the edge keeps of a body where it shall not be enough.
+/// The edge's buffer for bodies when it must be too small.
 const KEPT: usize = 64 * 1024;
 
-struct Scene {
+struct DeclinedScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl DeclinedScene {
     async fn start(cause: Cause) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let provider =
-            |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": "provider.test"});
         let target = |name: &str| json!({"provider": name, "model": "m", "context_window": 10_000_000});
         let gone = RefusedPort::reserve();
         let gateway = Gateway::new(Shape::Loop)
             .plugin(&json!({
-                "providers": {"first": provider("first"), "spare": provider("spare"), "gone": provider("gone")},
+                "providers": {"first": compatible("first"), "spare": compatible("spare"), "gone": compatible("gone")},
                 "targets": {"first": target("first"), "spare": target("spare"), "gone": target("gone")},
                 "models": {
                     "chat": {"tiers": [["first"], ["spare"]]},
@@ -91,40 +86,29 @@ impl Scene {
                 "mode": "shadow",
                 "retry_budget": {"ratio": 10},
             }))
-            .provider("first", first.port())
-            .provider("spare", spare.port())
             .provider("gone", gone.port())
             .edit(|config| cause.provoke(config));
-        Self { envoy: gateway.start().await, first, spare }
-    }
-
-    async fn count(&self, name: &str) -> u64 {
-        self.envoy.stat(name).await.unwrap_or(0)
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     async fn ask(&self, path: &str, model: &str, stream: bool, protocol: Protocol) -> Read {
-        request(path, model, stream, protocol).send(self.envoy.port()).await.unwrap().read().await
-    }
-
-    async fn nothing_is_left(&self) {
-        for gauge in ["journeys", "waiting", "attempts_in_flight"] {
-            let name = format!("wasmcustom.llm_failsafe_{gauge}");
-            self.envoy.wait_for_stat(&name, |value| value == 0).await;
-        }
+        request(path, model, stream, protocol).ask(self.envoy.port()).await
     }
 }
 
-/// A request whose body the edge does not keep whole where it shall not.
+/// A request whose body is larger than that buffer.
 fn request(path: &str, model: &str, stream: bool, protocol: Protocol) -> Request {
     let text = "plain text ".repeat(KEPT / 5);
     let body = json!({
         "model": model, "stream": stream, "max_tokens": 16, "messages": [{"role": "user", "content": text}],
     });
     let request = Request::post(path).json(&body);
-    if protocol == Protocol::H2c { request.h2c() } else { request }
+    request.over(protocol)
 }
 
-/// A whole error that clients of either dialect can read: as a body, or in a stream under a 200.
+/// Checks for a complete error that clients of either dialect can read: as a body, or in a stream under a 200.
 fn assert_fit(read: &Read, case: &str) {
     let text = read.text();
     assert!(read.error.is_none(), "{case}: {:?} after {text}", read.error);
@@ -139,7 +123,7 @@ fn assert_fit(read: &Read, case: &str) {
     assert!(error["error"]["message"].is_string(), "{case}: {} {text}", read.status);
 }
 
-/// How an attempt may fail, and what the client is told of it: a status, and a reason where the filter could say one.
+/// Failures of an attempt, each with the status for the client, and the reason if the filter can give one.
 fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
     let (declined, own) = (Some("retry_declined"), Some("all_targets_failed"));
     let json = |bytes: &'static str| Script::usual().bytes(bytes).header("content-type", "application/json");
@@ -148,14 +132,14 @@ fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
         ("chat", errors::openai_429(), 429, declined),
         ("chat", errors::openai_error_event(), 200, declined),
         ("chat", errors::openrouter_error_under_200(), 502, declined),
-        // What would look like an answer, or like the beginning of one.
+        // Bodies that look like a response or the beginning of one.
         ("chat", Script::usual().text(": wait\n\n").header("content-type", "text/event-stream"), 502, own),
         ("chat", Script::usual().text("<html>").header("content-type", "text/html"), 502, own),
         ("chat", json(" "), 502, own),
         ("chat", json("{\"choices\":[{\"message\":{\"content\":\"h"), 502, own),
-        // A filter cannot give an answer a body that has none; that it is a failure the status says.
+        // A filter cannot add a body to a response without one. The status reports the failure.
         ("chat", nothing(), 502, declined),
-        // What Envoy or the filter has to say in the provider's place.
+        // Responses that Envoy or the filter makes for the provider.
         ("chat", Script::cut(), 503, own),
         ("chat", Script::usual().cut_after_chunks(1).delay_chunks(Duration::from_millis(20)), 502, None),
         ("silent", Script::hang(), 504, own),
@@ -163,13 +147,13 @@ fn failures() -> Vec<(&'static str, Script, u16, Option<&'static str>)> {
     ]
 }
 
-/// A 200 whose headers are all of it.
+/// A 200 without a body.
 fn nothing() -> Script {
     Script::stream([])
 }
 
 async fn check(cause: Cause) {
-    let scene = Scene::start(cause).await;
+    let scene = DeclinedScene::start(cause).await;
     let mut declined = 0;
     for (model, script, status, reason) in failures() {
         for (path, stream, protocol) in [
@@ -193,7 +177,7 @@ async fn check(cause: Cause) {
             declined += 1;
         }
     }
-    // Many at a time: all of them are kept until it is certain that nobody comes for them.
+    // Many requests at a time: their journeys are kept until it is certain that no attempt follows.
     scene.first.by_default(errors::openai_500());
     let scene = Arc::new(scene);
     let mut clients = JoinSet::new();
@@ -209,13 +193,13 @@ async fn check(cause: Cause) {
     }
     declined += 20 * 15;
     clients.join_all().await;
-    scene.nothing_is_left().await;
-    assert_eq!(scene.count("wasmcustom.llm_failsafe_journeys_orphaned").await, declined);
+    scene.envoy.wait_until_idle().await;
+    scene.envoy.expect_count("journeys_orphaned", declined).await;
     for counter in Cause::ALL.map(Cause::counter) {
         let counted = if counter == cause.counter() { declined } else { 0 };
-        assert_eq!(scene.count(counter).await, counted, "{cause:?}: {counter}");
+        assert_eq!(scene.envoy.stat(counter).await.unwrap_or(0), counted, "{cause:?}: {counter}");
     }
-    let memory = scene.count("wasmcustom.llm_failsafe_wasm_memory_bytes").await;
+    let memory = scene.envoy.count("wasm_memory_bytes").await;
     assert!(memory < 8 << 20, "{cause:?}: {memory} bytes of Wasm memory");
     assert_eq!(scene.spare.received().len(), 0);
     let records = records::logged(&scene.envoy.log());
@@ -228,18 +212,18 @@ async fn check(cause: Cause) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_keeps_envoy_from_retrying_the_client_has_a_whole_error_and_nothing_is_left() {
+async fn when_envoy_declines_to_retry_the_client_gets_a_whole_error() {
     tokio::join!(check(Cause::Buffer), check(Cause::Overflow), check(Cause::Ceiling));
 }
 
-/// What the edge keeps is retried as ever beside what it does not.
+/// Smaller bodies are still retried.
 #[tokio::test]
-async fn only_what_is_too_large_is_not_retried() {
-    let scene = Scene::start(Cause::Buffer).await;
+async fn only_a_too_large_body_is_not_retried() {
+    let scene = DeclinedScene::start(Cause::Buffer).await;
     scene.first.by_default(errors::openai_500());
     let read = scene.ask("/v1/chat/completions", "chat", false, Protocol::H2c).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (500, Some("retry_declined")));
-    let read = Request::chat("chat", false).send(scene.envoy.port()).await.unwrap().read().await;
+    let read = Request::chat("chat", false).ask(scene.envoy.port()).await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("spare")));
     assert_eq!(read.header("x-llm-reason"), None);
 }

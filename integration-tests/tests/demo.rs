@@ -1,4 +1,4 @@
-//! `make demo` keeps telling the truth.
+//! `make demo` succeeds.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ fn demo() -> Command {
 }
 
 #[test]
-fn the_demo_goes_as_told_within_a_minute_and_without_colour_in_a_pipe() {
+fn the_demo_succeeds_within_a_minute_and_without_colour_in_a_pipe() {
     let began = Instant::now();
     let output = demo().output().expect("the demo runs");
     let told = String::from_utf8(output.stdout).expect("text");
@@ -33,7 +33,7 @@ fn the_demo_goes_as_told_within_a_minute_and_without_colour_in_a_pipe() {
 }
 
 #[test]
-fn a_filter_that_is_not_there_makes_the_demo_fail_and_says_what_to_run() {
+fn without_the_filter_the_demo_fails_and_says_what_to_run() {
     let output = demo().env("LLM_FAILSAFE_WASM", "dist/no-such.wasm").output().expect("the demo runs");
     assert!(!output.status.success());
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -1,14 +1,15 @@
-//! What a client is told of who answered it: on answers, on providers' errors that are passed on, and on refusals.
+//! The headers that tell a client which target answered and why: on responses, on passed-on provider errors, and on refusals.
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
-use serde_json::{Value, json};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{RefusedPort, Script, errors};
+use integration_tests::scene::Scene;
+use serde_json::json;
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
 
-/// All that is told beside the answer itself.
+/// The headers about the response.
 const TOLD: [&str; 7] = [
     "x-llm-target",
     "x-llm-model",
@@ -19,17 +20,15 @@ const TOLD: [&str; 7] = [
     "x-llm-rejected",
 ];
 
-/// `first` before `second` before `third`, which is in another country and cannot use tools; `away` is not reached at all.
-async fn gateway(shape: Shape, provider: &ScriptedProvider, gone: &RefusedPort) -> Envoy {
-    let provider_of =
-        |cluster: &str| json!({"kind": "openai-compatible", "cluster": cluster, "host": "p.test"});
+/// The order is `first`, `second`, `third`. `third` is in another region and has no tools. `away` cannot be reached.
+async fn start(shape: Shape, gone: &RefusedPort) -> Scene<1> {
     let target = |provider: &str, name: &str, region: &str, tools: bool| json!({"provider": provider, "model": format!("{name}-model"), "region": region, "tools": tools});
     let once = json!({"attempts_per_target": 1});
     let tiers = json!([["first"], ["second"], ["third"]]);
     let plugin = json!({
         "mode": "shadow",
         "retry_budget": {"ratio": 10},
-        "providers": {"all": provider_of("all"), "gone": provider_of("gone")},
+        "providers": {"all": compatible("all"), "gone": compatible("gone")},
         "targets": {
             "first": target("all", "first", "eu", false), "second": target("all", "second", "eu", true),
             "third": target("all", "third", "us", false), "away": target("gone", "away", "eu", true),
@@ -41,8 +40,7 @@ async fn gateway(shape: Shape, provider: &ScriptedProvider, gone: &RefusedPort) 
             "elsewhere": {"targets": ["third"], "fallback": {"region": ["eu"]}},
         },
     });
-    let gateway = Gateway::new(shape).plugin(&plugin).provider("all", provider.port());
-    gateway.provider("gone", gone.port()).start().await
+    Gateway::new(shape).plugin(&plugin).provider("gone", gone.port()).start_with(["all"]).await
 }
 
 struct Ask {
@@ -65,8 +63,8 @@ async fn ask(envoy: &Envoy, ask: &Ask) -> Read {
     }
     let request = Request::post(ask.path).json(&body);
     let request = if ask.no_fallback { request.header("x-llm-no-fallback", "true") } else { request };
-    let request = if ask.protocol == Protocol::H2c { request.h2c() } else { request };
-    request.send(envoy.port()).await.unwrap().read().await
+    let request = request.over(ask.protocol);
+    request.ask(envoy.port()).await
 }
 
 fn told(read: &Read) -> [&str; 7] {
@@ -74,9 +72,9 @@ fn told(read: &Read) -> [&str; 7] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
-    let (provider, gone) = (ScriptedProvider::start("all").await, RefusedPort::reserve());
-    let envoy = gateway(Shape::Loop, &provider, &gone).await;
+async fn responses_errors_and_refusals_name_the_target_and_the_reason() {
+    let gone = RefusedPort::reserve();
+    let Scene { envoy, providers: [provider], .. } = start(Shape::Loop, &gone).await;
     for path in ["/v1/chat/completions", "/v1/messages"] {
         let (e500, e400) = match path {
             "/v1/messages" => (errors::anthropic_529(), errors::anthropic_400()),
@@ -98,13 +96,13 @@ async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
             };
             let good = Script::usual();
             let same = || Ask { ..usual };
-            // Answers.
+            // Responses.
             check(&[&good], same(), Some(200), ["first", "first-model", "1", "", "", "", ""]).await;
             let moved = ["second", "second-model", "2", class, "first", "", ""];
             check(&[&e500, &good], same(), Some(200), moved).await;
             let needs = ["second", "second-model", "1", "tools", "first", "", ""];
             check(&[&good], Ask { tools: true, ..usual }, Some(200), needs).await;
-            // Providers' errors: the request's own, the last of several, one with nobody allowed behind it.
+            // Provider errors: a client error, the last of several, and one with no eligible target after it.
             check(&[&e400], same(), Some(400), ["first", "first-model", "1", "", "", "", ""]).await;
             let last = ["second", "second-model", "2", class, "first", "attempts_used_up", ""];
             check(&[&e500, &e500], Ask { model: "twice", ..usual }, None, last).await;
@@ -112,7 +110,7 @@ async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
             check(&[&e500, &e500], same(), None, barred).await;
             let forbidden = ["first", "first-model", "1", "", "", "client_forbids", ""];
             check(&[&e500], Ask { no_fallback: true, ..usual }, None, forbidden).await;
-            // Errors of the filter's own: after an attempt, and before any.
+            // The filter's own errors: after an attempt, and before any.
             let unreachable = ["away", "away-model", "1", "", "", "all_targets_failed", ""];
             check(&[], Ask { model: "gone", ..usual }, Some(503), unreachable).await;
             let refused = ["", "", "", "", "", "not_allowed", ""];
@@ -122,9 +120,9 @@ async fn answers_errors_and_refusals_tell_who_why_and_from_whom() {
 }
 
 #[tokio::test]
-async fn in_an_ordinary_listener_an_error_tells_who_gave_it() {
-    let (provider, gone) = (ScriptedProvider::start("all").await, RefusedPort::reserve());
-    let envoy = gateway(Shape::Single, &provider, &gone).await;
+async fn in_an_ordinary_listener_an_error_names_its_target() {
+    let gone = RefusedPort::reserve();
+    let Scene { envoy, providers: [provider], .. } = start(Shape::Single, &gone).await;
     for protocol in PROTOCOLS {
         let usual = Ask {
             path: "/v1/chat/completions",
@@ -137,7 +135,7 @@ async fn in_an_ordinary_listener_an_error_tells_who_gave_it() {
         provider.script(errors::openai_500());
         let read = ask(&envoy, &usual).await;
         assert_eq!(told(&read), ["second", "second-model", "1", "tools", "first", "", ""]);
-        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
-        assert!(body["error"]["llm_failsafe"].is_null(), "the provider's own: {body}");
+        let body = read.json();
+        assert!(body["error"]["llm_failsafe"].is_null(), "the error is the provider's own: {body}");
     }
 }

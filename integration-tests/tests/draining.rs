@@ -1,44 +1,41 @@
-//! An operator drains a target under load: nobody notices, nothing new goes there, what is under way there ends well, and
-//! after a reset it is used again.
+//! An operator drains a target under load: no client notices, the target gets no new request, its requests in progress end
+//! normally, and after a reset it is used again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Outcome, ReceivedRequest, Script, ScriptedProvider};
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 const OPERATOR: &str = "op-drain-secret";
-/// Clients that each send one request after the other.
+/// The number of clients. Each sends one request after the other.
 const CLIENTS: usize = 8;
 /// An order holds on every worker after this.
 const HOLDS_AFTER: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A stream of about a second, so that some are under way whenever an order comes.
+/// A stream of about a second, so that some are in progress when an order comes.
 fn slow() -> Script {
     Script::usual().content_chunks(10).delay_chunks(Duration::from_millis(80))
 }
 
-async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
-    let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
-    let provider = |host: &str| json!({"kind": "openai-compatible", "host": host});
+async fn start() -> Scene<2> {
+    let sha256 = sha256(OPERATOR);
     Gateway::new(Shape::Loop)
         .plugin(&json!({
-            "providers": {"a": provider("a.test"), "b": provider("b.test")},
+            "providers": {"a": compatible("a"), "b": compatible("b")},
             "targets": {"a": {"provider": "a", "model": "m"}, "b": {"provider": "b", "model": "m"}},
             "models": {"chat": {"tiers": [["a", "b"]]}},
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         }))
-        .provider("a", a.port())
-        .provider("b", b.port())
         .concurrency(2)
-        .start()
+        .start_with(["a", "b"])
         .await
 }
 
@@ -55,17 +52,16 @@ async fn target_a(envoy: &Envoy) -> Value {
     status["targets"].as_array().unwrap().iter().find(|target| target["name"] == "a").unwrap().clone()
 }
 
-/// Waits until more than so many requests have come since.
+/// Waits until more than this many requests have arrived.
 async fn more_than(provider: &ScriptedProvider, count: usize) -> Vec<ReceivedRequest> {
-    provider.wait_for(count + 1, PATIENCE).await
+    provider.wait_for(count + 1, SOON).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+async fn a_drain_under_load_fails_no_request_and_a_reset_restores_traffic() {
+    let Scene { envoy, providers: [a, b], .. } = start().await;
     a.by_default(slow());
     b.by_default(slow());
-    let envoy = start(&a, &b).await;
     let (port, over) = (envoy.port(), Arc::new(AtomicBool::new(false)));
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
@@ -75,10 +71,10 @@ async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() 
             while !over.load(Ordering::Relaxed) {
                 let request = Request::chat("chat", true);
                 let request = if client % 2 == 0 { request.h2c() } else { request };
-                let read = request.send(port).await.unwrap().read().await;
+                let read = request.ask(port).await;
                 let whole = read.error.is_none() && read.text().ends_with("data: [DONE]\n\n");
                 assert!(read.status == 200 && whole, "{:?} {}", read.status, read.text());
-                assert_eq!(read.header("x-llm-attempts"), Some("1"), "nobody had to be asked again");
+                assert_eq!(read.header("x-llm-attempts"), Some("1"), "no attempt was repeated");
                 served += 1;
             }
             served
@@ -92,19 +88,19 @@ async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() 
     let before = a.received();
     order(&envoy, "a/drain").await;
     let under_way = before.iter().filter(|request| request.outcome == Outcome::InProgress).count();
-    assert!(under_way > 0, "streams were under way there");
+    assert!(under_way > 0, "streams were in progress at the target");
     tokio::time::sleep(HOLDS_AFTER).await;
-    // All of the load goes on without it, and what was under way there ends as if nothing were.
+    // All of the load goes to the other target, and requests in progress end normally.
     let asked = a.received().len();
     more_than(&b, b.received().len() + 3 * CLIENTS).await;
     let last = a.received();
-    assert_eq!(last.len(), asked, "nothing new goes there");
+    assert_eq!(last.len(), asked, "the drained target gets no new request");
     assert!(last.iter().all(|request| request.arrived_at < drained_at + HOLDS_AFTER));
     for index in 0..last.len() {
-        let outcome = a.wait_for_outcome(index, PATIENCE).await;
+        let outcome = a.wait_for_outcome(index, SOON).await;
         assert!(matches!(outcome, Outcome::Answered(_)), "{index}: {outcome:?}");
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     loop {
         let target = target_a(&envoy).await;
         assert_eq!(target["state"], "drained", "{target}");
@@ -123,5 +119,5 @@ async fn a_drain_under_load_fails_nothing_and_a_reset_brings_the_traffic_back() 
     while let Some(client) = clients.join_next().await {
         served += client.expect("no request failed");
     }
-    assert_eq!(served, a.received().len() + b.received().len(), "each was asked of one, once");
+    assert_eq!(served, a.received().len() + b.received().len(), "each request had one attempt");
 }

@@ -1,16 +1,17 @@
-//! `llm-failsafe check` and `explain`, compared with what Envoy does with the same configuration and request.
+//! What the command-line tool predicts for a configuration and a request, compared with what Envoy does.
 
 use integration_tests::client::Request;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Script, errors};
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use llm_failsafe::base::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 const CHAT: &str = "/v1/chat/completions";
 
-/// Runs the program on files with this content.
+/// Runs the command-line tool on files with this content.
 fn run(command: &str, config: &str, request: Option<&Value>, more: &[&str]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -32,8 +33,6 @@ fn explain(config: &Value, request: &Value, more: &[&str]) -> Value {
 }
 
 fn configuration() -> Value {
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
     let able =
         json!({"tools": true, "context_window": 64_000, "price": {"input": 1, "output": 2}, "region": "us"});
     let target = |provider: &str, more: Value| {
@@ -47,7 +46,7 @@ fn configuration() -> Value {
     };
     json!({
         "mode": "shadow",
-        "providers": {"a": provider("a"), "b": provider("b"), "c": provider("c")},
+        "providers": {"a": compatible("a"), "b": compatible("b"), "c": compatible("c")},
         "targets": {
             "first": target("a", json!({})),
             "plain": target("b", json!({"tools": false})),
@@ -86,18 +85,10 @@ fn requests() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn explain_agrees_with_envoy_on_every_request() {
-    let providers = [
-        ScriptedProvider::start("a").await,
-        ScriptedProvider::start("b").await,
-        ScriptedProvider::start("c").await,
-    ];
+async fn envoy_does_what_explain_predicts() {
     let config = configuration();
-    let mut gateway = Gateway::new(Shape::Loop).plugin(&config);
-    for provider in &providers {
-        gateway = gateway.provider(provider.name(), provider.port());
-    }
-    let envoy = gateway.start().await;
+    let gateway = Gateway::new(Shape::Loop).plugin(&config);
+    let Scene { envoy, providers, .. } = gateway.start_with(["a", "b", "c"]).await;
     let failures: [(&str, Script); 4] = [
         ("server", errors::openai_500()),
         ("rate_limited", errors::openai_429()),
@@ -120,13 +111,13 @@ async fn explain_agrees_with_envoy_on_every_request() {
                 let request = Request::post(CHAT).json(&body);
                 let request =
                     headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-                request.send(envoy.port()).await.unwrap().read().await
+                request.ask(envoy.port()).await
             };
             let case = format!("{headers:?} {stream} {said:#}");
             let read = send().await;
             let Some(first) = said["first"][0].as_str() else {
                 assert!([400, 403].contains(&read.status.as_u16()), "{case} {}", read.text());
-                let told: Value = serde_json::from_slice(&read.bytes()).unwrap();
+                let told = read.json();
                 let told = told["error"]["llm_failsafe"]["targets"].as_array().unwrap();
                 for (told, candidate) in told.iter().zip(said["candidates"].as_array().unwrap()) {
                     assert_eq!(
@@ -137,7 +128,7 @@ async fn explain_agrees_with_envoy_on_every_request() {
                 continue;
             };
             assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some(first)), "{case}");
-            // The provider of the first one fails once, in each way.
+            // The provider of the first target fails once in each way.
             let cluster = config["targets"][first]["provider"].as_str().unwrap();
             let provider = providers.iter().find(|provider| provider.name() == cluster).unwrap();
             for (class, failure) in &failures {
@@ -153,24 +144,18 @@ async fn explain_agrees_with_envoy_on_every_request() {
     }
 }
 
-/// Approvals of several first choices, a trial, and keys that may less than the models allow.
+/// Approvals for several first choices, a model in shadow mode, and keys that allow less than the models.
 fn bounded() -> Value {
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
     let target = |provider: &str, region: &str, weight: u64| {
         let price = json!({"input": 1, "output": 1});
         json!({"provider": provider, "model": "m", "region": region, "weight": weight, "price": price})
     };
     let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
-    let digest = |key: &str| {
-        let bytes = Sha256::digest(key);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
     let once = json!({"attempts_per_target": 1});
     let both = json!([["first", "twin"], ["near"], ["far"]]);
     json!({
         "mode": "shadow",
-        "providers": {"a": provider("a"), "b": provider("b")},
+        "providers": {"a": compatible("a"), "b": compatible("b")},
         "targets": {
             "first": target("a", "us", 1_000_000), "twin": target("a", "us", 1),
             "near": target("b", "us", 1), "far": target("b", "eu", 1),
@@ -184,21 +169,20 @@ fn bounded() -> Value {
             "free": {"tiers": both, "retry": once},
         },
         "keys": {
-            "all": {"sha256": digest("all-key")},
-            "eu": {"sha256": digest("eu-key"), "regions": ["eu"]},
-            "some": {"sha256": digest("some-key"), "models": ["once"]},
-            "poor": {"sha256": digest("poor-key"), "max_request_cost": 0.000001},
-            "picky": {"sha256": digest("picky-key"), "targets": {"deny": ["first", "near"]}},
+            "all": {"sha256": sha256("all-key")},
+            "eu": {"sha256": sha256("eu-key"), "regions": ["eu"]},
+            "some": {"sha256": sha256("some-key"), "models": ["once"]},
+            "poor": {"sha256": sha256("poor-key"), "max_request_cost": 0.000001},
+            "picky": {"sha256": sha256("picky-key"), "targets": {"deny": ["first", "near"]}},
         },
     })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn explain_agrees_with_envoy_on_keys_approvals_shadow_mode_and_client_limits() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
+async fn explain_and_envoy_agree_on_keys_approvals_shadow_mode_and_client_headers() {
     let config = bounded();
-    let gateway = Gateway::new(Shape::Loop).plugin(&config).provider("a", a.port()).provider("b", b.port());
-    let envoy = gateway.start().await;
+    let gateway = Gateway::new(Shape::Loop).plugin(&config);
+    let Scene { envoy, providers: [a, b], .. } = gateway.start_with(["a", "b"]).await;
     let cases = ["pairs", "trial", "once", "free"].into_iter().flat_map(|model| {
         let keys = ["all", "eu", "some", "poor", "picky"].into_iter();
         keys.flat_map(move |key| {
@@ -217,7 +201,7 @@ async fn explain_agrees_with_envoy_on_keys_approvals_shadow_mode_and_client_limi
                 Request::post(CHAT).json(&body).header("authorization", &format!("Bearer {key}-key"));
             let request =
                 region.into_iter().fold(request, |request, list| request.header("x-llm-region", list));
-            request.send(envoy.port()).await.unwrap().read().await
+            request.ask(envoy.port()).await
         };
         let read = send().await;
         let case = format!("{model} {key} {region:?}: {} {}", read.status, read.text());
@@ -258,7 +242,7 @@ fn explain_skips_a_target_that_is_down() {
 }
 
 #[test]
-fn explain_prints_text() {
+fn explain_prints_a_readable_explanation() {
     let (tools, _) = &requests()[1];
     let text = run("explain", &configuration().to_string(), Some(tools), &[]).unwrap();
     for line in [
@@ -288,7 +272,7 @@ fn check_accepts_the_shipped_files() {
 }
 
 #[test]
-fn check_names_the_path_of_a_mistake_in_every_format() {
+fn check_reports_mistakes_with_their_paths_in_every_form() {
     let mut config = configuration();
     config["targets"]["first"]["visoin"] = json!(true);
     let yaml = "providers: { a: { kind: openai } }\ntargets: { first: { provider: a, model: m, visoin: true } }\nmodels: { chat: { targets: [first] } }\n";
@@ -305,7 +289,7 @@ fn check_names_the_path_of_a_mistake_in_every_format() {
 }
 
 #[test]
-fn check_warns_of_settings_that_are_probably_not_intended() {
+fn check_warns_of_valid_but_unlikely_settings() {
     let mut config = configuration();
     config["models"]["chat"]["fallback"] = json!({
         "max_price": {"input": 5},

@@ -1,11 +1,12 @@
-//! `llm-failsafe explain --record` and `replay`, with records that a real Envoy wrote.
+//! A record from a real Envoy is explained, and replayed against other configurations.
 
 use std::fs;
 
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::provider::{Script, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use llm_failsafe::base::Timestamp;
 use serde_json::{Value, json};
 
@@ -29,16 +30,16 @@ fn run(arguments: &[&str]) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn explain_and_replay_read_records_from_an_envoy_log() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    let envoy = gateway.plugin(&configuration()).start().await;
+async fn a_record_from_a_real_log_is_explained_and_replayed() {
+    let gateway = Gateway::new(Shape::Loop).plugin(&configuration());
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, _b], .. } = scene;
     a.script(errors::openai_429()).script(Script::usual());
     for stream in [true, false] {
-        Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        Request::chat("chat", stream).ask(envoy.port()).await;
     }
     let all = records::wait_for(&envoy, 2).await;
-    // Envoy's whole log is what an operator has at hand.
+    // An operator has Envoy's whole log.
     let log = envoy.dir().join("all.log");
     fs::write(&log, envoy.log()).unwrap();
     let log = log.to_str().unwrap();
@@ -62,8 +63,9 @@ async fn explain_and_replay_read_records_from_an_envoy_log() {
     ];
     let mut rest = told.as_str();
     for expected in in_order {
-        let (_, behind) =
-            rest.split_once(expected).unwrap_or_else(|| panic!("{expected:?} is not in its place:\n{told}"));
+        let (_, behind) = rest
+            .split_once(expected)
+            .unwrap_or_else(|| panic!("{expected:?} is missing or out of order:\n{told}"));
         rest = behind;
     }
     assert_eq!(run(&["explain", "--record", log]).unwrap().matches("configuration").count(), 2);
@@ -100,7 +102,7 @@ async fn explain_and_replay_read_records_from_an_envoy_log() {
 }
 
 #[test]
-fn files_without_records_are_rejected() {
+fn invalid_records_and_arguments_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);

@@ -1,27 +1,26 @@
-//! What a provider answers, and whether another target is asked then: what fails over, what must not, and what the
-//! client gets when nothing is left.
-
-mod scene;
+//! Which provider responses make the filter ask another target, which must not, and what the client gets when no target is left.
 
 use std::time::{Duration, Instant};
 
+use crate::scenes::{Ask, FirstAndSpare, chat, messages, said};
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Event, RefusedPort, Script, ScriptedProvider, errors};
-use scene::{Ask, SOON, Scene, chat, messages, said};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Event, RefusedPort, Script, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
+/// The shipped configuration with one target in each of two tiers.
+async fn shipped() -> Scene<2> {
+    let models = json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}});
+    let gateway = Gateway::new(Shape::Loop).configure(&models);
+    gateway.start_with([("alpha", "openai"), ("beta", "anthropic")]).await
+}
+
 #[tokio::test]
-async fn a_failing_account_is_replaced_within_the_request() {
-    let a = ScriptedProvider::start("alpha").await;
-    let b = ScriptedProvider::start("beta").await;
+async fn a_request_moves_to_another_account_when_one_fails() {
+    let Scene { envoy, providers: [a, b], .. } = shipped().await;
     a.by_default(errors::openai_500());
-    let gateway = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .provider("anthropic", b.port())
-        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
-    let envoy = gateway.start().await;
 
     for stream in [false, true] {
         let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap();
@@ -38,8 +37,8 @@ async fn a_failing_account_is_replaced_within_the_request() {
 }
 
 #[tokio::test]
-async fn a_status_that_another_target_may_heal_moves_on() {
-    let scene = Scene::start(&json!({})).await;
+async fn a_retryable_status_moves_on() {
+    let scene = FirstAndSpare::start().await;
     for (status, reason) in [
         (401, "auth"),
         (402, "quota_exhausted"),
@@ -56,15 +55,15 @@ async fn a_status_that_another_target_may_heal_moves_on() {
         let script = Script::status(status);
         scene.check_moves(chat("openai"), &script, reason).await;
         scene.check_moves(chat("openai").streamed(), &script, reason).await;
-        // Without a body, and with one that is none of a provider's.
+        // Without a body, and with a body that is not a provider's.
         scene.check_moves(chat("openai"), &script.clone().text(""), reason).await;
         scene.check_moves(chat("openai"), &script.text("<html>Bad gateway</html>"), reason).await;
     }
 }
 
 #[tokio::test]
-async fn each_vendors_own_error_moves_on_with_its_reason() {
-    let scene = Scene::start(&json!({})).await;
+async fn each_vendors_error_moves_on_with_its_reason() {
+    let scene = FirstAndSpare::start().await;
     for (ask, script, reason) in [
         (chat("openai"), errors::openai_401(), "auth"),
         (chat("openai"), errors::openai_404(), "not_found"),
@@ -97,7 +96,7 @@ async fn each_vendors_own_error_moves_on_with_its_reason() {
 
 #[tokio::test]
 async fn a_stream_that_fails_before_its_first_content_moves_on() {
-    let scene = Scene::start(&json!({})).await;
+    let scene = FirstAndSpare::start().await;
     let responses = Ask { path: "/v1/responses", ..chat("openai") };
     let role = |content: &str| {
         let delta = json!({"role": "assistant", "content": content});
@@ -127,14 +126,14 @@ async fn a_stream_that_fails_before_its_first_content_moves_on() {
             Script::usual().header("content-type", "text/event-stream").text(": hi\n\n"),
             "stream_truncated",
         ),
-        // The events in many small pieces are the same events.
+        // The same events in many small pieces.
         (chat("openrouter"), errors::openrouter_error_event().split(3), "server"),
     ] {
         scene.check_moves(ask.streamed(), &script, reason).await;
     }
 }
 
-/// What a provider says is what the client gets: status, body to the byte, and every header of the provider's.
+/// Checks that the client gets the provider's status, body and headers unchanged.
 fn assert_unchanged(own: &Read, got: &Read, case: &str) {
     assert_eq!(got.status, own.status, "{case}");
     assert!(got.error.is_none(), "{case}");
@@ -145,8 +144,8 @@ fn assert_unchanged(own: &Read, got: &Read, case: &str) {
 }
 
 #[tokio::test]
-async fn a_failure_that_no_other_target_would_heal_reaches_the_client_unchanged() {
-    let scene = Scene::start(&json!({})).await;
+async fn a_client_error_reaches_the_client_unchanged() {
+    let scene = FirstAndSpare::start().await;
     let refused = Script::status(400)
         .json(json!({"error": {"message": "This content may violate our usage policies.",
         "type": "invalid_request_error", "param": null, "code": "content_policy_violation"}}));
@@ -183,85 +182,62 @@ async fn a_failure_that_no_other_target_would_heal_reaches_the_client_unchanged(
     assert_eq!(scene.spare.received().len(), 0);
 }
 
-/// Three targets at three providers, one per tier, behind the model `chat`.
-async fn three_in_a_row(ports: [u16; 3]) -> Envoy {
-    three_behind(ports, json!({"chat": {}})).await
-}
-
-/// The same behind several models, which differ in their policies.
-async fn three_behind(ports: [u16; 3], models: Value) -> Envoy {
+/// The filter's configuration for three targets at three providers, one per tier, behind each of these models.
+fn three(models: Value) -> Gateway {
     let mut configuration = json!({"mode": "shadow", "providers": {}, "targets": {}, "models": models});
-    let mut gateway = Gateway::new(Shape::Loop);
-    for (name, port) in ["one", "two", "three"].into_iter().zip(ports) {
-        configuration["providers"][name] = json!({"kind": "openai-compatible", "host": "provider.test"});
+    for name in THREE {
+        configuration["providers"][name] = compatible(name);
         configuration["targets"][name] = json!({"provider": name, "model": format!("{name}-model")});
-        gateway = gateway.provider(name, port);
     }
     for model in configuration["models"].as_object_mut().unwrap().values_mut() {
         model["tiers"] = json!([["one"], ["two"], ["three"]]);
     }
-    gateway.plugin(&configuration).start().await
+    Gateway::new(Shape::Loop).plugin(&configuration)
 }
 
-async fn three_providers() -> [ScriptedProvider; 3] {
-    [
-        ScriptedProvider::start("one").await,
-        ScriptedProvider::start("two").await,
-        ScriptedProvider::start("three").await,
-    ]
-}
-
-fn ports(providers: &[ScriptedProvider; 3]) -> [u16; 3] {
-    [providers[0].port(), providers[1].port(), providers[2].port()]
-}
-
-fn counts(providers: &[ScriptedProvider; 3]) -> [usize; 3] {
-    [providers[0].received().len(), providers[1].received().len(), providers[2].received().len()]
-}
+const THREE: [&str; 3] = ["one", "two", "three"];
 
 #[tokio::test]
-async fn the_second_fallback_is_tried_when_the_first_fails_too() {
-    let providers = three_providers().await;
-    providers[0].by_default(errors::openai_429());
-    providers[1].by_default(errors::openai_error_event());
-    let envoy = three_in_a_row(ports(&providers)).await;
-    let read = chat("chat").streamed().send(envoy.port(), Protocol::Http1).await;
+async fn the_second_fallback_is_tried_when_the_first_fails() {
+    let scene = three(json!({"chat": {}})).start_with(THREE).await;
+    scene.providers[0].by_default(errors::openai_429());
+    scene.providers[1].by_default(errors::openai_error_event());
+    let read = chat("chat").streamed().send(scene.port(), Protocol::Http1).await;
     assert_eq!(said(&read, true), "hello from three");
     assert_eq!(read.header("x-llm-target"), Some("three"));
     assert_eq!(read.header("x-llm-attempts"), Some("3"));
-    assert_eq!(read.header("x-llm-fallback"), Some("server"), "the failure that led to the answering target");
-    assert_eq!(counts(&providers), [1, 1, 1]);
+    assert_eq!(read.header("x-llm-fallback"), Some("server"), "the failure before the target that answered");
+    assert_eq!(scene.counts(), [1, 1, 1]);
 }
 
 #[tokio::test]
-async fn when_all_fail_the_client_gets_the_last_answer_unchanged() {
-    let providers = three_providers().await;
+async fn when_all_targets_fail_the_client_gets_the_last_response_unchanged() {
+    let scene = three(json!({"chat": {}})).start_with(THREE).await;
     let last = errors::anthropic_529().header("retry-after", "7");
-    providers[0].by_default(errors::openai_500());
-    providers[1].by_default(Script::cut());
-    providers[2].by_default(last);
-    let envoy = three_in_a_row(ports(&providers)).await;
+    scene.providers[0].by_default(errors::openai_500());
+    scene.providers[1].by_default(Script::cut());
+    scene.providers[2].by_default(last);
     for stream in [false, true] {
         for protocol in [Protocol::Http1, Protocol::H2c] {
             let ask = Ask { stream, ..chat("chat") };
-            let own = ask.send(providers[2].port(), Protocol::Http1).await;
-            let got = ask.send(envoy.port(), protocol).await;
+            let own = ask.send(scene.providers[2].port(), Protocol::Http1).await;
+            let got = ask.send(scene.port(), protocol).await;
             assert_unchanged(&own, &got, &format!("{ask:?}"));
             assert_eq!(got.header("x-llm-target"), Some("three"));
             assert_eq!(got.header("x-llm-attempts"), Some("3"));
             assert_eq!(got.header("x-llm-retry"), None);
         }
     }
-    assert_eq!(counts(&providers), [4, 4, 8]);
+    assert_eq!(scene.counts(), [4, 4, 8]);
 }
 
 #[tokio::test]
-async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
+async fn a_target_that_sends_retry_after_gets_no_request_until_then() {
     let error = |code: u16| json!({"error": {"message": "not now", "code": code}});
     let scripts = [
         ("overloaded", Script::status(503).json(error(503)).header("retry-after", "4")),
         ("overloaded", Script::status(529).json(error(529)).header("retry-after-ms", "4000")),
-        // An error under a 200, and one whose name only a header tells.
+        // An error under a 200, and an error that is named only in a header.
         ("rate_limited", Script::status(200).json(error(429)).header("retry-after", "4")),
         (
             "rate_limited",
@@ -272,12 +248,7 @@ async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
         ),
     ];
     for (reason, script) in scripts {
-        let [a, b] = [ScriptedProvider::start("alpha").await, ScriptedProvider::start("beta").await];
-        let gateway = Gateway::new(Shape::Loop)
-            .provider("openai", a.port())
-            .provider("anthropic", b.port())
-            .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
-        let envoy = gateway.start().await;
+        let Scene { envoy, providers: [a, _b], .. } = shipped().await;
         a.script(script);
         let began = Instant::now();
         let first = chat("chat").send(envoy.port(), Protocol::Http1).await;
@@ -292,7 +263,7 @@ async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
             if read.header("x-llm-target") == Some("gpt-a") {
                 break;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "it is asked again at last");
+            assert!(began.elapsed() < SOON, "the target is not asked again");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
@@ -300,23 +271,25 @@ async fn who_asks_for_time_is_left_alone_by_later_requests_until_then() {
 }
 
 #[tokio::test]
-async fn an_error_event_reaches_the_client_when_nothing_else_is_left() {
-    let providers = three_providers().await;
-    for provider in &providers {
+async fn an_error_event_reaches_the_client_when_no_target_is_left() {
+    let scene = three(json!({"chat": {}})).start_with(THREE).await;
+    for provider in &scene.providers {
         provider.by_default(errors::openai_error_event());
     }
-    let envoy = three_in_a_row(ports(&providers)).await;
-    let got = chat("chat").streamed().send(envoy.port(), Protocol::Http1).await;
+    let got = chat("chat").streamed().send(scene.port(), Protocol::Http1).await;
     assert_eq!(got.status, 200);
     assert_eq!(got.header("content-type"), Some("text/event-stream; charset=utf-8"));
     assert!(got.error.is_none() && got.data()[0].contains("Internal error"), "{}", got.text());
-    assert_eq!(counts(&providers), [1, 1, 1]);
+    assert_eq!(scene.counts(), [1, 1, 1]);
 }
 
 #[tokio::test]
-async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tried() {
+async fn unreachable_targets_give_a_503_in_the_clients_dialect_that_lists_them() {
     let refused = [RefusedPort::reserve(), RefusedPort::reserve(), RefusedPort::reserve()];
-    let envoy = three_in_a_row([refused[0].port(), refused[1].port(), refused[2].port()]).await;
+    let clusters = THREE.into_iter().zip(&refused);
+    let gateway = clusters
+        .fold(three(json!({"chat": {}})), |gateway, (name, refused)| gateway.provider(name, refused.port()));
+    let envoy = gateway.start().await;
     let tried = json!([
         {"target": "one", "reason": "transport"},
         {"target": "two", "reason": "transport"},
@@ -329,7 +302,7 @@ async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tri
             assert_eq!(got.header("content-type"), Some("application/json"));
             assert_eq!(got.header("x-llm-reason"), Some("all_targets_failed"));
             assert_eq!(got.header("x-llm-retry"), None);
-            let body: Value = serde_json::from_slice(&got.bytes()).unwrap();
+            let body = got.json();
             assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{body}");
             let (envelope, kind) = if ask.path == "/v1/messages" {
                 (json!("error"), "overloaded_error")
@@ -342,11 +315,7 @@ async fn nobody_reachable_is_a_503_in_the_callers_dialect_that_lists_who_was_tri
 }
 
 #[tokio::test]
-async fn the_policy_of_the_model_and_of_the_client_bounds_the_attempts() {
-    let providers = three_providers().await;
-    for provider in &providers {
-        provider.by_default(errors::openai_500());
-    }
+async fn the_models_and_the_clients_policies_limit_the_attempts() {
     let models = json!({
         "usual": {},
         "twice": {"retry": {"attempts": 2}},
@@ -354,7 +323,10 @@ async fn the_policy_of_the_model_and_of_the_client_bounds_the_attempts() {
         "never": {"fallback": {"on": []}},
         "otherwise": {"fallback": {"on": ["transport", "overloaded"]}},
     });
-    let envoy = three_behind(ports(&providers), models).await;
+    let scene = three(models).start_with(THREE).await;
+    for provider in &scene.providers {
+        provider.by_default(errors::openai_500());
+    }
     for (model, no_fallback, asked) in [
         ("usual", None, [1, 1, 1]),
         ("usual", Some("false"), [1, 1, 1]),
@@ -364,49 +336,49 @@ async fn the_policy_of_the_model_and_of_the_client_bounds_the_attempts() {
         ("never", None, [1, 0, 0]),
         ("otherwise", None, [1, 0, 0]),
     ] {
-        let before = counts(&providers);
+        let before = scene.counts();
         let request = Request::chat(model, false);
         let request =
             no_fallback.into_iter().fold(request, |request, v| request.header("x-llm-no-fallback", v));
-        let got = request.send(envoy.port()).await.unwrap();
+        let got = request.send(scene.port()).await.unwrap();
         assert_eq!(got.status, 500, "{model}");
         assert_eq!(got.header("x-llm-attempts"), Some(asked.iter().sum::<usize>().to_string().as_str()));
         assert_eq!(got.json().await["error"]["type"], "server_error");
-        let after = counts(&providers);
+        let after = scene.counts();
         assert_eq!([0, 1, 2].map(|at| after[at] - before[at]), asked, "{model} {no_fallback:?}");
     }
 }
 
 #[tokio::test]
 async fn the_other_account_of_a_tier_comes_before_the_next_tier() {
-    let (accounts, last) = (ScriptedProvider::start("accounts").await, ScriptedProvider::start("last").await);
+    let scene = Gateway::new(Shape::Loop).start_with([("accounts", "openai"), ("last", "anthropic")]).await;
+    let Scene { envoy, providers: [accounts, last], .. } = scene;
     accounts.by_default(errors::openai_insufficient_quota());
-    let gateway =
-        Gateway::new(Shape::Loop).provider("openai", accounts.port()).provider("anthropic", last.port());
-    let envoy = gateway.start().await;
     let got = chat("chat").send(envoy.port(), Protocol::Http1).await;
     assert_eq!(said(&got, false), "hello from last");
     assert_eq!(got.header("x-llm-fallback"), Some("quota_exhausted"));
     let seen = accounts.received();
     let mut keys: Vec<_> = seen.iter().filter_map(|request| request.header("authorization")).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["Bearer sk-openai-a-secret", "Bearer sk-openai-b-secret"], "each account once");
+    assert_eq!(
+        keys,
+        ["Bearer sk-openai-a-secret", "Bearer sk-openai-b-secret"],
+        "each account is asked once"
+    );
     assert_eq!(last.received()[0].header("authorization"), Some("Bearer sk-ant-secret"));
 }
 
 #[tokio::test]
-async fn a_tiers_requests_are_shared_by_weight_and_the_next_tier_gets_none() {
-    let (tier, last) = (ScriptedProvider::start("tier").await, ScriptedProvider::start("last").await);
-    let gateway =
-        Gateway::new(Shape::Loop).provider("openai", tier.port()).provider("anthropic", last.port());
-    let envoy = gateway.start().await;
+async fn requests_are_shared_by_weight_within_a_tier_only() {
+    let scene = Gateway::new(Shape::Loop).start_with([("tier", "openai"), ("last", "anthropic")]).await;
+    let Scene { envoy, providers: [tier, last], .. } = scene;
     for _ in 0..200 {
         let got = chat("chat").send(envoy.port(), Protocol::Http1).await;
         assert_eq!(got.header("x-llm-attempts"), Some("1"));
     }
     let seen = tier.received();
     let heavy = seen.iter().filter(|seen| seen.header("authorization") == Some("Bearer sk-openai-a-secret"));
-    // Weights 2 and 1: 133 of 200 on average, and less than 100 or more than 166 once in a million runs.
+    // Weights 2 and 1 give 133 of 200 on average. Fewer than 100 or more than 166 happen once in a million runs.
     let heavy = heavy.count();
     assert!((100..=166).contains(&heavy), "{heavy} of 200");
     assert_eq!((seen.len(), last.received().len()), (200, 0));

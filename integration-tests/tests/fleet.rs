@@ -1,25 +1,23 @@
-//! Budgets over many Envoys: their rate-limit filter asks a service and charges it what answers took.
+//! Budgets over many Envoys: their rate-limit filter asks a service and charges it for the tokens of each response.
 
-use std::time::Duration;
-
+use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::paths;
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::provider::Script;
 use integration_tests::rate_limit::{Charge, RateLimitService};
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-const SOON: Duration = Duration::from_secs(10);
 
 fn configuration() -> Value {
-    let sha256: String = Sha256::digest(b"team-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(b"team-key");
     json!({
         "fleet_rate_limit": true,
         "providers": {
-            "first": {"kind": "openai-compatible", "cluster": "first", "host": "first.test"},
-            "spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"},
+            "first": compatible("first"),
+            "spare": compatible("spare"),
         },
         "targets": {
             "first": {"provider": "first", "model": "first-model"},
@@ -30,8 +28,8 @@ fn configuration() -> Value {
     })
 }
 
-/// The shipped configuration with what `envoy/rate-limit.yaml` says to add.
-async fn gateway(shape: Shape, service: &RateLimitService, [first, spare]: [&ScriptedProvider; 2]) -> Envoy {
+/// The shipped configuration with the additions of `envoy/rate-limit.yaml`.
+async fn start(shape: Shape, service: &RateLimitService) -> Scene<2> {
     let text = std::fs::read_to_string(paths::root().join("envoy/rate-limit.yaml")).unwrap();
     let added: Value = serde_yaml_ng::from_str(&text).unwrap();
     let mut more = added["cluster"].clone();
@@ -55,15 +53,13 @@ async fn gateway(shape: Shape, service: &RateLimitService, [first, spare]: [&Scr
             }
         })
         .cluster("rate_limit", service.port(), &more)
-        .provider("first", first.port())
-        .provider("spare", spare.port())
-        .start()
+        .start_with(["first", "spare"])
         .await
 }
 
 async fn ask(envoy: &Envoy, stream: bool) -> Read {
     let request = Request::chat("chat", stream).header("authorization", "Bearer team-key");
-    request.patience(SOON).send(envoy.port()).await.unwrap().read().await
+    request.patience(SOON).ask(envoy.port()).await
 }
 
 fn of_team(hits: u64) -> Charge {
@@ -71,11 +67,10 @@ fn of_team(hits: u64) -> Charge {
 }
 
 #[tokio::test]
-async fn the_service_is_asked_first_and_charged_what_the_answer_took() {
+async fn the_rate_limit_service_is_asked_first_and_charged_the_tokens_used() {
     for shape in [Shape::Loop, Shape::Single] {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
         let service = RateLimitService::start().await;
-        let envoy = gateway(shape, &service, [&first, &spare]).await;
+        let Scene { envoy, providers: [first, _spare], .. } = start(shape, &service).await;
         first.script(Script::usual().tokens(30, 12));
         let read = ask(&envoy, false).await;
         assert_eq!(read.status, 200, "{shape:?}: {}", read.text());
@@ -85,10 +80,9 @@ async fn the_service_is_asked_first_and_charged_what_the_answer_took() {
 }
 
 #[tokio::test]
-async fn a_failed_attempt_is_charged_nothing_and_the_one_that_answered_is() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn only_the_successful_attempt_is_charged() {
     let service = RateLimitService::start().await;
-    let envoy = gateway(Shape::Loop, &service, [&first, &spare]).await;
+    let Scene { envoy, providers: [first, spare], .. } = start(Shape::Loop, &service).await;
     first.script(Script::status(500));
     spare.script(Script::usual().tokens(5, 2));
     assert_eq!(ask(&envoy, false).await.header("x-llm-target"), Some("spare"));
@@ -97,24 +91,27 @@ async fn a_failed_attempt_is_charged_nothing_and_the_one_that_answered_is() {
 }
 
 #[tokio::test]
-async fn a_key_over_the_fleets_limit_is_refused_and_no_target_is_blamed() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn a_key_over_the_fleet_limit_is_refused_and_no_breaker_counts_it() {
     let service = RateLimitService::start().await;
     service.limit(100);
-    let envoy = gateway(Shape::Loop, &service, [&first, &spare]).await;
+    let Scene { envoy, providers: [first, spare], .. } = start(Shape::Loop, &service).await;
     first.by_default(Script::usual().tokens(60, 50));
     assert_eq!(ask(&envoy, false).await.status, 200);
     service.wait_until(SOON, |charges| charges.contains(&of_team(110))).await;
     for _ in 0..10 {
         let read = ask(&envoy, true).await;
         assert_eq!(read.status, 429);
-        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let body = read.json();
         assert_eq!(body["error"]["code"], "fleet_rate_limit", "{body}");
         assert_eq!((read.header("x-llm-target"), read.header("x-llm-retry")), (None, None));
         assert_eq!(read.header("x-llm-reason"), Some("fleet_rate_limit"));
     }
-    assert_eq!((first.received().len(), spare.received().len()), (1, 0), "it did not become another attempt");
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_fleet_refusals").await, Some(10));
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_breaker_opened").await.unwrap_or(0), 0);
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_journeys", |journeys| journeys == 0).await;
+    assert_eq!(
+        (first.received().len(), spare.received().len()),
+        (1, 0),
+        "the refusal caused no further attempt"
+    );
+    envoy.expect_count("fleet_refusals", 10).await;
+    envoy.expect_count("breaker_opened", 0).await;
+    envoy.wait_for_count("journeys", 0).await;
 }

@@ -1,16 +1,17 @@
-//! What providers and clients are told: hosts, paths and keys on the way out, and nothing that is only between the
-//! client, Envoy and the filter, in either direction.
+//! What providers and clients see in requests and responses: hosts, paths and keys, and no header that is only for the client,
+//! Envoy or the filter.
 
 use std::time::Duration;
 
 use integration_tests::client::{Protocol, Request};
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
 
-/// What a provider may not see, or what must not steer Envoy or the filter.
+/// Headers that a provider must not see, or that must not control Envoy or the filter.
 const UNWELCOME: [(&str, &str); 31] = [
     ("authorization", "Bearer client-secret"),
     ("x-api-key", "client-secret"),
@@ -45,7 +46,7 @@ const UNWELCOME: [(&str, &str); 31] = [
     ("x-llm-target", "elsewhere"),
 ];
 
-/// What a provider sees of a chat request with everything unwelcome in it.
+/// The headers that a provider sees when a chat request has all unwelcome ones.
 const WELCOME: [&str; 8] = [
     "accept",
     "accept-encoding",
@@ -63,7 +64,7 @@ fn unwelcome_chat(stream: bool, protocol: Protocol) -> Request {
         .header("accept-encoding", "gzip, br")
         .header("user-agent", "OpenAI/Python")
         .header("x-stainless-lang", "python");
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let request = request.over(protocol);
     UNWELCOME.into_iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
@@ -77,20 +78,22 @@ fn assert_clean(request: &ReceivedRequest, host: &str, key: &str) {
     assert_eq!(names(request), WELCOME, "{request:#?}");
     assert_eq!(request.header("host"), Some(host));
     assert_eq!(request.header("authorization"), Some(key));
-    assert_eq!(request.header("accept-encoding"), Some("identity"), "an answer that can be judged");
+    assert_eq!(
+        request.header("accept-encoding"),
+        Some("identity"),
+        "the filter must be able to read the response"
+    );
     assert!(!format!("{request:?}").contains("client-secret"), "{request:#?}");
 }
 
 #[tokio::test]
-async fn a_provider_sees_nothing_of_the_client_but_its_request() {
+async fn a_provider_sees_only_the_request_itself() {
     for shape in SHAPES {
-        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
         let gateway = Gateway::new(shape)
-            .provider("openai", a.port())
-            .provider("anthropic", b.port())
             .configure(&json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
-        let envoy = gateway.start().await;
-        // A delay that the client's own timeout of a millisecond would not survive.
+        let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+        let Scene { envoy, providers: [a, b], .. } = scene;
+        // With this delay the client's own timeout header of 1 ms would end the request if it had an effect.
         let slowly = |script: Script| script.delay_headers(Duration::from_millis(50));
         for protocol in [Protocol::Http1, Protocol::H2c] {
             for stream in [false, true] {
@@ -98,10 +101,14 @@ async fn a_provider_sees_nothing_of_the_client_but_its_request() {
                 let answer = unwelcome_chat(stream, protocol).send(envoy.port()).await.unwrap();
                 assert_eq!(answer.status, 200, "{shape:?} {protocol:?}");
                 assert_eq!(answer.header("x-llm-target"), Some("gpt-a"));
-                assert_eq!(answer.header("x-llm-attempts"), Some("1"), "no attempt count is believed");
+                assert_eq!(
+                    answer.header("x-llm-attempts"),
+                    Some("1"),
+                    "the client's attempt count has no effect"
+                );
                 assert!(answer.text().await.contains("from a") || stream);
             }
-            // The number of attempts and what leads to them is the filter's business too.
+            // The client's retry headers have no effect either.
             a.script(slowly(errors::openai_500()));
             let answer = unwelcome_chat(false, protocol).send(envoy.port()).await.unwrap();
             match shape {
@@ -125,14 +132,13 @@ async fn a_provider_sees_nothing_of_the_client_but_its_request() {
 }
 
 #[tokio::test]
-async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
+async fn a_provider_cannot_forge_the_filters_headers() {
     for shape in SHAPES {
-        let a = ScriptedProvider::start("a").await;
-        let gateway =
-            Gateway::new(shape).provider("openai", a.port()).provider("anthropic", a.port()).configure(
-                &json!({"models": {"chat": {"tiers": [["gpt-a"]], "retry": {"attempts_per_target": 1}}}}),
-            );
-        let envoy = gateway.start().await;
+        let gateway = Gateway::new(shape).configure(
+            &json!({"models": {"chat": {"tiers": [["gpt-a"]], "retry": {"attempts_per_target": 1}}}}),
+        );
+        let scene = gateway.start_with([("a", ["openai", "anthropic"])]).await;
+        let Scene { envoy, providers: [a], .. } = scene;
         for script in [Script::usual(), errors::openai_400(), errors::openai_500()] {
             for stream in [false, true] {
                 let script = script
@@ -146,7 +152,7 @@ async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
                 a.script(script);
                 let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap();
                 let mut names: Vec<_> = answer.headers.keys().map(|name| name.as_str()).collect();
-                // The framing is Envoy's affair, and so is the time that the edge of the loop saw.
+                // Envoy sets the framing, and the time that the edge of the loop measured.
                 let envoys = ["content-length", "transfer-encoding", "x-envoy-upstream-service-time"];
                 names.retain(|name| !envoys.contains(name));
                 names.sort_unstable();
@@ -179,7 +185,7 @@ async fn a_client_sees_the_providers_headers_and_ours_and_none_in_our_name() {
     }
 }
 
-/// One request and how it arrives at the provider.
+/// A request and how it arrives at the provider.
 struct Arrival {
     model: &'static str,
     path: &'static str,
@@ -231,7 +237,7 @@ fn arrivals() -> Vec<Arrival> {
 }
 
 #[tokio::test]
-async fn each_kind_of_provider_is_addressed_as_it_wants() {
+async fn each_kind_of_provider_gets_its_path_host_and_key() {
     let mut configuration = json!({
         "providers": {
             "openai": {"kind": "openai"},
@@ -254,9 +260,8 @@ async fn each_kind_of_provider_is_addressed_as_it_wants() {
         configuration["models"][name] = json!({"targets": [name]});
     }
     for shape in SHAPES {
-        let provider = ScriptedProvider::start("provider").await;
-        let gateway = Gateway::new(shape).plugin(&configuration).provider("provider", provider.port());
-        let envoy = gateway.start().await;
+        let gateway = Gateway::new(shape).plugin(&configuration);
+        let Scene { envoy, providers: [provider], .. } = gateway.start_with(["provider"]).await;
         for arrival in arrivals() {
             let before = provider.received().len();
             check_arrival(envoy.port(), &provider, &arrival).await;

@@ -1,5 +1,4 @@
-//! What providers say about when to come back, in every format: it decides when the next attempt is made, or that none is
-//! made there.
+//! Retry hints of providers in every format. They decide when the next attempt is made, or that none is made at that target.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +10,13 @@ use integration_tests::records;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-/// The longest wait that a client is held through here.
+/// The longest wait that a client is held for here.
 const CAP: Duration = Duration::from_secs(6);
 
-/// Later than asked for an attempt may be by this, on a machine that is busy with other things.
+/// An attempt may be this much later than asked, on a busy machine.
 const LATE: Duration = Duration::from_secs(4);
 
-/// A provider that is at its limit, and how long it asks to be left alone in milliseconds: at least and at most.
+/// A provider at its rate limit, and the shortest and longest wait in milliseconds that its hint may mean.
 struct Limit {
     name: &'static str,
     kind: &'static str,
@@ -31,12 +30,12 @@ fn limit(name: &'static str, kind: &'static str, headers: &[(&str, &str)], asked
     Limit { name, kind, script, asked_ms }
 }
 
-/// So many seconds from now, as HTTP writes it. Its fraction of a second is lost, so it is up to a second less.
+/// This many seconds from now as an HTTP date. It has whole seconds, so it is up to a second earlier.
 fn http_date(seconds: u64) -> String {
     httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
 }
 
-/// The same as RFC 3339 writes it.
+/// The same as an RFC 3339 timestamp.
 fn timestamp(seconds: u64) -> String {
     let date = http_date(seconds);
     let parts: Vec<_> = date.split_ascii_whitespace().collect();
@@ -54,14 +53,14 @@ fn google(delay: &str) -> Value {
     json!({"error": {"code": 429, "message": "exhausted", "status": "RESOURCE_EXHAUSTED", "details": details}})
 }
 
-/// Short enough to be waited for.
+/// Hints that are short enough to wait for.
 fn short() -> Vec<Limit> {
     let both = [("retry-after-ms", "1300"), ("retry-after", "60")];
     let azure = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "2")];
     let requests = [
         ("x-ratelimit-remaining-requests", "0"),
         ("x-ratelimit-reset-requests", "1s"),
-        // Of tokens there are enough, so that they come back late is no matter.
+        // Enough tokens remain, so their late reset does not count.
         ("x-ratelimit-remaining-tokens", "90000"),
         ("x-ratelimit-reset-tokens", "6m0s"),
     ];
@@ -77,7 +76,7 @@ fn short() -> Vec<Limit> {
     let earlier = [
         ("retry-after", "1"),
         ("x-ratelimit-remaining-requests", "0"),
-        // When it is whole again; there is something of it long before.
+        // This is when the limit is full again. Some of it is available much earlier.
         ("x-ratelimit-reset-requests", "6m0s"),
     ];
     vec![
@@ -107,7 +106,7 @@ fn short() -> Vec<Limit> {
     ]
 }
 
-/// Too long for a client to be held through.
+/// Hints that are too long to hold a client for.
 fn long() -> Vec<Limit> {
     let requests = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s")];
     let reset = timestamp(600);
@@ -124,15 +123,15 @@ fn long() -> Vec<Limit> {
     ]
 }
 
-struct Scene {
+struct HintScene {
     providers: Vec<ScriptedProvider>,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
-    /// A provider for each of these; model and target have its name. The model `NAME-or-spare` has another target of it and
-    /// `spare` behind that.
+impl HintScene {
+    /// One provider per limit, with a model and a target of its name. The model `NAME-or-spare` has another target of the same
+    /// provider and then `spare`.
     async fn start(limits: &[Limit]) -> Self {
         let spare = ScriptedProvider::start("spare").await;
         let mut configuration = json!({
@@ -162,13 +161,13 @@ impl Scene {
 }
 
 async fn ask(port: u16, model: &str) -> Read {
-    Request::chat(model, false).send(port).await.unwrap().read().await
+    Request::chat(model, false).ask(port).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_short_wait_decides_when_the_next_attempt_is_made_in_whatever_format_it_comes() {
-    let scene = Scene::start(&short()).await;
-    // Anew, because the moments among them must be near.
+async fn a_short_retry_after_in_any_format_decides_when_the_next_attempt_starts() {
+    let scene = HintScene::start(&short()).await;
+    // Made again, because dates among them must be close to now.
     let limits = short();
     let mut clients = JoinSet::new();
     for (limit, provider) in limits.iter().zip(&scene.providers) {
@@ -195,14 +194,14 @@ async fn a_short_wait_decides_when_the_next_attempt_is_made_in_whatever_format_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
+async fn a_long_retry_after_is_not_waited_for_and_keeps_requests_away() {
     let limits = long();
-    let scene = Scene::start(&limits).await;
+    let scene = HintScene::start(&limits).await;
     let port = scene.envoy.port();
     for (Limit { name, script, asked_ms: (least, most), .. }, provider) in limits.iter().zip(&scene.providers)
     {
         provider.by_default(script.clone());
-        // With nobody else the client gets the provider's own word, at once.
+        // Without another target the client gets the provider's own response at once.
         let read = ask(port, name).await;
         assert_eq!(
             (read.status.as_u16(), read.header("x-llm-reason")),
@@ -211,7 +210,7 @@ async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
         );
         assert!(read.ended_at - read.sent_at < CAP, "{name}");
         assert_eq!(read.header("x-llm-attempts"), Some("1"), "{name}");
-        // Who comes next is told how long, and the provider is not asked again.
+        // The next request is refused with the remaining time, and the provider is not asked again.
         let read = ask(port, name).await;
         let got = (read.status.as_u16(), read.header("x-llm-reason"));
         assert_eq!(got, (429, Some("all_targets_throttled")), "{name}");
@@ -219,7 +218,7 @@ async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
         let slack = 10_000;
         assert!((*least - slack..=*most + 1000).contains(&wait_ms), "{name}: {wait_ms}");
         assert_eq!(provider.received().len(), 1, "{name}");
-        // With somebody else the request goes there, and the next one without asking here.
+        // With another target the request moves there, and the next one goes there at once.
         let model = format!("{name}-or-spare");
         for (attempts, why) in [("2", "rate_limited"), ("1", "throttled")] {
             let read = ask(port, &model).await;
@@ -230,5 +229,5 @@ async fn a_long_wait_is_waited_for_by_nobody_and_keeps_everybody_away() {
         assert_eq!(provider.received().len(), 2, "{name}");
     }
     assert_eq!(scene.spare.received().len(), 2 * limits.len());
-    assert_eq!(scene.envoy.stat("wasmcustom.llm_failsafe_waits").await.unwrap_or(0), 0);
+    scene.envoy.expect_count("waits", 0).await;
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::{ClientError, Connection, Protocol, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::Script;
+use integration_tests::scene::Scene;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -16,12 +17,9 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const STREAMS: usize = 20;
 /// Envoy closes an HTTP/2 connection at 250 early resets. The clients go on until the hop has seen so many.
 const RESETS: u64 = 600;
-/// Everything stops after this long, whatever the hop has seen.
-const BOUND: Duration = Duration::from_secs(20);
-
 /// Reads one stream after the other until `over` is set. Returns how many were whole, and what the first other one was.
 async fn read_streams(port: u16, over: Arc<AtomicBool>) -> (usize, Option<String>) {
-    let (bound, mut whole) = (Instant::now() + BOUND, 0);
+    let (bound, mut whole) = (Instant::now() + SOON, 0);
     while !over.load(Ordering::Relaxed) && Instant::now() < bound {
         let read = match Request::chat("steady", true).send(port).await {
             Ok(response) => response.read().await,
@@ -42,7 +40,7 @@ async fn read_streams(port: u16, over: Arc<AtomicBool>) -> (usize, Option<String
 /// HTTP/2 client resets its stream and keeps its connection, which no other client uses. Returns the answers, of which there
 /// should be none.
 async fn be_impatient(port: u16, protocol: Protocol, over: Arc<AtomicBool>) -> Vec<String> {
-    let bound = Instant::now() + BOUND;
+    let bound = Instant::now() + SOON;
     let mut answers = Vec::new();
     let mut connection = Connection::open(port, protocol).await.unwrap();
     while !over.load(Ordering::Relaxed) && Instant::now() < bound {
@@ -60,21 +58,16 @@ async fn be_impatient(port: u16, protocol: Protocol, over: Arc<AtomicBool>) -> V
     answers
 }
 
-async fn start(steady: &ScriptedProvider, silent: &ScriptedProvider) -> Envoy {
+async fn start() -> Scene<2> {
     Gateway::new(Shape::Loop)
         .plugin(&json!({
-            "providers": {
-                "steady": {"kind": "openai-compatible", "cluster": "steady", "host": "steady.test"},
-                "silent": {"kind": "openai-compatible", "cluster": "silent", "host": "silent.test"},
-            },
+            "providers": {"steady": compatible("steady"), "silent": compatible("silent")},
             "targets": {
                 "steady": {"provider": "steady", "model": "steady-model"},
                 "silent": {"provider": "silent", "model": "silent-model"},
             },
             "models": {"steady": {"targets": ["steady"]}, "silent": {"targets": ["silent"]}},
         }))
-        .provider("steady", steady.port())
-        .provider("silent", silent.port())
         .edit(|config| {
             let hop = config["static_resources"]["clusters"].as_array_mut().unwrap();
             let hop = hop.iter_mut().find(|cluster| cluster["name"] == "loop").unwrap();
@@ -83,16 +76,15 @@ async fn start(steady: &ScriptedProvider, silent: &ScriptedProvider) -> Envoy {
             // Otherwise a slow machine would not get 250 resets onto one connection.
             options.as_object_mut().unwrap().remove("max_connection_duration").unwrap();
         })
-        .start()
+        .start_with(["steady", "silent"])
         .await
 }
 
 async fn impatient_clients_cut_no_stream(protocol: Protocol) {
-    let (steady, silent) = (ScriptedProvider::start("steady").await, ScriptedProvider::start("silent").await);
+    let Scene { envoy, providers: [steady, silent], .. } = start().await;
     // Each stream takes about two seconds.
     steady.by_default(Script::usual().content_chunks(50).delay_chunks(Duration::from_millis(40)));
     silent.by_default(Script::hang());
-    let envoy = start(&steady, &silent).await;
     let port = envoy.port();
 
     let over = Arc::new(AtomicBool::new(false));
@@ -100,12 +92,12 @@ async fn impatient_clients_cut_no_stream(protocol: Protocol) {
     for _ in 0..STREAMS {
         streams.spawn(read_streams(port, Arc::clone(&over)));
     }
-    steady.wait_for(STREAMS, BOUND).await;
+    steady.wait_for(STREAMS, SOON).await;
     let mut impatient = JoinSet::new();
     for _ in 0..IMPATIENT_CLIENTS {
         impatient.spawn(be_impatient(port, protocol, Arc::clone(&over)));
     }
-    let (bound, mut resets) = (Instant::now() + BOUND, 0);
+    let (bound, mut resets) = (Instant::now() + SOON, 0);
     while resets < RESETS && Instant::now() < bound {
         tokio::time::sleep(Duration::from_millis(50)).await;
         resets = envoy.stat("http.inner.downstream_rq_rx_reset").await.unwrap_or(0);
@@ -123,14 +115,11 @@ async fn impatient_clients_cut_no_stream(protocol: Protocol) {
         assert_eq!(answers.unwrap(), [""; 0], "an open breaker answers what the target does not");
     }
     assert!(resets >= RESETS, "{resets}");
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_attempts_in_flight", |attempts| attempts == 0).await;
-    for (stat, wanted) in [
-        ("wasmcustom.llm_failsafe_breaker_opened", 0),
-        ("wasmcustom.llm_failsafe_attempts_failed", 0),
-        ("http.inner.downstream_rq_too_many_premature_resets", 0),
-    ] {
-        assert_eq!(envoy.stat(stat).await.unwrap_or(0), wanted, "{stat}");
-    }
+    envoy.wait_until_idle().await;
+    envoy.expect_count("breaker_opened", 0).await;
+    envoy.expect_count("attempts_failed", 0).await;
+    let premature = envoy.stat("http.inner.downstream_rq_too_many_premature_resets").await;
+    assert_eq!(premature.unwrap_or(0), 0);
     let full = envoy.stat("cluster.loop.upstream_cx_max_requests").await;
     assert!(full.is_some_and(|full| full >= 2), "connections that had all their requests: {full:?}");
 }

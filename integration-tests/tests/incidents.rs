@@ -1,23 +1,22 @@
-//! What happened can be told from the record alone: for a batch of scripted incidents, what a record says of its request is what
-//! the scripted providers and the client know. A crash of the VM, which takes records with it, is in `crash.rs`.
-
-mod telemetry;
+//! A record alone explains an incident: for a series of scripted incidents, the record of a request matches what the scripted
+//! providers and the client saw. `crash.rs` tests a crash of the VM, which loses records.
 
 use std::time::Duration;
 
+use crate::telemetry;
+use integration_tests::SOON;
 use integration_tests::client::Request;
-use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
 use integration_tests::otlp::Collector;
 use integration_tests::provider::{Outcome, Script, ScriptedProvider, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-const SOON: Duration = Duration::from_secs(10);
 const SILENCE: &str = "silence after content";
 
-/// One exchange with a provider, in words that both sides have.
+/// One exchange with a provider, in terms that the record and the provider share.
 #[derive(Debug, PartialEq, Eq)]
 struct Exchange {
     provider: String,
@@ -26,7 +25,7 @@ struct Exchange {
     end: &'static str,
 }
 
-/// What the provider's script makes of it, and how the provider saw it end.
+/// What the providers do, and what the record and the client must show.
 struct Incident {
     what: &'static str,
     scripts: [Vec<Script>; 2],
@@ -137,18 +136,17 @@ fn incidents() -> Vec<Incident> {
     ]
 }
 
-async fn start(a: &ScriptedProvider, b: &ScriptedProvider) -> Envoy {
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    gateway
-        // Each incident meets healthy targets.
+async fn start() -> Scene<2> {
+    Gateway::new(Shape::Loop)
+        // Breakers must not carry over from one incident to the next.
         .configure(&json!({"mode": "shadow", "models": {"chat": {
             "tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}, "stream": {"first_content": "500ms", "idle": "2s"},
         }}}))
-        .start()
+        .start_with([("a", "openai"), ("b", "anthropic")])
         .await
 }
 
-/// What the record says.
+/// The exchanges according to the record.
 fn from_record(record: &Value) -> Vec<Exchange> {
     let attempts = record["attempts"].as_array().unwrap().iter();
     attempts
@@ -169,7 +167,7 @@ fn from_record(record: &Value) -> Vec<Exchange> {
         .collect()
 }
 
-/// What the providers know, in the order in which they were asked.
+/// The exchanges according to the providers, in the order of arrival.
 async fn from_providers(providers: [(&ScriptedProvider, &str, &[Script]); 2]) -> Vec<Exchange> {
     let mut seen = Vec::new();
     for (provider, name, scripts) in providers {
@@ -198,9 +196,8 @@ async fn from_providers(providers: [(&ScriptedProvider, &str, &[Script]); 2]) ->
 }
 
 #[tokio::test]
-async fn the_record_alone_tells_what_the_providers_know() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let envoy = start(&a, &b).await;
+async fn the_record_matches_what_the_providers_saw() {
+    let Scene { envoy, providers: [a, b], .. } = start().await;
     for (index, incident) in incidents().into_iter().enumerate() {
         let what = incident.what;
         a.forget_received();
@@ -218,7 +215,7 @@ async fn the_record_alone_tells_what_the_providers_know() {
             drop(response);
             status
         } else {
-            request.send(envoy.port()).await.unwrap().read().await.status
+            request.ask(envoy.port()).await.status
         };
         let record = records::wait_for(&envoy, index + incident.asks).await.pop().unwrap();
         let shown = || format!("{what}: {record:#}");
@@ -233,9 +230,9 @@ async fn the_record_alone_tells_what_the_providers_know() {
         assert_eq!(from_record(&record), known, "{}", shown());
         if what == SILENCE {
             let gap = record["attempts"][0]["stream"]["longest_gap_ms"].as_u64().unwrap();
-            assert!(gap >= 1_700, "the silence that ended it is told: {}", shown());
+            assert!(gap >= 1_700, "the record has the gap that ended the stream: {}", shown());
         }
-        // Times follow each other, and each attempt lies within the request.
+        // Times are in order, and each attempt lies within the request.
         let mut before = 0;
         for attempt in record["attempts"].as_array().unwrap() {
             let times = ["start_ms", "headers_ms", "first_content_ms", "end_ms"];
@@ -249,26 +246,22 @@ async fn the_record_alone_tells_what_the_providers_know() {
 }
 
 #[tokio::test]
-async fn a_request_is_recorded_by_the_configuration_that_it_began_with() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .provider("anthropic", b.port())
+async fn a_record_names_the_configuration_that_the_request_began_with() {
+    let scene = Gateway::new(Shape::Loop)
         .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .reloadable();
-    let envoy = gateway.start().await;
+        .reloadable()
+        .start_with([("a", "openai"), ("b", "anthropic")])
+        .await;
+    let Scene { envoy, gateway, providers: [a, _b] } = scene;
     a.script(Script::usual().delay_headers(Duration::from_secs(3)));
     let port = envoy.port();
-    let slow =
-        tokio::spawn(
-            async move { Request::chat("chat", false).send(port).await.unwrap().read().await.status },
-        );
+    let slow = tokio::spawn(async move { Request::chat("chat", false).ask(port).await.status });
     a.wait_for(1, SOON).await;
     gateway.configure(&json!({"mode": "shadow"})).update(&envoy);
     envoy.wait_for_stat("listener_manager.lds.update_success", |updates| updates >= 2).await;
-    // New requests change over to the new listener within two seconds.
+    // New requests use the new listener within two seconds.
     tokio::time::sleep(Duration::from_millis(2300)).await;
-    let fresh = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    let fresh = Request::chat("chat", false).ask(envoy.port()).await;
     assert_eq!((fresh.status.as_u16(), slow.await.unwrap().as_u16()), (200, 200));
     let records = records::wait_for(&envoy, 2).await;
     let of_mode = |mode: &str| records.iter().find(|record| record["policy"]["mode"] == mode).unwrap();
@@ -278,7 +271,7 @@ async fn a_request_is_recorded_by_the_configuration_that_it_began_with() {
     assert_eq!((&before["outcome"], &after["outcome"]), (&json!("served"), &json!("served")));
 }
 
-/// Planted wherever a client, an operator or a provider puts what is nobody else's business.
+// Planted wherever a client, an operator or a provider puts private data.
 const PROMPT: &str = "planted-prompt-1f3b";
 const COMPLETION: &str = "planted-completion-77aa";
 const TOOL: &str = "planted-tool-d00d";
@@ -287,38 +280,34 @@ const WRONG_KEY: &str = "planted-wrong-key-31d7";
 const CLIENT_KEY: &str = "planted-client-key-9c4e";
 const ERROR_TEXT: &str = "planted-error-text-5b5b";
 const OPERATOR_KEY: &str = "planted-operator-key-e0e0";
-/// What names a client's key is no secret, but leads to a team.
+/// The name of a client key is no secret, but it identifies a team.
 const KEY_NAME: &str = "planted-key-name";
 const TEAM: &str = "planted-cost-centre";
 
 #[tokio::test]
-async fn nothing_that_was_said_and_no_key_reaches_any_output() {
+async fn no_prompt_completion_or_key_reaches_any_output() {
     plant_and_search("standard").await;
 }
 
 #[tokio::test]
-async fn redacted_strictly_nothing_leads_to_a_team_either() {
+async fn strict_redaction_also_hides_key_names_and_metadata() {
     plant_and_search("strict").await;
 }
 
-/// Puts all of that into requests, answers and errors, and looks for it in whatever comes out.
+/// Puts all of this into requests, responses and errors, and searches every output for it.
 async fn plant_and_search(redact: &str) {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
     let collector = Collector::start().await;
-    let sha256 = |key| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let team = json!({
         "sha256": sha256(CLIENT_KEY), "metadata": {"team": TEAM}, "budget": {"requests_per_minute": 1000},
     });
-    let envoy = gateway
-        .configure(&json!({
-            "mode": "shadow", "record": {"log": "all", "redact": redact}, "keys": {KEY_NAME: team},
-            "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR_KEY)}}},
-            "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
-        }))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({
+        "mode": "shadow", "record": {"log": "all", "redact": redact}, "keys": {KEY_NAME: team},
+        "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR_KEY)}}},
+        "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
+    }));
+    let gateway = telemetry::add(gateway, &collector);
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, b], .. } = scene;
     let body = |stream: bool| {
         json!({
             "model": "chat", "stream": stream, "user": PERSON, "prompt_cache_key": PERSON,
@@ -349,15 +338,15 @@ async fn plant_and_search(redact: &str) {
                 .header("authorization", &format!("Bearer {CLIENT_KEY}"))
                 .header("cookie", CLIENT_KEY)
                 .header("x-llm-session", PERSON);
-            let read = request.send(envoy.port()).await.unwrap().read().await;
+            let read = request.ask(envoy.port()).await;
             answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
             asked += 1;
         }
     }
     records::wait_for(&envoy, asked).await;
-    // A wrong key is as secret as a right one: it may be right elsewhere.
+    // A wrong key is secret too: it may be valid elsewhere.
     let wrong = Request::chat("chat", false).header("x-api-key", WRONG_KEY);
-    let read = wrong.send(envoy.port()).await.unwrap().read().await;
+    let read = wrong.ask(envoy.port()).await;
     assert_eq!(read.status, 401);
     answers.push_str(&format!("{:?}\n{}\n", read.headers, read.text()));
     asked += 1;
@@ -370,12 +359,12 @@ async fn plant_and_search(redact: &str) {
     let order = operator(Request::post("/llm-failsafe/targets/haiku/reset")).await.unwrap();
     assert_eq!(order.status, 200);
     let mut status = operator(Request::get("/llm-failsafe/status")).await.unwrap().json().await;
-    // Operators see which key has used up its budget, whatever records leave out.
+    // The report shows which key has used up its budget, even if records leave the key out.
     let budgets = status.as_object_mut().unwrap().remove("budgets").unwrap();
     assert_eq!(budgets[0]["key"], KEY_NAME);
 
     let keys = || PROVIDER_KEYS.iter().map(|(_, key)| *key);
-    // What goes to clients is the model's answer or the provider's error, which may repeat the prompt. Keys are in neither.
+    // Clients get the model's response or the provider's error, which may repeat the prompt. Neither may contain a key.
     for secret in keys().chain([CLIENT_KEY, WRONG_KEY]) {
         assert!(!answers.contains(secret), "{secret} went to a client");
     }
@@ -391,7 +380,7 @@ async fn plant_and_search(redact: &str) {
     for secret in keys().chain(said).chain(leads_to_a_team.iter().copied()) {
         for output in &outputs {
             let found = output.lines().find(|line| line.contains(secret));
-            assert_eq!(found, None, "{secret} came out");
+            assert_eq!(found, None, "{secret} is in an output");
         }
     }
     let records = records::of_log(&outputs[0]);
@@ -401,6 +390,6 @@ async fn plant_and_search(redact: &str) {
             assert_eq!(record.get(member).is_none(), redact == "strict", "{member}: {record:#}");
         }
     }
-    // That it was there to be found: the providers got the prompt.
+    // The search is meaningful: the providers got the prompt.
     assert!(a.received().iter().any(|request| String::from_utf8_lossy(&request.body).contains(PROMPT)));
 }

@@ -1,47 +1,42 @@
-//! One request across its attempts, on two workers: nothing of it outlives it, however it ends; nobody else gets into
-//! it; and a client that leaves ends it.
+//! One request over all its attempts, on two workers: nothing of it stays behind, no other request shares it, and it ends when
+//! its client leaves.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible, edge_host};
 use integration_tests::provider::{Ending, Outcome, Point, Script, ScriptedProvider, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const SOON: Duration = Duration::from_secs(5);
-
-/// What the provider sees of a client that left must be seen this soon, if the machine is not busy with other things.
+/// The provider must notice this soon that a client has left, if the machine is not busy.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-struct Scene {
+struct JourneyScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl JourneyScene {
     async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
     /// With a change to the virtual host of the edge.
     async fn with(edge: impl FnOnce(&mut Value)) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
         let gateway = Gateway::new(Shape::Loop)
-            .provider("openai", first.port())
-            .provider("anthropic", spare.port())
             .configure(&json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
             .concurrency(2)
-            .edit(|config| {
-                let manager =
-                    &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
-                edge(&mut manager["typed_config"]["route_config"]["virtual_hosts"][0]);
-            });
-        Self { envoy: gateway.start().await, first, spare }
+            .edit(|config| edge(edge_host(config)));
+        let scene = gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     fn port(&self) -> u16 {
@@ -49,26 +44,21 @@ impl Scene {
     }
 
     async fn count(&self, metric: &str) -> u64 {
-        self.envoy.stat(&format!("wasmcustom.llm_failsafe_{metric}")).await.unwrap_or(0)
+        self.envoy.count(metric).await
     }
 
     async fn wait_for(&self, metric: &str, wanted: u64) {
-        let name = format!("wasmcustom.llm_failsafe_{metric}");
-        self.envoy.wait_for_stat(&name, |value| value == wanted).await;
+        self.envoy.wait_for_count(metric, wanted).await;
     }
 
     async fn ask(&self, stream: bool, protocol: Protocol) -> Read {
-        over(protocol, Request::chat("chat", stream)).send(self.port()).await.unwrap().read().await
+        Request::chat("chat", stream).over(protocol).ask(self.port()).await
     }
 }
 
-fn over(protocol: Protocol, request: Request) -> Request {
-    if protocol == Protocol::H2c { request.h2c() } else { request }
-}
-
 #[tokio::test]
-async fn however_a_request_ends_its_journey_ends_with_it() {
-    let scene = Scene::start().await;
+async fn a_journey_ends_with_its_request() {
+    let scene = JourneyScene::start().await;
     let last_words = Script::usual().cut_after_chunks(1);
     for (first, spare) in [
         (Script::usual(), Script::usual()),
@@ -93,24 +83,24 @@ async fn however_a_request_ends_its_journey_ends_with_it() {
         assert!(answer.status.is_client_error());
     }
     scene.wait_for("journeys", 0).await;
-    assert_eq!(scene.count("requests").await, 2 * 9 + 3);
-    assert_eq!(scene.count("journeys_orphaned").await, 0);
+    scene.envoy.expect_count("requests", 2 * 9 + 3).await;
+    scene.envoy.expect_count("journeys_orphaned", 0).await;
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_stops_the_provider_at_once_and_blames_nobody() {
-    let scene = Scene::start().await;
+async fn a_client_that_leaves_stops_the_provider_at_once_and_counts_as_no_failure() {
+    let scene = JourneyScene::start().await;
     let mut aborts = 0;
     let mut delays = Vec::new();
-    // While nothing has come, while a stream without content is held, and in the middle of the answer.
+    // The client leaves before any data, while a stream without content is held, and in the middle of the response.
     for script in [Script::hang(), Script::usual().hang_after_chunks(1), Script::usual().hang_after_chunks(3)]
     {
         for protocol in [Protocol::Http1, Protocol::H2c] {
             let asked = scene.first.received().len();
             scene.first.script(script.clone());
-            let request = over(protocol, Request::chat("chat", true));
+            let request = Request::chat("chat", true).over(protocol);
             let port = scene.port();
-            let client = tokio::spawn(async move { request.send(port).await.unwrap().read().await });
+            let client = tokio::spawn(async move { request.ask(port).await });
             scene.first.wait_until(SOON, |all| all.get(asked)?.body_complete.then_some(())).await.unwrap();
             scene.wait_for("journeys", 1).await;
             let left_at = Instant::now();
@@ -124,7 +114,7 @@ async fn a_client_that_leaves_stops_the_provider_at_once_and_blames_nobody() {
         }
     }
     assert!(delays.iter().min() < Some(&AT_ONCE), "{delays:?}");
-    assert!(delays.iter().max() < Some(&(AT_ONCE * 10)), "{delays:?}");
+    assert!(delays.iter().max() < Some(&(AT_ONCE * 50)), "{delays:?}");
     for blame in ["attempts_failed", "failovers", "journeys_orphaned"] {
         assert_eq!(scene.count(blame).await, 0, "{blame}");
     }
@@ -132,11 +122,11 @@ async fn a_client_that_leaves_stops_the_provider_at_once_and_blames_nobody() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_uploads_is_no_attempt() {
-    let scene = Scene::start().await;
+async fn a_client_that_leaves_during_its_upload_causes_no_attempt() {
+    let scene = JourneyScene::start().await;
     for (aborts, protocol) in [(1, Protocol::Http1), (2, Protocol::H2c)] {
         let pieces = vec![Piece::now(r#"{"model":"chat","messages":["#), Piece::after(SOON * 10, "]}")];
-        let request = over(protocol, Request::post("/v1/chat/completions").pieces(pieces));
+        let request = Request::post("/v1/chat/completions").pieces(pieces).over(protocol);
         let port = scene.port();
         let client = tokio::spawn(async move { request.send(port).await.map(|_| ()) });
         scene.wait_for("requests", aborts).await;
@@ -148,8 +138,8 @@ async fn a_client_that_leaves_while_it_uploads_is_no_attempt() {
 }
 
 #[tokio::test]
-async fn requests_with_the_same_ids_from_their_clients_share_nothing() {
-    let scene = Scene::start().await;
+async fn requests_with_the_same_client_chosen_ids_share_nothing() {
+    let scene = JourneyScene::start().await;
     scene.first.by_default(errors::openai_500().delay_headers(Duration::from_millis(30)));
     let mut clients = JoinSet::new();
     for number in 0..20 {
@@ -159,7 +149,7 @@ async fn requests_with_the_same_ids_from_their_clients_share_nothing() {
             .header("x-request-id", "00000000-0000-4000-8000-000000000001")
             .header("x-llm-journey", "00000000-0000-4000-8000-000000000001");
         let port = scene.port();
-        clients.spawn(async move { request.send(port).await.unwrap().read().await });
+        clients.spawn(async move { request.ask(port).await });
     }
     for read in clients.join_all().await {
         assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("haiku")));
@@ -168,14 +158,14 @@ async fn requests_with_the_same_ids_from_their_clients_share_nothing() {
     for provider in [&scene.first, &scene.spare] {
         let users: HashSet<_> =
             provider.received().iter().map(|request| request.json()["user"].to_string()).collect();
-        assert_eq!((provider.received().len(), users.len()), (20, 20), "each request once");
+        assert_eq!((provider.received().len(), users.len()), (20, 20), "each request arrives once");
     }
     scene.wait_for("journeys", 0).await;
 }
 
 #[tokio::test]
-async fn when_the_edge_declines_to_retry_the_client_still_gets_a_fit_answer() {
-    let scene = Scene::with(|edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
+async fn when_the_edge_declines_to_retry_the_client_gets_a_complete_response() {
+    let scene = JourneyScene::with(|edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
     for (orphans, protocol) in [(1, Protocol::Http1), (2, Protocol::H2c)] {
         scene.first.script(errors::openai_429());
         let read = scene.ask(false, protocol).await;
@@ -185,26 +175,26 @@ async fn when_the_edge_declines_to_retry_the_client_still_gets_a_fit_answer() {
         scene.wait_for("journeys_orphaned", orphans).await;
         scene.wait_for("journeys", 0).await;
     }
-    // Broken off while it was held: the filter never gets to speak, Envoy does in its place.
+    // The response breaks off while it is held. Envoy answers, and no filter sees that.
     scene.first.script(Script::usual().cut_after_chunks(1));
     let read = scene.ask(true, Protocol::Http1).await;
     assert!(read.status.is_server_error() && read.error.is_none());
     assert_eq!((read.header("content-type"), read.header("x-llm-retry")), (Some("application/json"), None));
-    let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+    let body = read.json();
     assert_eq!(body["error"]["code"], "provider_broke_off");
     assert_eq!(scene.spare.received().len(), 0);
 }
 
 #[tokio::test]
-async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
-    let scene = Scene::with(|edge| {
+async fn two_simultaneous_attempts_of_one_journey_go_to_different_targets() {
+    let scene = JourneyScene::with(|edge| {
         edge["retry_policy"]["per_try_timeout"] = json!("0.3s");
         edge["hedge_policy"] = json!({"hedge_on_per_try_timeout": true});
     })
     .await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let (asked, helped) = (scene.first.received().len(), scene.spare.received().len());
-        // The first target is silent: the second attempt answers, and the first ends at its provider.
+        // The first target does not answer. The second attempt does, and the first one is cancelled.
         scene.first.script(Script::hang());
         let read = scene.ask(false, protocol).await;
         assert_eq!(
@@ -216,7 +206,7 @@ async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
         assert_eq!(read.header("x-llm-attempts"), Some("2"));
         let outcome = scene.first.wait_for_outcome(asked, SOON).await;
         assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
-        // The first target is only slow, and faster than the second.
+        // The first target is slow, but faster than the second.
         scene.first.script(Script::usual().delay_headers(Duration::from_millis(500)));
         scene.spare.script(Script::hang());
         let read = scene.ask(false, protocol).await;
@@ -231,10 +221,10 @@ async fn two_attempts_of_one_journey_in_flight_go_to_different_targets() {
         scene.wait_for("journeys", 0).await;
     }
     assert_eq!((scene.first.received().len(), scene.spare.received().len()), (4, 4));
-    assert_eq!(scene.count("journeys_orphaned").await, 0);
+    scene.envoy.expect_count("journeys_orphaned", 0).await;
 }
 
-/// Numbers that look random and are the same in every run (Knuth's MMIX constants).
+/// A pseudo-random generator with the same numbers in every run (Knuth's MMIX constants).
 struct Dice(u64);
 
 impl Dice {
@@ -245,31 +235,22 @@ impl Dice {
 }
 
 #[tokio::test]
-async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_lost_or_hung() {
+async fn a_thousand_requests_to_randomly_failing_providers_all_end() {
     const REQUESTS: usize = 1000;
     const CLIENTS: usize = 20;
-    let providers = [
-        ScriptedProvider::start("a").await,
-        ScriptedProvider::start("b").await,
-        ScriptedProvider::start("last").await,
-    ];
-    let provider =
-        |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": "provider.test"});
     let target = |name: &str| json!({"provider": name, "model": "m"});
-    let envoy = Gateway::new(Shape::Loop)
+    let scene = Gateway::new(Shape::Loop)
         .plugin(&json!({
-            "providers": {"a": provider("a"), "b": provider("b"), "last": provider("last")},
+            "providers": {"a": compatible("a"), "b": compatible("b"), "last": compatible("last")},
             "targets": {"a": target("a"), "b": target("b"), "last": target("last")},
             "mode": "shadow", "models": {"chat": {"tiers": [["a", "b"], ["last"]]}},
         }))
-        .provider("a", providers[0].port())
-        .provider("b", providers[1].port())
-        .provider("last", providers[2].port())
         .concurrency(2)
-        .start()
+        .start_with(["a", "b", "last"])
         .await;
+    let Scene { envoy, providers, .. } = scene;
 
-    // One in ten fails at each provider. The last one never breaks off within an answer: its clients would see that.
+    // One in ten responses fails at each provider. The last provider never breaks off within a response: clients would see it.
     let failures = [
         errors::openai_429(),
         errors::openai_503(),
@@ -296,8 +277,8 @@ async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_los
             let protocol = if client % 2 == 0 { Protocol::Http1 } else { Protocol::H2c };
             let mut answered = 0;
             for number in 0..REQUESTS / CLIENTS {
-                let request = over(protocol, Request::chat("chat", number % 2 == 0));
-                let read = request.send(port).await.unwrap().read().await;
+                let request = Request::chat("chat", number % 2 == 0).over(protocol);
+                let read = request.ask(port).await;
                 assert!(read.error.is_none(), "{:?} after {}", read.error, read.text());
                 assert!(read.header("x-llm-attempts").is_some() || read.header("x-llm-reason").is_some());
                 answered += usize::from(is_whole(&read));
@@ -307,16 +288,15 @@ async fn among_a_thousand_requests_and_providers_that_fail_at_random_none_is_los
     }
     let answered: usize = clients.join_all().await.into_iter().sum();
     assert!(answered > REQUESTS * 9 / 10, "{answered}");
-    let zero = |name: &'static str| envoy.wait_for_stat(name, |value| value == 0);
-    zero("wasmcustom.llm_failsafe_journeys").await;
-    zero("wasmcustom.llm_failsafe_journeys_orphaned").await;
-    let attempts = envoy.stat("wasmcustom.llm_failsafe_attempts").await.unwrap();
+    envoy.wait_until_idle().await;
+    envoy.wait_for_count("journeys_orphaned", 0).await;
+    let attempts = envoy.count("attempts").await;
     let asked: usize = providers.iter().map(|provider| provider.received().len()).sum();
-    assert_eq!(attempts, asked as u64, "no attempt was made twice or got lost");
+    assert_eq!(attempts, asked as u64, "no attempt was repeated or lost");
     assert!(attempts > REQUESTS as u64);
 }
 
-/// Whether this is a whole answer. What is neither that nor a whole error fails the test.
+/// Whether this is a complete response. Anything else must be a complete error.
 fn is_whole(read: &Read) -> bool {
     let text = read.text();
     if read.status == 200 && text.starts_with("data:") {
@@ -324,7 +304,7 @@ fn is_whole(read: &Read) -> bool {
         assert!(whole || text.contains("\"error\""), "{text}");
         return whole;
     }
-    // An answer that ended with its headers can be given no body.
+    // A filter cannot add a body to a response without one.
     if read.status == 502 && text.is_empty() {
         return false;
     }

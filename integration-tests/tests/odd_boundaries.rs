@@ -1,28 +1,26 @@
-//! Boundaries under odd inputs: several first choices out at once, trials beside keys that are in earnest, and clients who
-//! say what they want in words of their own.
+//! Boundaries with unusual inputs: several ineligible first choices, shadow mode next to enforced keys, and unusual spellings
+//! of client headers.
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-struct Scene {
+struct BoundaryScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl BoundaryScene {
     async fn start(change: impl FnOnce(&mut Value)) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let provider = |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")});
         let target = |provider: &str, region: &str, tools: bool| json!({"provider": provider, "model": "m", "region": region, "tools": tools});
         let mut plugin = json!({
             "mode": "shadow",
             "retry_budget": {"ratio": 10},
-            "providers": {"first": provider("first"), "spare": provider("spare")},
+            "providers": {"first": compatible("first"), "spare": compatible("spare")},
             "targets": {
                 "first": target("first", "us", false), "twin": target("first", "us", false),
                 "near": target("spare", "us", true), "far": target("spare", "eu", true),
@@ -30,9 +28,9 @@ impl Scene {
             "models": {},
         });
         change(&mut plugin);
-        let gateway = Gateway::new(Shape::Loop).plugin(&plugin);
-        let gateway = gateway.provider("first", first.port()).provider("spare", spare.port());
-        Self { envoy: gateway.start().await, first, spare }
+        let scene = Gateway::new(Shape::Loop).plugin(&plugin).start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     async fn ask(&self, model: &str, tools: bool, stream: bool, headers: &[(&str, &str)]) -> Read {
@@ -44,7 +42,7 @@ impl Scene {
         }
         let request = Request::post("/v1/chat/completions").json(&body);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        request.send(self.envoy.port()).await.unwrap().read().await
+        request.ask(self.envoy.port()).await
     }
 
     fn asked(&self) -> usize {
@@ -52,14 +50,10 @@ impl Scene {
     }
 }
 
-fn digest(key: &str) -> String {
-    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test]
-async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_end_counts() {
+async fn a_substitute_for_several_targets_needs_an_approval_for_each() {
     let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
-    let scene = Scene::start(|plugin| {
+    let scene = BoundaryScene::start(|plugin| {
         let tiers = json!([["first", "twin"], ["near"], ["far"]]);
         let model = |pairs: Value| json!({"tiers": tiers, "retry": {"attempts_per_target": 1}, "fallback": {"approved": pairs}});
         plugin["models"] = json!({
@@ -72,7 +66,7 @@ async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_e
         });
     })
     .await;
-    // Neither of the first tier can use tools, so nobody of it is asked.
+    // No target of the first tier has tools, so none of them is asked.
     for stream in [false, true] {
         for (model, status, target) in [("both", 200, Some("near")), ("half-expired", 200, Some("far"))] {
             let read = scene.ask(model, true, stream, &[]).await;
@@ -81,26 +75,26 @@ async fn who_stands_in_for_several_needs_an_approval_for_each_and_the_earliest_e
         let asked = scene.asked();
         let read = scene.ask("one", true, stream, &[]).await;
         assert_ne!(read.status, 200, "{}", read.text());
-        let error: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let error = read.json();
         let targets = error["error"]["llm_failsafe"]["targets"].as_array().unwrap();
         let gates: Vec<_> = targets.iter().map(|told| (&told["target"], &told["reason"])).collect();
         for target in ["near", "far"] {
             assert!(gates.contains(&(&json!(target), &json!("pair_not_approved"))), "{error}");
         }
-        assert_eq!(scene.asked(), asked, "refused before anybody was asked");
+        assert_eq!(scene.asked(), asked, "refused before any target was asked");
     }
 }
 
 #[tokio::test]
-async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
-    let scene = Scene::start(|plugin| {
+async fn shadow_mode_of_a_models_boundaries_still_enforces_keys_and_client_headers() {
+    let scene = BoundaryScene::start(|plugin| {
         plugin["models"]["trial"] =
             json!({"tiers": [["first"], ["far"]], "fallback": {"mode": "shadow", "region": ["eu"]}});
         plugin["keys"] = json!({
-            "all": {"sha256": digest("all")},
-            "eu": {"sha256": digest("eu"), "regions": ["eu"]},
-            "lists": {"sha256": digest("lists"), "targets": {"deny": ["first"]}},
-            "keeps": {"sha256": digest("keeps"), "zero_retention": "required"},
+            "all": {"sha256": sha256("all")},
+            "eu": {"sha256": sha256("eu"), "regions": ["eu"]},
+            "lists": {"sha256": sha256("lists"), "targets": {"deny": ["first"]}},
+            "keeps": {"sha256": sha256("keeps"), "zero_retention": "required"},
         });
     })
     .await;
@@ -119,7 +113,7 @@ async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
             let mut headers = vec![("authorization", credential.as_str())];
             headers.extend(region.map(|region| ("x-llm-region", region)));
             let asked = scene.asked();
-            // Tools are the model's gate, and on trial.
+            // The gate for tools belongs to the model, which is in shadow mode.
             let read = scene.ask("trial", true, stream, &headers).await;
             let case = format!("{key} {region:?}: {} {}", read.status, read.text());
             assert_eq!(read.status == 200, served, "{case}");
@@ -131,8 +125,8 @@ async fn a_trial_of_the_models_boundaries_leaves_keys_and_clients_theirs() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_so() {
-    let scene = Scene::start(|plugin| {
+async fn every_spelling_of_x_llm_no_fallback_forbids_a_substitute() {
+    let scene = BoundaryScene::start(|plugin| {
         plugin["models"]["chat"] =
             json!({"tiers": [["first"], ["near"]], "retry": {"attempts_per_target": 1}});
     })
@@ -161,8 +155,8 @@ async fn a_client_that_wants_no_substitute_gets_none_in_whatever_words_it_says_s
 }
 
 #[tokio::test]
-async fn a_stream_goes_past_a_target_that_gives_none_and_a_plain_request_does_not() {
-    let scene = Scene::start(|plugin| {
+async fn a_target_without_streaming_is_skipped_for_streams_only() {
+    let scene = BoundaryScene::start(|plugin| {
         plugin["targets"]["first"]["streaming"] = json!(false);
         plugin["models"]["chat"] = json!({"tiers": [["first"], ["near"]]});
         plugin["models"]["alone"] = json!({"targets": ["first"]});

@@ -1,9 +1,10 @@
-//! HTTP as no library sends it, byte by byte, from providers and from clients: each request gets one answer, nobody waits
-//! for what cannot come, and nothing stays behind.
+//! HTTP that no library sends, byte by byte, from providers and from clients. Each request gets one response, none hangs, and
+//! nothing stays behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
@@ -13,9 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-const SOON: Duration = Duration::from_secs(10);
-
-/// When a provider answers.
+/// When the provider responds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum When {
     Accepted,
@@ -23,7 +22,7 @@ enum When {
     AllRead,
 }
 
-/// What it does with the connection then.
+/// What the provider then does with the connection.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Then {
     Close,
@@ -38,7 +37,7 @@ struct Manner {
     then: Then,
 }
 
-/// A provider that answers in whatever manner is the current one.
+/// A provider that responds in the current manner, byte by byte.
 struct RawProvider {
     port: u16,
     manner: Arc<Mutex<Manner>>,
@@ -70,7 +69,7 @@ impl RawProvider {
                     _ => return,
                 }
             }
-            // The manner of when it is answered, not of when the connection fell idle.
+            // The manner at the time of the response, not at the time when the connection became idle.
             let Manner { reply, then, .. } = shared.lock().unwrap().clone();
             drop(stream.write_all(&reply).await);
             match then {
@@ -100,7 +99,7 @@ impl RawProvider {
 
 fn gateway(shape: Shape, first: u16, spare: u16) -> Gateway {
     let models = json!({"chat": {"tiers": [["gpt-a"], ["haiku"]]}, "lab/e:1@x": {"targets": ["gpt-a"]}, "bystander": {"targets": ["haiku"]}});
-    // What is odd here is not how long a prompt is.
+    // The prompts here are long, which is not under test.
     let window = json!({"context_window": 1_000_000_000});
     Gateway::new(shape)
         .configure(
@@ -110,12 +109,12 @@ fn gateway(shape: Shape, first: u16, spare: u16) -> Gateway {
         .provider("anthropic", spare)
 }
 
-/// Streams of other clients that are under way while something odd goes on: none of it may touch them.
+/// Streams of other clients that are in progress meanwhile. They must not be affected.
 #[derive(Default)]
 struct Bystanders(Vec<(String, JoinHandle<Read>)>);
 
 impl Bystanders {
-    /// Begins another one, and gives it back once it is under way.
+    /// Starts another stream and returns once it has begun.
     async fn begin(&mut self, envoy: &Envoy, spare: &ScriptedProvider, case: &str) {
         spare.script(Script::usual().content_chunks(20).delay_chunks(Duration::from_millis(50)));
         let mut stream = Request::chat("bystander", true).send(envoy.port()).await.unwrap();
@@ -123,7 +122,7 @@ impl Bystanders {
         self.0.push((case.to_owned(), tokio::spawn(stream.read())));
     }
 
-    /// Which of them did not reach their end.
+    /// The streams that did not reach their end.
     async fn harmed(self) -> Vec<String> {
         let mut harmed = Vec::new();
         for (case, stream) in self.0 {
@@ -136,14 +135,6 @@ impl Bystanders {
     }
 }
 
-async fn assert_nothing_is_left(envoy: &Envoy) {
-    for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
-    }
-    let log = envoy.log();
-    assert!(!log.contains("panicked") && !log.contains("assert failure"), "{log}");
-}
-
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"hello from raw"}}]}"#;
 const STREAM: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n";
 
@@ -154,10 +145,10 @@ fn plain(status: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// What a client in the loop gets: the first one's answer with this status, or the spare's, for this reason.
+/// What a client of the loop gets: the first target's response with this status, or the spare target's, for this reason.
 type Expected = Result<u16, &'static str>;
 
-/// Manners of answering, what comes of each in the loop, and the status in an ordinary listener.
+/// Manners of responding, the result of each in the loop, and the status in an ordinary listener.
 fn manners() -> Vec<(&'static str, When, String, Then, Expected, u16)> {
     use Then::{Close, Keep, Reset};
     use When::{Accepted, AllRead, HeadersRead};
@@ -344,7 +335,7 @@ fn manners() -> Vec<(&'static str, When, String, Then, Expected, u16)> {
 }
 
 #[tokio::test]
-async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
+async fn any_bytes_from_a_provider_give_the_client_one_response() {
     let (first, spare) = (RawProvider::start().await, ScriptedProvider::start("spare").await);
     let mut wrong = Vec::new();
     for shape in [Shape::Loop, Shape::Single] {
@@ -363,7 +354,7 @@ async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
                 let turn = json!([{"role": "user", "content": "x".repeat(size)}]);
                 let body = json!({"model": "chat", "stream": stream, "messages": turn});
                 let request = Request::post("/v1/chat/completions").json(&body);
-                let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+                let request = request.over(protocol);
                 let read = match request.send(envoy.port()).await {
                     Ok(answer) => answer.read().await,
                     Err(error) => {
@@ -379,7 +370,7 @@ async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
                             && read.error.is_none()
                             && read.text().contains("spare")
                     }
-                    // What breaks in an answer that the client is reading breaks there too.
+                    // A response that breaks while the client reads it breaks for the client too.
                     (Shape::Single, _) if single == 0 => read.error.is_some(),
                     (Shape::Single, _) => got == (single, Some("gpt-a"), None),
                 };
@@ -389,12 +380,12 @@ async fn whatever_bytes_a_provider_answers_with_the_client_gets_one_answer() {
             }
         }
         wrong.extend(bystanders.harmed().await);
-        assert_nothing_is_left(&envoy).await;
+        envoy.wait_until_idle().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Sends bytes as they are and reads until the gateway closes, or has said nothing for a while.
+/// Sends raw bytes and reads until the gateway closes or pauses.
 async fn raw(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(request).await.unwrap();
@@ -414,7 +405,7 @@ fn statuses(answer: &str) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn whatever_a_client_sends_is_answered_or_refused_and_reaches_a_provider_only_if_it_is_good() {
+async fn only_valid_client_requests_reach_a_provider() {
     const CHAT: &str = "/v1/chat/completions";
     let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
     let post = |path: &str, headers: &str, body: &str| {
@@ -423,7 +414,7 @@ async fn whatever_a_client_sends_is_answered_or_refused_and_reaches_a_provider_o
     let good = r#"{"model":"chat"}"#;
     let bare = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n");
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
-    // The statuses of the answers, and how many of them a provider gave.
+    // The statuses of the responses, and how many of them came from a provider.
     let cases: Vec<(&str, String, &[&str], usize)> = vec![
         ("two at once", post(CHAT, "", good) + &post(CHAT, "", good), &["200", "200"], 2),
         ("a good one and garbage", post(CHAT, "", good) + "garbage\r\n\r\n", &["200", "400"], 1),
@@ -525,7 +516,7 @@ async fn whatever_a_client_sends_is_answered_or_refused_and_reaches_a_provider_o
             }
         }
         wrong.extend(bystanders.harmed().await);
-        assert_nothing_is_left(&envoy).await;
+        envoy.wait_until_idle().await;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n----\n"));
     for request in first.received() {
@@ -536,7 +527,7 @@ async fn whatever_a_client_sends_is_answered_or_refused_and_reaches_a_provider_o
 }
 
 #[tokio::test]
-async fn what_http2_forbids_on_the_hop_ends_its_own_request_and_no_other() {
+async fn a_message_that_http2_forbids_ends_only_its_own_request() {
     let (first, spare) = (RawProvider::start().await, ScriptedProvider::start("spare").await);
     let envoy = gateway(Shape::Loop, first.port, spare.port()).start().await;
     let mut bystanders = Bystanders::default();
@@ -554,5 +545,5 @@ async fn what_http2_forbids_on_the_hop_ends_its_own_request_and_no_other() {
     let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-target")), (200, Some("haiku")));
     assert_eq!(bystanders.harmed().await, [""; 0]);
-    assert_nothing_is_left(&envoy).await;
+    envoy.wait_until_idle().await;
 }

@@ -1,40 +1,35 @@
-//! The operators' page as a person meets it, in a real Chromium: on a phone and on a desk, in light and in dark. What it looked
-//! like is left in `target/screenshots`.
+//! The operator page in a real Chromium, on a phone and on a desktop, in light and dark mode. Screenshots are left in
+//! `target/screenshots`.
 
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::browser::{Browser, Screen};
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 const OPERATOR: &str = "op-3f1c-secret";
 const DESK: Screen = Screen { width: 1280, height: 1400, phone: false, dark: false };
 const PHONE: Screen = Screen { width: 390, height: 844, phone: true, dark: true };
 
-struct Scene {
-    _providers: [ScriptedProvider; 4],
+struct PageScene {
+    providers: [ScriptedProvider; 4],
     envoy: Envoy,
 }
 
-impl Scene {
-    /// One provider fails, the key at another is revoked, a third throttles and the last is well.
+impl PageScene {
+    /// Four providers, of which three can be made to fail: one with errors, one with a revoked key, one with a rate limit.
     async fn start() -> Self {
         let names = ["openai", "azure", "anthropic", "vllm"];
         let [openai, azure, anthropic, vllm] = names;
-        let providers = [
-            ScriptedProvider::start(openai).await,
-            ScriptedProvider::start(azure).await,
-            ScriptedProvider::start(anthropic).await,
-            ScriptedProvider::start(vllm).await,
-        ];
-        let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(OPERATOR);
         let configuration = json!({
-            "providers": names.iter().map(|name| ((*name).to_owned(), json!({"kind": "openai-compatible", "host": format!("{name}.test")}))).collect::<serde_json::Map<_, _>>(),
+            "providers": names.iter().map(|name| ((*name).to_owned(), compatible(name))).collect::<serde_json::Map<_, _>>(),
             "accounts": {
                 "openai-a": {"provider": openai, "key": {"value": "sk-a"}},
                 "azure": {"provider": azure, "key": {"value": "sk-b"}},
@@ -57,23 +52,18 @@ impl Scene {
             "breaker": {"consecutive": 3, "open": "600s", "open_max": "600s"},
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         });
-        let gateway = providers
-            .iter()
-            .zip(names)
-            .fold(Gateway::new(Shape::Loop).plugin(&configuration), |gateway, (provider, name)| {
-                gateway.provider(name, provider.port())
-            })
-            .concurrency(2);
-        Self { _providers: providers, envoy: gateway.start().await }
+        let gateway = Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2);
+        let scene = gateway.start_with(names).await;
+        Self { providers: scene.providers, envoy: scene.envoy }
     }
 
     async fn ask(&self, model: &str) -> u16 {
-        Request::chat(model, false).send(self.envoy.port()).await.unwrap().read().await.status.as_u16()
+        Request::chat(model, false).ask(self.envoy.port()).await.status.as_u16()
     }
 
-    /// Lets something go wrong at each of the providers but the last.
+    /// Makes all providers but the last one fail.
     async fn go_wrong(&self) {
-        let [openai, azure, anthropic, vllm] = &self._providers;
+        let [openai, azure, anthropic, vllm] = &self.providers;
         vllm.by_default(
             Script::usual()
                 .delay_headers(Duration::from_millis(120))
@@ -85,7 +75,7 @@ impl Scene {
         openai.by_default(errors::openai_500());
         azure.by_default(errors::openai_401());
         anthropic.by_default(errors::openai_429().header("retry-after", "240"));
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + SOON;
         for (list, name, state) in [
             ("targets", "gpt-a", "open"),
             ("accounts", "azure", "blocked"),
@@ -99,20 +89,20 @@ impl Scene {
         }
     }
 
-    /// A request takes the only place at its target, and another one waits for it, until both are dropped.
+    /// A request takes the only place at its target and another one is queued, until both are dropped.
     async fn fill_up(&self) -> [JoinHandle<()>; 2] {
-        let [_, _, _, vllm] = &self._providers;
+        let [_, _, _, vllm] = &self.providers;
         let left = vllm.received().len();
         vllm.script(Script::hang());
-        let ask = |patience| {
-            let request = Request::chat("one-by-one", true).patience(patience).send(self.envoy.port());
+        let ask = || {
+            let request = Request::chat("one-by-one", true).patience(2 * SOON).send(self.envoy.port());
             tokio::spawn(async move { drop(request.await) })
         };
-        let first = ask(Duration::from_secs(120));
-        vllm.wait_for(left + 1, Duration::from_secs(10)).await;
-        // The other worker has to know of it, or it would take a place, too.
+        let first = ask();
+        vllm.wait_for(left + 1, SOON).await;
+        // The other worker must learn of it first, or it would take a place too.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        [first, ask(Duration::from_secs(120))]
+        [first, ask()]
     }
 
     async fn status(&self) -> Value {
@@ -136,28 +126,28 @@ impl Scene {
     }
 }
 
-/// What a person can read in the row of a scope.
+/// The visible text in the row of a scope.
 async fn row(browser: &Browser, scope: &str) -> String {
     browser.text(&format!("[data-scope='{scope}']")).await
 }
 
-/// Nothing is wider than the window, and nothing to be touched is smaller than a finger.
+/// Checks that the page is not wider than the window and that touch targets are at least 44 px high.
 async fn assert_fits(browser: &Browser) {
     let sideways = browser.run("return document.documentElement.scrollWidth - innerWidth").await;
     assert!(sideways.as_i64().unwrap() <= 0, "the page is {sideways} px wider than the window");
     let small = browser
         .run("return [...document.querySelectorAll('button,summary')].filter(b => b.offsetParent && b.getBoundingClientRect().height < 44).map(b => b.textContent)")
         .await;
-    assert_eq!(small, json!([]), "too small to be touched");
+    assert_eq!(small, json!([]), "touch targets that are too small");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
+async fn on_a_desktop_the_page_shows_problems_and_takes_an_order() {
     let Some(browser) = Browser::start(DESK).await else { return };
-    let scene = Scene::start().await;
+    let scene = PageScene::start().await;
     scene.go_wrong().await;
 
-    // A wrong key is told so, and the page asks again.
+    // The page reports a wrong key and asks again.
     browser.open(&format!("http://127.0.0.1:{}/llm-failsafe/", scene.envoy.port())).await;
     browser.wait_for("!document.querySelector('#login').hidden").await;
     browser.screenshot("desk-1-door").await;
@@ -166,7 +156,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     browser.wait_for("document.querySelector('#note').textContent.includes('not known')").await;
 
     scene.enter(&browser).await;
-    // State, symbol and reason are words; colour only helps.
+    // State and reason are visible as text, not only as colour.
     let gpt_a = row(&browser, "targets/gpt-a").await;
     assert!(gpt_a.contains("✕ open") && gpt_a.contains("failures in a row: server"), "{gpt_a}");
     let haiku = row(&browser, "targets/haiku").await;
@@ -174,7 +164,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     let account = row(&browser, "accounts/azure").await;
     assert!(account.contains("⊘ blocked") && account.contains("auth"), "{account}");
     assert!(browser.text("#verdict").await.contains("some breakers are not closed"));
-    // How fast, how much is left, who waits, and how much may be attempted again.
+    // Latency, remaining limit, queue and retry budget.
     let llama = row(&browser, "targets/llama").await;
     assert!(llama.contains("first content ") && llama.contains("20 of 60 requests left"), "{llama}");
     let waiting = scene.fill_up().await;
@@ -190,7 +180,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     browser.screenshot("desk-2-trouble").await;
     waiting.iter().for_each(JoinHandle::abort);
 
-    // An order is asked back before it is given.
+    // An order needs a confirmation.
     browser.click("[data-scope='targets/gpt-large'] summary").await;
     browser.screenshot("desk-3-menu").await;
     browser.click("[data-scope='targets/gpt-large'] [data-order='drain']").await;
@@ -216,7 +206,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
         .await;
     browser.screenshot("desk-5-drained").await;
 
-    // The page refreshes by itself: what happens elsewhere is seen without a touch.
+    // The page refreshes by itself.
     let elsewhere = Request::post("/llm-failsafe/targets/gpt-large/undo")
         .header("authorization", &format!("Bearer {OPERATOR}"));
     assert_eq!(elsewhere.send(scene.envoy.port()).await.unwrap().status, 200);
@@ -226,7 +216,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
         )
         .await;
 
-    // The key is in no address and in nothing that outlives the tab, and nothing was fetched from elsewhere.
+    // The key is in no address and in no storage that outlives the tab. Nothing was loaded from other hosts.
     let kept =
         browser.run("return [location.href, document.cookie, JSON.stringify(localStorage)].join(' ')").await;
     assert!(!kept.as_str().unwrap().contains(OPERATOR), "{kept}");
@@ -240,9 +230,9 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
+async fn on_a_phone_in_dark_mode_the_page_fits_and_takes_an_order() {
     let Some(browser) = Browser::start(PHONE).await else { return };
-    let scene = Scene::start().await;
+    let scene = PageScene::start().await;
     scene.go_wrong().await;
     let waiting = scene.fill_up().await;
     scene.enter(&browser).await;
@@ -271,7 +261,7 @@ async fn on_a_phone_in_the_dark_it_is_readable_and_can_be_used() {
             "document.querySelector('[data-scope=\"targets/gpt-a\"]').innerText.includes('▣ forced closed')",
         )
         .await;
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + SOON;
     while scene.state("targets", "gpt-a").await != "forced_closed" {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,5 +1,5 @@
-//! What docker-compose.yaml starts and mounts, without Docker: the real Envoy with its configuration, its scripted providers, and
-//! every file that it refers to.
+//! What docker-compose.yaml starts and mounts, tested without Docker: the real Envoy with its configuration, its scripted
+//! providers, and every file that it refers to.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,7 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
-use integration_tests::{paths, records, tools};
+use integration_tests::paths;
+use integration_tests::records;
+use integration_tests::tools;
 use serde_json::{Value, json};
 
 struct Provider {
@@ -48,7 +50,7 @@ fn yaml(path: &str) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-/// The playground's Envoy, before these providers.
+/// The playground's Envoy with these providers.
 async fn start(a: &Provider, b: &Provider) -> Envoy {
     let mut config = EnvoyConfig::from_file("envoy/playground.yaml")
         .replace("address: 0.0.0.0, port_value: 9901", "address: 127.0.0.1, port_value: 0")
@@ -62,11 +64,11 @@ async fn start(a: &Provider, b: &Provider) -> Envoy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
+async fn the_playground_answers_requests_and_fails_over() {
     let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
     let envoy = start(&a, &b).await;
     let ask = async |stream: bool| {
-        let answer = Request::chat("chat", stream).send(envoy.port()).await.unwrap().read().await;
+        let answer = Request::chat("chat", stream).ask(envoy.port()).await;
         (answer.status.as_u16(), answer.header("x-llm-target").unwrap_or_default().to_owned(), answer.text())
     };
     let (status, target, text) = ask(false).await;
@@ -83,7 +85,7 @@ async fn a_request_is_answered_and_one_providers_failure_is_the_others_work() {
     assert_eq!(status.send(envoy.port()).await.unwrap().status, 200);
 }
 
-/// The commands that docs/runbook.md and docs/operations.md tell whoever is called at night, as they stand there.
+/// The commands in docs/runbook.md and docs/operations.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_the_runbook_work() {
     if !Command::new("jq").arg("--version").output().is_ok_and(|output| output.status.success()) {
@@ -93,7 +95,7 @@ async fn the_commands_of_the_runbook_work() {
     let (a, b) = (Provider::start("provider-a"), Provider::start("provider-b"));
     let envoy = start(&a, &b).await;
     a.script("500").await;
-    let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap().read().await;
+    let answer = Request::chat("chat", false).ask(envoy.port()).await;
     assert_eq!(answer.header("x-llm-target"), Some("small-b"), "{}", answer.text());
     records::wait_for(&envoy, 1).await;
     let log = envoy.dir().join("access.log");
@@ -118,7 +120,7 @@ async fn the_commands_of_the_runbook_work() {
         assert!(output.status.success() && !output.stdout.is_empty(), "{here}: {error}");
         said.push_str(&String::from_utf8_lossy(&output.stdout));
     }
-    // A report, two orders that were obeyed, and the story of the request.
+    // A report, two orders that took effect, and the explained request.
     for part in [
         r#""name": "chat""#,
         r#""order":"drain""#,
@@ -127,14 +129,14 @@ async fn the_commands_of_the_runbook_work() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    // The counters as operations.md has them, with what Envoy counts of the VM.
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_requests", |requests| requests == 1).await;
+    // The counters in operations.md, with Envoy's counter of VM reloads.
+    envoy.wait_for_count("requests", 1).await;
     let counters = envoy.admin("/stats?filter=llm.failsafe").await;
     assert!(counters.contains("llm_failsafe_requests: 1") && counters.contains("vm_reload_success: 0"));
 }
 
 #[test]
-fn its_envoy_is_the_shipped_one_but_for_the_providers() {
+fn the_playgrounds_envoy_differs_only_in_its_providers() {
     let (mut shipped, mut playground) = (yaml("envoy/envoy.yaml"), yaml("envoy/playground.yaml"));
     for config in [&mut shipped, &mut playground] {
         config["admin"] = Value::Null;
@@ -153,7 +155,7 @@ fn its_envoy_is_the_shipped_one_but_for_the_providers() {
 }
 
 #[test]
-fn everything_that_compose_mounts_is_there_and_fits_together() {
+fn every_file_that_compose_mounts_exists_and_is_consistent() {
     let compose = yaml("docker-compose.yaml");
     for (name, service) in compose["services"].as_object().unwrap() {
         for mount in service["volumes"].as_array().unwrap() {
@@ -165,11 +167,11 @@ fn everything_that_compose_mounts_is_there_and_fits_together() {
     let version = std::fs::read_to_string(paths::root().join("ENVOY_VERSION")).unwrap();
     let image = format!("envoyproxy/envoy:v{}", version.trim());
     assert_eq!(compose["services"]["envoy"]["image"], image);
-    // Prometheus scrapes Envoy by the name of its service, and finds the rules beside its configuration.
+    // Prometheus scrapes Envoy by its service name and finds the rules next to its configuration.
     let prometheus = yaml("envoy/prometheus.yaml");
     assert_eq!(prometheus["scrape_configs"][0]["static_configs"][0]["targets"], json!(["envoy:9901"]));
     assert_eq!(prometheus["rule_files"], json!(["alerts.yaml"]));
-    // The dashboard knows the data source by its uid, and lies where Grafana looks.
+    // The dashboard names the data source by its uid and is mounted where Grafana looks.
     let datasource = yaml("envoy/playground/grafana/datasource.yaml");
     let dashboard: Value =
         serde_json::from_str(&std::fs::read_to_string(paths::root().join("envoy/dashboard.json")).unwrap())
@@ -182,9 +184,9 @@ fn everything_that_compose_mounts_is_there_and_fits_together() {
     assert!(mounts.contains(&format!("{}/dashboard.json", folder.as_str().unwrap())), "{mounts}");
 }
 
-/// By whichever client there is; no Docker need run.
+/// Uses any available compose client. Docker need not run.
 #[test]
-fn compose_takes_the_file() {
+fn compose_accepts_the_file() {
     let Some(mut compose) = tools::compose() else { return };
     let output = compose.args(["config", "--quiet"]).current_dir(paths::root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

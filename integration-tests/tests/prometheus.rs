@@ -1,23 +1,24 @@
-//! The real Prometheus scrapes the real Envoy: labels arrive as labels, the shipped rules load and fire, and every query of the
-//! shipped dashboard returns series.
+//! A real Prometheus scrapes a real Envoy: labels arrive as labels, the shipped alert rules load and fire, and every query of
+//! the shipped dashboard returns series.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider, errors};
-use integration_tests::{paths, tools};
+use integration_tests::sha256;
+use integration_tests::tools;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "op-secret";
 
-/// Prometheus with the shipped configuration, but this Envoy and a short interval. It ends when dropped.
+/// Prometheus with the shipped configuration, this Envoy as target and a short interval. It ends when dropped.
 struct Prometheus {
     process: Child,
     port: u16,
@@ -48,7 +49,7 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    /// What the API answers; `None` while it does not.
+    /// The API's response; `None` while it is not ready.
     async fn get(&self, path: &str) -> Option<Value> {
         let answer = Request::get(path).send(self.port).await.ok()?;
         if answer.status == 400 {
@@ -66,13 +67,13 @@ impl Prometheus {
 
     /// Waits until a query returns something.
     async fn wait_for(&self, query: &str) -> Vec<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         loop {
             let series = self.query(query).await;
             if !series.is_empty() {
                 return series;
             }
-            assert!(Instant::now() < deadline, "nothing came of: {query}");
+            assert!(Instant::now() < deadline, "no result for: {query}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -89,22 +90,21 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(paths::root().join(path)).unwrap()
 }
 
-/// A gateway in which `first` fails and blocks, and `spare` answers for it.
-struct Scene {
+/// A gateway in which `first` fails and `spare` answers instead.
+struct PrometheusScene {
     first: ScriptedProvider,
     spare: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl PrometheusScene {
     async fn start() -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let sha256: String = Sha256::digest(OPERATOR).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256(OPERATOR);
         let price = json!({"input": 1.0, "output": 2.0});
         let configuration = json!({
             "providers": {
-                "first": {"kind": "openai-compatible", "host": "first.test"},
-                "spare": {"kind": "openai-compatible", "host": "spare.test"},
+                "first": compatible("first"),
+                "spare": compatible("spare"),
             },
             "accounts": {"a": {"provider": "first", "key": {"value": "sk-a"}}},
             "targets": {
@@ -119,12 +119,10 @@ impl Scene {
             },
             "operator": {"keys": {"anna": {"sha256": sha256}}},
         });
-        let gateway = Gateway::new(Shape::Loop)
-            .plugin(&configuration)
-            .provider("first", first.port())
-            .provider("spare", spare.port())
-            .concurrency(2);
-        Self { first, spare, envoy: gateway.start().await }
+        let gateway = Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2);
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
     }
 
     /// A request takes the only place of its model's target, and another one waits for it, until both are dropped.
@@ -132,12 +130,12 @@ impl Scene {
         let before = self.spare.received().len();
         self.spare.script(Script::hang());
         let ask = || {
-            let request = Request::chat("queued", false).patience(2 * PATIENCE).send(self.envoy.port());
+            let request = Request::chat("queued", false).patience(2 * SOON).send(self.envoy.port());
             tokio::spawn(async move { drop(request.await) })
         };
         let first = ask();
-        self.spare.wait_for(before + 1, PATIENCE).await;
-        // The other worker learns of it with a tick.
+        self.spare.wait_for(before + 1, SOON).await;
+        // The other worker learns of it with its next tick.
         tokio::time::sleep(Duration::from_secs(1)).await;
         [first, ask()]
     }
@@ -149,13 +147,13 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_series() {
-    let scene = Scene::start().await;
+async fn labels_arrive_alerts_fire_and_every_dashboard_query_returns_series() {
+    let scene = PrometheusScene::start().await;
     let Some(prometheus) = Prometheus::start(&scene.envoy).await else { return };
-    // Everything is there from the start, at zero, so that the first failure already is an increase.
+    // All series exist from the start with 0, so the first failure is an increase.
     prometheus.wait_for(r#"llm_failsafe_attempts_by_outcome{target="first",outcome="server"} == 0"#).await;
     prometheus.wait_for(r#"llm_failsafe_model_targets_fit{model="gpt-4.1"} == 2"#).await;
-    // What Envoy counts of the VM comes through the shipped filter of names, too: an alert goes by it.
+    // Envoy's counter of VM reloads passes the shipped filter of names. An alert uses it.
     prometheus.wait_for("envoy_wasm_llm_failsafe_vm_reload_success == 0").await;
     assert!(prometheus.query("ALERTS").await.is_empty());
 
@@ -201,7 +199,7 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
         prometheus.wait_for(query).await;
     }
 
-    // Somebody waits until nobody does any more, and a probe is one of its breaker's.
+    // A queued request is counted until it leaves, and a probe is counted for its breaker.
     let waiting = scene.fill_up().await;
     prometheus.wait_for(r#"llm_failsafe_waiting_by_model{model="queued"} == 1"#).await;
     waiting.iter().for_each(JoinHandle::abort);
@@ -209,7 +207,7 @@ async fn labels_arrive_rules_fire_and_every_query_of_the_dashboard_returns_serie
     let order = Request::post("/llm-failsafe/accounts/a/probe")
         .header("authorization", &format!("Bearer {OPERATOR}"));
     assert_eq!(order.send(scene.envoy.port()).await.unwrap().status, 200);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SOON;
     let probes = r#"llm_failsafe_breaker_probes_by_name{scope="account",name="a"} > 0"#;
     while prometheus.query(probes).await.is_empty() {
         scene.ask(false).await;
@@ -257,14 +255,14 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn the_rules_are_what_promtool_takes_and_fire_on_what_their_tests_say() {
+fn promtool_accepts_the_rules_and_their_tests_pass() {
     promtool(&["check", "config", "prometheus.yaml"]);
     promtool(&["check", "rules", "alerts.yaml"]);
     promtool(&["test", "rules", "alerts_test.yaml"]);
 }
 
 #[test]
-fn every_alert_has_its_tests_and_its_page_in_the_runbook() {
+fn every_alert_has_a_test_and_a_runbook_section() {
     let rules: Value = serde_yaml_ng::from_str(&read("envoy/alerts.yaml")).unwrap();
     let (tests, runbook) = (read("envoy/alerts_test.yaml"), read("docs/runbook.md"));
     let rules =
@@ -274,7 +272,7 @@ fn every_alert_has_its_tests_and_its_page_in_the_runbook() {
         let name = rule["alert"].as_str().unwrap();
         assert!(
             tests.contains(&format!("alertname: {name}\n    exp_alerts:\n    - exp_labels")),
-            "{name} is never seen to fire"
+            "{name} has no test in which it fires"
         );
         let section = runbook.split("\n## ").find(|section| section.starts_with(&format!("{name}\n")));
         let section = section.unwrap_or_else(|| panic!("docs/runbook.md has no section {name}"));

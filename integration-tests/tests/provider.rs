@@ -1,7 +1,8 @@
-//! Each thing a script promises, seen from a client without Envoy.
+//! Everything that a script can make a scripted provider do, seen from a client without Envoy.
 
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{ClientError, Connection, Protocol, Request};
 use integration_tests::provider::{
@@ -9,14 +10,12 @@ use integration_tests::provider::{
 };
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(5);
-
 fn last_json(data: &[String]) -> Value {
     serde_json::from_str(data.last().expect("an event")).expect("JSON")
 }
 
 #[tokio::test]
-async fn every_dialect_answers_plain_and_streamed_and_names_the_provider() {
+async fn every_dialect_answers_plain_and_streamed_with_the_providers_name() {
     let provider = ScriptedProvider::start("alpha").await;
     let cases = [
         ("/v1/chat/completions", "/choices/0/message/content"),
@@ -41,7 +40,7 @@ async fn every_dialect_answers_plain_and_streamed_and_names_the_provider() {
     ];
     for (path, terminal) in streams {
         let request = Request::post(path).json(&json!({ "model": "m-1", "stream": true }));
-        let read = request.send(provider.port()).await.unwrap().read().await;
+        let read = request.ask(provider.port()).await;
         assert!(read.error.is_none(), "{path}");
         assert_eq!(read.header("content-type"), Some("text/event-stream; charset=utf-8"), "{path}");
         assert!(read.data().last().unwrap().contains(terminal), "{path}: {}", read.text());
@@ -53,16 +52,16 @@ async fn every_dialect_answers_plain_and_streamed_and_names_the_provider() {
 }
 
 #[tokio::test]
-async fn a_chat_stream_ends_with_usage_exactly_when_asked() {
+async fn a_chat_stream_ends_with_usage_only_when_asked() {
     let provider = ScriptedProvider::start("alpha").await;
     provider.by_default(Script::usual().tokens(70, 30).content_chunks(5));
-    let plain = Request::chat("m", true).send(provider.port()).await.unwrap().read().await.data();
+    let plain = Request::chat("m", true).ask(provider.port()).await.data();
     // role, five content chunks, finish, [DONE]
     assert_eq!(plain.len(), 8);
     assert!(plain.iter().all(|data| !data.contains("usage")));
     let asked = json!({ "model": "m", "stream": true, "stream_options": { "include_usage": true } });
     let request = Request::post("/v1/chat/completions").json(&asked);
-    let data = request.send(provider.port()).await.unwrap().read().await.data();
+    let data = request.ask(provider.port()).await.data();
     assert_eq!(data.len(), 9);
     let usage = last_json(&data[..8]);
     assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(100)));
@@ -102,11 +101,11 @@ async fn scripts_are_used_in_order_and_then_the_default() {
 }
 
 #[tokio::test]
-async fn delays_come_where_they_were_asked_for() {
+async fn delays_come_where_the_script_says() {
     let provider = ScriptedProvider::start("alpha").await;
     let ms = Duration::from_millis;
     provider.script(Script::usual().delay_headers(ms(80)).delay_body(ms(60)).delay_chunks(ms(40)));
-    let read = Request::chat("m", true).send(provider.port()).await.unwrap().read().await;
+    let read = Request::chat("m", true).ask(provider.port()).await;
     assert!(read.headers_at - read.sent_at >= ms(80));
     assert!(read.chunks[0].at - read.headers_at >= ms(50));
     assert_eq!(read.chunks.len(), 6, "one chunk per event");
@@ -117,21 +116,21 @@ async fn delays_come_where_they_were_asked_for() {
 async fn a_split_body_arrives_whole_in_small_chunks() {
     let provider = ScriptedProvider::start("alpha").await;
     provider.script(Script::usual().split(7).delay_chunks(Duration::from_millis(1)));
-    let read = Request::chat("m", true).send(provider.port()).await.unwrap().read().await;
+    let read = Request::chat("m", true).ask(provider.port()).await;
     assert!(read.chunks.len() > 20, "{} chunks", read.chunks.len());
     assert_eq!(read.data().last().unwrap(), "[DONE]");
     assert!(read.data().concat().contains("alpha"));
 }
 
 #[tokio::test]
-async fn a_cut_sends_exactly_what_was_asked_and_breaks_off() {
+async fn a_cut_sends_exactly_the_scripted_part() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let provider = ScriptedProvider::start("alpha").await;
         provider.script(Script::usual().cut_after_bytes(100)).script(Script::usual().cut_after_chunks(2));
         for stream in [false, true] {
             let request = Request::chat("m", stream);
-            let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-            let read = request.send(provider.port()).await.unwrap().read().await;
+            let request = request.over(protocol);
+            let read = request.ask(provider.port()).await;
             assert_eq!(read.status, 200);
             assert!(matches!(read.error, Some(ClientError::Broken(_))), "{protocol:?} {:?}", read.error);
             if stream {
@@ -145,7 +144,7 @@ async fn a_cut_sends_exactly_what_was_asked_and_breaks_off() {
 }
 
 #[tokio::test]
-async fn a_cut_or_reset_before_the_headers_leaves_no_answer() {
+async fn a_cut_or_reset_before_the_headers_leaves_no_response() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for script in [
             Script::cut(),
@@ -155,7 +154,7 @@ async fn a_cut_or_reset_before_the_headers_leaves_no_answer() {
             let provider = ScriptedProvider::start("alpha").await;
             provider.script(script.clone());
             let request = Request::chat("m", false);
-            let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+            let request = request.over(protocol);
             let error = request.send(provider.port()).await.expect_err("no answer");
             let error = format!("{error:?}");
             let is_reset = error.contains("ConnectionReset");
@@ -167,20 +166,20 @@ async fn a_cut_or_reset_before_the_headers_leaves_no_answer() {
 }
 
 #[tokio::test]
-async fn an_aborted_stream_leaves_the_other_streams_of_its_h2_connection_alone() {
+async fn an_aborted_stream_does_not_affect_other_streams_of_its_connection() {
     let provider = ScriptedProvider::start("alpha").await;
     provider.script(Script::usual().ending(Ending::AbortStream(Point::AfterChunks(2))));
     let mut connection = Connection::open(provider.port(), Protocol::H2c).await.unwrap();
-    let broken = connection.send(Request::chat("m", true)).await.unwrap().read().await;
+    let broken = connection.ask(Request::chat("m", true)).await;
     assert_eq!(broken.data().len(), 2);
     assert!(broken.error.is_some());
-    let whole = connection.send(Request::chat("m", true)).await.unwrap().read().await;
+    let whole = connection.ask(Request::chat("m", true)).await;
     assert_eq!(whole.data().last().unwrap(), "[DONE]");
     assert_eq!(provider.received()[1].version, "HTTP/2.0");
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_noticed_wherever_it_was() {
+async fn a_client_that_leaves_is_noticed_in_every_phase() {
     for protocol in [Protocol::Http1, Protocol::H2c] {
         let scripts = [
             Script::hang(),
@@ -197,8 +196,8 @@ async fn a_client_that_goes_away_is_noticed_wherever_it_was() {
             let port = provider.port();
             let client = tokio::spawn(async move {
                 let request = Request::chat("m", true);
-                let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-                let _read = request.send(port).await.unwrap().read().await;
+                let request = request.over(protocol);
+                let _read = request.ask(port).await;
             });
             provider.wait_for(1, SOON).await;
             tokio::time::sleep(Duration::from_millis(60)).await;
@@ -208,7 +207,7 @@ async fn a_client_that_goes_away_is_noticed_wherever_it_was() {
             client.abort();
             let outcome = provider.wait_for_outcome(0, SOON).await;
             let Outcome::ClosedByClient(noticed_at) = outcome else { panic!("{what}: {outcome:?}") };
-            assert!(noticed_at - gone_at < Duration::from_millis(500), "{what}");
+            assert!(noticed_at - gone_at < Duration::from_secs(5), "{what}");
         }
     }
 }
@@ -240,7 +239,7 @@ async fn an_ignored_request_body_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_refused_port_refuses_and_a_stopped_provider_comes_back_on_its_port() {
+async fn a_refused_port_refuses_and_a_stopped_provider_restarts_on_its_port() {
     let refused = RefusedPort::reserve();
     let error = Request::chat("m", false).send(refused.port()).await.expect_err("nobody listens");
     assert!(matches!(&error, ClientError::Connect(io) if io.kind() == std::io::ErrorKind::ConnectionRefused));
@@ -258,14 +257,14 @@ async fn a_refused_port_refuses_and_a_stopped_provider_comes_back_on_its_port() 
 }
 
 #[tokio::test]
-async fn given_events_and_bytes_go_out_as_given() {
+async fn scripted_events_and_bytes_are_sent_unchanged() {
     let provider = ScriptedProvider::start("alpha").await;
     provider
         .script(Script::stream([Event::named("ping", "{}"), Event::data("[DONE]")]))
         .script(Script::usual().bytes(&b"\xff\x00"[..]).header("content-type", "image/png"));
     let stream = Request::chat("m", true).send(provider.port()).await.unwrap();
     assert_eq!(stream.text().await, "event: ping\ndata: {}\n\ndata: [DONE]\n\n");
-    let read = Request::chat("m", true).send(provider.port()).await.unwrap().read().await;
+    let read = Request::chat("m", true).ask(provider.port()).await;
     assert_eq!((read.bytes(), read.header("content-type")), (vec![0xff, 0], Some("image/png")));
     assert_eq!(read.header("content-length"), Some("2"));
 }

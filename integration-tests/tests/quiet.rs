@@ -1,30 +1,22 @@
-//! Streams on which nothing moves, before and after their first content: a real Envoy, and clients that read as it comes.
+//! Streams without data for a while, before and after their first content, with a real Envoy.
 
+use crate::scenes::one_provider;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request, Response};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Event, Outcome, Script, ScriptedProvider};
+use integration_tests::gateway::Shape;
+use integration_tests::provider::{Event, Outcome, Script};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(10);
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
-
-async fn gateway(provider: &ScriptedProvider, stream: &Value) -> Envoy {
-    let plugin = json!({
-        "mode": "shadow",
-        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
-        "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
-        "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
-    });
-    Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await
-}
 
 async fn ask(envoy: &Envoy, path: &str, protocol: Protocol) -> Response {
     let request = Request::post(path).json(&json!({"model": "chat", "stream": true, "max_tokens": 9}));
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
+    let request = request.over(protocol);
     request.send(envoy.port()).await.unwrap()
 }
 
@@ -34,7 +26,7 @@ fn chat(delta: &Value) -> Event {
     )
 }
 
-/// What a stream of each dialect says before its content, as content, and to its end.
+/// For each dialect: its path, an event before content, a content event, and the events at the end.
 fn dialects() -> [(&'static str, Event, Event, Vec<Event>); 3] {
     let finish = json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
     let text =
@@ -72,7 +64,7 @@ fn dialects() -> [(&'static str, Event, Event, Vec<Event>); 3] {
     ]
 }
 
-/// These events, each so long after the one before.
+/// These events, each after a pause in milliseconds.
 fn paced(events: &[(u64, &Event)]) -> Script {
     let pieces = events
         .iter()
@@ -86,9 +78,9 @@ fn keep_alive(path: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"keep_alive": "1s"})).await;
+async fn a_quiet_stream_gets_keep_alives_and_is_otherwise_unchanged() {
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"keep_alive": "1s"})).start_with(["all"]).await;
     let mut sent = 0;
     for (path, first, content, end) in dialects() {
         for protocol in PROTOCOLS {
@@ -108,13 +100,13 @@ async fn a_quiet_stream_is_kept_open_and_then_goes_on_byte_for_byte() {
     }
     let counted = |count| count == sent;
     envoy.wait_for_stat("wasmcustom.llm_failsafe_keep_alives", counted).await;
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_complete").await, Some(6));
+    envoy.expect_count("streams_complete", 6).await;
 }
 
 #[tokio::test]
-async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"keep_alive": "1s", "idle": "2500ms"})).await;
+async fn a_keep_alive_never_splits_an_event_and_resets_no_timer() {
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"keep_alive": "1s", "idle": "2500ms"})).start_with(["all"]).await;
     for (path, _, content, _) in dialects() {
         for protocol in PROTOCOLS {
             let wire = content.to_wire();
@@ -130,13 +122,13 @@ async fn a_keep_alive_never_stands_within_an_event_and_ends_no_clock() {
             let notice = rest.replace(keep_alive(path), "");
             assert_eq!(rest.matches(keep_alive(path)).count(), 2, "{path} {protocol:?}: {text}");
             assert!(notice.contains("stopped sending before the answer was complete"), "{path}: {text}");
-            assert!(!notice.contains("hi"), "nothing of the half event: {text}");
+            assert!(!notice.contains("hi"), "nothing of the partial event: {text}");
         }
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 6).await;
+    envoy.wait_for_count("streams_stalled", 6).await;
 }
 
-/// Reads until this has come, and says how long that took.
+/// Reads until this text has arrived.
 async fn read_until(response: &mut Response, text: &str) -> Duration {
     let began = Instant::now();
     let mut read = String::new();
@@ -148,10 +140,10 @@ async fn read_until(response: &mut Response, text: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
-    let provider = ScriptedProvider::start("all").await;
+async fn a_slow_models_stream_is_released_early_and_kept_open() {
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "1s"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     for (path, first, content, end) in dialects() {
         for protocol in PROTOCOLS {
             let case = format!("{path} {protocol:?}");
@@ -174,15 +166,15 @@ async fn a_model_that_thinks_for_long_is_let_go_early_and_kept_open() {
             assert_eq!(provider.received().len(), asked + 1, "{case}");
         }
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_gates_opened_by_time", |count| count == 6).await;
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_complete", |count| count == 6).await;
+    envoy.wait_for_count("gates_opened_by_time", 6).await;
+    envoy.wait_for_count("streams_complete", 6).await;
 }
 
 #[tokio::test]
-async fn what_was_let_go_early_fails_in_the_open() {
-    let provider = ScriptedProvider::start("all").await;
+async fn a_stream_released_early_fails_visibly() {
     let stream = json!({"first_content": "2500ms", "gate": {"max_time": "500ms"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     for (path, first, _, _) in dialects() {
         for protocol in PROTOCOLS {
             for (case, script) in [
@@ -199,19 +191,23 @@ async fn what_was_let_go_early_fails_in_the_open() {
                     1,
                     "{path} {case}: {text}"
                 );
-                assert_eq!(provider.received().len(), asked + 1, "{path} {case}: it is too late for another");
+                assert_eq!(
+                    provider.received().len(),
+                    asked + 1,
+                    "{path} {case}: no other target may be asked any more"
+                );
             }
         }
     }
 }
 
-/// Headers alone can be let go, but nothing can be said before the first chunk; and before there are headers there is
-/// nothing at all to let go.
+/// Headers alone can be released, but nothing can be sent before the provider's first chunk. Before the provider's headers,
+/// nothing can be released.
 #[tokio::test]
-async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
-    let provider = ScriptedProvider::start("all").await;
+async fn nothing_is_sent_before_the_providers_headers_and_first_chunk() {
     let stream = json!({"first_content": "20s", "keep_alive": "1s", "gate": {"max_time": "500ms"}});
-    let envoy = gateway(&provider, &stream).await;
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &stream).start_with(["all"]).await;
     let [(path, first, content, end), ..] = dialects();
     for protocol in PROTOCOLS {
         let mut events = vec![(3000, &first), (1500, &content)];
@@ -219,7 +215,7 @@ async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
         provider.script(paced(&events));
         let began = Instant::now();
         let mut response = ask(&envoy, path, protocol).await;
-        assert!(began.elapsed() < Duration::from_millis(2500), "its headers: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(2500), "the headers: {:?}", began.elapsed());
         let chunk = response.next_chunk().await.unwrap().unwrap();
         assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
         assert_eq!(String::from_utf8_lossy(&chunk.bytes), first.to_wire());
@@ -238,9 +234,11 @@ async fn what_a_provider_has_not_begun_cannot_be_begun_for_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_drips_is_ended() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(&provider, &json!({"min_rate": {"events": 10, "window": "1s"}})).await;
+async fn a_stream_below_the_minimum_rate_is_ended() {
+    let Scene { envoy, providers: [provider], .. } =
+        one_provider(Shape::Loop, &json!({"min_rate": {"events": 10, "window": "1s"}}))
+            .start_with(["all"])
+            .await;
     for (path, _, content, _) in dialects() {
         let asked = provider.received().len();
         let quick = std::iter::repeat_n(content.clone(), 40);
@@ -249,7 +247,7 @@ async fn a_stream_that_drips_is_ended() {
         assert_eq!(
             read.text().matches("data: ").count(),
             41,
-            "all of it, and that it was cut: {}",
+            "the whole stream and the error event: {}",
             read.text()
         );
         assert!(read.text().contains("ended the stream before"), "{}", read.text());
@@ -259,6 +257,6 @@ async fn a_stream_that_drips_is_ended() {
         let outcome = provider.wait_for_outcome(asked + 1, SOON).await;
         assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
     }
-    envoy.wait_for_stat("wasmcustom.llm_failsafe_streams_stalled", |count| count == 3).await;
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_streams_truncated").await, Some(3));
+    envoy.wait_for_count("streams_stalled", 3).await;
+    envoy.expect_count("streams_truncated", 3).await;
 }

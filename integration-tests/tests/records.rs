@@ -1,53 +1,49 @@
-//! One record per client request tells what happened to it, whichever way it ended. Every record that these tests read is
-//! checked against `docs/decision-record.schema.json`.
+//! One record per client request describes what happened to it, however it ended. Every record that is read here is validated
+//! against `docs/decision-record.schema.json`.
 
 use std::time::Duration;
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, edge_host};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::records;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use llm_failsafe::base::ErrorClass;
 use llm_failsafe::record::{
     AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, NeedsRecord, PolicyRecord, ProviderError, Record,
     SCHEMA_VERSION, StreamRecord, UsageRecord,
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-/// Two targets behind one model, the second only for when the first fails.
-struct Scene {
+/// Two targets behind one model in two tiers.
+struct RecordScene {
     a: ScriptedProvider,
     b: ScriptedProvider,
     envoy: Envoy,
 }
 
-impl Scene {
+impl RecordScene {
     async fn start(shape: Shape, changes: &Value) -> Self {
         Self::with(shape, changes, |_| {}).await
     }
 
     /// With a change to the edge's virtual host.
     async fn with(shape: Shape, changes: &Value, edge: impl FnOnce(&mut Value)) -> Self {
-        let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
         let gateway = Gateway::new(shape)
-            .provider("openai", a.port())
-            .provider("anthropic", b.port())
             .configure(
                 &json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]], "retry": {"attempts": 2}}}}),
             )
             .configure(changes)
-            .edit(|config| {
-                let manager =
-                    &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
-                edge(&mut manager["typed_config"]["route_config"]["virtual_hosts"][0]);
-            });
-        Self { a, b, envoy: gateway.start().await }
+            .edit(|config| edge(edge_host(config)));
+        let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+        let [a, b] = scene.providers;
+        Self { a, b, envoy: scene.envoy }
     }
 
     async fn ask(&self, request: Request) -> Read {
-        request.send(self.envoy.port()).await.unwrap().read().await
+        request.ask(self.envoy.port()).await
     }
 
     /// The record of the only request so far.
@@ -56,7 +52,7 @@ impl Scene {
     }
 }
 
-/// A short form of an attempt: target, end, class, what followed, status, bill.
+/// Each attempt in short: target, end, error class, what followed, status, billing.
 fn told(record: &Value) -> Vec<Value> {
     let attempts = record["attempts"].as_array().unwrap().iter();
     attempts
@@ -73,7 +69,7 @@ fn told(record: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// A record with every member that there is.
+/// A record with every possible member.
 fn everything() -> Record<'static> {
     let usage = Some(UsageRecord { input: 1, output: 2, cached: 3, cache_creation: 4, reasoning: 5 });
     let candidate = CandidateRecord {
@@ -170,7 +166,7 @@ fn everything() -> Record<'static> {
 }
 
 #[test]
-fn the_schema_names_every_member_and_no_other() {
+fn the_schema_has_exactly_the_members_of_a_record() {
     let json = everything().to_json().unwrap();
     records::check(&serde_json::from_str(&json).unwrap());
     let mut named = Vec::new();
@@ -196,8 +192,8 @@ fn properties(schema: &Value, named: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+async fn a_fallback_is_recorded_with_its_attempts_and_reasons() {
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(errors::openai_500());
     let read = scene.ask(Request::chat("chat", true)).await;
     assert_eq!(read.status, 200, "{}", read.text());
@@ -216,7 +212,7 @@ async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
     assert_eq!(first["provider_error"], json!({"type": "server_error"}));
     assert_eq!(first["provider_request_id"], "req_scripted");
     assert_eq!((&first["account"], &first["provider"]), (&json!("openai-a"), &json!("openai")));
-    // The first has no fault that forbids another try there; an untried one comes first all the same.
+    // The first target could be retried, but a target that has not been tried comes first.
     assert_eq!(
         second["candidates"],
         json!([
@@ -226,18 +222,18 @@ async fn a_request_that_fell_back_tells_who_was_asked_and_why() {
     );
     assert_eq!(second["gen_ai.provider.name"], "anthropic");
     assert_eq!(second["stream"]["end"], "complete");
-    // The event that tells the usage is not the client's: it did not ask for it.
+    // The client did not ask for usage, so it does not get that event.
     assert!(second["response_bytes"].as_u64().unwrap() > read.bytes().len() as u64);
     assert_eq!((&record["target"], &record["http.response.status_code"]), (&json!("haiku"), &json!(200)));
     assert_eq!(record["attempts_maybe_billed"], 2);
     assert_eq!(record["needs"]["gen_ai.request.stream"], true);
     let request_id = record["request_id"].as_str().unwrap();
-    assert_eq!(request_id.len(), 36, "the edge's own id: {request_id}");
+    assert_eq!(request_id.len(), 36, "the id is the edge's own: {request_id}");
 }
 
 #[tokio::test]
-async fn an_ordinary_listener_writes_one_record_per_request_too() {
-    let scene = Scene::start(Shape::Single, &json!({})).await;
+async fn an_ordinary_listener_writes_one_record_per_request() {
+    let scene = RecordScene::start(Shape::Single, &json!({})).await;
     let read = scene.ask(Request::chat("chat", false)).await;
     scene.a.script(errors::openai_429());
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
@@ -254,9 +250,9 @@ async fn an_ordinary_listener_writes_one_record_per_request_too() {
 }
 
 #[tokio::test]
-async fn refusals_without_an_attempt_have_a_record() {
+async fn a_refusal_without_an_attempt_has_a_record() {
     let key = "ab".repeat(32);
-    let scene = Scene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 401);
     let record = scene.record().await;
     assert_eq!(
@@ -266,7 +262,7 @@ async fn refusals_without_an_attempt_have_a_record() {
     assert_eq!(record["http.response.status_code"], 401);
     assert_eq!(record["attempts"], json!([]));
 
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     assert_eq!(scene.ask(Request::chat("gpt-9", false)).await.status, 404);
     assert_eq!(scene.ask(Request::chat("sk-proj-pasted-in-the-wrong-field", false)).await.status, 404);
     assert_eq!(scene.ask(Request::post("/v1/chat/completions").bytes("{nonsense")).await.status, 400);
@@ -274,13 +270,13 @@ async fn refusals_without_an_attempt_have_a_record() {
     let reasons: Vec<_> = records.iter().map(|record| &record["outcome_reason"]).collect();
     assert_eq!(reasons, ["model_not_found", "model_not_found", "invalid_json"]);
     assert_eq!(records[0]["gen_ai.request.model"], "gpt-9");
-    assert_eq!(records[1].get("gen_ai.request.model"), None, "a key in the wrong place is not repeated");
+    assert_eq!(records[1].get("gen_ai.request.model"), None, "a key in the wrong place is not recorded");
     assert_eq!(records[2].get("needs"), None);
 }
 
 #[tokio::test]
-async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+async fn when_no_target_is_available_the_record_gives_each_targets_state() {
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(errors::openai_401());
     scene.b.script(errors::anthropic_429());
     scene.ask(Request::chat("chat", false)).await;
@@ -294,9 +290,9 @@ async fn when_nobody_can_be_asked_the_record_says_what_ails_each() {
 }
 
 #[tokio::test]
-async fn every_gate_stands_in_the_record_with_what_it_needed_and_who_asked_with_the_keys_metadata() {
-    let key = Sha256::digest("sk-client").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let scene = Scene::start(
+async fn the_record_has_every_closed_gate_and_the_keys_metadata() {
+    let key = sha256("sk-client");
+    let scene = RecordScene::start(
         Shape::Loop,
         &json!({
             "keys": {"team-a": {"sha256": key, "metadata": {"team": "search", "cost-centre": "4711"}}},
@@ -315,12 +311,12 @@ async fn every_gate_stands_in_the_record_with_what_it_needed_and_who_asked_with_
     assert_eq!(candidates[0]["gates"], json!([quality]), "{record:#}");
     let residency = json!({"gate": "residency", "needed": "eu", "offered": "us"});
     assert_eq!(candidates[1]["gates"], json!([residency, quality]));
-    assert_eq!(candidates[1]["rejected"], "residency", "the first of them");
+    assert_eq!(candidates[1]["rejected"], "residency", "the first closed gate");
 }
 
 #[tokio::test]
-async fn broken_streams_and_clients_that_leave_are_told_apart() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+async fn a_record_distinguishes_broken_streams_from_client_aborts() {
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     scene.a.script(Script::usual().cut_after_chunks(3));
     let read = scene.ask(Request::chat("chat", true)).await;
     assert_eq!(read.status, 200);
@@ -340,9 +336,9 @@ async fn broken_streams_and_clients_that_leave_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_the_provider_broke_off_is_in_the_record_of_the_next_pass() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
-    // The answer's headers are held when the provider goes away: Envoy then answers past the filter, and asks again by itself.
+async fn a_broken_attempt_is_in_the_record_of_the_next_attempt() {
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
+    // The response headers are held when the provider breaks off. Envoy answers past the filter and retries by itself.
     scene.a.script(Script::usual().cut_after_bytes(10));
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);
     let record = scene.record().await;
@@ -360,13 +356,14 @@ async fn an_attempt_that_the_provider_broke_off_is_in_the_record_of_the_next_pas
 }
 
 #[tokio::test]
-async fn a_retry_that_envoy_does_not_make_leaves_its_record_in_the_log() {
+async fn a_declined_retry_leaves_its_record_in_the_log() {
     let scene =
-        Scene::with(Shape::Loop, &json!({}), |edge| edge["retry_policy"]["num_retries"] = json!(0)).await;
+        RecordScene::with(Shape::Loop, &json!({}), |edge| edge["retry_policy"]["num_retries"] = json!(0))
+            .await;
     scene.a.script(errors::openai_500());
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 500);
     scene.envoy.wait_for_log("llm-failsafe record: {").await;
-    assert_eq!(records::so_far(&scene.envoy).len(), 0, "no access log could have carried it");
+    assert_eq!(records::so_far(&scene.envoy).len(), 0, "the access log has no record");
     let [record] = &records::logged(&scene.envoy.log())[..] else { panic!("one record") };
     assert_eq!(
         (&record["outcome"], &record["outcome_reason"]),
@@ -376,19 +373,18 @@ async fn a_retry_that_envoy_does_not_make_leaves_its_record_in_the_log() {
 }
 
 #[tokio::test]
-async fn an_unreachable_provider_and_time_that_ran_out_are_not_the_providers_words() {
+async fn the_record_says_who_answered_for_an_unreachable_or_slow_provider() {
     let refused = RefusedPort::reserve();
-    let b = ScriptedProvider::start("b").await;
-    let envoy = Gateway::new(Shape::Loop)
+    let scene = Gateway::new(Shape::Loop)
         .provider("openai", refused.port())
-        .provider("anthropic", b.port())
         .configure(&json!({"models": {"chat": {
             "tiers": [["gpt-a"], ["haiku"]], "stream": {"first_content": "300ms"}, "retry": {"attempts": 2},
         }}}))
-        .start()
+        .start_with([("b", "anthropic")])
         .await;
+    let Scene { envoy, providers: [b], .. } = scene;
     b.script(Script::hang());
-    let read = Request::chat("chat", true).send(envoy.port()).await.unwrap().read().await;
+    let read = Request::chat("chat", true).ask(envoy.port()).await;
     assert_eq!(read.status, 504);
     let [record] = &records::wait_for(&envoy, 1).await[..] else { panic!() };
     assert_eq!(
@@ -407,8 +403,8 @@ async fn an_unreachable_provider_and_time_that_ran_out_are_not_the_providers_wor
 }
 
 #[tokio::test]
-async fn successes_are_sampled_and_everything_else_is_not() {
-    let scene = Scene::start(
+async fn only_successes_are_sampled() {
+    let scene = RecordScene::start(
         Shape::Loop,
         &json!({"record": {"sample_successes": 0, "log": "failures", "redact": "strict"}}),
     )
@@ -427,8 +423,8 @@ async fn successes_are_sampled_and_everything_else_is_not() {
 }
 
 #[tokio::test]
-async fn identity_comes_from_the_edge_and_names_of_people_are_hashed() {
-    let scene = Scene::start(Shape::Loop, &json!({})).await;
+async fn the_request_id_comes_from_the_edge_and_sessions_are_hashed() {
+    let scene = RecordScene::start(Shape::Loop, &json!({})).await;
     let ask = |session: &str| {
         Request::chat("chat", false)
             .header("x-llm-session", session)
@@ -449,11 +445,11 @@ async fn identity_comes_from_the_edge_and_names_of_people_are_hashed() {
 }
 
 #[tokio::test]
-async fn a_request_that_waited_for_its_first_choice_says_how_long() {
+async fn a_queued_requests_record_has_its_wait() {
     let models = json!({"chat": {
         "tiers": [["gpt-a"]], "retry": {"attempts": 1, "queue": {"max_wait": "5s", "max_waiting": 10}},
     }});
-    let scene = Scene::start(Shape::Loop, &json!({"models": models})).await;
+    let scene = RecordScene::start(Shape::Loop, &json!({"models": models})).await;
     scene.a.script(errors::openai_429().header("retry-after", "1"));
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 429);
     assert_eq!(scene.ask(Request::chat("chat", false)).await.status, 200);

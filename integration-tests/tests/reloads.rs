@@ -1,5 +1,5 @@
-//! Configurations that change again and again under traffic, on two workers: no request is lost, and each is answered by
-//! one configuration from its first attempt to its last.
+//! Repeated configuration updates under traffic, on two workers: no request is lost, and all attempts of a request use one
+//! configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 const UPDATES: usize = 8;
 const CLIENTS: usize = 8;
 
-/// The generation is in the providers' model names, so that what was asked tells which configuration asked.
+/// The number of the configuration is part of the model names, so that providers see which configuration was used.
 fn generation(number: usize) -> Value {
     json!({
         "mode": "shadow",
@@ -23,7 +23,7 @@ fn generation(number: usize) -> Value {
             "haiku": {"account": "claude", "model": format!("spare-{number}")},
         },
         "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}},
-        // Every request fails over here, which is what the budget is against.
+        // Every request fails over here. The retry budget must not prevent that.
         "retry_budget": {"ratio": 10},
     })
 }
@@ -38,9 +38,9 @@ fn is_whole(read: &Read, stream: bool) -> bool {
 }
 
 #[tokio::test]
-async fn no_request_is_lost_or_mixed_up_while_configurations_come_and_go() {
+async fn repeated_updates_lose_no_request_and_mix_no_configurations() {
     let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    // Everything fails over.
+    // Every request fails over.
     first.by_default(errors::openai_500().delay_headers(Duration::from_millis(30)));
     spare.by_default(Script::usual().delay_chunks(Duration::from_millis(20)));
     let gateway = |number| {
@@ -77,7 +77,7 @@ async fn no_request_is_lost_or_mixed_up_while_configurations_come_and_go() {
         tokio::time::sleep(Duration::from_millis(400)).await;
         gateway(update).update(&envoy);
     }
-    // The last one is in force on both workers within the life of a connection of the hop.
+    // The last configuration is used by both workers once the connections of the hop have been replaced.
     tokio::time::sleep(Duration::from_secs(4)).await;
     stop.store(true, Ordering::Relaxed);
     let answered: Vec<_> = clients.join_all().await.into_iter().flatten().collect();
@@ -94,6 +94,6 @@ async fn no_request_is_lost_or_mixed_up_while_configurations_come_and_go() {
     }
     assert!(seen.len() >= 3 && seen.contains(&UPDATES.to_string()), "{seen:?}");
     for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
+        envoy.wait_for_count(gauge, 0).await;
     }
 }

@@ -1,10 +1,9 @@
-//! What clients may send: bad requests are answered in their own dialect and go nowhere, good ones arrive however they
-//! are cut, and keys open only what they may.
+//! Requests from clients: invalid ones are refused in the client's dialect and reach no provider, valid ones arrive in any
+//! framing, and client keys open only their models.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
@@ -12,17 +11,17 @@ use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Request, Response};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-const SOON: Duration = Duration::from_secs(5);
 const CHAT: &str = "/v1/chat/completions";
 const MESSAGES: &str = "/v1/messages";
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
@@ -32,12 +31,12 @@ fn gateway(shape: Shape, provider: &ScriptedProvider) -> Gateway {
     Gateway::new(shape).provider("openai", provider.port()).provider("anthropic", provider.port())
 }
 
-/// A POST of this text.
+/// A POST with this body.
 fn post(path: &str, body: impl Into<Bytes>) -> Request {
     Request::post(path).header("content-type", "application/json").bytes(body)
 }
 
-/// Checks an answer of the filter's own: status, reason, and a JSON error in the dialect of the path. Gives the message.
+/// Checks a refusal of the filter: status, reason, and a JSON error in the dialect of the path. Returns the message.
 async fn check_refused(what: &str, path: &str, answer: Response, status: u16, reason: &str) -> String {
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-reason")), (status, Some(reason)), "{what}");
     assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
@@ -56,7 +55,7 @@ async fn check_refused(what: &str, path: &str, answer: Response, status: u16, re
 }
 
 #[tokio::test]
-async fn a_bad_body_is_refused_in_the_callers_dialect_and_goes_nowhere() {
+async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() {
     let deep = format!(r#"{{"model":"chat","messages":{}"#, "[".repeat(100_000));
     let bodies: [(&str, &str, u16, &str); 12] = [
         ("not JSON", "say hello", 400, "invalid_json"),
@@ -86,13 +85,13 @@ async fn a_bad_body_is_refused_in_the_callers_dialect_and_goes_nowhere() {
         let unknown = Request::chat("gpt-9", true).send(envoy.port()).await.unwrap();
         let message = check_refused("streamed", CHAT, unknown, 404, "model_not_found").await;
         assert!(message.contains("gpt-9"), "{message}");
-        assert_eq!(envoy.stat("wasmcustom.llm_failsafe_refusals").await, Some(26));
+        envoy.expect_count("refusals", 26).await;
     }
     assert!(provider.received().is_empty(), "{:?}", provider.received());
 }
 
 #[tokio::test]
-async fn of_two_models_the_last_counts_and_the_provider_sees_no_other() {
+async fn the_last_of_two_model_members_counts_and_both_are_replaced() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let envoy = gateway(shape, &provider).start().await;
@@ -110,7 +109,7 @@ async fn of_two_models_the_last_counts_and_the_provider_sees_no_other() {
 }
 
 #[tokio::test]
-async fn a_body_too_large_is_told_so_by_the_filter_however_it_comes() {
+async fn the_filter_refuses_a_too_large_body_in_every_framing() {
     let provider = ScriptedProvider::start("alpha").await;
     let body = format!(r#"{{"model":"chat","input":"{}"}}"#, "x".repeat(2_000_000));
     let limit = json!({"limits": {"max_body": "1MiB"}});
@@ -138,7 +137,7 @@ async fn a_body_too_large_is_told_so_by_the_filter_however_it_comes() {
             .unwrap();
         assert_eq!(fits.status, 200);
     }
-    assert_eq!(provider.received().len(), 2, "only what fits");
+    assert_eq!(provider.received().len(), 2, "only the bodies that fit");
 }
 
 #[tokio::test]
@@ -174,7 +173,7 @@ async fn other_methods_paths_and_codings_are_refused() {
 }
 
 #[tokio::test]
-async fn other_paths_pass_to_their_cluster_as_they_are() {
+async fn other_paths_pass_unchanged_to_their_cluster() {
     let provider = ScriptedProvider::start("alpha").await;
     let files = ScriptedProvider::start("files").await;
     for shape in SHAPES {
@@ -190,7 +189,7 @@ async fn other_paths_pass_to_their_cluster_as_they_are() {
                 .header("x-llm-cluster", "openai")
         };
         let answer = upload("Bearer sk-team").send(envoy.port()).await.unwrap();
-        assert_eq!(answer.header("x-llm-attempts"), None, "no model was asked");
+        assert_eq!(answer.header("x-llm-attempts"), None, "no target was asked");
         let stranger = upload("Bearer sk-other").send(envoy.port()).await.unwrap();
         check_refused("a stranger", "/v1/files", stranger, 401, "invalid_api_key").await;
     }
@@ -207,9 +206,9 @@ async fn other_paths_pass_to_their_cluster_as_they_are() {
     assert!(provider.received().is_empty());
 }
 
-/// A client key as the configuration holds it.
+/// A client key in the configuration.
 fn key(secret: &str, models: Option<&[&str]>) -> Value {
-    let digest: String = Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(secret);
     models.map_or_else(|| json!({"sha256": digest}), |models| json!({"sha256": digest, "models": models}))
 }
 
@@ -222,7 +221,7 @@ fn with_keys(shape: Shape, provider: &ScriptedProvider) -> Gateway {
 }
 
 #[tokio::test]
-async fn keys_open_what_they_may_use_and_no_provider_sees_them() {
+async fn client_keys_open_their_models_and_reach_no_provider() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let envoy = with_keys(shape, &provider).start().await;
@@ -238,7 +237,7 @@ async fn keys_open_what_they_may_use_and_no_provider_sees_them() {
                 ("x-api-key", "sk-everything "),
                 ("x-api-key", ""),
             ] {
-                // White space around a header's value is no part of it.
+                // White space around a header value is ignored.
                 let expected = if value == "sk-everything " { 200 } else { 401 };
                 let answer = ask(path, "chat", name, value).send(envoy.port()).await.unwrap();
                 if expected == 401 {
@@ -255,7 +254,7 @@ async fn keys_open_what_they_may_use_and_no_provider_sees_them() {
                 ask(path, "lab/large:1", "x-api-key", "sk-chat-only").send(envoy.port()).await.unwrap();
             check_refused("not its model", path, other, 404, "model_not_found").await;
         }
-        // A failover, with the key in every header that could carry one.
+        // A failover with the key in every header that can carry one.
         provider.script(errors::openai_500());
         let everywhere = ask(CHAT, "chat", "authorization", "Bearer sk-chat-only")
             .header("x-api-key", "sk-chat-only")
@@ -277,7 +276,7 @@ async fn keys_open_what_they_may_use_and_no_provider_sees_them() {
 }
 
 #[tokio::test]
-async fn the_list_of_models_is_answered_here_in_the_callers_dialect_and_per_key() {
+async fn the_filter_lists_a_keys_models_in_the_clients_dialect() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let envoy = with_keys(shape, &provider).start().await;
@@ -318,7 +317,7 @@ fn pieces(body: &[u8], size: usize) -> Vec<Piece> {
 }
 
 #[tokio::test]
-async fn a_body_arrives_whole_however_it_is_cut() {
+async fn a_body_arrives_whole_in_pieces_of_any_size() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     let body = r#"{"messages":[{"role":"user","content":"é \"model\": \u00e9"}],"model":"chat","n":1}"#;
@@ -345,14 +344,14 @@ async fn a_body_arrives_whole_however_it_is_cut() {
         assert_eq!(provider.received().len(), count);
         for received in provider.received() {
             assert_eq!(String::from_utf8(received.body.clone()).unwrap(), edited(model));
-            // The client named no length, so the gateway names none, or the right one.
+            // The client sent no content-length, so there is none or the right one.
             let length = received.header("content-length").map(|length| length.parse().unwrap());
             assert!(length.is_none_or(|length: u64| length == received.body_length), "{received:?}");
         }
     }
 }
 
-/// Data and then trailers.
+/// A body of data and trailers.
 struct WithTrailers(Vec<Frame<Bytes>>);
 
 impl Body for WithTrailers {
@@ -368,7 +367,7 @@ impl Body for WithTrailers {
 }
 
 #[tokio::test]
-async fn trailers_end_a_request_as_its_last_piece_would() {
+async fn trailers_end_a_request() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let tiers = json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}});
@@ -398,7 +397,7 @@ async fn trailers_end_a_request_as_its_last_piece_would() {
     assert_eq!(models, ["gpt-4.1-mini", "gpt-4.1-mini", "claude-haiku-4-5", "gpt-4.1-mini"]);
 }
 
-/// Sends bytes as they are and reads the answer's status line.
+/// Sends raw bytes and reads the status line of the response.
 async fn raw(port: u16, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(request).await.unwrap();
@@ -409,7 +408,7 @@ async fn raw(port: u16, request: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_to_go_on() {
+async fn expect_100_continue_is_answered() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let envoy = gateway(shape, &provider).start().await;
@@ -432,7 +431,7 @@ async fn a_client_that_asks_first_is_told_to_go_on() {
     assert_eq!(provider.received().len(), 2);
 }
 
-/// The VMs that live, and how often one crashed or was started anew.
+/// Envoy's statistics of VMs and their reloads.
 async fn vms(envoy: &Envoy) -> Vec<String> {
     let all = envoy.admin("/stats").await;
     let of_vms = |line: &&str| line.contains("wasm.runtime.v8") || line.contains("vm_reload");
@@ -440,7 +439,7 @@ async fn vms(envoy: &Envoy) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn odd_bytes_in_headers_of_either_side_hurt_nobody() {
+async fn invalid_utf8_in_client_headers_crashes_nothing() {
     let provider = ScriptedProvider::start("alpha").await;
     for shape in SHAPES {
         let envoy = with_keys(shape, &provider).start().await;
@@ -479,7 +478,7 @@ async fn odd_bytes_in_headers_of_either_side_hurt_nobody() {
 }
 
 #[tokio::test]
-async fn odd_bytes_in_a_providers_headers_pass() {
+async fn invalid_utf8_in_a_providers_headers_passes() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let answers = tokio::spawn(async move {

@@ -1,29 +1,29 @@
-//! `response_model: logical`: the body of an answer names what the client asked for, and nothing else of it is changed.
+//! `response_model: logical`: a response body names the model that the client asked for. Nothing else in it changes.
 
 use std::time::Duration;
 
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider, errors};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Script, errors};
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
 const PATHS: [&str; 5] =
     ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
 
-/// The first provider's name of its model, which stands nowhere else in what it says.
+/// The first provider's model name. It appears nowhere else in its responses.
 const FIRST: &str = "first-model-2026-01-01";
 
-/// `chat` tells the logical name, `told` what the provider says, of the same targets.
-async fn gateway(shape: Shape, first: &ScriptedProvider, spare: &ScriptedProvider, stream: &Value) -> Envoy {
-    let provider = |name: &str| json!({"kind": "openai-compatible", "cluster": name, "host": "p.test"});
+/// `chat` responds with the logical name, `told` with the provider's. Both have the same targets.
+async fn start(shape: Shape, stream: &Value) -> Scene<2> {
     let tiers = json!([["first"], ["spare"]]);
     let plugin = json!({
         "mode": "shadow",
         "retry_budget": {"ratio": 10},
-        "providers": {"first": provider("first"), "spare": provider("spare")},
+        "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
             "first": {"provider": "first", "model": FIRST},
             "spare": {"provider": "spare", "model": "spare-model"},
@@ -33,21 +33,20 @@ async fn gateway(shape: Shape, first: &ScriptedProvider, spare: &ScriptedProvide
             "told": {"tiers": tiers, "stream": stream},
         },
     });
-    let gateway = Gateway::new(shape).plugin(&plugin).provider("first", first.port());
-    gateway.provider("spare", spare.port()).start().await
+    Gateway::new(shape).plugin(&plugin).start_with(["first", "spare"]).await
 }
 
 async fn ask(envoy: &Envoy, path: &str, model: &str, stream: bool, protocol: Protocol) -> Read {
     let turn = json!([{"role": "user", "content": "say hello"}]);
     let body = json!({"model": model, "messages": turn, "input": "x", "prompt": "x", "max_tokens": 16, "stream": stream});
     let request = Request::post(path).json(&body);
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-    let read = request.send(envoy.port()).await.unwrap().read().await;
+    let request = request.over(protocol);
+    let read = request.ask(envoy.port()).await;
     assert!(read.error.is_none(), "{path} {protocol:?}: {:?} {}", read.error, read.text());
     read
 }
 
-/// The models that an answer names, wherever its dialect does so.
+/// The model names in a response, wherever its dialect has them.
 fn models(read: &Read, stream: bool) -> Vec<String> {
     let documents: Vec<String> = if stream { read.data() } else { vec![read.text()] };
     let documents = documents.iter().filter_map(|text| serde_json::from_str::<Value>(text).ok());
@@ -58,7 +57,7 @@ fn models(read: &Read, stream: bool) -> Vec<String> {
     named.collect()
 }
 
-/// Without the number that the provider gives each of its answers.
+/// The text without the number that the provider gives each response.
 fn without_number(text: &str) -> String {
     text.replace("first-model", "FIRST-model")
         .split("first-")
@@ -68,14 +67,13 @@ fn without_number(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_dialects_answers_name_what_was_asked_for_and_are_otherwise_byte_for_byte() {
+async fn responses_name_the_logical_model_and_are_otherwise_unchanged() {
     for shape in [Shape::Loop, Shape::Single] {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let envoy = gateway(shape, &first, &spare, &json!({})).await;
+        let Scene { envoy, providers: [first, _spare], .. } = start(shape, &json!({})).await;
         for (path, stream) in PATHS.into_iter().flat_map(|path| [(path, false), (path, true)]) {
             let stream = stream && path != "/v1/embeddings";
             for protocol in PROTOCOLS {
-                // Whole events, and pieces that end anywhere; what is held as a whole, and what is not.
+                // Whole events, and pieces that end anywhere; bodies that are held as a whole, and larger ones.
                 for (split, words) in [(None, 3), (Some(7), 3), (Some(1000), 4000)] {
                     let case = format!("{shape:?} {path} {stream} {protocol:?} {split:?}");
                     let script = Script { split, ..Script::usual().content_chunks(words) };
@@ -114,9 +112,8 @@ async fn every_dialects_answers_name_what_was_asked_for_and_are_otherwise_byte_f
 }
 
 #[tokio::test]
-async fn who_falls_back_is_not_seen_in_the_body_but_in_the_header() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let envoy = gateway(Shape::Loop, &first, &spare, &json!({})).await;
+async fn a_fallback_target_is_named_in_the_header_and_not_in_the_body() {
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &json!({})).await;
     for (path, stream) in PATHS.into_iter().flat_map(|path| [(path, false), (path, true)]) {
         let stream = stream && path != "/v1/embeddings";
         for protocol in PROTOCOLS {
@@ -131,10 +128,9 @@ async fn who_falls_back_is_not_seen_in_the_body_but_in_the_header() {
 }
 
 #[tokio::test]
-async fn a_stream_let_go_before_its_content_and_kept_open_is_renamed_too() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
+async fn a_stream_released_early_and_kept_open_names_the_logical_model() {
     let quiet = json!({"gate": {"max_time": "300ms"}, "keep_alive": "1s"});
-    let envoy = gateway(Shape::Loop, &first, &spare, &quiet).await;
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &quiet).await;
     let chunk = |delta: Value| {
         format!("data: {}\n\n", json!({"id": "c", "model": FIRST, "choices": [{"index": 0, "delta": delta}]}))
     };
@@ -144,7 +140,7 @@ async fn a_stream_let_go_before_its_content_and_kept_open_is_renamed_too() {
         chunk(json!({"content": "bye"})).replace("\"bye\"}", "\"bye\"},\"finish_reason\":\"stop\"")
     );
     let content = chunk(json!({"content": "hi"}));
-    // The second event is cut in two, in its name, and stays so while keep-alives are sent.
+    // The second event is cut within the model name and continues after several keep-alives.
     let (half, rest) = content.split_at(content.find("2026").unwrap());
     let piece =
         |after: u64, text: &str| Piece { after: Duration::from_millis(after), bytes: text.to_owned().into() };
@@ -161,9 +157,8 @@ async fn a_stream_let_go_before_its_content_and_kept_open_is_renamed_too() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_or_cannot_be_read_stays_as_it_is() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let envoy = gateway(Shape::Loop, &first, &spare, &json!({})).await;
+async fn errors_and_unreadable_bodies_stay_unchanged() {
+    let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &json!({})).await;
     let named = format!(r#"{{"model":"{FIRST}","error":{{"message":"no","type":"invalid_request_error"}}}}"#);
     let odd = format!(r#"{{"model":["{FIRST}"],"choices":[],"other":{{"model":"{FIRST}"}}}}"#);
     let latin =
@@ -181,7 +176,7 @@ async fn what_is_no_answer_or_cannot_be_read_stays_as_it_is() {
             let read = ask(&envoy, "/v1/chat/completions", "chat", false, protocol).await;
             assert_eq!(&read.text(), expected, "{protocol:?}");
         }
-        // No UTF-8, but its name can be read.
+        // The body is not UTF-8, but the model name can be read.
         first.script(Script::usual().header("content-type", "application/json").bytes(latin.clone()));
         let read = ask(&envoy, "/v1/chat/completions", "chat", false, protocol).await;
         let place = latin.windows(FIRST.len()).position(|at| at == FIRST.as_bytes()).unwrap();

@@ -1,10 +1,10 @@
-//! The vendors' own SDKs take a scripted provider's answers for real ones.
+//! The vendors' own SDKs accept the responses of a scripted provider.
 
 use integration_tests::provider::ScriptedProvider;
 use integration_tests::python;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_vendors_sdks_understand_a_scripted_provider() {
+async fn the_vendors_sdks_accept_a_scripted_providers_responses() {
     let provider = ScriptedProvider::start("alpha").await;
     let base_url = format!("http://127.0.0.1:{}", provider.port());
     let said = python::run("sdk_chat.py", &[("BASE_URL", &base_url)]).await.expect_success();

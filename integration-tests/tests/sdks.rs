@@ -1,31 +1,25 @@
-//! Users of the vendors' own SDKs, unmodified: they do not notice a failover, and what they are refused arrives as the
-//! exception that they know.
+//! The vendors' own SDKs, unmodified: their users do not notice a failover, and a refusal raises the usual exception.
 
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::python;
+use integration_tests::scene::Scene;
+use integration_tests::sha256;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 const CLIENT_KEY: &str = "sk-client-key";
 
-/// A client key as the configuration holds it.
+/// A client key in the configuration.
 fn keys() -> Value {
-    let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({"team": {"sha256": digest}})
+    json!({"team": {"sha256": sha256(CLIENT_KEY)}})
 }
 
-/// A provider that speaks every dialect, reached through the cluster of its name.
-fn provider(name: &str) -> Value {
-    json!({"kind": "openai-compatible", "cluster": name, "host": format!("{name}.test")})
-}
-
-/// Runs a script against a gateway and gives the JSON lines that it printed.
+/// Runs a script against a gateway and returns the JSON lines that it printed.
 async fn run(script: &str, port: u16) -> Vec<Value> {
     run_with(script, port, "").await
 }
 
-/// The same for a script that wants to know which models there are.
+/// The same for a script that needs the names of the models.
 async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
     let base_url = format!("http://127.0.0.1:{port}");
     let env = [("BASE_URL", &*base_url), ("CLIENT_KEY", CLIENT_KEY), ("MODELS", models)];
@@ -34,18 +28,12 @@ async fn run_with(script: &str, port: u16, models: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
-    let (gone, flaky, good) = (
-        RefusedPort::reserve(),
-        ScriptedProvider::start("flaky").await,
-        ScriptedProvider::start("good").await,
-    );
-    let envoy = Gateway::new(Shape::Loop)
+async fn sdk_users_do_not_notice_a_failover() {
+    let gone = RefusedPort::reserve();
+    let scene = Gateway::new(Shape::Loop)
         .provider("gone", gone.port())
-        .provider("flaky", flaky.port())
-        .provider("good", good.port())
         .plugin(&json!({
-            "providers": {"gone": provider("gone"), "flaky": provider("flaky"), "good": provider("good")},
+            "providers": {"gone": compatible("gone"), "flaky": compatible("flaky"), "good": compatible("good")},
             "targets": {
                 "gone": {"provider": "gone", "model": "m-gone", "key": {"env": "OPENAI_KEY_A"}},
                 "flaky": {"provider": "flaky", "model": "m-flaky", "key": {"env": "OPENAI_KEY_A"}},
@@ -55,8 +43,9 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             "models": {"chat": {"tiers": [["gone"], ["flaky"], ["good"]], "response_model": "logical"}},
             "keys": keys(),
         }))
-        .start()
+        .start_with(["flaky", "good"])
         .await;
+    let Scene { envoy, providers: [flaky, good], .. } = scene;
     let failures = || {
         [
             errors::openai_500(),
@@ -68,7 +57,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             errors::anthropic_overloaded_event(),
         ]
     };
-    // Once for the sync clients, once for the async ones.
+    // Once for the synchronous clients, once for the asynchronous ones.
     for failure in failures().into_iter().chain(failures()) {
         flaky.script(failure);
     }
@@ -81,7 +70,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
         let expected = ["chat", "chat stream", "responses", "responses stream", "embeddings", "messages"];
         assert!(names.eq(expected.into_iter().chain(["messages stream"])), "{answers:?}");
         assert_eq!((&answers[0]["attempts"], &answers[0]["answered_by"]), (&json!("3"), &json!("good")));
-        // Not even by the model's name, which the header tells as it is.
+        // The body has the logical model name. The header has the real one.
         assert!(answers.iter().all(|answer| answer["models"] == json!(["chat"])), "{answers:?}");
         assert_eq!(answers[0]["header"], "m-good");
         assert_eq!(answers[3]["last"], "response.completed");
@@ -91,7 +80,7 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
             assert_eq!(answer["text"], "hello from good", "{answer}");
         }
     }
-    // The SDKs' own retries are on: had they noticed anything, there would be more.
+    // The SDKs' own retries are on. If they had noticed a failure, there would be more requests.
     for (provider, model, key) in
         [(&flaky, "m-flaky", "Bearer sk-openai-a-secret"), (&good, "m-good", "Bearer sk-openai-b-secret")]
     {
@@ -106,29 +95,17 @@ async fn users_of_the_vendors_sdks_do_not_notice_a_failover() {
     }
 }
 
-/// Each failing model has its own provider, so that requests can be counted there.
+/// Each failing model has its own provider, so that its requests can be counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_is_the_exception_that_sdk_users_know() {
+async fn a_refusal_raises_the_sdks_usual_exception() {
     let down = RefusedPort::reserve();
-    let limited = ScriptedProvider::start("limited").await;
-    let wrong = ScriptedProvider::start("wrong").await;
-    let broken = ScriptedProvider::start("broken").await;
-    let shaky = ScriptedProvider::start("shaky").await;
-    limited.script(errors::openai_429()).script(errors::anthropic_429());
-    wrong.script(errors::openai_400()).script(errors::anthropic_400());
-    broken.by_default(errors::openai_500());
-    shaky.script(errors::openai_503()).script(Script::usual()).script(errors::anthropic_529());
-    let mut gateway = Gateway::new(Shape::Loop).provider("down", down.port());
     let mut plugin =
         json!({"mode": "shadow", "keys": keys(), "models": {"lab/large:1": {"targets": ["shaky"]}}});
     let once = json!({"attempts_per_target": 1});
-    for provider in [&limited, &wrong, &broken, &shaky] {
-        gateway = gateway.provider(provider.name(), provider.port());
-    }
     for name in ["down", "limited", "wrong", "broken", "shaky"] {
-        plugin["providers"][name] = provider(name);
+        plugin["providers"][name] = compatible(name);
         plugin["targets"][name] = json!({"provider": name, "model": "m-1"});
-        // Only the shaky one is tried again by the filter.
+        // The filter retries only at `shaky`.
         let retry = if name == "shaky" { json!({}) } else { once.clone() };
         plugin["models"][name] = json!({"targets": [name], "retry": retry});
     }
@@ -136,12 +113,18 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
         json!({"provider": "wrong", "model": "m-1", "region": "us", "tools": false});
     plugin["models"]["toolless"] = json!({"targets": ["toolless"]});
     plugin["models"]["elsewhere"] = json!({"targets": ["toolless"], "fallback": {"region": ["eu"]}});
-    let envoy = gateway.plugin(&plugin).start().await;
+    let gateway = Gateway::new(Shape::Loop).provider("down", down.port()).plugin(&plugin);
+    let scene = gateway.start_with(["limited", "wrong", "broken", "shaky"]).await;
+    let [limited, wrong, broken, shaky] = &scene.providers;
+    limited.script(errors::openai_429()).script(errors::anthropic_429());
+    wrong.script(errors::openai_400()).script(errors::anthropic_400());
+    broken.by_default(errors::openai_500());
+    shaky.script(errors::openai_503()).script(Script::usual()).script(errors::anthropic_529());
 
-    let lines = run("sdk_errors.py", envoy.port()).await;
+    let lines = run("sdk_errors.py", scene.port()).await;
     let find = |vendor: &str, name: &str| -> &Value {
         let found = lines.iter().find(|line| line["vendor"] == vendor && line["name"] == name);
-        found.unwrap_or_else(|| panic!("{vendor}: nothing about {name}: {lines:#?}"))
+        found.unwrap_or_else(|| panic!("{vendor}: no line for {name}: {lines:#?}"))
     };
     let expected = [
         ("unknown model", "NotFoundError", 404, "model_not_found", "`gpt-9` does not exist"),
@@ -165,7 +148,7 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
             assert!(line["message"].as_str().unwrap().contains(message), "{line}");
         }
         assert_eq!(find(vendor, "limited")["retry_after"], "1");
-        // OpenAI's SDK gives the error itself as the body, Anthropic's the whole of it.
+        // OpenAI's SDK exposes the error object as the body, Anthropic's the whole body.
         let details = |name: &str| {
             let body = &find(vendor, name)["body"];
             let error = if vendor == "openai" { body } else { &body["error"] };
@@ -187,28 +170,27 @@ async fn what_is_refused_is_the_exception_that_sdk_users_know() {
             json!(["broken", "down", "elsewhere", "lab/large:1", "limited", "shaky", "toolless", "wrong"]);
         assert_eq!(lists, [all, json!(["lab/large:1"])]);
     }
-    // The SDKs, with one retry or without, send what the filter has given up just once: it says that more would be no use.
-    // The shaky one is asked twice by the filter.
-    let counts = [&limited, &wrong, &broken, &shaky].map(|provider| provider.received().len());
-    assert_eq!(counts, [2, 2, 2 + 2, 4]);
+    // The filter tells the SDKs not to retry what it has given up, so they send such a request once, with or without retries.
+    // The filter asks `shaky` twice.
+    assert_eq!(scene.counts(), [2, 2, 2 + 2, 4]);
 }
 
-/// How each model fails at both of its targets, how often the filter may ask for one request, and with what status it ends.
+/// For each model: how both its targets fail, how many attempts the filter makes per request, and the final status.
 fn outages() -> Vec<(&'static str, Script, usize, u16)> {
     vec![
         ("broken", errors::openai_500(), 3, 500),
         ("overloaded", errors::anthropic_529(), 3, 529),
-        // What may have been taken on is sent once more and no oftener.
+        // A request that may have been processed is repeated once.
         ("lost", Script::cut(), 2, 503),
         ("silent", Script::hang(), 2, 504),
-        // Nothing that could be shown to anybody.
+        // A stream without any content.
         ("empty", Script::usual().text(": \n\n").header("content-type", "text/event-stream"), 2, 502),
     ]
 }
 
-/// The SDKs would come twice more by default, which would make three times the load just when there is an outage.
+/// By default the SDKs would retry twice, which would triple the load in an outage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_tries() {
+async fn in_an_outage_default_sdk_retries_add_no_attempts() {
     let mut gateway = Gateway::new(Shape::Loop);
     let mut plugin = json!({
         "mode": "shadow", "keys": keys(), "retry_budget": {"ratio": 10},
@@ -219,7 +201,7 @@ async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_
         let down = ScriptedProvider::start(name).await;
         down.by_default(script);
         gateway = gateway.provider(name, down.port());
-        plugin["providers"][name] = provider(name);
+        plugin["providers"][name] = compatible(name);
         let targets = [format!("{name}-a"), format!("{name}-b")];
         for target in &targets {
             plugin["targets"][target] = json!({"provider": name, "model": "m"});
@@ -231,10 +213,10 @@ async fn in_an_outage_sdks_that_retry_by_default_add_nothing_to_what_the_filter_
         });
         providers.push(down);
     }
-    // A rate limit that will be over soon is the exception: there the SDKs shall come again.
+    // A short rate limit is the exception: there the SDKs are told to retry.
     let limited = ScriptedProvider::start("limited").await;
     gateway = gateway.provider("limited", limited.port());
-    plugin["providers"]["limited"] = provider("limited");
+    plugin["providers"]["limited"] = compatible("limited");
     plugin["targets"]["limited"] = json!({"provider": "limited", "model": "m"});
     plugin["models"]["limited"] = json!({"targets": ["limited"], "retry": {"attempts": 1}});
     for _ in 0..4 {

@@ -1,36 +1,34 @@
-//! The same filter in an ordinary listener: one attempt per request, and nothing that a client says about attempts or
-//! journeys is believed.
+//! The filter in an ordinary listener: one attempt per request. Client headers about attempts or journeys have no effect.
 
 use std::time::Duration;
 
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Request};
-use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Outcome, RefusedPort, Script, ScriptedProvider, errors};
-use serde_json::{Value, json};
+use integration_tests::provider::{Outcome, RefusedPort, Script, errors};
+use integration_tests::scene::Scene;
+use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(5);
-
-async fn start(openai: u16, anthropic: u16) -> Envoy {
-    let gateway = Gateway::new(Shape::Single).provider("openai", openai).provider("anthropic", anthropic);
-    gateway
+fn gateway() -> Gateway {
+    Gateway::new(Shape::Single)
         .configure(&json!({"mode": "shadow", "models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .start()
-        .await
 }
 
-/// A chat request that claims to be a later attempt of some journey.
+async fn start() -> Scene<2> {
+    gateway().start_with([("a", "openai"), ("b", "anthropic")]).await
+}
+
+/// A chat request that claims to be a later attempt of a journey.
 fn chat(stream: bool, protocol: Protocol) -> Request {
     let request = Request::chat("chat", stream)
         .header("x-envoy-attempt-count", "2")
         .header("x-llm-journey", "00000000-0000-4000-8000-000000000002");
-    if protocol == Protocol::H2c { request.h2c() } else { request }
+    request.over(protocol)
 }
 
 #[tokio::test]
 async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let envoy = start(a.port(), b.port()).await;
+    let Scene { envoy, providers: [a, b], .. } = start().await;
     let scripts = [
         errors::openai_429(),
         errors::openai_500(),
@@ -42,8 +40,8 @@ async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
         for protocol in [Protocol::Http1, Protocol::H2c] {
             for stream in [false, true] {
                 a.script(script.clone()).script(script.clone());
-                let own = chat(stream, Protocol::Http1).send(a.port()).await.unwrap().read().await;
-                let got = chat(stream, protocol).send(envoy.port()).await.unwrap().read().await;
+                let own = chat(stream, Protocol::Http1).ask(a.port()).await;
+                let got = chat(stream, protocol).ask(envoy.port()).await;
                 assert_eq!((got.status, got.text()), (own.status, own.text()));
                 for name in ["content-type", "retry-after", "x-ratelimit-reset-requests"] {
                     assert_eq!(got.header(name), own.header(name), "{name}");
@@ -59,11 +57,12 @@ async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
 }
 
 #[tokio::test]
-async fn an_unreachable_provider_is_a_503_in_the_callers_dialect() {
-    let (refused, b) = (RefusedPort::reserve(), ScriptedProvider::start("b").await);
-    let envoy = start(refused.port(), b.port()).await;
-    let read = chat(true, Protocol::Http1).send(envoy.port()).await.unwrap().read().await;
-    let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+async fn an_unreachable_provider_gives_a_503_in_the_clients_dialect() {
+    let refused = RefusedPort::reserve();
+    let gateway = gateway().provider("openai", refused.port());
+    let Scene { envoy, providers: [b], .. } = gateway.start_with([("b", "anthropic")]).await;
+    let read = chat(true, Protocol::Http1).ask(envoy.port()).await;
+    let body = read.json();
     assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (503, Some("all_targets_failed")));
     let tried = json!([{"target": "gpt-a", "reason": "transport"}]);
     assert_eq!(body["error"]["llm_failsafe"]["targets"], tried);
@@ -77,27 +76,25 @@ async fn an_unreachable_provider_is_a_503_in_the_callers_dialect() {
 }
 
 #[tokio::test]
-async fn an_error_that_is_cut_short_is_still_told_in_the_callers_dialect() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let envoy = start(a.port(), b.port()).await;
+async fn a_truncated_error_becomes_an_error_in_the_clients_dialect() {
+    let Scene { envoy, providers: [a, _b], .. } = start().await;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         a.script(errors::openai_500().cut_after_bytes(20));
-        let read = chat(false, protocol).send(envoy.port()).await.unwrap().read().await;
+        let read = chat(false, protocol).ask(envoy.port()).await;
         assert!(read.error.is_none() && read.status.is_server_error(), "{}", read.status);
         assert_eq!(read.header("content-type"), Some("application/json"), "{}", read.text());
-        let body: Value = serde_json::from_slice(&read.bytes()).unwrap();
+        let body = read.json();
         assert!(body["error"]["message"].is_string(), "{body}");
         assert_eq!(read.header("x-llm-retry"), None);
     }
 }
 
 #[tokio::test]
-async fn streams_pass_as_they_come_and_end_with_their_client() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
-    let envoy = start(a.port(), b.port()).await;
+async fn streams_pass_without_delay_and_end_when_the_client_leaves() {
+    let Scene { envoy, providers: [a, _b], .. } = start().await;
     for (request, protocol) in [(0, Protocol::Http1), (2, Protocol::H2c)] {
         a.script(Script::usual().delay_chunks(Duration::from_millis(50)));
-        let read = chat(true, protocol).send(envoy.port()).await.unwrap().read().await;
+        let read = chat(true, protocol).ask(envoy.port()).await;
         assert!(read.error.is_none() && read.data().last().unwrap() == "[DONE]", "{}", read.text());
         let spread = read.chunks.last().unwrap().at - read.chunks[0].at;
         assert!(spread >= Duration::from_millis(150), "chunks arrive when they are sent: {spread:?}");
@@ -109,7 +106,7 @@ async fn streams_pass_as_they_come_and_end_with_their_client() {
         let outcome = a.wait_for_outcome(request + 1, SOON).await;
         assert!(matches!(outcome, Outcome::ClosedByClient(_)), "{outcome:?}");
     }
-    assert_eq!(envoy.wait_for_stat("wasmcustom.llm_failsafe_client_aborts", |count| count == 2).await, 2);
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_attempts_failed").await, Some(0));
-    assert_eq!(envoy.stat("wasmcustom.llm_failsafe_journeys").await, Some(0));
+    envoy.wait_for_count("client_aborts", 2).await;
+    envoy.expect_count("attempts_failed", 0).await;
+    envoy.expect_count("journeys", 0).await;
 }

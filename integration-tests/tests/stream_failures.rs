@@ -1,34 +1,27 @@
-//! Each way in which a stream fails, before and after its first content, in each dialect, for clients of HTTP/1 and HTTP/2.
-//! Before it the client gets another provider's whole answer and nothing of the failed one; afterwards it gets what had
-//! come, and never anything that could be taken for a good end. What `streams.rs` and `timers.rs` show is not repeated.
-
-mod dialects;
-#[expect(dead_code, reason = "other scenarios use the rest of the scene")]
-mod scene;
+//! Every way in which a stream can fail, before and after its first content, in each dialect, over HTTP/1 and HTTP/2. Before the
+//! first content the client gets another provider's whole response and nothing of the failed one. Afterwards it keeps what it
+//! got and never sees anything that looks like a normal end. `streams.rs` and `timers.rs` cover truncation and time limits.
 
 use std::time::{Duration, Instant};
 
-use dialects::{Dialect, wire};
+use crate::dialects::{self, Dialect, wire};
+use crate::scenes::{Ask, FirstAndSpare};
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Ending, Event, Outcome, Point, Script, ScriptedProvider};
+use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::{Ending, Event, Outcome, Point, Script};
 use integration_tests::python;
-use scene::{Ask, SOON, Scene};
 use serde_json::{Value, json};
 
 const MODEL: &str = "openai-compatible";
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::H2c];
 
-async fn scene(limits: &Value) -> Scene {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let mut configuration = scene::configuration();
-    configuration["models"][MODEL]["stream"] = limits.clone();
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&configuration)
-        .provider("first", first.port())
-        .provider("spare", spare.port());
-    Scene { envoy: gateway.start().await, first, spare }
+async fn scene(limits: &Value) -> FirstAndSpare {
+    FirstAndSpare::with(
+        |configuration| configuration["models"][MODEL]["stream"] = limits.clone(),
+        |gateway| gateway,
+    )
+    .await
 }
 
 fn ask(dialect: &Dialect) -> Ask {
@@ -37,14 +30,14 @@ fn ask(dialect: &Dialect) -> Ask {
 
 fn request(dialect: &Dialect, protocol: Protocol) -> Request {
     let request = Request::post(dialect.path).json(&json!({"model": MODEL, "stream": true, "max_tokens": 5}));
-    if protocol == Protocol::H2c { request.h2c() } else { request }
+    request.over(protocol)
 }
 
-async fn read(scene: &Scene, dialect: &Dialect, protocol: Protocol) -> Read {
-    request(dialect, protocol).send(scene.envoy.port()).await.unwrap().read().await
+async fn read(scene: &FirstAndSpare, dialect: &Dialect, protocol: Protocol) -> Read {
+    request(dialect, protocol).ask(scene.envoy.port()).await
 }
 
-/// Every failure of a stream that has brought no content, and what it is called.
+/// Every failure of a stream before its first content, with its reason.
 fn before_content(dialect: &Dialect) -> Vec<(&'static str, Script)> {
     let opening = || dialect.opening.iter().cloned();
     let begun = opening().count();
@@ -70,7 +63,7 @@ fn before_content(dialect: &Dialect) -> Vec<(&'static str, Script)> {
 async fn check_before_content(dialect: Dialect) {
     let scene = scene(&json!({"first_content": "600ms"})).await;
     for (reason, script) in before_content(&dialect) {
-        // What a responses stream calls `server_error` says no more than that.
+        // A responses stream reports the same failure as `server_error`.
         let reason =
             if reason == "overloaded" && dialect.path == "/v1/responses" { "server" } else { reason };
         scene.check_moves(ask(&dialect), &script, reason).await;
@@ -78,21 +71,21 @@ async fn check_before_content(dialect: Dialect) {
 }
 
 #[tokio::test]
-async fn a_chat_that_fails_before_its_first_content_is_answered_by_another() {
+async fn a_chat_that_fails_before_its_first_content_moves_on() {
     check_before_content(dialects::chat()).await;
 }
 
 #[tokio::test]
-async fn responses_that_fail_before_their_first_content_are_too() {
+async fn a_responses_stream_that_fails_before_its_first_content_moves_on() {
     check_before_content(dialects::responses()).await;
 }
 
 #[tokio::test]
-async fn messages_that_fail_before_their_first_content_are_too() {
+async fn a_messages_stream_that_fails_before_its_first_content_moves_on() {
     check_before_content(dialects::messages()).await;
 }
 
-/// What the client was told of a stream that was cut off: one error event behind exactly `passed`, and then a clean end.
+/// Checks that the client got exactly `passed`, then one error event, and then a clean end.
 fn assert_told(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
     let text = read.text();
     assert!(read.error.is_none(), "{case}: the response itself ends cleanly: {:?}", read.error);
@@ -106,7 +99,7 @@ fn assert_told(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
 }
 
 #[tokio::test]
-async fn an_error_event_after_content_passes_as_it_is_and_nothing_is_added() {
+async fn an_error_event_after_content_passes_unchanged() {
     let scene = scene(&json!({})).await;
     for dialect in dialects::all() {
         let events = [dialect.opening.clone(), vec![dialect.content("hi"), dialect.error.clone()]].concat();
@@ -120,11 +113,11 @@ async fn an_error_event_after_content_passes_as_it_is_and_nothing_is_added() {
             }
         }
     }
-    assert_eq!(scene.spare.received().len(), 0, "what was begun is not begun again");
+    assert_eq!(scene.spare.received().len(), 0, "a stream that has begun is not retried");
 }
 
 #[tokio::test]
-async fn a_stream_whose_end_comes_by_itself_is_told_of_all_the_same() {
+async fn a_truncated_stream_is_reported_even_if_its_end_arrives_alone() {
     let scene = scene(&json!({})).await;
     for dialect in dialects::all() {
         let events =
@@ -132,7 +125,7 @@ async fn a_stream_whose_end_comes_by_itself_is_told_of_all_the_same() {
         let whole = wire(&events);
         let last_whole = wire(&events[..events.len() - 1]).len();
         for protocol in PROTOCOLS {
-            // The last bytes come without the mark that they are the last; that follows alone.
+            // The end of the stream arrives on its own after the last bytes.
             for lost in [0, 9] {
                 let case = format!("{} {protocol:?} lost {lost}", dialect.path);
                 let sent = &whole[..whole.len() - lost];
@@ -154,7 +147,7 @@ fn piece(after_ms: u64, text: &str) -> integration_tests::body::Piece {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_of_an_event_breaks_for_the_client_too() {
+async fn a_connection_broken_within_an_event_breaks_for_the_client() {
     let scene = scene(&json!({})).await;
     for dialect in dialects::all() {
         let events =
@@ -174,10 +167,10 @@ async fn a_connection_that_breaks_in_the_middle_of_an_event_breaks_for_the_clien
             }
         }
     }
-    assert_eq!(scene.spare.received().len(), 0, "what was begun is not begun again");
+    assert_eq!(scene.spare.received().len(), 0, "a stream that has begun is not retried");
 }
 
-/// Where a client can be when it leaves: what the provider does, and whether the client has got something by then.
+/// When a client can leave: what the provider does, and whether the client has received something by then.
 fn phases(dialect: &Dialect) -> Vec<(&'static str, Script, bool)> {
     let opening = || dialect.opening.iter().cloned();
     let slow = Duration::from_millis(50);
@@ -202,7 +195,7 @@ fn phases(dialect: &Dialect) -> Vec<(&'static str, Script, bool)> {
 #[tokio::test]
 async fn a_client_that_leaves_stops_its_provider_in_each_phase() {
     let scene = scene(&json!({"idle": "60s", "first_content": "60s"})).await;
-    let mut slowest = Duration::ZERO;
+    let (mut fastest, mut slowest) = (SOON, Duration::ZERO);
     for dialect in dialects::all() {
         for (phase, script, gets_something) in phases(&dialect) {
             for protocol in PROTOCOLS {
@@ -214,23 +207,23 @@ async fn a_client_that_leaves_stops_its_provider_in_each_phase() {
                 else {
                     panic!("{case}: the provider was not stopped");
                 };
-                // 100 ms is what is promised; a busy machine shall not fail here.
                 let took = closed_at.saturating_duration_since(left_at);
-                assert!(took < Duration::from_secs(1), "{case}: {took:?}");
-                slowest = slowest.max(took);
+                assert!(took < Duration::from_secs(5), "{case}: {took:?}");
+                (fastest, slowest) = (fastest.min(took), slowest.max(took));
             }
         }
     }
+    // The documented bound is 100 ms. A busy machine may exceed it now and then.
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
     println!("a provider was stopped at most {slowest:?} after its client had left");
     let asked = scene.first.received().len() as u64;
-    let aborts = "wasmcustom.llm_failsafe_client_aborts";
-    scene.envoy.wait_for_stat(aborts, |count| count == asked).await;
-    nothing_is_left(&scene.envoy).await;
-    assert_eq!(scene.spare.received().len(), 0, "nobody is asked for a client that is gone");
+    scene.envoy.wait_for_count("client_aborts", asked).await;
+    scene.envoy.wait_until_idle().await;
+    assert_eq!(scene.spare.received().len(), 0, "no attempt is made for a client that has left");
 }
 
-/// Sends a request, waits for its provider to have it (and for content, if there will be some), and leaves.
-async fn leave(scene: &Scene, request: Request, gets_something: bool) -> Instant {
+/// Sends a request, waits until its provider has it (and for content, if there is some), and leaves.
+async fn leave(scene: &FirstAndSpare, request: Request, gets_something: bool) -> Instant {
     let asked = scene.first.received().len();
     let port = scene.envoy.port();
     let arrives = scene.first.wait_until(SOON, |all| (all.len() > asked).then_some(()));
@@ -243,21 +236,15 @@ async fn leave(scene: &Scene, request: Request, gets_something: bool) -> Instant
     }
     let sending = request.send(port);
     tokio::select! {
-        response = sending => panic!("an answer came where none was expected: {:?}", response.map(|got| got.status)),
+        response = sending => panic!("an unexpected response: {:?}", response.map(|got| got.status)),
         arrived = async { arrives.await; tokio::time::sleep(Duration::from_millis(60)).await } => arrived,
     }
-    // The future of the request is dropped with the branch that lost, and its connection with it.
+    // `select!` has dropped the future of the request and its connection.
     Instant::now()
 }
 
-async fn nothing_is_left(envoy: &Envoy) {
-    for gauge in ["journeys", "attempts_in_flight"] {
-        envoy.wait_for_stat(&format!("wasmcustom.llm_failsafe_{gauge}"), |count| count == 0).await;
-    }
-}
-
 #[test]
-fn a_dialects_parts_make_a_whole_stream() {
+fn the_parts_of_each_dialect_make_a_complete_stream() {
     for dialect in dialects::all() {
         let events: Vec<Event> = dialect.whole(&["hi"]);
         assert!(dialect.claims_completion(&wire(&events)), "{}", dialect.path);
@@ -266,16 +253,16 @@ fn a_dialects_parts_make_a_whole_stream() {
 }
 
 #[tokio::test]
-async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
-    let provider = ScriptedProvider::start("all").await;
+async fn the_vendors_sdks_raise_an_error_on_a_stalled_stream() {
     let plugin = json!({
         "mode": "shadow",
-        "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
+        "providers": {"all": compatible("all")},
         "targets": {"one": {"provider": "all", "model": "m"}},
         "models": {"chat": {"tiers": [["one"]], "stream": {"idle": "500ms"}}},
     });
-    let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
-    // In the order in which the script asks.
+    let scene = Gateway::new(Shape::Loop).plugin(&plugin).start_with(["all"]).await;
+    let [provider] = &scene.providers;
+    // In the order in which the script sends its requests.
     for dialect in dialects::all() {
         let events =
             [dialect.opening.clone(), vec![dialect.content("hi"), dialect.content("there")]].concat();
@@ -283,12 +270,12 @@ async fn the_vendors_sdks_raise_an_error_on_a_stream_that_goes_silent() {
         provider
             .script(Script::stream(events).delay_chunks(Duration::from_millis(20)).hang_after_chunks(chunks));
     }
-    let base_url = format!("http://127.0.0.1:{}", envoy.port());
+    let base_url = format!("http://127.0.0.1:{}", scene.port());
     let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
         assert!(line["came"].as_u64().unwrap() > 0, "{line}");
-        assert!(line["error"].is_string(), "{line}: an answer that stalled was taken for a whole one");
+        assert!(line["error"].is_string(), "{line}: a stalled response looked complete");
     }
 }

@@ -1,43 +1,30 @@
-//! Streams that are well but look unusual arrive byte for byte; cut off, they are told of in spite of their shape. In each
-//! dialect, for clients of HTTP/1 and HTTP/2, with the end of the stream in the last data or after it.
+//! Valid streams of unusual shape arrive unchanged. When they are truncated, the client gets an error event in spite of the
+//! shape. Each dialect, HTTP/1 and HTTP/2, with the end of the stream in the last data or after it.
 
-#[expect(dead_code, reason = "other scenarios use the rest of it")]
-mod dialects;
-
+use crate::scenes::one_provider;
 use std::time::Duration;
 
-use dialects::{Dialect, wire};
+use crate::dialects::{self, Dialect, wire};
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::gateway::Shape;
+use integration_tests::provider::Script;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-/// Larger than what is held back of an event, smaller than what is read of one.
+/// Larger than the part of an event that is held back, smaller than the part that is read.
 const LARGE: usize = 100_000;
-/// Larger than what is read of an event.
+/// Larger than the part of an event that is read.
 const HUGE: usize = 2_000_000;
 
-struct Stage {
-    provider: ScriptedProvider,
-    envoy: Envoy,
-}
+struct Stage(Scene<1>);
 
 impl Stage {
     async fn set() -> Self {
-        let provider = ScriptedProvider::start("all").await;
-        let plugin = json!({
-            "mode": "shadow",
-            "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
-            "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
-            "models": {"chat": {"tiers": [["one"], ["two"]]}},
-        });
-        let envoy = Gateway::new(Shape::Loop).plugin(&plugin).provider("all", provider.port()).start().await;
-        Self { provider, envoy }
+        Self(one_provider(Shape::Loop, &json!({})).start_with(["all"]).await)
     }
 
-    /// What a client gets of these bytes when they come in pieces of so many. `apart`: the end of the stream comes alone.
+    /// Sends these bytes in pieces of this size. `apart`: the end of the stream arrives on its own.
     async fn pass(
         &self,
         dialect: &Dialect,
@@ -53,17 +40,17 @@ impl Stage {
     }
 
     async fn play(&self, dialect: &Dialect, protocol: Protocol, script: Script) -> Read {
-        self.provider.script(script);
+        self.0.providers[0].script(script);
         let request =
             Request::post(dialect.path).json(&json!({"model": "chat", "stream": true, "max_tokens": 5}));
-        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-        let read = request.send(self.envoy.port()).await.unwrap().read().await;
+        let request = request.over(protocol);
+        let read = request.ask(self.0.port()).await;
         assert_eq!(read.header("x-llm-attempts"), Some("1"), "{}", dialect.path);
         read
     }
 }
 
-/// Both protocols, both kinds of end.
+/// Both protocols and both kinds of end.
 fn ways() -> impl Iterator<Item = (Protocol, bool)> {
     [Protocol::Http1, Protocol::H2c].into_iter().flat_map(|protocol| [(protocol, false), (protocol, true)])
 }
@@ -84,7 +71,7 @@ async fn check_passes(stage: &Stage, dialect: &Dialect, bytes: &str, pieces: &[u
     }
 }
 
-/// What there may be between and around a stream's events, and characters of several bytes.
+/// Streams with unusual framing, comments, and multi-byte characters.
 fn unusual(dialect: &Dialect) -> Vec<(&'static str, String)> {
     let plain = wire(&dialect.whole(&["gr\u{fc}\u{df}e ", "\u{1f44b}\u{1f3fd}", " \u{4f60}\u{597d}"]));
     vec![
@@ -98,38 +85,37 @@ fn unusual(dialect: &Dialect) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn unusual_framing_and_split_characters_arrive_byte_for_byte() {
+async fn unusual_framing_and_split_characters_arrive_unchanged() {
     let stage = Stage::set().await;
     for dialect in dialects::all() {
         for (what, bytes) in unusual(&dialect) {
             check_passes(&stage, &dialect, &bytes, &[3, 64, bytes.len()], what).await;
         }
     }
-    let alarms = stage.envoy.stat("wasmcustom.llm_failsafe_alarms").await;
-    assert_eq!(alarms.unwrap_or_default(), 0);
+    stage.0.envoy.expect_count("alarms", 0).await;
 }
 
 #[tokio::test]
-async fn large_and_huge_events_arrive_byte_for_byte() {
+async fn large_and_huge_events_arrive_unchanged() {
     let stage = Stage::set().await;
     for dialect in dialects::all() {
         for size in [LARGE, HUGE] {
             let text = "\u{fc}".repeat(size / 2);
             let bytes = wire(&dialect.whole(&["first", &text, "last"]));
             check_passes(&stage, &dialect, &bytes, &[4_000, 70_000], "large").await;
-            // It may be the first content, too.
+            // The large event may also be the first content.
             let bytes = wire(&dialect.whole(&[&text]));
             check_passes(&stage, &dialect, &bytes, &[16_384], "large at once").await;
         }
     }
-    let memory = stage.envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await.unwrap_or_default();
+    let memory = stage.0.envoy.count("wasm_memory_bytes").await;
     assert!(memory < 16 << 20, "{memory} bytes of Wasm memory");
 }
 
 #[tokio::test]
-async fn a_compressed_stream_arrives_byte_for_byte() {
+async fn a_compressed_stream_arrives_unchanged() {
     let stage = Stage::set().await;
-    // The filter cannot read it, whatever it is; so it need not be real beyond its first bytes.
+    // The filter cannot read compressed data, so the rest of the bytes does not matter.
     let bytes: Vec<u8> =
         [0x1f, 0x8b, 8, 0].into_iter().chain((0..50_000_u32).map(|n| (n * 7 % 251) as u8)).collect();
     for dialect in dialects::all() {
@@ -144,10 +130,10 @@ async fn a_compressed_stream_arrives_byte_for_byte() {
             assert_eq!(read.header("content-encoding"), Some("gzip"));
         }
     }
-    stage.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 6).await;
+    stage.0.envoy.wait_for_count("usage_missing", 6).await;
 }
 
-/// Exactly one error event is at the end of what the client got, and nothing that says that all is well.
+/// Checks for exactly one error event at the end and no normal end. Returns the text before the error event.
 fn assert_told<'t>(dialect: &Dialect, text: &'t str, case: &str) -> &'t str {
     let (passed, notice) = match text.rfind("event: error\n") {
         Some(at) => text.split_at(at),
@@ -166,7 +152,7 @@ fn assert_told<'t>(dialect: &Dialect, text: &'t str, case: &str) -> &'t str {
 }
 
 #[tokio::test]
-async fn a_stream_of_unusual_framing_that_is_cut_off_is_told_of_after_its_last_whole_event() {
+async fn a_truncated_stream_of_unusual_framing_gets_its_error_after_the_last_whole_event() {
     let stage = Stage::set().await;
     for dialect in dialects::all() {
         for (line_end, blank) in [("\r\n", "\r\n\r\n"), ("\r", "\r\r")] {
@@ -183,7 +169,7 @@ async fn a_stream_of_unusual_framing_that_is_cut_off_is_told_of_after_its_last_w
                     assert!(read.error.is_none(), "{case}");
                     let text = read.text();
                     let passed = assert_told(&dialect, &text, &case);
-                    // The last carriage return alone ends an event; the line feed after it may be left out.
+                    // The last carriage return ends an event by itself. The line feed after it may be missing.
                     let shortest = &whole[..last_whole - usize::from(line_end == "\r\n")];
                     assert!(passed == shortest || passed == &whole[..last_whole], "{case}: {passed}");
                 }
@@ -193,7 +179,7 @@ async fn a_stream_of_unusual_framing_that_is_cut_off_is_told_of_after_its_last_w
 }
 
 #[tokio::test]
-async fn a_large_event_that_is_cut_off_is_ended_before_the_client_is_told() {
+async fn a_truncated_large_event_is_ended_before_the_error_event() {
     let stage = Stage::set().await;
     for dialect in dialects::all() {
         for size in [LARGE, HUGE] {
@@ -208,8 +194,8 @@ async fn a_large_event_that_is_cut_off_is_ended_before_the_client_is_told() {
                 assert!(read.error.is_none(), "{case}");
                 let text = read.text();
                 let passed = assert_told(&dialect, &text, &case);
-                assert!(passed.ends_with("\n\n"), "{case}: the notice is an event of its own");
-                assert!(sent.starts_with(passed.trim_end_matches('\n')), "{case}: nothing is altered");
+                assert!(passed.ends_with("\n\n"), "{case}: the error is a separate event");
+                assert!(sent.starts_with(passed.trim_end_matches('\n')), "{case}: the content is unchanged");
             }
         }
     }

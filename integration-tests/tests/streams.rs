@@ -1,13 +1,15 @@
-//! A stream that ends without its dialect's end is never taken for a whole answer.
+//! A stream that ends without the end of its dialect never looks complete to the client.
 
+use crate::scenes::one_provider;
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::provider::{Event, Script, ScriptedProvider};
+use integration_tests::gateway::Shape;
+use integration_tests::provider::{Event, Script};
 use integration_tests::python;
+use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 
-/// Content of each dialect, after which its provider ends the stream as if that were all.
+/// Content in each dialect, after which the provider ends the stream normally.
 fn cut_streams() -> Vec<(&'static str, Vec<Event>)> {
     let chat = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": "hel"}, "finish_reason": null}]});
@@ -37,24 +39,11 @@ fn cut_streams() -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
-async fn gateway(shape: Shape, provider: &ScriptedProvider) -> Envoy {
-    Gateway::new(shape)
-        .plugin(&json!({
-            "mode": "shadow",
-            "providers": {"all": {"kind": "openai-compatible", "cluster": "all", "host": "all.test"}},
-            "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
-            "models": {"chat": {"tiers": [["one"], ["two"]]}},
-        }))
-        .provider("all", provider.port())
-        .start()
-        .await
-}
-
 #[tokio::test]
-async fn a_truncated_stream_ends_with_an_error_in_its_dialect_and_then_cleanly() {
-    let provider = ScriptedProvider::start("all").await;
+async fn a_truncated_stream_ends_cleanly_after_an_error_in_its_dialect() {
     for shape in [Shape::Loop, Shape::Single] {
-        let envoy = gateway(shape, &provider).await;
+        let gateway = one_provider(shape, &json!({}));
+        let Scene { envoy, providers: [provider], .. } = gateway.start_with(["all"]).await;
         for (path, events) in cut_streams() {
             let whole: String = events.iter().map(Event::to_wire).collect();
             // Whole, and cut within its last event, in pieces of any size.
@@ -74,10 +63,10 @@ async fn a_truncated_stream_ends_with_an_error_in_its_dialect_and_then_cleanly()
 
 async fn check(envoy: &Envoy, path: &str, protocol: Protocol, whole: &str, lost: usize, case: &str) {
     let request = Request::post(path).json(&json!({"model": "chat", "stream": true, "max_tokens": 5}));
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-    let read = request.send(envoy.port()).await.unwrap().read().await;
+    let request = request.over(protocol);
+    let read = request.ask(envoy.port()).await;
     if read.header("x-llm-attempts") == Some("2") {
-        // Nothing that counts as content had come whole.
+        // No complete event with content had arrived.
         assert!(lost > 0, "{case}");
         return;
     }
@@ -108,8 +97,8 @@ async fn check(envoy: &Envoy, path: &str, protocol: Protocol, whole: &str, lost:
 
 #[tokio::test]
 async fn the_vendors_sdks_raise_an_error_on_a_truncated_stream() {
-    let provider = ScriptedProvider::start("all").await;
-    let envoy = gateway(Shape::Loop, &provider).await;
+    let gateway = one_provider(Shape::Loop, &json!({}));
+    let Scene { envoy, providers: [provider], .. } = gateway.start_with(["all"]).await;
     for (path, events) in cut_streams() {
         if path != "/v1/completions" {
             provider.script(Script::stream(events));
@@ -121,6 +110,6 @@ async fn the_vendors_sdks_raise_an_error_on_a_truncated_stream() {
     assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
         assert!(line["came"].as_u64().unwrap() > 0, "{line}");
-        assert!(line["error"].is_string(), "{line}: a truncated answer was taken for a whole one");
+        assert!(line["error"].is_string(), "{line}: a truncated response looked complete");
     }
 }

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md and the other pages say about the repository holds, and what they show works.
+//! What ARCHITECTURE.md and the other pages say about the repository is true, and the configurations that they show work.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +34,7 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
 // ---- sources ----
 
 #[test]
-fn imports_point_one_way() {
+fn imports_follow_the_table() {
     let table = import_table();
     let mut wrong = Vec::new();
     for source in sources() {
@@ -54,7 +54,7 @@ fn imports_point_one_way() {
 }
 
 #[test]
-fn the_table_of_imports_has_one_direction_and_keeps_policies_apart() {
+fn the_import_table_has_one_direction_and_keeps_policies_apart() {
     let table = import_table();
     for (index, (folder, allowed)) in table.iter().enumerate() {
         let above = |name: &&&str| !table[..index].iter().any(|(lower, _)| lower == *name);
@@ -69,7 +69,7 @@ fn the_table_of_imports_has_one_direction_and_keeps_policies_apart() {
 }
 
 #[test]
-fn architecture_shows_this_table_and_every_folder() {
+fn architecture_shows_the_import_table_and_every_folder() {
     let page = read("ARCHITECTURE.md");
     let rows = import_table().into_iter().map(|(folder, allowed)| {
         let allowed = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(" ") };
@@ -83,7 +83,7 @@ fn architecture_shows_this_table_and_every_folder() {
 }
 
 #[test]
-fn every_folder_says_what_it_is_for() {
+fn every_folder_has_a_module_comment() {
     for source in sources().iter().filter(|source| source.name.ends_with("/mod.rs")) {
         assert!(source.text.starts_with("//! "), "{} begins without a module doc", source.name);
     }
@@ -96,7 +96,7 @@ fn every_folder_says_what_it_is_for() {
 }
 
 #[test]
-fn only_the_host_touches_envoy_the_clock_the_environment_and_raw_memory() {
+fn only_the_host_uses_envoy_the_clock_the_environment_and_raw_memory() {
     const FORBIDDEN: [&str; 11] = [
         "proxy_wasm",
         "SystemTime",
@@ -124,6 +124,29 @@ fn only_the_host_touches_envoy_the_clock_the_environment_and_raw_memory() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn every_file_of_integration_tests_is_a_module_of_its_root() {
+    let folder = paths::root().join("integration-tests/tests");
+    let root = fs::read_to_string(folder.join("main.rs")).unwrap();
+    let declared: BTreeSet<_> = root
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .map(String::from)
+        .collect();
+    let mut found = BTreeSet::new();
+    walk(&folder, &mut |path| {
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            // A file `a.rs` and a file `a/mod.rs` are both the module `a`.
+            let module = path.strip_prefix(&folder).unwrap().with_extension("");
+            let module = module.to_str().unwrap().trim_end_matches("/mod");
+            assert!(!module.contains('/'), "{module} is not directly below the root");
+            found.insert(module.to_owned());
+        }
+    });
+    found.remove("main");
+    assert_eq!(declared, found, "integration-tests/tests/main.rs must declare every file of its folder");
+}
+
 // ---- documentation ----
 
 #[test]
@@ -134,7 +157,7 @@ fn every_path_that_the_documentation_names_exists() {
     for page in pages() {
         let text = read(&page);
         for span in code_spans(&text) {
-            // What a build leaves under `target` is in no repository.
+            // Build output under `target` is not in the repository.
             let path_like = !span.contains(char::is_whitespace)
                 && !span.starts_with("target/")
                 && (root_entries.iter().any(|entry| format!("{span}/").starts_with(entry))
@@ -196,19 +219,19 @@ fn headers_and_metrics_that_the_documentation_names_are_in_the_code() {
     }
 }
 
-/// What the table of metrics in docs/operations.md has to be: the catalogue with its own words.
+/// The table of metrics in the documentation is the catalogue with its own comments.
 #[test]
 fn the_documentation_explains_every_metric_as_the_catalogue_does() {
     let metrics = llm_failsafe::record::Metric::ALL;
     let meanings = meanings_of("src/record/metrics.rs", "catalogue! {", "\";");
-    assert_eq!(meanings.len(), metrics.len(), "every metric of the catalogue has its words");
+    assert_eq!(meanings.len(), metrics.len(), "every metric of the catalogue has a comment");
     let plain = metrics.iter().zip(&meanings).map(|(metric, meaning)| {
         let kind = format!("{:?}", metric.kind()).to_lowercase();
         format!("| `{}` | {kind} | {meaning} |", metric.name())
     });
     let families = llm_failsafe::record::Family::ALL;
     let meanings = meanings_of("src/record/series.rs", "families! {", "];");
-    assert_eq!(meanings.len(), families.len(), "every family of the catalogue has its words");
+    assert_eq!(meanings.len(), families.len(), "every family of the catalogue has a comment");
     let labelled = families.iter().zip(&meanings).map(|(family, meaning)| {
         let kind = format!("{:?}", family.kind()).to_lowercase();
         let labels: Vec<_> =
@@ -221,7 +244,7 @@ fn the_documentation_explains_every_metric_as_the_catalogue_does() {
     assert_eq!(shown, rows, "docs/operations.md lists the catalogue:\n{}", rows.join("\n"));
 }
 
-/// The words above each entry of a catalogue.
+/// The comment of each entry of a catalogue.
 fn meanings_of(file: &str, begin: &str, end: &str) -> Vec<String> {
     let source = read(file);
     let (mut meanings, mut meaning) = (Vec::new(), Vec::new());
@@ -239,7 +262,7 @@ fn meanings_of(file: &str, begin: &str, end: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_shipped_files_make_labels_of_what_the_catalogue_labels() {
+fn the_shipped_files_tag_every_label_of_the_catalogue() {
     let mut labels: Vec<&str> = Vec::new();
     for label in
         llm_failsafe::record::Family::ALL.iter().flat_map(|family| family.dims()).flat_map(|dim| dim.labels())
@@ -310,7 +333,7 @@ fn shipped_configurations_load() {
 }
 
 #[test]
-fn ci_runs_the_test_command_of_the_readme_and_nothing_else() {
+fn ci_runs_only_the_test_command_of_the_readme() {
     let script = read(".ci/run");
     let commands: Vec<_> = script
         .lines()
@@ -337,7 +360,7 @@ struct Source {
 }
 
 impl Source {
-    /// The folder of `src` it is in; `None` for `src/lib.rs`.
+    /// Its folder in `src`; `None` for `src/lib.rs`.
     fn folder(&self) -> Option<&str> {
         self.name.strip_prefix("src/")?.split_once('/').map(|(folder, _)| folder)
     }
@@ -367,7 +390,7 @@ impl Source {
     fn ways_out(&self) -> impl Iterator<Item = usize> {
         let inner = self.name.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
         let depth = inner.split('/').count();
-        // Unit tests in the file are one module deeper, and may therefore go one up more.
+        // Unit tests in the file are one module deeper, so one more `super` is allowed.
         let tests_from = self.text.lines().position(|line| line.starts_with("mod tests {"));
         self.code().filter_map(move |(number, line)| {
             let in_tests = tests_from.is_some_and(|from| number > from);
@@ -377,7 +400,7 @@ impl Source {
     }
 }
 
-/// The first names of what follows `crate::`, which may be a group.
+/// The first names after `crate::`, which may be a group.
 fn first_names(path: &str) -> Vec<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
@@ -466,7 +489,7 @@ fn code_blocks(page: &str) -> Vec<(&str, String)> {
     blocks
 }
 
-/// What stands in single backticks, outside fenced blocks.
+/// The text in single backticks outside fenced blocks.
 fn code_spans(page: &str) -> Vec<&str> {
     let outside = page.split("```").step_by(2);
     outside.flat_map(|text| text.split('`').skip(1).step_by(2)).collect()
@@ -479,7 +502,7 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
 
 // ---- configurations ----
 
-/// The filter's configuration in a block: the block itself, or what it wraps in a Struct.
+/// The filter's configuration in a block: the block itself, or the value of a Struct in it.
 fn plugin_configuration(language: &str, block: &str) -> Option<Value> {
     let value: Value = match language {
         "yaml" => serde_yaml_ng::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}")),
@@ -490,7 +513,7 @@ fn plugin_configuration(language: &str, block: &str) -> Option<Value> {
     ["providers", "targets", "models"].iter().all(|member| value.get(member).is_some()).then(|| value.clone())
 }
 
-/// Loads it where every variable is set but the one that the documentation says is not.
+/// Loads it with every environment variable set, except for the one that the documentation shows as unset.
 fn load(configuration: &Value) -> Result<llm_failsafe::config::Config, String> {
     let env = |name: &str| (name != "ANTHROPIC_KEY_B").then(|| "sk-test".to_owned());
     llm_failsafe::config::load(configuration.to_string().as_bytes(), &env)

@@ -1,13 +1,13 @@
-//! Traces and decision records reach an OpenTelemetry collector, joined by the trace's id: the shipped configuration with what
-//! `envoy/telemetry.yaml` says to add.
+//! Traces and decision records reach an OpenTelemetry collector with the same trace id. The configuration is the shipped one with
+//! what `envoy/telemetry.yaml` adds.
 
-mod telemetry;
-
+use crate::telemetry;
 use integration_tests::client::Request;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::otlp::{Collector, hex, text};
-use integration_tests::provider::{ScriptedProvider, errors};
+use integration_tests::provider::errors;
 use integration_tests::records;
+use integration_tests::scene::Scene;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
@@ -16,19 +16,16 @@ const CLIENT_SPAN: &str = "b7ad6b7169203331";
 
 #[tokio::test]
 async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
-    let (a, b) = (ScriptedProvider::start("a").await, ScriptedProvider::start("b").await);
     let collector = Collector::start().await;
-    let envoy = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .provider("anthropic", b.port())
-        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway =
+        Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"], ["haiku"]]}}}));
+    let gateway = telemetry::add(gateway, &collector);
+    let scene = gateway.start_with([("a", "openai"), ("b", "anthropic")]).await;
+    let Scene { envoy, providers: [a, b], .. } = scene;
     a.script(errors::openai_500());
     let traceparent = format!("00-{TRACE}-{CLIENT_SPAN}-01");
     let request = Request::chat("chat", true).header("traceparent", &traceparent);
-    let read = request.send(envoy.port()).await.unwrap().read().await;
+    let read = request.ask(envoy.port()).await;
     assert_eq!(read.status, 200);
 
     // The edge's span and one for each attempt.
@@ -41,7 +38,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     };
     let (first, second) = (attempt_of("gpt-a"), attempt_of("haiku"));
     for span in [first, second] {
-        assert_eq!(span.parent_span_id, edge.span_id, "attempts lie side by side below the edge's span");
+        assert_eq!(span.parent_span_id, edge.span_id, "all attempts are children of the edge's span");
     }
     assert!(first.start_time_unix_nano <= second.start_time_unix_nano);
     let told = |span, key| text(span, key);
@@ -69,7 +66,7 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
     assert_eq!(record["parent_span_id"], hex(&edge.span_id));
     assert_eq!(record["outcome"], "fell_back");
 
-    // Trace context goes on to the providers, each below its own attempt.
+    // Providers get the trace context of their own attempt.
     for (provider, span) in [(&a, first), (&b, second)] {
         let got = provider.received()[0].header("traceparent").expect("trace context").to_owned();
         assert!(got.starts_with(&format!("00-{TRACE}-{}", hex(&span.span_id))), "{got}");
@@ -77,20 +74,16 @@ async fn attempts_are_spans_and_the_record_is_a_log_of_the_same_trace() {
 }
 
 #[tokio::test]
-async fn each_operation_has_the_name_that_its_record_has() {
-    let a = ScriptedProvider::start("a").await;
+async fn a_span_has_the_operation_name_of_its_record() {
     let collector = Collector::start().await;
-    let envoy = Gateway::new(Shape::Loop)
-        .provider("openai", a.port())
-        .configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}))
-        .edit(|config| telemetry::add(config, collector.port()))
-        .start()
-        .await;
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+    let gateway = telemetry::add(gateway, &collector);
+    let Scene { envoy, providers: [_a], .. } = gateway.start_with([("a", "openai")]).await;
     let paths = ["chat/completions", "completions", "embeddings", "responses"];
     for path in paths {
         let body = json!({"model": "chat", "messages": [], "prompt": "hello", "input": "hello"});
         let request = Request::post(&format!("/v1/{path}")).json(&body);
-        assert_eq!(request.send(envoy.port()).await.unwrap().read().await.status, 200, "{path}");
+        assert_eq!(request.ask(envoy.port()).await.status, 200, "{path}");
     }
     let (spans, _) = collector.wait_for(2 * paths.len(), paths.len()).await;
     let records = records::wait_for(&envoy, paths.len()).await;
@@ -104,7 +97,7 @@ async fn each_operation_has_the_name_that_its_record_has() {
         assert_eq!(
             operations,
             [record["gen_ai.operation.name"].as_str().unwrap()],
-            "the attempt's, not the edge's"
+            "the operation of the attempt, not of the edge"
         );
     }
 }

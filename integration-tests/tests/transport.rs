@@ -1,35 +1,34 @@
-//! Providers that cannot be reached, break off, or fall silent: before their answer has proved itself the client gets
-//! another one, afterwards it sees the break.
-
-mod scene;
+//! Providers that cannot be reached, break off, or stop sending. Before its response counts, another target answers; afterwards
+//! the client sees the break.
 
 use std::time::Duration;
 
+use crate::scenes::{self, Ask, FirstAndSpare, assert_answered_by_spare, chat, messages, said};
+use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{Ending, Outcome, Point, RefusedPort, Script, ScriptedProvider, errors};
-use scene::{Ask, SOON, Scene, assert_answered_by_spare, chat, messages, said};
 use serde_json::{Value, json};
 
-/// Every way of breaking off before there is anything to pass on.
+/// Every way to break off before there is anything to pass on.
 fn breaks() -> Vec<Script> {
     let points = [Point::BeforeHeaders, Point::AfterBytes(0), Point::AfterBytes(10)];
     let endings = points.into_iter().flat_map(|p| [Ending::Cut(p), Ending::Reset(p), Ending::AbortStream(p)]);
     endings.map(|ending| Script::usual().ending(ending)).collect()
 }
 
-/// Before its headers a provider was not reached, or so it may be; after them it broke its answer off.
+/// The reason: before the headers the provider may not have been reached, after them its response was truncated.
 fn blamed(script: &Script) -> &'static str {
     if script.ending.is_before_headers() { "transport" } else { "stream_truncated" }
 }
 
-async fn check_breaks(scene: &Scene) {
+async fn check_breaks(scene: &FirstAndSpare) {
     for script in breaks() {
         for ask in [chat("openai"), chat("openai").streamed(), messages(), messages().streamed()] {
             scene.check_moves(ask, &script, blamed(&script)).await;
         }
     }
-    // A stream that has begun, but has said nothing yet, and an error that is cut short.
+    // A stream without content so far, and a truncated error.
     let begun = Script::usual().cut_after_chunks(1);
     scene.check_moves(chat("openai").streamed(), &begun, "stream_truncated").await;
     scene.check_moves(messages().streamed(), &begun, "stream_truncated").await;
@@ -38,19 +37,19 @@ async fn check_breaks(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn a_provider_that_breaks_off_before_its_answer_is_replaced() {
-    check_breaks(&Scene::start(&json!({})).await).await;
+async fn a_provider_that_breaks_off_before_its_response_is_replaced() {
+    check_breaks(&FirstAndSpare::start().await).await;
 }
 
 #[tokio::test]
-async fn so_is_one_that_speaks_http2_and_resets_streams_or_connections() {
+async fn an_http2_provider_that_resets_streams_or_connections_is_replaced() {
     let http2 = json!({"typed_extension_protocol_options": {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {"http2_protocol_options": {}},
         },
     }});
-    let scene = Scene::start(&http2).await;
+    let scene = FirstAndSpare::with(|_| {}, |gateway| gateway.cluster_options("first", http2)).await;
     check_breaks(&scene).await;
     scene.check_moves(chat("openai"), &errors::openai_429(), "rate_limited").await;
     assert!(scene.first.received().iter().all(|request| request.version == "HTTP/2.0"));
@@ -60,7 +59,7 @@ async fn so_is_one_that_speaks_http2_and_resets_streams_or_connections() {
 async fn a_provider_that_refuses_connections_is_replaced() {
     let (refused, spare) = (RefusedPort::reserve(), ScriptedProvider::start("spare").await);
     let gateway = Gateway::new(Shape::Loop)
-        .plugin(&scene::configuration())
+        .plugin(&scenes::configuration())
         .provider("first", refused.port())
         .provider("spare", spare.port());
     let envoy = gateway.start().await;
@@ -75,26 +74,21 @@ async fn a_provider_that_refuses_connections_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_provider_that_stays_silent_is_replaced_when_envoy_gives_up_on_it() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&scene::configuration())
-        .provider("first", first.port())
-        .provider("spare", spare.port())
-        .edit(|config| {
-            let inner = &mut config["static_resources"]["listeners"][1]["filter_chains"][0]["filters"][0];
-            inner["typed_config"]["stream_idle_timeout"] = json!("0.3s");
-        });
-    let scene = Scene { envoy: gateway.start().await, first, spare };
+async fn a_silent_provider_is_replaced_when_envoys_idle_timeout_ends() {
+    let scene = FirstAndSpare::with(
+        |_| {},
+        |gateway| gateway.edit(|config| connection_manager(config, 1)["stream_idle_timeout"] = json!("0.3s")),
+    )
+    .await;
     for ask in [chat("openai"), chat("openai").streamed()] {
         scene.check_moves(ask, &Script::hang(), "timeout").await;
         assert!(matches!(scene.first.wait_for_outcome(0, SOON).await, Outcome::ClosedByClient(_)));
     }
 }
 
-/// Fails unless the client saw its answer break off. Before 1.37 Envoy resets HTTP/2 streams with NO_ERROR, which hyper
-/// and others take for an end; there the missing terminal event is all that a client has.
-async fn assert_broken(scene: &Scene, protocol: Protocol, read: &Read, case: &str) {
+/// Checks that the client saw its response break off. Before 1.37 Envoy resets HTTP/2 streams with NO_ERROR, which hyper
+/// and others accept as an end. Then only the missing terminal event tells the client.
+async fn assert_broken(scene: &FirstAndSpare, protocol: Protocol, read: &Read, case: &str) {
     let resets_without_error = scene.envoy.resets_http2_without_error().await;
     assert!(
         read.error.is_some() || (protocol == Protocol::H2c && resets_without_error),
@@ -104,9 +98,9 @@ async fn assert_broken(scene: &Scene, protocol: Protocol, read: &Read, case: &st
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
-    let scene = Scene::start(&json!({})).await;
-    // A chunk at a time, so that Envoy cannot see the end together with the content.
+async fn a_stream_that_breaks_after_its_first_content_is_not_retried() {
+    let scene = FirstAndSpare::start().await;
+    // One chunk at a time, so that Envoy does not see the end together with the content.
     let script = Script::usual().delay_chunks(Duration::from_millis(30));
     for ending in [Ending::Cut(Point::AfterChunks(3)), Ending::Reset(Point::AfterChunks(3))] {
         for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -122,8 +116,8 @@ async fn a_stream_that_breaks_after_its_first_content_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
-    let scene = Scene::start(&json!({})).await;
+async fn a_long_plain_response_that_breaks_is_cut_and_not_retried() {
+    let scene = FirstAndSpare::start().await;
     let long =
         Script::usual().say(&"word ".repeat(40_000)).split(20_000).delay_chunks(Duration::from_millis(20));
     for protocol in [Protocol::Http1, Protocol::H2c] {
@@ -136,20 +130,16 @@ async fn a_long_plain_answer_that_breaks_is_cut_and_not_completed_by_another() {
 }
 
 #[tokio::test]
-async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
-    let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-    let mut configuration = scene::configuration();
-    for kind in ["openai", "anthropic"] {
-        configuration["models"][format!("{kind}-never")] =
-            json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
-        // Nobody is asked after the spare one, so nothing is gained by holding its stream.
-        configuration["models"][kind]["retry"] = json!({"attempts": 2});
-    }
-    let gateway = Gateway::new(Shape::Loop)
-        .plugin(&configuration)
-        .provider("first", first.port())
-        .provider("spare", spare.port());
-    let scene = Scene { envoy: gateway.start().await, first, spare };
+async fn when_every_target_breaks_off_the_client_gets_an_error_in_its_dialect() {
+    let models = |configuration: &mut Value| {
+        for kind in ["openai", "anthropic"] {
+            configuration["models"][format!("{kind}-never")] =
+                json!({"tiers": [[kind], ["spare"]], "fallback": {"on": []}});
+            // No target follows the spare one, so holding its stream gains nothing.
+            configuration["models"][kind]["retry"] = json!({"attempts": 2});
+        }
+    };
+    let scene = FirstAndSpare::with(models, |gateway| gateway).await;
     for script in breaks() {
         let told = |name: &str| json!({"target": name, "reason": blamed(&script)});
         for stream in [false, true] {
@@ -157,7 +147,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
             scene.first.by_default(script.clone());
             scene.spare.by_default(script.clone());
             let last = Ask { stream, ..messages() };
-            // A plain answer is held until it is clear what it is, wherever a failure leads: only its status can tell of one.
+            // A plain response is held until it is complete or judged, because only its status can report a failure.
             let held = script.ending.is_before_headers() || !stream;
             if held {
                 let (status, body) = refusal(&scene, last, &case).await;
@@ -165,7 +155,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 let tried = json!([told("anthropic"), told("spare")]);
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{case}");
             } else {
-                // The last target's stream had begun, so it is what the client gets, with the break in it. Over HTTP/1
+                // The last target's stream had begun, so the client gets it with the break. Over HTTP/1
                 // Envoy would flush and then wait a second (`delayed_close_timeout`) for the client to close first.
                 let read = last.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(
@@ -185,7 +175,7 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
                 );
                 assert_eq!(body["error"]["llm_failsafe"]["targets"], json!([told("openai")]), "{case}");
             } else {
-                // Where nobody else may answer, no stream is held.
+                // Without another eligible target no stream is held.
                 let read = never.send(scene.envoy.port(), Protocol::H2c).await;
                 assert_eq!(read.status, 200, "{case}");
                 assert_broken(&scene, Protocol::H2c, &read, &case).await;
@@ -194,8 +184,8 @@ async fn when_everyone_breaks_off_the_client_is_told_in_its_dialect() {
     }
 }
 
-/// The status and body of an answer that must be a refusal made by the filter.
-async fn refusal(scene: &Scene, ask: Ask, case: &str) -> (u16, Value) {
+/// The status and body of a refusal by the filter.
+async fn refusal(scene: &FirstAndSpare, ask: Ask, case: &str) -> (u16, Value) {
     let read = ask.send(scene.envoy.port(), Protocol::Http1).await;
     assert!(read.error.is_none(), "{case}");
     assert_eq!(read.header("content-type"), Some("application/json"), "{case}: {}", read.text());
@@ -204,8 +194,8 @@ async fn refusal(scene: &Scene, ask: Ask, case: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_provider_closed_while_idle_costs_no_request() {
-    let scene = Scene::start(&json!({})).await;
+async fn an_idle_connection_closed_by_the_provider_fails_no_request() {
+    let scene = FirstAndSpare::start().await;
     let mut first = scene.first;
     for round in 0..3 {
         let read = chat("openai").send(scene.envoy.port(), Protocol::Http1).await;

@@ -1,33 +1,30 @@
-//! The tokens that providers report are read from whatever they answer, and counted once.
+//! The token usage that providers report is read from every kind of response and counted once.
 
-#[expect(dead_code, reason = "other scenarios use the rest of the scene")]
-mod scene;
-
+use crate::scenes::{Ask, FirstAndSpare, chat, messages};
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
-use scene::{Ask, Scene, chat, messages};
 use serde_json::{Value, json};
 
 async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
-    envoy.stat(&format!("wasmcustom.llm_failsafe_{kind}")).await.unwrap_or_default()
+    envoy.count(kind).await
 }
 
-/// The endpoints, each with the model that is asked there.
+/// The endpoints, each with its model.
 fn asks() -> Vec<Ask> {
     let responses = Ask { path: "/v1/responses", ..chat("openai") };
     vec![chat("openai"), chat("mistral"), responses, messages()]
 }
 
 #[tokio::test]
-async fn every_dialects_tokens_are_counted_plain_and_streamed() {
-    let scene = Scene::start(&json!({})).await;
+async fn tokens_of_every_dialect_are_counted_plain_and_streamed() {
+    let scene = FirstAndSpare::start().await;
     let (mut input, mut output) = (0, 0);
     for ask in asks() {
-        // Mistral is not asked for the usage of streams: it tells unasked, as this scripted one does not.
+        // Mistral is not asked for the usage of streams because it always sends it. The scripted provider does not.
         let forms = if ask.model == "mistral" { vec![ask] } else { vec![ask, ask.streamed()] };
         for ask in forms {
-            // Once so small that all of it is held, once far too large for that.
+            // Small enough to be held as a whole, and far too large for that.
             for words in [3, 20_000] {
                 let script = Script::usual().content_chunks(words).tokens(1000 + words as u64, 7);
                 scene.first.script(if ask.stream { script } else { script.split(5000) });
@@ -47,29 +44,29 @@ async fn every_dialects_tokens_are_counted_plain_and_streamed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_say_what_it_took_is_counted_as_such() {
-    let scene = Scene::start(&json!({})).await;
+async fn a_response_without_usage_is_counted_as_usage_missing() {
+    let scene = FirstAndSpare::start().await;
     let silent = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]});
     scene.first.script(Script::usual().json(silent));
     let read = chat("openai").send(scene.envoy.port(), Protocol::Http1).await;
     assert_eq!(read.status, 200);
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
+    scene.envoy.wait_for_count("usage_missing", 1).await;
     assert_eq!(tokens(&scene.envoy, "tokens_input").await, 0);
 }
 
-/// What a client that asks so gets, and what its provider was asked.
-async fn asked(scene: &Scene, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
+/// Sends this body. Returns the text for the client and the provider's request.
+async fn asked(scene: &FirstAndSpare, path: &str, protocol: Protocol, body: &Value) -> (String, Value) {
     let request = Request::post(path).json(body);
-    let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-    let read = request.send(scene.envoy.port()).await.unwrap().read().await;
+    let request = request.over(protocol);
+    let read = request.ask(scene.envoy.port()).await;
     assert!(read.error.is_none() && read.status == 200, "{:?} {}", read.error, read.text());
     let received = scene.first.received();
     (read.text(), received.last().unwrap().json())
 }
 
 #[tokio::test]
-async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_asked() {
-    let scene = Scene::start(&json!({})).await;
+async fn the_usage_event_goes_only_to_clients_that_asked_for_it() {
+    let scene = FirstAndSpare::start().await;
     let mut input = 0;
     for protocol in [Protocol::Http1, Protocol::H2c] {
         for path in ["/v1/chat/completions", "/v1/completions"] {
@@ -94,10 +91,7 @@ async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_as
                     let whole = text.split_terminator("\n\n").all(|event| event.starts_with("data: "));
                     assert!(whole, "{case}: {text}");
                     input += 100;
-                    scene
-                        .envoy
-                        .wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == input)
-                        .await;
+                    scene.envoy.wait_for_count("tokens_input", input).await;
                 }
             }
         }
@@ -105,19 +99,19 @@ async fn a_streams_usage_is_asked_for_and_its_event_goes_only_to_clients_that_as
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_to_be_asked_is_not() {
-    let scene = Scene::start(&json!({})).await;
+async fn usage_is_not_requested_from_a_provider_without_that_option() {
+    let scene = FirstAndSpare::start().await;
     let body = json!({"model": "mistral", "stream": true, "messages": []});
     let (text, request) = asked(&scene, "/v1/chat/completions", Protocol::Http1, &body).await;
     assert_eq!(request.get("stream_options"), None);
     assert!(text.contains("[DONE]"));
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_usage_missing", |count| count == 1).await;
+    scene.envoy.wait_for_count("usage_missing", 1).await;
 }
 
 #[tokio::test]
-async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() {
-    let scene = Scene::start(&json!({})).await;
-    // No sentinel behind it: the event that is taken out was the last of the stream.
+async fn a_usage_event_at_the_end_or_of_a_large_request_is_removed_too() {
+    let scene = FirstAndSpare::start().await;
+    // Without `[DONE]`: the event that is removed is the last of the stream.
     let chunk = |rest: &str| format!("data: {{\"choices\":[{rest}]}}\r\n\r\n");
     let said = [
         chunk(r#"{"index":0,"delta":{"content":"hi"}}"#),
@@ -139,5 +133,5 @@ async fn an_event_of_usage_that_comes_last_or_in_a_large_body_is_no_different() 
             "stream_options": {"include_usage": true}});
         assert!(request == expected, "{split:?}");
     }
-    scene.envoy.wait_for_stat("wasmcustom.llm_failsafe_tokens_input", |count| count == 15).await;
+    scene.envoy.wait_for_count("tokens_input", 15).await;
 }

@@ -89,7 +89,8 @@ fn choose(
     }
     journey.note(|record| record.choose_among(report::candidates(&survey)));
     Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
-        NotAdmitted::NoTarget => NotSent::NoTarget(report::no_target(&survey)),
+        // A lost race has taught this worker what the survey does not know yet.
+        NotAdmitted::NoTarget => NotSent::NoTarget(journey.no_target(now)),
         NotAdmitted::Budget(exhausted) => {
             NotSent::Refused(Refusal::BudgetExhausted { budget: exhausted.budget, wait_s: exhausted.wait_s })
         }

@@ -219,6 +219,12 @@ impl Journey {
             .map_or(Refusal::Internal, |survey| report::exhausted(&survey, status, client_retry))
     }
 
+    /// The refusal of a request that no target can take now.
+    pub(super) fn no_target(&self, now: Timestamp) -> Refusal {
+        Survey::take(&self.request, self.progress(), now)
+            .map_or(Refusal::Internal, |survey| report::no_target(&survey))
+    }
+
     /// The refusal of a request whose total time is over before a target could be asked.
     pub(super) fn out_of_time(&self, survey: &Survey<'_>) -> Refusal {
         match self.tried.last() {

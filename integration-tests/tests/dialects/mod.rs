@@ -1,37 +1,37 @@
-//! The parts of a stream in each dialect, to be put together into what providers send when something is wrong.
+//! The parts of a stream in each dialect. Tests combine them into the streams of failing providers.
 
 use integration_tests::provider::Event;
 use serde_json::{Value, json};
 
-/// What a client of a dialect calls, and what it gets.
+/// A dialect: its path and its events.
 pub struct Dialect {
     pub path: &'static str,
-    /// What comes before there is content.
+    /// Events before the first content.
     pub opening: Vec<Event>,
-    /// Says that the provider is still there, and no more.
+    /// An event without content.
     pub ping: Event,
-    /// The end of a good stream.
+    /// The end of a complete stream.
     pub closing: Vec<Event>,
-    /// The provider says that it failed.
+    /// The error event of a provider.
     pub error: Event,
-    /// How a client is told that its stream was cut, or went silent: where in the error event, and what stands there.
+    /// How a client is told that its stream was cut or stalled: a JSON pointer into the error event and the value there.
     pub told_cut: (&'static str, &'static str),
     content: fn(&str) -> Event,
 }
 
 impl Dialect {
-    /// A piece of the answer.
+    /// An event with this content.
     pub fn content(&self, text: &str) -> Event {
         (self.content)(text)
     }
 
-    /// A whole stream with these pieces of content, event by event.
+    /// A complete stream with these pieces of content.
     pub fn whole(&self, contents: &[&str]) -> Vec<Event> {
         let contents = contents.iter().map(|text| self.content(text));
         self.opening.iter().cloned().chain(contents).chain(self.closing.iter().cloned()).collect()
     }
 
-    /// Whether a stream holds what clients take for a good end.
+    /// Whether a stream contains what clients accept as a normal end.
     pub fn claims_completion(&self, text: &str) -> bool {
         ["[DONE]", "message_stop", "response.completed"].iter().any(|end| text.contains(end))
     }
@@ -115,12 +115,12 @@ pub fn messages() -> Dialect {
     }
 }
 
-/// All of them.
+/// All dialects.
 pub fn all() -> [Dialect; 3] {
     [chat(), responses(), messages()]
 }
 
-/// Events as they go over the wire.
+/// Events as they are sent.
 pub fn wire(events: &[Event]) -> String {
     events.iter().map(Event::to_wire).collect()
 }

@@ -1,16 +1,13 @@
-//! Several providers that could all take a request, behind one Envoy with two workers. Each request has a connection of its
-//! own, so requests meet either worker.
+//! Several providers that can all take a request, behind one Envoy with two workers. Each request uses its own connection, so
+//! requests reach both workers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::ScriptedProvider;
 use serde_json::{Value, json};
-
-/// How long anything that must happen may take.
-pub const SOON: Duration = Duration::from_secs(15);
 
 /// Providers `p0`, `p1`, …, each with one account and one target of its name, all in one tier of `chat`.
 pub struct Peers {
@@ -19,7 +16,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Starts so many, with what else the configuration shall have. The gateway is there to be changed.
+    /// Starts this many, with changes to the configuration. Also returns the gateway, for updates.
     pub async fn start(count: usize, change: impl FnOnce(&mut Value)) -> (Self, Gateway) {
         let mut configuration =
             json!({"providers": {}, "accounts": {}, "targets": {}, "models": {"chat": {}}});
@@ -28,8 +25,7 @@ impl Peers {
         for index in 0..count {
             let name = format!("p{index}");
             let provider = ScriptedProvider::start(&name).await;
-            configuration["providers"][&name] =
-                json!({"kind": "openai-compatible", "host": format!("{name}.test")});
+            configuration["providers"][&name] = compatible(&name);
             configuration["accounts"][&name] = json!({"provider": name, "key": {"value": "sk-test"}});
             configuration["targets"][&name] = json!({"account": name, "model": "m"});
             gateway = gateway.provider(&name, provider.port());
@@ -42,24 +38,14 @@ impl Peers {
         (Self { envoy: gateway.start().await, providers }, gateway)
     }
 
-    /// One plain chat, read to its end.
+    /// Sends one plain chat request and reads the response.
     pub async fn ask(&self) -> Read {
-        Request::chat("chat", false).send(self.envoy.port()).await.unwrap().read().await
+        Request::chat("chat", false).ask(self.envoy.port()).await
     }
 
-    /// Asks until requests on every worker are answered as `wanted`: 20 in a row, each on a connection of its own, meet both
-    /// but for a chance of 2⁻¹⁹. A request that hangs is given up soon.
+    /// Asks until requests on every worker are answered as wanted.
     pub async fn until_every_worker(&self, streamed: bool, wanted: impl Fn(&Read) -> bool) {
-        let deadline = Instant::now() + SOON;
-        let mut in_a_row = 0;
-        while in_a_row < 20 {
-            let request = Request::chat("chat", streamed).patience(Duration::from_secs(1));
-            let read = match request.send(self.envoy.port()).await {
-                Ok(response) => Some(response.read().await),
-                Err(_) => None,
-            };
-            in_a_row = if read.as_ref().is_some_and(&wanted) { in_a_row + 1 } else { 0 };
-            assert!(Instant::now() < deadline, "not every worker knows: {read:?}");
-        }
+        let request = || Request::chat("chat", streamed).patience(Duration::from_secs(1));
+        self.envoy.until_every_worker(request, wanted).await;
     }
 }

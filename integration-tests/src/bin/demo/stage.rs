@@ -5,8 +5,9 @@ use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use integration_tests::SOON;
 use integration_tests::client::{Request, Response};
-use integration_tests::envoy::{Envoy, PATIENCE};
+use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider};
 use serde_json::{Value, json};
@@ -127,7 +128,7 @@ impl Demo {
     /// The same request again and again until a counter of the filter, or the target that answers, is as wanted. Shows who
     /// answered how many, and why, and compares that with what was told.
     pub async fn ask_until(&mut self, wanted: Wanted, told: &[&str]) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SOON;
         let mut runs: Vec<(String, u32)> = Vec::new();
         loop {
             let response = self.ask(&question(false), CLIENT_KEY).await;

@@ -1,21 +1,16 @@
-//! Two providers behind one Envoy in the retry loop: `first`, which a script makes fail, and `spare`.
-
-use std::time::Duration;
+//! Scenes that several modules use.
 
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
 
-/// How long anything that must happen may take.
-pub const SOON: Duration = Duration::from_secs(5);
-
-/// The kinds of provider that `first` plays, each the first choice of the logical model of its name.
+/// The kinds of provider that `first` plays. Each is the first choice of the logical model of its name.
 const KINDS: [&str; 7] =
     ["openai", "azure-openai", "anthropic", "gemini", "mistral", "openrouter", "openai-compatible"];
 
-/// What a client asks: an endpoint and a logical model, plain or streamed.
+/// A request: an endpoint and a logical model, plain or streamed.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
     pub path: &'static str,
@@ -34,25 +29,25 @@ pub const fn messages() -> Ask {
 }
 
 impl Ask {
-    /// The same, streamed.
+    /// The same request, streamed.
     pub const fn streamed(self) -> Self {
         Self { stream: true, ..self }
     }
 
-    /// Sends it and reads the answer to its end.
+    /// Sends it and reads the response to its end.
     pub async fn send(self, port: u16, protocol: Protocol) -> Read {
         let turn = json!([{"role": "user", "content": "say hello"}]);
         let body = json!({"model": self.model, "messages": turn, "input": turn, "max_tokens": 16, "stream": self.stream});
         let request = Request::post(self.path).json(&body);
-        let request = if protocol == Protocol::H2c { request.h2c() } else { request };
-        request.send(port).await.unwrap().read().await
+        let request = request.over(protocol);
+        request.ask(port).await
     }
 }
 
-/// The filter's configuration for one model of each kind, with `spare` behind it.
+/// The filter's configuration with one model for each kind, and `spare` as its second tier.
 pub fn configuration() -> Value {
     let mut configuration = json!({
-        // Dozens of failures are played with one target here: breakers would soon send everything past it.
+        // One target fails dozens of times here. Open breakers would skip it.
         "mode": "shadow",
         "providers": {"spare": {"kind": "openai-compatible", "cluster": "spare", "host": "spare.test"}},
         "targets": {"spare": {"provider": "spare", "model": "spare-model"}},
@@ -66,25 +61,30 @@ pub fn configuration() -> Value {
     configuration
 }
 
-/// The whole scene.
-pub struct Scene {
+/// `first` and `spare` before one Envoy.
+pub struct FirstAndSpare {
     pub first: ScriptedProvider,
     pub spare: ScriptedProvider,
     pub envoy: Envoy,
 }
 
-impl Scene {
-    /// Starts it, with what else the cluster of `first` shall have.
-    pub async fn start(cluster: &Value) -> Self {
-        let (first, spare) = (ScriptedProvider::start("first").await, ScriptedProvider::start("spare").await);
-        let gateway = Gateway::new(Shape::Loop)
-            .plugin(&configuration())
-            .cluster("first", first.port(), cluster)
-            .provider("spare", spare.port());
-        Self { first, spare, envoy: gateway.start().await }
+impl FirstAndSpare {
+    /// The usual configuration.
+    pub async fn start() -> Self {
+        Self::with(|_| {}, |gateway| gateway).await
     }
 
-    /// `first` does as scripted; the client must get one whole answer of `spare`, whichever HTTP it speaks.
+    /// The usual configuration with changes to the filter's configuration and to Envoy's.
+    pub async fn with(configure: impl FnOnce(&mut Value), change: impl FnOnce(Gateway) -> Gateway) -> Self {
+        let mut configuration = configuration();
+        configure(&mut configuration);
+        let gateway = change(Gateway::new(Shape::Loop).plugin(&configuration));
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, spare] = scene.providers;
+        Self { first, spare, envoy: scene.envoy }
+    }
+
+    /// Checks that the client gets one complete response of `spare` when `first` does this, over HTTP/1 and HTTP/2.
     pub async fn check_moves(&self, ask: Ask, script: &Script, reason: &str) {
         for protocol in [Protocol::Http1, Protocol::H2c] {
             let case = format!("{ask:?} {protocol:?} {reason} {script:?}");
@@ -100,7 +100,7 @@ impl Scene {
     }
 }
 
-/// What the response headers say when `spare` answered in the place of another target.
+/// Checks the response headers after `spare` substituted for another target.
 pub fn assert_answered_by_spare(read: &Read, reason: &str, case: &str) {
     assert_eq!(read.status, 200, "{case}: {}", read.text());
     assert_eq!(read.header("x-llm-target"), Some("spare"), "{case}");
@@ -110,7 +110,7 @@ pub fn assert_answered_by_spare(read: &Read, reason: &str, case: &str) {
     assert_eq!(read.header("x-llm-retry"), None, "{case}");
 }
 
-/// The text of a whole answer in either dialect. Two answers in one body, or half of one, are no whole answer.
+/// The text of a complete response in any dialect. Panics for two responses in one body, or for half of one.
 pub fn said(read: &Read, stream: bool) -> String {
     assert!(read.error.is_none(), "{:?} after {}", read.error, read.text());
     if !stream {
@@ -134,4 +134,21 @@ pub fn said(read: &Read, stream: bool) -> String {
         delta.unwrap_or_default()
     };
     pieces.map(text).collect()
+}
+
+/// The shipped loop with these time limits for streams. The model `chat` has a target of `first` and then one of `spare`.
+pub async fn with_stream_limits(stream: Value) -> integration_tests::scene::Scene<2> {
+    let models = json!({"chat": {"tiers": [["gpt-a"], ["haiku"]], "stream": stream}});
+    let gateway = Gateway::new(Shape::Loop).configure(&json!({"mode": "shadow", "models": models}));
+    gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await
+}
+
+/// One provider that speaks every dialect and serves both targets of `chat`.
+pub fn one_provider(shape: Shape, stream: &Value) -> Gateway {
+    Gateway::new(shape).plugin(&json!({
+        "mode": "shadow",
+        "providers": {"all": compatible("all")},
+        "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
+        "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
+    }))
 }

@@ -1,0 +1,64 @@
+//! All integration tests, in one binary: linking one is much faster than linking one per file.
+//!
+//! Every file of this folder is a module here, which a test in `structure.rs` checks. To run the tests of some files:
+//! `cargo test -p integration-tests --test scenarios -- gates:: streams::`
+
+// Shared by several modules.
+mod dialects;
+mod peers;
+mod scenes;
+mod telemetry;
+
+mod admissions;
+mod balance;
+mod bodies;
+mod boundaries;
+mod breakers;
+mod budgets;
+mod ceilings;
+mod configuration;
+mod crash;
+mod declined;
+mod demo;
+mod disclosure;
+mod draining;
+mod estimates;
+mod explain;
+mod explain_record;
+mod failover;
+mod fleet;
+mod gates;
+mod harness;
+mod headers;
+mod headroom;
+mod hints;
+mod hostile;
+mod idle;
+mod impatient;
+mod incidents;
+mod journeys;
+mod odd_boundaries;
+mod oddities;
+mod operator;
+mod operator_page;
+mod playground;
+mod prometheus;
+mod provider;
+mod queue;
+mod quiet;
+mod records;
+mod reloads;
+mod requests;
+mod response_model;
+mod retries;
+mod sdk;
+mod sdks;
+mod single;
+mod stream_failures;
+mod stream_shapes;
+mod streams;
+mod structure;
+mod timers;
+mod tracing;
+mod transport;
+mod usage;
