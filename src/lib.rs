@@ -5,7 +5,7 @@ pub mod base;
 pub mod breaker;
 pub mod config;
 pub mod fallback;
-#[cfg(target_family = "wasm")]
+#[cfg(any(target_family = "wasm", test))]
 mod host;
 pub mod journey;
 pub mod provider;

@@ -98,8 +98,6 @@ pub struct Worker {
     pub envoy: Option<String>,
     /// How often operators may still be served.
     pub operator_limit: OperatorRateLimit,
-    /// Queues for the host's log that it has not been given yet.
-    pub log: Vec<String>,
     /// What the gauges with labels show, as far as this worker knows.
     pub shown: Vec<usize>,
     /// What has been counted and not yet handed to the host.
@@ -141,7 +139,6 @@ impl Worker {
             rng,
             envoy: None,
             operator_limit: OperatorRateLimit::default(),
-            log: Vec::new(),
             shown: Vec::new(),
             tally,
         }

@@ -184,13 +184,13 @@ fn obey(
     command: Command,
     now: Timestamp,
 ) -> Result<LocalAnswer, Decline> {
-    let Worker { config, health_view, pending, headroom, store, tally, log, .. } = worker;
+    let Worker { config, health_view, pending, headroom, store, tally, .. } = worker;
     let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
     let Change { shared, .. } = health_view.borrow_mut().command(&mut **store, scope, command, now);
     tally.count(Metric::OperatorOrders);
     let key = config.operators.iter().position(|key| &*key.name == by).unwrap_or(0);
     tally.label(config, Family::OrdersByKey, (key, place(record::ORDERS, command.name())), 1);
-    log.push(format!("operator {by} ordered {} of {} {name}", command.name(), kind.name()));
+    log::warn!("operator {by} ordered {} of {} {name}", command.name(), kind.name());
     if !shared {
         tally.count(Metric::SharedDataFailed);
         return Err(Decline::NotShared);
