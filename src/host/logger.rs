@@ -1,7 +1,7 @@
 //! Lines of the `log` crate become lines of Envoy's log.
 //!
-//! A line is formatted and handed over only if Envoy's level for `wasm` shows it. The level is read when the VM starts, when
-//! a configuration is loaded and on every tick. So `/logging?wasm=debug` takes effect within a tick.
+//! A line is formatted and handed over only if Envoy's level for `wasm` shows it. The level is read when a
+//! configuration is loaded and on every tick. So `/logging?wasm=debug` takes effect within a tick.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 

@@ -18,10 +18,11 @@ const MAX_CONFIGURATION: usize = config::MAX_BYTES + 1;
 
 static LOGGER: Logger = Logger { write: abi::log };
 
-/// Sends the lines of the `log` crate to Envoy's log. To be called once, when the VM starts.
+/// Sends the lines of the `log` crate to Envoy's log. To be called once, when the VM starts. Envoy's level cannot be read so
+/// early (the call ends the VM), but a configuration is loaded next.
 pub fn start_logging() {
     let _ = log::set_logger(&LOGGER);
-    refresh_log_level();
+    log::set_max_level(logger::filter(None));
 }
 
 fn refresh_log_level() {
