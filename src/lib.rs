@@ -9,7 +9,7 @@ pub mod breaker;
 pub mod config;
 pub mod fallback;
 pub mod generation;
-#[cfg(target_family = "wasm")]
+#[cfg(any(target_family = "wasm", test))]
 mod host;
 pub mod intake;
 pub mod journey;

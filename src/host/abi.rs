@@ -1,19 +1,16 @@
-//! The host's functions (proxy-wasm ABI 0.2.1), each with its status handed back.
+//! The host's functions (proxy-wasm ABI 0.2.1). Each returns its status.
 //!
-//! The SDK's own wrappers panic on a status they do not expect, and a panic ends the VM with every stream in it. So the
-//! SDK dispatches the callbacks, and the calls in the other direction are made here.
+//! The SDK's own wrappers panic on a status that they do not expect, and a panic ends the VM with all its streams. So the
+//! SDK only dispatches the callbacks; the calls to Envoy are made here.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
 use std::time::Duration;
 
 use super::calls;
+use super::failure::HostError;
 use crate::base::HeaderBlock;
 use crate::record::MetricKind;
-
-/// A call that the host declined, with its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Declined(pub i32);
 
 /// A buffer of the host.
 #[derive(Debug, Clone, Copy)]
@@ -32,18 +29,10 @@ pub enum Map {
     Response = 2,
 }
 
-/// How urgent a log line is.
-#[derive(Debug, Clone, Copy)]
-#[repr(i32)]
-pub enum Level {
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-}
-
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: i32, message: *const u8, size: usize) -> i32;
+    fn proxy_get_log_level(level: *mut i32) -> i32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> i32;
     fn proxy_get_buffer_bytes(
@@ -107,14 +96,14 @@ unsafe extern "C" {
     fn proxy_get_metric(id: u32, value: *mut u64) -> i32;
 }
 
-/// Every call ends here, which is where it is counted.
-fn check(status: i32) -> Result<(), Declined> {
+/// Every call ends here, so it is counted here.
+fn check(status: i32) -> Result<(), HostError> {
     calls::note();
-    if status == 0 { Ok(()) } else { Err(Declined(status)) }
+    if status == 0 { Ok(()) } else { Err(HostError(status)) }
 }
 
-/// Bytes that the host allocates in this VM and leaves to us. No bytes come as an empty vector.
-fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, Declined> {
+/// Takes over bytes that the host has allocated in this VM. A null pointer becomes an empty vector.
+fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, HostError> {
     let mut data: *mut u8 = null_mut();
     let mut size = 0_usize;
     check(call(&raw mut data, &raw mut size))?;
@@ -127,12 +116,27 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, D
 }
 
 /// Writes a line to Envoy's log.
-pub fn log(level: Level, message: &str) {
+pub fn log(level: log::Level, message: &str) {
+    let level = match level {
+        log::Level::Trace => 0,
+        log::Level::Debug => 1,
+        log::Level::Info => 2,
+        log::Level::Warn => 3,
+        log::Level::Error => 4,
+    };
     // SAFETY: the host reads `message` during the call.
-    let _ = check(unsafe { proxy_log(level as i32, message.as_ptr(), message.len()) });
+    let _ = check(unsafe { proxy_log(level, message.as_ptr(), message.len()) });
 }
 
-/// Wall time in nanoseconds since the epoch; zero if the host does not tell.
+/// The level of Envoy's logger for Wasm, as the ABI numbers it.
+pub fn log_level() -> Result<i32, HostError> {
+    let mut level = 0;
+    // SAFETY: the host writes one i32 during the call.
+    check(unsafe { proxy_get_log_level(&raw mut level) })?;
+    Ok(level)
+}
+
+/// Wall time in nanoseconds since the epoch; zero if the host does not return one.
 pub fn now_ns() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes one u64 during the call.
@@ -140,33 +144,33 @@ pub fn now_ns() -> u64 {
     time
 }
 
-/// Has the root context called every `period`.
-pub fn set_tick(period: Duration) -> Result<(), Declined> {
+/// Asks for a tick of the root context every `period`.
+pub fn set_tick(period: Duration) -> Result<(), HostError> {
     let ms = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: plain numbers.
     check(unsafe { proxy_set_tick_period_milliseconds(ms) })
 }
 
 /// At most `len` bytes of a buffer from `start` on.
-pub fn read_buffer(buffer: Buffer, start: usize, len: usize) -> Result<Vec<u8>, Declined> {
+pub fn read_buffer(buffer: Buffer, start: usize, len: usize) -> Result<Vec<u8>, HostError> {
     // SAFETY: the host writes a pointer and a size during the call.
     take(|data, size| unsafe { proxy_get_buffer_bytes(buffer as i32, start, len, data, size) })
 }
 
-/// Replaces `len` bytes from `start`: with `start` 0 the front, with `start` at or past the end this appends.
-pub fn write_buffer(buffer: Buffer, start: usize, len: usize, bytes: &[u8]) -> Result<(), Declined> {
+/// Replaces `len` bytes from `start` on. A `start` of 0 replaces the front; at or past the end, this appends.
+pub fn write_buffer(buffer: Buffer, start: usize, len: usize, bytes: &[u8]) -> Result<(), HostError> {
     // SAFETY: the host reads `bytes` during the call.
     check(unsafe { proxy_set_buffer_bytes(buffer as i32, start, len, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A whole header map.
-pub fn headers(map: Map) -> Result<HeaderBlock, Declined> {
+pub fn headers(map: Map) -> Result<HeaderBlock, HostError> {
     // SAFETY: the host writes a pointer and a size during the call.
     take(|data, size| unsafe { proxy_get_header_map_pairs(map as i32, data, size) }).map(HeaderBlock::parse)
 }
 
 /// Sets a header to one value.
-pub fn set_header(map: Map, name: &str, value: &str) -> Result<(), Declined> {
+pub fn set_header(map: Map, name: &str, value: &str) -> Result<(), HostError> {
     // SAFETY: the host reads name and value during the call.
     check(unsafe {
         proxy_replace_header_map_value(map as i32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
@@ -174,25 +178,25 @@ pub fn set_header(map: Map, name: &str, value: &str) -> Result<(), Declined> {
 }
 
 /// Removes a header.
-pub fn remove_header(map: Map, name: &str) -> Result<(), Declined> {
+pub fn remove_header(map: Map, name: &str) -> Result<(), HostError> {
     // SAFETY: the host reads the name during the call.
     check(unsafe { proxy_remove_header_map_value(map as i32, name.as_ptr(), name.len()) })
 }
 
-/// A property of the stream; the parts of `path` are separated by NUL. `None` where there is none.
+/// A property of the stream. NUL separates the parts of `path`.
 pub fn property(path: &str) -> Option<Vec<u8>> {
     // SAFETY: the host reads the path and writes a pointer and a size during the call.
     take(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }).ok()
 }
 
-/// Sets a property of the stream. Envoy keeps it as the filter state `wasm.{path}`, which its access log can show.
-pub fn set_property(path: &str, value: &str) -> Result<(), Declined> {
+/// Sets a property of the stream. Envoy keeps it as the filter state `wasm.{path}`, which the access log can print.
+pub fn set_property(path: &str, value: &str) -> Result<(), HostError> {
     // SAFETY: the host reads path and value during the call.
     check(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }
 
-/// Answers the client in place of the provider. `headers` is a block in the host's own shape.
-pub fn send_response(status: u16, headers: &[u8], body: &[u8]) -> Result<(), Declined> {
+/// Answers the client in place of the provider. `headers` is encoded as the ABI wants it.
+pub fn send_response(status: u16, headers: &[u8], body: &[u8]) -> Result<(), HostError> {
     let details = b"llm_failsafe";
     // SAFETY: the host reads headers, body and details during the call.
     check(unsafe {
@@ -209,8 +213,8 @@ pub fn send_response(status: u16, headers: &[u8], body: &[u8]) -> Result<(), Dec
     })
 }
 
-/// A record of the shared data, and what a write must show to replace it.
-pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Declined> {
+/// A record of the shared data, with the compare-and-swap number that a write needs.
+pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), HostError> {
     let mut cas = 0;
     // SAFETY: the host reads the key and writes a pointer, a size and one u32 during the call.
     let bytes = take(|data, size| unsafe {
@@ -219,61 +223,61 @@ pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Declined> {
     Ok((bytes, cas))
 }
 
-/// Replaces a record if it still is the one read with `cas`; zero replaces whatever is there.
-pub fn set_shared_data(key: &str, bytes: &[u8], cas: u32) -> Result<(), Declined> {
+/// Replaces a record if it still has the number `cas`. A `cas` of 0 replaces it in any case.
+pub fn set_shared_data(key: &str, bytes: &[u8], cas: u32) -> Result<(), HostError> {
     // SAFETY: the host reads key and bytes during the call.
     check(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), bytes.as_ptr(), bytes.len(), cas) })
 }
 
-/// Has the calls that follow act on another stream than the one whose callback this is.
-pub fn set_effective_context(context: u32) -> Result<(), Declined> {
+/// Makes the following calls act on another stream than the one of this callback.
+pub fn set_effective_context(context: u32) -> Result<(), HostError> {
     // SAFETY: a plain number.
     check(unsafe { proxy_set_effective_context(context) })
 }
 
-/// Lets the answer go on that was held.
-pub fn resume_response() -> Result<(), Declined> {
+/// Resumes a response that was held.
+pub fn resume_response() -> Result<(), HostError> {
     const HTTP_RESPONSE: i32 = 1;
     // SAFETY: a plain number.
     check(unsafe { proxy_continue_stream(HTTP_RESPONSE) })
 }
 
-/// Lets the request go on that was held.
-pub fn resume_request() -> Result<(), Declined> {
+/// Resumes a request that was held.
+pub fn resume_request() -> Result<(), HostError> {
     const HTTP_REQUEST: i32 = 0;
     // SAFETY: a plain number.
     check(unsafe { proxy_continue_stream(HTTP_REQUEST) })
 }
 
-/// Makes a queue of which this root context is told when something is in it.
-pub fn register_queue(name: &str) -> Result<u32, Declined> {
+/// Registers a queue. Envoy calls `on_queue_ready` of this root context when it has an item.
+pub fn register_queue(name: &str) -> Result<u32, HostError> {
     let mut id = 0;
     // SAFETY: the host reads the name and writes one u32 during the call.
     check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
 }
 
-/// Puts something into a queue.
-pub fn enqueue(queue: u32, item: &[u8]) -> Result<(), Declined> {
+/// Adds an item to a queue.
+pub fn enqueue(queue: u32, item: &[u8]) -> Result<(), HostError> {
     // SAFETY: the host reads the item during the call.
     check(unsafe { proxy_enqueue_shared_queue(queue, item.as_ptr(), item.len()) })
 }
 
-/// Takes the first item out of a queue.
-pub fn dequeue(queue: u32) -> Result<Vec<u8>, Declined> {
+/// Removes the first item of a queue.
+pub fn dequeue(queue: u32) -> Result<Vec<u8>, HostError> {
     // SAFETY: the host writes a pointer and a size during the call.
     take(|data, size| unsafe { proxy_dequeue_shared_queue(queue, data, size) })
 }
 
-/// Breaks off the answer to the client, and with it the request to the provider.
-pub fn reset_response() -> Result<(), Declined> {
+/// Resets the stream: the response to the client and the request to the provider.
+pub fn reset_stream() -> Result<(), HostError> {
     const HTTP_RESPONSE: i32 = 1;
     // SAFETY: a plain number.
     check(unsafe { proxy_close_stream(HTTP_RESPONSE) })
 }
 
-/// Defines a metric, or finds the one of that name, and returns its id.
-pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Declined> {
+/// Returns the id of the metric with this name; defines it if it is new.
+pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32, HostError> {
     let kind = match kind {
         MetricKind::Counter => 0,
         MetricKind::Gauge => 1,
@@ -285,20 +289,20 @@ pub fn define_metric(kind: MetricKind, name: &str) -> Result<u32, Declined> {
     Ok(id)
 }
 
-/// Adds to a counter, or moves a gauge.
-pub fn add_metric(id: u32, delta: i64) -> Result<(), Declined> {
+/// Adds to a counter or a gauge.
+pub fn add_metric(id: u32, delta: i64) -> Result<(), HostError> {
     // SAFETY: plain numbers.
     check(unsafe { proxy_increment_metric(id, delta) })
 }
 
-/// Sets a gauge, or gives a histogram a value.
-pub fn record_metric(id: u32, value: u64) -> Result<(), Declined> {
+/// Sets a gauge, or adds a value to a histogram.
+pub fn record_metric(id: u32, value: u64) -> Result<(), HostError> {
     // SAFETY: plain numbers.
     check(unsafe { proxy_record_metric(id, value) })
 }
 
-/// Raises a gauge to `value` unless it is higher already.
-pub fn raise_gauge(id: u32, value: u64) -> Result<(), Declined> {
+/// Raises a gauge to `value`, unless it is higher already.
+pub fn raise_gauge(id: u32, value: u64) -> Result<(), HostError> {
     let mut current = 0;
     // SAFETY: the host writes one u64 during the first call; plain numbers in the second.
     check(unsafe { proxy_get_metric(id, &raw mut current) })?;

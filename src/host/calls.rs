@@ -1,27 +1,22 @@
-//! How many calls to the host the streams of this VM make. Only a build of its own counts, with the feature
-//! `count-host-calls`, for `make bench`; in any other the functions below are empty.
+//! Counts the calls to the host. Only a build with the feature `count-host-calls` counts, for `make bench`; in any other
+//! build the functions below are empty.
 
 #[cfg(feature = "count-host-calls")]
-pub use counting::{forget, note, report};
+pub use counting::{note, take};
 
-/// A call was made.
+/// Counts one call.
 #[cfg(not(feature = "count-host-calls"))]
 pub const fn note() {}
 
-/// Hands the number to the host.
+/// The number of calls since the last `take`.
 #[cfg(not(feature = "count-host-calls"))]
-pub const fn report() {}
-
-/// Drops what has been noted since the last report.
-#[cfg(not(feature = "count-host-calls"))]
-pub const fn forget() {}
+pub const fn take() -> i64 {
+    0
+}
 
 #[cfg(feature = "count-host-calls")]
 mod counting {
     use std::sync::atomic::{AtomicI64, Ordering};
-
-    use crate::host::abi;
-    use crate::record::MetricKind;
 
     static CALLS: AtomicI64 = AtomicI64::new(0);
 
@@ -29,18 +24,7 @@ mod counting {
         CALLS.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Its own calls do not count.
-    pub fn report() {
-        let calls = CALLS.load(Ordering::Relaxed);
-        if calls > 0
-            && let Ok(id) = abi::define_metric(MetricKind::Counter, "llm_failsafe_host_calls")
-        {
-            let _ = abi::add_metric(id, calls);
-        }
-        forget();
-    }
-
-    pub fn forget() {
-        CALLS.store(0, Ordering::Relaxed);
+    pub fn take() -> i64 {
+        CALLS.swap(0, Ordering::Relaxed)
     }
 }

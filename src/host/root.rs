@@ -1,94 +1,32 @@
-//! One configured filter on one worker: loads the configuration, starts passes, keeps time.
+//! The root context: one configured filter on one worker. It loads the configuration, creates streams and keeps time.
 
-use std::cell::RefCell;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use super::abi::{self, Buffer, Level};
-use super::calls;
-use super::filter::{self, Filter};
-use super::store::SharedData;
-use crate::base::SplitMix64;
-use crate::config::{self, Config};
-use crate::journey::{Journeys, Worker};
-use crate::record::{Metric, Sample, Tally};
+use super::abi::{self, Buffer};
+use super::filter::Filter;
+use super::logger::{self, Logger};
+use super::shared::Shared;
+use super::{calls, clock, stream};
+use crate::config;
+use crate::record::Metric;
 
-/// How often a worker looks for what has run out of time.
-pub const TICK: Duration = Duration::from_millis(100);
-
-/// More than this is not read of a configuration; what is cut off makes it invalid.
+/// How much of a configuration is read. A longer one is cut off here and refused.
 const MAX_CONFIGURATION: usize = config::MAX_BYTES + 1;
 
-thread_local! {
-    /// Journeys belong to the VM and not to a root context: after a change of the configuration the next attempt of a
-    /// request may come through another one.
-    static JOURNEYS: Rc<RefCell<Journeys>> = Rc::default();
-    /// The configured filter whose tick hands over what its streams count.
-    static TICKING: RefCell<Weak<Shared>> = RefCell::default();
+static LOGGER: Logger = Logger { write: abi::log };
+
+/// Sends the lines of the `log` crate to Envoy's log. To be called once, when the VM starts. Envoy's level cannot be read so
+/// early (the call ends the VM), but a configuration is loaded next.
+pub fn start_logging() {
+    let _ = log::set_logger(&LOGGER);
+    log::set_max_level(logger::filter(None));
 }
 
-/// The worker and its metrics, as every pass shares them.
-pub struct Shared {
-    pub worker: RefCell<Worker>,
-    metrics: [Option<u32>; Metric::ALL.len()],
-    /// The metrics with labels, by their numbers.
-    series: Vec<Option<u32>>,
-    /// The queue through which a stream's first chunk is released; `None` when the host grants none.
-    pub releases: Option<u32>,
-}
-
-impl Shared {
-    /// A step has counted something. It is handed over at once only where no tick may come for it: the streams of a
-    /// configuration that has been replaced go on.
-    pub fn counted(&self, tally: &mut Tally) {
-        let ticks = TICKING.with_borrow(|ticking| std::ptr::eq(ticking.as_ptr(), self));
-        if !ticks || tally.is_full() {
-            self.flush(tally);
-        }
-    }
-
-    /// Hands to the host what has been counted.
-    fn flush(&self, tally: &mut Tally) {
-        tally.drain(|metric, delta| {
-            if let Some(id) = self.metrics.get(metric as usize).copied().flatten() {
-                let _ = abi::add_metric(id, delta);
-            }
-        });
-        tally.drain_series(|number, sample| {
-            let Some(id) = self.series.get(number).copied().flatten() else { return };
-            let _ = match sample {
-                Sample::Add(delta) => abi::add_metric(id, delta),
-                Sample::Value(value) => abi::record_metric(id, value),
-            };
-        });
-    }
-
-    fn new(config: Config) -> Self {
-        let rng = SplitMix64::new(RandomState::new().build_hasher().finish());
-        let mut worker = Worker::new(config, JOURNEYS.with(Rc::clone), Box::new(SharedData), rng);
-        worker.envoy = envoy_version();
-        let mut metrics = [None; Metric::ALL.len()];
-        for (slot, metric) in metrics.iter_mut().zip(Metric::ALL) {
-            *slot = abi::define_metric(metric.kind(), metric.name()).ok();
-        }
-        let mut series = Vec::with_capacity(worker.tally.series().len());
-        worker.tally.series().define(&worker.config, |kind, name| {
-            series.push(abi::define_metric(kind, name).ok());
-        });
-        for family in worker.tally.series().left_out() {
-            abi::log(
-                Level::Warn,
-                &format!("llm-failsafe: too many labels, so there is no {}", family.name()),
-            );
-        }
-        // A name of its own: of several that register one name the host calls only the last.
-        let name = format!("llm-failsafe-releases-{:016x}", RandomState::new().build_hasher().finish());
-        Self { worker: RefCell::new(worker), metrics, series, releases: abi::register_queue(&name).ok() }
-    }
+fn refresh_log_level() {
+    log::set_max_level(logger::filter(abi::log_level().ok()));
 }
 
 /// The root context.
@@ -102,15 +40,12 @@ impl Root {
         Self { shared: None, memory_pages: 0 }
     }
 
-    /// A Wasm memory never shrinks, so its size is what it once needed.
+    /// Reports the size of the memory, which never shrinks, when it has grown.
     fn report_memory(&mut self, shared: &Shared) {
         let pages = core::arch::wasm32::memory_size(0);
-        if pages == self.memory_pages {
-            return;
-        }
-        self.memory_pages = pages;
-        if let Some(id) = shared.metrics.get(Metric::WasmMemory as usize).copied().flatten() {
-            let _ = abi::raise_gauge(id, pages as u64 * 65_536);
+        if pages != self.memory_pages {
+            self.memory_pages = pages;
+            shared.metrics.raise(Metric::WasmMemory, pages as u64 * 65_536);
         }
     }
 }
@@ -119,51 +54,51 @@ impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
+        refresh_log_level();
         let bytes = abi::read_buffer(Buffer::PluginConfiguration, 0, MAX_CONFIGURATION).unwrap_or_default();
         match config::load(&bytes, &environment) {
             Ok(config) => {
-                let shared = Rc::new(Shared::new(config));
+                let (models, targets) = (config.models().len(), config.targets().len());
+                let shared = Rc::new(Shared::new(config, envoy_version()));
                 self.report_memory(&shared);
-                let replaced = if abi::set_tick(TICK).is_ok() {
-                    TICKING.replace(Rc::downgrade(&shared))
-                } else {
-                    abi::log(Level::Error, "llm-failsafe: the host grants no timer");
-                    Weak::new()
-                };
-                if let Some(replaced) = replaced.upgrade() {
-                    replaced.flush(&mut replaced.worker.borrow_mut().tally);
+                match abi::set_tick(clock::TICK) {
+                    Ok(()) => shared.start_ticking(),
+                    Err(error) => log::error!("the host grants no timer (status {})", error.0),
                 }
                 self.shared = Some(shared);
+                log::debug!("configuration loaded: {models} models, {targets} targets");
                 true
             }
             Err(mistakes) => {
                 for line in mistakes.to_string().lines() {
-                    abi::log(Level::Error, &format!("llm-failsafe: {line}"));
+                    log::error!("{line}");
                 }
+                log::debug!("configuration of {} bytes refused", bytes.len());
                 false
             }
         }
     }
 
     fn on_tick(&mut self) {
+        refresh_log_level();
         let Some(shared) = self.shared.clone() else { return };
         let mut worker = shared.worker.borrow_mut();
-        let now = filter::now();
+        let now = clock::now();
         let orphans = worker.tick(now);
-        shared.flush(&mut worker.tally);
+        shared.metrics.flush(&mut worker.tally);
         drop(worker);
-        orphans.iter().for_each(filter::log_record);
-        filter::look_at_streams(now);
+        orphans.iter().for_each(stream::log_record);
+        stream::wake_due(now);
         self.report_memory(&shared);
-        // The ticks' calls are no stream's.
-        calls::forget();
+        // A request's host calls do not include those of the tick.
+        let _ = calls::take();
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
         while let Ok(item) = abi::dequeue(queue) {
             match item.try_into() {
-                Ok(id) => filter::release(u32::from_le_bytes(id)),
-                Err(_) => filter::look_at_lines(),
+                Ok(id) => stream::release(u32::from_le_bytes(id)),
+                Err(_) => stream::wake_queued(),
             }
         }
     }
@@ -177,7 +112,7 @@ impl RootContext for Root {
     }
 }
 
-/// As Envoy tells it of itself in its node: three numbers.
+/// Envoy's version as its node says it: three numbers.
 fn envoy_version() -> Option<String> {
     let number = |part: &str| {
         let path = format!("xds\0node\0user_agent_build_version\0version\0{part}");
@@ -188,7 +123,7 @@ fn envoy_version() -> Option<String> {
     Some(format!("{major}.{minor}.{patch}"))
 }
 
-/// The only reading of the environment: provider keys, while the configuration is loaded.
+/// Reads the environment: provider keys, while a configuration is loaded. Nothing else reads it.
 #[allow(clippy::disallowed_methods)]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()

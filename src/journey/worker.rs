@@ -34,8 +34,6 @@ pub struct Worker {
     pub envoy: Option<String>,
     /// How often operators may still be served.
     pub operator_limit: OperatorRateLimit,
-    /// Lines for the host's log.
-    pub log: Vec<String>,
     /// The gauges with labels.
     pub gauges: Gauges,
     /// What has been counted and not yet handed to the host.
@@ -61,7 +59,6 @@ impl Worker {
             rng,
             envoy: None,
             operator_limit: OperatorRateLimit::default(),
-            log: Vec::new(),
             gauges: Gauges::default(),
             tally,
         }
@@ -78,7 +75,6 @@ impl Worker {
             store: &mut *self.store,
             tally: &mut self.tally,
             limit: &mut self.operator_limit,
-            log: &mut self.log,
             envoy: self.envoy.as_deref(),
         }
     }

@@ -146,6 +146,8 @@ catalogue! {
     ModelNotFound, Counter, "llm_failsafe_model_not_found";
     /// Changes to shared records that only one worker knows, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
+    /// Calls to Envoy that failed although a stream depended on them. Envoy's log says which.
+    HostCallsFailed, Counter, "llm_failsafe_host_calls_failed";
     /// Orders that operators gave.
     OperatorOrders, Counter, "llm_failsafe_operator_orders";
     /// Requests on operator paths that were declined: wrong key, cross-site request, too many requests and so on.

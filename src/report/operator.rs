@@ -55,8 +55,6 @@ pub struct OperatorContext<'a> {
     pub tally: &'a mut Tally,
     /// How often operators may still be served.
     pub limit: &'a mut OperatorRateLimit,
-    /// Lines for the host's log.
-    pub log: &'a mut Vec<String>,
     /// Envoy's version, where it is known.
     pub envoy: Option<&'a str>,
 }
@@ -205,14 +203,14 @@ fn carry_out(
     command: Command,
     now: Timestamp,
 ) -> Result<LocalAnswer, Decline> {
-    let OperatorContext { generation, store, tally, log, .. } = context;
+    let OperatorContext { generation, store, tally, .. } = context;
     let config = &*generation.config;
     let scope = status::find(config, kind, name).ok_or(Decline::NoSuchScope { kind })?;
     let Change { shared, .. } = generation.health_view.borrow_mut().command(*store, scope, command, now);
     tally.count(Metric::OperatorOrders);
     let key = config.operators.iter().position(|key| &*key.name == by).unwrap_or(0);
     tally.label(config, Family::OrdersByKey, (key, place(record::ORDERS, command.name())), 1);
-    log.push(format!("operator {by} ordered {} of {} {name}", command.name(), kind.name()));
+    log::warn!("operator {by} ordered {} of {} {name}", command.name(), kind.name());
     if !shared {
         tally.count(Metric::SharedDataFailed);
         return Err(Decline::NotShared);
