@@ -10,7 +10,9 @@ use super::outcome::{End, StreamEnd};
 use super::plan::Detour;
 use super::refusal::ALL_FAILED;
 use super::{ResponseStep, Worker};
-use crate::answer::{Follower, Gatekeeper, Rejection, Terms, Verdict, forbid_buffering, strip_reserved};
+use crate::answer::{
+    Follower, Gatekeeper, HoldTerms, Rejection, Terms, Verdict, forbid_buffering, strip_reserved,
+};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::provider::ProviderKind;
@@ -194,7 +196,9 @@ impl Attempt {
 
     fn holds(&self, gatekeeper: &Gatekeeper, now: Timestamp) -> bool {
         let journey = self.journey.borrow();
-        gatekeeper.holds(self.gate_is_over(now), journey.config.retry_loop, || journey.could_move(now))
+        let terms =
+            HoldTerms { gate_is_over: self.gate_is_over(now), in_retry_loop: journey.config.retry_loop };
+        gatekeeper.holds(terms, || journey.could_move(now))
     }
 
     /// The response has no body: its headers decide.
