@@ -1,5 +1,7 @@
 //! Holds a response until its beginning shows whether it is an answer or a failure in disguise.
 
+use std::rc::Rc;
+
 use super::buffer::WINDOW;
 use super::follower::Follower;
 use super::headers::Media;
@@ -14,8 +16,6 @@ use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Received};
 use crate::stream::StreamDialect;
-
-use std::rc::Rc;
 
 /// What a request implies for a response that says success.
 #[derive(Debug)]
@@ -32,6 +32,15 @@ pub struct Terms {
     pub hides_usage: bool,
     /// The model name that the client is to read, if not the provider's.
     pub model_name: Option<Rc<str>>,
+}
+
+/// What makes it worthwhile to hold a response.
+#[derive(Debug, Clone, Copy)]
+pub struct HoldTerms {
+    /// The time is over for which a stream may be held.
+    pub gate_is_over: bool,
+    /// The edge can start another attempt.
+    pub in_retry_loop: bool,
 }
 
 /// What a held response has turned out to be.
@@ -116,14 +125,14 @@ impl Gatekeeper {
         Self::new(kind, HeaderBlock::default(), Subject::Plain(PlainReader::new(endpoint)))
     }
 
-    /// Whether the response is held at all. `late` says that the gate's time is over, `in_loop` that the edge can start
-    /// another attempt, and `could_move` that there is another target to ask.
-    pub fn holds(&self, late: bool, in_loop: bool, could_move: impl FnOnce() -> bool) -> bool {
+    /// Whether the response is held at all. `could_move` says whether there is another target to ask.
+    pub fn holds(&self, terms: HoldTerms, could_move: impl FnOnce() -> bool) -> bool {
+        let HoldTerms { gate_is_over, in_retry_loop } = terms;
         match &self.subject {
             // If a failure could lead nowhere else, nothing is gained by holding a stream: it can report failures later.
-            Subject::Stream { gate, .. } => !late && gate.until != GateUntil::Headers && could_move(),
+            Subject::Stream { gate, .. } => !gate_is_over && gate.until != GateUntil::Headers && could_move(),
             // A plain response can report a failure only by its status, which goes first.
-            Subject::Plain(_) => in_loop || could_move(),
+            Subject::Plain(_) => in_retry_loop || could_move(),
             // A page is not an answer wherever it leads, but all of it has to be here before an error can take its place.
             Subject::Page | Subject::Envoy { .. } | Subject::Error { .. } => true,
         }

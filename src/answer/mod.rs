@@ -9,6 +9,11 @@
 //!   [`ChunkReport`]. The follower also changes what passes where that is wanted: it keeps events whole, takes out a
 //!   usage event that the client did not ask for, renames the model, and ends a broken stream with an error event.
 //!
+//! A chunk of a stream takes this way: [`Follower::chunk`], `StreamFollower::chunk`, `StreamReader::follow`, which hands it
+//! to the [`Framer`](crate::stream::Framer) and each event to the [`StreamState`](crate::stream::StreamState); then
+//! `StreamFollower::arrange` leaves in the host's buffer what the client gets. A chunk that ends with a whole event and has
+//! nothing to change is read once and not written.
+//!
 //! Nothing here knows why a response matters to anyone: retries, breakers, metrics and records belong to the caller.
 
 mod buffer;
@@ -26,7 +31,7 @@ mod stream_reader;
 mod tests;
 
 pub use follower::Follower;
-pub use gatekeeper::{Gatekeeper, Terms, Verdict};
+pub use gatekeeper::{Gatekeeper, HoldTerms, Terms, Verdict};
 pub use headers::{forbid_buffering, strip_reserved};
 pub use plain::MAX_HELD_PLAIN;
 pub use rejection::{Appearance, Rejection};

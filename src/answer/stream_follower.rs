@@ -4,6 +4,9 @@
 //! one open. So the beginning of an event is held back until its rest comes. That costs a copy where a chunk ends within an
 //! event, and nothing where it ends with one, as nearly all do.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::buffer::{After, WINDOW, read_all, read_windows};
 use super::injected_usage;
 use super::model_names::ModelNames;
@@ -12,9 +15,6 @@ use super::stream_reader::StreamReader;
 use crate::base::ErrorClass;
 use crate::request::BodyBuffer;
 use crate::stream;
-
-use std::borrow::Cow;
-use std::ops::Range;
 
 /// The most of an incomplete event that is held back. A longer one is passed on in pieces.
 pub const MAX_HELD_EVENT: usize = 64 * 1024;
@@ -46,8 +46,13 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn into_bytes<B: BodyBuffer>(self, host: &mut B) -> Result<Vec<u8>, B::Error> {
-        self.bytes.map_or_else(|| read_all(host, self.len), Ok)
+    /// Its bytes, read from the host unless they have been read before.
+    fn bytes<B: BodyBuffer>(&mut self, host: &mut B) -> Result<&mut Vec<u8>, B::Error> {
+        let bytes = match self.bytes.take() {
+            Some(bytes) => bytes,
+            None => read_all(host, self.len)?,
+        };
+        Ok(self.bytes.insert(bytes))
     }
 }
 
@@ -197,13 +202,10 @@ impl StreamFollower {
         end: bool,
     ) -> Result<usize, B::Error> {
         if let Some(names) = &mut self.names {
-            let len = chunk.len;
-            let bytes = chunk.into_bytes(host)?;
-            names.read(&bytes);
+            names.read(chunk.bytes(host)?);
             if end {
                 names.finish();
             }
-            chunk = Chunk { len, bytes: Some(bytes) };
         }
         let open = self.reader.open_event();
         let all = self.held_back.len().saturating_add(chunk.len);
@@ -265,12 +267,11 @@ impl StreamFollower {
     fn rewrite<B: BodyBuffer>(
         &mut self,
         host: &mut B,
-        chunk: Chunk,
+        mut chunk: Chunk,
         hold: usize,
         cuts: &[Range<u64>],
     ) -> Result<usize, B::Error> {
-        let len = chunk.len;
-        let mut all = chunk.into_bytes(host)?;
+        let mut all = std::mem::take(chunk.bytes(host)?);
         let held_before = self.held_back.len();
         if held_before > 0 {
             self.held_back.append(&mut all);
@@ -285,7 +286,7 @@ impl StreamFollower {
             None => Some(Cow::Owned(injected_usage::without(passed, start, cuts))),
         };
         let passed = changed.as_deref().unwrap_or(passed);
-        if let Err(error) = host.replace_front(len, passed) {
+        if let Err(error) = host.replace_front(chunk.len, passed) {
             all.truncate(held_before);
             self.held_back = all;
             return Err(error);

@@ -23,7 +23,8 @@ use under_way::UnderWay;
 
 use crate::admission::Admission;
 use crate::answer::{
-    AnswerFacts, ChunkReport, Follower, Gatekeeper, Rejection, Release, Terms, Verdict, forbid_buffering,
+    AnswerFacts, ChunkReport, Follower, Gatekeeper, HoldTerms, Rejection, Release, Terms, Verdict,
+    forbid_buffering,
 };
 use crate::base::{Dialect, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::{Gate, OnBreak};
@@ -251,9 +252,12 @@ impl Attempt {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> Progress {
-        let (late, in_loop) = (self.gate_is_over(now), self.request.config().retry_loop);
+        let terms = HoldTerms {
+            gate_is_over: self.gate_is_over(now),
+            in_retry_loop: self.request.config().retry_loop,
+        };
         match gatekeeper {
-            Some(gatekeeper) if gatekeeper.holds(late, in_loop, could_move) => {
+            Some(gatekeeper) if gatekeeper.holds(terms, could_move) => {
                 if end {
                     self.end_without_body(gatekeeper, now, sink)
                 } else {

@@ -4,7 +4,7 @@
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::response::{RETRY_HEADER, ResponseHost};
-use super::worker::{Worker, afresh};
+use super::worker::Worker;
 use crate::attempt::{Due, class_of};
 use crate::base::Timestamp;
 use crate::breaker::Blame;
@@ -14,6 +14,7 @@ use crate::refusal::{ALL_FAILED, ClientRetry, LocalAnswer};
 use crate::report::{self, LocalHeaders};
 use crate::retry::{Failed, Next};
 use crate::stream::Alarm;
+use crate::survey::Survey;
 
 /// What the host does about a stream whose time has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Sent {
             return answer;
         }
         let journey = self.journey.borrow();
-        let afresh = afresh(&journey.request, now);
+        let afresh = Survey::afresh(&journey.request, now);
         report::advise(next, failure, afresh.as_ref(), &mut LocalHeaders(&mut answer.headers));
         answer.headers.retain(|(name, value)| *name != "x-llm-reason" || value == ALL_FAILED);
         self.attempt.pass_unread();

@@ -65,7 +65,7 @@ pub(super) fn failed(
     }
     settle(sent, worker, End::Failed(failed.class), failed.received, blame, now);
     let slot = sent.attempt.slot();
-    let next = sent.journey.borrow_mut().after_failure(worker, slot, failed, now);
+    let next = sent.journey.borrow_mut().after_failure(&mut worker.failure_context(), slot, failed, now);
     sent.attempt.failed(failed.hint, report::decision_name(next));
     next
 }

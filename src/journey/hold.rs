@@ -10,19 +10,16 @@ use std::time::Duration;
 
 use super::dispatch::NotSent;
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
-use super::journey::Journey;
-use super::registry::SharedJourney;
+use super::held::Held;
 use super::worker::Worker;
 use crate::attempt::OutgoingBody;
 use crate::base::Timestamp;
-use crate::config::QueuePolicy;
-use crate::intake::CallHeaders;
 use crate::queue::{Entry, Joining};
 use crate::record::Metric;
 use crate::refusal::Refusal;
 use crate::report;
 use crate::retry::Position;
-use crate::survey::{FreeAt, Survey};
+use crate::survey::Survey;
 
 /// How often a request in a queue looks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -30,82 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const BODY_COMES: Duration = Duration::from_millis(10);
 /// How long it waits for its body beyond its own time. Then it goes, and the rest of the body follows.
 const BODY_OVERDUE: Duration = Duration::from_secs(5);
-
-/// A request that is held.
-pub(super) struct Held {
-    pub(super) journey: SharedJourney,
-    pub(super) call: CallHeaders,
-    /// When to try.
-    pub(super) at: Timestamp,
-    /// When to give up.
-    pub(super) until: Timestamp,
-    /// How much of the body is in the host's buffer.
-    pub(super) buffered: usize,
-    /// Whether that is all of it. Envoy 1.36 loses the end of a large body that is released from the timer while the body
-    /// still comes.
-    pub(super) complete: bool,
-    /// Its position in a queue; `None` while it waits for a back-off.
-    entry: Option<Entry>,
-}
-
-impl Journey {
-    /// How requests whose attempt has failed wait: by the model's queue, or by the defaults where it has none.
-    fn queue_policy(&self) -> QueuePolicy {
-        self.request.model().and_then(|model| model.retry.queue).unwrap_or_default()
-    }
-
-    /// Whether one more request of this size may wait.
-    pub(super) fn may_wait(&self, worker: &Worker) -> bool {
-        let (policy, bytes) = (self.queue_policy(), self.request.facts.body_bytes);
-        self.request.model().is_none_or(|model| worker.queues.has_room(&model.name, &policy, bytes))
-    }
-
-    /// Whether other requests wait that this one must not overtake. A model without a queue has none ahead: only requests
-    /// whose attempt has failed wait there.
-    pub(super) fn is_behind_others(&self, worker: &Worker, survey: &Survey<'_>) -> bool {
-        let model = survey.model();
-        model.retry.queue.is_some()
-            && !worker.queues.is_empty()
-            && worker.queues.is_ahead(&model.name, survey.targets_mark(), self.request.priority)
-    }
-
-    /// Until when a first attempt that no target can take now waits. `None` when it does not wait: the model has no queue,
-    /// no target would be free in time, or the queue is full.
-    pub(super) fn queued_until(&self, worker: &mut Worker, survey: &Survey<'_>) -> Option<Timestamp> {
-        let policy = survey.model().retry.queue?;
-        let until = survey.now.after(policy.max_wait).min(self.request.deadline());
-        let in_time = match survey.free_at() {
-            FreeAt::Now => true,
-            FreeAt::At(at) => at < until,
-            FreeAt::Unknown => false,
-        };
-        if !in_time {
-            return None;
-        }
-        if !self.may_wait(worker) {
-            worker.tally.count(Metric::GaveUpQueueFull);
-            return None;
-        }
-        Some(until)
-    }
-
-    /// Until when a request is held that is to be tried at `at`. Another request may be faster to take what is free then.
-    pub(super) fn held_until(&self, at: Timestamp, now: Timestamp) -> Timestamp {
-        let cap = self.request.model().map(|model| model.retry).unwrap_or_default().retry_after_cap;
-        now.after(cap).min(self.request.deadline()).max(at)
-    }
-}
-
-impl Held {
-    pub(super) fn new(journey: SharedJourney, call: CallHeaders, at: Timestamp, until: Timestamp) -> Self {
-        Self { journey, call, at, until, buffered: 0, complete: false, entry: None }
-    }
-
-    /// The same with a whole body of so many bytes in the host's buffer.
-    pub(super) fn with_body(self, len: usize) -> Self {
-        Self { buffered: len, complete: true, ..self }
-    }
-}
 
 impl Exchange {
     /// Holds a request until a moment of its own.
@@ -120,17 +41,7 @@ impl Exchange {
         let journey = held.journey.borrow();
         let request = Rc::clone(&journey.request);
         let survey = Survey::take(&request, journey.progress(), held.at);
-        let joined = survey.as_ref().and_then(|survey| {
-            let joining = Joining {
-                model: &survey.model().name,
-                targets: survey.targets_mark(),
-                policy: journey.queue_policy(),
-                priority: request.priority,
-                bytes: request.facts.body_bytes,
-                for_concurrency: survey.is_short_of_concurrency(),
-            };
-            worker.queues.join(&joining, now)
-        });
+        let joined = survey.as_ref().and_then(|survey| worker.queues.join(&Joining::of(survey), now));
         let Some(entry) = joined else {
             worker.tally.count(Metric::GaveUpQueueFull);
             let refusal =
@@ -241,25 +152,5 @@ impl Exchange {
         let journey = Rc::clone(&held.journey);
         held.leave(worker);
         self.refuse_after(worker, refusal, &journey.borrow())
-    }
-}
-
-impl Held {
-    /// The request waits no longer: it gives its position up.
-    pub(super) fn leave(self, worker: &mut Worker) {
-        self.entry.into_iter().for_each(|entry| worker.queues.leave(entry));
-        worker.tally.add(Metric::Waiting, -1);
-    }
-
-    fn timed_out(&self, now: Timestamp) -> Refusal {
-        let journey = self.journey.borrow();
-        Survey::take(&journey.request, journey.progress(), now)
-            .map_or(Refusal::Internal, |survey| report::queue_refusal("queue_timeout", &survey))
-    }
-
-    fn is_short_of_concurrency(&self, now: Timestamp) -> bool {
-        let journey = self.journey.borrow();
-        Survey::take(&journey.request, journey.progress(), now)
-            .is_some_and(|survey| survey.is_short_of_concurrency())
     }
 }

@@ -1,17 +1,24 @@
 use std::rc::Rc;
 
-use super::worker::{Worker, afresh};
 use crate::admission::{Reserved, spent_by};
 use crate::base::{ClassSet, Random, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
 use crate::outcome::Outcome;
+use crate::queue::Queues;
 use crate::record::RecordBuilder;
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report::{self, SharedRecord};
-use crate::retry::{self, Failed, Next, Permission, Received, Spent, Stop};
+use crate::retry::{self, Failed, Next, Permission, Received, Retries, Spent, Stop};
 use crate::survey::{Progress, SpendCeiling, Survey, Tried};
 use crate::tenancy::BudgetSet;
+
+/// What the decision after a failure needs of the worker.
+pub(super) struct FailureContext<'a> {
+    pub(super) effects: Effects<'a>,
+    pub(super) retries: &'a mut Retries,
+    pub(super) queues: &'a Queues,
+}
 
 /// What happens to one client request, over all its attempts.
 #[derive(Debug)]
@@ -133,7 +140,7 @@ impl Journey {
     /// Decides what follows the failure of the attempt at `slot`.
     pub(super) fn after_failure(
         &mut self,
-        worker: &mut Worker,
+        context: &mut FailureContext<'_>,
         slot: usize,
         failed: Failed,
         now: Timestamp,
@@ -144,8 +151,8 @@ impl Journey {
         }
         self.failed = Some(failed);
         self.only = None;
-        let next = self.decide(worker.rng.next_u64(), slot, failed, now);
-        let next = self.within_budget(worker, next, now);
+        let next = self.decide(context.effects.rng.next_u64(), slot, failed, now);
+        let next = self.within_budget(context, next, now);
         // A provider that asks for the request again after a failure that must not lead elsewhere gets it, and no other.
         let stays = matches!(next, Next::Again { .. })
             && self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class));
@@ -196,21 +203,23 @@ impl Journey {
     }
 
     /// The retry budget limits further attempts over all requests of this Envoy, and has the last word.
-    fn within_budget(&self, worker: &mut Worker, next: Next, now: Timestamp) -> Next {
+    fn within_budget(&self, context: &mut FailureContext<'_>, next: Next, now: Timestamp) -> Next {
         match next {
             Next::Stop(_) => return next,
-            Next::Wait { .. } if !self.may_wait(worker) => return Next::Stop(Stop::QueueFull),
+            Next::Wait { .. } if !context.queues.may_wait(&self.request) => {
+                return Next::Stop(Stop::QueueFull);
+            }
             _ => {}
         }
         let config = self.request.config();
-        let grant = worker.retries.take(&mut *worker.store, &config.retry_budget, now);
-        worker.effects().note_shared(grant.shared);
+        let grant = context.retries.take(context.effects.store, &config.retry_budget, now);
+        context.effects.note_shared(grant.shared);
         if grant.allowed { next } else { Next::Stop(Stop::RetryBudget) }
     }
 
     /// What the client is told about retries after this end.
     pub(super) fn client_retry(&self, gave_up: Stop, now: Timestamp) -> ClientRetry {
-        report::client_retry(gave_up, self.failed, afresh(&self.request, now).as_ref())
+        report::client_retry(gave_up, self.failed, Survey::afresh(&self.request, now).as_ref())
     }
 
     /// The refusal after the last attempt: what was tried, and which other targets may not take the request.

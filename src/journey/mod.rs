@@ -11,10 +11,12 @@ mod alarm;
 mod conclude;
 mod dispatch;
 mod exchange;
+mod held;
 mod hold;
 #[allow(clippy::module_inception)]
 mod journey;
 mod registry;
+mod request;
 mod response;
 #[cfg(test)]
 mod test_support;

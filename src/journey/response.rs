@@ -201,7 +201,7 @@ impl Sent {
             return;
         };
         let journey = self.journey.borrow();
-        let afresh = super::worker::afresh(&journey.request, now);
+        let afresh = Survey::afresh(&journey.request, now);
         report::advise(next, failed, afresh.as_ref(), sink);
         if stop == Stop::NothingLeft
             && let Some(survey) = Survey::take(&journey.request, journey.progress(), now)

@@ -1,16 +1,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::journey::FailureContext;
 use super::registry::{Journeys, SharedJourney};
 use crate::base::{Random, SplitMix64, Store, Timestamp};
 use crate::config::Config;
 use crate::generation::{Effects, Generation};
-use crate::intake::ClientRequest;
 use crate::queue::Queues;
 use crate::record::{Metric, NO_NEXT_ATTEMPT, Tally};
 use crate::report::{self, Gauges, OperatorContext, OperatorRateLimit, Written};
 use crate::retry::Retries;
-use crate::survey::{Progress, Survey};
 
 /// At most this many records of orphans are written in one tick. They go into Envoy's log, which they must not flood. The
 /// others are only counted.
@@ -69,6 +68,15 @@ impl Worker {
         Effects { store: &mut *self.store, tally: &mut self.tally, rng: &mut self.rng }
     }
 
+    /// What the decision after a failure needs of the worker.
+    pub(super) fn failure_context(&mut self) -> FailureContext<'_> {
+        FailureContext {
+            effects: Effects { store: &mut *self.store, tally: &mut self.tally, rng: &mut self.rng },
+            retries: &mut self.retries,
+            queues: &self.queues,
+        }
+    }
+
     pub(super) fn operator_context(&mut self) -> OperatorContext<'_> {
         OperatorContext {
             generation: &self.generation,
@@ -118,9 +126,4 @@ impl Worker {
     pub(super) fn end(&mut self, journey: &SharedJourney, now: Timestamp) {
         journey.borrow_mut().settle(&mut self.effects(), now);
     }
-}
-
-/// A survey for a new request like this one.
-pub(super) fn afresh(request: &ClientRequest, now: Timestamp) -> Option<Survey<'_>> {
-    Survey::take(request, Progress::default(), now)
 }

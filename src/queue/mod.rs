@@ -7,8 +7,12 @@
 //! Queues belong to one worker, because the worker that received a request holds it. They are keyed by names, so a change
 //! of the configuration strands no request.
 
+mod rules;
+
 use std::collections::HashMap;
 use std::rc::Rc;
+
+pub use rules::{Waiting, held_until};
 
 use crate::base::Timestamp;
 use crate::breaker::QueueState;
@@ -28,17 +32,17 @@ pub struct Queues {
 #[derive(Debug)]
 pub struct Joining<'a> {
     /// The model that it asks for.
-    pub model: &'a Rc<str>,
+    model: &'a Rc<str>,
     /// The mark of the targets that may take it.
-    pub targets: u64,
+    targets: u64,
     /// How many may wait.
-    pub policy: QueuePolicy,
+    policy: QueuePolicy,
     /// Its priority.
-    pub priority: Priority,
+    priority: Priority,
     /// The bytes of its body.
-    pub bytes: u64,
+    bytes: u64,
     /// Whether it waits for an attempt under way to end, and not for a rate limit or a breaker.
-    pub for_concurrency: bool,
+    for_concurrency: bool,
 }
 
 /// A request's position in a queue. It is given up once.
@@ -84,7 +88,7 @@ impl Queues {
     }
 
     /// Whether one more body of so many bytes may wait for a model.
-    pub fn has_room(&self, model: &str, policy: &QueuePolicy, bytes: u64) -> bool {
+    fn has_room(&self, model: &str, policy: &QueuePolicy, bytes: u64) -> bool {
         let (waiting, held) = self.of_model(model).fold((0_usize, bytes), |(waiting, held), queue| {
             (waiting.saturating_add(queue.len()), held.saturating_add(queue.bytes()))
         });
@@ -92,7 +96,7 @@ impl Queues {
     }
 
     /// Whether requests wait that a new one of this priority must not overtake.
-    pub fn is_ahead(&self, model: &Rc<str>, targets: u64, priority: Priority) -> bool {
+    fn is_ahead(&self, model: &Rc<str>, targets: u64, priority: Priority) -> bool {
         let queue = self.by_targets.get(&(Rc::clone(model), targets));
         queue.is_some_and(|queue| queue.has_waiting_before(priority))
     }

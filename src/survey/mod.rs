@@ -68,7 +68,7 @@ pub struct Row {
 
 /// Which targets a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(self) enum Round {
+enum Round {
     /// Those that have not been tried.
     Untried,
     /// Those that have been tried and may be tried again.
@@ -95,6 +95,11 @@ impl<'r> Survey<'r> {
         });
         survey.rows = targets.map(|(id, target, tier)| survey.look_at(id, target, tier)).collect();
         Some(survey)
+    }
+
+    /// The survey for a new request like this one.
+    pub fn afresh(request: &'r ClientRequest, now: Timestamp) -> Option<Self> {
+        Self::take(request, Progress::default(), now)
     }
 
     fn look_at(&self, id: TargetId, target: &Target, tier: u8) -> Row {

@@ -1,6 +1,6 @@
 //! What a gatekeeper makes of the beginning of a response.
 
-use super::super::{Appearance, Gatekeeper, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
+use super::super::{Appearance, Gatekeeper, HoldTerms, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
 use super::{NOW, OK_JSON, OK_STREAM, terms};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock};
 use crate::config::{Gate, GateUntil};
@@ -118,15 +118,17 @@ fn a_failure_is_told_by_its_class_and_by_what_a_client_would_take_it_for() {
 
 #[test]
 fn only_a_response_that_may_lead_to_another_attempt_is_held() {
-    let never = || -> bool { panic!("is not asked") };
-    // Not late, in the loop, another target left.
-    assert!(success(OK_STREAM).holds(false, true, || true));
-    assert!(!success(OK_STREAM).holds(false, true, || false), "a stream can report failures later");
-    assert!(!success(OK_STREAM).holds(true, true, never), "the gate's time is over");
-    assert!(!gated(Gate { until: GateUntil::Headers, ..Gate::default() }).holds(false, true, never));
-    assert!(success(OK_JSON).holds(true, true, never), "its status goes first");
-    assert!(!success(OK_JSON).holds(true, false, || false));
-    assert!(success(PAGE).holds(true, false, never), "a page is never an answer");
+    let never: fn() -> bool = || panic!("is not asked");
+    let holds = |gatekeeper: Gatekeeper, gate_is_over, in_retry_loop, could_move: fn() -> bool| {
+        gatekeeper.holds(HoldTerms { gate_is_over, in_retry_loop }, could_move)
+    };
+    assert!(holds(success(OK_STREAM), false, true, || true));
+    assert!(!holds(success(OK_STREAM), false, true, || false), "a stream can report failures later");
+    assert!(!holds(success(OK_STREAM), true, true, never), "the gate's time is over");
+    assert!(!holds(gated(Gate { until: GateUntil::Headers, ..Gate::default() }), false, true, never));
+    assert!(holds(success(OK_JSON), true, true, never), "its status goes first");
+    assert!(!holds(success(OK_JSON), true, false, || false));
+    assert!(holds(success(PAGE), true, false, never), "a page is never an answer");
 }
 
 #[test]

@@ -1,0 +1,55 @@
+use super::registry::SharedJourney;
+use super::worker::Worker;
+use crate::base::Timestamp;
+use crate::intake::CallHeaders;
+use crate::queue::Entry;
+use crate::record::Metric;
+use crate::refusal::Refusal;
+use crate::report;
+use crate::survey::Survey;
+
+/// A request that is held.
+pub(super) struct Held {
+    pub(super) journey: SharedJourney,
+    pub(super) call: CallHeaders,
+    /// When to try.
+    pub(super) at: Timestamp,
+    /// When to give up.
+    pub(super) until: Timestamp,
+    /// How much of the body is in the host's buffer.
+    pub(super) buffered: usize,
+    /// Whether that is all of it. Envoy 1.36 loses the end of a large body that is released from the timer while the body
+    /// still comes.
+    pub(super) complete: bool,
+    /// Its position in a queue; `None` while it waits for a back-off.
+    pub(super) entry: Option<Entry>,
+}
+
+impl Held {
+    pub(super) fn new(journey: SharedJourney, call: CallHeaders, at: Timestamp, until: Timestamp) -> Self {
+        Self { journey, call, at, until, buffered: 0, complete: false, entry: None }
+    }
+
+    /// The same with a whole body of so many bytes in the host's buffer.
+    pub(super) fn with_body(self, len: usize) -> Self {
+        Self { buffered: len, complete: true, ..self }
+    }
+
+    /// The request waits no longer: it gives its position up.
+    pub(super) fn leave(self, worker: &mut Worker) {
+        self.entry.into_iter().for_each(|entry| worker.queues.leave(entry));
+        worker.tally.add(Metric::Waiting, -1);
+    }
+
+    pub(super) fn timed_out(&self, now: Timestamp) -> Refusal {
+        let journey = self.journey.borrow();
+        Survey::take(&journey.request, journey.progress(), now)
+            .map_or(Refusal::Internal, |survey| report::queue_refusal("queue_timeout", &survey))
+    }
+
+    pub(super) fn is_short_of_concurrency(&self, now: Timestamp) -> bool {
+        let journey = self.journey.borrow();
+        Survey::take(&journey.request, journey.progress(), now)
+            .is_some_and(|survey| survey.is_short_of_concurrency())
+    }
+}

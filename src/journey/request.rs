@@ -1,0 +1,302 @@
+//! The request's callbacks: what follows from a request's headers and body.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::dispatch::NotSent;
+use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
+use super::held::Held;
+use super::journey::Journey;
+use super::registry::SharedJourney;
+use super::worker::Worker;
+use crate::attempt::OutgoingBody;
+use crate::base::{Endpoint, HeaderBlock, HeaderSink, Timestamp};
+use crate::intake::{
+    self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
+};
+use crate::queue::{Waiting, held_until};
+use crate::record::{Identity, Metric, RecordBuilder, RequestedModel};
+use crate::refusal::{ClientRetry, Refusal};
+use crate::report;
+use crate::retry::{Next, Permission, Stop};
+use crate::survey::Survey;
+
+impl Exchange {
+    /// The request's headers have come.
+    pub fn request_headers<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        headers: &HeaderBlock,
+        end_of_stream: bool,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        let generation = Rc::clone(&worker.generation);
+        let pass = if generation.config.retry_loop { LoopPass::read(headers) } else { LoopPass::FIRST };
+        let earlier = pass.id.filter(|_| pass.attempt > 1);
+        if let Some(journey) = earlier.and_then(|id| worker.journeys.borrow_mut().rejoin(id)) {
+            self.kept_as = pass.id;
+            return self.next_attempt(worker, &journey, headers, now, host);
+        }
+        let method = headers.get(":method").unwrap_or_default();
+        let path = headers.get(":path").unwrap_or_default();
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let Some(endpoint) = Endpoint::of_path(path) else {
+            return self.other_request(worker, method, path, headers, now, host);
+        };
+        worker.tally.count(Metric::Requests);
+        let record =
+            RecordBuilder::new(Rc::clone(&generation.config), endpoint, Identity::read(headers), now);
+        self.record = Some(Rc::new(RefCell::new(record)));
+        let dialect = endpoint.dialect();
+        if method != "POST" {
+            return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
+        }
+        let reading = intake::authenticate(&generation, headers).and_then(|key| {
+            self.note(|record| record.key = key);
+            Reading::begin(&generation, endpoint, pass, headers, key)
+        });
+        let reading = match reading {
+            Ok(reading) => reading,
+            Err(refusal) => return self.refuse(worker, refusal, dialect),
+        };
+        strip_private(headers, host);
+        if end_of_stream {
+            // There is no body, so there is no model in it either.
+            let refusal = reading.finish(now, |_| {}).err().unwrap_or(Refusal::NoModel);
+            return self.refuse(worker, refusal, dialect);
+        }
+        self.phase = Phase::Reading(Box::new(reading));
+        RequestStep::Hold
+    }
+
+    /// A request that is for no model: an operator's, the list of models, or one for the operator's other cluster.
+    fn other_request(
+        &mut self,
+        worker: &mut Worker,
+        method: &str,
+        path: &str,
+        headers: &HeaderBlock,
+        now: Timestamp,
+        sink: &mut impl HeaderSink,
+    ) -> RequestStep {
+        let operators = report::operator_answer(&mut worker.operator_context(), method, path, headers, now);
+        let other = match operators {
+            Some(answer) => OtherRequest::Answer(answer),
+            None => intake::other_path(&worker.generation, method, path, headers, sink),
+        };
+        match other {
+            OtherRequest::Answer(answer) => {
+                self.phase = Phase::Answered;
+                RequestStep::Answer(answer)
+            }
+            OtherRequest::PassOn => {
+                self.phase = Phase::Foreign;
+                RequestStep::Send
+            }
+            OtherRequest::Refuse(refusal, dialect) => self.refuse(worker, refusal, dialect),
+        }
+    }
+
+    /// More of the request's body has come. `available` is what the host's buffer holds: all of the body so far while it is
+    /// held, and only the new part afterwards.
+    pub fn request_body<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        available: usize,
+        end_of_stream: bool,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        match std::mem::take(&mut self.phase) {
+            Phase::Reading(mut reading) => {
+                let dialect = reading.endpoint().dialect();
+                if let Err(refusal) = reading.read(available, host) {
+                    return self.refuse(worker, refusal, dialect);
+                }
+                if end_of_stream {
+                    return self.first_attempt(worker, *reading, now, host);
+                }
+                self.phase = Phase::Reading(reading);
+                RequestStep::Hold
+            }
+            Phase::Sent(mut sent) => {
+                let edited = sent.attempt.edit_chunk(host, available);
+                let dialect = sent.attempt.dialect();
+                self.phase = Phase::Sent(sent);
+                if edited { RequestStep::Send } else { self.abandon(worker, dialect, now) }
+            }
+            Phase::Held(mut held) => {
+                held.buffered = available;
+                held.complete = end_of_stream;
+                self.phase = Phase::Held(held);
+                RequestStep::Hold
+            }
+            other => {
+                self.phase = other;
+                RequestStep::Send
+            }
+        }
+    }
+
+    /// The request ends with trailers instead of a last piece of body.
+    pub fn request_trailers<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        match std::mem::take(&mut self.phase) {
+            Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
+            Phase::Held(mut held) => {
+                held.complete = true;
+                self.phase = Phase::Held(held);
+                RequestStep::Hold
+            }
+            other => {
+                self.phase = other;
+                RequestStep::Send
+            }
+        }
+    }
+
+    /// The body has been read: the request goes to its first target, waits, or is refused.
+    fn first_attempt<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        reading: Reading,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        let dialect = reading.endpoint().dialect();
+        let understood = reading.finish(now, |facts| self.note(|record| record.read(facts)));
+        let Understood { request, body, call, id } = match understood {
+            Ok(understood) => understood,
+            Err(refusal) => {
+                if let Refusal::UnknownModel { name } = &refusal {
+                    self.note(|record| record.model = RequestedModel::Unknown(name.as_str().into()));
+                }
+                return self.refuse(worker, refusal, dialect);
+            }
+        };
+        self.note(|record| {
+            record.model = RequestedModel::Known(request.model);
+            record.forgotten = request.forgotten;
+            record.client_limits.clone_from(&request.client_limits);
+        });
+        let no_fallback = request.client_limits.no_fallback;
+        let most = if no_fallback { 1 } else { request.model().map_or(1, |model| model.retry.attempts) };
+        let journey = Journey::new(request, self.record.clone());
+        if journey.request.forgotten >= most {
+            let client_retry = journey.client_retry(Stop::AttemptsUsedUp, now);
+            let refusal = journey.exhausted(503, client_retry, now);
+            return self.refuse_after(worker, refusal, &journey);
+        }
+        let journey = Rc::new(RefCell::new(journey));
+        let overtakes = overtakes(worker, &journey.borrow(), now);
+        let sent = match overtakes {
+            Some(refusal) => Err(NotSent::NoTarget(refusal)),
+            None => self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host),
+        };
+        match sent {
+            Ok(()) => {
+                self.keep(worker, id, &journey);
+                RequestStep::Send
+            }
+            Err(NotSent::Refused(refusal)) => self.refuse(worker, refusal, dialect),
+            Err(NotSent::NoTarget(refusal)) => {
+                let until = waits(worker, &journey.borrow(), now);
+                let Some(until) = until else { return self.refuse(worker, refusal, dialect) };
+                self.keep(worker, id, &journey);
+                let held = Held::new(journey, call, now, until).with_body(body.len);
+                self.hold_in_queue(worker, held, now)
+            }
+        }
+    }
+
+    /// A pass after a failed one. The request is known, so its body is not read again but edited as it streams by.
+    fn next_attempt<H: RequestHost>(
+        &mut self,
+        worker: &mut Worker,
+        shared: &SharedJourney,
+        headers: &HeaderBlock,
+        now: Timestamp,
+        host: &mut H,
+    ) -> RequestStep {
+        // The edge hedges against a slow attempt when the one before has not failed.
+        let hedges = shared.borrow().tried().last().is_some_and(|last| last.failure.is_none());
+        let granted = shared.borrow_mut().take_granted();
+        self.record = shared.borrow().record();
+        strip_private(headers, host);
+        let call = CallHeaders::read(headers);
+        if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
+            let until = held_until(&shared.borrow().request, at, now);
+            let held = Held::new(Rc::clone(shared), call, at, until);
+            return match granted {
+                Some(Next::Wait { .. }) => self.hold_in_queue(worker, held, now),
+                _ => self.hold_alone(worker, held, now),
+            };
+        }
+        let allowed = granted.is_some() || (hedges && shared.borrow().could_move(now));
+        let sent = if allowed {
+            self.dispatch(worker, shared, &call, OutgoingBody::Begun(0), now, host)
+        } else {
+            Err(NotSent::NoTarget(Refusal::Internal))
+        };
+        match sent {
+            Ok(()) => RequestStep::Send,
+            Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
+            Err(NotSent::NoTarget(_)) => {
+                let journey = shared.borrow();
+                // Where a further attempt was wanted, its target has become unhealthy since.
+                let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up() };
+                let client_retry =
+                    gave_up.map_or(ClientRetry::Unsaid, |stop| journey.client_retry(stop, now));
+                let status = report::status_after(journey.tried().last().and_then(|last| last.failure));
+                let refusal = journey.exhausted(status, client_retry, now);
+                self.refuse_after(worker, refusal, &journey)
+            }
+        }
+    }
+
+    /// Keeps the journey for later passes, where there can be any.
+    fn keep(&mut self, worker: &mut Worker, id: Option<JourneyId>, journey: &SharedJourney) {
+        let Some(id) = id else { return };
+        let (limit, no_fallback) = {
+            let request = &journey.borrow().request;
+            (request.config().limits.max_journeys, request.client_limits.no_fallback)
+        };
+        let permission = if worker.journeys.borrow_mut().begin(id, Rc::clone(journey), limit) {
+            self.kept_as = Some(id);
+            worker.tally.add(Metric::Journeys, 1);
+            if no_fallback { Permission::Denied(Stop::ClientForbids) } else { Permission::Granted }
+        } else {
+            worker.tally.count(Metric::JourneysFull);
+            Permission::Denied(Stop::JourneysFull)
+        };
+        journey.borrow_mut().permit(permission);
+    }
+}
+
+/// The refusal of a first attempt that would overtake requests in a queue. A new request goes behind them even where a
+/// target is free just now.
+fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> Option<Refusal> {
+    if worker.queues.is_empty() {
+        return None;
+    }
+    let survey = Survey::take(&journey.request, journey.progress(), now)?;
+    worker.queues.are_ahead_of(&survey).then(|| report::queue_refusal("queue_full", &survey))
+}
+
+/// Until when a first attempt that no target can take now waits; `None` when it does not.
+fn waits(worker: &mut Worker, journey: &Journey, now: Timestamp) -> Option<Timestamp> {
+    let survey = Survey::take(&journey.request, journey.progress(), now)?;
+    match worker.queues.first_attempt_waits(&survey) {
+        Waiting::Until(until) => Some(until),
+        Waiting::No => None,
+        Waiting::QueueFull => {
+            worker.tally.count(Metric::GaveUpQueueFull);
+            None
+        }
+    }
+}
