@@ -13,7 +13,7 @@ use super::configured::ConfiguredLimits;
 use super::reported::ReportedLimits;
 use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::config::{Config, Quota};
-use crate::provider::{Headroom as Said, Meter};
+use crate::provider::{Meter, RateLimits};
 
 /// While at least this much of a limit is left, in 1/1000, a target has its full weight.
 const PLENTY_PERMILLE: u64 = 200;
@@ -243,7 +243,7 @@ impl Headroom {
     }
 
     /// A request has been answered, with a word of the provider or without, or lost.
-    pub fn answered(&mut self, target: TargetId, said: Option<&Said>, need: Need, now: Timestamp) {
+    pub fn answered(&mut self, target: TargetId, said: Option<&RateLimits>, need: Need, now: Timestamp) {
         let place = self.targets.get(target.index()).map(|limits| limits.told);
         let Some((told, _)) = place.and_then(|place| self.told.get_mut(place)) else { return };
         match said {

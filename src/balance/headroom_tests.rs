@@ -4,7 +4,7 @@ use super::*;
 use crate::balance::test_support::target;
 use crate::base::memory::{Memory, Shelf};
 use crate::config;
-use crate::provider::Left;
+use crate::provider::{RateLimit, RateLimits};
 use serde_json::json;
 
 /// `a` and `b` are two accounts of one organisation, each with one model; `a2` is another model of `a`; `c` has limits of
@@ -65,9 +65,9 @@ impl UnderWay for Busy {
     }
 }
 
-fn said(meter: Meter, limit: u64, remaining: u64, reset: Timestamp) -> Said {
-    let mut said = Said::default();
-    said[meter as usize] = Some(Left { limit: Some(limit), remaining, reset });
+fn said(meter: Meter, limit: u64, remaining: u64, reset: Timestamp) -> RateLimits {
+    let mut said = RateLimits::default();
+    said[meter as usize] = Some(RateLimit { limit: Some(limit), remaining, reset });
     said
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::base::{Store, Timestamp, update};
-use crate::provider::{Headroom, Left, Meter};
+use crate::provider::{Meter, RateLimit, RateLimits};
 
 /// A word from further in the future was spoken before the clock stepped back.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const UNSAID: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word {
-    left: Left,
+    left: RateLimit,
     said_at: Timestamp,
 }
 
@@ -40,7 +40,7 @@ impl ReportedLimits {
     }
 
     /// The provider has spoken.
-    pub fn hear(&mut self, headroom: &Headroom, now: Timestamp) {
+    pub fn hear(&mut self, headroom: &RateLimits, now: Timestamp) {
         for (word, left) in self.words.iter_mut().zip(headroom) {
             if let Some(left) = left {
                 *word = Some(Word { left: *left, said_at: now });
@@ -61,7 +61,7 @@ impl ReportedLimits {
     }
 
     /// What is left of a limit at `now`; `None` where nothing is known.
-    pub fn left(&self, meter: Meter, now: Timestamp) -> Option<Left> {
+    pub fn left(&self, meter: Meter, now: Timestamp) -> Option<RateLimit> {
         let word = (*self.words.get(meter as usize)?)?;
         if word.said_at.since(now) > CLOCK_TOLERANCE {
             return None;
@@ -69,7 +69,7 @@ impl ReportedLimits {
         if now < word.left.reset {
             return Some(word.left);
         }
-        word.left.limit.map(|limit| Left { remaining: limit, ..word.left })
+        word.left.limit.map(|limit| RateLimit { remaining: limit, ..word.left })
     }
 
     /// Shares what the others do not know and learns what they do.
@@ -130,7 +130,7 @@ fn decode(bytes: &[u8]) -> Option<[Option<Word>; Meter::COUNT]> {
         // A word of the epoch was never spoken.
         if said_at > 0 {
             let limit = (limit != UNSAID).then_some(limit);
-            let left = Left { limit, remaining, reset: Timestamp::from_millis(reset) };
+            let left = RateLimit { limit, remaining, reset: Timestamp::from_millis(reset) };
             *word = Some(Word { left, said_at: Timestamp::from_millis(said_at) });
         }
     }
@@ -149,8 +149,8 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + seconds * 1000)
     }
 
-    fn requests(limit: Option<u64>, remaining: u64, reset: Timestamp) -> Headroom {
-        [Some(Left { limit, remaining, reset }), None, None, None]
+    fn requests(limit: Option<u64>, remaining: u64, reset: Timestamp) -> RateLimits {
+        [Some(RateLimit { limit, remaining, reset }), None, None, None]
     }
 
     fn remaining(told: &ReportedLimits, now: Timestamp) -> Option<u64> {

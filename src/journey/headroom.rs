@@ -6,13 +6,13 @@ use super::plan::Tried;
 use super::{Journey, Worker};
 use crate::balance::Need;
 use crate::base::{HeaderBlock, Timestamp};
-use crate::provider::{self, Headroom, ProviderKind};
+use crate::provider::{self, ProviderKind, RateLimits};
 
 impl Attempt {
     /// The provider has answered, and may have said what is left of its limits.
     pub(super) fn hear_limits(&mut self, kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) {
         if std::mem::take(&mut self.answer_awaited) {
-            let said = provider::headroom(kind, headers, now);
+            let said = provider::rate_limits(kind, headers, now);
             self.journey.borrow().answered(self.slot, said.as_ref(), now);
         }
     }
@@ -20,7 +20,7 @@ impl Attempt {
 
 impl Journey {
     /// The attempt in `slot` is counted by its provider from now on.
-    pub(super) fn answered(&self, slot: usize, said: Option<&Headroom>, now: Timestamp) {
+    pub(super) fn answered(&self, slot: usize, said: Option<&RateLimits>, now: Timestamp) {
         let Some(Tried { target, expected, .. }) = self.tried.get(slot) else { return };
         self.pending.borrow_mut().answered(*target, *expected);
         self.headroom.borrow_mut().answered(*target, said, Need::of(*expected), now);

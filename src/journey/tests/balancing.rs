@@ -24,7 +24,7 @@ use crate::base::{
 use crate::breaker::{Blame, HealthView, Pending};
 use crate::config::{Balance, Config, SessionKey};
 use crate::fallback::{ClientLimits, Eligibility, Needs, Past};
-use crate::provider::{Left, Meter};
+use crate::provider::{Meter, RateLimit};
 use crate::record::Tally;
 use crate::request::Facts;
 
@@ -362,9 +362,12 @@ impl World {
         bucket.refill(nature, now_ms);
         let limit = nature.requests_per_minute;
         let to_full = ((limit as f64 - bucket.left) * 60_000.0 / limit as f64) as u64;
-        let mut said = crate::provider::Headroom::default();
-        said[Meter::Requests as usize] =
-            Some(Left { limit: Some(limit), remaining: bucket.left as u64, reset: at(now_ms + to_full) });
+        let mut said = crate::provider::RateLimits::default();
+        said[Meter::Requests as usize] = Some(RateLimit {
+            limit: Some(limit),
+            remaining: bucket.left as u64,
+            reset: at(now_ms + to_full),
+        });
         let Worker { health_view, memory, tally, pending, pace, headroom } = &mut self.workers[worker];
         pending.borrow_mut().answered(target, TOKENS);
         headroom.borrow_mut().answered(target, Some(&said), Need::of(TOKENS), at(now_ms));
