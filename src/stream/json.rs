@@ -1,14 +1,17 @@
-//! A one-pass reader of the few JSON members that a stream's events are judged by.
+//! A one-pass reader of the few JSON members that give an event its meaning.
 //!
-//! Why not serde? Every token of every answer passes here, and all that is asked of its text is whether there is any:
-//! serde would copy each escaped string and check its UTF-8 to tell. This reader hands out raw slices of the event,
-//! allocates nothing and does not recurse: nesting is what the caller spells out, everything deeper is skipped by
-//! counting brackets. It is lenient about what it skips and about types (a member of an unexpected type reads as
-//! absent), strict about where values begin and end, so a cut-off event is noticed. Keys are compared undecoded.
+//! **Why not serde?** Every token of every response passes here, and of its text only the presence matters.
+//! Serde would copy each escaped string and check its UTF-8. This reader returns raw slices of the event,
+//! allocates nothing and does not recurse: the caller writes out the nesting that it needs, and deeper
+//! nesting is skipped by counting brackets.
+//!
+//! It is lenient about skipped values and about types: a member of an unexpected type reads as absent. It is
+//! strict about where values begin and end, so it detects a truncated event. Keys are compared without
+//! decoding.
 
 use memchr::memchr2;
 
-/// The bytes are not JSON as far as they were read.
+/// The bytes read so far are not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotJson;
 
@@ -25,7 +28,7 @@ impl<'a> Json<'a> {
         Self { rest: text }
     }
 
-    /// Reads `text` as one object and nothing after it. `Ok(false)`: it is some other value.
+    /// Reads `text` as one object and nothing after it. `Ok(false)`: it is another value.
     pub(super) fn read_object(
         text: &'a [u8],
         member: impl FnMut(&'a [u8], &mut Self) -> Read<()>,
@@ -43,8 +46,8 @@ impl<'a> Json<'a> {
         self.rest.first().copied()
     }
 
-    /// Reads an object, calling `member` with each raw key; it must consume exactly the member's value.
-    /// A value of another type is skipped: `Ok(false)`.
+    /// Reads an object and calls `member` with each raw key, which must consume exactly the value. A value of
+    /// another type is skipped: `Ok(false)`.
     pub(super) fn object(&mut self, mut member: impl FnMut(&'a [u8], &mut Self) -> Read<()>) -> Read<bool> {
         if self.peek() != Some(b'{') {
             return self.value().map(|_| false);
@@ -69,8 +72,8 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Reads an array, calling `element` at each element; it must consume exactly that. Answers how many there were.
-    /// A value of another type is skipped: `Ok(None)`.
+    /// Reads an array and calls `element` at each element, which must consume exactly that. Returns their
+    /// number. A value of another type is skipped: `Ok(None)`.
     pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Read<()>) -> Read<Option<usize>> {
         if self.peek() != Some(b'[') {
             return self.value().map(|_| None);
@@ -90,7 +93,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Skips a value and hands out its raw bytes.
+    /// Skips a value and returns its raw bytes.
     pub(super) fn value(&mut self) -> Read<&'a [u8]> {
         let start = match self.peek().ok_or(NotJson)? {
             b'"' => {
@@ -106,23 +109,23 @@ impl<'a> Json<'a> {
         self.since(start)
     }
 
-    /// Skips a value and tells whether it is a non-empty string, array or object: the only ones that can carry text.
+    /// Skips a value. True for a non-empty string, array or object: only these can carry text.
     pub(super) fn filled(&mut self) -> Read<bool> {
         self.value().map(is_filled)
     }
 
-    /// The raw inside of a string, `None` for any other type.
+    /// The raw content of a string; `None` for any other type.
     pub(super) fn text(&mut self) -> Read<Option<&'a [u8]>> {
         if self.peek() == Some(b'"') { self.string().map(Some) } else { self.value().map(|_| None) }
     }
 
-    /// A count, `None` for anything that is not a number or is negative. Fractions are cut off.
+    /// A count; `None` for a negative number or another type. Fractions are cut off.
     pub(super) fn count(&mut self) -> Read<Option<u64>> {
         self.value().map(count_of)
     }
 
-    /// Skips brackets and what they hold; the next byte is the opening one. Whether brackets match in kind is not
-    /// looked at.
+    /// Skips a bracket and its content. The next byte is the opening bracket. Whether brackets match in kind
+    /// is not checked.
     fn skip_nested(&mut self) -> Read<()> {
         let mut depth = 0_usize;
         loop {
@@ -144,7 +147,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The raw inside of the string whose opening quote is the next byte.
+    /// The raw content of the string whose opening quote is the next byte.
     fn string(&mut self) -> Read<&'a [u8]> {
         self.advance(1);
         let inside = self.rest;
@@ -188,7 +191,7 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The count that a raw value is, see [`Json::count`].
+/// The count in a raw value, see [`Json::count`].
 pub(super) fn count_of(raw: &[u8]) -> Option<u64> {
     let number = std::str::from_utf8(raw).unwrap_or_default();
     let whole = number.parse::<u64>().ok();
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_handed_out_raw_with_their_whole_value() {
+    fn members_are_returned_raw_with_their_whole_value() {
         check_members("{}", &[]);
         check_members(
             r#" { "a" : "x\"}" , "b":[1,{"c":"]"}], "d":-1.5e3,"e":null } "#,
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_no_json_is_noticed() {
+    fn truncated_and_invalid_json_is_detected() {
         let texts = [
             "",
             " ",
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_however_deep_costs_no_stack() {
+    fn deep_nesting_costs_no_stack() {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1 << 20), "]".repeat(1 << 20));
         assert_eq!(Json::read_object(deep.as_bytes(), |_, json| json.value().map(|_| ())), Ok(true));
     }
@@ -322,24 +325,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_serde_on_what_the_members_are(value in any_json(), pretty: bool) {
-            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        fn members_agree_with_serde(value in any_json(), pretty: bool) {
+            let print = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
+            let text = print(&value).unwrap();
             let mut members = Vec::new();
             let read = Json::read_object(text.as_bytes(), |key, json| {
-                let key: String = serde_json::from_str(&format!("\"{}\"", std::str::from_utf8(key).unwrap())).unwrap();
+                let key = format!("\"{}\"", std::str::from_utf8(key).unwrap());
+                let key: String = serde_json::from_str(&key).unwrap();
                 members.push((key, serde_json::from_slice::<Value>(json.value()?).unwrap()));
                 Ok(())
             });
             prop_assert_eq!(read, Ok(value.is_object()));
-            let expected: Vec<_> = value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+            let expected: Vec<_> =
+                value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
             members.sort_by(|a, b| a.0.cmp(&b.0));
             prop_assert_eq!(members, expected);
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'"'), Just(b'{'),
-            Just(b'}'), Just(b'['), Just(b']'), Just(b':'), Just(b','), Just(b'\\'), Just(b'1')], 0..64)) {
-            let _ = Json::read_object(&bytes, |_, json| json.object(|_, json| json.count().map(|_| ())).map(|_| ()));
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(b'"'), Just(b'{'), Just(b'}'), Just(b'['), Just(b']'), Just(b':'),
+                Just(b','), Just(b'\\'), Just(b'1')],
+            0..64
+        )) {
+            let _ = Json::read_object(&bytes, |_, json| {
+                json.object(|_, json| json.count().map(|_| ())).map(|_| ())
+            });
             let _ = Json::new(&bytes).array(|json| json.filled().map(|_| ()));
         }
     }
