@@ -1,10 +1,12 @@
-"""A scripted model provider for docker-compose.yaml: OpenAI's chat completions, streamed or not, from nothing but Python.
+"""A scripted provider for docker-compose.yaml: OpenAI's chat completions, with and without streams.
 
-    POST /v1/chat/completions   an answer that says who gave it
-    POST /script/500            from now on every request fails so (any status, or `cut`: streams break off)
-    POST /script/200            well again
+It needs only Python.
 
-Usage: provider.py NAME [PORT], 8080 by default; 0 lets the kernel choose. The port is printed.
+    POST /v1/chat/completions   a response that contains the provider's name
+    POST /script/500            every request fails with this status from now on; `cut` breaks streams off
+    POST /script/200            requests succeed again
+
+Usage: provider.py NAME [PORT]. The default port is 8080; 0 lets the kernel choose. The port is printed.
 """
 
 import json

@@ -129,10 +129,10 @@ impl Scene {
 
     async fn enter(&self, browser: &Browser) {
         browser.open(&format!("http://127.0.0.1:{}/llm-failsafe/", self.envoy.port())).await;
-        browser.wait_for("document.querySelector('#key') && !document.querySelector('#door').hidden").await;
+        browser.wait_for("document.querySelector('#key') && !document.querySelector('#login').hidden").await;
         browser.write("#key", OPERATOR).await;
-        browser.click("#door button").await;
-        browser.wait_for("!document.querySelector('#board').hidden").await;
+        browser.click("#login button").await;
+        browser.wait_for("!document.querySelector('#report').hidden").await;
     }
 }
 
@@ -159,10 +159,10 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
 
     // A wrong key is told so, and the page asks again.
     browser.open(&format!("http://127.0.0.1:{}/llm-failsafe/", scene.envoy.port())).await;
-    browser.wait_for("!document.querySelector('#door').hidden").await;
+    browser.wait_for("!document.querySelector('#login').hidden").await;
     browser.screenshot("desk-1-door").await;
     browser.write("#key", "guess").await;
-    browser.click("#door button").await;
+    browser.click("#login button").await;
     browser.wait_for("document.querySelector('#note').textContent.includes('not known')").await;
 
     scene.enter(&browser).await;
@@ -170,10 +170,10 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     let gpt_a = row(&browser, "targets/gpt-a").await;
     assert!(gpt_a.contains("✕ open") && gpt_a.contains("failures in a row: server"), "{gpt_a}");
     let haiku = row(&browser, "targets/haiku").await;
-    assert!(haiku.contains("‖ throttled") && haiku.contains("asked again in"), "{haiku}");
+    assert!(haiku.contains("‖ throttled") && haiku.contains("available again in"), "{haiku}");
     let account = row(&browser, "accounts/azure").await;
     assert!(account.contains("⊘ blocked") && account.contains("auth"), "{account}");
-    assert!(browser.text("#verdict").await.contains("not everything is well"));
+    assert!(browser.text("#verdict").await.contains("some breakers are not closed"));
     // How fast, how much is left, who waits, and how much may be attempted again.
     let llama = row(&browser, "targets/llama").await;
     assert!(llama.contains("first content ") && llama.contains("20 of 60 requests left"), "{llama}");
@@ -182,8 +182,8 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
         .wait_for("document.querySelector('[data-model=\"one-by-one\"]').innerText.includes('1 waiting (')")
         .await;
     let line = browser.text("[data-model='one-by-one']").await;
-    assert!(line.contains("the first for ") && line.contains(" of 2 min"), "{line}");
-    browser.wait_for("document.querySelector('[data-scope=\"targets/llama-one\"]').innerText.includes('0 of 1 places free')").await;
+    assert!(line.contains("longest wait ") && line.contains(" of 2 min"), "{line}");
+    browser.wait_for("document.querySelector('[data-scope=\"targets/llama-one\"]').innerText.includes('0 of 1 slots free')").await;
     let retries = browser.text("#retries").await;
     assert!(retries.contains(" allowed in the last 10 s, with "), "{retries}");
     assert_fits(&browser).await;
@@ -206,7 +206,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     assert_eq!(scene.state("targets", "gpt-large").await, "drained");
     browser
         .wait_for(
-            "document.querySelector('#verdict').textContent.includes('Nobody can be asked for large, only-large')",
+            "document.querySelector('#verdict').textContent.includes('No target available for large, only-large')",
         )
         .await;
     browser
@@ -234,7 +234,7 @@ async fn on_a_desk_a_person_sees_what_is_wrong_and_gives_an_order() {
     assert_eq!(fetched, json!([]));
     browser.click("#leave").await;
     browser
-        .wait_for("!document.querySelector('#door').hidden && document.querySelector('#board').hidden")
+        .wait_for("!document.querySelector('#login').hidden && document.querySelector('#report').hidden")
         .await;
     assert_eq!(browser.run("return sessionStorage.length").await, 0);
 }

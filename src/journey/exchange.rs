@@ -8,7 +8,9 @@ use super::attempt::Attempt;
 use super::hold::Held;
 use super::outcome::End;
 use super::reading::{self, Reading};
-use super::{Journey, JourneyId, LocalAnswer, Refusal, SharedRecord, Worker, Written, local, operator};
+use super::{
+    Journey, JourneyId, LocalAnswer, Refusal, SharedJourney, SharedRecord, Worker, Written, local, operator,
+};
 use crate::balance::SessionHints;
 use crate::base::{Dialect, Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
@@ -231,11 +233,24 @@ impl Exchange {
             Phase::Sent(mut attempt) => {
                 attempt.leave(worker, now);
                 attempt.report(worker, End::Withdrawn, Blame::NEUTRAL, now);
+                self.settle_unkept(worker, &attempt.journey, now);
                 attempt.hand_in(now);
+            }
+            Phase::Held(held) => {
+                worker.lines.leave(&held);
+                worker.tally.add(Metric::Waiting, -1);
             }
             other => self.phase = other,
         }
         self.refuse(worker, Refusal::Internal, dialect)
+    }
+
+    /// Settles a journey that is kept nowhere when its only attempt was not sent: once the filter has answered,
+    /// [`finish`](Self::finish) no longer knows of it. A kept journey is settled when it leaves the registry.
+    pub(super) fn settle_unkept(&self, worker: &mut Worker, journey: &SharedJourney, now: Timestamp) {
+        if self.kept_as.is_none() {
+            journey.borrow_mut().settle(worker, now);
+        }
     }
 
     /// The stream is over, whichever way. Nothing of this pass is kept afterwards. With the request's last pass its record

@@ -346,6 +346,7 @@ impl Exchange {
         let edit = held.journey.borrow().address_to(target, &held.address, held.length, host);
         let Some(edit) = edit else {
             held.journey.borrow().report(worker, target, tickets, Blame::NEUTRAL, now);
+            self.settle_unkept(worker, &held.journey, now);
             return self.release(worker, &held, Refusal::Internal);
         };
         worker.lines.leave(&held);

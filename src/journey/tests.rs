@@ -17,6 +17,7 @@ mod outages;
 mod queues;
 mod quiet;
 mod renaming;
+mod settlements;
 mod usage;
 
 use serde_json::json;

@@ -1,10 +1,10 @@
 use super::series::{Family, Series};
 use crate::config::Config;
 
-/// How a metric behaves.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only ever grows.
+    /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -29,7 +29,7 @@ macro_rules! catalogue {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// How it behaves.
+            /// Counter, gauge or histogram.
             pub const fn kind(self) -> MetricKind {
                 match self { $(Self::$variant => MetricKind::$kind,)+ }
             }
@@ -38,83 +38,83 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    /// Client requests for a model, counted when their first attempt begins or they are refused.
+    /// Client requests to a model endpoint, counted when their headers arrive.
     Requests, Counter, "llm_failsafe_requests";
-    /// Requests that the filter answered with an error of its own.
+    /// Requests that the filter refused with its own error instead of sending an attempt.
     Refusals, Counter, "llm_failsafe_refusals";
     /// Attempts sent to a provider.
     Attempts, Counter, "llm_failsafe_attempts";
-    /// Attempts under way at the moment, all workers together.
+    /// Attempts in flight now, over all workers.
     AttemptsInFlight, Gauge, "llm_failsafe_attempts_in_flight";
-    /// Attempts whose answer was not a failure when it was passed on.
+    /// Attempts whose response was not a failure when the filter began to pass it to the client.
     AttemptsAnswered, Counter, "llm_failsafe_attempts_answered";
-    /// Attempts that failed before anything reached the client.
+    /// Attempts that failed before any of the response reached the client.
     AttemptsFailed, Counter, "llm_failsafe_attempts_failed";
-    /// Failed attempts after which another target was asked for.
+    /// Failed attempts after which the filter asked for an attempt at another target.
     Failovers, Counter, "llm_failsafe_failovers";
-    /// Failed attempts after which the same target was to be asked again, after a back-off.
+    /// Failed attempts after which the filter asked for another attempt at the same target, after a back-off.
     Repetitions, Counter, "llm_failsafe_repetitions";
-    /// Requests that were held before an attempt: for a back-off, or until somebody was free.
+    /// Times that a request was held before an attempt: for a back-off, a rate limit or in the queue.
     Waits, Counter, "llm_failsafe_waits";
-    /// Requests held at the moment, all workers together.
+    /// Requests held now, over all workers.
     Waiting, Gauge, "llm_failsafe_waiting";
-    /// Requests given up because they had had all their attempts (`attempts_used_up`).
+    /// Requests given up because all their attempts were used (`attempts_used_up`).
     GaveUpAttempts, Counter, "llm_failsafe_gave_up_attempts_used_up";
-    /// Requests given up because every target that may take them had been tried (`nothing_left`).
+    /// Requests given up because every eligible target had been tried (`nothing_left`).
     GaveUpNothingLeft, Counter, "llm_failsafe_gave_up_nothing_left";
-    /// Requests given up because a provider may have taken them on and may charge for them (`maybe_billed`).
+    /// Requests given up because a provider may have accepted them and may charge for them (`maybe_billed`).
     GaveUpMaybeBilled, Counter, "llm_failsafe_gave_up_maybe_billed";
-    /// Requests given up because somebody would be free, but too late (`wait_too_long`).
+    /// Requests given up because the next target becomes available too late (`wait_too_long`).
     GaveUpWaitTooLong, Counter, "llm_failsafe_gave_up_wait_too_long";
-    /// Requests given up because their total time was over (`deadline`).
+    /// Requests given up because their total time was used up (`deadline`).
     GaveUpDeadline, Counter, "llm_failsafe_gave_up_deadline";
-    /// Requests given up because too many of all requests were attempted again (`retry_budget`).
+    /// Requests given up because the retry budget of this Envoy was exhausted (`retry_budget`).
     GaveUpRetryBudget, Counter, "llm_failsafe_gave_up_retry_budget";
-    /// Requests refused or given up because as many wait as may (`queue_full`).
+    /// Requests refused or given up because the queue was full (`queue_full`).
     GaveUpQueueFull, Counter, "llm_failsafe_gave_up_queue_full";
-    /// Requests given up because they could have cost more than they may (`spend_ceiling`).
+    /// Requests given up because the next attempt could have exceeded `max_cost` (`spend_ceiling`).
     GaveUpSpendCeiling, Counter, "llm_failsafe_gave_up_spend_ceiling";
-    /// Requests that waited in vain until somebody is free (`queue_timeout`).
+    /// Requests refused because no target became available while they were queued (`queue_timeout`).
     QueueTimeouts, Counter, "llm_failsafe_queue_timeouts";
-    /// Attempts that took longer than a time limit of theirs.
+    /// Attempts that exceeded one of their time limits.
     Alarms, Counter, "llm_failsafe_alarms";
-    /// Requests whose client left before the answer was complete.
+    /// Requests whose client disconnected before the response was complete.
     ClientAborts, Counter, "llm_failsafe_client_aborts";
-    /// Streams that reached their client and came to their end.
+    /// Streams that reached their client in full.
     StreamsComplete, Counter, "llm_failsafe_streams_complete";
-    /// Streams that their provider ended too early, after part of them had reached the client.
+    /// Streams that the provider ended too early, after part of them had reached the client.
     StreamsTruncated, Counter, "llm_failsafe_streams_truncated";
-    /// Streams that told of a failure after part of them had reached the client.
+    /// Streams that reported a failure after part of them had reached the client.
     StreamsFailed, Counter, "llm_failsafe_streams_failed";
-    /// Streams that went silent, or brought too little, after part of them had reached the client.
+    /// Streams that went idle or fell below the minimum rate after part of them had reached the client.
     StreamsStalled, Counter, "llm_failsafe_streams_stalled";
-    /// Streams that the request's total ended.
+    /// Streams that ended because the total time of the request was used up.
     StreamsOutOfTime, Counter, "llm_failsafe_streams_out_of_time";
     /// Streams whose connection broke after part of them had reached the client.
     StreamsBrokenOff, Counter, "llm_failsafe_streams_broken_off";
-    /// Streams whose client left before their end.
+    /// Streams whose client disconnected before their end.
     StreamsAbandoned, Counter, "llm_failsafe_streams_abandoned";
-    /// Streams that `gate.max_time` let go before there was content.
+    /// Streams that `gate.max_time` released before there was content.
     GatesOpenedByTime, Counter, "llm_failsafe_gates_opened_by_time";
-    /// Keep-alives that were put into quiet streams.
+    /// Keep-alives that the filter put into idle streams.
     KeepAlives, Counter, "llm_failsafe_keep_alives";
-    /// Input tokens that providers reported, those from and for a prompt cache included.
+    /// Input tokens that providers reported, including those read from and written to a prompt cache.
     TokensInput, Counter, "llm_failsafe_tokens_input";
-    /// Of the input tokens, those read from a prompt cache.
+    /// Input tokens read from a prompt cache.
     TokensCachedInput, Counter, "llm_failsafe_tokens_cached_input";
-    /// Of the input tokens, those written to a prompt cache.
+    /// Input tokens written to a prompt cache.
     TokensCacheCreation, Counter, "llm_failsafe_tokens_cache_creation";
-    /// Output tokens that providers reported, reasoning included.
+    /// Output tokens that providers reported, including reasoning tokens.
     TokensOutput, Counter, "llm_failsafe_tokens_output";
-    /// Of the output tokens, those spent on reasoning, where the provider tells them apart.
+    /// Output tokens spent on reasoning, if the provider reports them separately.
     TokensReasoning, Counter, "llm_failsafe_tokens_reasoning";
-    /// Attempts that brought content and no word of the tokens they took.
+    /// Attempts with content whose provider reported no token usage.
     UsageMissing, Counter, "llm_failsafe_usage_missing";
-    /// Journeys that one of the workers keeps at the moment, all workers together.
+    /// Journeys that the workers hold now, over all workers.
     Journeys, Gauge, "llm_failsafe_journeys";
-    /// Journeys that waited in vain for their next attempt: Envoy declined the retry or the client left.
+    /// Journeys whose next attempt never came: Envoy declined the retry or the client disconnected.
     JourneysOrphaned, Counter, "llm_failsafe_journeys_orphaned";
-    /// Requests that got a single attempt because the worker kept `limits.max_journeys` already.
+    /// Requests that got a single attempt because the worker already held `limits.max_journeys` journeys.
     JourneysFull, Counter, "llm_failsafe_journeys_full";
     /// Breakers that opened.
     BreakerOpened, Counter, "llm_failsafe_breaker_opened";
@@ -126,52 +126,52 @@ catalogue! {
     BreakerThrottled, Counter, "llm_failsafe_breaker_throttled";
     /// Requests that probed a breaker.
     BreakerProbes, Counter, "llm_failsafe_breaker_probes";
-    /// Requests sent to an unhealthy target because the model says `when_all_open: try_anyway`.
+    /// Requests sent to an unhealthy target because the model has `when_all_open: try_anyway`.
     TriedAnyway, Counter, "llm_failsafe_tried_anyway";
     /// In shadow mode: requests that enforcement would have sent to another target.
     ShadowWouldMove, Counter, "llm_failsafe_shadow_would_move";
     /// In shadow mode: requests that enforcement would have refused.
     ShadowWouldRefuse, Counter, "llm_failsafe_shadow_would_refuse";
-    /// Requests refused because a budget of their key was used up.
+    /// Requests refused because a budget of their client key was exhausted.
     BudgetRefusals, Counter, "llm_failsafe_budget_refusals";
-    /// Requests that brought a budget of their key to its `warn_at` or above.
+    /// Requests that brought a budget of their client key to its `warn_at` or above.
     BudgetWarnings, Counter, "llm_failsafe_budget_warnings";
-    /// Requests that Envoy's own rate-limit filter, behind this one, refused.
+    /// Requests refused by Envoy's own rate-limit filter behind this filter.
     FleetRefusals, Counter, "llm_failsafe_fleet_refusals";
     /// Requests that a model with `fallback: { mode: shadow }` would have sent to a substitute.
     FallbackWouldMove, Counter, "llm_failsafe_fallback_would_move";
-    /// Requests of such a model whose target does not pass a gate.
+    /// Requests of such a model that were sent to a target which does not pass a gate.
     FallbackWouldReject, Counter, "llm_failsafe_fallback_would_reject";
-    /// Attempts at which the provider did not know the model or the path: a target's `model` is wrong, or was withdrawn.
+    /// Attempts whose provider did not know the model or the path: the `model` of the target is wrong or was withdrawn.
     ModelNotFound, Counter, "llm_failsafe_model_not_found";
-    /// Changes of shared records that only one worker knows of, because of contention or the host.
+    /// Changes to shared records that only one worker knows, because of contention or the host.
     SharedDataFailed, Counter, "llm_failsafe_shared_data_failed";
     /// Orders that operators gave.
     OperatorOrders, Counter, "llm_failsafe_operator_orders";
-    /// Requests on operators' paths that were declined: a wrong key, a foreign page, too many.
+    /// Requests on operator paths that were declined: wrong key, cross-site request, too many requests and so on.
     OperatorDeclined, Counter, "llm_failsafe_operator_declined";
-    /// The largest memory that the VM of any worker has reached, in bytes. A Wasm memory never shrinks.
+    /// Largest Wasm memory of any worker's VM, in bytes. A Wasm memory never shrinks.
     WasmMemory, Gauge, "llm_failsafe_wasm_memory_bytes";
 }
 
-/// Values of histograms that are kept until they are handed over; with as many the host takes them before the next tick.
+/// Maximum number of buffered histogram values. A full buffer is handed over before the next tick.
 const MAX_VALUES: usize = 1024;
 
-/// What has been counted and not yet handed to the host, which takes it on its tick: a call for each would cost a request
-/// more than all the filter decides for it.
+/// Counts that have not been handed to the host yet. They are handed over on the tick, because a host call
+/// per count would cost a request more than all of the filter's decisions.
 #[derive(Debug)]
 pub struct Tally {
     deltas: [i64; Metric::ALL.len()],
     series: Series,
-    /// What is new of each series that has one value.
+    /// The pending change of each series with a single value.
     sums: Vec<Sum>,
-    /// The numbers of those of which something is.
+    /// The numbers of the series with a pending change.
     touched: Vec<usize>,
-    /// Of histograms, each value.
+    /// Each pending value of a histogram, with the number of its series.
     values: Vec<(usize, u64)>,
 }
 
-/// What is new of a series.
+/// The pending change of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sum {
     Nothing,
@@ -179,17 +179,17 @@ enum Sum {
     Set(u64),
 }
 
-/// What happened to a series.
+/// A change that the host applies to a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sample {
-    /// A counter grew by so much.
+    /// A counter grew by this amount.
     Add(i64),
-    /// A gauge is at this now, or a histogram gets one more value.
+    /// The new value of a gauge, or one more value of a histogram.
     Value(u64),
 }
 
 impl Tally {
-    /// For the metrics of this configuration.
+    /// An empty tally for the metrics of this configuration.
     pub fn new(config: &Config) -> Self {
         let series = Series::new(config);
         Self {
@@ -218,7 +218,7 @@ impl Tally {
         });
     }
 
-    /// Sets a gauge with labels, or gives a histogram a value.
+    /// Sets a gauge with labels, or records a value in a histogram.
     pub fn observe(&mut self, config: &Config, family: Family, place: usize, value: u64) {
         let number = self.series.number(config, family, place, 0);
         if family.kind() == MetricKind::Histogram {
@@ -238,12 +238,12 @@ impl Tally {
         }
     }
 
-    /// Whether it holds as much as it should, so that it is not to wait for the tick.
+    /// Whether the histogram buffer is full, so that it must be flushed before the tick.
     pub const fn is_full(&self) -> bool {
         self.values.len() >= MAX_VALUES
     }
 
-    /// Hands what happened to each series to `sink` and forgets it.
+    /// Hands the pending changes of each series to `sink` and clears them.
     pub fn drain_series(&mut self, mut sink: impl FnMut(usize, Sample)) {
         for number in self.touched.drain(..) {
             let sum = self.sums.get_mut(number).map(|sum| std::mem::replace(sum, Sum::Nothing));
@@ -258,7 +258,7 @@ impl Tally {
         }
     }
 
-    /// Counts one more.
+    /// Adds one to a counter.
     pub fn count(&mut self, metric: Metric) {
         self.add(metric, 1);
     }
@@ -270,7 +270,7 @@ impl Tally {
         }
     }
 
-    /// Hands every change to `sink` and forgets it.
+    /// Hands every pending change to `sink` and clears it.
     pub fn drain(&mut self, mut sink: impl FnMut(Metric, i64)) {
         for (metric, delta) in Metric::ALL.iter().zip(self.deltas.iter_mut()) {
             if *delta != 0 {
@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_carry_the_prefix() {
+    fn names_are_unique_and_have_the_prefix() {
         let mut names: Vec<_> = Metric::ALL.iter().map(|metric| metric.name()).collect();
         assert!(names.iter().all(|name| name.starts_with("llm_failsafe_")));
         names.sort_unstable();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_to_a_series_is_summed_up_and_each_value_of_a_histogram_kept() {
+    fn counters_are_summed_and_histograms_keep_each_value() {
         let config = config();
         let mut tally = Tally::new(&config);
         for tokens in [3, 0, 4] {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_it_holds_as_much_as_it_should() {
+    fn is_full_reports_a_full_histogram_buffer() {
         let config = config();
         let mut tally = Tally::new(&config);
         for _ in 0..MAX_VALUES {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_is_handed_out_once() {
+    fn a_delta_is_handed_over_once() {
         let mut tally = Tally::new(&config());
         tally.count(Metric::Requests);
         tally.add(Metric::Journeys, 2);

@@ -1,9 +1,12 @@
-//! Metrics with labels: one series for each combination of what the configuration and this catalogue name.
+//! Metrics with labels: one series for each combination of configured names and words of this catalogue.
 //!
-//! All of them are defined once, when the configuration is loaded; after that a series is a number. So counting formats
-//! nothing, and what clients and providers send never becomes a label. Envoy knows no labels at definition: they stand in the
-//! name, `llm_failsafe_attempts_by_outcome;target=gpt-a;outcome=server`, and the bootstrap's `stats_tags` make labels
-//! of them. Neither `;` nor `=` occurs in a name of the configuration, whereas the usual dot does in names of models.
+//! All series are defined once, when the configuration is loaded. After that a series is a number. So
+//! counting formats no text, and data from clients and providers never becomes a label.
+//!
+//! Envoy's Wasm ABI has no labels. They are part of the name, such as
+//! `llm_failsafe_attempts_by_outcome;target=gpt-a;outcome=server`, and the bootstrap's `stats_tags` turn
+//! them into labels. The separators are `;` and `=` because no configured name contains them; names of
+//! models contain dots.
 
 use super::MetricKind;
 use super::orders::ScopeKind;
@@ -11,10 +14,10 @@ use crate::base::{AccountId, ErrorClass, ModelId, ProviderId, TargetId};
 use crate::breaker::Scope;
 use crate::config::Config;
 
-/// Series of one configuration at most. Families that would exceed it are left out, the last of the catalogue first.
+/// Maximum number of series of one configuration. A family that would exceed it is left out.
 pub const MAX_SERIES: usize = 20_000;
 
-/// What has a label of its own.
+/// What a family has a series for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dim {
     /// Every target, account and endpoint: the labels `scope` and `name`.
@@ -25,7 +28,7 @@ pub enum Dim {
     Model,
     /// Every operator's key.
     Operator,
-    /// These words, under this one label.
+    /// One label with a fixed list of values.
     Words(&'static [&'static str], &'static [&'static str]),
 }
 
@@ -51,7 +54,7 @@ impl Dim {
         }
     }
 
-    /// The part of a name that says which one it is.
+    /// Appends the labels of one value to a series name.
     fn write(self, config: &Config, place: usize, name: &mut String) {
         let mut label = |label: &str, value: &str| {
             name.push(';');
@@ -99,9 +102,9 @@ impl Dim {
     }
 }
 
-/// How an attempt can end: well, without anybody's fault, or with a class of failure.
+/// The outcomes of an attempt: three that are no failure, then the failure classes.
 pub const OUTCOMES: &[&str] = &with_classes::<3, { 3 + CLASSES }>(["complete", "client_gone", "withdrawn"]);
-/// Why a request was not answered by its first choice: a failure elsewhere, or what kept the first choice out.
+/// Why the first choice did not answer a request: what made it ineligible, or the class of its failure.
 pub const REASONS: &[&str] = &with_classes::<9, { 9 + CLASSES }>([
     "other",
     "open",
@@ -113,9 +116,9 @@ pub const REASONS: &[&str] = &with_classes::<9, { 9 + CLASSES }>([
     "dialect",
     "tried_anyway",
 ]);
-/// How a request can end.
+/// The outcomes of a request.
 pub const ENDS: &[&str] = &["served", "fell_back", "queued", "refused", "declined", "broken", "client_abort"];
-/// Changes of a breaker.
+/// State changes of a breaker.
 pub const CHANGES: &[&str] = &["opened", "reopened", "closed", "throttled"];
 /// Kinds of tokens.
 pub const TOKENS: &[&str] = &["input", "cached_input", "cache_creation", "output", "reasoning"];
@@ -124,7 +127,7 @@ pub const ORDERS: &[&str] = &["force-open", "force-close", "drain", "probe", "un
 
 const CLASSES: usize = ErrorClass::ALL.len();
 
-/// These words and behind them every class of failure.
+/// The given words, followed by every failure class.
 const fn with_classes<const OWN: usize, const ALL: usize>(own: [&'static str; OWN]) -> [&'static str; ALL] {
     let mut words = [""; ALL];
     let mut index = 0;
@@ -157,12 +160,12 @@ macro_rules! families {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// How it behaves.
+            /// Counter, gauge or histogram.
             pub const fn kind(self) -> MetricKind {
                 match self { $(Self::$variant => MetricKind::$kind,)+ }
             }
 
-            /// What it has a series for each combination of: at most two.
+            /// The dimensions, at most two. The family has a series for each combination.
             pub const fn dims(self) -> &'static [Dim] {
                 match self { $(Self::$variant => &[$($dim),+],)+ }
             }
@@ -171,45 +174,45 @@ macro_rules! families {
 }
 
 families! {
-    /// What state each breaker is in: 0 closed, 1 forced closed, 2 half-open, 3 throttled, 4 drained, 5 forced open, 6 open, 7 blocked.
+    /// State of each breaker: 0 closed, 1 forced closed, 2 half-open, 3 throttled, 4 drained, 5 forced open, 6 open, 7 blocked.
     BreakerState, Gauge, "llm_failsafe_breaker_state", [Dim::Scope];
-    /// Targets of the model that may be asked now.
+    /// Targets of the model that accept requests now, by their breakers.
     TargetsFit, Gauge, "llm_failsafe_model_targets_fit", [Dim::Model];
-    /// Requests that wait until somebody is free, by the model they ask for.
+    /// Requests in the queue of each model now.
     WaitingByModel, Gauge, "llm_failsafe_waiting_by_model", [Dim::Model];
-    /// Changes of each breaker.
+    /// State changes of each breaker.
     BreakerChanges, Counter, "llm_failsafe_breaker_changes", [Dim::Scope, Dim::Words(&["to"], CHANGES)];
     /// Requests that probed each breaker.
     ProbesByName, Counter, "llm_failsafe_breaker_probes_by_name", [Dim::Scope];
-    /// Requests for each model by their end, as their records tell it: `served` by the first choice, `fell_back` to another one, `queued` for the first one, `refused` because nobody could answer, `declined` because of the request itself or its key's budget, `broken` in the middle of an answer, `client_abort`.
+    /// Requests by outcome, as in the decision record: `served` by the first choice, `fell_back` to another target, `queued` for the first choice, `refused` because no target could answer, `declined` because of the request itself or its key's budget, `broken` in the middle of the response, `client_abort`.
     RequestsByEnd, Counter, "llm_failsafe_requests_by_end", [Dim::Model, Dim::Words(&["outcome"], ENDS)];
-    /// Requests that another than the first choice answered, by why.
+    /// Requests answered by another target than the first choice, by reason.
     Fallbacks, Counter, "llm_failsafe_fallbacks", [Dim::Model, Dim::Words(&["reason"], REASONS)];
-    /// Attempts at each target by what came of them: `complete`, `client_gone`, `withdrawn` by the filter itself, or a class of failure.
+    /// Attempts at each target by outcome: `complete`, `client_gone`, `withdrawn` by the filter itself, or a failure class.
     AttemptsByOutcome, Counter, "llm_failsafe_attempts_by_outcome", [Dim::Target, Dim::Words(&["outcome"], OUTCOMES)];
-    /// Of the failed attempts those of which the client had seen a part: a 200 with a broken stream.
+    /// Failed attempts whose client had already received part of the response: a 200 with a broken stream.
     AttemptsBroken, Counter, "llm_failsafe_attempts_broken", [Dim::Target];
-    /// Attempts at each target that brought content and no word of the tokens they took.
+    /// Attempts with content at each target whose provider reported no token usage.
     UsageMissing, Counter, "llm_failsafe_usage_missing_by_target", [Dim::Target];
-    /// Tokens that each target's provider reported; cached input and cache creation are part of input, reasoning of output.
+    /// Tokens that the provider of each target reported. `cached_input` and `cache_creation` are part of `input`, `reasoning` is part of `output`.
     Tokens, Counter, "llm_failsafe_tokens_by_target", [Dim::Target, Dim::Words(&["kind"], TOKENS)];
-    /// What those tokens cost by the target's `price`, in millionths of a dollar.
+    /// Cost of these tokens by the target's `price`, in millionths of a US dollar.
     Cost, Counter, "llm_failsafe_cost_microdollars", [Dim::Target];
-    /// From sending an attempt to its first content, in milliseconds.
+    /// Time from sending an attempt to its first content, in milliseconds.
     FirstContent, Histogram, "llm_failsafe_first_content_milliseconds", [Dim::Target];
-    /// The longest time without a byte of a stream that brought content, until its end, in milliseconds; it may have been up to 200 ms more.
+    /// Longest time without a byte in a stream that had content, in milliseconds. The real gap may be up to 200 ms longer.
     LongestGap, Histogram, "llm_failsafe_longest_gap_milliseconds", [Dim::Target];
-    /// From sending an attempt to its end, in milliseconds.
+    /// Time from sending an attempt to the end of its complete response, in milliseconds.
     Duration, Histogram, "llm_failsafe_attempt_milliseconds", [Dim::Target];
-    /// Orders by the operator's key they were given with.
+    /// Orders by operator key.
     OrdersByKey, Counter, "llm_failsafe_operator_orders_by_key", [Dim::Operator, Dim::Words(&["order"], ORDERS)];
 }
 
-/// Which number each series of a configuration has.
+/// The numbers of all series of a configuration.
 #[derive(Debug)]
 pub struct Series {
     fingerprint: u64,
-    /// Where each family begins, and how many places its second dimension has; `None` where it was left out.
+    /// The first number of each family and the size of its second dimension; `None` if the family was left out.
     families: Vec<Option<(usize, usize)>>,
     total: usize,
     scopes: [usize; 2],
@@ -236,22 +239,22 @@ impl Series {
         Self { fingerprint: config.fingerprint(), families, total, scopes }
     }
 
-    /// How many there are.
+    /// The number of series.
     pub const fn len(&self) -> usize {
         self.total
     }
 
-    /// Whether there are none.
+    /// Whether there are no series.
     pub const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
-    /// Families that had no room.
+    /// The families that were left out.
     pub fn left_out(&self) -> impl Iterator<Item = Family> {
         Family::ALL.iter().zip(&self.families).filter(|(_, place)| place.is_none()).map(|(family, _)| *family)
     }
 
-    /// Every series in the order of its number: its kind, and its name with its labels.
+    /// Calls `sink` with the kind and the full name of each series, in the order of their numbers.
     pub fn define(&self, config: &Config, mut sink: impl FnMut(MetricKind, &str)) {
         for (family, place) in Family::ALL.iter().zip(&self.families) {
             let Some((_, second_size)) = *place else { continue };
@@ -271,7 +274,7 @@ impl Series {
         }
     }
 
-    /// The number of one series. `None` where the family was left out, where a place does not exist, and for another
+    /// The number of one series. `None` if the family was left out, if a place does not exist, or for another
     /// configuration: a journey that began before an update is counted without labels only.
     pub fn number(&self, config: &Config, family: Family, first: usize, second: usize) -> Option<usize> {
         if config.fingerprint() != self.fingerprint {
@@ -306,12 +309,12 @@ impl Series {
     }
 }
 
-/// The place of a word in its list; the first for one that is not in it.
+/// The place of a word in its list, or 0 if the list does not contain it.
 pub fn place(words: &[&str], word: &str) -> usize {
     words.iter().position(|known| *known == word).unwrap_or(0)
 }
 
-/// The place of a class of failure behind `own` words.
+/// The place of a failure class in a list that begins with `own` other words.
 pub const fn class_place(own: usize, class: ErrorClass) -> usize {
     own + class as usize
 }
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn each_series_has_one_name_and_its_number_is_its_place() {
+    fn each_series_has_a_unique_name_at_its_number() {
         let config = load(3, &["gpt-4.1", "meta/llama:free"]);
         let (names, series) = (names(&config), Series::new(&config));
         assert_eq!(names.len(), series.len());
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_has_no_number() {
+    fn a_series_that_does_not_exist_has_no_number() {
         let config = load(3, &["chat"]);
         let series = Series::new(&config);
         assert_eq!(series.number(&config, Family::Fallbacks, 0, REASONS.len()), None);
@@ -379,16 +382,16 @@ mod tests {
     }
 
     #[test]
-    fn a_large_configuration_leaves_families_out_and_never_exceeds_the_bound() {
+    fn a_large_configuration_leaves_families_out_to_stay_within_the_limit() {
         let config = load(config::MAX_TARGETS, &["chat"]);
         let series = Series::new(&config);
         assert!(series.len() <= MAX_SERIES && names(&config).len() == series.len());
-        assert!(series.left_out().count() < Family::ALL.len() / 2, "what matters most is there");
+        assert!(series.left_out().count() < Family::ALL.len() / 2, "more than half of the families remain");
         assert!(series.number(&config, Family::BreakerState, 0, 0).is_some());
     }
 
     #[test]
-    fn lists_of_words_are_those_of_what_they_stand_for() {
+    fn label_values_match_the_names_of_their_types() {
         assert_eq!(ORDERS, Command::ALL.map(Command::name));
         for class in ErrorClass::ALL {
             assert_eq!(OUTCOMES[class_place(3, class)], class.name());

@@ -1,5 +1,5 @@
 //! The decision as a table: one row per class and remaining option. Compare with the defaults in
-//! `docs/configuration.md`.
+//! `docs/retries.md`.
 
 use std::time::Duration;
 

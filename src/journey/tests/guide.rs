@@ -62,8 +62,8 @@ fn what_follows_each_class_is_what_the_page_says() {
         let class = ErrorClass::ALL.into_iter().find(|class| class.name() == row[0]).unwrap();
         let found = [elsewhere, alone, limited, nobody].map(|left| {
             match decide(Failed::of(class), Permission::Granted, FRESH, left) {
-                Next::Elsewhere(_) => "it, at once",
-                Next::Again { .. } => "it, after a back-off",
+                Next::Elsewhere(_) => "another target, at once",
+                Next::Again { .. } => "same target, after a back-off",
                 Next::Wait { .. } => "waits",
                 Next::Stop(Stop::Policy) => "passes",
                 Next::Stop(_) => "ends",
@@ -81,7 +81,7 @@ fn blamed(class: ErrorClass) -> &'static str {
         Blame { account: HealthSignal::Blocked(_), .. } => "account",
         Blame { target: HealthSignal::Failure(_), .. } => "target",
         Blame { target: HealthSignal::Throttled(_), .. } => "limit of the target",
-        _ => "nobody",
+        _ => "nothing",
     }
 }
 
