@@ -2,7 +2,7 @@
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
 use llm_failsafe::config::{Config, Model, Target};
-use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, Past};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts};
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
 
@@ -65,7 +65,7 @@ fn closed(
     if let Some(capability) = need {
         needs.capabilities = needs.capabilities.with(capability, true);
     }
-    let (client, past) = (ClientLimits::default(), Past::default());
+    let (client, past) = (ClientLimits::default(), PastAttempts::default());
     let case =
         Eligibility { config, model, key: None, client: &client, needs: &needs, past, estimates: None, now };
     case.closed_gates(target).collect()

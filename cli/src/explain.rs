@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
-use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, Past};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn case(&self, past: Past, now: Timestamp) -> Eligibility<'_> {
+    fn case(&self, past: PastAttempts, now: Timestamp) -> Eligibility<'_> {
         let Self { config, model, key, client, needs, .. } = self;
         Eligibility { config, model, key: *key, client, needs, past, estimates: None, now }
     }
@@ -78,11 +78,11 @@ impl<'a> Asked<'a> {
     }
 
     /// The targets of the first tier in which somebody may be asked: one of them gets the attempt.
-    fn next(&self, past: Past, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
+    fn next(&self, past: PastAttempts, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
         let case = self.case(past, now);
         let admitted = |target: TargetId| match self.model.substitution.mode {
             Mode::Enforce => case.admits(target),
-            Mode::Shadow => case.would_serve_unasked(target),
+            Mode::Shadow => case.admits_without_fallback_rules(target),
         };
         let may =
             |target: &TargetId| admitted(*target) && !self.down.contains(target) && tried != Some(*target);
@@ -91,7 +91,7 @@ impl<'a> Asked<'a> {
     }
 
     fn answer(&self, now: Timestamp) -> Value {
-        let case = self.case(Past::default(), now);
+        let case = self.case(PastAttempts::default(), now);
         let tiers = self.model.tiers.iter().enumerate();
         let candidates = tiers.flat_map(|(tier, targets)| targets.iter().map(move |target| (tier, *target)));
         let candidates: Vec<_> = candidates
@@ -108,11 +108,11 @@ impl<'a> Asked<'a> {
             .collect();
         let names =
             |targets: &[TargetId]| targets.iter().map(|target| self.name(*target)).collect::<Vec<_>>();
-        let first = self.next(Past::default(), None, now);
+        let first = self.next(PastAttempts::default(), None, now);
         let mut after = serde_json::Map::new();
         if let Some(asked) = first.first() {
             for class in ErrorClass::ALL.into_iter().filter(|class| *class != ErrorClass::ClientAbort) {
-                let past = Past::of(std::iter::once((*asked, Some(class))));
+                let past = PastAttempts::of(std::iter::once((*asked, Some(class))));
                 let moves = self.model.fallback_on.contains(class)
                     && !self.client.no_fallback
                     && self.model.retry.attempts > 1;

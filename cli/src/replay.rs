@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::Config;
-use llm_failsafe::fallback::{self, ClientLimits, Eligibility, Past};
-use llm_failsafe::record::{Attempt, Candidate, Needs, Record};
+use llm_failsafe::fallback::{self, ClientLimits, Eligibility, PastAttempts};
+use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record};
 use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
 };
@@ -78,7 +78,7 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
     let choices = record.attempts.iter().map(|attempt| (Some(attempt), &attempt.candidates));
     let last = (!record.last_candidates.is_empty()).then_some((None, &record.last_candidates));
     for (number, (attempt, candidates)) in choices.chain(last).enumerate() {
-        let before = record.attempts.iter().take(number).filter_map(|earlier: &Attempt<'_>| {
+        let before = record.attempts.iter().take(number).filter_map(|earlier: &AttemptRecord<'_>| {
             Some((target_named(&earlier.target)?, earlier.class.as_deref().and_then(ErrorClass::from_name)))
         });
         let at = attempt.map_or(record.duration_ms, |attempt| attempt.start_ms);
@@ -88,7 +88,7 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
             key: key.map(|key| &key.boundaries),
             client: &client,
             needs: &needs_of,
-            past: Past::of(before),
+            past: PastAttempts::of(before),
             estimates: None,
             now: Timestamp::from_millis(record.start_unix_ms.saturating_add(at)),
         };
@@ -164,14 +164,14 @@ fn admitted(reason: Option<&str>) -> String {
 }
 
 /// Why a target was not to be asked that a replay cannot find out anew: its health, its limits, or that it had been asked.
-fn of_health<'r>(candidate: &'r Candidate<'_>) -> Option<&'r str> {
+fn of_health<'r>(candidate: &'r CandidateRecord<'_>) -> Option<&'r str> {
     let reason = candidate.rejected.as_deref()?;
     let of_limits = matches!(reason, "headroom" | "max_pending");
     (reason == "tried" || of_limits || reason == candidate.state).then_some(reason)
 }
 
 /// What the record tells of the request's body.
-fn facts(needs: &Needs<'_>) -> Facts {
+fn facts(needs: &NeedsRecord<'_>) -> Facts {
     let has = |name: &str| needs.features.iter().any(|feature| feature == name);
     let state: Vec<_> = StateKind::ALL
         .into_iter()

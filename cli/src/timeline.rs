@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use llm_failsafe::record::{Attempt, Candidate, Needs, Record, Usage};
+use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record, UsageRecord};
 
 use crate::moment;
 
@@ -80,7 +80,7 @@ fn verdict(record: &Record<'_>) -> String {
     text
 }
 
-fn needed(needs: &Needs<'_>) -> String {
+fn needed(needs: &NeedsRecord<'_>) -> String {
     let mut all = vec![if needs.stream { "a stream".to_owned() } else { "a plain answer".to_owned() }];
     all.push(format!("{} items, {} bytes of text", needs.items, needs.text_bytes));
     let counts = [
@@ -98,7 +98,7 @@ fn needed(needs: &Needs<'_>) -> String {
     all.join(", ")
 }
 
-fn looked_at(candidates: &[Candidate<'_>]) -> String {
+fn looked_at(candidates: &[CandidateRecord<'_>]) -> String {
     let seen = candidates.iter().map(|candidate| {
         let mut text = format!("{} (tier {}, {}", candidate.target, candidate.tier, candidate.state);
         if let Some(until) = candidate.until_ms {
@@ -115,7 +115,7 @@ fn looked_at(candidates: &[Candidate<'_>]) -> String {
     format!("looked at {}", seen.collect::<Vec<_>>().join(", "))
 }
 
-fn told(out: &mut String, record: &Record<'_>, attempt: &Attempt<'_>) {
+fn told(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>) {
     if let Some(waited) = attempt.wait_ms {
         line(out, attempt.start_ms, &format!("had been held for {}", time(waited)));
     }
@@ -167,7 +167,7 @@ fn told(out: &mut String, record: &Record<'_>, attempt: &Attempt<'_>) {
 
 fn tail(out: &mut String, record: &Record<'_>) {
     let mut facts = Vec::new();
-    if let Some(Usage { input, output, cached, .. }) = record.usage {
+    if let Some(UsageRecord { input, output, cached, .. }) = record.usage {
         facts.push(format!("{input} tokens in ({cached} cached), {output} out"));
     }
     if record.usage_missing {

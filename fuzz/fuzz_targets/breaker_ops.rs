@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::base::{ErrorClass, Timestamp};
-use llm_failsafe::breaker::{Command, Health, Outcome, Phase, Standing, Ticket, Transition};
+use llm_failsafe::breaker::{Availability, BreakerPhase, Command, Health, HealthSignal, Ticket, Transition};
 use llm_failsafe::config::BreakerPolicy;
 
 const MAX_RUNNING: usize = 64;
@@ -23,13 +23,13 @@ fn policy(probes: u8, other: u8) -> BreakerPolicy {
     }
 }
 
-fn outcome(how: u8) -> Outcome {
+fn outcome(how: u8) -> HealthSignal {
     match how % 8 {
-        0..=2 => Outcome::Success,
-        3 | 4 => Outcome::Failure(ErrorClass::Server),
-        5 => Outcome::Blocked(ErrorClass::Auth),
-        6 => Outcome::Neutral,
-        _ => Outcome::Throttled((how >= 128).then(|| Duration::from_secs(u64::from(how)))),
+        0..=2 => HealthSignal::Success,
+        3 | 4 => HealthSignal::Failure(ErrorClass::Server),
+        5 => HealthSignal::Blocked(ErrorClass::Auth),
+        6 => HealthSignal::Neutral,
+        _ => HealthSignal::Throttled((how >= 128).then(|| Duration::from_secs(u64::from(how)))),
     }
 }
 
@@ -68,17 +68,17 @@ fuzz_target!(|input: &[u8]| {
         let now = Timestamp::from_millis(now_ms);
         match what % 8 {
             0..=2 if running.len() < MAX_RUNNING => {
-                let standing = health.standing(&policy, now);
+                let availability = health.availability(&policy, now);
                 let lease = health.take_lease(&policy, now);
-                assert_eq!(lease.is_some(), standing == Standing::Probe);
-                if matches!(standing, Standing::Fit { .. }) {
+                assert_eq!(lease.is_some(), availability == Availability::Probe);
+                if matches!(availability, Availability::Available { .. }) {
                     running.push(health.ticket());
                 }
                 running.extend(lease);
             }
             3..=5 if !running.is_empty() => {
                 let ticket = running.swap_remove(usize::from(what / 8) % running.len());
-                let was_closed = matches!(health.phase(), Phase::Closed { .. });
+                let was_closed = matches!(health.phase(), BreakerPhase::Closed { .. });
                 let jitter = u64::from_le_bytes([*how; 8]);
                 match health.report(&policy, ticket, outcome(*how), now, jitter) {
                     Some(Transition::Opened(_)) => assert!(was_closed),
@@ -97,17 +97,17 @@ fuzz_target!(|input: &[u8]| {
         }
         assert_eq!(Health::decode(&health.encode()).as_ref(), Some(&health));
         match health.phase() {
-            Phase::Closed { .. } => assert!(u32::from(health.consecutive()) < policy.consecutive),
-            Phase::HalfOpen { leases, successes, .. } => {
+            BreakerPhase::Closed { .. } => assert!(u32::from(health.consecutive()) < policy.consecutive),
+            BreakerPhase::HalfOpen { leases, successes, .. } => {
                 assert!(leases.iter().flatten().count() <= usize::from(policy.probes));
                 assert!(*successes < policy.close_after);
             }
-            Phase::Open { .. } => {}
+            BreakerPhase::Open { .. } => {}
         }
     }
     // No block and no throttle lasts longer than an hour and a tenth.
     let far = Timestamp::from_millis(latest_ms).after(Duration::from_secs(4000));
     if health.order().is_none() {
-        assert!(!matches!(health.standing(&policy, far), Standing::Unfit(_)), "shut for good");
+        assert!(!matches!(health.availability(&policy, far), Availability::Unavailable(_)), "shut for good");
     }
 });

@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::base::{ErrorClass, Timestamp};
-use llm_failsafe::breaker::{Command, Health, Outcome, RECORD_BYTES, Standing};
+use llm_failsafe::breaker::{Availability, Command, Health, HealthSignal, RECORD_BYTES};
 use llm_failsafe::config::BreakerPolicy;
 
 fuzz_target!(|input: &[u8]| {
@@ -17,17 +17,17 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(Health::decode(&health.encode()).as_ref(), Some(&health));
 
     let policy = BreakerPolicy::default();
-    let standing = health.standing(&policy, now);
+    let availability = health.availability(&policy, now);
     let mut probed = health.clone();
-    assert_eq!(probed.take_lease(&policy, now).is_some(), standing == Standing::Probe);
+    assert_eq!(probed.take_lease(&policy, now).is_some(), availability == Availability::Probe);
     let ticket = probed.ticket();
-    probed.report(&policy, ticket, Outcome::Throttled(None), now, u64::MAX);
-    probed.report(&policy, ticket, Outcome::Failure(ErrorClass::Server), now, u64::MAX);
+    probed.report(&policy, ticket, HealthSignal::Throttled(None), now, u64::MAX);
+    probed.report(&policy, ticket, HealthSignal::Failure(ErrorClass::Server), now, u64::MAX);
     probed.successes(&policy, ticket, u16::MAX, now);
     assert_eq!(Health::decode(&probed.encode()).as_ref(), Some(&probed));
 
     // Whatever it says, an operator gets it going again.
     let mut reset = health;
     reset.command(Command::Reset, now);
-    assert_eq!(reset.standing(&policy, now), Standing::Fit { permille: 1000 });
+    assert_eq!(reset.availability(&policy, now), Availability::Available { permille: 1000 });
 });

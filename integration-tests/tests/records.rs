@@ -10,8 +10,8 @@ use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors}
 use integration_tests::records;
 use llm_failsafe::base::ErrorClass;
 use llm_failsafe::record::{
-    Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
-    Usage,
+    AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, NeedsRecord, PolicyRecord, ProviderError, Record,
+    SCHEMA_VERSION, StreamRecord, UsageRecord,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -75,8 +75,8 @@ fn told(record: &Value) -> Vec<Value> {
 
 /// A record with every member that there is.
 fn everything() -> Record<'static> {
-    let usage = Some(Usage { input: 1, output: 2, cached: 3, cache_creation: 4, reasoning: 5 });
-    let candidate = Candidate {
+    let usage = Some(UsageRecord { input: 1, output: 2, cached: 3, cache_creation: 4, reasoning: 5 });
+    let candidate = CandidateRecord {
         target: "t".into(),
         tier: 1,
         state: "open".into(),
@@ -94,7 +94,7 @@ fn everything() -> Record<'static> {
         key_id: Some("k".into()),
         key_metadata: [("team".into(), "a".into())].into(),
         session_hash: Some("0".repeat(16).into()),
-        policy: Policy {
+        policy: PolicyRecord {
             config_hash: "0".repeat(16).into(),
             mode: "enforce".into(),
             retry_loop: true,
@@ -103,7 +103,7 @@ fn everything() -> Record<'static> {
         endpoint: "chat".into(),
         operation: "chat".into(),
         model: Some("m".into()),
-        needs: Some(Needs {
+        needs: Some(NeedsRecord {
             stream: true,
             max_tokens: Some(1),
             choices: Some(1),
@@ -120,7 +120,7 @@ fn everything() -> Record<'static> {
             regions: vec!["eu".into()],
             state: vec!["file".into()],
         }),
-        attempts: vec![Attempt {
+        attempts: vec![AttemptRecord {
             number: 1,
             target: "t".into(),
             account: "a".into(),
@@ -146,7 +146,7 @@ fn everything() -> Record<'static> {
             provider_request_id: Some("r".into()),
             retry_after_ms: Some(1),
             response_bytes: 1,
-            stream: Some(Stream { events: 1, longest_gap_ms: 1, end: "complete".into() }),
+            stream: Some(StreamRecord { events: 1, longest_gap_ms: 1, end: "complete".into() }),
             usage,
             cost_micro_usd: Some(1),
             then: Some("elsewhere".into()),

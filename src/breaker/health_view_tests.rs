@@ -1,4 +1,4 @@
-//! What goes to the shared data and when, and what happens when it does not take it.
+//! What is written to the shared data and when, and what happens if that fails.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::base::memory::{Memory, Shelf};
 use crate::base::{AccountId, ErrorClass, MAX_TRIES, ProviderId, StoreError, Stored, TargetId, Timestamp};
 use crate::config::{self, Config};
 
-const SERVER: Outcome = Outcome::Failure(ErrorClass::Server);
+const SERVER: HealthSignal = HealthSignal::Failure(ErrorClass::Server);
 const KEY: &str = "llm-failsafe/target/t";
 
 fn at(s: u64) -> Timestamp {
@@ -35,7 +35,7 @@ fn target(index: usize) -> Scope {
     Scope::Target(TargetId::from_index(index).unwrap())
 }
 
-/// One worker and its access to what all share.
+/// One worker and its access to the shared data.
 struct One<'w> {
     health_view: HealthView,
     memory: Memory<'w>,
@@ -50,12 +50,17 @@ impl One<'_> {
         Self { health_view: HealthView::new(&config(&["t"])), memory: Memory::on(Rc::clone(shelf)) }
     }
 
-    fn attempt(&mut self, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
+    fn attempt(&mut self, outcome: HealthSignal, now: Timestamp) -> Change<Option<Transition>> {
         let ticket = self.health_view.ticket(target(0)).unwrap();
         self.report(ticket, outcome, now)
     }
 
-    fn report(&mut self, ticket: Ticket, outcome: Outcome, now: Timestamp) -> Change<Option<Transition>> {
+    fn report(
+        &mut self,
+        ticket: Ticket,
+        outcome: HealthSignal,
+        now: Timestamp,
+    ) -> Change<Option<Transition>> {
         self.health_view.report(&mut self.memory, target(0), &policy(), (ticket, outcome), now, 0)
     }
 
@@ -63,7 +68,7 @@ impl One<'_> {
         for _ in 0..5 {
             self.attempt(SERVER, now);
         }
-        assert!(matches!(self.health().phase(), Phase::Open { .. }));
+        assert!(matches!(self.health().phase(), BreakerPhase::Open { .. }));
     }
 
     fn lease(&mut self, now: Timestamp) -> Option<Ticket> {
@@ -79,16 +84,16 @@ impl One<'_> {
         self.health_view.health(target(0)).unwrap()
     }
 
-    fn standing(&self, now: Timestamp) -> Standing {
-        self.health_view.standing(target(0), &policy(), now)
+    fn availability(&self, now: Timestamp) -> Availability {
+        self.health_view.availability(target(0), &policy(), now)
     }
 }
 
 #[test]
-fn the_successes_of_a_healthy_scope_cost_one_change_together() {
+fn successes_of_a_healthy_scope_cost_one_change_together() {
     let mut one = One::new();
     for _ in 0..1000 {
-        one.attempt(Outcome::Success, at(0));
+        one.attempt(HealthSignal::Success, at(0));
     }
     assert_eq!(one.memory.calls, 0);
     assert_eq!(one.health_view.flush(&mut one.memory, &policy(), at(0)), 0);
@@ -100,26 +105,26 @@ fn the_successes_of_a_healthy_scope_cost_one_change_together() {
 }
 
 #[test]
-fn a_failure_costs_a_read_and_a_write_and_what_is_neutral_nothing() {
+fn a_failure_costs_a_read_and_a_write_and_a_neutral_result_nothing() {
     let mut one = One::new();
     one.attempt(SERVER, at(0));
     assert_eq!(one.memory.calls, 2);
-    one.attempt(Outcome::Neutral, at(0));
+    one.attempt(HealthSignal::Neutral, at(0));
     assert_eq!(one.memory.calls, 2);
 }
 
 #[test]
-fn one_failure_in_four_opens_nothing_however_seldom_successes_are_handed_in() {
+fn one_failure_in_four_opens_nothing_however_rarely_successes_are_flushed() {
     let mut one = One::new();
     for round in 0..400 {
-        let outcome = if round % 4 == 3 { SERVER } else { Outcome::Success };
+        let outcome = if round % 4 == 3 { SERVER } else { HealthSignal::Success };
         assert_eq!(one.attempt(outcome, at(0)).result, None, "round {round}");
     }
     assert_eq!(one.health().counts(&policy(), at(0)), (300, 100));
 }
 
 #[test]
-fn workers_that_create_a_record_at_once_lose_neither_change_whatever_it_is_counted_as() {
+fn workers_that_create_a_record_together_lose_no_change() {
     for changes in [0, 1, 2, 1000, u32::MAX - 3] {
         let shelf = Rc::new(RefCell::new(Shelf::after_changes(changes)));
         let second = RefCell::new(One::on(&shelf));
@@ -137,7 +142,7 @@ fn workers_that_create_a_record_at_once_lose_neither_change_whatever_it_is_count
 }
 
 #[test]
-fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
+fn a_worker_that_loses_every_race_decides_alone_and_reports_it() {
     let shelf = Rc::default();
     let rival = RefCell::new(One::on(&shelf));
     let mut one = One::on(&shelf);
@@ -148,7 +153,7 @@ fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
         let rival = &mut *rival.borrow_mut();
         rival.health_view.command(&mut rival.memory, target(0), Command::Probe, at(30));
         let ticket = rival.lease(at(30)).unwrap();
-        rival.report(ticket, Outcome::Neutral, at(30));
+        rival.report(ticket, HealthSignal::Neutral, at(30));
     }));
     let change = one.health_view.take_lease(&mut one.memory, target(0), &policy(), at(30));
     assert!(change.result.is_some_and(|ticket| ticket.is_probe()), "rather too many probes than none");
@@ -159,25 +164,25 @@ fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
 }
 
 #[test]
-fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
+fn when_reading_fails_a_worker_trips_alone_and_stays_open() {
     let mut one = One::new();
     one.memory.broken = true;
-    one.attempt(Outcome::Success, at(0));
+    one.attempt(HealthSignal::Success, at(0));
     assert_eq!(one.health_view.flush(&mut one.memory, &policy(), at(0)), 1);
     for _ in 0..5 {
         assert!(!one.attempt(SERVER, at(0)).shared);
     }
     one.refresh();
-    assert!(matches!(one.standing(at(1)), Standing::Unfit(_)));
+    assert!(matches!(one.availability(at(1)), Availability::Unavailable(_)));
     let ticket = one.lease(at(30)).unwrap();
     assert_eq!(one.lease(at(30)), None);
-    one.report(ticket, Outcome::Success, at(31));
+    one.report(ticket, HealthSignal::Success, at(31));
     let ticket = one.lease(at(31)).unwrap();
-    assert_eq!(one.report(ticket, Outcome::Success, at(31)).result, Some(Transition::Closed));
+    assert_eq!(one.report(ticket, HealthSignal::Success, at(31)).result, Some(Transition::Closed));
 }
 
 #[test]
-fn where_nothing_can_be_written_a_worker_trips_for_itself() {
+fn when_writing_fails_a_worker_trips_alone() {
     struct ReadOnly;
     impl crate::base::Store for ReadOnly {
         fn read(&mut self, _: &str) -> Result<Option<Stored>, StoreError> {
@@ -194,94 +199,104 @@ fn where_nothing_can_be_written_a_worker_trips_for_itself() {
         assert!(!change.shared);
     }
     one.health_view.refresh(&mut ReadOnly);
-    assert!(matches!(one.standing(at(1)), Standing::Unfit(_)));
+    assert!(matches!(one.availability(at(1)), Availability::Unavailable(_)));
 }
 
 #[test]
-fn an_old_view_neither_gets_a_second_lease_nor_is_refused_where_all_is_well_again() {
+fn an_old_view_gets_no_second_lease_and_a_plain_ticket_after_recovery() {
     let shelf = Rc::default();
     let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
     first.trip(at(0));
     second.refresh();
     let probe = first.lease(at(30)).unwrap();
-    assert_eq!(second.standing(at(30)), Standing::Probe, "it does not know yet");
+    assert_eq!(second.availability(at(30)), Availability::Probe, "it does not know yet");
     assert_eq!(second.lease(at(30)), None);
-    assert!(matches!(second.standing(at(30)), Standing::Unfit(_)), "now it does");
-    // Back to a view from before, and meanwhile the scope is well again.
-    first.report(probe, Outcome::Neutral, at(31));
+    assert!(matches!(second.availability(at(30)), Availability::Unavailable(_)), "now it does");
+    // Back to an older view; meanwhile the scope has become healthy.
+    first.report(probe, HealthSignal::Neutral, at(31));
     second.refresh();
     for _ in 0..2 {
         let probe = first.lease(at(31)).unwrap();
-        first.report(probe, Outcome::Success, at(31));
+        first.report(probe, HealthSignal::Success, at(31));
     }
-    assert_eq!(second.standing(at(31)), Standing::Probe);
+    assert_eq!(second.availability(at(31)), Availability::Probe);
     assert_eq!(second.lease(at(31)).map(|ticket| ticket.is_probe()), Some(false));
 }
 
 #[test]
-fn every_order_reaches_every_worker_at_its_next_refresh() {
+fn every_command_reaches_every_worker_at_its_next_refresh() {
     let shelf = Rc::default();
     let mut workers: Vec<_> = (0..8).map(|_| One::on(&shelf)).collect();
     workers[0].trip(at(0));
-    type Holds = fn(Standing) -> bool;
+    type Holds = fn(Availability) -> bool;
     let wanted: [(Command, Holds); 7] = [
-        (Command::ForceClosed, |standing| matches!(standing, Standing::Fit { .. })),
-        (Command::ForceOpen, |standing| standing == Standing::Unfit(Unfit::ForcedOpen)),
-        (Command::Drain, |standing| standing == Standing::Unfit(Unfit::Drained)),
-        (Command::Undo, |standing| matches!(standing, Standing::Unfit(Unfit::Open { .. }))),
-        (Command::Probe, |standing| standing == Standing::Probe),
-        (Command::Reset, |standing| standing == Standing::Fit { permille: 1000 }),
-        (Command::Drain, |standing| standing == Standing::Unfit(Unfit::Drained)),
+        (Command::ForceClosed, |availability| matches!(availability, Availability::Available { .. })),
+        (Command::ForceOpen, |availability| {
+            availability == Availability::Unavailable(Unavailable::ForcedOpen)
+        }),
+        (Command::Drain, |availability| availability == Availability::Unavailable(Unavailable::Drained)),
+        (Command::Undo, |availability| {
+            matches!(availability, Availability::Unavailable(Unavailable::Open { .. }))
+        }),
+        (Command::Probe, |availability| availability == Availability::Probe),
+        (Command::Reset, |availability| availability == Availability::Available { permille: 1000 }),
+        (Command::Drain, |availability| availability == Availability::Unavailable(Unavailable::Drained)),
     ];
     for (giver, (command, holds)) in wanted.into_iter().enumerate() {
         let worker = &mut workers[giver];
         assert!(worker.health_view.command(&mut worker.memory, target(0), command, at(1)).shared);
         for worker in &mut workers {
             worker.refresh();
-            assert!(holds(worker.standing(at(1))), "{command:?}: {:?}", worker.standing(at(1)));
+            assert!(holds(worker.availability(at(1))), "{command:?}: {:?}", worker.availability(at(1)));
         }
     }
 }
 
 #[test]
-fn a_refresh_never_forgets_that_this_worker_opened() {
+fn a_refresh_keeps_what_this_worker_opened() {
     let shelf = Rc::default();
     let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
-    second.attempt(Outcome::Success, at(0));
+    second.attempt(HealthSignal::Success, at(0));
     first.trip(at(0));
-    // The other one hands in what it collected before the trip.
+    // The other worker flushes what it collected before the trip.
     second.health_view.flush(&mut second.memory, &policy(), at(0));
     first.refresh();
-    assert!(matches!(first.standing(at(1)), Standing::Unfit(_)));
+    assert!(matches!(first.availability(at(1)), Availability::Unavailable(_)));
 }
 
 #[test]
-fn state_goes_by_name_and_survives_another_configuration() {
+fn records_are_stored_by_name_and_survive_a_configuration_change() {
     let mut one = One::new();
     one.trip(at(0));
     let mut next = HealthView::new(&config(&["earlier", "t", "zero"]));
     next.refresh(&mut one.memory);
-    assert!(matches!(next.standing(target(1), &policy(), at(1)), Standing::Unfit(_)));
-    assert_eq!(next.standing(target(0), &policy(), at(1)), Standing::Fit { permille: 1000 });
+    assert!(matches!(next.availability(target(1), &policy(), at(1)), Availability::Unavailable(_)));
+    assert_eq!(next.availability(target(0), &policy(), at(1)), Availability::Available { permille: 1000 });
 }
 
 #[test]
-fn scopes_of_different_kinds_do_not_meet() {
+fn scopes_of_different_kinds_are_separate() {
     let mut one = One::new();
     let account = Scope::Account(AccountId::from_index(0).unwrap());
     let endpoint = Scope::Endpoint(ProviderId::from_index(0).unwrap());
     one.health_view.command(&mut one.memory, account, Command::Drain, at(0));
     one.refresh();
-    let fit = Standing::Fit { permille: 1000 };
-    assert_eq!(one.health_view.standing(account, &policy(), at(0)), Standing::Unfit(Unfit::Drained));
-    assert_eq!([one.standing(at(0)), one.health_view.standing(endpoint, &policy(), at(0))], [fit; 2]);
+    let fit = Availability::Available { permille: 1000 };
+    assert_eq!(
+        one.health_view.availability(account, &policy(), at(0)),
+        Availability::Unavailable(Unavailable::Drained)
+    );
+    assert_eq!([one.availability(at(0)), one.health_view.availability(endpoint, &policy(), at(0))], [fit; 2]);
 }
 
 #[test]
-fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
+fn an_unknown_scope_is_available_and_records_nothing() {
     let mut one = One::new();
     let ticket = one.health_view.ticket(target(0)).unwrap();
-    assert_eq!(one.health_view.standing(target(9), &policy(), at(0)), Standing::Fit { permille: 1000 });
+    assert_eq!(
+        one.health_view.availability(target(9), &policy(), at(0)),
+        Availability::Available { permille: 1000 }
+    );
     assert_eq!(one.health_view.ticket(target(9)), None);
     one.health_view.report(&mut one.memory, target(9), &policy(), (ticket, SERVER), at(0), 0);
     one.health_view.take_lease(&mut one.memory, target(9), &policy(), at(0));
@@ -289,9 +304,9 @@ fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
 }
 
 proptest! {
-    /// Whatever lies under the key: a record of another version, one that was cut, anything.
+    /// The key may hold anything: a record of another version, a truncated one, random bytes.
     #[test]
-    fn what_is_no_record_reads_as_empty_and_is_overwritten(
+    fn an_unreadable_record_counts_as_empty_and_is_overwritten(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..300),
             (0_u8..=255, proptest::collection::vec(any::<u8>(), RECORD_BYTES - 1))
@@ -316,8 +331,8 @@ fn a_record_outlives_a_worker() {
     let shelf = Rc::default();
     One::on(&shelf).trip(at(0));
     let mut next = One::on(&shelf);
-    assert!(matches!(next.standing(at(1)), Standing::Fit { .. }), "it knows nothing yet");
+    assert!(matches!(next.availability(at(1)), Availability::Available { .. }), "it knows nothing yet");
     next.refresh();
-    let Standing::Unfit(unfit) = next.standing(at(1)) else { panic!() };
-    assert_eq!(unfit.until(), Some(at(0).after(Duration::from_secs(30))));
+    let Availability::Unavailable(unavailable) = next.availability(at(1)) else { panic!() };
+    assert_eq!(unavailable.until(), Some(at(0).after(Duration::from_secs(30))));
 }

@@ -67,7 +67,7 @@ impl Journey {
         if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
             sink.tell("x-llm-reason", stop.name());
         }
-        if !stop.is_surrender() {
+        if !stop.is_filter_decision() {
             return;
         }
         let wait = self.soonest(now).map(|at| at.since(now));
@@ -87,7 +87,7 @@ impl Journey {
 
     /// The same for an answer made here after the last failure. `gave_up` is why nothing more is tried.
     pub(super) fn again(&self, gave_up: Stop, now: Timestamp) -> Again {
-        if !gave_up.is_surrender() {
+        if !gave_up.is_filter_decision() {
             return Again::Unsaid;
         }
         let hint = self.failed.and_then(|failed| failed.hint);

@@ -48,7 +48,7 @@ impl Exchange {
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(attempt) = &mut self.phase else { return AlarmStep::Wait };
         let Some(alarm) = attempt.watch.alarm(now) else { return attempt.errand(worker, now) };
-        attempt.watch.over();
+        attempt.watch.finish();
         if matches!(&attempt.answer, AnswerPhase::Passed(passing) if passing.is_told()) {
             return AlarmStep::Reset;
         }
@@ -127,7 +127,7 @@ impl Attempt {
         let AnswerPhase::Passed(Passing::Stream(flow)) = &self.answer else { return AlarmStep::OpenGate };
         // Where nothing can be put into the stream now, perhaps it can the next time.
         if let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.heard(now);
+            keep_alive.bytes_sent(now);
         }
         let Some(text) = flow.keep_alive() else { return AlarmStep::Wait };
         worker.tally.count(Metric::KeepAlives);
@@ -140,7 +140,7 @@ impl Attempt {
             && flow.take_moved()
             && let Some(keep_alive) = &mut self.keep_alive
         {
-            keep_alive.heard(now);
+            keep_alive.bytes_sent(now);
         }
     }
 
@@ -196,7 +196,7 @@ impl Disclosure for Headers<'_> {
 /// The total is the request's own limit: a target that is still answering when it runs out has done nothing wrong, nor has
 /// the one that happened to be asked last.
 fn blame_for(alarm: Alarm) -> Blame {
-    if alarm == Alarm::Total { Blame::NOBODY } else { Blame::of(class_of(alarm), None) }
+    if alarm == Alarm::Total { Blame::NEUTRAL } else { Blame::of(class_of(alarm), None) }
 }
 
 const fn class_of(alarm: Alarm) -> ErrorClass {

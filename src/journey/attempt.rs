@@ -17,7 +17,7 @@ use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, TargetId, Times
 use crate::breaker::Blame;
 use crate::config::{Balance, Gate, OnBreak};
 use crate::fallback::{ClientLimits, Needs};
-use crate::record::{Asked, AttemptBuilder, Metric};
+use crate::record::{AttemptBuilder, Metric, RequestedModel};
 use crate::request::{BodyEdit, StreamEditor};
 use crate::retry::{Next, Permission, Stop};
 use crate::stream::{KeepAlive, Watch};
@@ -115,13 +115,13 @@ impl Exchange {
             Ok(model) => model,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
-                    self.note(|record| record.model = Asked::Unknown(name.as_str().into()));
+                    self.note(|record| record.model = RequestedModel::Unknown(name.as_str().into()));
                 }
                 return self.refuse(worker, refusal, dialect);
             }
         };
         self.note(|record| {
-            record.model = Asked::Known(model);
+            record.model = RequestedModel::Known(model);
             record.forgotten = earlier_attempts;
         });
         let session =
@@ -132,7 +132,7 @@ impl Exchange {
             config: Rc::clone(&config),
             health_view: Rc::clone(&worker.health_view),
             pending: Rc::clone(&worker.pending),
-            pace: Rc::clone(&worker.pace),
+            speeds: Rc::clone(&worker.speeds),
             headroom: Rc::clone(&worker.headroom),
             endpoint,
             model,
@@ -188,7 +188,7 @@ impl Exchange {
             }
         };
         if let Err(refusal) = journey.reserve(worker, target, now) {
-            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            journey.report(worker, target, tickets, Blame::NEUTRAL, now);
             return self.refuse(worker, refusal, dialect);
         }
         let edit = journey.address_to(target, &address, has_length.then_some(seen), host);
@@ -198,7 +198,7 @@ impl Exchange {
             None => edit.apply_held(host, seen).is_ok(),
         };
         let Some(edit) = edit.filter(ready) else {
-            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            journey.report(worker, target, tickets, Blame::NEUTRAL, now);
             journey.settle(worker, now);
             return self.refuse(worker, Refusal::Internal, dialect);
         };
@@ -250,7 +250,7 @@ impl Exchange {
         };
         addressing::strip_private(headers, sink);
         let Some(edit) = journey.address_to(target, &Address::of(headers), announced(headers), sink) else {
-            journey.report(worker, target, tickets, Blame::NOBODY, now);
+            journey.report(worker, target, tickets, Blame::NEUTRAL, now);
             return self.refuse(worker, Refusal::Internal, dialect);
         };
         drop(journey);
@@ -295,7 +295,7 @@ impl Exchange {
             let expected = journey.expected(target);
             journey.tried.push(Tried::new(target, expected));
             journey.pending.borrow_mut().begin(target, expected);
-            journey.pace.borrow_mut().begin(target, now);
+            journey.speeds.borrow_mut().begin(target, now);
             let policy = journey.stream_policy(target);
             let watch = Watch::start(policy, journey.facts.stream, journey.began, now);
             let slot = journey.tried.len().saturating_sub(1);
@@ -307,7 +307,7 @@ impl Exchange {
         };
         self.key = journey.borrow().key_to_tell();
         if slot == 0 {
-            worker.retries.request();
+            worker.retries.count_request();
         }
         worker.tally.count(Metric::Attempts);
         worker.tally.add(Metric::AttemptsInFlight, 1);

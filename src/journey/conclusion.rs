@@ -28,7 +28,7 @@ impl Attempt {
         if ending == Ending::ClientGone && !over {
             worker.tally.count(Metric::ClientAborts);
             self.count_end(worker, StreamEnd::ClientGone);
-            self.report(worker, End::ClientGone, Blame::NOBODY, now);
+            self.report(worker, End::ClientGone, Blame::NEUTRAL, now);
             self.note_client_gone();
             return false;
         }
@@ -83,7 +83,7 @@ impl Attempt {
         }
         if self.first_content.is_none() {
             let streamed = journey.facts.stream;
-            journey.pace.borrow_mut().no_content(self.target, streamed, self.sent_at, now);
+            journey.speeds.borrow_mut().no_content(self.target, streamed, self.sent_at, now);
         }
     }
 

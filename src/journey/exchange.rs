@@ -232,7 +232,7 @@ impl Exchange {
         match std::mem::take(&mut self.phase) {
             Phase::Sent(mut attempt) => {
                 attempt.leave(worker, now);
-                attempt.report(worker, End::Withdrawn, Blame::NOBODY, now);
+                attempt.report(worker, End::Withdrawn, Blame::NEUTRAL, now);
                 self.settle_unkept(worker, &attempt.journey, now);
                 attempt.hand_in(now);
             }

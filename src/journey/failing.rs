@@ -63,7 +63,7 @@ impl Attempt {
         let journey = self.journey.borrow();
         let own = journey.model()?.retry.last_error == LastError::Own;
         match next {
-            Next::Stop(stop) if own && stop.is_surrender() => Some(status_after(Some(failed.class))),
+            Next::Stop(stop) if own && stop.is_filter_decision() => Some(status_after(Some(failed.class))),
             _ => None,
         }
     }

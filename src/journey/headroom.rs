@@ -4,7 +4,7 @@ use super::attempt::Attempt;
 use super::outcome::Outcome;
 use super::plan::Tried;
 use super::{Journey, Worker};
-use crate::balance::Need;
+use crate::balance::Demand;
 use crate::base::{HeaderBlock, Timestamp};
 use crate::provider::{self, ProviderKind, RateLimits};
 
@@ -23,7 +23,7 @@ impl Journey {
     pub(super) fn answered(&self, slot: usize, said: Option<&RateLimits>, now: Timestamp) {
         let Some(Tried { target, expected, .. }) = self.tried.get(slot) else { return };
         self.pending.borrow_mut().answered(*target, *expected);
-        self.headroom.borrow_mut().answered(*target, said, Need::of(*expected), now);
+        self.headroom.borrow_mut().answered(*target, said, Demand::of(*expected), now);
     }
 
     /// The tokens that an attempt really took are counted at the limits that are stated.

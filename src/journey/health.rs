@@ -1,7 +1,9 @@
 //! A target's health is that of three scopes: the target, its account, its endpoint. Here they are taken together.
 
 use crate::base::{Store, TargetId, Timestamp};
-use crate::breaker::{Blame, Change, HealthView, Outcome, Scope, Standing, Ticket, Transition, Unfit};
+use crate::breaker::{
+    Availability, Blame, Change, HealthSignal, HealthView, Scope, Ticket, Transition, Unavailable,
+};
 use crate::config::Config;
 use crate::record::{Family, Metric, Tally};
 
@@ -22,15 +24,24 @@ fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
 }
 
 /// Whether `target` may be asked: as much as the least fit of its scopes.
-pub fn standing(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> Standing {
-    let mut worst = Standing::Fit { permille: 1000 };
+pub fn availability(
+    health_view: &HealthView,
+    config: &Config,
+    target: TargetId,
+    now: Timestamp,
+) -> Availability {
+    let mut worst = Availability::Available { permille: 1000 };
     for scope in scopes(config, target).into_iter().flatten() {
-        worst = match (worst, health_view.standing(scope, &config.breaker, now)) {
-            (Standing::Unfit(one), Standing::Unfit(other)) => Standing::Unfit(later(one, other)),
-            (Standing::Unfit(one), _) | (_, Standing::Unfit(one)) => Standing::Unfit(one),
-            (Standing::Probe, _) | (_, Standing::Probe) => Standing::Probe,
-            (Standing::Fit { permille: one }, Standing::Fit { permille: other }) => {
-                Standing::Fit { permille: one.min(other) }
+        worst = match (worst, health_view.availability(scope, &config.breaker, now)) {
+            (Availability::Unavailable(one), Availability::Unavailable(other)) => {
+                Availability::Unavailable(later(one, other))
+            }
+            (Availability::Unavailable(one), _) | (_, Availability::Unavailable(one)) => {
+                Availability::Unavailable(one)
+            }
+            (Availability::Probe, _) | (_, Availability::Probe) => Availability::Probe,
+            (Availability::Available { permille: one }, Availability::Available { permille: other }) => {
+                Availability::Available { permille: one.min(other) }
             }
         };
     }
@@ -38,7 +49,7 @@ pub fn standing(health_view: &HealthView, config: &Config, target: TargetId, now
 }
 
 /// Of two reasons the one that lasts longer; what only an operator can end lasts longest.
-fn later(one: Unfit, other: Unfit) -> Unfit {
+fn later(one: Unavailable, other: Unavailable) -> Unavailable {
     match (one.until(), other.until()) {
         (None, _) => one,
         (_, None) => other,
@@ -68,8 +79,8 @@ impl Clinic<'_> {
         let scopes = scopes(self.config, target)?;
         let mut tickets = [None; 3];
         for (slot, scope) in tickets.iter_mut().zip(scopes) {
-            *slot = match self.health_view.standing(scope, &self.config.breaker, self.now) {
-                Standing::Probe => {
+            *slot = match self.health_view.availability(scope, &self.config.breaker, self.now) {
+                Availability::Probe => {
                     let Change { result, shared } =
                         self.health_view.take_lease(self.store, scope, &self.config.breaker, self.now);
                     self.note_contention(shared);
@@ -77,12 +88,14 @@ impl Clinic<'_> {
                         Some(ticket) => Some(ticket),
                         None => {
                             // What has been taken already goes back to others.
-                            self.report(target, Tickets(tickets), Blame::NOBODY, 0);
+                            self.report(target, Tickets(tickets), Blame::NEUTRAL, 0);
                             return None;
                         }
                     }
                 }
-                Standing::Fit { .. } | Standing::Unfit(_) => self.health_view.ticket(scope),
+                Availability::Available { .. } | Availability::Unavailable(_) => {
+                    self.health_view.ticket(scope)
+                }
             };
         }
         let tickets = Tickets(tickets);
@@ -109,7 +122,7 @@ impl Clinic<'_> {
         let outcomes = [blame.target, blame.account, blame.endpoint];
         for ((scope, ticket), outcome) in scopes.into_iter().zip(tickets.0).zip(outcomes) {
             let Some(ticket) = ticket else { continue };
-            if outcome == Outcome::Neutral && !ticket.is_probe() {
+            if outcome == HealthSignal::Neutral && !ticket.is_probe() {
                 continue;
             }
             let Change { result, shared } = self.health_view.report(

@@ -18,7 +18,7 @@ use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::plan::{Wait, Wanted};
 use super::{Journey, Refusal, SharedJourney, Worker};
 use crate::base::Timestamp;
-use crate::breaker::{Blame, Queued};
+use crate::breaker::{Blame, QueueState};
 use crate::config::{Priority, QueuePolicy};
 use crate::record::Metric;
 use crate::request::StreamEditor;
@@ -106,12 +106,12 @@ impl Queues {
     }
 
     /// Who waits for a model here.
-    pub fn queued(&self, model: &str) -> Queued {
-        self.of_model(model).fold(Queued::default(), |sum, line| {
-            sum.plus(Queued {
+    pub fn queued(&self, model: &str) -> QueueState {
+        self.of_model(model).fold(QueueState::default(), |sum, line| {
+            sum.plus(QueueState {
                 requests: u32::try_from(line.len()).unwrap_or(u32::MAX),
                 bytes: line.bytes(),
-                since: line.since().unwrap_or_default(),
+                since: line.oldest_since().unwrap_or_default(),
             })
         })
     }
@@ -146,7 +146,7 @@ impl Queues {
     /// An attempt has ended: of each line one may try. Which of them can use the place is found out then.
     pub(super) fn free_one(&mut self) {
         for line in self.by_model.values_mut() {
-            self.freed |= line.one_has_ended();
+            self.freed |= line.attempt_ended();
         }
     }
 
@@ -200,7 +200,7 @@ impl Journey {
             return false;
         }
         let line = worker.lines.by_model.get(&(Rc::clone(&model.name), self.waits_for(now)));
-        line.is_some_and(|line| line.is_before(self.priority))
+        line.is_some_and(|line| line.has_waiting_before(self.priority))
     }
 
     /// Until when a request that nobody may take now waits; `None` where it does not: there is no queue, or it could not
@@ -242,7 +242,7 @@ impl Exchange {
             }
             if let Some(model) = journey.model() {
                 let line = worker.lines.of(&model.name, held.waits_for);
-                line.somebody_came(journey.is_short_of_places(held.at));
+                line.note_joined(journey.is_short_of_places(held.at));
             }
             drop(journey);
             held.stands = Stands::InLine(place);
@@ -316,7 +316,7 @@ impl Exchange {
         drop(journey);
         if picked.is_err() && its_turn && held.place().is_some() {
             let busy = held.journey.borrow().is_short_of_places(now);
-            worker.lines.of(&name, held.waits_for).nobody_is_free(busy);
+            worker.lines.of(&name, held.waits_for).note_none_available(busy);
         }
         let (target, tickets, detour) = match picked {
             Ok(picked) => picked,
@@ -333,19 +333,19 @@ impl Exchange {
             }
         };
         if let Some(place) = held.place() {
-            worker.lines.of(&name, held.waits_for).go(place);
+            worker.lines.of(&name, held.waits_for).dequeue(place);
         }
         let first = held.journey.borrow().tried.is_empty();
         if first {
             let reserved = held.journey.borrow_mut().reserve(worker, target, now);
             if let Err(refusal) = reserved {
-                held.journey.borrow().report(worker, target, tickets, Blame::NOBODY, now);
+                held.journey.borrow().report(worker, target, tickets, Blame::NEUTRAL, now);
                 return self.release(worker, &held, refusal);
             }
         }
         let edit = held.journey.borrow().address_to(target, &held.address, held.length, host);
         let Some(edit) = edit else {
-            held.journey.borrow().report(worker, target, tickets, Blame::NOBODY, now);
+            held.journey.borrow().report(worker, target, tickets, Blame::NEUTRAL, now);
             self.settle_unkept(worker, &held.journey, now);
             return self.release(worker, &held, Refusal::Internal);
         };

@@ -6,7 +6,7 @@ use super::plan::Tried;
 use super::{Journey, Worker};
 use crate::base::{ErrorClass, HeaderSink, TargetId, Timestamp};
 use crate::config::Mode;
-use crate::fallback::{Cause, Eligibility, Gate};
+use crate::fallback::{Eligibility, Gate, GateKind};
 use crate::provider::{MAX_OBJECTIONS, Objection, Rejected};
 use crate::record::Metric;
 
@@ -29,14 +29,14 @@ impl Ineligible {
     pub(super) fn of(case: &Eligibility<'_>) -> Self {
         let mut why = None;
         for target in case.model.tiers.iter().flatten() {
-            let only = |cause| case.closed_gates(*target).all(|gate| gate.cause() == cause);
-            if only(Cause::Need) {
+            let only = |cause| case.closed_gates(*target).all(|gate| gate.kind() == cause);
+            if only(GateKind::Request) {
                 if !case.closed_gates(*target).all(|gate| gate == Gate::ContextWindow) {
                     why = Some(Self::Needs);
                 } else if why != Some(Self::Needs) {
                     why = Some(Self::TooLong);
                 }
-            } else if why.is_none() && only(Cause::Policy) {
+            } else if why.is_none() && only(GateKind::Policy) {
                 why = Some(Self::Policy);
             }
         }

@@ -57,11 +57,11 @@ pub use response::{ResponseHost, ResponseStep};
 
 use operator::OperatorRateLimit;
 
-use crate::balance::{Headroom, Pace, Session};
+use crate::balance::{Headroom, Session, SpeedView};
 use crate::base::{ClassSet, Endpoint, ModelId, Random, SplitMix64, Store, TargetId, Timestamp};
 use crate::breaker::{Blame, HealthView, Pending};
 use crate::config::{ClientKey, Config, Mode, Model, Priority, ResponseModel, StreamPolicy};
-use crate::fallback::{Calibration, ClientLimits, Eligibility, Needs, Past};
+use crate::fallback::{Calibration, ClientLimits, Eligibility, Needs, PastAttempts};
 use crate::provider::Capability;
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
@@ -83,7 +83,7 @@ pub struct Worker {
     /// What is known of how targets count tokens.
     pub estimates: Rc<Calibration>,
     /// How fast targets answer.
-    pub pace: Rc<RefCell<Pace>>,
+    pub speeds: Rc<RefCell<SpeedView>>,
     /// How much of targets' limits is left.
     pub headroom: Rc<RefCell<Headroom>>,
     /// Who waits for which model until somebody is free. Queues that are empty are not kept.
@@ -120,9 +120,9 @@ impl Worker {
         let health_view = Rc::new(RefCell::new(health_view));
         let pending = Rc::new(RefCell::new(Pending::new(&config, rng.next_u64())));
         let estimates = Rc::new(Calibration::new(&config));
-        let mut pace = Pace::new(&config);
-        pace.exchange(&mut *store);
-        let pace = Rc::new(RefCell::new(pace));
+        let mut speeds = SpeedView::new(&config);
+        speeds.exchange(&mut *store);
+        let speeds = Rc::new(RefCell::new(speeds));
         let mut headroom = Headroom::new(&config);
         headroom.exchange(&mut *store);
         let headroom = Rc::new(RefCell::new(headroom));
@@ -133,7 +133,7 @@ impl Worker {
             health_view,
             pending,
             estimates,
-            pace,
+            speeds,
             headroom,
             lines: Queues::default(),
             retries: Retries::default(),
@@ -164,11 +164,11 @@ impl Worker {
         }
         health_view.refresh(&mut *self.store);
         let mut pending = self.pending.borrow_mut();
-        pending.set_queued(self.config.models().iter().map(|model| self.lines.queued(&model.name)));
+        pending.set_queues(self.config.models().iter().map(|model| self.lines.queued(&model.name)));
         pending.exchange(&mut *self.store, now);
         drop(pending);
         self.estimates.exchange(&mut *self.store);
-        self.pace.borrow_mut().exchange(&mut *self.store);
+        self.speeds.borrow_mut().exchange(&mut *self.store);
         self.headroom.borrow_mut().exchange(&mut *self.store);
         if !self.retries.flush(&mut *self.store, now) {
             self.tally.count(Metric::SharedDataFailed);
@@ -188,7 +188,7 @@ pub struct Journey {
     /// Likewise.
     pending: Rc<RefCell<Pending>>,
     /// Likewise.
-    pace: Rc<RefCell<Pace>>,
+    speeds: Rc<RefCell<SpeedView>>,
     /// Likewise.
     headroom: Rc<RefCell<Headroom>>,
     endpoint: Endpoint,
@@ -276,7 +276,7 @@ impl Journey {
             key: self.client_key().map(|key| &key.boundaries),
             client: &self.client_limits,
             needs: &self.needs,
-            past: Past::of(tried.iter().map(|tried| (tried.target, tried.failure))),
+            past: PastAttempts::of(tried.iter().map(|tried| (tried.target, tried.failure))),
             estimates: Some(&self.estimates),
             now,
         })
@@ -287,7 +287,7 @@ impl Journey {
             model: self.model()?,
             session: self.session,
             streamed: self.facts.stream,
-            load: Load { pending: &self.pending, pace: &self.pace, headroom: &self.headroom },
+            load: Load { pending: &self.pending, speeds: &self.speeds, headroom: &self.headroom },
             tried: &self.tried,
             returning: false,
             only: self.only,

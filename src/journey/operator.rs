@@ -16,29 +16,29 @@ use super::{LocalAnswer, Worker};
 use crate::base::{Dialect, HeaderBlock, Timestamp};
 use crate::breaker::{Change, Command};
 use crate::provider::LocalError;
-use crate::record::orders::{self, Kind};
+use crate::record::orders::{self, ScopeKind};
 use crate::record::status::{self, Sources};
 use crate::record::{self, Family, Metric, PAGE, place};
 use crate::retry;
-use crate::tenancy::{self, Allowance, Rate};
+use crate::tenancy::{self, RateLimit, RateLimiter};
 
 /// Under it are the operators' paths.
 const ROOT: &str = "/llm-failsafe";
 /// Reports per worker. A page that refreshes takes one every two seconds.
-const REPORTS: Rate = Rate { burst: 40, per_second: 10 };
+const REPORTS: RateLimit = RateLimit { burst: 40, per_second: 10 };
 /// Orders per worker.
-const ORDERS: Rate = Rate { burst: 20, per_second: 2 };
+const ORDERS: RateLimit = RateLimit { burst: 20, per_second: 2 };
 
 /// How often operators may still be served by this worker.
 #[derive(Debug)]
 pub struct OperatorRateLimit {
-    reports: Allowance,
-    orders: Allowance,
+    reports: RateLimiter,
+    orders: RateLimiter,
 }
 
 impl Default for OperatorRateLimit {
     fn default() -> Self {
-        Self { reports: Allowance::new(REPORTS), orders: Allowance::new(ORDERS) }
+        Self { reports: RateLimiter::new(REPORTS), orders: RateLimiter::new(ORDERS) }
     }
 }
 
@@ -50,7 +50,7 @@ enum Wish<'p> {
     Page,
     Status,
     Order {
-        kind: Kind,
+        kind: ScopeKind,
         name: &'p str,
         command: Command,
     },
@@ -70,9 +70,9 @@ impl<'p> Wish<'p> {
             return Self::Nothing;
         };
         let kind = match list {
-            "targets" => Kind::Target,
-            "accounts" => Kind::Account,
-            "endpoints" => Kind::Endpoint,
+            "targets" => ScopeKind::Target,
+            "accounts" => ScopeKind::Account,
+            "endpoints" => ScopeKind::Endpoint,
             _ => return Self::Nothing,
         };
         Command::from_name(order).map_or(Self::Nothing, |command| Self::Order { kind, name, command })
@@ -82,7 +82,7 @@ impl<'p> Wish<'p> {
 /// Why an operator's request is declined.
 enum Decline {
     UnknownPath,
-    NoSuchScope { kind: Kind },
+    NoSuchScope { kind: ScopeKind },
     Key,
     Method { allowed: &'static str },
     CrossSite,
@@ -179,7 +179,7 @@ fn report(worker: &mut Worker, now: Timestamp) -> LocalAnswer {
 fn obey(
     worker: &mut Worker,
     by: &str,
-    kind: Kind,
+    kind: ScopeKind,
     name: &str,
     command: Command,
     now: Timestamp,

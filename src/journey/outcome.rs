@@ -220,7 +220,7 @@ impl Journey {
             self.estimates.learn(target, self.needs.size.tokens(), usage.input);
         }
         if let (End::Complete, false, Some(usage)) = (outcome.end, self.facts.stream, outcome.usage) {
-            self.pace.borrow_mut().answered(target, outcome.took, usage.output, now);
+            self.speeds.borrow_mut().answered(target, outcome.took, usage.output, now);
         }
         self.settle_limits(worker, attempt, &outcome, now);
     }

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use super::Outcome;
 use super::health::{self, Clinic, Tickets};
-use crate::balance::{self, Candidate, Headroom, Need, Pace, Room, Session, Shortage, UnderWay};
+use crate::balance::{self, Candidate, Demand, Headroom, InFlight, Room, Session, Shortage, SpeedView};
 use crate::base::{ErrorClass, MicroDollars, Random, TargetId, Timestamp, Tokens};
-use crate::breaker::{Blame, HealthView, Pending, Standing, Unfit};
+use crate::breaker::{Availability, Blame, HealthView, Pending, Unavailable};
 use crate::config::{Balance, Config, Mode, Model, Target, WhenAllOpen};
 use crate::fallback::{Eligibility, Gate};
 
@@ -93,22 +93,22 @@ pub struct Load<'j> {
     /// Attempts under way.
     pub pending: &'j RefCell<Pending>,
     /// How fast they answer.
-    pub pace: &'j RefCell<Pace>,
+    pub speeds: &'j RefCell<SpeedView>,
     /// How much of their limits is left.
     pub headroom: &'j RefCell<Headroom>,
 }
 
-impl UnderWay for Pending {
+impl InFlight for Pending {
     fn attempts(&self, target: TargetId) -> u32 {
-        self.at(target)
+        Self::attempts(self, target)
     }
 
     fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
-        self.unanswered_at(target)
+        Self::unanswered(self, target)
     }
 
-    fn is_alone(&self) -> bool {
-        Self::is_alone(self)
+    fn is_only_worker(&self) -> bool {
+        Self::is_only_worker(self)
     }
 }
 
@@ -132,8 +132,8 @@ impl Wanted<'_> {
             target,
             name_hash: entry.name_hash,
             weight: entry.weight.saturating_mul(share.into()),
-            pending: self.load.pending.borrow().at(target),
-            speed: self.load.pace.borrow().at(target, self.streamed, clinic.now),
+            pending: self.load.pending.borrow().attempts(target),
+            speed: self.load.speeds.borrow().speed(target, self.streamed, clinic.now),
             cost: self.cost(entry, target),
             failing_permille,
         })
@@ -161,7 +161,7 @@ impl Wanted<'_> {
     /// How much room `target` has for the request.
     fn room(self, target: TargetId, now: Timestamp) -> Room {
         let headroom = self.load.headroom.borrow();
-        headroom.room(target, Need::of(self.expected(target)), &*self.load.pending.borrow(), now)
+        headroom.room(target, Demand::of(self.expected(target)), &*self.load.pending.borrow(), now)
     }
 
     /// Whether `target` is well and has room for the request, or else what is in the way.
@@ -171,11 +171,11 @@ impl Wanted<'_> {
         health_view: &HealthView,
         target: TargetId,
         now: Timestamp,
-    ) -> Result<Standing, Obstacle> {
-        match health::standing(health_view, config, target, now) {
-            Standing::Unfit(unfit) => Err(Obstacle::Unfit(unfit)),
-            standing => match self.room(target, now) {
-                Room::Fits { .. } => Ok(standing),
+    ) -> Result<Availability, Obstacle> {
+        match health::availability(health_view, config, target, now) {
+            Availability::Unavailable(unfit) => Err(Obstacle::Unfit(unfit)),
+            availability => match self.room(target, now) {
+                Room::Fits { .. } => Ok(availability),
                 Room::Full(shortage) => Err(Obstacle::Short(shortage)),
             },
         }
@@ -193,7 +193,7 @@ impl Wanted<'_> {
     fn may_take(self, target: TargetId) -> bool {
         match self.model.substitution.mode {
             Mode::Enforce => self.case.admits(target),
-            Mode::Shadow => self.case.would_serve_unasked(target),
+            Mode::Shadow => self.case.admits_without_fallback_rules(target),
         }
     }
 
@@ -204,7 +204,9 @@ impl Wanted<'_> {
         health_view: &HealthView,
         now: Timestamp,
     ) -> Option<TargetId> {
-        let well = |target| !matches!(health::standing(health_view, config, target, now), Standing::Unfit(_));
+        let well = |target| {
+            !matches!(health::availability(health_view, config, target, now), Availability::Unavailable(_))
+        };
         let mut all = self.model.tiers.iter().flatten().copied();
         all.find(|target| self.attempts_at(*target) == 0 && self.case.admits(*target) && well(*target))
     }
@@ -243,7 +245,7 @@ impl Wanted<'_> {
                     if self.take(clinic, target) {
                         return Choice::Well(target, tickets);
                     }
-                    clinic.report(target, tickets, Blame::NOBODY, 0);
+                    clinic.report(target, tickets, Blame::NEUTRAL, 0);
                 }
                 lost.push(target);
             }
@@ -257,7 +259,7 @@ impl Wanted<'_> {
     /// Counts the request at the limits that are stated for `target`; `false` when others have just used them up.
     fn take(self, clinic: &mut Clinic<'_>, target: TargetId) -> bool {
         let mut headroom = self.load.headroom.borrow_mut();
-        headroom.take(&mut *clinic.store, target, Need::of(self.expected(target)), clinic.now)
+        headroom.take(&mut *clinic.store, target, Demand::of(self.expected(target)), clinic.now)
     }
 
     /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for
@@ -283,10 +285,10 @@ impl Wanted<'_> {
                 if lost.contains(target) || !self.is_candidate(*target) {
                     return None;
                 }
-                let takes_part = match health::standing(clinic.health_view, config, *target, clinic.now) {
-                    Standing::Fit { permille } => permille > ramp,
-                    Standing::Probe => true,
-                    Standing::Unfit(_) => false,
+                let takes_part = match health::availability(clinic.health_view, config, *target, clinic.now) {
+                    Availability::Available { permille } => permille > ramp,
+                    Availability::Probe => true,
+                    Availability::Unavailable(_) => false,
                 };
                 match self.room(*target, clinic.now) {
                     Room::Fits { permille } if takes_part && by_chance => {
@@ -315,14 +317,14 @@ impl Wanted<'_> {
             })
         });
         let Some(target) = chosen else { return Choice::Nobody };
-        match health::standing(clinic.health_view, config, target, clinic.now) {
+        match health::availability(clinic.health_view, config, target, clinic.now) {
             // Recovery has to be seen in shadow too.
-            Standing::Fit { .. } | Standing::Probe => {
+            Availability::Available { .. } | Availability::Probe => {
                 if let Some(tickets) = clinic.admit(target) {
                     return Choice::Well(target, tickets);
                 }
             }
-            Standing::Unfit(_) => {
+            Availability::Unavailable(_) => {
                 use crate::record::Metric;
                 let elsewhere = self.draw(clinic, 0, &[target], rng).is_some();
                 let metric = if elsewhere { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
@@ -359,7 +361,7 @@ impl Wanted<'_> {
                 target: *target,
                 tier,
                 gate: self.case.first_gate(*target).map(Gate::name),
-                standing: health::standing(health_view, config, *target, now),
+                availability: health::availability(health_view, config, *target, now),
                 short: match self.room(*target, now) {
                     Room::Fits { .. } => None,
                     Room::Full(shortage) => Some(shortage),
@@ -382,7 +384,7 @@ impl Wanted<'_> {
             }
             match self.fitness(config, health_view, *target, now) {
                 Err(obstacle) => Some((*target, obstacle)),
-                Ok(Standing::Probe) => Some((*target, Obstacle::Probed)),
+                Ok(Availability::Probe) => Some((*target, Obstacle::Probed)),
                 Ok(_) => None,
             }
         })
@@ -427,7 +429,7 @@ pub struct Seen {
     /// The boundary that keeps it from taking the request.
     pub gate: Option<&'static str>,
     /// Its health.
-    pub standing: Standing,
+    pub availability: Availability,
     /// Its limits leave no room for the request.
     pub short: Option<Shortage>,
     /// This request has asked it, and may not ask it again.
@@ -440,7 +442,7 @@ pub enum Obstacle {
     /// It may not take the request.
     Gate(Gate),
     /// It is not to be asked.
-    Unfit(Unfit),
+    Unfit(Unavailable),
     /// Its limits leave no room for the request.
     Short(Shortage),
     /// Others are probing it just now.

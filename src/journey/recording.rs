@@ -10,11 +10,11 @@ use super::ineligible::all_objections;
 use super::judge::Judge;
 use super::{Journey, SharedJourney, Worker};
 use crate::base::{Random, Timestamp};
-use crate::breaker::Standing;
+use crate::breaker::Availability;
 use crate::config::{Mode, RecordLog};
 use crate::record::{
-    Asked, AttemptEnd, CandidateBuilder, ENDS, Family, NO_NEXT_ATTEMPT, Outcome, REASONS, RecordBuilder,
-    place,
+    AttemptEnd, CandidateBuilder, ENDS, Family, NO_NEXT_ATTEMPT, REASONS, RecordBuilder, RequestResult,
+    RequestedModel, place,
 };
 use crate::retry::Next;
 
@@ -41,16 +41,16 @@ impl Worker {
     pub(super) fn write(&mut self, record: &SharedRecord, now: Timestamp) -> Option<Written> {
         let record = record.try_borrow().ok()?;
         let policy = record.config.record;
-        let (outcome, reason) = record.outcome();
-        if let Asked::Known(model) = record.model {
-            let end = place(ENDS, record.end());
+        let (outcome, reason) = record.result();
+        if let RequestedModel::Known(model) = record.model {
+            let end = place(ENDS, record.metric_result());
             self.tally.label(&record.config, Family::RequestsByEnd, (model.index(), end), 1);
-            if outcome == Outcome::FellBack {
+            if outcome == RequestResult::FellBack {
                 let why = place(REASONS, reason.unwrap_or_default());
                 self.tally.label(&record.config, Family::Fallbacks, (model.index(), why), 1);
             }
         }
-        let failed = outcome != Outcome::Served || record.has_moved();
+        let failed = outcome != RequestResult::Served || record.has_moved();
         // Drawn only where it can matter: with everything or nothing recorded the draw is spared.
         let wanted = failed
             || match policy.sample_millionths {
@@ -115,16 +115,16 @@ impl Journey {
         let health_view = self.health_view.borrow();
         self.note(|record| {
             record.choose_among(wanted.survey(&self.config, &health_view, now).map(|seen| {
-                let state = match seen.standing {
-                    Standing::Fit { permille: 1000 } => ("closed", None),
-                    Standing::Fit { .. } => ("slow_start", None),
-                    Standing::Probe => ("half_open", None),
-                    Standing::Unfit(unfit) => (unfit.name(), unfit.until()),
+                let state = match seen.availability {
+                    Availability::Available { permille: 1000 } => ("closed", None),
+                    Availability::Available { .. } => ("slow_start", None),
+                    Availability::Probe => ("half_open", None),
+                    Availability::Unavailable(unfit) => (unfit.name(), unfit.until()),
                 };
                 // In shadow mode neither health nor limits keep anybody out.
                 let enforced = self.config.mode == Mode::Enforce;
-                let unfit = match seen.standing {
-                    Standing::Unfit(unfit) if enforced => Some(unfit.name()),
+                let unfit = match seen.availability {
+                    Availability::Unavailable(unfit) if enforced => Some(unfit.name()),
                     _ => None,
                 };
                 let short = seen.short.filter(|_| enforced && unfit.is_none());

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::{Dialect, ErrorClass, Timestamp};
-use crate::breaker::Unfit;
+use crate::breaker::Unavailable;
 use crate::fallback::MAX_REQUEST_REGIONS;
 use crate::journey::Journey;
 use crate::journey::advice::Again;
@@ -136,7 +136,8 @@ impl Refusal {
         let mut throttled = true;
         let mut soonest: Option<Timestamp> = None;
         for (_, obstacle) in ailing {
-            throttled &= matches!(obstacle, Obstacle::Unfit(Unfit::Throttled { .. }) | Obstacle::Short(_));
+            throttled &=
+                matches!(obstacle, Obstacle::Unfit(Unavailable::Throttled { .. }) | Obstacle::Short(_));
             let until = match obstacle {
                 Obstacle::Unfit(unfit) => unfit.until(),
                 Obstacle::Short(shortage) => Some(shortage.until),

@@ -3,22 +3,28 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::plan::{Obstacle, Wait, Wanted};
-use crate::balance::{Short, Shortage};
+use crate::balance::{LimitKind, Shortage};
 use crate::base::{TargetId, Timestamp};
-use crate::breaker::{HealthView, Unfit};
+use crate::breaker::{HealthView, Unavailable};
 use crate::config::{Config, Mode, WhenAllOpen};
-use crate::fallback::{Eligibility, Past};
-use crate::retry::{Left, Reach};
+use crate::fallback::{Eligibility, PastAttempts};
+use crate::retry::{Reach, RemainingOptions};
 
 impl Wanted<'_> {
     /// The same for a request that has tried nothing yet.
     pub fn afresh(self) -> Self {
-        let case = Eligibility { past: Past::default(), ..self.case };
+        let case = Eligibility { past: PastAttempts::default(), ..self.case };
         Self { tried: &[], only: None, ceiling: None, returning: false, case, ..self }
     }
 
     /// What is left for a request whose attempt at `failed` has just failed.
-    pub fn left(self, config: &Config, health_view: &HealthView, failed: TargetId, now: Timestamp) -> Left {
+    pub fn left(
+        self,
+        config: &Config,
+        health_view: &HealthView,
+        failed: TargetId,
+        now: Timestamp,
+    ) -> RemainingOptions {
         let blind = self.is_blind(config);
         let may = |target| blind || self.fitness(config, health_view, target, now).is_ok();
         let its_tier = self.model.tiers.iter().find(|tier| tier.contains(&failed));
@@ -27,12 +33,12 @@ impl Wanted<'_> {
             if near { Reach::Account } else { Reach::Tier }
         };
         let throttled_until = |target| match self.fitness(config, health_view, target, now) {
-            Err(Obstacle::Unfit(Unfit::Throttled { until })) => Some(until),
-            Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
+            Err(Obstacle::Unfit(Unavailable::Throttled { until })) => Some(until),
+            Err(Obstacle::Short(shortage)) => Some(shortage.retry_at(now)),
             _ => None,
         };
         let anybody = self.candidates().chain(self.returning().candidates());
-        Left {
+        RemainingOptions {
             elsewhere: self.candidates().find(|target| may(*target)).map(reach),
             same: self.returning().is_candidate(failed) && may(failed),
             free_at: anybody.filter_map(throttled_until).min(),
@@ -47,8 +53,8 @@ impl Wanted<'_> {
         for target in self.candidates() {
             let until = match self.fitness(config, health_view, target, now) {
                 Ok(_) => return Wait::None,
-                Err(Obstacle::Short(shortage)) => Some(shortage.worth_trying_at(now)),
-                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unfit::Throttled { .. }) => {
+                Err(Obstacle::Short(shortage)) => Some(shortage.retry_at(now)),
+                Err(Obstacle::Unfit(unfit)) if queues || matches!(unfit, Unavailable::Throttled { .. }) => {
                     unfit.until()
                 }
                 Err(_) => None,
@@ -76,7 +82,7 @@ impl Wanted<'_> {
         let mut anybody = self.candidates().chain(self.returning().candidates());
         anybody.any(|target| {
             let fitness = self.fitness(config, health_view, target, now);
-            matches!(fitness, Err(Obstacle::Short(Shortage { of: Short::MaxPending, .. })))
+            matches!(fitness, Err(Obstacle::Short(Shortage { of: LimitKind::MaxPending, .. })))
         })
     }
 

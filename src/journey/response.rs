@@ -72,7 +72,7 @@ impl Exchange {
         if !matches!(attempt.answer, AnswerPhase::Awaited) {
             return ResponseStep::Pass;
         }
-        attempt.watch.heard(now);
+        attempt.watch.bytes_received(now);
         attempt.log.headers(status, &headers, now);
         strip_ours(&headers, sink);
         let Some(kind) = attempt.provider_kind() else { return ResponseStep::Pass };
@@ -113,7 +113,7 @@ impl Exchange {
                     // Headers are no content: a stream that is not held may think as long as one that is.
                     if end_of_stream {
                         attempt.content(now);
-                        attempt.watch.over();
+                        attempt.watch.finish();
                     }
                     attempt.pass(worker, judge.map_or(Passing::Unread, Passing::of), now, sink)
                 }
@@ -143,14 +143,14 @@ impl Exchange {
         host: &mut H,
     ) -> ResponseStep {
         let Phase::Sent(attempt) = &mut self.phase else { return ResponseStep::Pass };
-        attempt.watch.heard(now);
+        attempt.watch.bytes_received(now);
         attempt.log.heard(now);
         attempt.log.bytes = match &attempt.answer {
             AnswerPhase::Passed(passing) => attempt.log.bytes.saturating_add(passing.fresh(available) as u64),
             _ => attempt.log.bytes.max(available as u64),
         };
         if end_of_stream {
-            attempt.watch.over();
+            attempt.watch.finish();
         }
         let judge = match &mut attempt.answer {
             AnswerPhase::Judged(judge) => judge,
@@ -243,7 +243,7 @@ impl Exchange {
         host: &mut H,
     ) -> ResponseStep {
         let Phase::Sent(attempt) = &mut self.phase else { return ResponseStep::Pass };
-        attempt.watch.over();
+        attempt.watch.finish();
         let AnswerPhase::Judged(judge) = &attempt.answer else { return ResponseStep::Pass };
         let held = judge.seen();
         self.response_body(worker, held, true, now, host)
@@ -265,8 +265,8 @@ impl Attempt {
         self.log.unsent = true;
         self.log.then = Some(FLEET_RATE_LIMIT);
         self.log.ends(AttemptEnd::Failed, Some(ErrorClass::RateLimited));
-        self.watch.over();
-        self.report(worker, End::Withdrawn, Blame::NOBODY, now);
+        self.watch.finish();
+        self.report(worker, End::Withdrawn, Blame::NEUTRAL, now);
         self.answer = AnswerPhase::Passed(Passing::Unread);
         ResponseStep::Pass
     }
@@ -302,7 +302,7 @@ impl Attempt {
             }
             Verdict::Open | Verdict::Answer => {
                 self.content(now);
-                self.watch.over();
+                self.watch.finish();
                 self.pass(worker, Passing::Unread, now, sink)
             }
         }
@@ -316,7 +316,7 @@ impl Attempt {
             self.log.content_at = Some(now);
             let journey = self.journey.borrow();
             let streamed = journey.facts.stream;
-            journey.pace.borrow_mut().first_content(self.target, streamed, self.sent_at, now);
+            journey.speeds.borrow_mut().first_content(self.target, streamed, self.sent_at, now);
             journey.pending.borrow_mut().first_content(self.target, took);
             let tolerated = journey.config.breaker.slow_first_content;
             self.slow = tolerated.is_some_and(|tolerated| took > tolerated);
@@ -328,7 +328,7 @@ impl Attempt {
         };
         let events = read.saturating_sub(self.content_events);
         self.content_events = self.content_events.max(read);
-        self.watch.content(events, now);
+        self.watch.content_received(events, now);
     }
 
     /// The answer goes to the client.
@@ -363,7 +363,7 @@ impl Attempt {
         let AnswerPhase::Passed(passing) = &self.answer else { return };
         if let Some(outcome) = passing.settled() {
             // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
-            self.watch.over();
+            self.watch.finish();
             self.report_answer(worker, StreamEnd::of(outcome.err()), now);
         }
     }

@@ -23,11 +23,11 @@ impl Worker {
         });
         let scopes = states.enumerate();
         let fit = config.models().iter().map(|model| {
-            let fit = model.tiers.iter().flatten().filter(|id| sources.is_fit(**id)).count();
+            let fit = model.tiers.iter().flatten().filter(|id| sources.is_available(**id)).count();
             (Family::TargetsFit, fit)
         });
         let waiting = (0..config.models().len()).filter_map(ModelId::from_index).map(|id| {
-            (Family::WaitingByModel, usize::try_from(pending.queued_at(id).requests).unwrap_or(usize::MAX))
+            (Family::WaitingByModel, usize::try_from(pending.queue_state(id).requests).unwrap_or(usize::MAX))
         });
         let all = scopes.chain(fit.enumerate()).chain(waiting.enumerate());
         for (index, (place, (family, value))) in all.enumerate() {

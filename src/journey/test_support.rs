@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::{Exchange, Journey, Origin, RequestStep, ResponseStep, SharedJourney, Worker};
-use crate::balance::{Headroom, Pace};
+use crate::balance::{Headroom, SpeedView};
 use crate::base::memory::Memory;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, ModelId, SplitMix64, Timestamp};
 use crate::breaker::{HealthView, Pending};
@@ -136,7 +136,7 @@ pub fn some_journey() -> SharedJourney {
         health_view: Rc::new(RefCell::new(HealthView::new(&config))),
         pending: Rc::new(RefCell::new(Pending::new(&config, 0))),
         estimates: Rc::new(Calibration::new(&config)),
-        pace: Rc::new(RefCell::new(Pace::new(&config))),
+        speeds: Rc::new(RefCell::new(SpeedView::new(&config))),
         headroom: Rc::new(RefCell::new(Headroom::new(&config))),
         config,
         endpoint: Endpoint::Chat,

@@ -1,12 +1,15 @@
-//! From what was collected to the record that is written.
+//! Turns what was collected about a request into its record.
 
 use sha2::{Digest, Sha256};
 
-use super::builder::{AnsweredBy, Asked, AttemptBuilder, AttemptEnd, CandidateBuilder, RecordBuilder};
-use super::decision::{
-    Attempt, Candidate, ClosedGate, Cost, Cut, Needs, Policy, ProviderError, Record, SCHEMA_VERSION, Stream,
+use super::builder::{
+    AnsweredBy, AttemptBuilder, AttemptEnd, CandidateBuilder, RecordBuilder, RequestedModel,
 };
-use super::decision::{Text, Usage};
+use super::decision::{
+    AttemptRecord, CandidateRecord, ClosedGate, Cost, Cut, NeedsRecord, PolicyRecord, ProviderError, Record,
+    SCHEMA_VERSION, StreamRecord,
+};
+use super::decision::{Text, UsageRecord};
 use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{ClientKey, Mode, Redact};
 use crate::fallback::ClientLimits;
@@ -14,27 +17,27 @@ use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
 use crate::stream;
 
-/// A model's name that nobody configured is shown up to this length. Longer ones are no names.
+/// The longest unknown model name that is shown. Anything longer is not a name.
 const MAX_UNKNOWN_MODEL: usize = 64;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// A whole answer of the first choice.
+pub enum RequestResult {
+    /// A complete response from the first choice.
     Served,
-    /// A whole answer of another one.
+    /// A complete response from another target.
     FellBack,
-    /// A whole answer of the first choice, after waiting for it.
+    /// A complete response from the first choice after waiting for it.
     Queued,
-    /// An error, of the filter's own or the last provider's.
+    /// An error of the filter or of the last provider.
     Refused,
-    /// The client left before it had a whole answer.
+    /// The client left before it had a complete response.
     ClientAbort,
-    /// Half an answer, or none that is known of.
+    /// An incomplete response, or none that is known of.
     Broken,
 }
 
-impl Outcome {
+impl RequestResult {
     /// The name in records.
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,45 +51,45 @@ impl Outcome {
     }
 }
 
-/// Another attempt was asked for and never came: Envoy declined to make it, or the client left in between.
+/// Another attempt was requested and never came: Envoy declined it, or the client left in between.
 pub const NO_NEXT_ATTEMPT: &str = "no_next_attempt";
 
-/// The request never came to its end, and it was not the client that left: Envoy gave it up.
+/// The request did not end, and the client did not leave: Envoy gave it up.
 pub const REQUEST_INCOMPLETE: &str = "request_incomplete";
 
 impl RecordBuilder {
-    /// What has become of the request, and why.
-    pub fn outcome(&self) -> (Outcome, Option<&'static str>) {
+    /// The result of the request, and its reason.
+    pub fn result(&self) -> (RequestResult, Option<&'static str>) {
         if let Some((_, code)) = self.refusal {
-            return (Outcome::Refused, Some(code));
+            return (RequestResult::Refused, Some(code));
         }
         if let Some(reason) = self.broke {
-            return (Outcome::Broken, Some(reason));
+            return (RequestResult::Broken, Some(reason));
         }
         if self.client_gone {
-            return (Outcome::ClientAbort, None);
+            return (RequestResult::ClientAbort, None);
         }
         let attempts = self.in_order();
-        // Of two attempts at a time the one that answered counts.
-        let telling = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
-        let Some(attempt) = telling.or(attempts.last()) else { return (Outcome::ClientAbort, None) };
+        // Of two simultaneous attempts, the one with a response counts.
+        let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
+        let Some(attempt) = answered.or(attempts.last()) else { return (RequestResult::ClientAbort, None) };
         let class = attempt.class.map(ErrorClass::name);
         match attempt.end {
             AttemptEnd::Answered => match attempt.why {
-                Some(why) => (Outcome::FellBack, Some(why)),
-                None if attempt.slot == 0 && attempt.waited.is_some() => (Outcome::Queued, None),
-                None => (Outcome::Served, None),
+                Some(why) => (RequestResult::FellBack, Some(why)),
+                None if attempt.slot == 0 && attempt.waited.is_some() => (RequestResult::Queued, None),
+                None => (RequestResult::Served, None),
             },
-            AttemptEnd::ClientAbort => (Outcome::ClientAbort, None),
-            AttemptEnd::Broken => (Outcome::Broken, class),
-            AttemptEnd::Failed | AttemptEnd::Abandoned => (Outcome::Refused, class),
+            AttemptEnd::ClientAbort => (RequestResult::ClientAbort, None),
+            AttemptEnd::Broken => (RequestResult::Broken, class),
+            AttemptEnd::Failed | AttemptEnd::Abandoned => (RequestResult::Refused, class),
         }
     }
 
-    /// How the request ended, for those who count: its outcome, and apart from the rest of the refusals those that are due to the
-    /// request itself or to what its key may take.
-    pub fn end(&self) -> &'static str {
-        let (outcome, reason) = self.outcome();
+    /// The result for metrics. Refusals caused by the request itself or by its key's limits are counted
+    /// separately as `declined`.
+    pub fn metric_result(&self) -> &'static str {
+        let (outcome, reason) = self.result();
         let class = reason.and_then(ErrorClass::from_name);
         let own = match self.refusal {
             Some((status, code)) => status < 500 && code != "all_targets_throttled",
@@ -100,14 +103,14 @@ impl RecordBuilder {
                 )
             ),
         };
-        if outcome == Outcome::Refused && own { "declined" } else { outcome.name() }
+        if outcome == RequestResult::Refused && own { "declined" } else { outcome.name() }
     }
 
     /// The record of a request that ended at `now`.
     pub fn record(&self, now: Timestamp) -> Record<'_> {
         let config = &*self.config;
         let strict = config.record.redact == Redact::Strict;
-        let (outcome, reason) = self.outcome();
+        let (outcome, reason) = self.result();
         let attempts = self.in_order();
         let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
         let last = answered.or(attempts.last()).copied().filter(|_| self.refusal.is_none());
@@ -117,7 +120,7 @@ impl RecordBuilder {
         let (cut_attempts, cut_choices) = self.cut();
         let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
         let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
-        // What a worker has lost its knowledge of may have been billed, too.
+        // Attempts that a worker has forgotten may have been billed, too.
         let billed = billed.saturating_add(self.forgotten.into());
         Record {
             schema_version: SCHEMA_VERSION,
@@ -135,7 +138,7 @@ impl RecordBuilder {
                 .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
                 .collect(),
             session_hash: self.session_hash().filter(|_| !strict).map(Text::from),
-            policy: Policy {
+            policy: PolicyRecord {
                 config_hash: self.config_hash(),
                 mode: mode(config.mode).into(),
                 retry_loop: config.retry_loop,
@@ -180,7 +183,7 @@ impl RecordBuilder {
         self.config.keys.as_deref()?.get(self.key?)
     }
 
-    /// What names the session is hashed before it leaves: it may be a person's name or address.
+    /// The session name is hashed because it may be a person's name or address.
     fn session_hash(&self) -> Option<String> {
         let mut hash = Sha256::new_with_prefix(b"llm-failsafe session\0");
         if let Some(session) = &self.identity.session {
@@ -196,13 +199,13 @@ impl RecordBuilder {
 
     fn model_name(&self, strict: bool) -> Option<Text<'_>> {
         match &self.model {
-            Asked::Nothing => None,
-            Asked::Known(model) => Some((*self.config.model(*model)?.name).into()),
-            Asked::Unknown(name) => (!strict && looks_like_a_model(name)).then(|| (**name).into()),
+            RequestedModel::Nothing => None,
+            RequestedModel::Known(model) => Some((*self.config.model(*model)?.name).into()),
+            RequestedModel::Unknown(name) => (!strict && looks_like_a_model(name)).then(|| (**name).into()),
         }
     }
 
-    fn attempt_record(&self, attempt: &AttemptBuilder) -> Option<Attempt<'_>> {
+    fn attempt_record(&self, attempt: &AttemptBuilder) -> Option<AttemptRecord<'_>> {
         let config = &*self.config;
         let target = config.target(attempt.target)?;
         let provider = config.provider(target.provider)?;
@@ -211,7 +214,7 @@ impl RecordBuilder {
         let again =
             self.in_order().iter().any(|other| other.slot < attempt.slot && other.target == attempt.target);
         let slot = u32::try_from(attempt.slot).unwrap_or(u32::MAX);
-        Some(Attempt {
+        Some(AttemptRecord {
             number: slot.saturating_add(1).saturating_add(u32::from(self.forgotten)),
             target: (*target.name).into(),
             account: (*config.account(target.account)?.name).into(),
@@ -238,7 +241,7 @@ impl RecordBuilder {
             provider_request_id: said(&attempt.provider_request_id),
             retry_after_ms: attempt.hint.map(ms),
             response_bytes: attempt.bytes,
-            stream: attempt.stream.map(|stream| Stream {
+            stream: attempt.stream.map(|stream| StreamRecord {
                 events: stream.events,
                 longest_gap_ms: ms(attempt.longest_gap),
                 end: ending(stream.ending).into(),
@@ -268,8 +271,8 @@ impl RecordBuilder {
         format!("{:016x}", self.config.fingerprint()).into()
     }
 
-    fn candidate<'d>(&'d self, candidate: &'d CandidateBuilder) -> Option<Candidate<'d>> {
-        Some(Candidate {
+    fn candidate<'d>(&'d self, candidate: &'d CandidateBuilder) -> Option<CandidateRecord<'d>> {
+        Some(CandidateRecord {
             target: (*self.config.target(candidate.target)?.name).into(),
             tier: u32::from(candidate.tier),
             state: candidate.state.into(),
@@ -287,8 +290,8 @@ impl RecordBuilder {
         })
     }
 
-    /// Whether the provider may have charged for the attempt. What is uncertain is on the safe side: a request that was sent and
-    /// whose answer was lost may have been worked on.
+    /// Whether the provider may have billed the attempt. In doubt it may: a provider may have processed a
+    /// request whose response was lost.
     fn billed(&self, attempt: &AttemptBuilder) -> Billed {
         match attempt.end {
             AttemptEnd::Abandoned => Billed::No,
@@ -351,7 +354,7 @@ const fn operation(endpoint: Endpoint) -> &'static str {
     }
 }
 
-/// `gen_ai.provider.name`; the conventions leave room for names of one's own.
+/// `gen_ai.provider.name`. The conventions permit custom names.
 const fn vendor(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::OpenAi => "openai",
@@ -364,19 +367,19 @@ const fn vendor(kind: ProviderKind) -> &'static str {
     }
 }
 
-const fn ending(ending: stream::Ending) -> &'static str {
+const fn ending(ending: stream::StreamEnding) -> &'static str {
     match ending {
-        stream::Ending::Complete => "complete",
-        stream::Ending::Unfinished => "unfinished",
-        stream::Ending::NoTerminal => "no_terminal",
-        stream::Ending::Truncated => "truncated",
-        stream::Ending::Failed => "failed",
-        stream::Ending::Unwatched => "unwatched",
+        stream::StreamEnding::Complete => "complete",
+        stream::StreamEnding::Unfinished => "unfinished",
+        stream::StreamEnding::NoTerminal => "no_terminal",
+        stream::StreamEnding::Truncated => "truncated",
+        stream::StreamEnding::Failed => "failed",
+        stream::StreamEnding::Unwatched => "unwatched",
     }
 }
 
-const fn usage(usage: stream::Usage) -> Usage {
-    Usage {
+const fn usage(usage: stream::Usage) -> UsageRecord {
+    UsageRecord {
         input: usage.input,
         output: usage.output,
         cached: usage.cached_input,
@@ -385,7 +388,7 @@ const fn usage(usage: stream::Usage) -> Usage {
     }
 }
 
-fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
+fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> NeedsRecord<'a> {
     let tools = &facts.tools;
     let features = [
         ("hosted_tools", tools.hosted),
@@ -408,7 +411,7 @@ fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
         ("no_store", facts.store == Some(false)),
         ("no_fallback", limits.no_fallback),
     ];
-    Needs {
+    NeedsRecord {
         stream: facts.stream,
         max_tokens: facts.max_output_tokens,
         choices: facts.n,
@@ -427,7 +430,7 @@ fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> Needs<'a> {
     }
 }
 
-/// What clients put into `model` by mistake may be anything, so only what could be a model's name is shown.
+/// A client may put anything into `model` by mistake, so only a plausible model name is shown.
 fn looks_like_a_model(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
     let a_key = name.starts_with("sk-") || name.len() > MAX_UNKNOWN_MODEL;

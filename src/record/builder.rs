@@ -36,7 +36,7 @@ pub struct RecordBuilder {
     /// The client's key, by its position in the configuration.
     pub key: Option<usize>,
     /// What was asked for.
-    pub model: Asked,
+    pub model: RequestedModel,
     /// What it needs, without what stands where in its body.
     needs: Option<Facts>,
     /// What the client allows.
@@ -73,7 +73,7 @@ pub(super) struct CutChoices {
 
 /// The model that the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Asked {
+pub enum RequestedModel {
     /// None that was understood.
     #[default]
     Nothing,
@@ -227,7 +227,7 @@ pub struct StreamFacts {
     /// Its events.
     pub events: u64,
     /// How it ended.
-    pub ending: stream::Ending,
+    pub ending: stream::StreamEnding,
 }
 
 /// One attempt as it goes.
@@ -376,7 +376,7 @@ impl RecordBuilder {
             endpoint,
             identity,
             key: None,
-            model: Asked::Nothing,
+            model: RequestedModel::Nothing,
             needs: None,
             client_limits: ClientLimits::default(),
             attempts: Vec::new(),

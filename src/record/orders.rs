@@ -1,39 +1,39 @@
-//! What operators have ordered lately, shared by all workers.
+//! Recent orders of operators, shared by all workers.
 //!
-//! One record of at most [`MAX_ORDERS`] orders, the newest last. It tells who did what at three in the morning; the log
-//! keeps what falls out of it.
+//! One record of at most [`MAX_ORDERS`] orders, newest last. It shows an operator what colleagues did before.
+//! Older orders are in the log.
 
 use serde::Serialize;
 
 use crate::base::{Store, Timestamp, update};
 use crate::breaker::Command;
 
-/// Orders that are remembered.
+/// The most orders that are kept.
 pub const MAX_ORDERS: usize = 20;
-/// Names are not longer in any configuration.
+/// The longest name in a configuration.
 const MAX_NAME: usize = 64;
 const KEY: &str = "llm-failsafe/orders";
 const VERSION: u8 = 1;
 
-/// An operator's order.
+/// An order of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Given {
+pub struct RecentOrder {
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// The name of the key it was given with.
+    /// Name of the key that was used.
     pub by: String,
-    /// What it is about.
-    pub scope: Kind,
-    /// Whose.
+    /// The kind of scope that it concerns.
+    pub scope: ScopeKind,
+    /// The name of the scope.
     pub name: String,
-    /// What was ordered.
+    /// The order.
     pub order: &'static str,
 }
 
 /// The kinds of scope that have a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ScopeKind {
     /// One model through one account.
     Target,
     /// One credential.
@@ -42,7 +42,7 @@ pub enum Kind {
     Endpoint,
 }
 
-impl Kind {
+impl ScopeKind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Target, Self::Account, Self::Endpoint];
 
@@ -56,9 +56,16 @@ impl Kind {
     }
 }
 
-/// Adds an order. Whether it could be shared is the same for everybody else's orders, so a failure is not reported here.
-pub fn remember(store: &mut dyn Store, by: &str, scope: Kind, name: &str, command: Command, now: Timestamp) {
-    let given = Given {
+/// Adds an order. A failure to share is not reported here, because the order's own change reports it.
+pub fn remember(
+    store: &mut dyn Store,
+    by: &str,
+    scope: ScopeKind,
+    name: &str,
+    command: Command,
+    now: Timestamp,
+) {
+    let given = RecentOrder {
         at_ms: now.as_millis(),
         by: by.to_owned(),
         scope,
@@ -75,14 +82,15 @@ pub fn remember(store: &mut dyn Store, by: &str, scope: Kind, name: &str, comman
     });
 }
 
-/// The orders that are remembered, the oldest first.
-pub fn recent(store: &mut dyn Store) -> Vec<Given> {
+/// The kept orders, oldest first.
+pub fn recent(store: &mut dyn Store) -> Vec<RecentOrder> {
     let stored = store.read(KEY).ok().flatten();
     stored.and_then(|stored| decode(&stored.bytes)).unwrap_or_default()
 }
 
-/// Version, then for each order: time (8 bytes, little-endian), scope, command, and the two names behind their lengths.
-fn encode(orders: &[Given]) -> Vec<u8> {
+/// Version, then for each order: time (8 bytes, little endian), scope, command, and the two names, each with
+/// its length.
+fn encode(orders: &[RecentOrder]) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     for order in orders {
         let command = Command::ALL.iter().position(|command| command.name() == order.order).unwrap_or(0);
@@ -98,8 +106,8 @@ fn encode(orders: &[Given]) -> Vec<u8> {
     bytes
 }
 
-/// `None` for what is no such record.
-fn decode(bytes: &[u8]) -> Option<Vec<Given>> {
+/// `None` if it is not such a record.
+fn decode(bytes: &[u8]) -> Option<Vec<RecentOrder>> {
     let (version, mut rest) = bytes.split_first()?;
     if *version != VERSION {
         return None;
@@ -110,10 +118,10 @@ fn decode(bytes: &[u8]) -> Option<Vec<Given>> {
         let ([scope, command], after) = after.split_first_chunk::<2>()?;
         let (by, after) = name(after)?;
         let (name, after) = name(after)?;
-        orders.push(Given {
+        orders.push(RecentOrder {
             at_ms: u64::from_le_bytes(*at),
             by,
-            scope: *Kind::ALL.get(usize::from(*scope))?,
+            scope: *ScopeKind::ALL.get(usize::from(*scope))?,
             name,
             order: Command::ALL.get(usize::from(*command))?.name(),
         });
@@ -139,18 +147,25 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept() {
+    fn the_newest_orders_are_kept() {
         let mut store = Memory::new();
         for number in 0..50 {
-            remember(&mut store, "anna", Kind::Account, &format!("a-{number}"), Command::Drain, at(number));
+            remember(
+                &mut store,
+                "anna",
+                ScopeKind::Account,
+                &format!("a-{number}"),
+                Command::Drain,
+                at(number),
+            );
         }
         let orders = recent(&mut store);
         assert_eq!(orders.len(), MAX_ORDERS);
         assert_eq!(orders[0].name, "a-30");
-        let last = Given {
+        let last = RecentOrder {
             at_ms: 49,
             by: "anna".to_owned(),
-            scope: Kind::Account,
+            scope: ScopeKind::Account,
             name: "a-49".to_owned(),
             order: "drain",
         };
@@ -158,17 +173,17 @@ mod tests {
     }
 
     #[test]
-    fn two_workers_lose_none_of_each_others() {
+    fn simultaneous_orders_of_two_workers_are_both_kept() {
         let shelf = std::rc::Rc::default();
         let mut rivals = Memory::on(std::rc::Rc::clone(&shelf));
         let mut store = Memory::on(shelf);
         let mut once = Some(());
         store.before_write = Some(Box::new(move || {
             if once.take().is_some() {
-                remember(&mut rivals, "bert", Kind::Target, "t", Command::Probe, at(1));
+                remember(&mut rivals, "bert", ScopeKind::Target, "t", Command::Probe, at(1));
             }
         }));
-        remember(&mut store, "anna", Kind::Target, "t", Command::Reset, at(2));
+        remember(&mut store, "anna", ScopeKind::Target, "t", Command::Reset, at(2));
         let by: Vec<_> = recent(&mut store).into_iter().map(|order| order.by).collect();
         assert_eq!(by, ["bert", "anna"]);
     }

@@ -9,7 +9,7 @@
 //! models contain dots.
 
 use super::MetricKind;
-use super::orders::Kind;
+use super::orders::ScopeKind;
 use crate::base::{AccountId, ErrorClass, ModelId, ProviderId, TargetId};
 use crate::breaker::Scope;
 use crate::config::Config;
@@ -68,10 +68,10 @@ impl Dim {
                 let of_accounts = place.saturating_sub(targets.len());
                 let of_endpoints = of_accounts.saturating_sub(accounts.len());
                 let (kind, value) = match (targets.get(place), accounts.get(of_accounts)) {
-                    (Some(target), _) => (Kind::Target, &target.name),
-                    (None, Some(account)) => (Kind::Account, &account.name),
+                    (Some(target), _) => (ScopeKind::Target, &target.name),
+                    (None, Some(account)) => (ScopeKind::Account, &account.name),
                     (None, None) => match config.providers().get(of_endpoints) {
-                        Some(endpoint) => (Kind::Endpoint, &endpoint.name),
+                        Some(endpoint) => (ScopeKind::Endpoint, &endpoint.name),
                         None => return,
                     },
                 };

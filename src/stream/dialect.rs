@@ -1,18 +1,21 @@
-//! What a stream's events mean, and what the stream as a whole has come to.
+//! What the events of a stream mean, and how the stream as a whole ends.
 //!
-//! The rules lean to one side where they are in doubt. What is not understood counts as content: holding back a healthy
-//! stream is worse than missing a chance to fail over. An event that says it is an error is a failure, whatever
-//! surrounds it; but only where the dialect says so, never because some text reads like one.
+//! **A stream is read to its end.** A status of 200 and a first token are no success: a success needs the
+//! terminal event. So the breaker opens for a target whose streams break in the middle.
+//!
+//! **Doubtful events.** An event that is not understood counts as content: holding back a healthy stream is
+//! worse than missing a failover. An event that declares an error is a failure, whatever surrounds it. But
+//! only the dialect's error format counts, never text that reads like an error.
 
 use crate::base::Endpoint;
 
 use super::event::{Event, Form};
-use super::meaning::{Answers, Ending, Failure, FinishReason, Meaning, Reading, Terminal};
+use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Terminal};
 use super::usage::{Counts, Sums, Usage};
 use super::{chat, gemini, messages, responses};
 use crate::base::json::{Json, is_filled};
 
-/// The family of events a stream speaks in.
+/// The event format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamDialect {
     /// `/v1/chat/completions`
@@ -28,7 +31,7 @@ pub enum StreamDialect {
 }
 
 impl StreamDialect {
-    /// The dialect of an endpoint's streams; `None` where it has none.
+    /// The dialect of an endpoint's streams; `None` if it does not stream.
     pub const fn of(endpoint: Endpoint) -> Option<Self> {
         match endpoint {
             Endpoint::Chat => Some(Self::Chat),
@@ -48,11 +51,11 @@ impl StreamDialect {
     }
 }
 
-/// How far a stream has come.
+/// The progress of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum StreamPhase {
     Open,
-    /// An event too large to read went by while it was open.
+    /// Open, and an event that was too large to read has passed.
     OpenUnwatched,
     Ended,
     Failed,
@@ -62,7 +65,7 @@ enum Phase {
 #[derive(Debug, Clone)]
 pub struct StreamState {
     dialect: StreamDialect,
-    phase: Phase,
+    phase: StreamPhase,
     counts: Counts,
     finish: Option<FinishReason>,
     answers: Answers,
@@ -70,11 +73,11 @@ pub struct StreamState {
 }
 
 impl StreamState {
-    /// A stream of which nothing has arrived.
+    /// A stream without any event.
     pub fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
-            phase: Phase::Open,
+            phase: StreamPhase::Open,
             counts: Counts::default(),
             finish: None,
             answers: Answers::default(),
@@ -82,7 +85,7 @@ impl StreamState {
         }
     }
 
-    /// What `event` means; what it says of usage, finish reasons and the stream's end is remembered.
+    /// The meaning of `event`. Usage, finish reasons and the end of the stream are remembered.
     pub fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
         self.events = self.events.saturating_add(1);
         let reading = interpret(self.dialect, event);
@@ -92,25 +95,25 @@ impl StreamState {
         self.finish = reading.finish.or(self.finish);
         self.answers.add(reading.answers);
         self.phase = match (self.phase, reading.meaning) {
-            (Phase::Failed, _) | (_, Meaning::Failed(_)) => Phase::Failed,
-            (Phase::Ended, _) | (_, Meaning::Terminal(_)) => Phase::Ended,
-            (Phase::Open, _) if event.form == Form::Oversize => Phase::OpenUnwatched,
+            (StreamPhase::Failed, _) | (_, Meaning::Failed(_)) => StreamPhase::Failed,
+            (StreamPhase::Ended, _) | (_, Meaning::Terminal(_)) => StreamPhase::Ended,
+            (StreamPhase::Open, _) if event.form == Form::Oversize => StreamPhase::OpenUnwatched,
             (phase, _) => phase,
         };
         reading.meaning
     }
 
-    /// How many events have been read.
+    /// Number of events read.
     pub const fn events(&self) -> u64 {
         self.events
     }
 
-    /// The dialect it is read in.
+    /// The dialect of the stream.
     pub const fn dialect(&self) -> StreamDialect {
         self.dialect
     }
 
-    /// The tokens reported so far; `None` when none were.
+    /// The tokens reported so far; `None` if none were.
     pub fn usage(&self) -> Option<Usage> {
         self.counts.usage(self.dialect.sums())
     }
@@ -120,31 +123,31 @@ impl StreamState {
         self.finish
     }
 
-    /// Whether its terminal event, or a failure, has come: nothing that follows changes what it was.
+    /// Whether the terminal event or a failure has come. Later events do not change the result.
     pub const fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Failed)
+        matches!(self.phase, StreamPhase::Ended | StreamPhase::Failed)
     }
 
-    /// What the stream is if its bytes end here.
-    pub const fn ending(&self) -> Ending {
+    /// How the stream ended, if its bytes end here.
+    pub const fn ending(&self) -> StreamEnding {
         let finished = self.answers.all_finished();
         match self.phase {
-            Phase::Failed => Ending::Failed,
-            Phase::Ended if finished => Ending::Complete,
-            Phase::Ended => Ending::Unfinished,
-            Phase::Open | Phase::OpenUnwatched if finished => match self.dialect {
-                StreamDialect::Gemini => Ending::Complete,
-                _ => Ending::NoTerminal,
+            StreamPhase::Failed => StreamEnding::Failed,
+            StreamPhase::Ended if finished => StreamEnding::Complete,
+            StreamPhase::Ended => StreamEnding::Unfinished,
+            StreamPhase::Open | StreamPhase::OpenUnwatched if finished => match self.dialect {
+                StreamDialect::Gemini => StreamEnding::Complete,
+                _ => StreamEnding::NoTerminal,
             },
-            Phase::OpenUnwatched => Ending::Unwatched,
-            Phase::Open => Ending::Truncated,
+            StreamPhase::OpenUnwatched => StreamEnding::Unwatched,
+            StreamPhase::Open => StreamEnding::Truncated,
         }
     }
 }
 
 fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     if event.name == b"error" {
-        return Reading::of(Meaning::Failed(Failure::Error(error_in(event.data))));
+        return Reading::of(Meaning::Failed(EventFailure::Error(error_in(event.data))));
     }
     let data = event.data.trim_ascii();
     if event.form != Form::Oversize {
@@ -163,17 +166,17 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
         StreamDialect::Gemini => gemini::read(data),
     };
     let reading = read.unwrap_or(Reading::of(match event.form {
-        // Cut off in the middle: the client can make nothing of it, so it must not pass for an answer.
+        // Truncated: the client cannot use it, so it must not count as content.
         Form::Torn => Meaning::Empty,
         Form::Whole | Form::Oversize => Meaning::Unknown,
     }));
     if reading.meaning == Meaning::Unknown && event.form != Form::Oversize {
-        return stranger(data).map_or(reading, Reading::of);
+        return foreign_event(data).map_or(reading, Reading::of);
     }
     reading
 }
 
-/// The chat dialects' sentinel. Elsewhere it ends nothing, but some servers send it all the same.
+/// The sentinel of the chat dialects. Some servers send it in others, where it has no effect.
 const fn done(dialect: StreamDialect) -> Meaning<'static> {
     match dialect {
         StreamDialect::Chat | StreamDialect::Completions => Meaning::Terminal(Terminal::Completed),
@@ -181,8 +184,8 @@ const fn done(dialect: StreamDialect) -> Meaning<'static> {
     }
 }
 
-/// Events that are of no dialect but still say something: `{"type":"ping"}`, and Gemini's error in an array of one.
-fn stranger(data: &[u8]) -> Option<Meaning<'_>> {
+/// Events of no dialect with a known meaning: `{"type":"ping"}`, and Gemini's error in an array of one.
+fn foreign_event(data: &[u8]) -> Option<Meaning<'_>> {
     let mut ping = false;
     let mut error = None;
     let mut json = Json::new(data);
@@ -203,12 +206,12 @@ fn stranger(data: &[u8]) -> Option<Meaning<'_>> {
         .ok()?;
     }
     match error {
-        Some(error) => Some(Meaning::Failed(Failure::Error(error))),
+        Some(error) => Some(Meaning::Failed(EventFailure::Error(error))),
         None => ping.then_some(Meaning::Empty),
     }
 }
 
-/// The error in the data of an event named `error`: its `error` member if there is one, else all of it.
+/// The error in the data of an event named `error`: its `error` member, or all of it.
 fn error_in(data: &[u8]) -> &[u8] {
     error_member(&mut Json::new(data)).unwrap_or(data)
 }

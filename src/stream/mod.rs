@@ -1,8 +1,12 @@
-//! SSE framing, what a stream's events mean in each dialect, what answers took, and what of an answer takes too long.
+//! Reads responses as they pass: SSE framing, the meaning of events in each dialect, token usage, model
+//! names, and the clocks of an attempt.
 //!
-//! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]; of an answer that is no stream,
-//! [`AnswerReader`] reads what is not text, and [`ModelFinder`] where any of them names its model. None of them keeps any of the text or knows the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
-//! the time is an argument to both. None of them decides what to do about what it finds.
+//! [`Framer`] turns bytes into events and [`StreamState`] turns events into meanings. [`AnswerReader`] reads
+//! the usage of a response that is not a stream. [`ModelFinder`] finds where a response names its model. None
+//! of them keeps text or knows the time. [`Watch`] holds the clocks of one attempt, and [`Deadlines`] says
+//! when to check which stream of a worker. Both get the time as an argument.
+//!
+//! The folder changes no byte and does not decide how to react.
 
 mod chat;
 mod deadlines;
@@ -15,9 +19,9 @@ mod idle_tests;
 mod keep_alive;
 mod meaning;
 mod messages;
+mod minimum_rate;
 mod model_name;
 mod notice;
-mod pace;
 mod plain;
 #[cfg(test)]
 mod plain_tests;
@@ -32,7 +36,7 @@ pub use dialect::{StreamDialect, StreamState};
 pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use keep_alive::{KeepAlive, keep_alive};
-pub use meaning::{Ending, Failure, FinishReason, Meaning, Terminal};
+pub use meaning::{EventFailure, FinishReason, Meaning, StreamEnding, Terminal};
 pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;
 pub use plain::AnswerReader;

@@ -1,17 +1,17 @@
-//! Streams as providers send them, written after their documentation, with what is to be read in them.
+//! Streams in the formats of the providers' documentation, with the expected result.
 
 use super::dialect::StreamDialect;
-use super::meaning::{Ending, FinishReason, Meaning, Terminal};
+use super::meaning::{FinishReason, Meaning, StreamEnding, Terminal};
 use super::usage::Usage;
 
-/// One stream and its reading.
+/// One stream and its expected result.
 pub(super) struct Sample {
     pub(super) name: &'static str,
     pub(super) dialect: StreamDialect,
     pub(super) bytes: &'static [u8],
     /// One letter per event, see [`letter`].
     pub(super) meanings: &'static str,
-    pub(super) ending: Ending,
+    pub(super) ending: StreamEnding,
     pub(super) finish: Option<FinishReason>,
     /// Input, cached input, cache creation, output, reasoning.
     usage: Option<[u64; 5]>,
@@ -51,7 +51,7 @@ macro_rules! sample {
             dialect: StreamDialect::$dialect,
             bytes: include_bytes!(concat!("testdata/", $name, ".sse")),
             meanings: $meanings,
-            ending: Ending::$ending,
+            ending: StreamEnding::$ending,
             finish: $finish,
             usage: $usage,
         }

@@ -8,7 +8,7 @@ use crate::base::{ErrorClass, HeaderBlock};
 use crate::provider;
 use crate::record::StreamFacts;
 use crate::request::BodyBuffer;
-use crate::stream::{self, Ending, FinishReason, Usage};
+use crate::stream::{self, FinishReason, StreamEnding, Usage};
 
 impl Judge {
     /// What goes on reading an answer that is passed on.
@@ -187,10 +187,13 @@ impl Judge {
             told.follow(&event);
         });
         match told.state.ending() {
-            Ending::Truncated => Some(ErrorClass::StreamTruncated),
-            Ending::Failed => Some(told.failed.unwrap_or(ErrorClass::StreamError)),
+            StreamEnding::Truncated => Some(ErrorClass::StreamTruncated),
+            StreamEnding::Failed => Some(told.failed.unwrap_or(ErrorClass::StreamError)),
             // Every answer has its finish reason; that some servers leave the terminal event out hurts nobody.
-            Ending::Complete | Ending::Unfinished | Ending::NoTerminal | Ending::Unwatched => None,
+            StreamEnding::Complete
+            | StreamEnding::Unfinished
+            | StreamEnding::NoTerminal
+            | StreamEnding::Unwatched => None,
         }
     }
 }

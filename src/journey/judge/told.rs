@@ -71,16 +71,16 @@ pub(super) const fn of_class(class: ErrorClass) -> Failure {
     Failure { class, kind: None, code: None }
 }
 
-fn in_band(kind: ProviderKind, failure: &stream::Failure<'_>, data: &[u8]) -> Failure {
+fn in_band(kind: ProviderKind, failure: &stream::EventFailure<'_>, data: &[u8]) -> Failure {
     let class = match failure {
-        stream::Failure::Error(_) => {
+        stream::EventFailure::Error(_) => {
             if let Some(failure) = provider::classify_event(kind, data) {
                 return failure;
             }
             ErrorClass::StreamError
         }
-        stream::Failure::FinishedInError => ErrorClass::StreamError,
-        stream::Failure::PromptBlocked => ErrorClass::ContentPolicy,
+        stream::EventFailure::FinishedInError => ErrorClass::StreamError,
+        stream::EventFailure::PromptBlocked => ErrorClass::ContentPolicy,
     };
     Failure { class, kind: None, code: None }
 }

@@ -16,14 +16,14 @@ use serde_json::json;
 use super::super::health::{Clinic, Tickets};
 use super::super::plan::{Choice, Load, Tried, Wanted};
 use super::super::test_support::{NOW, config_with};
-use crate::balance::{Headroom, Need, Pace, Session};
+use crate::balance::{Demand, Headroom, Session, SpeedView};
 use crate::base::memory::Memory;
 use crate::base::{
     Endpoint, ErrorClass, MicroDollars, ModelId, Random, SplitMix64, TargetId, Timestamp, Tokens, mix,
 };
 use crate::breaker::{Blame, HealthView, Pending};
 use crate::config::{Balance, Config, SessionKey};
-use crate::fallback::{ClientLimits, Eligibility, Needs, Past};
+use crate::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
 use crate::provider::{Meter, RateLimit};
 use crate::record::Tally;
 use crate::request::Facts;
@@ -104,7 +104,7 @@ struct Worker {
     memory: Memory<'static>,
     tally: Tally,
     pending: RefCell<Pending>,
-    pace: RefCell<Pace>,
+    speeds: RefCell<SpeedView>,
     headroom: RefCell<Headroom>,
 }
 
@@ -183,7 +183,7 @@ fn play(how: How, seed: u64) -> Outcome {
         memory: Memory::on(Rc::clone(&shelf)),
         tally: Tally::new(&config),
         pending: RefCell::new(Pending::new(&config, id)),
-        pace: RefCell::new(Pace::new(&config)),
+        speeds: RefCell::new(SpeedView::new(&config)),
         headroom: RefCell::new(Headroom::new(&config)),
     };
     let mut world = World {
@@ -240,12 +240,12 @@ impl World {
                 Event::Answer { request } => self.answer(request, now_ms),
                 Event::End { request } => self.end(request),
                 Event::Tick { worker } => {
-                    let Worker { health_view, memory, pending, pace, headroom, .. } =
+                    let Worker { health_view, memory, pending, speeds, headroom, .. } =
                         &mut self.workers[worker];
                     health_view.flush(memory, &self.config.breaker, at(now_ms));
                     health_view.refresh(memory);
                     pending.borrow_mut().exchange(memory, at(now_ms));
-                    pace.borrow_mut().exchange(memory);
+                    speeds.borrow_mut().exchange(memory);
                     headroom.borrow_mut().exchange(memory);
                 }
             }
@@ -284,7 +284,7 @@ impl World {
             }
             How::Strategy(how) => {
                 let Request { worker, conversation, .. } = self.requests[request];
-                let Worker { health_view, memory, tally, pending, pace, headroom } =
+                let Worker { health_view, memory, tally, pending, speeds, headroom } =
                     &mut self.workers[worker];
                 let mut clinic =
                     Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
@@ -302,7 +302,7 @@ impl World {
                     key: None,
                     client: &client,
                     needs: &needs,
-                    past: Past::default(),
+                    past: PastAttempts::default(),
                     estimates: None,
                     now: at(now_ms),
                 };
@@ -310,7 +310,7 @@ impl World {
                     model,
                     session,
                     streamed: true,
-                    load: Load { pending, pace, headroom },
+                    load: Load { pending, speeds, headroom },
                     tried: &tried,
                     returning: false,
                     only: None,
@@ -343,7 +343,7 @@ impl World {
         asked.tried.push(Tried::new(target, TOKENS));
         let worker = &self.workers[asked.worker];
         worker.pending.borrow_mut().begin(target, TOKENS);
-        worker.pace.borrow_mut().begin(target, at(now_ms));
+        worker.speeds.borrow_mut().begin(target, at(now_ms));
         self.under_way[index] += 1;
         let bucket = &mut self.buckets[index];
         bucket.refill(&TARGETS[index], now_ms);
@@ -368,12 +368,12 @@ impl World {
             remaining: bucket.left as u64,
             reset: at(now_ms + to_full),
         });
-        let Worker { health_view, memory, tally, pending, pace, headroom } = &mut self.workers[worker];
+        let Worker { health_view, memory, tally, pending, speeds, headroom } = &mut self.workers[worker];
         pending.borrow_mut().answered(target, TOKENS);
-        headroom.borrow_mut().answered(target, Some(&said), Need::of(TOKENS), at(now_ms));
+        headroom.borrow_mut().answered(target, Some(&said), Demand::of(TOKENS), at(now_ms));
         let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
         if !limited {
-            pace.borrow_mut().first_content(target, true, at(sent_ms), at(now_ms));
+            speeds.borrow_mut().first_content(target, true, at(sent_ms), at(now_ms));
             if let Some(tickets) = self.requests[request].tickets.take() {
                 clinic.report(target, tickets, Blame::SUCCESS, 0);
             }
@@ -381,7 +381,7 @@ impl World {
             self.take_in(request, target, now_ms);
             return;
         }
-        pace.borrow_mut().no_content(target, true, at(sent_ms), at(now_ms));
+        speeds.borrow_mut().no_content(target, true, at(sent_ms), at(now_ms));
         pending.borrow_mut().end(target);
         if let Some(tickets) = self.requests[request].tickets.take() {
             let wait = Duration::from_millis(60_000 / limit);

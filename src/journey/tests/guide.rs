@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::super::advice::Again;
 use super::super::test_support::{CONFIG, NOW, load};
 use crate::base::{ClassSet, ErrorClass, HeaderBlock, Timestamp};
-use crate::breaker::{Blame, Outcome};
+use crate::breaker::{Blame, HealthSignal};
 use crate::config::{RetryBudget, RetryPolicy};
 use crate::provider;
-use crate::retry::{Failed, Left, Next, Permission, Reach, Received, Spent, Stop, after_failure};
+use crate::retry::{Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure};
 
 const PAGE: &str = include_str!("../../../docs/retries.md");
 
@@ -40,7 +40,7 @@ const FRESH: Spent = Spent {
     stateful: false,
 };
 
-fn decide(failed: Failed, permission: Permission, spent: Spent, left: Left) -> Next {
+fn decide(failed: Failed, permission: Permission, spent: Spent, left: RemainingOptions) -> Next {
     let policy = (&RetryPolicy::default(), usual_classes());
     after_failure(policy, failed, permission, spent, left, (NOW, u64::MAX))
 }
@@ -53,10 +53,11 @@ fn what_follows_each_class_is_what_the_page_says() {
     classes.sort_unstable();
     all.sort_unstable();
     assert_eq!(classes, all, "one row for each class");
-    let elsewhere = Left { elsewhere: Some(Reach::Account), same: true, free_at: None };
-    let alone = Left { elsewhere: None, same: true, free_at: None };
-    let limited = Left { elsewhere: None, same: false, free_at: Some(NOW.after(Duration::from_secs(3))) };
-    let nobody = Left::default();
+    let elsewhere = RemainingOptions { elsewhere: Some(Reach::Account), same: true, free_at: None };
+    let alone = RemainingOptions { elsewhere: None, same: true, free_at: None };
+    let limited =
+        RemainingOptions { elsewhere: None, same: false, free_at: Some(NOW.after(Duration::from_secs(3))) };
+    let nobody = RemainingOptions::default();
     for row in rows {
         let class = ErrorClass::ALL.into_iter().find(|class| class.name() == row[0]).unwrap();
         let found = [elsewhere, alone, limited, nobody].map(|left| {
@@ -76,16 +77,16 @@ fn what_follows_each_class_is_what_the_page_says() {
 
 fn blamed(class: ErrorClass) -> &'static str {
     match Blame::of(class, None) {
-        Blame { endpoint: Outcome::Failure(_), .. } => "endpoint",
-        Blame { account: Outcome::Blocked(_), .. } => "account",
-        Blame { target: Outcome::Failure(_), .. } => "target",
-        Blame { target: Outcome::Throttled(_), .. } => "limit of the target",
+        Blame { endpoint: HealthSignal::Failure(_), .. } => "endpoint",
+        Blame { account: HealthSignal::Blocked(_), .. } => "account",
+        Blame { target: HealthSignal::Failure(_), .. } => "target",
+        Blame { target: HealthSignal::Throttled(_), .. } => "limit of the target",
         _ => "nothing",
     }
 }
 
 /// What makes each reason hold.
-fn make_it_hold(reason: &str, world: &mut (Failed, Permission, Spent, Left)) {
+fn make_it_hold(reason: &str, world: &mut (Failed, Permission, Spent, RemainingOptions)) {
     let (failed, permission, spent, left) = world;
     match reason {
         "no_retry_loop" => *permission = Permission::Denied(Stop::NoRetryLoop),
@@ -104,14 +105,15 @@ fn the_reasons_are_asked_in_the_order_of_the_page_and_told_as_it_says() {
     let reasons = table("reason");
     for (place, row) in reasons.iter().enumerate() {
         // This one holds, and all that come after it.
-        let mut world = (Failed::of(ErrorClass::Server), Permission::Granted, FRESH, Left::default());
+        let mut world =
+            (Failed::of(ErrorClass::Server), Permission::Granted, FRESH, RemainingOptions::default());
         for later in reasons.iter().skip(place).rev() {
             make_it_hold(&later[0], &mut world);
         }
         let (failed, permission, spent, left) = world;
         let Next::Stop(stop) = decide(failed, permission, spent, left) else { panic!("{row:?}") };
         assert_eq!(stop.name(), row[0]);
-        assert_eq!(row[2], if stop.is_surrender() { "yes" } else { "no" }, "{}", row[0]);
+        assert_eq!(row[2], if stop.is_filter_decision() { "yes" } else { "no" }, "{}", row[0]);
     }
     for stop in Stop::ALL {
         let named = PAGE.contains(&format!("`{}`", stop.name()));
@@ -142,7 +144,7 @@ fn hints_are_read_in_the_order_of_the_page() {
 
 #[test]
 fn back_offs_are_as_long_as_the_page_says() {
-    let alone = Left { elsewhere: None, same: true, free_at: None };
+    let alone = RemainingOptions { elsewhere: None, same: true, free_at: None };
     for row in table("attempts at the target so far") {
         let spent = Spent { at_target: row[0].parse().unwrap(), ..FRESH };
         let next = decide(Failed::of(ErrorClass::Server), Permission::Granted, spent, alone);
@@ -157,7 +159,7 @@ fn the_defaults_of_the_budgets_are_those_of_the_page() {
     let (policy, budget) = (RetryPolicy::default(), RetryBudget::default());
     let replays = |replays| {
         let failed = Failed::of(ErrorClass::Timeout);
-        let left = Left { elsewhere: Some(Reach::Account), ..Left::default() };
+        let left = RemainingOptions { elsewhere: Some(Reach::Account), ..RemainingOptions::default() };
         let next = decide(failed, Permission::Granted, Spent { replays, ..FRESH }, left);
         next != Next::Stop(Stop::MaybeBilled)
     };

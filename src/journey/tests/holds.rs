@@ -297,7 +297,7 @@ fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
     let health_view = worker.health_view.clone();
     let scope = crate::breaker::Scope::Target(target);
     let ticket = health_view.borrow().ticket(scope).unwrap();
-    let limit = (ticket, crate::breaker::Outcome::Throttled(Some(Duration::from_secs(seconds))));
+    let limit = (ticket, crate::breaker::HealthSignal::Throttled(Some(Duration::from_secs(seconds))));
     health_view.borrow_mut().report(&mut *worker.store, scope, &config.breaker, limit, NOW, 0);
 }
 

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::super::health::{Clinic, Tickets};
 use super::super::plan::{self, Choice, Tried, Wanted};
 use super::super::test_support::{NOW, config_with};
-use crate::balance::{Headroom, Pace};
+use crate::balance::{Headroom, SpeedView};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Endpoint, ErrorClass, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::breaker::{Blame, Health, HealthView, Pending, Phase};
+use crate::breaker::{Blame, BreakerPhase, Health, HealthView, Pending};
 use crate::config::Config;
-use crate::fallback::{ClientLimits, Eligibility, Needs, Past};
+use crate::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
 use crate::record::{Metric, Tally};
 use crate::request::Facts;
 
@@ -219,7 +219,7 @@ impl Simulation {
         let mut clinic = Clinic { config: &self.config, health_view, store: memory, tally, now: at(now_ms) };
         let model = self.config.model(ModelId::from_index(0).unwrap()).unwrap();
         let (needs, client) = (Needs::of(&Facts::default(), Endpoint::Chat), ClientLimits::default());
-        let past = Past::default();
+        let past = PastAttempts::default();
         let case = Eligibility {
             config: &self.config,
             model,
@@ -231,13 +231,13 @@ impl Simulation {
             now: at(now_ms),
         };
         let pending = RefCell::new(Pending::new(&self.config, 0));
-        let pace = RefCell::new(Pace::new(&self.config));
+        let speeds = RefCell::new(SpeedView::new(&self.config));
         let headroom = RefCell::new(Headroom::new(&self.config));
         let wanted = Wanted {
             model,
             session: None,
             streamed: false,
-            load: plan::Load { pending: &pending, pace: &pace, headroom: &headroom },
+            load: plan::Load { pending: &pending, speeds: &speeds, headroom: &headroom },
             tried: &tried,
             returning: false,
             only: None,
@@ -291,9 +291,11 @@ impl Simulation {
         };
         self.seen = stored.cas;
         let (phase, until_ms) = match Health::decode(&stored.bytes).unwrap().phase() {
-            Phase::Closed { .. } => ("closed", 0),
-            Phase::Open { until, .. } => ("open", u64::try_from(until.since(NOW).as_millis()).unwrap()),
-            Phase::HalfOpen { .. } => ("half-open", 0),
+            BreakerPhase::Closed { .. } => ("closed", 0),
+            BreakerPhase::Open { until, .. } => {
+                ("open", u64::try_from(until.since(NOW).as_millis()).unwrap())
+            }
+            BreakerPhase::HalfOpen { .. } => ("half-open", 0),
         };
         if self.result.phases.last().is_none_or(|last| last.name != phase) {
             self.result.phases.push(Seen { from_ms: now_ms, name: phase, until_ms });

@@ -163,7 +163,7 @@ impl World {
         assert_eq!(self.watch.gauges, [0; GAUGES.len()], "{GAUGES:?}");
         assert!(self.worker.journeys.borrow().is_empty() && self.worker.lines.is_empty());
         for target in (0..).map_while(TargetId::from_index).take(TARGETS.len()) {
-            assert_eq!(self.worker.pending.borrow().at(target), 0, "under way");
+            assert_eq!(self.worker.pending.borrow().attempts(target), 0, "under way");
         }
         assert_eq!(self.watch.records, self.clients.len(), "one record for each request");
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
