@@ -200,7 +200,7 @@ impl Attempt {
         self.observed.headers(status, &headers, now);
         let Some(kind) = self.provider_kind() else { return Progress::Ignored };
         if let Some(under_way) = &mut self.under_way {
-            let reported = provider::headroom(kind, &headers, now);
+            let reported = provider::rate_limits(kind, &headers, now);
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {

@@ -2,7 +2,7 @@ use crate::balance::Demand;
 use crate::base::{TargetId, Timestamp, Tokens};
 use crate::generation::Generation;
 use crate::intake::ClientRequest;
-use crate::provider::Headroom;
+use crate::provider::RateLimits;
 
 /// An attempt that is under way and counted as such. It ends once.
 pub(super) struct UnderWay {
@@ -23,7 +23,7 @@ impl UnderWay {
     }
 
     /// The provider has answered, and may have reported what is left of its limits.
-    pub(super) fn answered(&mut self, generation: &Generation, reported: Option<&Headroom>, now: Timestamp) {
+    pub(super) fn answered(&mut self, generation: &Generation, reported: Option<&RateLimits>, now: Timestamp) {
         if std::mem::take(&mut self.is_unanswered) {
             generation.pending.borrow_mut().answered(self.target, self.expected);
             let need = Demand::of(self.expected);

@@ -1,12 +1,13 @@
-//! The candidate at which the request is estimated to cost least.
+//! `cheapest`: the candidate with the lowest estimated cost for this request.
 //!
-//! A target without a price is taken last: what it costs may be anything. Of several that cost the same, which is the rule
-//! among accounts of one provider, the healthier one is taken, and of those that fail alike one by weight.
+//! A target without a price comes last, because its cost is unknown. Several targets often cost the same, for
+//! example the accounts of one provider. Among those, the target with the lower failure rate wins. Targets
+//! with a similar failure rate share the requests by weight.
 
 use super::{Candidate, weighted};
 use crate::base::{Random, TargetId};
 
-/// Failures are told apart in steps of so many per mille: what differs less is chance.
+/// Failure rates are compared in steps of this size. Smaller differences are chance.
 const STEP_PERMILLE: u16 = 50;
 
 pub fn choose<I>(candidates: I, rng: &mut impl Random) -> Option<TargetId>
@@ -17,7 +18,7 @@ where
     weighted(candidates.filter(|candidate| rank(*candidate) == best), rng).map(|chosen| chosen.target)
 }
 
-/// Less is better.
+/// The lowest rank wins.
 fn rank(candidate: Candidate) -> (u64, u16) {
     let cost = candidate.cost.map_or(u64::MAX, |cost| cost.micros());
     (cost, candidate.failing_permille / STEP_PERMILLE)
@@ -43,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_gets_everything() {
+    fn the_cheapest_target_gets_every_request() {
         let candidates =
             [at(0, 9, Some(30), 0), at(1, 1, Some(10), 400), at(2, 9, Some(20), 0), at(3, 9, None, 0)];
         assert_eq!(counts(&candidates), [0, 1000, 0, 0]);
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_that_cost_the_same_the_healthier_ones_by_weight() {
+    fn equal_costs_prefer_the_lower_failure_rate_then_share_by_weight() {
         let counts = counts(&[at(0, 1, Some(10), 310), at(1, 1, Some(10), 20), at(2, 3, Some(10), 0)]);
         assert_eq!(counts[0], 0);
         // Five standard deviations are 69.

@@ -1,34 +1,40 @@
-//! Limits that the operator states, counted here: for providers that say nothing of theirs.
+//! Limits that the operator configures, for providers that do not report theirs. The filter counts the
+//! requests and tokens itself.
 //!
-//! A limit holds in *every* minute, so a sliding window is counted and not the clock's minutes, in which two bursts around
-//! the full minute would make twice the limit. The window consists of slices and is up to one slice longer than a minute:
-//! it lets through a little less than the limit, never more. Every request is counted in the shared record before it is
-//! sent, so the limit is exact over all workers; that costs a read and a write of the shared data where a limit is stated,
-//! and nothing elsewhere.
+//! **Why a sliding window.** The limit must hold in every 60 seconds. Calendar minutes would allow two bursts
+//! around the full minute, which is twice the limit. The window consists of slices of 5 seconds and is up to
+//! one slice longer than a minute. So it admits slightly less than the limit, never more.
+//!
+//! **Exact over all workers.** Each request is counted in the shared record before it is sent. A configured
+//! limit is a promise, so a count that is one tick old would not do. This costs one read and one write of the
+//! shared data, only for targets with a configured limit.
+//!
+//! **Recovery.** A slice that leaves the window frees its requests and tokens. If the shared data fails, this
+//! worker's own counts decide.
 
 use std::time::Duration;
 
-use super::headroom::Demand;
+use super::demand::Demand;
 use crate::base::{Store, Timestamp, update};
 use crate::config::Quota;
 
 const SLICE_MS: u64 = 5_000;
-/// A minute, and the slice that has just begun.
+/// Twelve slices are a minute. The thirteenth is the current one.
 const SLICES: usize = 13;
 const VERSION: u8 = 1;
 const SLICE_BYTES: usize = 4 + 8;
 const RECORD_BYTES: usize = 1 + 8 + SLICES * SLICE_BYTES;
 
-/// What was sent within the last minute.
+/// The requests and tokens of the last minute.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Minute {
-    /// The number of the newest slice since the epoch.
+    /// Number of the newest slice since the epoch.
     head: u64,
     /// Requests and tokens per slice; slice `n` is at `n % SLICES`.
     slices: [(u32, u64); SLICES],
 }
 
-/// The requests and tokens of something that has limits, as this worker knows them.
+/// The counts behind one configured limit, as this worker knows them.
 #[derive(Debug)]
 pub struct ConfiguredLimits {
     key: Box<str>,
@@ -36,28 +42,29 @@ pub struct ConfiguredLimits {
 }
 
 impl ConfiguredLimits {
-    /// Nothing yet; `key` names the shared record.
+    /// Empty counts; `key` names the shared record.
     pub fn new(key: Box<str>) -> Self {
         Self { key, minute: Minute::default() }
     }
 
-    /// What is known of the last minute.
+    /// The counts of the last minute.
     pub const fn minute(&self) -> &Minute {
         &self.minute
     }
 
-    /// Counts a request if the limits leave room for it. Where nothing can be shared this worker's own counts decide.
-    pub fn take(&mut self, store: &mut dyn Store, quota: &Quota, need: Demand, now: Timestamp) -> bool {
+    /// Counts a request if the limits leave room for it. If the shared data fails, this worker's own counts
+    /// decide.
+    pub fn take(&mut self, store: &mut dyn Store, quota: &Quota, demand: Demand, now: Timestamp) -> bool {
         self.change(store, |minute| {
-            let fits = minute.frees_at(quota, need, now).is_none();
+            let fits = minute.frees_at(quota, demand, now).is_none();
             if fits {
-                minute.add(now, now, 1, i64::try_from(need.total()).unwrap_or(i64::MAX));
+                minute.add(now, now, 1, i64::try_from(demand.total()).unwrap_or(i64::MAX));
             }
             fits
         })
     }
 
-    /// Adds to what was counted for a request sent at `sent_at`, or takes from it.
+    /// Corrects the counts of a request that was sent at `sent_at`.
     pub fn correct(
         &mut self,
         store: &mut dyn Store,
@@ -69,7 +76,7 @@ impl ConfiguredLimits {
         self.change(store, |minute| minute.add(sent_at, now, requests, tokens));
     }
 
-    /// Learns what others have counted.
+    /// Reads the counts of the other workers.
     pub fn refresh(&mut self, store: &mut dyn Store) {
         if let Ok(Some(stored)) = store.read(&self.key) {
             self.minute = Minute::decode(&stored.bytes).unwrap_or_default();
@@ -103,14 +110,17 @@ impl Minute {
         })
     }
 
-    /// When there is room for a request again; `None` when there is now.
-    pub fn frees_at(&self, quota: &Quota, need: Demand, now: Timestamp) -> Option<Timestamp> {
+    /// When the request fits again; `None` if it fits now.
+    pub fn frees_at(&self, quota: &Quota, demand: Demand, now: Timestamp) -> Option<Timestamp> {
         let mut current = self.clone();
         current.advance(now);
         let fits = |requests: u64, tokens: u64| {
             quota.requests_per_minute.is_none_or(|limit| requests < limit)
-                // What is larger than the whole limit may go when nothing else has gone: it would never go otherwise.
-                && quota.tokens_per_minute.is_none_or(|limit| tokens == 0 || tokens.saturating_add(need.total()) <= limit)
+                // A request that exceeds the whole limit may go if the window is empty. Otherwise it could
+                // never go.
+                && quota.tokens_per_minute.is_none_or(|limit| {
+                    tokens == 0 || tokens.saturating_add(demand.total()) <= limit
+                })
         };
         let (mut requests, mut tokens) = current.counts(now);
         if fits(requests, tokens) {
@@ -137,12 +147,12 @@ impl Minute {
     fn add(&mut self, sent_at: Timestamp, now: Timestamp, requests: i32, tokens: i64) {
         self.advance(now);
         let sent = (sent_at.as_millis() / SLICE_MS).min(self.head);
-        // What has left the window already needs no correction.
+        // The window no longer holds the slice, so there is nothing to correct.
         if self.head - sent >= SLICES as u64 {
             return;
         }
-        let place = usize::try_from(sent % SLICES as u64).unwrap_or(0);
-        if let Some(slice) = self.slices.get_mut(place) {
+        let slot = usize::try_from(sent % SLICES as u64).unwrap_or(0);
+        if let Some(slice) = self.slices.get_mut(slot) {
             slice.0 = slice.0.saturating_add_signed(requests);
             slice.1 = slice.1.saturating_add_signed(tokens);
         }
@@ -150,14 +160,14 @@ impl Minute {
 
     fn advance(&mut self, now: Timestamp) {
         let newest = now.as_millis() / SLICE_MS;
-        // A clock that stepped back by more than the window: start anew.
+        // The clock stepped back by more than the window: start again.
         if newest.saturating_add(SLICES as u64) < self.head {
             *self = Self { head: newest, ..Self::default() };
         }
         let passed = newest.saturating_sub(self.head).min(SLICES as u64);
         for step in 1..=passed {
-            let place = usize::try_from((newest - passed + step) % SLICES as u64).unwrap_or(0);
-            if let Some(slice) = self.slices.get_mut(place) {
+            let slot = usize::try_from((newest - passed + step) % SLICES as u64).unwrap_or(0);
+            if let Some(slice) = self.slices.get_mut(slot) {
                 *slice = (0, 0);
             }
         }
@@ -171,8 +181,8 @@ impl Minute {
         {
             *version = VERSION;
             *head = self.head.to_le_bytes();
-            for (place, (requests, tokens)) in slices.chunks_exact_mut(SLICE_BYTES).zip(self.slices) {
-                if let Some((first, second)) = place.split_first_chunk_mut::<4>() {
+            for (bytes, (requests, tokens)) in slices.chunks_exact_mut(SLICE_BYTES).zip(self.slices) {
+                if let Some((first, second)) = bytes.split_first_chunk_mut::<4>() {
                     *first = requests.to_le_bytes();
                     second.copy_from_slice(&tokens.to_le_bytes());
                 }
@@ -183,13 +193,13 @@ impl Minute {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
-        let (head, places) = rest.split_first_chunk::<8>()?;
+        let (head, slots) = rest.split_first_chunk::<8>()?;
         if *version != VERSION || bytes.len() != RECORD_BYTES {
             return None;
         }
         let mut slices = [(0, 0); SLICES];
-        for (slice, place) in slices.iter_mut().zip(places.chunks_exact(SLICE_BYTES)) {
-            let (requests, tokens) = place.split_first_chunk::<4>()?;
+        for (slice, slot) in slices.iter_mut().zip(slots.chunks_exact(SLICE_BYTES)) {
+            let (requests, tokens) = slot.split_first_chunk::<4>()?;
             *slice = (u32::from_le_bytes(*requests), u64::from_le_bytes(tokens.try_into().ok()?));
         }
         Some(Self { head: u64::from_le_bytes(*head), slices })
@@ -209,7 +219,7 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + ms)
     }
 
-    fn need(tokens: u64) -> Demand {
+    fn demand(tokens: u64) -> Demand {
         Demand::of(Tokens { input: tokens, output: 0 })
     }
 
@@ -219,28 +229,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_minute_holds_more_than_the_limit_and_nearly_all_of_it_can_be_had(
+        fn no_minute_exceeds_the_limit_and_nearly_all_of_it_is_usable(
             gaps in proptest::collection::vec(0_u64..3_000, 1..400), limit in 1_u64..60
         ) {
             let mut store = Memory::new();
-            // Two workers that never refresh: the shared record alone keeps them from taking too much.
+            // These workers never refresh, so only the shared record keeps them within the limit.
             let mut workers = [ConfiguredLimits::new("k".into()), ConfiguredLimits::new("k".into())];
             let quota = Quota { requests_per_minute: Some(limit), ..Quota::default() };
             let (mut now, mut sent) = (0, Vec::new());
             for (index, gap) in gaps.iter().enumerate() {
                 now += gap;
-                if workers[index % 2].take(&mut store, &quota, need(1), ms(now)) {
+                if workers[index % 2].take(&mut store, &quota, demand(1), ms(now)) {
                     sent.push(now);
                 }
                 let last = |span: u64| sent.iter().filter(|at| **at + span > now).count() as u64;
                 prop_assert!(last(60_000) <= limit);
-                // What is refused is refused because of the last 65 seconds.
+                // A refusal must be due to the last 65 seconds.
                 prop_assert!(sent.last() == Some(&now) || last(65_000) >= limit);
             }
         }
 
         #[test]
-        fn any_record_is_read_or_passed_over(mut bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), cut in 0..=RECORD_BYTES) {
+        fn a_record_of_any_bytes_decodes_or_is_ignored(
+            mut bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), cut in 0..=RECORD_BYTES
+        ) {
             prop_assert!(Minute::decode(&bytes[..cut]).is_none() || cut == RECORD_BYTES);
             bytes[0] = VERSION;
             prop_assert_eq!(&Minute::decode(&bytes).unwrap().encode()[..], &bytes[..]);
@@ -248,51 +260,51 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_there_is_room_again() {
+    fn frees_at_gives_the_moment_when_a_request_fits_again() {
         let mut store = Memory::new();
-        let mut counted = ConfiguredLimits::new("k".into());
+        let mut limits = ConfiguredLimits::new("k".into());
         let quota = quota(3, 100);
         for at in [0, 10_000, 20_000] {
-            assert!(counted.take(&mut store, &quota, need(10), ms(at)));
+            assert!(limits.take(&mut store, &quota, demand(10), ms(at)));
         }
         let at = ms(30_000);
-        assert!(!counted.take(&mut store, &quota, need(10), at));
-        let free = counted.minute().frees_at(&quota, need(10), at).unwrap();
+        assert!(!limits.take(&mut store, &quota, demand(10), at));
+        let free = limits.minute().frees_at(&quota, demand(10), at).unwrap();
         assert!((60_000..=65_000).contains(&(free.as_millis() - ms(0).as_millis())));
-        assert!(counted.take(&mut store, &quota, need(10), free));
+        assert!(limits.take(&mut store, &quota, demand(10), free));
     }
 
     #[test]
-    fn tokens_are_corrected_when_they_are_known_and_a_request_can_be_taken_back() {
+    fn counts_can_be_corrected_and_requests_taken_back() {
         let mut store = Memory::new();
-        let mut counted = ConfiguredLimits::new("k".into());
+        let mut limits = ConfiguredLimits::new("k".into());
         let quota = quota(100, 100);
-        assert!(counted.take(&mut store, &quota, need(90), ms(0)));
-        assert!(!counted.take(&mut store, &quota, need(20), ms(1)));
-        counted.correct(&mut store, ms(0), 0, -40, ms(6_000));
-        assert_eq!(counted.minute().counts(ms(6_000)), (1, 50));
-        assert!(counted.take(&mut store, &quota, need(20), ms(6_001)));
-        counted.correct(&mut store, ms(6_001), -1, -20, ms(6_002));
-        assert_eq!(counted.minute().counts(ms(6_002)), (1, 50));
-        counted.correct(&mut store, ms(0), 0, 1_000, ms(70_000));
-        assert_eq!(counted.minute().counts(ms(70_000)), (0, 0), "long gone");
+        assert!(limits.take(&mut store, &quota, demand(90), ms(0)));
+        assert!(!limits.take(&mut store, &quota, demand(20), ms(1)));
+        limits.correct(&mut store, ms(0), 0, -40, ms(6_000));
+        assert_eq!(limits.minute().counts(ms(6_000)), (1, 50));
+        assert!(limits.take(&mut store, &quota, demand(20), ms(6_001)));
+        limits.correct(&mut store, ms(6_001), -1, -20, ms(6_002));
+        assert_eq!(limits.minute().counts(ms(6_002)), (1, 50));
+        limits.correct(&mut store, ms(0), 0, 1_000, ms(70_000));
+        assert_eq!(limits.minute().counts(ms(70_000)), (0, 0), "the slice has left the window");
     }
 
     #[test]
-    fn a_request_larger_than_the_limit_goes_alone() {
+    fn a_request_larger_than_the_limit_goes_when_the_window_is_empty() {
         let mut store = Memory::new();
-        let mut counted = ConfiguredLimits::new("k".into());
-        assert!(counted.take(&mut store, &quota(9, 100), need(500), ms(0)));
-        assert!(!counted.take(&mut store, &quota(9, 100), need(1), ms(1)));
+        let mut limits = ConfiguredLimits::new("k".into());
+        assert!(limits.take(&mut store, &quota(9, 100), demand(500), ms(0)));
+        assert!(!limits.take(&mut store, &quota(9, 100), demand(1), ms(1)));
     }
 
     #[test]
-    fn the_clock_may_step_back_and_shared_data_may_fail() {
+    fn survives_a_clock_that_steps_back_and_failing_shared_data() {
         let shelf = Rc::default();
         let mut store = Memory::on(shelf);
-        let mut counted = ConfiguredLimits::new("k".into());
-        assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(10_000_000)));
-        assert!(counted.take(&mut store, &quota(1, 100), need(1), ms(0)), "the future is over");
-        assert!(!counted.take(&mut store, &quota(1, 100), need(1), ms(1)));
+        let mut limits = ConfiguredLimits::new("k".into());
+        assert!(limits.take(&mut store, &quota(1, 100), demand(1), ms(10_000_000)));
+        assert!(limits.take(&mut store, &quota(1, 100), demand(1), ms(0)), "a step back resets the window");
+        assert!(!limits.take(&mut store, &quota(1, 100), demand(1), ms(1)));
     }
 }

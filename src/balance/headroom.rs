@@ -1,57 +1,56 @@
-//! Steering before the 429: how much room a target has for a request.
+//! Steers traffic away from a target before it answers 429.
 //!
-//! Three things limit it: what its provider says is left (`told`), limits that the operator states (`counted`), and how many
-//! attempts may be under way at a time. A target whose limits come near loses weight first, so that traffic moves over
-//! smoothly, and is left out when the request's own estimated tokens do not fit any more, until the limit is full again.
+//! **What limits a target.** Three things: the limits that its provider reports in response headers
+//! (`reported`), the limits that the operator configures (`configured`), and the number of attempts in flight
+//! (`max_pending`).
 //!
-//! What the provider says belongs to an account's model, or to a model of all accounts in a `quota_pool`. What the operator
-//! states at a target belongs to that; at an account, to all its models, or to the whole pool.
+//! **When does it act?** While at least 20 % of a limit is left, the target keeps its full weight. Below that
+//! its weight falls with what is left, so that traffic moves over smoothly. When the estimated tokens of a
+//! request no longer fit, the target is left out.
+//!
+//! **How does it recover?** At the reset that the provider gives, the limit counts as full again. The filter
+//! does not ask earlier, although most providers refill evenly: some refill at once, and a request that comes
+//! too early gets a 429. Losing weight early makes this rare. Configured limits recover as their window moves
+//! on.
+//!
+//! **What does it ignore?** A limit that is neither reported nor configured. A request that exceeds the whole
+//! limit: it is sent, so that the provider itself refuses it.
+//!
+//! **Sharing.** Reported limits are shared once per tick. Each response renews them and they are only advice,
+//! so a compare-and-swap for each response would double the host calls of a request. Configured limits are a
+//! promise. They are counted in the shared record before each request is sent.
+//!
+//! **Owners.** A reported limit belongs to one model of one account, or of all accounts in a `quota_pool`. A
+//! limit configured at a target belongs to that target. One configured at an account covers all its models,
+//! or the whole pool.
 
 use std::time::Duration;
 
 use super::configured::ConfiguredLimits;
+use super::demand::Demand;
 use super::reported::ReportedLimits;
 use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::config::{Config, Quota};
-use crate::provider::{Headroom as Said, Meter};
+use crate::provider::{Meter, RateLimits};
 
-/// While at least this much of a limit is left, in 1/1000, a target has its full weight.
-const PLENTY_PERMILLE: u64 = 200;
-/// The least share of its weight that a target keeps while requests fit.
-const LEAST_PERMILLE: u64 = 50;
-/// What is kept free of a limit, as one part in so many, where several workers send: they learn of each other's requests up
-/// to a tick late.
-const SPARE: u64 = 20;
-/// When a target with too many attempts under way may be asked again. Nobody knows; attempts end all the time.
-const SOON: Duration = Duration::from_secs(1);
+/// A target keeps its full weight while at least this share of a limit is left, in 1/1000.
+const FULL_WEIGHT_PERMILLE: u64 = 200;
+/// The smallest share of its weight that a target keeps while requests fit, in 1/1000.
+const MIN_WEIGHT_PERMILLE: u64 = 50;
+/// One part in this many of a limit stays unused while several workers send. They learn of each other's
+/// requests up to a tick late.
+const RESERVE: u64 = 20;
+/// When to ask a target again that has too many attempts in flight. The end of an attempt cannot be
+/// predicted.
+const PENDING_RETRY: Duration = Duration::from_secs(1);
 
-/// What a request takes, by [`Meter`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand([u64; Meter::COUNT]);
-
-impl Demand {
-    /// One request of so many tokens.
-    pub const fn of(tokens: Tokens) -> Self {
-        Self([1, tokens.total(), tokens.input, tokens.output])
-    }
-
-    /// Its tokens.
-    pub fn total(self) -> u64 {
-        self.at(Meter::Tokens)
-    }
-
-    fn at(self, meter: Meter) -> u64 {
-        self.0.get(meter as usize).copied().unwrap_or(0)
-    }
-}
-
-/// How much is under way, over all workers.
+/// Load in flight, over all workers.
 pub trait InFlight {
-    /// Attempts at a target.
+    /// Attempts in flight at a target.
     fn attempts(&self, target: TargetId) -> u32;
-    /// Of those the ones that nothing has been heard of yet, and their tokens.
+    /// Attempts at a target that have no response yet, and their tokens.
     fn unanswered(&self, target: TargetId) -> (u32, Tokens);
-    /// Whether no other worker sends anything.
+    /// Whether no other worker is sending.
     fn is_only_worker(&self) -> bool;
 }
 
@@ -63,21 +62,21 @@ pub enum Room {
         /// The share of its weight that the target has left, 1 to 1000.
         permille: u16,
     },
-    /// It does not.
+    /// The request does not fit.
     Full(Shortage),
 }
 
 /// Why a request does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
-    /// What is short.
+    /// Which limit is exhausted.
     pub of: LimitKind,
-    /// When it may fit.
+    /// When the request may fit.
     pub until: Timestamp,
 }
 
 impl Shortage {
-    /// When it makes sense to try again for who waits here: attempts under way may end at any moment.
+    /// When a queued request should try again. Attempts in flight may end at any moment.
     pub fn retry_at(&self, now: Timestamp) -> Timestamp {
         match self.of {
             LimitKind::Headroom => self.until,
@@ -86,12 +85,12 @@ impl Shortage {
     }
 }
 
-/// What may be short.
+/// The kinds of limit that can be exhausted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitKind {
-    /// Requests or tokens of a limit.
+    /// A limit on requests or tokens.
     Headroom,
-    /// Attempts under way.
+    /// The limit on attempts in flight.
     MaxPending,
 }
 
@@ -108,23 +107,23 @@ impl LimitKind {
 /// One limit of a target, for operators to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// What is limited: requests or tokens of a kind, or what is under way.
+    /// What is limited: requests, tokens of a kind, or attempts in flight.
     pub of: &'static str,
-    /// Whether the operator states it; the provider says it otherwise.
+    /// True if the operator configured it, false if the provider reports it.
     pub configured: bool,
-    /// All of it, where that is known.
+    /// The whole limit, if known.
     pub limit: Option<u64>,
-    /// What is left of it.
+    /// What is left.
     pub left: u64,
-    /// When it is whole again, where the provider says so.
+    /// When the limit is full again, if the provider says so.
     pub reset: Option<Timestamp>,
 }
 
 /// One worker's view of the limits of a configuration's targets.
 #[derive(Debug)]
 pub struct Headroom {
-    told: Vec<(ReportedLimits, Vec<TargetId>)>,
-    counted: Vec<(ConfiguredLimits, Vec<TargetId>)>,
+    reported: Vec<(ReportedLimits, Vec<TargetId>)>,
+    configured: Vec<(ConfiguredLimits, Vec<TargetId>)>,
     targets: Vec<Limits>,
 }
 
@@ -138,19 +137,20 @@ pub struct CountedRequest {
     places: [Option<(usize, bool)>; 2],
 }
 
-/// Where the limits of a target are found.
+/// The limits of one target, as indices.
 #[derive(Debug)]
 struct Limits {
-    told: usize,
-    /// What is stated at the target and at its account, with what counts for it.
+    reported: usize,
+    /// What is configured at the target and at its account, with the index of its counts.
     configured: [Option<(Quota, usize)>; 2],
 }
 
 impl Headroom {
-    /// The limits of a configuration, of which nothing is known yet. Records go by names, so they outlive changes of it.
+    /// A view of `config` without any measurement. Records are stored by name, so they outlive a
+    /// configuration change.
     pub fn new(config: &Config) -> Self {
-        let mut told: Vec<(String, Vec<TargetId>)> = Vec::new();
-        let mut counted: Vec<(String, Vec<TargetId>)> = Vec::new();
+        let mut reported: Vec<(String, Vec<TargetId>)> = Vec::new();
+        let mut counted_keys: Vec<(String, Vec<TargetId>)> = Vec::new();
         let mut targets = Vec::new();
         for (index, target) in config.targets().iter().enumerate() {
             let (Some(id), Some(account)) = (TargetId::from_index(index), config.account(target.account))
@@ -161,49 +161,54 @@ impl Headroom {
                 Some(pool) => format!("pool/{pool}"),
                 None => format!("account/{}", account.name),
             };
-            let mut configured = |quota: Quota, name: String| {
-                (quota != Quota::default()).then(|| (quota, place(&mut counted, name, id)))
+            let mut of = |quota: Quota, name: String| {
+                (quota != Quota::default()).then(|| (quota, index_of(&mut counted_keys, name, id)))
             };
             let configured = [
-                configured(target.limits, format!("llm-failsafe/quota/target/{}", target.name)),
-                configured(account.limits, format!("llm-failsafe/quota/{owner}")),
+                of(target.limits, format!("llm-failsafe/quota/target/{}", target.name)),
+                of(account.limits, format!("llm-failsafe/quota/{owner}")),
             ];
-            let told = place(&mut told, format!("llm-failsafe/headroom/{owner}/{}", target.model), id);
-            targets.push(Limits { told, configured });
+            let reported =
+                index_of(&mut reported, format!("llm-failsafe/headroom/{owner}/{}", target.model), id);
+            targets.push(Limits { reported, configured });
         }
         Self {
-            told: told.into_iter().map(|(key, of)| (ReportedLimits::new(key.into()), of)).collect(),
-            counted: counted.into_iter().map(|(key, of)| (ConfiguredLimits::new(key.into()), of)).collect(),
+            reported: reported.into_iter().map(|(key, of)| (ReportedLimits::new(key.into()), of)).collect(),
+            configured: counted_keys
+                .into_iter()
+                .map(|(key, of)| (ConfiguredLimits::new(key.into()), of))
+                .collect(),
             targets,
         }
     }
 
     /// How much room `target` has for a request.
-    pub fn room(&self, target: TargetId, need: Demand, under_way: &dyn InFlight, now: Timestamp) -> Room {
+    pub fn room(&self, target: TargetId, demand: Demand, in_flight: &dyn InFlight, now: Timestamp) -> Room {
         let Some(limits) = self.targets.get(target.index()) else { return Room::Fits { permille: 1000 } };
         let mut room = Room::Fits { permille: 1000 };
-        if let Some((told, targets)) = self.told.get(limits.told) {
-            room = room.and(room_told(told, targets, need, under_way, now));
+        if let Some((reported, targets)) = self.reported.get(limits.reported) {
+            room = room.and(room_within_reported(reported, targets, demand, in_flight, now));
         }
-        for (quota, place) in limits.configured.iter().flatten() {
-            if let Some((counted, targets)) = self.counted.get(*place) {
-                room = room.and(room_stated(quota, counted, targets, need, under_way, now));
+        for (quota, index) in limits.configured.iter().flatten() {
+            if let Some((counts, targets)) = self.configured.get(*index) {
+                room = room.and(room_within_configured(quota, counts, targets, demand, in_flight, now));
             }
         }
         room
     }
 
-    /// The limits of `target` that are known, and what is left of them. What the provider has not counted yet is not taken off.
+    /// The known limits of `target` and what is left of them. Requests that the provider has not counted yet
+    /// are not subtracted.
     pub fn limits(
         &self,
         target: TargetId,
-        under_way: impl Fn(TargetId) -> u32,
+        in_flight: impl Fn(TargetId) -> u32,
         now: Timestamp,
     ) -> Vec<Limit> {
         let mut all = Vec::new();
         let Some(limits) = self.targets.get(target.index()) else { return all };
-        if let Some((told, _)) = self.told.get(limits.told) {
-            let known = Meter::ALL.into_iter().filter_map(|meter| Some((meter, told.left(meter, now)?)));
+        if let Some((reported, _)) = self.reported.get(limits.reported) {
+            let known = Meter::ALL.into_iter().filter_map(|meter| Some((meter, reported.left(meter, now)?)));
             all.extend(known.map(|(meter, left)| Limit {
                 of: meter.name(),
                 configured: false,
@@ -212,10 +217,10 @@ impl Headroom {
                 reset: (left.reset > now).then_some(left.reset),
             }));
         }
-        for (quota, place) in limits.configured.iter().flatten() {
-            let Some((counted, targets)) = self.counted.get(*place) else { continue };
-            let (requests, tokens) = counted.minute().counts(now);
-            let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(under_way(*id).into()));
+        for (quota, index) in limits.configured.iter().flatten() {
+            let Some((counts, targets)) = self.configured.get(*index) else { continue };
+            let (requests, tokens) = counts.minute().counts(now);
+            let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(in_flight(*id).into()));
             for (of, limit, used) in [
                 ("requests_per_minute", quota.requests_per_minute, requests),
                 ("tokens_per_minute", quota.tokens_per_minute, tokens),
@@ -235,21 +240,22 @@ impl Headroom {
         &mut self,
         store: &mut dyn Store,
         target: TargetId,
-        need: Demand,
+        demand: Demand,
         now: Timestamp,
     ) -> Option<CountedRequest> {
-        let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
+        let mut request = CountedRequest { at: now, tokens: demand.total(), places: [None; 2] };
         let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
-        for (slot, (quota, place)) in limits.configured.iter().flatten().enumerate() {
-            let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything()) else {
+        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
+            let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
+            else {
                 continue;
             };
-            if !counted.take(store, quota, need, now) {
+            if !counts.take(store, quota, demand, now) {
                 self.uncount(store, request, now);
                 return None;
             }
             if let Some(counted_at) = request.places.get_mut(slot) {
-                *counted_at = Some((*place, quota.tokens_per_minute.is_some()));
+                *counted_at = Some((*index, quota.tokens_per_minute.is_some()));
             }
         }
         Some(request)
@@ -260,17 +266,17 @@ impl Headroom {
         &mut self,
         store: &mut dyn Store,
         target: TargetId,
-        need: Demand,
+        demand: Demand,
         now: Timestamp,
     ) -> CountedRequest {
-        let mut request = CountedRequest { at: now, tokens: need.total(), places: [None; 2] };
+        let mut request = CountedRequest { at: now, tokens: demand.total(), places: [None; 2] };
         let Some(limits) = self.targets.get(target.index()) else { return request };
-        for (slot, (quota, place)) in limits.configured.iter().flatten().enumerate() {
-            if let Some((counted, _)) = self.counted.get_mut(*place).filter(|_| quota.counts_anything())
+        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
+            if let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
                 && let Some(counted_at) = request.places.get_mut(slot)
             {
-                counted.correct(store, now, 1, signed(need.total()), now);
-                *counted_at = Some((*place, quota.tokens_per_minute.is_some()));
+                counts.correct(store, now, 1, signed(demand.total()), now);
+                *counted_at = Some((*index, quota.tokens_per_minute.is_some()));
             }
         }
         request
@@ -278,9 +284,9 @@ impl Headroom {
 
     /// The request was not sent: the limits have what it took back.
     pub fn uncount(&mut self, store: &mut dyn Store, request: CountedRequest, now: Timestamp) {
-        for (place, _) in request.places.into_iter().flatten() {
-            if let Some((counted, _)) = self.counted.get_mut(place) {
-                counted.correct(store, request.at, -1, signed(request.tokens).saturating_neg(), now);
+        for (index, _) in request.places.into_iter().flatten() {
+            if let Some((counts, _)) = self.configured.get_mut(index) {
+                counts.correct(store, request.at, -1, signed(request.tokens).saturating_neg(), now);
             }
         }
     }
@@ -295,66 +301,72 @@ impl Headroom {
     ) {
         let Some(taken) = taken.filter(|taken| *taken != request.tokens) else { return };
         let more = signed(taken).saturating_sub(signed(request.tokens));
-        for (place, counts_tokens) in request.places.into_iter().flatten() {
-            if let Some((counted, _)) = self.counted.get_mut(place).filter(|_| counts_tokens) {
-                counted.correct(store, request.at, 0, more, now);
+        for (index, counts_tokens) in request.places.into_iter().flatten() {
+            if let Some((counts, _)) = self.configured.get_mut(index).filter(|_| counts_tokens) {
+                counts.correct(store, request.at, 0, more, now);
             }
         }
     }
 
-    /// A request has been answered, with a word of the provider or without, or lost.
-    pub fn answered(&mut self, target: TargetId, said: Option<&Said>, need: Demand, now: Timestamp) {
-        let place = self.targets.get(target.index()).map(|limits| limits.told);
-        let Some((told, _)) = place.and_then(|place| self.told.get_mut(place)) else { return };
-        match said {
-            Some(said) => told.hear(said, now),
-            None => told.spend(need.0, now),
+    /// A response has come, with or without reported limits, or the attempt was lost.
+    pub fn answered(
+        &mut self,
+        target: TargetId,
+        report: Option<&RateLimits>,
+        demand: Demand,
+        now: Timestamp,
+    ) {
+        let index = self.targets.get(target.index()).map(|limits| limits.reported);
+        let Some((reported, _)) = index.and_then(|index| self.reported.get_mut(index)) else { return };
+        match report {
+            Some(report) => reported.update(report, now),
+            None => reported.deduct(demand.0, now),
         }
     }
 
-    /// Shares what the other workers do not know and learns what they do.
+    /// Shares what the other workers do not know and reads what they know.
     pub fn exchange(&mut self, store: &mut dyn Store) {
-        self.told.iter_mut().for_each(|(told, _)| told.exchange(store));
-        self.counted.iter_mut().for_each(|(counted, _)| counted.refresh(store));
+        self.reported.iter_mut().for_each(|(reported, _)| reported.exchange(store));
+        self.configured.iter_mut().for_each(|(counts, _)| counts.refresh(store));
     }
 }
 
-fn place(all: &mut Vec<(String, Vec<TargetId>)>, name: String, target: TargetId) -> usize {
-    if let Some(place) = all.iter().position(|(known, _)| *known == name) {
-        if let Some((_, targets)) = all.get_mut(place) {
+fn index_of(all: &mut Vec<(String, Vec<TargetId>)>, name: String, target: TargetId) -> usize {
+    if let Some(index) = all.iter().position(|(known, _)| *known == name) {
+        if let Some((_, targets)) = all.get_mut(index) {
             targets.push(target);
         }
-        return place;
+        return index;
     }
     all.push((name, vec![target]));
     all.len() - 1
 }
 
-fn room_told(
-    told: &ReportedLimits,
+fn room_within_reported(
+    reported: &ReportedLimits,
     targets: &[TargetId],
-    need: Demand,
-    under_way: &dyn InFlight,
+    demand: Demand,
+    in_flight: &dyn InFlight,
     now: Timestamp,
 ) -> Room {
     let mut room = Room::Fits { permille: 1000 };
     for meter in Meter::ALL {
-        let Some(left) = told.left(meter, now) else { continue };
+        let Some(left) = reported.left(meter, now) else { continue };
         let unanswered = targets.iter().fold(0_u64, |sum, target| {
-            let (requests, tokens) = under_way.unanswered(*target);
-            let Demand(mut need) = Demand::of(tokens);
-            if let Some(first) = need.first_mut() {
+            let (requests, tokens) = in_flight.unanswered(*target);
+            let Demand(mut demand) = Demand::of(tokens);
+            if let Some(first) = demand.first_mut() {
                 *first = requests.into();
             }
-            sum.saturating_add(Demand(need).at(meter))
+            sum.saturating_add(Demand(demand).at(meter))
         });
-        let spare = match left.limit {
-            Some(limit) if !under_way.is_only_worker() => limit / SPARE,
+        let reserve = match left.limit {
+            Some(limit) if !in_flight.is_only_worker() => limit / RESERVE,
             _ => 0,
         };
-        let taken = unanswered.saturating_add(spare);
-        room = room.and(match left.remaining.saturating_sub(taken).checked_sub(need.at(meter)) {
-            // With everything left, what does not fit never will: the provider shall say so itself.
+        let taken = unanswered.saturating_add(reserve);
+        room = room.and(match left.remaining.saturating_sub(taken).checked_sub(demand.at(meter)) {
+            // The limit is full and the request still does not fit: let the provider refuse it.
             None if left.limit.is_some_and(|limit| left.remaining >= limit) && unanswered == 0 => {
                 Room::Fits { permille: 1000 }
             }
@@ -365,43 +377,43 @@ fn room_told(
     room
 }
 
-fn room_stated(
+fn room_within_configured(
     quota: &Quota,
-    counted: &ConfiguredLimits,
+    counts: &ConfiguredLimits,
     targets: &[TargetId],
-    need: Demand,
-    under_way: &dyn InFlight,
+    demand: Demand,
+    in_flight: &dyn InFlight,
     now: Timestamp,
 ) -> Room {
-    let pending = targets.iter().fold(0_u32, |sum, target| sum.saturating_add(under_way.attempts(*target)));
+    let pending = targets.iter().fold(0_u32, |sum, target| sum.saturating_add(in_flight.attempts(*target)));
     if quota.max_pending.is_some_and(|most| pending >= most) {
-        return Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(SOON) });
+        return Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(PENDING_RETRY) });
     }
     if !quota.counts_anything() {
         return Room::Fits { permille: 1000 };
     }
-    if let Some(until) = counted.minute().frees_at(quota, need, now) {
+    if let Some(until) = counts.minute().frees_at(quota, demand, now) {
         return Room::Full(Shortage { of: LimitKind::Headroom, until });
     }
-    let (requests, tokens) = counted.minute().counts(now);
+    let (requests, tokens) = counts.minute().counts(now);
     let rest = |limit: Option<u64>, used: u64| {
         limit.map_or(Room::Fits { permille: 1000 }, |limit| {
             Room::share(limit.saturating_sub(used), Some(limit))
         })
     };
     rest(quota.requests_per_minute, requests.saturating_add(1))
-        .and(rest(quota.tokens_per_minute, tokens.saturating_add(need.total())))
+        .and(rest(quota.tokens_per_minute, tokens.saturating_add(demand.total())))
 }
 
 impl Room {
-    /// With this much left of a limit after the request.
+    /// The room when `rest` of a limit is left after the request.
     fn share(rest: u64, limit: Option<u64>) -> Self {
         let left = limit.map_or(1000, |limit| rest.saturating_mul(1000).checked_div(limit).unwrap_or(0));
-        let share = left.saturating_mul(1000) / PLENTY_PERMILLE;
-        Self::Fits { permille: u16::try_from(share.clamp(LEAST_PERMILLE, 1000)).unwrap_or(1000) }
+        let share = left.saturating_mul(1000) / FULL_WEIGHT_PERMILLE;
+        Self::Fits { permille: u16::try_from(share.clamp(MIN_WEIGHT_PERMILLE, 1000)).unwrap_or(1000) }
     }
 
-    /// The less of two; of two that do not fit the one that takes longer.
+    /// The smaller room. If both are full, the later one.
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Fits { permille: one }, Self::Fits { permille: two }) => {

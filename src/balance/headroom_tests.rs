@@ -4,11 +4,11 @@ use super::*;
 use crate::balance::test_support::target;
 use crate::base::memory::{Memory, Shelf};
 use crate::config;
-use crate::provider::Left;
+use crate::provider::{RateLimit, RateLimits};
 use serde_json::json;
 
-/// `a` and `b` are two accounts of one organisation, each with one model; `a2` is another model of `a`; `c` has limits of
-/// its own that are stated.
+/// `a` and `b` are two accounts of one organisation, each with one model. `a2` is another model of `a`. `c`
+/// has configured limits of its own.
 fn config() -> Config {
     let config = json!({
         "providers": {"openai": {"kind": "openai"}},
@@ -37,18 +37,18 @@ fn s(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
 }
 
-fn need(tokens: u64) -> Demand {
+fn demand(tokens: u64) -> Demand {
     Demand::of(Tokens { input: tokens, output: 0 })
 }
 
-/// So many unanswered attempts of 100 tokens at each target.
+/// This many attempts of 100 tokens without a response at each target.
 #[derive(Clone, Copy)]
 struct Busy {
     unanswered: [u32; 4],
-    alone: bool,
+    only_worker: bool,
 }
 
-const IDLE: Busy = Busy { unanswered: [0; 4], alone: true };
+const IDLE: Busy = Busy { unanswered: [0; 4], only_worker: true };
 
 impl InFlight for Busy {
     fn attempts(&self, target: TargetId) -> u32 {
@@ -61,18 +61,18 @@ impl InFlight for Busy {
     }
 
     fn is_only_worker(&self) -> bool {
-        self.alone
+        self.only_worker
     }
 }
 
-fn said(meter: Meter, limit: u64, remaining: u64, reset: Timestamp) -> Said {
-    let mut said = Said::default();
-    said[meter as usize] = Some(Left { limit: Some(limit), remaining, reset });
-    said
+fn report(meter: Meter, limit: u64, remaining: u64, reset: Timestamp) -> RateLimits {
+    let mut report = RateLimits::default();
+    report[meter as usize] = Some(RateLimit { limit: Some(limit), remaining, reset });
+    report
 }
 
 fn permille(headroom: &Headroom, index: usize, tokens: u64, busy: Busy) -> Option<u16> {
-    match headroom.room(target(index), need(tokens), &busy, s(1)) {
+    match headroom.room(target(index), demand(tokens), &busy, s(1)) {
         Room::Fits { permille } => Some(permille),
         Room::Full(shortage) => {
             assert!(shortage.until >= s(1));
@@ -82,7 +82,7 @@ fn permille(headroom: &Headroom, index: usize, tokens: u64, busy: Busy) -> Optio
 }
 
 #[test]
-fn a_target_loses_weight_as_its_limit_comes_near_and_is_left_out_when_the_request_does_not_fit() {
+fn weight_falls_with_what_is_left_and_a_request_that_does_not_fit_is_excluded() {
     let mut headroom = Headroom::new(&config());
     assert_eq!(permille(&headroom, C, 500, IDLE), Some(1000));
     for (remaining, tokens, wanted) in [
@@ -94,22 +94,22 @@ fn a_target_loses_weight_as_its_limit_comes_near_and_is_left_out_when_the_reques
         (499, 400, Some(50)),
         (0, 1, None),
     ] {
-        headroom.answered(target(C), Some(&said(Meter::Tokens, 10_000, remaining, s(60))), need(0), s(0));
+        headroom.answered(target(C), Some(&report(Meter::Tokens, 10_000, remaining, s(60))), demand(0), s(0));
         assert_eq!(permille(&headroom, C, tokens, IDLE), wanted, "{remaining} {tokens}");
     }
-    let full = headroom.room(target(C), need(1), &IDLE, s(1));
+    let full = headroom.room(target(C), demand(1), &IDLE, s(1));
     assert_eq!(full, Room::Full(Shortage { of: LimitKind::Headroom, until: s(60) }));
-    assert_eq!(headroom.room(target(C), need(1), &IDLE, s(60)), Room::Fits { permille: 1000 });
+    assert_eq!(headroom.room(target(C), demand(1), &IDLE, s(60)), Room::Fits { permille: 1000 });
 }
 
 #[test]
-fn operators_read_every_limit_that_is_known() {
+fn operators_see_every_known_limit() {
     let mut headroom = Headroom::new(&config());
     let store = &mut Memory::new();
     let under_way = |id: TargetId| u32::from(id == target(C));
     assert!(headroom.limits(target(B), under_way, s(1)).is_empty());
-    headroom.answered(target(C), Some(&said(Meter::InputTokens, 5_000, 4_000, s(60))), need(0), s(0));
-    assert!(headroom.count(store, target(C), need(300), s(1)).is_some());
+    headroom.answered(target(C), Some(&report(Meter::InputTokens, 5_000, 4_000, s(60))), demand(0), s(0));
+    assert!(headroom.count(store, target(C), demand(300), s(1)).is_some());
     let of = |of, configured, limit, left, reset| Limit { of, configured, limit: Some(limit), left, reset };
     assert_eq!(
         headroom.limits(target(C), under_way, s(1)),
@@ -121,53 +121,53 @@ fn operators_read_every_limit_that_is_known() {
     );
     let later = headroom.limits(target(C), under_way, s(61));
     assert_eq!(later[0], of("input_tokens", false, 5_000, 5_000, None), "whole again");
-    // A pool's limit is told at each of its targets.
-    assert!(headroom.count(store, target(A2), need(1), s(1)).is_some());
+    // The limit of a pool is listed at each of its targets.
+    assert!(headroom.count(store, target(A2), demand(1), s(1)).is_some());
     let [pool] = headroom.limits(target(A), under_way, s(1))[..] else { panic!() };
     assert_eq!(pool, of("requests_per_minute", true, 10, 9, None));
 }
 
 #[test]
-fn what_is_under_way_and_unanswered_is_taken_off_what_the_provider_says() {
+fn attempts_without_a_response_are_subtracted_from_the_reported_limit() {
     let mut headroom = Headroom::new(&config());
-    headroom.answered(target(C), Some(&said(Meter::Requests, 100, 3, s(60))), need(0), s(0));
+    headroom.answered(target(C), Some(&report(Meter::Requests, 100, 3, s(60))), demand(0), s(0));
     let busy = |count| Busy { unanswered: [0, 0, 0, count], ..IDLE };
     assert!(permille(&headroom, C, 1, busy(2)).is_some());
     assert!(permille(&headroom, C, 1, Busy { unanswered: [9, 9, 9, 2], ..IDLE }).is_some());
     assert_eq!(permille(&headroom, C, 1, busy(3)), None);
-    // Where other workers send too, something is kept free for what is not known yet.
-    assert_eq!(permille(&headroom, C, 1, Busy { alone: false, ..busy(0) }), None);
+    // While other workers send, a reserve is kept for attempts that are not known yet.
+    assert_eq!(permille(&headroom, C, 1, Busy { only_worker: false, ..busy(0) }), None);
 }
 
 #[test]
-fn accounts_of_one_pool_share_a_models_limits_and_other_models_do_not() {
+fn accounts_of_one_pool_share_the_limits_of_a_model() {
     let mut headroom = Headroom::new(&config());
-    headroom.answered(target(A), Some(&said(Meter::Requests, 100, 1, s(60))), need(0), s(0));
+    headroom.answered(target(A), Some(&report(Meter::Requests, 100, 1, s(60))), demand(0), s(0));
     assert_eq!(permille(&headroom, B, 1, Busy { unanswered: [1, 0, 0, 0], ..IDLE }), None);
     assert_eq!(permille(&headroom, A2, 1, IDLE), Some(1000));
     assert_eq!(permille(&headroom, C, 1, IDLE), Some(1000));
 }
 
 #[test]
-fn a_request_larger_than_the_whole_limit_is_left_to_the_provider_to_refuse() {
+fn a_request_larger_than_the_whole_limit_is_sent() {
     let mut headroom = Headroom::new(&config());
-    headroom.answered(target(C), Some(&said(Meter::Tokens, 500, 500, s(60))), need(0), s(0));
+    headroom.answered(target(C), Some(&report(Meter::Tokens, 500, 500, s(60))), demand(0), s(0));
     assert_eq!(permille(&headroom, C, 600, IDLE), Some(1000));
-    headroom.answered(target(C), Some(&said(Meter::Tokens, 500, 400, s(60))), need(0), s(0));
+    headroom.answered(target(C), Some(&report(Meter::Tokens, 500, 400, s(60))), demand(0), s(0));
     assert_eq!(permille(&headroom, C, 600, IDLE), None);
 }
 
 #[test]
-fn stated_limits_hold_for_the_account_over_its_models_and_are_exact_over_workers() {
+fn limits_of_an_account_cover_its_models_and_are_exact_over_workers() {
     let shelf: Rc<std::cell::RefCell<Shelf>> = Rc::default();
     let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
     let mut workers = [Headroom::new(&config()), Headroom::new(&config())];
     for index in 0..10 {
         let (worker, of) = (index % 2, [A, A2][index % 2]);
-        assert!(workers[worker].count(&mut stores[worker], target(of), need(1), s(0)).is_some());
+        assert!(workers[worker].count(&mut stores[worker], target(of), demand(1), s(0)).is_some());
     }
     for worker in 0..2 {
-        assert!(workers[worker].count(&mut stores[worker], target(A), need(1), s(0)).is_none());
+        assert!(workers[worker].count(&mut stores[worker], target(A), demand(1), s(0)).is_none());
         workers[worker].exchange(&mut stores[worker]);
         assert_eq!(permille(&workers[worker], A, 1, IDLE), None);
         assert_eq!(
@@ -179,21 +179,21 @@ fn stated_limits_hold_for_the_account_over_its_models_and_are_exact_over_workers
 }
 
 #[test]
-fn estimated_tokens_make_room_for_real_ones() {
+fn actual_tokens_replace_estimated_ones() {
     let mut store = Memory::new();
     let mut headroom = Headroom::new(&config());
-    let counted = headroom.count(&mut store, target(C), need(900), s(0)).unwrap();
+    let counted = headroom.count(&mut store, target(C), demand(900), s(0)).unwrap();
     assert_eq!(permille(&headroom, C, 200, IDLE), None);
     headroom.settle(&mut store, counted, Some(300), s(1));
     assert!(permille(&headroom, C, 200, IDLE).is_some());
-    assert!(headroom.count(&mut store, target(C), need(700), s(1)).is_some());
+    assert!(headroom.count(&mut store, target(C), demand(700), s(1)).is_some());
 }
 
 #[test]
-fn no_more_attempts_are_under_way_than_stated() {
+fn max_pending_bounds_the_attempts_in_flight() {
     let headroom = Headroom::new(&config());
     let busy = |count| Busy { unanswered: [0, 0, 0, count], ..IDLE };
     assert!(permille(&headroom, C, 1, busy(2)).is_some());
-    let full = headroom.room(target(C), need(1), &busy(3), s(1));
+    let full = headroom.room(target(C), demand(1), &busy(3), s(1));
     assert_eq!(full, Room::Full(Shortage { of: LimitKind::MaxPending, until: s(2) }));
 }

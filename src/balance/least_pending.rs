@@ -1,9 +1,12 @@
-//! The power of two choices (Mitzenmacher 2001): of two drawn candidates the less busy one.
+//! `least_pending`: the power of two choices (Mitzenmacher 2001). Of two candidates drawn at random, the one
+//! with fewer attempts in flight wins.
 //!
-//! Why two and not the least busy of all: what workers know of each other is up to a tick old. Whoever looks idle would get
-//! the next requests of every worker at once; two random draws spread them and still keep the longest queue short. The
-//! draws go by weight, so that idle targets share the traffic by weight, and so do busy ones: attempts under way are
-//! compared for their weight.
+//! **Why two draws and not the least busy target of all.** What workers know of each other is up to a tick
+//! old. A target that looks idle would get the next request of every worker at once. Two random draws spread
+//! the requests and still keep the longest queue short.
+//!
+//! **Weights.** The draws follow the weights, so idle targets share the traffic by weight. Attempts in flight
+//! are compared relative to the weight, so busy targets do the same.
 
 use super::{Candidate, weighted};
 use crate::base::{Random, TargetId};
@@ -16,7 +19,7 @@ where
     let others = candidates.filter(|candidate| candidate.target != first.target);
     let Some(second) = weighted(others, rng) else { return Some(first.target) };
     // Cross-multiplied, so that nothing is lost to rounding.
-    let load = |of: Candidate, for_the: Candidate| u64::from(of.pending) * u64::from(for_the.weight);
+    let load = |of: Candidate, other: Candidate| u64::from(of.pending) * u64::from(other.weight);
     Some(if load(second, first) < load(first, second) { second.target } else { first.target })
 }
 
@@ -27,7 +30,7 @@ mod tests {
     use crate::base::SplitMix64;
 
     #[test]
-    fn of_two_the_less_busy_one_for_its_weight() {
+    fn the_target_with_fewer_attempts_for_its_weight_wins() {
         let check = |first: (u32, u32), second: (u32, u32), wanted: usize| {
             let candidates = [(0, first), (1, second)]
                 .map(|(index, (weight, pending))| Candidate { pending, ..idle(index, weight) });
@@ -54,10 +57,10 @@ mod tests {
         assert!(first.abs_diff(7_500) < 217, "{first}");
     }
 
-    /// Targets that each take one request at a time, of which one is ten times as slow as the others. In steady state the
-    /// queue of the slow one must not grow with time, which is what happens to it by weight.
+    /// Four targets that serve one request at a time, one of them ten times slower. In steady state the queue
+    /// of the slow target must not grow, which it would if requests went by weight alone.
     #[test]
-    fn a_slow_target_gets_less_instead_of_a_growing_queue() {
+    fn a_slow_target_gets_fewer_requests_instead_of_a_growing_queue() {
         let mut rng = SplitMix64::new(3);
         let service = [1.0_f64, 1.0, 1.0, 10.0];
         let mut queues = [0_u32; 4];

@@ -1,13 +1,16 @@
-//! Choosing among the targets that may take a request.
+//! Chooses among the targets that may take a request.
 //!
-//! Whoever may not take it (`fallback`) or is not well enough (`breaker`) has been left out before: capability and health
-//! filter first, the strategy comes last. Every strategy is a pure function of the candidates and of a random source, and
-//! the same source gives the same choices.
+//! Ineligible targets (`fallback`) and unhealthy ones (`breaker`) are filtered out first. The strategy comes
+//! last. Each strategy is a pure function of the candidates and a random source; the same source gives the
+//! same choices.
 //!
-//! The candidates are walked and never collected, so a choice allocates nothing; a tier has a handful of them.
+//! Candidates are iterated and never collected, so a choice allocates nothing. A tier has only a few of them.
+//!
+//! The folder decides neither whether a target may take a request nor whether it is healthy.
 
 mod cheapest;
 mod configured;
+mod demand;
 mod fastest;
 mod headroom;
 mod least_pending;
@@ -18,7 +21,8 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
-pub use headroom::{CountedRequest, Demand, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
+pub use demand::Demand;
+pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};
 pub use speed::{Speed, SpeedView};
 
@@ -28,19 +32,19 @@ use crate::config::Balance;
 /// A target that may be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Which.
+    /// The target.
     pub target: TargetId,
-    /// The hash of its name, which is the same in every worker and every configuration.
+    /// Hash of its name: the same in every worker and every configuration.
     pub name_hash: u64,
-    /// Its configured weight, in thousandths where it has a share of it only.
+    /// Its configured weight; in thousandths while only a share of the weight applies.
     pub weight: u32,
-    /// Attempts under way there, over all workers.
+    /// Attempts in flight there, over all workers.
     pub pending: u32,
     /// How fast it answers.
     pub speed: Speed,
-    /// What the request is estimated to cost there, as far as prices are known.
+    /// Estimated cost of the request there, if prices are known.
     pub cost: Option<MicroDollars>,
-    /// How many of its recent attempts failed, of 1000.
+    /// Recent attempts that failed, of 1000.
     pub failing_permille: u16,
 }
 
@@ -59,14 +63,14 @@ where
         (Balance::Fastest, _) => fastest::choose(candidates, rng),
         (Balance::Cheapest, _) => cheapest::choose(candidates, rng),
         (Balance::Sticky { .. }, Some(session)) => sticky::choose(session, candidates),
-        // A request of no session can be anywhere.
+        // A request without a session may go to any target.
         (Balance::Weighted | Balance::Sticky { .. }, _) => {
             weighted(candidates, rng).map(|chosen| chosen.target)
         }
     }
 }
 
-/// One candidate, with a probability in proportion to its weight.
+/// One candidate, with a probability proportional to its weight.
 fn weighted<I>(candidates: I, rng: &mut impl Random) -> Option<Candidate>
 where
     I: Iterator<Item = Candidate> + Clone,
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_its_choices() {
+    fn the_same_seed_repeats_its_choices() {
         let candidates = [idle(0, 2), idle(1, 2), idle(2, 2)];
         for how in [Balance::Weighted, Balance::LeastPending, Balance::Fastest, Balance::Cheapest] {
             let run = || {
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_chosen_from_nobody_and_the_only_one_always() {
+    fn no_candidate_gives_none_and_a_single_candidate_is_always_chosen() {
         let rng = &mut SplitMix64::new(1);
         let session = Some(Session::of(1));
         for how in [

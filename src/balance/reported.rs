@@ -1,140 +1,141 @@
-//! The provider's last word on one account's limits for one model.
+//! The limits that a provider last reported for one model of one account.
 //!
-//! A word counts what the provider had seen when it answered. What is on its way and unanswered then is not in it, so that
-//! is taken off besides; what was answered without a word is taken off the last one. Of two words the later one holds:
-//! limits refill, so a lower one is not always the truer. After the reset the limit is taken to be whole.
+//! A report covers what the provider had seen when it answered. It does not cover requests without a response
+//! yet, so those are subtracted separately. A response without a report is subtracted from the last report.
+//! The later of two reports holds: limits refill, so the lower one is not always the right one. After the
+//! reset the limit counts as full.
 
 use std::time::Duration;
 
 use crate::base::{Store, Timestamp, update};
-use crate::provider::{Headroom, Left, Meter};
+use crate::provider::{Meter, RateLimit, RateLimits};
 
-/// A word from further in the future was spoken before the clock stepped back.
+/// A report from further in the future than this was made before the clock stepped back.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 const VERSION: u8 = 1;
-const WORD_BYTES: usize = 4 * 8;
-const RECORD_BYTES: usize = 1 + Meter::COUNT * WORD_BYTES;
-/// Stands for a limit that was not said.
-const UNSAID: u64 = u64::MAX;
+const REPORT_BYTES: usize = 4 * 8;
+const RECORD_BYTES: usize = 1 + Meter::COUNT * REPORT_BYTES;
+/// In the record: the provider reported no limit, only what is left.
+const NO_LIMIT: u64 = u64::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Word {
-    left: Left,
-    said_at: Timestamp,
+struct Report {
+    left: RateLimit,
+    reported_at: Timestamp,
 }
 
-/// What the provider said last, by meter.
+/// The last report, by meter.
 #[derive(Debug)]
 pub struct ReportedLimits {
     key: Box<str>,
-    words: [Option<Word>; Meter::COUNT],
-    /// The others do not know it yet.
-    fresh: bool,
+    reports: [Option<Report>; Meter::COUNT],
+    /// The shared record does not have the last change yet.
+    unshared: bool,
 }
 
 impl ReportedLimits {
-    /// Nothing yet; `key` names the shared record.
+    /// No report yet; `key` names the shared record.
     pub fn new(key: Box<str>) -> Self {
-        Self { key, words: [None; Meter::COUNT], fresh: false }
+        Self { key, reports: [None; Meter::COUNT], unshared: false }
     }
 
-    /// The provider has spoken.
-    pub fn hear(&mut self, headroom: &Headroom, now: Timestamp) {
-        for (word, left) in self.words.iter_mut().zip(headroom) {
+    /// Takes in a new report.
+    pub fn update(&mut self, headroom: &RateLimits, now: Timestamp) {
+        for (report, left) in self.reports.iter_mut().zip(headroom) {
             if let Some(left) = left {
-                *word = Some(Word { left: *left, said_at: now });
-                self.fresh = true;
+                *report = Some(Report { left: *left, reported_at: now });
+                self.unshared = true;
             }
         }
     }
 
-    /// A request has been answered, or lost, without a word.
-    pub fn spend(&mut self, need: [u64; Meter::COUNT], now: Timestamp) {
-        for (word, need) in self.words.iter_mut().zip(need) {
-            if let Some(word) = word.as_mut().filter(|word| now < word.left.reset) {
-                word.left.remaining = word.left.remaining.saturating_sub(need);
-                word.said_at = word.said_at.max(now);
-                self.fresh = true;
+    /// Subtracts a request that got a response without a report, or none.
+    pub fn deduct(&mut self, demand: [u64; Meter::COUNT], now: Timestamp) {
+        for (report, demand) in self.reports.iter_mut().zip(demand) {
+            if let Some(report) = report.as_mut().filter(|report| now < report.left.reset) {
+                report.left.remaining = report.left.remaining.saturating_sub(demand);
+                report.reported_at = report.reported_at.max(now);
+                self.unshared = true;
             }
         }
     }
 
-    /// What is left of a limit at `now`; `None` where nothing is known.
-    pub fn left(&self, meter: Meter, now: Timestamp) -> Option<Left> {
-        let word = (*self.words.get(meter as usize)?)?;
-        if word.said_at.since(now) > CLOCK_TOLERANCE {
+    /// What is left of a limit at `now`; `None` if unknown.
+    pub fn left(&self, meter: Meter, now: Timestamp) -> Option<RateLimit> {
+        let report = (*self.reports.get(meter as usize)?)?;
+        if report.reported_at.since(now) > CLOCK_TOLERANCE {
             return None;
         }
-        if now < word.left.reset {
-            return Some(word.left);
+        if now < report.left.reset {
+            return Some(report.left);
         }
-        word.left.limit.map(|limit| Left { remaining: limit, ..word.left })
+        report.left.limit.map(|limit| RateLimit { remaining: limit, ..report.left })
     }
 
-    /// Shares what the others do not know and learns what they do.
+    /// Shares what the other workers do not know and reads what they know.
     pub fn exchange(&mut self, store: &mut dyn Store) {
-        let words = self.words;
-        let shared = if std::mem::take(&mut self.fresh) {
+        let reports = self.reports;
+        let shared = if std::mem::take(&mut self.unshared) {
             update(store, &self.key, |bytes| {
-                let merged = merge(bytes.and_then(decode).unwrap_or_default(), words);
+                let merged = merge(bytes.and_then(decode).unwrap_or_default(), reports);
                 (merged, Some(encode(merged)))
             })
         } else {
             store.read(&self.key).ok().flatten().and_then(|stored| decode(&stored.bytes))
         };
         if let Some(shared) = shared {
-            self.words = merge(words, shared);
+            self.reports = merge(reports, shared);
         }
     }
 }
 
 fn merge(
-    mut one: [Option<Word>; Meter::COUNT],
-    other: [Option<Word>; Meter::COUNT],
-) -> [Option<Word>; Meter::COUNT] {
-    let order = |word: &Word| (word.said_at, std::cmp::Reverse(word.left.remaining));
-    for (word, other) in one.iter_mut().zip(other) {
-        *word = [*word, other].into_iter().flatten().max_by_key(order);
+    mut one: [Option<Report>; Meter::COUNT],
+    other: [Option<Report>; Meter::COUNT],
+) -> [Option<Report>; Meter::COUNT] {
+    let order = |report: &Report| (report.reported_at, std::cmp::Reverse(report.left.remaining));
+    for (report, other) in one.iter_mut().zip(other) {
+        *report = [*report, other].into_iter().flatten().max_by_key(order);
     }
     one
 }
 
-fn encode(words: [Option<Word>; Meter::COUNT]) -> [u8; RECORD_BYTES] {
+fn encode(reports: [Option<Report>; Meter::COUNT]) -> [u8; RECORD_BYTES] {
     let mut bytes = [0; RECORD_BYTES];
     if let Some((version, rest)) = bytes.split_first_mut() {
         *version = VERSION;
-        for (place, word) in rest.chunks_exact_mut(WORD_BYTES).zip(words) {
-            let Some(Word { left, said_at }) = word else { continue };
-            let limit = left.limit.unwrap_or(UNSAID);
-            let numbers = [limit, left.remaining, left.reset.as_millis(), said_at.as_millis()];
-            for (place, number) in place.chunks_exact_mut(8).zip(numbers) {
-                place.copy_from_slice(&number.to_le_bytes());
+        for (slot, report) in rest.chunks_exact_mut(REPORT_BYTES).zip(reports) {
+            let Some(Report { left, reported_at }) = report else { continue };
+            let limit = left.limit.unwrap_or(NO_LIMIT);
+            let numbers = [limit, left.remaining, left.reset.as_millis(), reported_at.as_millis()];
+            for (bytes, number) in slot.chunks_exact_mut(8).zip(numbers) {
+                bytes.copy_from_slice(&number.to_le_bytes());
             }
         }
     }
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<[Option<Word>; Meter::COUNT]> {
+fn decode(bytes: &[u8]) -> Option<[Option<Report>; Meter::COUNT]> {
     let (version, rest) = bytes.split_first()?;
     if *version != VERSION || bytes.len() != RECORD_BYTES {
         return None;
     }
-    let mut words = [None; Meter::COUNT];
-    for (word, place) in words.iter_mut().zip(rest.chunks_exact(WORD_BYTES)) {
+    let mut reports = [None; Meter::COUNT];
+    for (report, slot) in reports.iter_mut().zip(rest.chunks_exact(REPORT_BYTES)) {
         let mut numbers =
-            place.chunks_exact(8).filter_map(|eight| Some(u64::from_le_bytes(eight.try_into().ok()?)));
+            slot.chunks_exact(8).filter_map(|eight| Some(u64::from_le_bytes(eight.try_into().ok()?)));
         let mut next = || numbers.next();
-        let (limit, remaining, reset, said_at) = (next()?, next()?, next()?, next()?);
-        // A word of the epoch was never spoken.
-        if said_at > 0 {
-            let limit = (limit != UNSAID).then_some(limit);
-            let left = Left { limit, remaining, reset: Timestamp::from_millis(reset) };
-            *word = Some(Word { left, said_at: Timestamp::from_millis(said_at) });
+        let (limit, remaining, reset, reported_at) = (next()?, next()?, next()?, next()?);
+        // Time zero marks an empty slot.
+        if reported_at > 0 {
+            let limit = (limit != NO_LIMIT).then_some(limit);
+            let left = RateLimit { limit, remaining, reset: Timestamp::from_millis(reset) };
+            *report = Some(Report { left, reported_at: Timestamp::from_millis(reported_at) });
         }
     }
-    Some(words)
+    Some(reports)
 }
 
 #[cfg(test)]
@@ -149,48 +150,48 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + seconds * 1000)
     }
 
-    fn requests(limit: Option<u64>, remaining: u64, reset: Timestamp) -> Headroom {
-        [Some(Left { limit, remaining, reset }), None, None, None]
+    fn requests(limit: Option<u64>, remaining: u64, reset: Timestamp) -> RateLimits {
+        [Some(RateLimit { limit, remaining, reset }), None, None, None]
     }
 
-    fn remaining(told: &ReportedLimits, now: Timestamp) -> Option<u64> {
-        told.left(Meter::Requests, now).map(|left| left.remaining)
-    }
-
-    #[test]
-    fn a_word_holds_until_its_reset_and_then_the_limit_is_whole() {
-        let mut told = ReportedLimits::new("k".into());
-        assert_eq!(remaining(&told, s(0)), None);
-        told.hear(&requests(Some(10), 3, s(30)), s(0));
-        told.spend([1, 0, 0, 0], s(1));
-        assert_eq!(remaining(&told, s(29)), Some(2));
-        assert_eq!(remaining(&told, s(30)), Some(10));
-        told.hear(&requests(None, 0, s(60)), s(31));
-        assert_eq!((remaining(&told, s(59)), remaining(&told, s(60))), (Some(0), None));
-        assert_eq!(told.left(Meter::Tokens, s(31)), None);
+    fn remaining(limits: &ReportedLimits, now: Timestamp) -> Option<u64> {
+        limits.left(Meter::Requests, now).map(|left| left.remaining)
     }
 
     #[test]
-    fn the_clock_may_step_back() {
-        let mut told = ReportedLimits::new("k".into());
-        told.hear(&requests(Some(10), 0, s(90)), s(60));
-        assert_eq!(remaining(&told, s(10)), None, "nobody has said this yet");
+    fn a_report_holds_until_its_reset_and_then_the_limit_is_full() {
+        let mut limits = ReportedLimits::new("k".into());
+        assert_eq!(remaining(&limits, s(0)), None);
+        limits.update(&requests(Some(10), 3, s(30)), s(0));
+        limits.deduct([1, 0, 0, 0], s(1));
+        assert_eq!(remaining(&limits, s(29)), Some(2));
+        assert_eq!(remaining(&limits, s(30)), Some(10));
+        limits.update(&requests(None, 0, s(60)), s(31));
+        assert_eq!((remaining(&limits, s(59)), remaining(&limits, s(60))), (Some(0), None));
+        assert_eq!(limits.left(Meter::Tokens, s(31)), None);
     }
 
     #[test]
-    fn the_later_word_holds_for_every_worker() {
+    fn a_report_from_the_future_is_ignored() {
+        let mut limits = ReportedLimits::new("k".into());
+        limits.update(&requests(Some(10), 0, s(90)), s(60));
+        assert_eq!(remaining(&limits, s(10)), None, "the report is from the future");
+    }
+
+    #[test]
+    fn the_later_report_holds_for_every_worker() {
         let shelf: Rc<std::cell::RefCell<Shelf>> = Rc::default();
         let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
         let mut workers = [ReportedLimits::new("k".into()), ReportedLimits::new("k".into())];
-        workers[0].hear(&requests(Some(10), 7, s(60)), s(1));
-        workers[1].hear(&requests(Some(10), 8, s(60)), s(0));
+        workers[0].update(&requests(Some(10), 7, s(60)), s(1));
+        workers[1].update(&requests(Some(10), 8, s(60)), s(0));
         for _ in 0..2 {
             for (worker, store) in workers.iter_mut().zip(&mut stores) {
                 worker.exchange(store);
             }
         }
         assert_eq!([remaining(&workers[0], s(2)), remaining(&workers[1], s(2))], [Some(7); 2]);
-        workers[1].spend([2, 0, 0, 0], s(2));
+        workers[1].deduct([2, 0, 0, 0], s(2));
         for worker in [1, 0] {
             workers[worker].exchange(&mut stores[worker]);
         }
@@ -199,11 +200,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_record_is_read_or_passed_over(mut bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), cut in 0..=RECORD_BYTES) {
+        fn a_record_of_any_bytes_decodes_or_is_ignored(
+            mut bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), cut in 0..=RECORD_BYTES
+        ) {
             prop_assert!(decode(&bytes[..cut]).is_none() || cut == RECORD_BYTES);
             bytes[0] = VERSION;
-            let words = decode(&bytes).unwrap();
-            prop_assert_eq!(decode(&encode(words)), Some(words));
+            let reports = decode(&bytes).unwrap();
+            prop_assert_eq!(decode(&encode(reports)), Some(reports));
         }
     }
 }

@@ -1,48 +1,50 @@
+//! Which requests belong to one session, for the strategy `sticky`.
+
 use crate::base::{FNV_BASIS, HeaderBlock, fnv1a, mix};
 use crate::config::{Balance, SessionKey};
 use crate::request::Affinity;
 
-/// What requests that belong together have in common, as a hash. It chooses among targets and is shown nowhere.
+/// What related requests have in common, as a hash. It is used to choose among targets and shown nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session(u64);
 
 impl Session {
-    /// The session that this hash stands for.
+    /// The session with this hash.
     pub const fn of(hash: u64) -> Self {
         Self(hash)
     }
 
-    /// A number of this session and `salt` that is spread over all 64 bits.
+    /// A hash of this session and `salt`, spread over all 64 bits.
     pub const fn hash_with(self, salt: u64) -> u64 {
         mix(self.0 ^ mix(salt))
     }
 
-    /// The number below `bound` that this session draws wherever others would draw a random one. So what lets in a share of
-    /// the requests lets in the same sessions each time, and more as the share grows.
+    /// A number below `bound` that replaces a random draw. So a share of the traffic always consists of the
+    /// same sessions, and includes more of them as the share grows.
     pub fn draw(self, salt: u64, bound: u32) -> u32 {
-        // Below `bound`, so it fits.
+        // The result is below `bound`, so the cast loses nothing.
         ((u128::from(self.hash_with(salt)) * u128::from(bound)) >> 64) as u32
     }
 }
 
-/// What a request says of the session that it belongs to.
+/// The session identifiers that a request carries.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SessionHints {
-    /// The hash of its header `x-llm-session`.
+    /// Hash of the header `x-llm-session`.
     pub header: Option<u64>,
-    /// The hash of the name of its client's key.
+    /// Hash of the name of the client's key.
     pub client_key: Option<u64>,
 }
 
 impl SessionHints {
-    /// Reads the headers of a client whose key has this name.
+    /// Reads the headers of a client whose key is called `key_name`.
     pub fn read(headers: &HeaderBlock, key_name: Option<&str>) -> Self {
         let header = headers.get_bytes("x-llm-session").map(<[u8]>::trim_ascii);
         let header = header.filter(|value| !value.is_empty()).map(|value| fnv1a(FNV_BASIS, value));
         Self { header, client_key: key_name.map(|name| fnv1a(FNV_BASIS, name.as_bytes())) }
     }
 
-    /// The session of the request, if `how` knows sessions and the request belongs to one.
+    /// The request's session, if `how` uses sessions and the request has one.
     pub fn session(self, how: &Balance, affinity: Affinity) -> Option<Session> {
         let Balance::Sticky { by } = how else { return None };
         by.iter().find_map(|key| {
@@ -53,7 +55,7 @@ impl SessionHints {
                 SessionKey::Conversation => affinity.conversation?,
                 SessionKey::Key => self.client_key?,
             };
-            // A user and a session of the same name are not the same.
+            // A user and a session of the same name must differ.
             Some(Session(mix(hash.wrapping_add(*key as u64))))
         })
     }
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_that_a_request_has_makes_its_session_and_none_makes_none() {
+    fn the_first_identifier_present_makes_the_session() {
         let headers = HeaderBlock::of(&[("x-llm-session", "s1")]);
         let affinity = Affinity {
             prompt_cache_key: Some(1),
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_holds_the_same_sessions_each_time_and_more_as_it_grows() {
+    fn a_growing_share_keeps_its_sessions_and_adds_more() {
         let inside = |share: u32| -> Vec<u64> {
             (0..1000).filter(|hash| Session::of(*hash).draw(0, 1000) < share).collect()
         };

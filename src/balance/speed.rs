@@ -1,39 +1,43 @@
-//! How fast targets answer, as all workers have found it.
+//! How fast targets respond, as measured by all workers.
 //!
-//! Of a stream the time to its first content counts, of a plain answer its whole time for each token: a long answer is no
-//! slow one. Both are kept as *peak* moving averages (Finagle's and Linkerd's measure): a slower sample counts at once and
-//! in full, and what is faster again is believed within some [`DECAY`]. So a target that has become slow is left within one
-//! request, and one lucky answer does not bring everybody back.
+//! **What is measured.** For a stream, the time to first content. For any other response, its total time
+//! divided by its tokens, because a long response is not a slow one.
 //!
-//! Samples are taken where a model balances by speed and nowhere else. A worker sees its own at once; in the tick they are
-//! put into the target's shared record, and what others have put there is read. What waits for its first content is counted
-//! by each worker for itself, because a target that has stopped answering yields no samples at all.
+//! **Why peak averages.** Both are *peak* moving averages, as in Finagle and Linkerd: a slower sample counts
+//! at once and in full, a faster one only gradually, with the time constant [`DECAY`]. So a target that
+//! becomes slow loses traffic within one request, and a single fast response does not bring all traffic back.
+//!
+//! **Targets that stop responding** yield no samples. Therefore each worker also counts its own attempts that
+//! still wait for first content, with their age.
+//!
+//! **Sharing.** Samples are taken only for targets of models that balance by speed. A worker uses its own at
+//! once. In each tick it adds them to the target's shared record and reads those of the other workers.
 
 use std::time::Duration;
 
 use crate::base::{Store, TargetId, Timestamp, update};
 use crate::config::{Balance, Config};
 
-/// The time in which the memory of a slow sample fades to about a third.
+/// The time in which a slow sample fades to about a third.
 const DECAY: Duration = Duration::from_secs(10);
 
-/// Older than this, an estimate is worth trying again.
+/// An estimate older than this is worth a new try.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// Tokens that every plain answer is taken to have besides its own: a short answer's time is mostly waiting.
-const TOKENS_FOR_WAITING: u64 = 16;
+/// Added to the tokens of each non-streamed response: the time of a short response is mostly waiting.
+const BASE_TOKENS: u64 = 16;
 
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 1 + 4 * 8;
 
-/// What is expected of a target.
+/// The expected speed of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Speed {
-    /// Microseconds to the first content of a stream, or for each token of a plain answer; `None` when nothing is known.
+    /// Microseconds to first content of a stream, or per token of another response; `None` if unknown.
     pub expected_us: Option<u64>,
-    /// It was found out so long ago that it is worth trying again.
+    /// The estimate is so old that it is worth a new try.
     pub stale: bool,
-    /// Attempts of this worker that wait for their first content.
+    /// This worker's attempts that wait for first content.
     pub waiting: u32,
 }
 
@@ -45,20 +49,20 @@ pub struct SpeedView {
 
 #[derive(Debug)]
 struct Entry {
-    /// `None` where no model balances by speed.
+    /// `None` if no model with this target balances by speed.
     key: Option<Box<str>>,
     streams: Track,
     answers: Track,
     waiting: u32,
-    /// The sum of the moments, in milliseconds, since when they wait.
+    /// Sum of the times, in milliseconds, at which the waiting attempts were sent.
     waiting_since: u64,
 }
 
-/// An estimate, and the samples that the others do not know of.
+/// An estimate, and the samples that the other workers do not have.
 #[derive(Debug, Default)]
 struct Track {
     estimate: Estimate,
-    fresh: Option<Batch>,
+    unshared: Option<Batch>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,18 +81,19 @@ struct Batch {
 }
 
 impl SpeedView {
-    /// The targets of a configuration, of which nothing is known yet. Records go by names, so they outlive changes of it.
+    /// A view of `config` without any estimate. Records are stored by name, so they outlive a configuration
+    /// change.
     pub fn new(config: &Config) -> Self {
-        let mut used = vec![false; config.targets().len()];
+        let mut tracked = vec![false; config.targets().len()];
         for model in config.models().iter().filter(|model| model.balance == Balance::Fastest) {
             for target in model.tiers.iter().flatten() {
-                if let Some(used) = used.get_mut(target.index()) {
-                    *used = true;
+                if let Some(tracked) = tracked.get_mut(target.index()) {
+                    *tracked = true;
                 }
             }
         }
-        let entries = config.targets().iter().zip(used).map(|(target, used)| Entry {
-            key: used.then(|| format!("llm-failsafe/pace/{}", target.name).into()),
+        let entries = config.targets().iter().zip(tracked).map(|(target, tracked)| Entry {
+            key: tracked.then(|| format!("llm-failsafe/speed/{}", target.name).into()),
             streams: Track::default(),
             answers: Track::default(),
             waiting: 0,
@@ -97,13 +102,13 @@ impl SpeedView {
         Self { entries: entries.collect() }
     }
 
-    fn used(&mut self, target: TargetId) -> Option<&mut Entry> {
+    fn tracked(&mut self, target: TargetId) -> Option<&mut Entry> {
         self.entries.get_mut(target.index()).filter(|entry| entry.key.is_some())
     }
 
     /// An attempt is sent.
     pub fn begin(&mut self, target: TargetId, now: Timestamp) {
-        if let Some(entry) = self.used(target) {
+        if let Some(entry) = self.tracked(target) {
             entry.waiting = entry.waiting.saturating_add(1);
             entry.waiting_since = entry.waiting_since.saturating_add(now.as_millis());
         }
@@ -111,17 +116,17 @@ impl SpeedView {
 
     /// An attempt's first content has come.
     pub fn first_content(&mut self, target: TargetId, streamed: bool, sent_at: Timestamp, now: Timestamp) {
-        let Some(entry) = self.used(target) else { return };
+        let Some(entry) = self.tracked(target) else { return };
         entry.end_wait(sent_at);
         if streamed {
             entry.streams.observe(micros(now.since(sent_at)), now);
         }
     }
 
-    /// An attempt has ended without content. How fast it would have been is not known; that it would have been no faster
-    /// than this is.
+    /// An attempt has ended without content. Its time to first content is unknown, but it is at least the
+    /// time waited.
     pub fn no_content(&mut self, target: TargetId, streamed: bool, sent_at: Timestamp, now: Timestamp) {
-        let Some(entry) = self.used(target) else { return };
+        let Some(entry) = self.tracked(target) else { return };
         entry.end_wait(sent_at);
         let waited = micros(now.since(sent_at));
         if streamed && entry.streams.estimate.us > 0 && waited > entry.streams.estimate.us {
@@ -129,20 +134,20 @@ impl SpeedView {
         }
     }
 
-    /// A plain answer is complete.
+    /// A non-streamed response is complete.
     pub fn answered(&mut self, target: TargetId, took: Duration, tokens: u64, now: Timestamp) {
-        if let Some(entry) = self.used(target) {
-            let each = micros(took) / tokens.saturating_add(TOKENS_FOR_WAITING);
+        if let Some(entry) = self.tracked(target) {
+            let each = micros(took) / tokens.saturating_add(BASE_TOKENS);
             entry.answers.observe(each, now);
         }
     }
 
-    /// What is expected of a target that is sent a request now.
+    /// The expected speed of a target for a request sent now.
     pub fn speed(&self, target: TargetId, streamed: bool, now: Timestamp) -> Speed {
         let Some(entry) = self.entries.get(target.index()) else { return Speed::default() };
         let estimate = if streamed { entry.streams.estimate } else { entry.answers.estimate };
         let mut us = estimate.us;
-        // What waits has not been answered in this time: the average age says so before any answer does.
+        // The average age of waiting attempts shows slowness before any response does.
         if streamed && us > 0 && entry.waiting > 0 {
             let since = entry.waiting_since / u64::from(entry.waiting);
             us = us.max(micros(now.since(Timestamp::from_millis(since))));
@@ -154,16 +159,16 @@ impl SpeedView {
         }
     }
 
-    /// Puts this worker's samples into the shared records and reads those of the others. Where that fails the samples stay
-    /// this worker's own.
+    /// Adds this worker's samples to the shared records and reads those of the others. If that fails, the
+    /// samples stay with this worker.
     pub fn exchange(&mut self, store: &mut dyn Store) {
         for entry in &mut self.entries {
             let Some(key) = &entry.key else { continue };
-            let fresh = [entry.streams.fresh.take(), entry.answers.fresh.take()];
+            let unshared = [entry.streams.unshared.take(), entry.answers.unshared.take()];
             let shared = update(store, key, |bytes| {
                 let before = bytes.and_then(decode).unwrap_or_default();
                 let mut after = before;
-                for (estimate, batch) in after.iter_mut().zip(fresh) {
+                for (estimate, batch) in after.iter_mut().zip(unshared) {
                     if let Some(batch) = batch {
                         estimate.observe(batch.sum / batch.count.max(1), batch.at);
                         estimate.us = estimate.us.max(if estimate.at == batch.at { batch.most } else { 0 });
@@ -172,7 +177,7 @@ impl SpeedView {
                 (after, (after != before).then(|| encode(after)))
             });
             if let Some([streams, answers]) = shared {
-                // Where nobody has shared anything yet, what this worker knows is still better than nothing.
+                // Without a shared estimate, keep this worker's own.
                 for (track, estimate) in [(&mut entry.streams, streams), (&mut entry.answers, answers)] {
                     if estimate.us > 0 {
                         track.estimate = estimate;
@@ -195,7 +200,7 @@ impl Track {
         // 0 means unknown.
         let us = us.max(1);
         self.estimate.observe(us, now);
-        let batch = self.fresh.get_or_insert(Batch { sum: 0, count: 0, most: 0, at: now });
+        let batch = self.unshared.get_or_insert(Batch { sum: 0, count: 0, most: 0, at: now });
         batch.sum = batch.sum.saturating_add(us);
         batch.count = batch.count.saturating_add(1);
         batch.most = batch.most.max(us);
@@ -208,7 +213,7 @@ impl Estimate {
         if us >= self.us {
             self.us = us;
         } else {
-            // Exponential decay towards what is seen, by the time since the last sample.
+            // Exponential decay towards the sample, by the time since the last one.
             let kept = (-now.since(self.at).as_secs_f64() / DECAY.as_secs_f64()).exp();
             let faded = (self.us as f64).mul_add(kept, us as f64 * (1.0 - kept));
             self.us = (faded as u64).max(1);
@@ -225,8 +230,8 @@ fn encode(estimates: [Estimate; 2]) -> [u8; RECORD_BYTES] {
     let mut bytes = [VERSION; RECORD_BYTES];
     let words = estimates.iter().flat_map(|estimate| [estimate.us, estimate.at.as_millis()]);
     if let Some(rest) = bytes.get_mut(1..) {
-        for (place, word) in rest.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (slot, word) in rest.chunks_exact_mut(8).zip(words) {
+            slot.copy_from_slice(&word.to_le_bytes());
         }
     }
     bytes

@@ -1,12 +1,15 @@
-//! Rendezvous hashing (Thaler, Ravishankar 1998) with weights: each session ranks all targets by a hash of both, and goes to
-//! the highest that can take it.
+//! `sticky`: rendezvous hashing (Thaler and Ravishankar 1998) with weights. Each session ranks all targets by
+//! a hash of both names and goes to the highest-ranked target that can take it.
 //!
-//! Why not a table of sessions: there is nothing to store, to share between workers or to forget, and every worker ranks
-//! alike. Why not a ring: a target that is lost moves its own sessions, spread over all others, and no session else; when it
-//! is back, they are back. A prompt cache at the provider is worth as much as that.
+//! **Why not a table of sessions.** There is nothing to store, share between workers or expire, and every
+//! worker ranks alike.
 //!
-//! The weight enters as in Schindelhauer and Schomaker (2005): of independent exponential variables with rates w, the first
-//! is that of a target with probability w/Σw. A weight that changes moves only as many sessions as it must.
+//! **Why not a hash ring.** When a target is lost, only its own sessions move, spread over all others. When
+//! it recovers, they return. That keeps the prompt caches at the providers warm.
+//!
+//! **Weights** follow Schindelhauer and Schomaker (2005): among independent exponential variables with rates
+//! w, a target's variable is the smallest with probability w/Σw. A changed weight moves only as many sessions
+//! as necessary.
 
 use super::{Candidate, Session};
 use crate::base::TargetId;
@@ -14,12 +17,12 @@ use crate::base::TargetId;
 pub fn choose(session: Session, candidates: impl Iterator<Item = Candidate>) -> Option<TargetId> {
     let ranked = candidates
         .filter(|candidate| candidate.weight > 0)
-        .map(|candidate| (arrival(session, candidate), candidate.target));
+        .map(|candidate| (draw(session, candidate), candidate.target));
     ranked.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, target)| target)
 }
 
-/// An exponential variable of rate `weight` that the session and the target's name alone determine.
-fn arrival(session: Session, candidate: Candidate) -> f64 {
+/// An exponential variable of rate `weight`, determined by the session and the target's name alone.
+fn draw(session: Session, candidate: Candidate) -> f64 {
     // The upper 53 bits, as many as a double holds, moved off zero: in (0, 1).
     let uniform = ((session.hash_with(candidate.name_hash) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -uniform.ln() / f64::from(candidate.weight)
@@ -35,6 +38,10 @@ mod tests {
         choose(Session::of(session), candidates.iter().copied()).unwrap()
     }
 
+    fn of_weights(weights: &[u32]) -> Vec<Candidate> {
+        weights.iter().enumerate().map(|(index, weight)| idle(index, *weight)).collect()
+    }
+
     fn without(candidates: &[Candidate], lost: usize) -> Vec<Candidate> {
         candidates.iter().copied().filter(|candidate| candidate.target != target(lost)).collect()
     }
@@ -46,7 +53,7 @@ mod tests {
             lost in any::<usize>(),
             sessions in proptest::collection::vec(any::<u64>(), 1..200)
         ) {
-            let candidates: Vec<_> = weights.iter().enumerate().map(|(index, weight)| idle(index, *weight)).collect();
+            let candidates = of_weights(&weights);
             let lost = lost % candidates.len();
             let left = without(&candidates, lost);
             for session in sessions {
@@ -57,11 +64,11 @@ mod tests {
         }
 
         #[test]
-        fn a_weight_that_grows_only_draws_sessions_to_it(
+        fn a_growing_weight_only_attracts_sessions(
             weights in proptest::collection::vec(1_u32..1000, 2..12),
             session in any::<u64>(), grown in any::<usize>(), by in 1_u32..1000
         ) {
-            let before: Vec<_> = weights.iter().enumerate().map(|(index, weight)| idle(index, *weight)).collect();
+            let before = of_weights(&weights);
             let mut after = before.clone();
             let grown = grown % after.len();
             after[grown].weight += by;
@@ -78,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_spread_by_weight_and_those_of_a_lost_target_over_all_others() {
+    fn sessions_spread_by_weight_and_a_lost_target_s_sessions_over_all_others() {
         let candidates = [idle(0, 1), idle(1, 2), idle(2, 3), idle(3, 4)];
         let left = without(&candidates, 3);
         let (mut counts, mut heirs) = ([0_u32; 4], [0_u32; 3]);

@@ -5,7 +5,7 @@ pub fn target(index: usize) -> TargetId {
     TargetId::from_index(index).unwrap()
 }
 
-/// A target of this weight with nothing under way.
+/// A target of this weight with no attempts in flight.
 pub fn idle(index: usize, weight: u32) -> Candidate {
     Candidate {
         target: target(index),

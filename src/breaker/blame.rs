@@ -1,11 +1,15 @@
-//! Which scope answers for which failure.
+//! Which scope is blamed for which failure.
+//!
+//! A scope is blamed only for its own failures. If response headers arrived, the endpoint is reachable: an
+//! abort after them is `stream_truncated` and the target's failure. An abort before them is `transport` and
+//! the endpoint's failure, which puts every target at that host in doubt.
 
 use std::time::Duration;
 
 use super::HealthSignal;
 use crate::base::ErrorClass;
 
-/// What an attempt's end means for each scope it went through.
+/// What the end of an attempt means for each scope that it went through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blame {
     /// For the target.
@@ -17,29 +21,29 @@ pub struct Blame {
 }
 
 impl Blame {
-    /// A whole answer came.
+    /// A complete response.
     pub const SUCCESS: Self = Self {
         target: HealthSignal::Success,
         account: HealthSignal::Success,
         endpoint: HealthSignal::Success,
     };
 
-    /// Nothing was learned: the client left.
+    /// Nothing was learned, for example because the client left.
     pub const NEUTRAL: Self = Self {
         target: HealthSignal::Neutral,
         account: HealthSignal::Neutral,
         endpoint: HealthSignal::Neutral,
     };
 
-    /// The blame for a failure of `class`; `hint` is how long the provider asked to wait, if it did.
+    /// The blame for a failure of `class`. `hint` is how long the provider asked to wait.
     ///
-    /// Whoever answered at all can be reached, and an account that was told of anything but its credential or its money
-    /// has both: these scopes get the credit that a probe needs.
+    /// A provider that responded is reachable. An account that got any error but one about its credential or
+    /// its money has both. These scopes get the success that a probe needs.
     pub const fn of(class: ErrorClass, hint: Option<Duration>) -> Self {
         let answered = Self { target: HealthSignal::Neutral, ..Self::SUCCESS };
         match class {
             ErrorClass::Transport => Self { endpoint: HealthSignal::Failure(class), ..Self::NEUTRAL },
-            // Too late an answer says nothing about the account, and may come from a proxy on the way.
+            // A late response says nothing about the account, and it may come from a proxy on the way.
             ErrorClass::Timeout | ErrorClass::Overloaded | ErrorClass::Server => Self {
                 target: match hint {
                     Some(hint) => HealthSignal::FailureFor(class, hint),
@@ -73,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blame_goes_to_the_scope_that_failed_and_to_no_other() {
+    fn only_the_scope_that_failed_is_blamed() {
         for class in ErrorClass::ALL {
             let blame = Blame::of(class, None);
             let hurt = |outcome| {

@@ -1,7 +1,7 @@
-//! A scope's record as workers share it: fixed size, little endian, with a version.
+//! The shared record of a scope: fixed size, little endian, with a version.
 //!
-//! Records outlive the VM and the version of the filter that wrote them. One of another version, or one that says what
-//! cannot be, reads as empty: forgetting health is harmless, misreading it is not.
+//! Records outlive the VM and the filter version that wrote them. A record of another version, or with an
+//! impossible value, reads as empty: forgetting health is harmless, misreading it is not.
 
 use super::health::Health;
 use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
@@ -10,11 +10,11 @@ use crate::base::{ErrorClass, Timestamp};
 
 const VERSION: u8 = 1;
 
-/// The size of every record.
+/// Size of every record.
 pub const RECORD_BYTES: usize = 9 + 17 + 8 + 4 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
 
 impl Health {
-    /// The record of this state.
+    /// This state as a record.
     pub fn encode(&self) -> [u8; RECORD_BYTES] {
         let mut out = Writer { bytes: [0; RECORD_BYTES], at: 0 };
         out.u8(VERSION);
@@ -46,7 +46,7 @@ impl Health {
         out.bytes
     }
 
-    /// The state that a record holds; `None` unless it is a record of this version.
+    /// The state in a record; `None` unless it is a record of this version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = Reader { bytes };
         if bytes.len() != RECORD_BYTES || input.u8()? != VERSION {
@@ -88,8 +88,8 @@ struct Writer {
 
 impl Writer {
     fn put<const N: usize>(&mut self, value: [u8; N]) {
-        if let Some(place) = self.bytes.get_mut(self.at..self.at + N) {
-            place.copy_from_slice(&value);
+        if let Some(slot) = self.bytes.get_mut(self.at..self.at + N) {
+            slot.copy_from_slice(&value);
         }
         self.at += N;
     }
@@ -114,23 +114,24 @@ impl Writer {
         self.u64(value.as_millis());
     }
 
-    /// 1 tag, 2 why, 8 since, 8 until, 2 serial, 1 successes, and the leases: a lease's serial is never 0.
+    /// 1 tag, 1 rule, 1 class, 8 since, 8 until, 2 serial, 1 successes, then the leases. The serial of a
+    /// lease is never 0.
     fn phase(&mut self, phase: &BreakerPhase) {
-        let none = TripReason { cause: TripRule::Ratio, class: ErrorClass::Server };
+        let none = TripReason { rule: TripRule::Ratio, class: ErrorClass::Server };
         let mut no_leases = [None; MAX_PROBES];
-        let (tag, why, since, until, serial, successes, leases) = match phase {
+        let (tag, reason, since, until, serial, successes, leases) = match phase {
             BreakerPhase::Closed { since, ramp } => {
                 (u8::from(*ramp), none, *since, Timestamp::default(), 0, 0, &mut no_leases)
             }
-            BreakerPhase::Open { why, since, until } => (2, *why, *since, *until, 0, 0, &mut no_leases),
-            BreakerPhase::HalfOpen { why, since, leases, serial, successes } => {
+            BreakerPhase::Open { reason, since, until } => (2, *reason, *since, *until, 0, 0, &mut no_leases),
+            BreakerPhase::HalfOpen { reason, since, leases, serial, successes } => {
                 no_leases = *leases;
-                (3, *why, *since, Timestamp::default(), *serial, *successes, &mut no_leases)
+                (3, *reason, *since, Timestamp::default(), *serial, *successes, &mut no_leases)
             }
         };
         self.u8(tag);
-        self.u8(why.cause as u8);
-        self.u8(why.class as u8);
+        self.u8(reason.rule as u8);
+        self.u8(reason.class as u8);
         self.time(since);
         self.time(until);
         self.u16(serial);
@@ -181,7 +182,7 @@ impl Reader<'_> {
 
     fn phase(&mut self) -> Option<BreakerPhase> {
         let tag = self.u8()?;
-        let cause = match self.u8()? {
+        let rule = match self.u8()? {
             0 => TripRule::Consecutive,
             1 => TripRule::Ratio,
             2 => TripRule::Blocked,
@@ -189,7 +190,7 @@ impl Reader<'_> {
             _ => return None,
         };
         let class = *ErrorClass::ALL.get(usize::from(self.u8()?))?;
-        let why = TripReason { cause, class };
+        let reason = TripReason { rule, class };
         let (since, until) = (self.time()?, self.time()?);
         let (serial, successes) = (self.u16()?, self.u8()?);
         let mut leases = [None; MAX_PROBES];
@@ -199,8 +200,8 @@ impl Reader<'_> {
         }
         match tag {
             0 | 1 => Some(BreakerPhase::Closed { since, ramp: tag == 1 }),
-            2 => Some(BreakerPhase::Open { why, since, until }),
-            3 => Some(BreakerPhase::HalfOpen { why, since, leases, serial, successes }),
+            2 => Some(BreakerPhase::Open { reason, since, until }),
+            3 => Some(BreakerPhase::HalfOpen { reason, since, leases, serial, successes }),
             _ => None,
         }
     }

@@ -1,21 +1,21 @@
-//! What workers tell each other beside their counts, for operators to read: nothing is decided by it.
+//! Figures that workers exchange for operators to read. No decision depends on them.
 
 use std::time::Duration;
 
 use crate::base::Timestamp;
 
-/// How long a half of what is remembered is filled. So what is told is of the last half to whole minute.
+/// Samples are kept in two halves of this length, so a figure covers the last 30 to 60 seconds.
 const HALF: Duration = Duration::from_secs(30);
 
-/// How long attempts took to their first content: of a stream to that, of a plain answer as a whole.
+/// Times that attempts took to first content. For a response that is not streamed, its total time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FirstContentTimes {
     /// Attempts.
     pub count: u32,
-    /// Their times together.
+    /// Sum of their times.
     pub sum_ms: u64,
-    /// The longest of them.
-    pub most_ms: u32,
+    /// The longest time.
+    pub longest_ms: u32,
 }
 
 impl FirstContentTimes {
@@ -23,18 +23,18 @@ impl FirstContentTimes {
 
     fn add(&mut self, took: Duration) {
         let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
-        *self = self.plus(Self { count: 1, sum_ms: ms.into(), most_ms: ms });
+        *self = self.plus(Self { count: 1, sum_ms: ms.into(), longest_ms: ms });
     }
 
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             count: self.count.saturating_add(other.count),
             sum_ms: self.sum_ms.saturating_add(other.sum_ms),
-            most_ms: self.most_ms.max(other.most_ms),
+            longest_ms: self.longest_ms.max(other.longest_ms),
         }
     }
 
-    /// What they took on average; `None` where there are none.
+    /// The average; `None` without attempts.
     pub const fn mean_ms(self) -> Option<u64> {
         self.sum_ms.checked_div(self.count as u64)
     }
@@ -42,7 +42,7 @@ impl FirstContentTimes {
     pub(super) fn write(self, bytes: &mut Vec<u8>) {
         bytes.extend(self.count.to_le_bytes());
         bytes.extend(self.sum_ms.to_le_bytes());
-        bytes.extend(self.most_ms.to_le_bytes());
+        bytes.extend(self.longest_ms.to_le_bytes());
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
@@ -52,12 +52,12 @@ impl FirstContentTimes {
         Some(Self {
             count: u32::from_le_bytes(*count),
             sum_ms: u64::from_le_bytes(*sum),
-            most_ms: u32::from_le_bytes(*most),
+            longest_ms: u32::from_le_bytes(*most),
         })
     }
 }
 
-/// One worker's times of its targets, the old ones forgotten by halves.
+/// One worker's times per target. Old ones are dropped by halves.
 #[derive(Debug)]
 pub(super) struct Recent {
     newer: Vec<FirstContentTimes>,
@@ -82,7 +82,7 @@ impl Recent {
         times(&self.newer).plus(times(&self.older))
     }
 
-    /// To be called often; a clock that stepped back begins a half, too.
+    /// Call this often. A clock that stepped back starts a new half, too.
     pub(super) fn forget(&mut self, now: Timestamp) {
         if now.since(self.began) >= HALF || now < self.began {
             std::mem::swap(&mut self.newer, &mut self.older);
@@ -92,23 +92,24 @@ impl Recent {
     }
 }
 
-/// Who waits for a model until somebody is free.
+/// The queue of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueState {
-    /// Requests.
+    /// Requests in it.
     pub requests: u32,
-    /// The bytes of their bodies.
+    /// Bytes of their bodies.
     pub bytes: u64,
-    /// Since when the first of them waits; 0 where nobody does.
+    /// When the longest-waiting request joined; 0 if the queue is empty.
     pub since: Timestamp,
 }
 
 impl QueueState {
     pub(super) const BYTES: usize = 4 + 8 + 8;
 
-    /// Of two lines together.
+    /// Both queues together.
     pub fn plus(self, other: Self) -> Self {
-        let since = [self, other].into_iter().filter(|line| line.requests > 0).map(|line| line.since).min();
+        let since =
+            [self, other].into_iter().filter(|queue| queue.requests > 0).map(|queue| queue.since).min();
         Self {
             requests: self.requests.saturating_add(other.requests),
             bytes: self.bytes.saturating_add(other.bytes),
@@ -143,27 +144,27 @@ mod tests {
     }
 
     #[test]
-    fn times_are_of_the_last_half_to_whole_minute() {
+    fn times_cover_the_last_30_to_60_seconds() {
         let mut recent = Recent::of(2);
         recent.forget(s(0));
         recent.add(0, Duration::from_millis(300));
         recent.add(0, Duration::from_millis(100));
         recent.add(7, Duration::from_millis(100));
-        assert_eq!(recent.at(0), FirstContentTimes { count: 2, sum_ms: 400, most_ms: 300 });
+        assert_eq!(recent.at(0), FirstContentTimes { count: 2, sum_ms: 400, longest_ms: 300 });
         assert_eq!((recent.at(0).mean_ms(), recent.at(1).mean_ms()), (Some(200), None));
         recent.forget(s(31));
         recent.add(0, Duration::from_millis(500));
         assert_eq!(recent.at(0).count, 3);
         recent.forget(s(62));
-        assert_eq!(recent.at(0), FirstContentTimes { count: 1, sum_ms: 500, most_ms: 500 });
-        // An hour's step back of the clock keeps nothing for an hour.
+        assert_eq!(recent.at(0), FirstContentTimes { count: 1, sum_ms: 500, longest_ms: 500 });
+        // A clock that steps back by an hour keeps nothing for an hour.
         recent.forget(s(0));
         recent.forget(s(30));
         assert_eq!(recent.at(0), FirstContentTimes::default());
     }
 
     #[test]
-    fn of_two_lines_the_longest_wait_counts_and_an_empty_one_waits_not_at_all() {
+    fn the_sum_of_two_queues_keeps_the_longest_wait() {
         let one = QueueState { requests: 2, bytes: 10, since: s(9) };
         let other = QueueState { requests: 1, bytes: 5, since: s(7) };
         assert_eq!(one.plus(other), QueueState { requests: 3, bytes: 15, since: s(7) });

@@ -1,4 +1,14 @@
-//! What is known of one scope and its transitions, as pure functions of state, event and time.
+//! The state of one scope and its transitions, as pure functions of state, event and time.
+//!
+//! **Rate limits.** A rate limit is not an illness. It sets a time until which the scope gets no requests:
+//! the provider's hint, at most an hour. Without a hint it is 1 second, doubled for each further rate limit
+//! in a row, at most 60 seconds.
+//!
+//! **`retry-after` while a probe runs** is 1 second. The probe's lease of a minute is an upper bound that is
+//! rarely reached, so a client would wait for nothing.
+//!
+//! **A neutral result returns the lease of a probe.** A client that left or an invalid request says nothing
+//! about the scope, so the next request probes it.
 
 use std::time::Duration;
 
@@ -10,30 +20,30 @@ use super::window::Window;
 use crate::base::Timestamp;
 use crate::config::BreakerPolicy;
 
-/// A rate limit without a hint throttles for this long, and twice as long for each further one in a row.
+/// A rate limit without a hint throttles for this long, doubled for each further one in a row.
 const THROTTLE_FIRST: Duration = Duration::from_secs(1);
-/// Up to this.
+/// The longest time that a rate limit without a hint throttles.
 const THROTTLE_MAX: Duration = Duration::from_secs(60);
-/// While a probe is under way, this is when to ask again: nobody knows how long it takes, and its lease is an upper bound
-/// that is rarely reached.
-const PROBE_TAKES: Duration = Duration::from_secs(1);
-/// No hint throttles longer than this: a provider's slip must not take a target away for days.
+/// When to ask again while a probe is in flight. Its end cannot be predicted, and its lease is rarely used
+/// up.
+const PROBE_RETRY: Duration = Duration::from_secs(1);
+/// The longest hint that is believed: a provider's mistake must not take a target away for days.
 const THROTTLE_HINT_MAX: Duration = Duration::from_secs(3600);
 
-/// Workers read the clock at slightly different moments, so a time that another worker noted may lie ahead. Only one that
-/// lies further ahead than this was noted before the clock stepped back.
+/// Workers read the clock at slightly different moments, so a time noted by another worker may lie ahead by
+/// this much. If it lies further ahead, the clock has stepped back since.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
-/// Everything that is known about one scope.
+/// The state of one scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// Counts the changes of phase. A result counts only in the generation that its request started in.
+    /// Counts the changes of phase. A result counts only in the generation in which its request started.
     pub(super) generation: u32,
     pub(super) phase: BreakerPhase,
     pub(super) window: Window,
     /// Failures since the last success.
     pub(super) consecutive: u16,
-    /// Trips in a row without sustained health between them.
+    /// Consecutive trips without sustained health in between.
     pub(super) trips: u8,
     pub(super) throttle: Option<Throttle>,
     pub(super) order: Option<Order>,
@@ -54,7 +64,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Whether the scope may be asked at `now`.
+    /// Whether a request may be sent at `now`.
     pub fn availability(&self, policy: &BreakerPolicy, now: Timestamp) -> Availability {
         match self.order {
             Some(Order::ForcedOpen) => return Availability::Unavailable(Unavailable::ForcedOpen),
@@ -72,37 +82,37 @@ impl Health {
                 Availability::Available { permille: ramp_share(*since, *ramp, policy, now) }
             }
             BreakerPhase::Open { since, until, .. } if is_due(*since, *until, now) => Availability::Probe,
-            BreakerPhase::Open { since, until, why } => {
-                Availability::Unavailable(Unavailable::Open { since: *since, until: *until, why: *why })
+            BreakerPhase::Open { since, until, reason } => {
+                Availability::Unavailable(Unavailable::Open { since: *since, until: *until, reason: *reason })
             }
-            BreakerPhase::HalfOpen { why, since, leases, .. } => match free_slot(leases, policy, now) {
+            BreakerPhase::HalfOpen { reason, since, leases, .. } => match free_slot(leases, policy, now) {
                 Some(_) => Availability::Probe,
                 None => {
                     let expiry = leases.iter().flatten().map(|lease| lease.until).min().unwrap_or(now);
-                    let until = expiry.min(now.after(PROBE_TAKES));
-                    Availability::Unavailable(Unavailable::Open { since: *since, until, why: *why })
+                    let until = expiry.min(now.after(PROBE_RETRY));
+                    Availability::Unavailable(Unavailable::Open { since: *since, until, reason: *reason })
                 }
             },
         }
     }
 
-    /// What an attempt that goes through a fit scope holds.
+    /// The ticket of an attempt through a scope that is available.
     pub const fn ticket(&self) -> Ticket {
         Ticket { generation: self.generation, lease: None }
     }
 
-    /// Takes a lease; `None` when none is to be had, whatever a view of the state said before.
+    /// Takes a lease; `None` if none is free, whatever an older view of the state said.
     pub fn take_lease(&mut self, policy: &BreakerPolicy, now: Timestamp) -> Option<Ticket> {
         if self.availability(policy, now) != Availability::Probe {
             return None;
         }
-        if let BreakerPhase::Open { why, .. } = self.phase {
+        if let BreakerPhase::Open { reason, .. } = self.phase {
             let leases = [None; MAX_PROBES];
-            self.enter(BreakerPhase::HalfOpen { why, since: now, leases, serial: 0, successes: 0 });
+            self.enter(BreakerPhase::HalfOpen { reason, since: now, leases, serial: 0, successes: 0 });
         }
         let BreakerPhase::HalfOpen { leases, serial, .. } = &mut self.phase else { return None };
         let slot = free_slot(leases, policy, now)?;
-        // Never zero, which in the record says that a slot is free.
+        // Never 0: in the record 0 marks a free slot.
         *serial = serial.checked_add(1).unwrap_or(1);
         *leases.get_mut(slot)? =
             Some(Lease { serial: *serial, since: now, until: now.after(policy.probe_lease) });
@@ -110,7 +120,7 @@ impl Health {
         Some(Ticket { generation: self.generation, lease })
     }
 
-    /// Takes in how an attempt ended. `jitter` is a random number that spreads open times.
+    /// Takes in the end of an attempt. `jitter` is a random number that spreads open times.
     pub fn report(
         &mut self,
         policy: &BreakerPolicy,
@@ -121,7 +131,7 @@ impl Health {
     ) -> Option<Transition> {
         let (throttled, outcome) = match outcome {
             HealthSignal::Throttled(hint) => (self.throttle(hint, now), outcome),
-            // No longer than an open breaker would keep everybody away: after that a probe tells more than the hint did.
+            // No longer than an open breaker: after that a probe tells more than the hint.
             HealthSignal::FailureFor(class, hint) => {
                 (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
             }
@@ -144,16 +154,16 @@ impl Health {
             (BreakerPhase::Closed { .. }, HealthSignal::Failure(class)) => {
                 self.window.add(now, policy.window, 0, 1);
                 self.consecutive = self.consecutive.saturating_add(1);
-                let Some(cause) = self.trip_cause(policy, now) else { return throttled };
-                Some(Transition::Opened(self.open(policy, TripReason { cause, class }, now, jitter)))
+                let Some(rule) = self.trip_rule(policy, now) else { return throttled };
+                Some(Transition::Opened(self.open(policy, TripReason { rule, class }, now, jitter)))
             }
-            // Has been taken apart above.
+            // Replaced by `Failure` above.
             (_, HealthSignal::FailureFor(..)) => throttled,
             (BreakerPhase::Closed { .. }, HealthSignal::Blocked(class)) => {
-                let why = TripReason { cause: TripRule::Blocked, class };
-                Some(Transition::Opened(self.open(policy, why, now, jitter)))
+                let reason = TripReason { rule: TripRule::Blocked, class };
+                Some(Transition::Opened(self.open(policy, reason, now, jitter)))
             }
-            // Traffic that an operator or `try_anyway` let through decides nothing.
+            // An attempt without a lease, sent on an operator's order or by `try_anyway`, decides nothing.
             (BreakerPhase::HalfOpen { .. }, _) if !own_lease => throttled,
             (BreakerPhase::HalfOpen { successes, .. }, HealthSignal::Success) => {
                 *successes = successes.saturating_add(1);
@@ -166,26 +176,26 @@ impl Health {
                 Some(Transition::Closed)
             }
             (
-                BreakerPhase::HalfOpen { why, .. },
+                BreakerPhase::HalfOpen { reason, .. },
                 HealthSignal::Failure(class) | HealthSignal::Blocked(class),
             ) => {
-                let blocked = matches!(outcome, HealthSignal::Blocked(_)) || why.cause == TripRule::Blocked;
-                let cause = if blocked { TripRule::Blocked } else { TripRule::Probe };
-                Some(Transition::Reopened(self.open(policy, TripReason { cause, class }, now, jitter)))
+                let blocked = matches!(outcome, HealthSignal::Blocked(_)) || reason.rule == TripRule::Blocked;
+                let rule = if blocked { TripRule::Blocked } else { TripRule::Probe };
+                Some(Transition::Reopened(self.open(policy, TripReason { rule, class }, now, jitter)))
             }
         }
     }
 
-    /// Takes in `count` successes of requests with this `ticket`, which a worker collected while it knew of no trouble and
-    /// reports together. They count in the window but end neither a run of failures nor a row of rate limits: those may
-    /// have begun after them. A worker that knows of either reports its next success at once, and that one does.
+    /// Takes in `count` successes with this `ticket`, which a worker collected while it knew of no trouble.
+    /// They count in the window. They end neither a run of failures nor a rate limit, because those may have
+    /// begun later. A worker that knows of either reports its next success at once, and that one does.
     pub fn successes(&mut self, policy: &BreakerPolicy, ticket: Ticket, count: u16, now: Timestamp) {
         let BreakerPhase::Closed { since, .. } = self.phase else { return };
         if ticket.generation != self.generation {
             return;
         }
         self.window.add(now, policy.window, count, 0);
-        // Sustained health: as long as the last open time, and at least a window.
+        // Sustained health: at least a window and the last open time.
         if self.trips > 0
             && now.since(since) >= policy.window.max(open_time(policy, self.trips, TripRule::Ratio))
         {
@@ -193,7 +203,7 @@ impl Health {
         }
     }
 
-    /// Carries out what an operator orders.
+    /// Carries out an operator's command.
     pub fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::ForceOpen => self.order = Some(Order::ForcedOpen),
@@ -215,13 +225,12 @@ impl Health {
         }
     }
 
-    /// Whether one more success would change nothing that cannot wait: there is no run of failures and no throttle for it
-    /// to end.
-    pub(super) const fn is_untroubled(&self) -> bool {
+    /// Whether a success can be reported later: there is no run of failures and no throttle for it to end.
+    pub(super) const fn can_batch_successes(&self) -> bool {
         matches!(self.phase, BreakerPhase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
     }
 
-    /// What the scope looks like from outside.
+    /// The state as shown to operators.
     pub fn state(&self, policy: &BreakerPolicy, now: Timestamp) -> State {
         match self.order {
             Some(Order::ForcedOpen) => return State::ForcedOpen,
@@ -235,30 +244,30 @@ impl Health {
             (_, BreakerPhase::HalfOpen { .. }) | (Availability::Probe, BreakerPhase::Open { .. }) => {
                 State::HalfOpen
             }
-            (_, BreakerPhase::Open { why: TripReason { cause: TripRule::Blocked, .. }, .. }) => {
+            (_, BreakerPhase::Open { reason: TripReason { rule: TripRule::Blocked, .. }, .. }) => {
                 State::Blocked
             }
             (_, BreakerPhase::Open { .. }) => State::Open,
         }
     }
 
-    /// Until when a rate limit is in force.
+    /// The end of a rate limit that is in force.
     pub fn throttled_until(&self, now: Timestamp) -> Option<Timestamp> {
         let in_force = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
         in_force.map(|throttle| throttle.until)
     }
 
-    /// Trips in a row without sustained health between them.
+    /// Consecutive trips without sustained health in between.
     pub const fn trips(&self) -> u8 {
         self.trips
     }
 
-    /// The phase, for whoever shows it.
+    /// The breaker's phase.
     pub const fn phase(&self) -> &BreakerPhase {
         &self.phase
     }
 
-    /// What an operator has ordered.
+    /// The operator's order that is in force.
     pub const fn order(&self) -> Option<Order> {
         self.order
     }
@@ -278,17 +287,23 @@ impl Health {
         self.phase = phase;
     }
 
-    fn open(&mut self, policy: &BreakerPolicy, why: TripReason, now: Timestamp, jitter: u64) -> TripReason {
+    fn open(
+        &mut self,
+        policy: &BreakerPolicy,
+        reason: TripReason,
+        now: Timestamp,
+        jitter: u64,
+    ) -> TripReason {
         self.trips = self.trips.saturating_add(1);
-        let time = open_time(policy, self.trips, why.cause);
+        let time = open_time(policy, self.trips, reason.rule);
         // Up to a tenth longer, so that targets that opened together are not probed together.
         let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
         let until = now.after(time).after(Duration::from_millis(jitter % spread));
-        self.enter(BreakerPhase::Open { why, since: now, until });
-        why
+        self.enter(BreakerPhase::Open { reason, since: now, until });
+        reason
     }
 
-    fn trip_cause(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<TripRule> {
+    fn trip_rule(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<TripRule> {
         if u32::from(self.consecutive) >= policy.consecutive {
             return Some(TripRule::Consecutive);
         }
@@ -298,7 +313,7 @@ impl Health {
         (all >= u64::from(policy.min_requests) && too_many).then_some(TripRule::Ratio)
     }
 
-    /// Ends the lease of `ticket` and says whether it still was in force.
+    /// Ends the lease of `ticket`; true if it was still in force.
     fn end_lease(&mut self, ticket: Ticket) -> bool {
         let (BreakerPhase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease)
         else {
@@ -317,7 +332,7 @@ impl Health {
         let in_force = before.filter(|throttle| throttle.until > now);
         let strikes = match (hint, before) {
             (Some(_), _) => 0,
-            // Requests that were under way together when the limit struck are one strike.
+            // Requests that were in flight together when the limit struck are one strike.
             (None, Some(throttle)) if in_force.is_some() => throttle.strikes,
             (None, Some(throttle)) => throttle.strikes.saturating_add(1),
             (None, None) => 0,
@@ -327,15 +342,15 @@ impl Health {
             None => THROTTLE_FIRST.saturating_mul(1 << strikes.min(10)).min(THROTTLE_MAX),
         };
         let until = now.after(time);
-        // The latest deadline wins; a shorter hint that comes later takes nothing back.
+        // The latest deadline wins. A shorter hint that comes later shortens nothing.
         let latest = in_force.map_or(until, |throttle| throttle.until.max(until));
         self.throttle = Some(Throttle { since: now, until: latest, strikes });
         in_force.is_none_or(|throttle| latest > throttle.until).then_some(Transition::Throttled)
     }
 }
 
-/// Whether a time that runs from `since` to `until` is over. A clock that stepped back behind its beginning ends it
-/// too: nothing stays shut for hours because of a clock.
+/// Whether the time from `since` to `until` is over. A clock that stepped back behind `since` ends it too: a
+/// step of the clock must keep nothing shut.
 fn is_due(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
     now >= until || stepped_back(since, now)
 }
@@ -345,7 +360,7 @@ fn stepped_back(since: Timestamp, now: Timestamp) -> bool {
     now.after(CLOCK_SLACK) < since
 }
 
-/// A slot for one more lease; leases handed out under a policy of more probes count, too.
+/// A slot for one more lease. Leases granted while the policy allowed more probes count, too.
 fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: Timestamp) -> Option<usize> {
     let is_free = |lease: &Option<Lease>| lease.is_none_or(|lease| is_due(lease.since, lease.until, now));
     let in_force = leases.iter().filter(|lease| !is_free(lease)).count();
@@ -355,16 +370,16 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
     leases.iter().position(is_free)
 }
 
-/// The open time of the `trips`-th trip in a row: doubling up to the longest.
-fn open_time(policy: &BreakerPolicy, trips: u8, cause: TripRule) -> Duration {
-    let (first, longest) = match cause {
+/// The open time of the `trips`-th consecutive trip: it doubles up to a maximum.
+fn open_time(policy: &BreakerPolicy, trips: u8, rule: TripRule) -> Duration {
+    let (first, longest) = match rule {
         TripRule::Blocked => (policy.block, policy.block_max),
         TripRule::Consecutive | TripRule::Ratio | TripRule::Probe => (policy.open, policy.open_max),
     };
     first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
 }
 
-/// The share of traffic during slow start: it grows in a straight line from a tenth.
+/// The share of traffic during slow start. It grows linearly from a tenth.
 fn ramp_share(since: Timestamp, ramp: bool, policy: &BreakerPolicy, now: Timestamp) -> u16 {
     let length = policy.slow_start.as_millis();
     let passed = now.since(since).as_millis();

@@ -1,4 +1,4 @@
-//! Each transition, and what must not be one.
+//! Each transition, and events that must cause none.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn at(s: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + s * 1000)
 }
 
-/// An attempt that starts and ends at once.
+/// An attempt that starts and ends at the same moment.
 fn attempt(health: &mut Health, outcome: HealthSignal, now: Timestamp) -> Option<Transition> {
     let ticket = health.ticket();
     health.report(&policy(), ticket, outcome, now, 0)
@@ -40,16 +40,16 @@ fn is_available(health: &Health, now: Timestamp) -> bool {
 }
 
 #[test]
-fn a_run_of_failures_opens_and_one_less_does_not() {
+fn a_run_of_failures_opens_the_breaker_and_one_less_does_not() {
     let mut health = Health::default();
     for _ in 0..4 {
         assert_eq!(attempt(&mut health, SERVER, at(0)), None);
     }
     assert!(is_available(&health, at(0)));
-    let why = TripReason { cause: TripRule::Consecutive, class: ErrorClass::Server };
-    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(why)));
-    let unfit = Unavailable::Open { since: at(0), until: at(30), why };
-    assert_eq!(health.availability(&policy(), at(29)), Availability::Unavailable(unfit));
+    let reason = TripReason { rule: TripRule::Consecutive, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(reason)));
+    let unavailable = Unavailable::Open { since: at(0), until: at(30), reason };
+    assert_eq!(health.availability(&policy(), at(29)), Availability::Unavailable(unavailable));
     assert_eq!(health.availability(&policy(), at(30)), Availability::Probe);
 }
 
@@ -58,25 +58,25 @@ fn a_success_ends_a_run() {
     let mut health = Health::default();
     for round in 0..20 {
         let outcome = if round % 5 == 4 { HealthSignal::Success } else { SERVER };
-        // Too few in the window for the ratio: one round a minute.
+        // Too few attempts in the window for the ratio: one round a minute.
         assert_eq!(attempt(&mut health, outcome, at(round * 60)), None);
     }
 }
 
 #[test]
-fn a_ratio_opens_only_with_enough_requests() {
+fn the_failure_ratio_needs_enough_requests() {
     let mut health = Health::default();
     for round in 0..8 {
         let outcome = if round % 2 == 0 { SERVER } else { HealthSignal::Success };
         assert_eq!(attempt(&mut health, outcome, at(0)), None, "round {round}");
     }
     assert_eq!(attempt(&mut health, HealthSignal::Success, at(0)), None);
-    let why = TripReason { cause: TripRule::Ratio, class: ErrorClass::Server };
-    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(why)));
+    let reason = TripReason { rule: TripRule::Ratio, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(0)), Some(Transition::Opened(reason)));
 }
 
 #[test]
-fn what_says_nothing_about_health_changes_nothing() {
+fn neutral_results_change_nothing() {
     let mut health = Health::default();
     for _ in 0..100 {
         assert_eq!(attempt(&mut health, HealthSignal::Neutral, at(0)), None);
@@ -85,25 +85,25 @@ fn what_says_nothing_about_health_changes_nothing() {
 }
 
 #[test]
-fn one_refused_credential_blocks_at_once_and_for_longer() {
+fn one_rejected_credential_blocks_at_once_and_for_longer() {
     let mut health = Health::default();
-    let why = TripReason { cause: TripRule::Blocked, class: ErrorClass::Auth };
+    let reason = TripReason { rule: TripRule::Blocked, class: ErrorClass::Auth };
     assert_eq!(
         attempt(&mut health, HealthSignal::Blocked(ErrorClass::Auth), at(0)),
-        Some(Transition::Opened(why))
+        Some(Transition::Opened(reason))
     );
-    let Availability::Unavailable(unfit) = health.availability(&policy(), at(299)) else { panic!() };
-    assert_eq!(unfit.name(), "blocked");
+    let Availability::Unavailable(unavailable) = health.availability(&policy(), at(299)) else { panic!() };
+    assert_eq!(unavailable.name(), "blocked");
     assert_eq!(health.availability(&policy(), at(300)), Availability::Probe);
     assert_eq!(
         probe(&mut health, HealthSignal::Blocked(ErrorClass::Auth), at(300)),
-        Some(Transition::Reopened(why))
+        Some(Transition::Reopened(reason))
     );
     assert_eq!(health.availability(&policy(), at(300 + 600)), Availability::Probe, "twice as long");
 }
 
 #[test]
-fn a_failure_with_a_hint_counts_and_keeps_everybody_away_for_so_long() {
+fn a_failure_with_a_hint_counts_and_throttles_for_that_time() {
     for (hint, expected) in [(7, 7), (3600, 30)] {
         let mut health = Health::default();
         let failed = HealthSignal::FailureFor(ErrorClass::Overloaded, Duration::from_secs(hint));
@@ -119,18 +119,18 @@ fn a_failure_with_a_hint_counts_and_keeps_everybody_away_for_so_long() {
     let opened = (0..5).filter_map(|n| attempt(&mut health, failed, at(n))).any(|transition| {
         matches!(
             transition,
-            Transition::Opened(TripReason { cause: TripRule::Consecutive, class: ErrorClass::Server })
+            Transition::Opened(TripReason { rule: TripRule::Consecutive, class: ErrorClass::Server })
         )
     });
     assert!(opened);
 }
 
 #[test]
-fn probes_close_it_and_their_failure_doubles_the_open_time() {
+fn successful_probes_close_the_breaker_and_failed_ones_double_the_open_time() {
     let mut health = tripped();
-    let why = TripReason { cause: TripRule::Probe, class: ErrorClass::Overloaded };
+    let reason = TripReason { rule: TripRule::Probe, class: ErrorClass::Overloaded };
     let failed = HealthSignal::Failure(ErrorClass::Overloaded);
-    assert_eq!(probe(&mut health, failed, at(30)), Some(Transition::Reopened(why)));
+    assert_eq!(probe(&mut health, failed, at(30)), Some(Transition::Reopened(reason)));
     assert!(matches!(health.availability(&policy(), at(89)), Availability::Unavailable(_)));
     assert_eq!(probe(&mut health, HealthSignal::Success, at(90)), None);
     assert_eq!(probe(&mut health, HealthSignal::Success, at(91)), Some(Transition::Closed));
@@ -171,14 +171,14 @@ fn the_open_time_stops_doubling_and_is_forgotten_after_sustained_health() {
 }
 
 #[test]
-fn half_open_lets_exactly_the_probes_through() {
+fn half_open_lets_exactly_its_probes_through() {
     let policy = BreakerPolicy { probes: 2, ..policy() };
     let mut health = tripped();
     let first = health.take_lease(&policy, at(30)).unwrap();
     let second = health.take_lease(&policy, at(30)).unwrap();
     assert_eq!(health.take_lease(&policy, at(30)), None);
     assert!(matches!(health.availability(&policy, at(30)), Availability::Unavailable(_)));
-    // A client that leaves gives its lease back.
+    // A client that leaves returns its lease.
     assert_eq!(health.report(&policy, first, HealthSignal::Neutral, at(31), 0), None);
     let third = health.take_lease(&policy, at(31)).unwrap();
     assert_eq!(health.take_lease(&policy, at(31)), None);
@@ -187,7 +187,7 @@ fn half_open_lets_exactly_the_probes_through() {
 }
 
 #[test]
-fn a_lease_whose_request_vanished_expires_and_its_late_result_decides_nothing() {
+fn an_abandoned_lease_expires_and_its_late_result_decides_nothing() {
     let mut health = tripped();
     let lost = health.take_lease(&policy(), at(30)).unwrap();
     assert_eq!(health.take_lease(&policy(), at(49)), None);
@@ -199,7 +199,7 @@ fn a_lease_whose_request_vanished_expires_and_its_late_result_decides_nothing() 
 }
 
 #[test]
-fn a_straggler_from_before_decides_nothing() {
+fn a_result_of_an_earlier_generation_decides_nothing() {
     let straggler = Health::default().ticket();
     let mut health = tripped();
     for outcome in [SERVER, HealthSignal::Success, HealthSignal::Blocked(ErrorClass::Auth)] {
@@ -217,7 +217,7 @@ fn a_straggler_from_before_decides_nothing() {
 }
 
 #[test]
-fn a_hundred_failures_at_once_trip_once() {
+fn a_hundred_simultaneous_failures_trip_once() {
     let mut health = Health::default();
     let tickets: Vec<_> = (0..100).map(|_| health.ticket()).collect();
     let trips = tickets.into_iter().filter_map(|ticket| health.report(&policy(), ticket, SERVER, at(0), 0));
@@ -230,7 +230,7 @@ fn a_hundred_failures_at_once_trip_once() {
 }
 
 #[test]
-fn slow_start_ramps_from_a_tenth_to_all() {
+fn slow_start_ramps_from_a_tenth_to_the_full_share() {
     let mut health = tripped();
     probe(&mut health, HealthSignal::Success, at(30));
     probe(&mut health, HealthSignal::Success, at(30));
@@ -242,7 +242,7 @@ fn slow_start_ramps_from_a_tenth_to_all() {
 }
 
 #[test]
-fn a_rate_limit_is_no_illness_and_the_latest_deadline_wins() {
+fn a_rate_limit_is_no_failure_and_the_latest_deadline_wins() {
     let mut health = Health::default();
     let until = |health: &Health, now| match health.availability(&policy(), now) {
         Availability::Unavailable(Unavailable::Throttled { until }) => Some(until),
@@ -256,7 +256,7 @@ fn a_rate_limit_is_no_illness_and_the_latest_deadline_wins() {
     assert_eq!(until(&health, at(4)), Some(at(33)));
     assert!(is_available(&health, at(33)));
     assert_eq!(health.consecutive(), 0);
-    // Without a hint: a second, doubling for each one in a row, and those under way together count once.
+    // Without a hint: 1 second, doubled for each one in a row. Those in flight together count once.
     let mut health = Health::default();
     attempt(&mut health, HealthSignal::Throttled(None), at(0));
     attempt(&mut health, HealthSignal::Throttled(None), at(0));
@@ -269,7 +269,7 @@ fn a_rate_limit_is_no_illness_and_the_latest_deadline_wins() {
 }
 
 #[test]
-fn a_rate_limited_probe_gives_its_lease_back() {
+fn a_rate_limited_probe_returns_its_lease() {
     let mut health = tripped();
     assert_eq!(probe(&mut health, HealthSignal::Throttled(None), at(30)), Some(Transition::Throttled));
     assert!(matches!(
@@ -280,7 +280,7 @@ fn a_rate_limited_probe_gives_its_lease_back() {
 }
 
 #[test]
-fn orders_stand_above_everything_until_they_are_taken_back() {
+fn an_order_overrides_everything_until_it_is_undone() {
     let mut health = tripped();
     health.command(Command::ForceClosed, at(1));
     assert!(is_available(&health, at(1)));
@@ -305,7 +305,7 @@ fn orders_stand_above_everything_until_they_are_taken_back() {
 }
 
 #[test]
-fn a_clock_that_steps_back_never_keeps_it_shut() {
+fn a_clock_that_steps_back_keeps_nothing_shut() {
     let health = tripped();
     assert_eq!(health.availability(&policy(), Timestamp::from_millis(5)), Availability::Probe);
     let mut health = Health::default();
@@ -314,7 +314,7 @@ fn a_clock_that_steps_back_never_keeps_it_shut() {
 }
 
 #[test]
-fn a_worker_whose_clock_is_a_little_behind_takes_no_time_for_over() {
+fn a_clock_slightly_behind_ends_no_open_time_early() {
     let behind = |s| Timestamp::from_millis(at(s).as_millis() - 1);
     let mut health = tripped();
     assert!(matches!(health.availability(&policy(), behind(0)), Availability::Unavailable(_)), "just opened");
@@ -342,7 +342,7 @@ fn a_clock_that_steps_back_does_not_prolong_slow_start() {
 }
 
 #[test]
-fn leases_of_a_policy_with_more_probes_count_under_one_with_fewer() {
+fn leases_granted_under_a_larger_probe_limit_still_count() {
     let more = BreakerPolicy { probes: 3, ..policy() };
     let mut health = tripped();
     let [first, second, third] = [(); 3].map(|()| health.take_lease(&more, at(30)).unwrap());
@@ -355,7 +355,7 @@ fn leases_of_a_policy_with_more_probes_count_under_one_with_fewer() {
 }
 
 #[test]
-fn successes_that_are_reported_together_count_but_end_no_run() {
+fn batched_successes_count_but_end_no_run_of_failures() {
     let mut health = Health::default();
     let ticket = health.ticket();
     attempt(&mut health, HealthSignal::Throttled(Some(Duration::from_millis(1))), at(0));
@@ -365,12 +365,12 @@ fn successes_that_are_reported_together_count_but_end_no_run() {
     let throttle = health.throttle;
     health.successes(&policy(), ticket, 100, at(1));
     assert_eq!((health.counts(&policy(), at(1)), health.throttle), ((100, 4), throttle));
-    let why = TripReason { cause: TripRule::Consecutive, class: ErrorClass::Server };
-    assert_eq!(attempt(&mut health, SERVER, at(1)), Some(Transition::Opened(why)));
+    let reason = TripReason { rule: TripRule::Consecutive, class: ErrorClass::Server };
+    assert_eq!(attempt(&mut health, SERVER, at(1)), Some(Transition::Opened(reason)));
 }
 
 #[test]
-fn successes_of_an_earlier_generation_that_are_reported_together_decide_nothing() {
+fn batched_successes_of_an_earlier_generation_decide_nothing() {
     let ticket = Health::default().ticket();
     let mut health = tripped();
     probe(&mut health, HealthSignal::Success, at(30));
@@ -381,7 +381,7 @@ fn successes_of_an_earlier_generation_that_are_reported_together_decide_nothing(
 }
 
 #[test]
-fn the_configuration_allows_as_many_probes_as_a_record_holds() {
+fn the_configuration_allows_no_more_probes_than_a_record_holds() {
     assert_eq!(usize::from(crate::config::MAX_PROBES), MAX_PROBES);
 }
 
@@ -403,7 +403,8 @@ pub(super) fn outcomes() -> impl Strategy<Value = HealthSignal> {
         4 => Just(HealthSignal::Success),
         4 => Just(SERVER),
         1 => Just(HealthSignal::Blocked(ErrorClass::Auth)),
-        1 => proptest::option::of(0_u64..100_000).prop_map(|ms| HealthSignal::Throttled(ms.map(Duration::from_millis))),
+        1 => proptest::option::of(0_u64..100_000)
+                .prop_map(|ms| HealthSignal::Throttled(ms.map(Duration::from_millis))),
         1 => Just(HealthSignal::Neutral),
     ]
 }
@@ -420,11 +421,14 @@ pub(super) fn commands() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// Any history, with a clock that also steps back: the record survives its own encoding, no more leases than probes are
-    /// ever in force, and unless an operator ordered otherwise it can be asked again after the longest open time.
+    /// Any history, with a clock that also steps back. The record survives encoding. No more leases than
+    /// probes are in force. Unless an operator ordered otherwise, the scope is available after the longest
+    /// open time.
     #[test]
     fn any_history_is_sound(
-        steps in proptest::collection::vec((0_u8..6, outcomes(), 0_i64..90_000, any::<u64>(), commands()), 1..120),
+        steps in proptest::collection::vec(
+                (0_u8..6, outcomes(), 0_i64..90_000, any::<u64>(), commands()), 1..120
+            ),
         probes in 1_u8..=4,
     ) {
         let policy = BreakerPolicy { probes, ..policy() };
@@ -462,7 +466,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_to_a_sound_state_or_to_none(
+    fn any_bytes_decode_to_a_valid_state_or_to_none(
         bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES), version in 0_u8..3
     ) {
         let mut bytes = bytes;

@@ -1,20 +1,31 @@
-//! What one worker knows of all scopes, and how it changes what all workers share.
+//! One worker's view of the health of all scopes, and how it changes the shared records.
 //!
-//! Reading costs nothing: the health view answers from its own copy, which is read anew from the shared data a few times a
-//! second and whenever this worker changes a record. Writing is a bounded compare-and-swap loop around a pure transition;
-//! a lost race reads again and decides again. Successes of a healthy scope are collected and reported together, so that
-//! a healthy request costs no call of the host at all.
+//! **Reading is free.** The view answers from its own copy. The copy is refreshed from the shared data every
+//! tick and whenever this worker changes a record. So it may be about one tick behind another worker's
+//! change. That never allows a second probe, because leases are taken only in the shared record, and never a
+//! request to a scope that this worker itself has opened.
 //!
-//! What this staleness allows: for one refresh interval other workers may send to a target that has just been opened. It
-//! never allows a second probe, because leases are only taken inside the loop, and never a request to a target that this
-//! worker itself has opened.
+//! **Writing** is a bounded compare-and-swap loop around a pure transition. A worker that loses a race reads
+//! the record again and decides again. A failure, a lease and the result of a probe are written at once.
+//!
+//! **Successes of a healthy scope are batched.** They are nearly all there is to report, and each would cost
+//! a read and a write of three records. So a healthy request costs no host call. The price: a run of failures
+//! is counted over all workers, but a success on another worker may arrive after the trip that it would have
+//! prevented. A scope in trouble gets every success at once.
+//!
+//! **Fail open.** After 16 lost races, or when the host refuses, the change applies to this worker's copy
+//! only. Health that cannot be shared is no reason to refuse a request.
+//!
+//! **Records are stored by name**, not by position or configuration fingerprint. So the health of a target
+//! outlives a configuration change that keeps its name, and a different target under an old name inherits its
+//! health.
 
 use super::health::Health;
 use super::state::{Availability, Command, HealthSignal, Ticket, Transition};
 use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp, update};
 use crate::config::{BreakerPolicy, Config};
 
-/// What has a breaker.
+/// A scope: what has a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// One model through one account.
@@ -25,12 +36,12 @@ pub enum Scope {
     Endpoint(ProviderId),
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<T> {
-    /// What the transition gave.
+    /// What the transition returned.
     pub result: T,
-    /// Whether all workers will see it, or just this one because races were lost or the host declined.
+    /// True if all workers will see the change. False if it applies to this worker only.
     pub shared: bool,
 }
 
@@ -46,7 +57,7 @@ pub struct HealthView {
 struct Entry {
     key: Box<str>,
     health: Health,
-    /// Successes not yet reported, with the ticket that they all had.
+    /// Successes not reported yet, with the ticket that they all had.
     unreported: Option<(Ticket, u16)>,
 }
 
@@ -61,8 +72,7 @@ impl Entry {
 }
 
 impl HealthView {
-    /// A view of a configuration's scopes of which nothing is known yet. Records go by names, so they outlive changes of
-    /// the configuration.
+    /// A view of the scopes of `config` without any knowledge.
     pub fn new(config: &Config) -> Self {
         Self {
             targets: config.targets().iter().map(|target| Entry::new("target", &target.name)).collect(),
@@ -92,20 +102,20 @@ impl HealthView {
         self.entry(scope).map(|entry| &entry.health)
     }
 
-    /// Whether a scope may be asked now, as far as this worker knows. Costs no host call.
+    /// Whether a scope may be asked, as far as this worker knows. Costs no host call.
     pub fn availability(&self, scope: Scope, policy: &BreakerPolicy, now: Timestamp) -> Availability {
         self.health(scope)
             .map_or(Availability::Available { permille: 1000 }, |health| health.availability(policy, now))
     }
 
-    /// The ticket of an attempt that goes through a fit scope.
+    /// The ticket of an attempt through a scope that is available.
     pub fn ticket(&self, scope: Scope) -> Option<Ticket> {
         self.health(scope).map(Health::ticket)
     }
 
-    /// Takes a lease from the shared record, or gives an ordinary ticket where the record turns out to be of a scope that is
-    /// well again. Where the record cannot be changed the lease is this worker's own affair: that more than one worker then
-    /// probes is better than that nobody ever does.
+    /// Takes a lease from the shared record, or an ordinary ticket if the scope turns out to be healthy
+    /// again. If the record cannot be changed, the lease is valid for this worker only: probes of several
+    /// workers are better than none.
     pub fn take_lease(
         &mut self,
         store: &mut dyn Store,
@@ -119,7 +129,7 @@ impl HealthView {
         })
     }
 
-    /// Takes in how an attempt ended.
+    /// Takes in the end of an attempt.
     pub fn report(
         &mut self,
         store: &mut dyn Store,
@@ -135,9 +145,9 @@ impl HealthView {
         if !ticket.is_probe() {
             match outcome {
                 HealthSignal::Neutral => return quiet,
-                // A healthy scope's success can wait for the next report.
+                // The success of a healthy scope can wait for the next flush.
                 HealthSignal::Success
-                    if ticket.generation == entry.health.generation && entry.health.is_untroubled() =>
+                    if ticket.generation == entry.health.generation && entry.health.can_batch_successes() =>
                 {
                     entry.collect(ticket);
                     return quiet;
@@ -145,7 +155,7 @@ impl HealthView {
                 _ => {}
             }
         }
-        // A failure is to be seen among the successes that this worker had with it, or its ratio would look worse than it is.
+        // Report the collected successes first, or the failure ratio would look worse than it is.
         let unreported = entry.unreported.take();
         entry.change(store, |health| {
             if let Some((ticket, count)) = unreported {
@@ -155,7 +165,7 @@ impl HealthView {
         })
     }
 
-    /// Carries out what an operator orders.
+    /// Carries out an operator's command.
     pub fn command(
         &mut self,
         store: &mut dyn Store,
@@ -166,7 +176,7 @@ impl HealthView {
         self.change(store, scope, |health| health.command(command, now))
     }
 
-    /// Reports the successes collected since the last time. Returns how many records could not be changed.
+    /// Reports the collected successes. Returns how many records could not be changed.
     pub fn flush(&mut self, store: &mut dyn Store, policy: &BreakerPolicy, now: Timestamp) -> usize {
         let mut failed = 0;
         for entry in self.entries_mut() {
@@ -178,7 +188,7 @@ impl HealthView {
         failed
     }
 
-    /// Reads every record anew.
+    /// Reads every record again.
     pub fn refresh(&mut self, store: &mut dyn Store) {
         for entry in self.entries_mut() {
             entry.refresh(store);
@@ -206,19 +216,19 @@ impl Entry {
     fn collect(&mut self, ticket: Ticket) {
         self.unreported = match self.unreported {
             Some((of, count)) if of == ticket => Some((of, count.saturating_add(1))),
-            // Those of a generation that is over would count no more.
+            // Successes of an earlier generation no longer count.
             _ => Some((ticket, 1)),
         };
     }
 
     fn refresh(&mut self, store: &mut dyn Store) {
-        // Where nobody has written yet, what this worker could not share is still better than nothing.
+        // If no record exists yet, keep what this worker could not share.
         if let Ok(Some(stored)) = store.read(&self.key) {
             self.health = Health::decode(&stored.bytes).unwrap_or_default();
         }
     }
 
-    /// Changes the shared record, or where that fails just this worker's copy.
+    /// Changes the shared record, or if that fails this worker's copy.
     fn change<T>(
         &mut self,
         store: &mut dyn Store,

@@ -1,4 +1,4 @@
-//! What goes to the shared data and when, and what happens when it does not take it.
+//! What is written to the shared data and when, and what happens if that fails.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn target(index: usize) -> Scope {
     Scope::Target(TargetId::from_index(index).unwrap())
 }
 
-/// One worker and its access to what all share.
+/// One worker and its access to the shared data.
 struct One<'w> {
     health_view: HealthView,
     memory: Memory<'w>,
@@ -90,7 +90,7 @@ impl One<'_> {
 }
 
 #[test]
-fn the_successes_of_a_healthy_scope_cost_one_change_together() {
+fn successes_of_a_healthy_scope_cost_one_change_together() {
     let mut one = One::new();
     for _ in 0..1000 {
         one.attempt(HealthSignal::Success, at(0));
@@ -105,7 +105,7 @@ fn the_successes_of_a_healthy_scope_cost_one_change_together() {
 }
 
 #[test]
-fn a_failure_costs_a_read_and_a_write_and_what_is_neutral_nothing() {
+fn a_failure_costs_a_read_and_a_write_and_a_neutral_result_nothing() {
     let mut one = One::new();
     one.attempt(SERVER, at(0));
     assert_eq!(one.memory.calls, 2);
@@ -114,7 +114,7 @@ fn a_failure_costs_a_read_and_a_write_and_what_is_neutral_nothing() {
 }
 
 #[test]
-fn one_failure_in_four_opens_nothing_however_seldom_successes_are_handed_in() {
+fn one_failure_in_four_opens_nothing_however_rarely_successes_are_flushed() {
     let mut one = One::new();
     for round in 0..400 {
         let outcome = if round % 4 == 3 { SERVER } else { HealthSignal::Success };
@@ -124,7 +124,7 @@ fn one_failure_in_four_opens_nothing_however_seldom_successes_are_handed_in() {
 }
 
 #[test]
-fn workers_that_create_a_record_at_once_lose_neither_change_whatever_it_is_counted_as() {
+fn workers_that_create_a_record_together_lose_no_change() {
     for changes in [0, 1, 2, 1000, u32::MAX - 3] {
         let shelf = Rc::new(RefCell::new(Shelf::after_changes(changes)));
         let second = RefCell::new(One::on(&shelf));
@@ -142,7 +142,7 @@ fn workers_that_create_a_record_at_once_lose_neither_change_whatever_it_is_count
 }
 
 #[test]
-fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
+fn a_worker_that_loses_every_race_decides_alone_and_reports_it() {
     let shelf = Rc::default();
     let rival = RefCell::new(One::on(&shelf));
     let mut one = One::on(&shelf);
@@ -164,7 +164,7 @@ fn a_worker_that_loses_every_race_decides_for_itself_and_says_so() {
 }
 
 #[test]
-fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
+fn when_reading_fails_a_worker_trips_alone_and_stays_open() {
     let mut one = One::new();
     one.memory.broken = true;
     one.attempt(HealthSignal::Success, at(0));
@@ -182,7 +182,7 @@ fn where_nothing_can_be_read_a_worker_trips_for_itself_and_stays_so() {
 }
 
 #[test]
-fn where_nothing_can_be_written_a_worker_trips_for_itself() {
+fn when_writing_fails_a_worker_trips_alone() {
     struct ReadOnly;
     impl crate::base::Store for ReadOnly {
         fn read(&mut self, _: &str) -> Result<Option<Stored>, StoreError> {
@@ -203,7 +203,7 @@ fn where_nothing_can_be_written_a_worker_trips_for_itself() {
 }
 
 #[test]
-fn an_old_view_neither_gets_a_second_lease_nor_is_refused_where_all_is_well_again() {
+fn an_old_view_gets_no_second_lease_and_a_plain_ticket_after_recovery() {
     let shelf = Rc::default();
     let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
     first.trip(at(0));
@@ -212,7 +212,7 @@ fn an_old_view_neither_gets_a_second_lease_nor_is_refused_where_all_is_well_agai
     assert_eq!(second.availability(at(30)), Availability::Probe, "it does not know yet");
     assert_eq!(second.lease(at(30)), None);
     assert!(matches!(second.availability(at(30)), Availability::Unavailable(_)), "now it does");
-    // Back to a view from before, and meanwhile the scope is well again.
+    // Back to an older view; meanwhile the scope has become healthy.
     first.report(probe, HealthSignal::Neutral, at(31));
     second.refresh();
     for _ in 0..2 {
@@ -224,7 +224,7 @@ fn an_old_view_neither_gets_a_second_lease_nor_is_refused_where_all_is_well_agai
 }
 
 #[test]
-fn every_order_reaches_every_worker_at_its_next_refresh() {
+fn every_command_reaches_every_worker_at_its_next_refresh() {
     let shelf = Rc::default();
     let mut workers: Vec<_> = (0..8).map(|_| One::on(&shelf)).collect();
     workers[0].trip(at(0));
@@ -253,19 +253,19 @@ fn every_order_reaches_every_worker_at_its_next_refresh() {
 }
 
 #[test]
-fn a_refresh_never_forgets_that_this_worker_opened() {
+fn a_refresh_keeps_what_this_worker_opened() {
     let shelf = Rc::default();
     let (mut first, mut second) = (One::on(&shelf), One::on(&shelf));
     second.attempt(HealthSignal::Success, at(0));
     first.trip(at(0));
-    // The other one hands in what it collected before the trip.
+    // The other worker flushes what it collected before the trip.
     second.health_view.flush(&mut second.memory, &policy(), at(0));
     first.refresh();
     assert!(matches!(first.availability(at(1)), Availability::Unavailable(_)));
 }
 
 #[test]
-fn state_goes_by_name_and_survives_another_configuration() {
+fn records_are_stored_by_name_and_survive_a_configuration_change() {
     let mut one = One::new();
     one.trip(at(0));
     let mut next = HealthView::new(&config(&["earlier", "t", "zero"]));
@@ -275,7 +275,7 @@ fn state_goes_by_name_and_survives_another_configuration() {
 }
 
 #[test]
-fn scopes_of_different_kinds_do_not_meet() {
+fn scopes_of_different_kinds_are_separate() {
     let mut one = One::new();
     let account = Scope::Account(AccountId::from_index(0).unwrap());
     let endpoint = Scope::Endpoint(ProviderId::from_index(0).unwrap());
@@ -290,7 +290,7 @@ fn scopes_of_different_kinds_do_not_meet() {
 }
 
 #[test]
-fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
+fn an_unknown_scope_is_available_and_records_nothing() {
     let mut one = One::new();
     let ticket = one.health_view.ticket(target(0)).unwrap();
     assert_eq!(
@@ -304,9 +304,9 @@ fn a_scope_of_another_configuration_is_fit_and_takes_nothing_in() {
 }
 
 proptest! {
-    /// Whatever lies under the key: a record of another version, one that was cut, anything.
+    /// The key may hold anything: a record of another version, a truncated one, random bytes.
     #[test]
-    fn what_is_no_record_reads_as_empty_and_is_overwritten(
+    fn an_unreadable_record_counts_as_empty_and_is_overwritten(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..300),
             (0_u8..=255, proptest::collection::vec(any::<u8>(), RECORD_BYTES - 1))
@@ -333,6 +333,6 @@ fn a_record_outlives_a_worker() {
     let mut next = One::on(&shelf);
     assert!(matches!(next.availability(at(1)), Availability::Available { .. }), "it knows nothing yet");
     next.refresh();
-    let Availability::Unavailable(unfit) = next.availability(at(1)) else { panic!() };
-    assert_eq!(unfit.until(), Some(at(0).after(Duration::from_secs(30))));
+    let Availability::Unavailable(unavailable) = next.availability(at(1)) else { panic!() };
+    assert_eq!(unavailable.until(), Some(at(0).after(Duration::from_secs(30))));
 }

@@ -1,23 +1,25 @@
-//! Circuit breakers and health: stop sending to what fails, find out cheaply when it is well again.
+//! Circuit breakers: stop sending to what fails, and detect its recovery at little cost.
 //!
-//! **Scopes.** A *target* (account × model) is blamed for what only it did: overload, server errors, broken streams. An
-//! *account* is blamed when its money or its credential is not good: every model behind it is affected at once. An
-//! *endpoint* (provider) is blamed when it cannot be reached: everything behind it is affected. A rate limit is no
-//! illness: it only says until when the target is not to be asked.
+//! **Scopes.** A *target* (account × model) is blamed for its own failures: overload, server errors, broken
+//! streams. An *account* is blamed when its money or its credential is rejected, which affects every model
+//! behind it. An *endpoint* (provider) is blamed when it cannot be reached, which affects everything behind
+//! it. A rate limit is not a failure: it only sets a time until which the target gets no requests.
 //!
-//! **Why a ratio and a run of failures.** A ratio over a sliding window sees a target that fails every third time and
-//! would never produce a run; a run sees a sudden outage long before the window is full. Either opens the breaker.
+//! **When does it open?** On a ratio of failures in a sliding window, or on a run of failures. The ratio
+//! catches a target that fails every third time and never produces a run. The run catches a sudden outage
+//! long before the window is full.
 //!
-//! **Recovery.** After its open time, which doubles with every trip in a row, exactly `probes` live requests go through
-//! across all workers, each under a lease. Only a lease's own result decides. A request from before the trip decides
-//! nothing, a client that leaves gives its lease back, a lease whose worker vanished expires. After `close_after`
-//! successes the breaker closes and the share of traffic ramps up.
+//! **How does it recover?** The open time doubles with every consecutive trip. After it, exactly `probes`
+//! live requests go through over all workers, each under a lease. Only the result of a lease decides. After
+//! `close_after` successes the breaker closes and the share of traffic ramps up. A client that leaves returns
+//! its lease. A lease whose worker vanished expires.
 //!
-//! **What it ignores**: failures that say nothing about health (invalid requests, content policy, a client that left),
-//! and results whose generation is over.
+//! **What does it ignore?** Failures that say nothing about health (invalid requests, content policy, a
+//! client that left), and results of an earlier generation, such as those of requests sent before the trip.
+//! It sends no health checks of its own: a made-up request costs money and proves little.
 //!
-//! State that workers share is one small versioned record per scope, changed by compare-and-swap through the pure
-//! transitions of [`Health`]. The folder refuses to know what a journey is or which target is preferred.
+//! Workers share one small versioned record per scope. They change it by compare-and-swap through the pure
+//! transitions of [`Health`]. The folder knows neither journeys nor which target is preferred.
 
 mod blame;
 mod codec;

@@ -1,12 +1,15 @@
-//! How many attempts are under way at each target, over all workers, and how many tokens of them no provider has counted yet.
+//! Attempts in flight at each target over all workers, and how many of their tokens no provider has counted
+//! yet.
 //!
-//! Windows count attempts when they end, so a target that has stopped answering looks idle to them; this shows the calls
-//! that it is sitting on. Each worker publishes its own counts with a heartbeat in a slot of its own, and reads those of
-//! the others. A worker that is gone stops its heartbeat, and what it had under way is forgotten with it. So nothing has
-//! to be counted down by anybody else, and no crash leaves a count behind.
+//! **Why.** The breaker's windows count attempts when they end, so a target that has stopped responding looks
+//! idle to them. This count shows the attempts that wait there.
 //!
-//! The same slots carry what only operators read (`figures`): how long first contents took, and who waits for which model. So
-//! telling it costs no further call of the host.
+//! **How workers share it.** Each worker publishes its own counts with a heartbeat in its own slot and reads
+//! the slots of the others. A worker that is gone stops its heartbeat, and its counts are dropped with it. So
+//! no worker decrements the counts of another, and a crash leaves no count behind.
+//!
+//! The slots also carry figures that only operators read (`figures`): times to first content and queues. So
+//! these cost no host call of their own.
 
 use std::time::Duration;
 
@@ -14,23 +17,24 @@ use super::figures::{FirstContentTimes, QueueState, Recent};
 use crate::base::{CREATE, FNV_BASIS, ModelId, Store, StoreError, TargetId, Timestamp, Tokens, fnv1a};
 use crate::config::Config;
 
-/// The most workers whose counts are seen. Envoy runs one worker per core by default; further ones count only their own.
+/// The most workers that see each other's counts. Envoy runs one worker per core by default. Further workers
+/// see only their own.
 pub const MAX_WORKERS: usize = 256;
 
-/// A worker whose heartbeat is older is gone. Workers tick every 100 ms.
+/// A worker without a heartbeat for this long is gone. Workers tick every 100 ms.
 const GONE_AFTER: Duration = Duration::from_secs(3);
 
 const VERSION: u8 = 3;
-/// The version, the worker, its heartbeat, and the bytes of the entries of targets. Those of models follow.
+/// Version, worker, heartbeat, size of the target entries. The model entries follow.
 const HEADER_BYTES: usize = 1 + 8 + 8 + 4;
 const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8 + FirstContentTimes::BYTES;
-const LINE_BYTES: usize = 8 + QueueState::BYTES;
+const QUEUE_BYTES: usize = 8 + QueueState::BYTES;
 
-/// What is under way at a target.
+/// Attempts in flight at one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Count {
     attempts: u32,
-    /// Of those the ones that have not been answered: their provider may not have counted them yet.
+    /// Attempts without a response: their provider may not have counted them yet.
     unanswered: u32,
     tokens: Tokens,
 }
@@ -45,35 +49,35 @@ impl Count {
     }
 }
 
-/// One worker's counts, and what it last read of the others'.
+/// One worker's counts, and what it last read of the others.
 #[derive(Debug)]
 pub struct Pending {
     worker: u64,
     slot: Option<(usize, u32)>,
-    /// The targets' names as records know them, so that counts of different configurations fit together.
+    /// Hashes of the target names, so that counts of different configurations match.
     names: Vec<u64>,
     own: Vec<Count>,
     others: Vec<Count>,
-    /// This worker's times, and those that the others have told.
+    /// This worker's times, and those of the others.
     times: (Recent, Vec<FirstContentTimes>),
-    /// The models' names, likewise.
+    /// Hashes of the model names.
     models: Vec<u64>,
-    /// Who waits for which model here, as of the last exchange, and at the others.
+    /// The queues of this worker as of the last exchange, and those of the others.
     queued: (Vec<QueueState>, Vec<QueueState>),
-    /// Whether other workers are there.
-    company: bool,
+    /// Whether other workers exist.
+    has_other_workers: bool,
 }
 
 impl Pending {
-    /// Counts for the targets of `config`; `worker` is a random number that no other worker has.
+    /// Counts for the targets of `config`; `worker` is a random number unique to this worker.
     pub fn new(config: &Config, worker: u64) -> Self {
         let names: Vec<u64> = config.targets().iter().map(|target| target.name_hash).collect();
         let models: Vec<u64> =
             config.models().iter().map(|model| fnv1a(FNV_BASIS, model.name.as_bytes())).collect();
         let none = vec![Count::default(); names.len()];
         let times = (Recent::of(names.len()), vec![FirstContentTimes::default(); names.len()]);
-        let nobody = vec![QueueState::default(); models.len()];
-        let queued = (nobody.clone(), nobody);
+        let empty = vec![QueueState::default(); models.len()];
+        let queued = (empty.clone(), empty);
         Self {
             worker,
             slot: None,
@@ -83,42 +87,42 @@ impl Pending {
             times,
             models,
             queued,
-            company: false,
+            has_other_workers: false,
         }
     }
 
-    /// An attempt's first content has come.
+    /// The first content of an attempt has come.
     pub fn first_content(&mut self, target: TargetId, took: Duration) {
         self.times.0.add(target.index(), took);
     }
 
-    /// How long first contents took of late, over all workers.
+    /// Recent times to first content, over all workers.
     pub fn first_content_times(&self, target: TargetId) -> FirstContentTimes {
         let others = self.times.1.get(target.index()).copied().unwrap_or_default();
         self.times.0.at(target.index()).plus(others)
     }
 
-    /// Who waits here now, by model.
+    /// This worker's queues, by model.
     pub fn set_queues(&mut self, queued: impl Iterator<Item = QueueState>) {
         for (known, now) in self.queued.0.iter_mut().zip(queued) {
             *known = now;
         }
     }
 
-    /// Who waits for a model, over all workers, as of the last exchange.
+    /// The queue of a model over all workers, as of the last exchange.
     pub fn queue_state(&self, model: ModelId) -> QueueState {
         let at = |list: &[QueueState]| list.get(model.index()).copied().unwrap_or_default();
         at(&self.queued.0).plus(at(&self.queued.1))
     }
 
-    /// An attempt of about so many tokens begins.
+    /// An attempt with an estimate of `tokens` begins.
     pub fn begin(&mut self, target: TargetId, tokens: Tokens) {
         if let Some(count) = self.own.get_mut(target.index()) {
             *count = count.plus(Count { attempts: 1, unanswered: 1, tokens });
         }
     }
 
-    /// An attempt has been answered, or will not be any more. `tokens` are those that it began with.
+    /// An attempt has a response, or will never have one. `tokens` are those given to `begin`.
     pub fn answered(&mut self, target: TargetId, tokens: Tokens) {
         if let Some(count) = self.own.get_mut(target.index()) {
             count.unanswered = count.unanswered.saturating_sub(1);
@@ -133,20 +137,20 @@ impl Pending {
         }
     }
 
-    /// Attempts under way at `target`: this worker's as of now, the others' as of the last exchange.
+    /// Attempts in flight at `target`: this worker's as of now, the others' as of the last exchange.
     pub fn attempts(&self, target: TargetId) -> u32 {
         self.count(target).attempts
     }
 
-    /// The attempts under way that have not been answered, and their tokens.
+    /// Attempts in flight without a response, and their tokens.
     pub fn unanswered(&self, target: TargetId) -> (u32, Tokens) {
         let count = self.count(target);
         (count.unanswered, count.tokens)
     }
 
-    /// Whether no other worker is there.
+    /// Whether there is no other worker.
     pub const fn is_only_worker(&self) -> bool {
-        !self.company
+        !self.has_other_workers
     }
 
     fn count(&self, target: TargetId) -> Count {
@@ -154,21 +158,21 @@ impl Pending {
         count(&self.own).plus(count(&self.others))
     }
 
-    /// Publishes this worker's counts and reads the others'.
+    /// Publishes this worker's counts and reads those of the others.
     pub fn exchange(&mut self, store: &mut dyn Store, now: Timestamp) {
         self.times.0.forget(now);
         self.publish(store, now);
         self.others.fill(Count::default());
         self.times.1.fill(FirstContentTimes::default());
         self.queued.1.fill(QueueState::default());
-        self.company = false;
+        self.has_other_workers = false;
         for slot in 0..MAX_WORKERS {
             let Ok(Some(stored)) = store.read(&key(slot)) else { break };
             let Some(record) = Record::decode(&stored.bytes) else { continue };
             if record.worker == self.worker || record.is_gone(now) {
                 continue;
             }
-            self.company = true;
+            self.has_other_workers = true;
             for (name, count, times) in record.entries() {
                 let Some(index) = self.names.iter().position(|known| *known == name) else { continue };
                 if let (Some(sum), Some(all)) = (self.others.get_mut(index), self.times.1.get_mut(index)) {
@@ -176,10 +180,10 @@ impl Pending {
                     *all = all.plus(times);
                 }
             }
-            for (name, line) in record.lines() {
+            for (name, queue) in record.queues() {
                 let known = self.models.iter().position(|known| *known == name);
                 if let Some(sum) = known.and_then(|index| self.queued.1.get_mut(index)) {
-                    *sum = sum.plus(line);
+                    *sum = sum.plus(queue);
                 }
             }
         }
@@ -192,7 +196,7 @@ impl Pending {
                 self.slot = store.read(&key(slot)).ok().flatten().map(|stored| (slot, stored.cas));
                 return;
             }
-            // Another worker took this one for gone.
+            // Another worker has taken the slot, because it considered this one gone.
             self.slot = None;
         }
         for slot in 0..MAX_WORKERS {
@@ -238,9 +242,9 @@ impl Pending {
         bytes.extend(now.as_millis().to_le_bytes());
         bytes.extend(u32::try_from(entries.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.append(&mut entries);
-        for (name, line) in self.models.iter().zip(&self.queued.0).filter(|(_, line)| line.requests > 0) {
+        for (name, queue) in self.models.iter().zip(&self.queued.0).filter(|(_, queue)| queue.requests > 0) {
             bytes.extend(name.to_le_bytes());
-            line.write(&mut bytes);
+            queue.write(&mut bytes);
         }
         bytes
     }
@@ -250,7 +254,7 @@ struct Record<'b> {
     worker: u64,
     heartbeat: Timestamp,
     entries: &'b [u8],
-    lines: &'b [u8],
+    queues: &'b [u8],
 }
 
 impl<'b> Record<'b> {
@@ -260,15 +264,15 @@ impl<'b> Record<'b> {
         let (worker, header) = header.split_first_chunk::<8>()?;
         let (heartbeat, size) = header.split_first_chunk::<8>()?;
         let size = usize::try_from(u32::from_le_bytes(size.try_into().ok()?)).ok()?;
-        let (entries, lines) = rest.split_at_checked(size)?;
+        let (entries, queues) = rest.split_at_checked(size)?;
         let whole = *version == VERSION
             && entries.len().is_multiple_of(ENTRY_BYTES)
-            && lines.len().is_multiple_of(LINE_BYTES);
+            && queues.len().is_multiple_of(QUEUE_BYTES);
         whole.then(|| Self {
             worker: u64::from_le_bytes(*worker),
             heartbeat: Timestamp::from_millis(u64::from_le_bytes(*heartbeat)),
             entries,
-            lines,
+            queues,
         })
     }
 
@@ -289,14 +293,14 @@ impl<'b> Record<'b> {
         })
     }
 
-    fn lines(&self) -> impl Iterator<Item = (u64, QueueState)> {
-        self.lines.chunks_exact(LINE_BYTES).filter_map(|line| {
-            let (name, line) = line.split_first_chunk::<8>()?;
-            Some((u64::from_le_bytes(*name), QueueState::read(line)?))
+    fn queues(&self) -> impl Iterator<Item = (u64, QueueState)> {
+        self.queues.chunks_exact(QUEUE_BYTES).filter_map(|queue| {
+            let (name, queue) = queue.split_first_chunk::<8>()?;
+            Some((u64::from_le_bytes(*name), QueueState::read(queue)?))
         })
     }
 
-    /// A heartbeat from the future is of a clock that has stepped back since; so old a clock is no heartbeat either.
+    /// A heartbeat far in the future means that the clock has stepped back since.
     fn is_gone(&self, now: Timestamp) -> bool {
         now.since(self.heartbeat) > GONE_AFTER || self.heartbeat.since(now) > GONE_AFTER
     }
@@ -338,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_see_each_others_calls_until_they_are_gone() {
+    fn workers_see_each_other_s_attempts_until_they_are_gone() {
         let shelf = Rc::default();
         let config = load(CONFIG);
         let mut stores: Vec<_> = (0..3).map(|_| Memory::on(Rc::clone(&shelf))).collect();
@@ -351,12 +355,12 @@ mod tests {
         workers[0].exchange(&mut stores[0], at(100));
         assert_eq!((workers[0].attempts(target(0)), workers[0].attempts(target(2))), (3, 0));
         workers[0].end(target(0));
-        assert_eq!(workers[0].attempts(target(0)), 2, "its own it knows at once");
+        assert_eq!(workers[0].attempts(target(0)), 2, "a worker knows its own counts at once");
         assert_eq!(workers[0].unanswered(target(1)), (3, Tokens { input: 300, output: 30 }));
         workers[0].answered(target(1), TOKENS);
         assert_eq!(workers[0].unanswered(target(1)), (2, Tokens { input: 200, output: 20 }));
         assert_eq!(workers[0].attempts(target(1)), 3);
-        // The second worker ends a call, the third has crashed.
+        // The second worker ends an attempt, the third has crashed.
         workers[1].end(target(0));
         workers[1].exchange(&mut stores[1], at(3_500));
         workers[0].exchange(&mut stores[0], at(3_500));
@@ -365,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_operators_read_goes_the_same_way() {
+    fn figures_for_operators_use_the_same_slots() {
         let shelf = Rc::default();
         let config = load(CONFIG);
         let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
@@ -373,8 +377,8 @@ mod tests {
         let model = ModelId::from_index(0).unwrap();
         for (ms, worker) in [100_u16, 300].into_iter().zip(&mut workers) {
             worker.first_content(target(1), Duration::from_millis(ms.into()));
-            let line = QueueState { requests: 2, bytes: 10, since: at(ms.into()) };
-            worker.set_queues([line].into_iter());
+            let queue = QueueState { requests: 2, bytes: 10, since: at(ms.into()) };
+            worker.set_queues([queue].into_iter());
         }
         for _ in 0..2 {
             for (worker, store) in workers.iter_mut().zip(&mut stores) {
@@ -384,7 +388,7 @@ mod tests {
         for worker in &workers {
             assert_eq!(
                 worker.first_content_times(target(1)),
-                FirstContentTimes { count: 2, sum_ms: 400, most_ms: 300 }
+                FirstContentTimes { count: 2, sum_ms: 400, longest_ms: 300 }
             );
             assert_eq!(worker.first_content_times(target(0)), FirstContentTimes::default());
             assert_eq!(worker.queue_state(model), QueueState { requests: 4, bytes: 20, since: at(100) });
@@ -397,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slot_of_a_worker_that_is_gone_is_used_again() {
+    fn the_slot_of_a_worker_that_is_gone_is_reused() {
         let shelf = Rc::default();
         let config = load(CONFIG);
         for id in 0..50 {
@@ -408,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_start_at_once_get_a_slot_each() {
+    fn two_workers_that_start_together_get_a_slot_each() {
         let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
         let config = load(CONFIG);
         let mut rival = Pending::new(&config, 7);
@@ -421,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_passed_over() {
+    fn unreadable_records_are_ignored() {
         let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
         let mut store = Memory::on(Rc::clone(&shelf));
         let mut cut = Pending::new(&load(CONFIG), 7);

@@ -1,5 +1,5 @@
-//! Workers whose operations interleave in every way that shared data allows: whole operations of others run between one's
-//! read and its write, and others again between theirs.
+//! Operations of several workers that interleave in every way the shared data allows: whole operations of
+//! others run between the read and the write of one, and others again between theirs.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -17,14 +17,14 @@ use crate::base::memory::{Memory, Shelf};
 use crate::base::{TargetId, Timestamp};
 use crate::config::{self, BreakerPolicy, Config};
 
-/// How far one worker's clock may differ from another's, in milliseconds to either side.
+/// How far the clocks of two workers may differ, in milliseconds in either direction.
 const MAX_SKEW_MS: i64 = 300;
-/// Whoever notes a time further ahead than this noted it before the clock stepped back: more than the clocks differ and
-/// the steps of one operation take together.
+/// A time further ahead than this was noted before the clock stepped back. It exceeds the clock difference
+/// plus the steps of one operation.
 const STEP_BACK: Duration = Duration::from_secs(1);
-/// How deep operations run within operations.
+/// How deep operations nest within operations.
 const MAX_DEPTH: usize = 4;
-/// More writes of one operation than this are not interfered with, so that no race is lost for good.
+/// After this many writes an operation is left alone, so that no race is lost for good.
 const MAX_LOSSES: u8 = 4;
 
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ struct Step {
     act: Act,
     passes_ms: i64,
     skew_ms: i64,
-    /// How many of the steps that follow run before each of the first `losses` writes of this one.
+    /// How many of the following steps run before each of the first `losses` writes of this one.
     rivals: u8,
     losses: u8,
     jitter: u64,
@@ -76,18 +76,18 @@ fn histories() -> impl Strategy<Value = (usize, u8, u32, Vec<Step>)> {
 struct Virtual {
     health_view: HealthView,
     running: Vec<Ticket>,
-    /// The generation of the last open state that this worker itself brought about.
+    /// Generation of the last open state that this worker itself caused.
     opened: Option<u32>,
     generation: u32,
 }
 
-/// What has happened, as an observer of all workers knows it.
+/// What has happened, as seen by an observer of all workers.
 #[derive(Default)]
 struct Truth {
     /// Leases that were granted and neither reported nor expired.
     leases: Vec<(Ticket, Timestamp)>,
     generation: u32,
-    /// Failures in a row that were reported in this generation.
+    /// Consecutive failures reported in this generation.
     run: u16,
     phases: HashMap<u32, &'static str>,
     seen: Seen,
@@ -179,7 +179,7 @@ fn run(world: &Rc<World>) -> Seen {
         play(world, &step, 0);
     }
     let now = Timestamp::from_millis(u64::try_from(world.clock_ms.get()).unwrap());
-    // Two rounds: the first may still have successes to hand in.
+    // Two rounds: in the first, workers may still have successes to flush.
     for worker in world.workers.iter().chain(&world.workers) {
         let mut memory = Memory::on(Rc::clone(&world.shelf));
         let health_view = &mut worker.borrow_mut().health_view;
@@ -199,9 +199,9 @@ fn run(world: &Rc<World>) -> Seen {
 }
 
 fn play(world: &Rc<World>, step: &Step, depth: usize) {
-    // A worker does one thing at a time.
+    // A worker runs one operation at a time.
     let Ok(mut worker) = world.workers[step.worker].try_borrow_mut() else { return };
-    // Between one's read and its write little time passes.
+    // Little time passes between the read and the write of an operation.
     let passes = if depth == 0 { step.passes_ms } else { step.passes_ms.rem_euclid(2) };
     world.clock_ms.set(world.clock_ms.get() + passes);
     let now = Timestamp::from_millis(u64::try_from(world.clock_ms.get() + step.skew_ms).unwrap());
@@ -211,7 +211,7 @@ fn play(world: &Rc<World>, step: &Step, depth: usize) {
         Act::Send => send(world, &mut worker, &mut memory, now),
         Act::End { which, outcome } => {
             if !worker.running.is_empty() {
-                // Half of them the newest, which is the probe if there is one.
+                // In half of the cases the newest attempt, which is the probe if there is one.
                 let newest = worker.running.len() - 1;
                 let which = if which % 2 == 0 { newest } else { which / 2 % (newest + 1) };
                 let ticket = worker.running.swap_remove(which);
@@ -235,7 +235,7 @@ fn play(world: &Rc<World>, step: &Step, depth: usize) {
     check(world, &mut worker);
 }
 
-/// Runs the next steps of the script where another worker would come in between.
+/// Runs the next steps of the script at a point where another worker could interfere.
 fn rivals(world: &Rc<World>, step: &Step, depth: usize) -> Box<dyn FnMut()> {
     let (world, rivals, mut losses) = (Rc::clone(world), step.rivals, step.losses);
     Box::new(move || {
@@ -299,7 +299,7 @@ fn end(
     assert!(change.shared);
     let truth = &mut *world.truth.borrow_mut();
     truth.leases.retain(|(lease, _)| *lease != ticket);
-    // Without a record nothing has been written yet, so this was a success that is collected.
+    // Without a record nothing has been written yet, so this success was only collected.
     let Some(record) = world.record() else { return };
     match change.result {
         Some(Transition::Opened(_) | Transition::Reopened(_)) => {
@@ -359,16 +359,17 @@ fn check(world: &World, worker: &mut Virtual) {
 }
 
 proptest! {
-    /// Two to eight workers, any history, any interleaving, clocks that differ and step back:
-    /// no lease beyond `probes` is in force, no trip and no change is lost, generations never go back and each has one
-    /// phase, nobody sends where it has itself opened, everybody knows the record after a refresh.
+    /// Two to eight workers, any history, any interleaving, clocks that differ and step back. At most
+    /// `probes` leases are in force. No trip and no change is lost. Generations never go back, and each has
+    /// one phase. No worker sends to a scope that it has opened itself. After a refresh every worker knows
+    /// the record.
     #[test]
-    fn workers_that_interleave_arbitrarily_agree((workers, probes, cas, script) in histories()) {
+    fn arbitrarily_interleaved_workers_agree((workers, probes, cas, script) in histories()) {
         run(&World::new(workers, probes, cas, script));
     }
 }
 
-/// What the property is worth: its histories get everywhere.
+/// Guards the property: its histories reach every interesting event.
 #[test]
 fn the_histories_reach_trips_probes_closings_and_lost_races() {
     let mut runner = TestRunner::deterministic();

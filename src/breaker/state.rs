@@ -1,47 +1,47 @@
-//! The vocabulary of a breaker: what state a scope can be in, what is told to it, and what it answers.
+//! The types of a breaker: the states of a scope, the signals it receives and the answers it gives.
 
 use std::time::Duration;
 
 use crate::base::{ErrorClass, Timestamp};
 
-/// The most leases a half-open breaker can hand out at a time.
+/// The most leases that a half-open breaker can grant at a time.
 pub const MAX_PROBES: usize = 4;
 
-/// The breaker proper.
+/// The phase of the breaker itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BreakerPhase {
     /// Healthy: everything goes through.
     Closed {
-        /// Since when.
+        /// When the phase began.
         since: Timestamp,
-        /// Whether it closed after being open, so that its share ramps up from `since`.
+        /// Whether the breaker was open before, so that its share ramps up from `since`.
         ramp: bool,
     },
     /// Nothing goes through.
     Open {
         /// What opened it.
-        why: TripReason,
-        /// Since when.
+        reason: TripReason,
+        /// When it opened.
         since: Timestamp,
-        /// From when on it may be probed.
+        /// When it may be probed.
         until: Timestamp,
     },
-    /// A few live requests show whether it is well again.
+    /// Single live requests test whether the scope has recovered.
     HalfOpen {
-        /// What had opened it.
-        why: TripReason,
-        /// Since when.
+        /// What opened it.
+        reason: TripReason,
+        /// When the phase began.
         since: Timestamp,
-        /// The requests under way, by slot.
+        /// The probes in flight, by slot.
         leases: [Option<Lease>; MAX_PROBES],
-        /// How many leases have been handed out in this generation.
+        /// Leases granted in this generation.
         serial: u16,
-        /// Probes that have succeeded.
+        /// Successful probes.
         successes: u8,
     },
 }
 
-/// The right of one request to go through a half-open breaker.
+/// The permission of one request to pass a half-open breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     pub(super) serial: u16,
@@ -49,23 +49,23 @@ pub struct Lease {
     pub(super) until: Timestamp,
 }
 
-/// Not ill, but not to be asked.
+/// A rate limit in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Throttle {
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
-    /// Rate limits in a row that came without a hint.
+    /// Consecutive rate limits without a hint.
     pub(super) strikes: u8,
 }
 
-/// What an operator has ordered.
+/// An order of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Nothing goes through.
     ForcedOpen,
     /// Everything goes through.
     ForcedClosed,
-    /// Nothing new goes through; what runs may end.
+    /// Nothing new goes through. Requests in flight may end.
     Drained,
 }
 
@@ -73,8 +73,8 @@ pub enum Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TripReason {
     /// The rule that opened it.
-    pub cause: TripRule,
-    /// The failure that did.
+    pub rule: TripRule,
+    /// The failure that met it.
     pub class: ErrorClass,
 }
 
@@ -85,34 +85,34 @@ pub enum TripRule {
     Consecutive,
     /// Too many failures in the window.
     Ratio,
-    /// A failure that one is enough of: quota, credential.
+    /// A failure of which one is enough: quota or credential.
     Blocked,
     /// A probe failed.
     Probe,
 }
 
-/// How an attempt ended, as far as this scope is concerned.
+/// The end of an attempt, as seen by one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthSignal {
-    /// Well, to the end.
+    /// Success, to the end of the response.
     Success,
-    /// Badly.
+    /// A failure.
     Failure(ErrorClass),
-    /// Badly, and the provider asks to be left alone for so long.
+    /// A failure, and the provider asks for a pause of this length.
     FailureFor(ErrorClass, Duration),
-    /// So badly that one is enough.
+    /// A failure of which one is enough to open the breaker.
     Blocked(ErrorClass),
-    /// With a rate limit, and the provider's word on how long to wait if it gave one.
+    /// A rate limit, with the provider's hint on how long to wait.
     Throttled(Option<Duration>),
-    /// In a way that says nothing about this scope.
+    /// Nothing was learned about this scope.
     Neutral,
 }
 
-/// What an attempt holds from the moment it is sent until it reports its outcome.
+/// What an attempt holds from the moment it is sent until its end is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub(super) generation: u32,
-    /// The lease, if it is a probe: slot and serial.
+    /// The lease of a probe: slot and serial.
     pub(super) lease: Option<(u8, u16)>,
 }
 
@@ -123,35 +123,35 @@ impl Ticket {
     }
 }
 
-/// Whether the scope may be asked now.
+/// Whether a request may be sent to the scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
-    /// Yes, with this share of its usual traffic, in 1/1000.
+    /// Yes, with a share of its usual traffic.
     Available {
-        /// 1000 except during slow start.
+        /// The share in 1/1000; 1000 except during slow start.
         permille: u16,
     },
-    /// By a request that takes a lease.
+    /// Only by a request that takes a lease.
     Probe,
     /// No.
     Unavailable(Unavailable),
 }
 
-/// Why the scope may not be asked.
+/// Why no request may be sent to the scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
     /// The breaker is open, or half-open with all leases taken.
     Open {
-        /// Since when.
+        /// When it opened.
         since: Timestamp,
-        /// The earliest moment at which it may be asked.
+        /// The earliest moment for another request.
         until: Timestamp,
         /// What opened it.
-        why: TripReason,
+        reason: TripReason,
     },
     /// A rate limit is in force.
     Throttled {
-        /// Its end.
+        /// When it ends.
         until: Timestamp,
     },
     /// An operator has forced it open.
@@ -164,7 +164,7 @@ impl Unavailable {
     /// The reason shown to clients and operators.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Open { why: TripReason { cause: TripRule::Blocked, .. }, .. } => "blocked",
+            Self::Open { reason: TripReason { rule: TripRule::Blocked, .. }, .. } => "blocked",
             Self::Open { .. } => "open",
             Self::Throttled { .. } => "throttled",
             Self::ForcedOpen => "forced_open",
@@ -172,7 +172,7 @@ impl Unavailable {
         }
     }
 
-    /// When asking may help again; `None` while only an operator can tell.
+    /// When another request may help; `None` if only an operator can end it.
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Open { until, .. } | Self::Throttled { until } => Some(*until),
@@ -181,14 +181,14 @@ impl Unavailable {
     }
 }
 
-/// What a scope looks like from outside: the breaker's phase, or what stands before it.
+/// The state shown to operators: the breaker's phase, or what overrides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Healthy.
     Closed,
     /// An operator lets everything through.
     ForcedClosed,
-    /// Its open time is over: single requests probe it.
+    /// The open time is over: single requests probe the scope.
     HalfOpen,
     /// A rate limit is in force.
     Throttled,
@@ -196,14 +196,14 @@ pub enum State {
     Drained,
     /// An operator lets nothing through.
     ForcedOpen,
-    /// Too much failed.
+    /// Too many failures.
     Open,
-    /// An account whose credential or money is not good.
+    /// An account whose credential or money was rejected.
     Blocked,
 }
 
 impl State {
-    /// Every state, from the best to the worst. A state's place is its number in metrics.
+    /// Every state, from best to worst. The index of a state is its number in metrics.
     pub const ALL: [Self; 8] = [
         Self::Closed,
         Self::ForcedClosed,
@@ -242,7 +242,7 @@ impl TripRule {
     }
 }
 
-/// A change that operators want to know of.
+/// A change that operators want to know about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// It opened.
@@ -255,7 +255,7 @@ pub enum Transition {
     Throttled,
 }
 
-/// What an operator may do.
+/// A command of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Lets nothing through until undone.
@@ -264,20 +264,20 @@ pub enum Command {
     ForceClosed,
     /// Lets nothing new through until undone.
     Drain,
-    /// Allows a probe now, whatever time is left, and forgets a rate limit.
+    /// Allows a probe at once and clears a rate limit.
     Probe,
-    /// Takes back an order.
+    /// Undoes an order.
     Undo,
     /// Forgets everything.
     Reset,
 }
 
 impl Command {
-    /// Every order.
+    /// Every command.
     pub const ALL: [Self; 6] =
         [Self::ForceOpen, Self::ForceClosed, Self::Drain, Self::Probe, Self::Undo, Self::Reset];
 
-    /// The name by which operators give it.
+    /// The name that operators use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ForceOpen => "force-open",
@@ -289,7 +289,7 @@ impl Command {
         }
     }
 
-    /// The order of this name.
+    /// The command of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|command| command.name() == name)
     }

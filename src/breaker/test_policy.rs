@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::config::BreakerPolicy;
 
-/// The policy that tests speak of unless they say otherwise.
+/// The policy of tests that do not set their own.
 pub fn policy() -> BreakerPolicy {
     BreakerPolicy {
         window: Duration::from_secs(60),

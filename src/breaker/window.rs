@@ -1,24 +1,23 @@
-//! Successes and failures of the recent past, by when attempts ended.
+//! Successes and failures of the recent past, by the time at which attempts ended.
 
 use std::time::Duration;
 
 use crate::base::Timestamp;
 
-/// How many slices the window has. What leaves the window leaves it a slice at a time, so the window is between 90 and
-/// 100 % of its nominal length.
+/// Slices of the window. They leave it one at a time, so it covers 90 to 100 % of its nominal length.
 pub const BUCKETS: usize = 10;
 
 /// A sliding window of counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Window {
-    /// The number of the newest slice since the epoch.
+    /// Number of the newest slice since the epoch.
     pub(super) head: u64,
     /// Successes and failures per slice; slice `n` is at `n % BUCKETS`.
     pub(super) buckets: [(u16, u16); BUCKETS],
 }
 
 impl Window {
-    /// Adds to the slice of `now`. When the clock steps back, to the newest slice there is.
+    /// Adds to the slice of `now`, or to the newest slice if the clock has stepped back.
     pub fn add(&mut self, now: Timestamp, length: Duration, successes: u16, failures: u16) {
         self.advance(now, length);
         let slot = usize::try_from(self.head % BUCKETS as u64).unwrap_or(0);
@@ -28,7 +27,7 @@ impl Window {
         }
     }
 
-    /// Successes and failures that are still in the window.
+    /// Successes and failures in the window.
     pub fn counts(&self, now: Timestamp, length: Duration) -> (u32, u32) {
         let mut current = self.clone();
         current.advance(now, length);
@@ -41,7 +40,7 @@ impl Window {
     fn advance(&mut self, now: Timestamp, length: Duration) {
         let slice_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).div_ceil(BUCKETS as u64).max(1);
         let newest = now.as_millis() / slice_ms;
-        // A clock that stepped back by more than the window, or a window of another length: start anew.
+        // The clock stepped back by more than the window, or the length changed: start again.
         if newest.saturating_add(BUCKETS as u64) < self.head {
             *self = Self { head: newest, ..Self::default() };
         }
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_the_window_is_gone() {
+    fn old_results_leave_the_window() {
         let mut window = Window::default();
         window.add(at(0), LENGTH, 3, 2);
         window.add(at(30), LENGTH, 1, 0);
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_a_little_keeps_counting() {
+    fn a_small_step_back_of_the_clock_keeps_counting() {
         let mut window = Window::default();
         window.add(at(30), LENGTH, 1, 1);
         window.add(at(20), LENGTH, 1, 1);
@@ -96,10 +95,11 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plain definition: everything of the last 60 s is in, nothing older than 66 s is.
+        /// Against the plain definition: everything of the last 54 s is in, nothing older than 60 s is.
         #[test]
-        fn the_window_holds_what_its_length_says(
-            mut events in proptest::collection::vec((0_u64..300_000, any::<bool>()), 0..60), end in 300_000_u64..400_000
+        fn the_window_covers_its_nominal_length(
+            mut events in proptest::collection::vec((0_u64..300_000, any::<bool>()), 0..60),
+            end in 300_000_u64..400_000
         ) {
             events.sort_unstable();
             let moment = |ms: u64| Timestamp::from_millis(5_000_000 + ms);
@@ -108,7 +108,8 @@ mod tests {
                 window.add(moment(*ms), LENGTH, u16::from(*good), u16::from(!*good));
             }
             let (good, bad) = window.counts(moment(end), LENGTH);
-            let within = |age: u64| u32::try_from(events.iter().filter(|(ms, _)| end - ms < age).count()).unwrap();
+            let within =
+                |age: u64| u32::try_from(events.iter().filter(|(ms, _)| end - ms < age).count()).unwrap();
             prop_assert!(good + bad >= within(54_000));
             prop_assert!(good + bad <= within(60_001));
         }

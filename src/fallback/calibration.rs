@@ -1,57 +1,61 @@
-//! What has been learnt of how many tokens a target counts where so many were expected.
+//! Corrects token estimates: learns per target how many tokens its provider counts compared with the
+//! estimate.
 //!
-//! A target is one model with one tokenizer, and its users mostly send one sort of text, so one factor for each target
-//! takes out most of the error that an average over all languages and models has. It follows what providers report: an
-//! average that forgets, so that a model that is replaced behind its name is learnt anew. The margin on top stays.
+//! **Why one factor per target.** A target is one model with one tokenizer, and its users mostly send one
+//! kind of text. So one factor removes most of the error of an average over all languages and models.
 //!
-//! Workers share what they learn in one small record per target, every few seconds: nothing depends on its being fresh.
+//! **How it adapts.** The factor is a moving average of what providers report, so it follows when the model
+//! behind a name is replaced. The margin on top stays.
+//!
+//! **Sharing.** Every few seconds workers merge their factors in one small record per target. No decision
+//! needs the latest value.
 
 use std::cell::Cell;
 
 use crate::base::{Store, TargetId, update};
 use crate::config::Config;
 
-/// Prompts that are expected to be smaller than this teach nothing: what a vendor adds to every prompt would drown them.
-const LEAST_TOKENS: u64 = 100;
-/// From so many prompts on the factor is used.
-const LEAST_SAMPLES: u32 = 20;
-/// So many prompts count; older ones fade.
+/// Smaller prompts are ignored: the tokens that a vendor adds to every prompt would dominate.
+const MIN_TOKENS: u64 = 100;
+/// The factor is used after this many prompts.
+const MIN_SAMPLES: u32 = 20;
+/// Number of prompts in the average. Older ones fade.
 const MEMORY: u32 = 200;
-/// The factor's bounds, in millionths: what is beyond is no tokenizer's doing.
-const LEAST_FACTOR: u32 = 250_000;
-const MOST_FACTOR: u32 = 4_000_000;
-/// Worker ticks between two exchanges: five seconds.
+/// Bounds of the factor, in millionths. No tokenizer exceeds them.
+const MIN_FACTOR: u32 = 250_000;
+const MAX_FACTOR: u32 = 4_000_000;
+/// Worker ticks between two exchanges: 5 seconds.
 const TICKS: u32 = 50;
 
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 9;
 
-/// What is known of one target.
+/// The factor of one target and the prompts behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Learnt {
+struct Factor {
     samples: u32,
     millionths: u32,
 }
 
-impl Learnt {
+impl Factor {
     const NOTHING: Self = Self { samples: 0, millionths: 1_000_000 };
 
-    /// One more prompt.
+    /// With one more prompt.
     fn with(self, millionths: u32) -> Self {
         let samples = self.samples.saturating_add(1).min(MEMORY);
         let (old, new) = (i64::from(self.millionths), i64::from(millionths));
-        // Between two u32 lies a u32.
+        // A mean of two u32 is a u32.
         let mean = old + (new - old) / i64::from(samples);
         Self { samples, millionths: u32::try_from(mean).unwrap_or(self.millionths) }
     }
 
-    /// Both together, each as much as it has seen.
+    /// Both together, weighted by their samples.
     fn merged(self, other: Self) -> Self {
         let samples = u64::from(self.samples) + u64::from(other.samples);
         let sum = u64::from(self.millionths) * u64::from(self.samples)
             + u64::from(other.millionths) * u64::from(other.samples);
         let Some(mean) = sum.checked_div(samples) else { return self };
-        let millionths = u32::try_from(mean).unwrap_or(MOST_FACTOR);
+        let millionths = u32::try_from(mean).unwrap_or(MAX_FACTOR);
         Self { samples: u32::try_from(samples).unwrap_or(MEMORY).min(MEMORY), millionths }
     }
 
@@ -67,7 +71,7 @@ impl Learnt {
         bytes
     }
 
-    /// A record that cannot be read is as none.
+    /// An unreadable record counts as empty.
     fn decode(bytes: &[u8]) -> Self {
         let numbers = match bytes.split_first() {
             Some((&VERSION, rest)) if rest.len() == RECORD_BYTES - 1 => rest.as_chunks::<4>().0,
@@ -76,73 +80,73 @@ impl Learnt {
         match numbers {
             [samples, millionths] => {
                 let (samples, millionths) = (u32::from_le_bytes(*samples), u32::from_le_bytes(*millionths));
-                Self { samples: samples.min(MEMORY), millionths: millionths.clamp(LEAST_FACTOR, MOST_FACTOR) }
+                Self { samples: samples.min(MEMORY), millionths: millionths.clamp(MIN_FACTOR, MAX_FACTOR) }
             }
             _ => Self::NOTHING,
         }
     }
 }
 
-/// One worker's knowledge of the targets of one configuration.
+/// One worker's factors for the targets of a configuration.
 #[derive(Debug)]
 pub struct Calibration {
     keys: Vec<String>,
-    known: Vec<Cell<Learnt>>,
-    /// What has been learnt since the last exchange.
-    fresh: Vec<Cell<Learnt>>,
+    known: Vec<Cell<Factor>>,
+    /// Learned since the last exchange.
+    unshared: Vec<Cell<Factor>>,
     ticks: Cell<u32>,
 }
 
 impl Calibration {
-    /// Nothing is known of the targets of `config` yet.
+    /// No factors yet for the targets of `config`.
     pub fn new(config: &Config) -> Self {
         let keys: Vec<_> =
             config.targets().iter().map(|target| format!("llm-failsafe/estimate/{}", target.name)).collect();
-        let nothing = || keys.iter().map(|_| Cell::new(Learnt::NOTHING)).collect::<Vec<_>>();
-        Self { known: nothing(), fresh: nothing(), keys, ticks: Cell::new(0) }
+        let nothing = || keys.iter().map(|_| Cell::new(Factor::NOTHING)).collect::<Vec<_>>();
+        Self { known: nothing(), unshared: nothing(), keys, ticks: Cell::new(0) }
     }
 
-    /// The tokens that `target` will count where `expected` are expected.
+    /// The tokens that `target` will probably count for a prompt estimated at `expected`.
     pub fn tokens(&self, target: TargetId, expected: u64) -> u64 {
         match self.known.get(target.index()).map(Cell::get) {
-            Some(learnt) if learnt.samples >= LEAST_SAMPLES => {
-                expected.saturating_mul(learnt.millionths.into()).div_ceil(1_000_000)
+            Some(factor) if factor.samples >= MIN_SAMPLES => {
+                expected.saturating_mul(factor.millionths.into()).div_ceil(1_000_000)
             }
             _ => expected,
         }
     }
 
-    /// The provider of `target` counted `observed` tokens where `expected` were expected.
+    /// The provider of `target` counted `observed` tokens for a prompt estimated at `expected`.
     pub fn learn(&self, target: TargetId, expected: u64, observed: u64) {
-        if expected < LEAST_TOKENS || observed == 0 {
+        if expected < MIN_TOKENS || observed == 0 {
             return;
         }
         let millionths = observed.saturating_mul(1_000_000) / expected;
-        let millionths = u32::try_from(millionths).unwrap_or(MOST_FACTOR).clamp(LEAST_FACTOR, MOST_FACTOR);
-        for list in [&self.known, &self.fresh] {
+        let millionths = u32::try_from(millionths).unwrap_or(MAX_FACTOR).clamp(MIN_FACTOR, MAX_FACTOR);
+        for list in [&self.known, &self.unshared] {
             if let Some(cell) = list.get(target.index()) {
                 cell.set(cell.get().with(millionths));
             }
         }
     }
 
-    /// To be called on every tick of the worker; now and then it tells the others what it has learnt, and learns from them.
+    /// Call this on every tick. At intervals it merges this worker's factors with those of the others.
     pub fn exchange(&self, store: &mut dyn Store) {
         let ticks = self.ticks.get();
         self.ticks.set((ticks + 1) % TICKS);
         if ticks != 0 {
             return;
         }
-        for ((key, known), fresh) in self.keys.iter().zip(&self.known).zip(&self.fresh) {
+        for ((key, known), unshared) in self.keys.iter().zip(&self.known).zip(&self.unshared) {
             let shared = update(store, key, |bytes| {
-                let shared = bytes.map_or(Learnt::NOTHING, Learnt::decode);
-                let merged = shared.merged(fresh.get());
-                (merged, (fresh.get().samples > 0).then(|| merged.encode()))
+                let shared = bytes.map_or(Factor::NOTHING, Factor::decode);
+                let merged = shared.merged(unshared.get());
+                (merged, (unshared.get().samples > 0).then(|| merged.encode()))
             });
-            // Where sharing fails, this worker's own knowledge stands.
+            // If sharing fails, this worker keeps its own factors.
             if let Some(shared) = shared.filter(|shared| shared.samples > 0) {
                 known.set(shared);
-                fresh.set(Learnt::NOTHING);
+                unshared.set(Factor::NOTHING);
             }
         }
     }
@@ -155,7 +159,8 @@ mod tests {
     use crate::config;
 
     fn calibration() -> Calibration {
-        let config = r#"{"providers": {"p": {"kind": "openai"}}, "targets": {"t": {"provider": "p", "model": "m"}},
+        let config = r#"{"providers": {"p": {"kind": "openai"}},
+                         "targets": {"t": {"provider": "p", "model": "m"}},
                          "models": {"c": {"targets": ["t"]}}}"#;
         Calibration::new(&config::load(config.as_bytes(), &|_| None).unwrap())
     }
@@ -163,9 +168,9 @@ mod tests {
     const T: fn() -> TargetId = || TargetId::from_index(0).unwrap();
 
     #[test]
-    fn a_factor_is_used_once_enough_is_known_and_follows_what_comes_later() {
+    fn a_factor_is_used_after_enough_prompts_and_follows_later_ones() {
         let calibration = calibration();
-        for seen in 0..LEAST_SAMPLES {
+        for seen in 0..MIN_SAMPLES {
             assert_eq!(calibration.tokens(T(), 1_000), 1_000, "after {seen}");
             calibration.learn(T(), 1_000, 700);
         }
@@ -177,10 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_teaches_nothing_and_nonsense_has_bounds() {
+    fn small_prompts_are_ignored_and_factors_are_bounded() {
         let calibration = calibration();
         for _ in 0..100 {
-            calibration.learn(T(), LEAST_TOKENS - 1, 5_000);
+            calibration.learn(T(), MIN_TOKENS - 1, 5_000);
             calibration.learn(T(), 1_000, 0);
         }
         assert_eq!(calibration.tokens(T(), 1_000), 1_000);
@@ -188,14 +193,14 @@ mod tests {
             calibration.learn(T(), 100, u64::MAX);
         }
         assert_eq!(calibration.tokens(T(), 1_000), 4_000);
-        assert_eq!(calibration.tokens(TargetId::from_index(9).unwrap(), 7), 7, "nobody's target");
+        assert_eq!(calibration.tokens(TargetId::from_index(9).unwrap(), 7), 7, "an unknown target");
     }
 
     #[test]
-    fn workers_learn_from_each_other_and_unreadable_records_are_none() {
+    fn workers_share_factors_and_unreadable_records_count_as_empty() {
         let mut shared = Memory::new();
         let (one, other) = (calibration(), calibration());
-        for _ in 0..LEAST_SAMPLES {
+        for _ in 0..MIN_SAMPLES {
             one.learn(T(), 1_000, 600);
         }
         one.exchange(&mut shared);
@@ -207,9 +212,9 @@ mod tests {
         }
         assert_eq!(shared.calls, calls, "between two exchanges nothing is asked of the host");
         for bytes in [&b""[..], b"\x02aaaabbbb", b"\x01aaaa", b"\x01aaaabbbbc"] {
-            assert_eq!(Learnt::decode(bytes), Learnt::NOTHING);
+            assert_eq!(Factor::decode(bytes), Factor::NOTHING);
         }
-        let learnt = Learnt { samples: 7, millionths: 900_000 };
-        assert_eq!(Learnt::decode(&learnt.encode()), learnt);
+        let factor = Factor { samples: 7, millionths: 900_000 };
+        assert_eq!(Factor::decode(&factor.encode()), factor);
     }
 }

@@ -1,3 +1,5 @@
+//! Checks a target against every gate, except those for substitutes (`substitution`).
+
 use std::rc::Rc;
 
 use super::calibration::Calibration;
@@ -7,20 +9,20 @@ use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Model, Price, PriceCeiling, Provider, Target};
 use crate::provider::{self, Capability};
 
-/// Regions that a client may list for one request at most.
+/// Regions that a client may list for one request.
 pub const MAX_REQUEST_REGIONS: usize = 16;
 
-/// The margin on an estimate of tokens of which nothing better is known, in percent.
+/// The margin on an estimate of tokens, in percent.
 const MARGIN_PERCENT: u64 = 20;
 
-/// The attempts that were made for a request.
+/// The attempts made for a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PastAttempts {
     attempts: [Option<(TargetId, Option<ErrorClass>)>; MAX_ATTEMPTS as usize],
 }
 
 impl PastAttempts {
-    /// These, each with its failure if it has one. Nobody makes more than a configuration can allow.
+    /// These attempts, each with its failure. A configuration allows no more than the array holds.
     pub fn of(attempts: impl Iterator<Item = (TargetId, Option<ErrorClass>)>) -> Self {
         let mut past = Self::default();
         for (slot, attempt) in past.attempts.iter_mut().zip(attempts) {
@@ -34,17 +36,17 @@ impl PastAttempts {
     }
 }
 
-/// What a client allows for one request. It can only be less than what holds anyway.
+/// What a client permits for one request. It can only restrict what is permitted anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// Where its data may be worked on; `None` when it says nothing.
+    /// Where its data may be processed; `None` if the client does not say.
     pub regions: Option<Vec<Rc<str>>>,
-    /// Whether it wants no substitute.
+    /// Whether the client wants no substitute.
     pub no_fallback: bool,
 }
 
 impl ClientLimits {
-    /// The regions that `x-llm-region` lists; `None` for what is no list of regions.
+    /// The regions listed in `x-llm-region`; `None` if it is not a list of regions.
     pub fn regions_in(text: &str) -> Option<Vec<Rc<str>>> {
         let regions: Vec<Rc<str>> =
             text.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect();
@@ -53,28 +55,28 @@ impl ClientLimits {
     }
 }
 
-/// A request, what holds for it, and how far it is.
+/// A request with its limits and the attempts made so far: the input of every gate.
 #[derive(Clone, Copy)]
 pub struct Eligibility<'a> {
-    /// The configuration that it is served by.
+    /// The configuration that serves it.
     pub config: &'a Config,
-    /// The model that was asked for.
+    /// The requested model.
     pub model: &'a Model,
-    /// What holds for the client's key.
+    /// The boundaries of the client's key.
     pub key: Option<&'a Boundaries>,
-    /// What the client allows.
+    /// What the client permits.
     pub client: &'a ClientLimits,
     /// What the request needs.
     pub needs: &'a Needs,
-    /// What has been tried.
+    /// The attempts made so far.
     pub past: PastAttempts,
-    /// What is known of how targets count tokens, if anything is.
+    /// How targets count tokens, if known.
     pub estimates: Option<&'a Calibration>,
-    /// The moment.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// A target as the gates see it.
+/// A target with its configuration, as the gates see it.
 #[derive(Clone, Copy)]
 pub(super) struct TargetContext<'a> {
     pub(super) id: TargetId,
@@ -88,14 +90,14 @@ impl<'a> Eligibility<'a> {
         self.first_gate(target).is_none()
     }
 
-    /// The first gate that `target` does not pass.
+    /// The first gate that rejects `target`.
     pub fn first_gate(&self, target: TargetId) -> Option<Gate> {
-        // A target that is gone takes nothing.
+        // A target that no longer exists takes nothing.
         let Some(candidate) = self.candidate(target) else { return Some(Gate::TargetList) };
         Gate::all().find(|gate| self.is_closed(*gate, candidate))
     }
 
-    /// Every gate that `target` does not pass, in their order.
+    /// Every gate that rejects `target`, in their order.
     pub fn closed_gates(&self, target: TargetId) -> impl Iterator<Item = Gate> {
         let candidate = self.candidate(target);
         Gate::all().filter(move |gate| candidate.is_some_and(|candidate| self.is_closed(*gate, candidate)))
@@ -106,7 +108,7 @@ impl<'a> Eligibility<'a> {
         Some(TargetContext { id, target, provider: self.config.provider(target.provider)? })
     }
 
-    /// The boundaries that the operator set for this request.
+    /// The operator's boundaries for this request, checked one after the other.
     pub(super) fn boundaries(&self) -> impl Iterator<Item = &'a Boundaries> {
         std::iter::once(&self.model.boundaries).chain(self.key)
     }
@@ -124,8 +126,8 @@ impl<'a> Eligibility<'a> {
             | Gate::Quality
             | Gate::PriceCeiling
             | Gate::RequestCost => {
-                let operators = self.boundaries().any(|set| self.breaks(set, gate, candidate));
-                operators || (gate == Gate::Residency && self.is_where_the_client_is_not(candidate))
+                let operators = self.boundaries().any(|set| self.violates(set, gate, candidate));
+                operators || (gate == Gate::Residency && self.is_outside_client_regions(candidate))
             }
             Gate::Capability(capability) => {
                 self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
@@ -139,17 +141,20 @@ impl<'a> Eligibility<'a> {
                 asked.is_some_and(|asked| asked > offers.max_output_tokens.tokens)
             }
             Gate::State => {
-                !self.needs.state.is_empty() && !self.is_home(|home| home.account == target.account)
+                !self.needs.state.is_empty()
+                    && !self.is_only_state_holder(|holder| holder.account == target.account)
             }
             Gate::SealedReasoning => {
-                self.needs.sealed_reasoning && !self.is_home(|home| home.provider == target.provider)
+                self.needs.sealed_reasoning
+                    && !self.is_only_state_holder(|holder| holder.provider == target.provider)
             }
             _ => self.is_substitution_closed(gate, candidate),
         }
     }
 
-    /// Whether the candidate is kept out by one set of boundaries at one of the gates that are about terms.
-    fn breaks(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
+    /// Whether one set of boundaries excludes the candidate at a gate of kind
+    /// [`Policy`](super::GateKind::Policy) or at `request_cost`.
+    fn violates(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let TargetContext { id, target, .. } = candidate;
         let offers = &target.offers;
         match gate {
@@ -158,7 +163,7 @@ impl<'a> Eligibility<'a> {
             Gate::Residency => set.regions.as_ref().is_some_and(|regions| is_outside(target, regions)),
             Gate::ZeroRetention => set.zero_retention && offers.zero_retention != Some(true),
             Gate::Training => set.training_opt_out && offers.training_opt_out != Some(true),
-            // Nothing declared is less than any least.
+            // An undeclared quality is lower than any minimum.
             Gate::Quality => offers.quality < set.min_quality,
             Gate::PriceCeiling => exceeds(set.max_price, offers.price),
             Gate::RequestCost => {
@@ -168,24 +173,24 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    fn is_where_the_client_is_not(&self, candidate: TargetContext<'a>) -> bool {
+    fn is_outside_client_regions(&self, candidate: TargetContext<'a>) -> bool {
         self.client.regions.as_ref().is_some_and(|regions| is_outside(candidate.target, regions))
     }
 
-    /// Whether the client or its key keeps `target` out, whatever the model says.
-    pub(super) fn is_barred_by_client(&self, target: TargetId) -> bool {
+    /// Whether the client or its key excludes `target`, whatever the model allows.
+    pub(super) fn is_excluded_by_client(&self, target: TargetId) -> bool {
         let Some(candidate) = self.candidate(target) else { return true };
-        let by_key = |gate| self.key.is_some_and(|set| self.breaks(set, gate, candidate));
-        self.is_where_the_client_is_not(candidate) || Gate::all().any(by_key)
+        let by_key = |gate| self.key.is_some_and(|set| self.violates(set, gate, candidate));
+        self.is_outside_client_regions(candidate) || Gate::all().any(by_key)
     }
 
-    /// The lists of regions that hold for it.
+    /// The lists of regions that apply.
     pub(super) fn regions(&self) -> impl Iterator<Item = &'a Vec<Rc<str>>> {
         let operators = self.boundaries().filter_map(|set| set.regions.as_ref());
         operators.chain(self.client.regions.as_ref())
     }
 
-    /// Whether the candidate can do it, and its provider does not drop it from requests of this endpoint.
+    /// Whether the candidate has the capability and its provider does not drop it at this endpoint.
     pub(super) fn can(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
         candidate.target.offers.capabilities.contains(capability) && !self.drops(candidate, capability)
     }
@@ -194,24 +199,24 @@ impl<'a> Eligibility<'a> {
         provider::dropped(candidate.provider.kind, self.needs.endpoint).contains(capability)
     }
 
-    /// Each input of an embeddings request has the window to itself, and nobody has looked at them one by one.
+    /// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.
     fn is_bounded_by_window(&self) -> bool {
         self.needs.endpoint != Endpoint::Embeddings
     }
 
-    /// Tokens of prompt and answer, with the margin that an estimate needs.
+    /// Tokens of prompt and response, with the margin of an estimate.
     fn room_needed(&self, id: TargetId) -> u64 {
         self.input_tokens(id).saturating_add(self.needs.asked_output.unwrap_or(0))
     }
 
-    /// Tokens of the prompt at `target`, on the safe side.
+    /// Tokens of the prompt at `id`, with the margin.
     pub(super) fn input_tokens(&self, id: TargetId) -> u64 {
         let expected = self.needs.expected(id, self.estimates).input;
         expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
     }
 
-    /// What the request costs at most, by estimate; `None` where no price is declared. An answer of which no length was
-    /// asked may be as long as the target's can be.
+    /// The estimated maximum cost of the request; `None` without a declared price. A response without a
+    /// requested length may be as long as the target allows.
     pub(super) fn cost(&self, candidate: TargetContext<'_>) -> Option<MicroDollars> {
         let TargetContext { id, target, .. } = candidate;
         let output = self.needs.asked_output.unwrap_or(target.offers.max_output_tokens.tokens);
@@ -220,9 +225,10 @@ impl<'a> Eligibility<'a> {
         target.offers.price.map(|price| price.of(self.input_tokens(id), output))
     }
 
-    /// The targets at which conversations of the model begin: those of the first tier with anybody who speaks the endpoint.
-    /// Nothing else is looked at: what a boundary shuts out may still hold what was said before it stood.
-    fn home(&self) -> impl Iterator<Item = &'a Target> {
+    /// The targets at which conversations with this model begin: those of the first tier that has any target
+    /// with this endpoint. Boundaries are not considered, because an excluded target may still hold a
+    /// conversation that began before it was excluded.
+    fn state_holders(&self) -> impl Iterator<Item = &'a Target> {
         let (config, endpoint) = (self.config, self.needs.endpoint);
         let speaks = move |id: &TargetId| {
             let target = config.target(*id)?;
@@ -232,20 +238,20 @@ impl<'a> Eligibility<'a> {
         tier.into_iter().flatten().filter_map(speaks)
     }
 
-    /// Whether the home is one place and this one. With several nobody can tell which of them holds what a request refers
-    /// to.
-    fn is_home(&self, here: impl Fn(&Target) -> bool) -> bool {
-        let mut home = self.home().peekable();
-        home.peek().is_some() && home.all(here)
+    /// Whether `here` holds for every target at which conversations begin. With several accounts it cannot be
+    /// known which of them holds what a request refers to.
+    fn is_only_state_holder(&self, here: impl Fn(&Target) -> bool) -> bool {
+        let mut holders = self.state_holders().peekable();
+        holders.peek().is_some() && holders.all(here)
     }
 }
 
-/// Whether a target is in none of these regions, or nobody says where it is.
+/// Whether a target is in none of these regions. An undeclared region counts as outside.
 fn is_outside(target: &Target, regions: &[Rc<str>]) -> bool {
     !target.offers.region.as_ref().is_some_and(|region| regions.contains(region))
 }
 
-/// Whether a price is above the ceiling, or not known where there is one.
+/// Whether a price exceeds the ceiling. An unknown price exceeds every ceiling.
 fn exceeds(ceiling: PriceCeiling, price: Option<Price>) -> bool {
     let above = |most: Option<MicroDollars>, of: fn(Price) -> MicroDollars| {
         most.is_some_and(|most| price.is_none_or(|price| of(price) > most))

@@ -1,42 +1,43 @@
-//! How many tokens a prompt is, before any provider has counted them.
+//! Estimates the tokens of a prompt before a provider counts them.
 //!
-//! Every vendor has a tokenizer of its own, and none fits into a filter. What a token holds on average differs far less,
-//! so bytes are divided by it, per kind of content, and a margin is added: of a prompt that is taken for too long the
-//! client is told, of one taken for short enough the provider complains or cuts.
+//! Every vendor has its own tokenizer, and none fits into a filter. The average size of a token varies much
+//! less, so the bytes of each kind of content are divided by it, and a margin is added. Overestimating is the
+//! safe side: if a prompt is overestimated, the client gets an explanation; if it is underestimated, the
+//! provider rejects or truncates it.
 
 use crate::request::Facts;
 
-/// UTF-8 bytes of text per token, in tenths. English has 4 to 5, code about 3.5, most other languages 2.5 to 4; what is below
-/// is made good by the margin and by what is learnt of a target.
+/// UTF-8 bytes of text per token, in tenths. English has 4 to 5, code about 3.5, most other languages 2.5 to
+/// 4. The margin and the calibration of a target cover lower values.
 const TEXT_BYTES_PER_TOKEN_TENTHS: u64 = 35;
-/// Bytes of the JSON around tools per token: names of members, brackets, quotes.
+/// Bytes per token of the JSON around tools: member names, brackets, quotes.
 const STRUCTURE_BYTES_PER_TOKEN: u64 = 4;
-/// What a message costs beside its text: its role and its end.
+/// Tokens of a message besides its text: its role and its end.
 const TOKENS_PER_ITEM: u64 = 4;
-/// What an image costs at most in its usual resolution (Anthropic 1600, OpenAI about 1500).
+/// The most tokens that an image of usual resolution costs (Anthropic 1600, OpenAI about 1500).
 const TOKENS_PER_IMAGE: u64 = 1_600;
-/// Base64 bytes of files and sound per token: a page of a PDF of 50 kB is read as up to 3000 tokens.
+/// Base64 bytes per token of files and audio: a PDF page of 50 kB is up to 3000 tokens.
 const FILE_BYTES_PER_TOKEN: u64 = 16;
 
-/// The size of a prompt by what it consists of.
+/// The size of a prompt by kind of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PromptSize {
     /// Bytes of text.
     pub text_bytes: u64,
-    /// Bytes of the JSON around it that the model reads too: schemas of tools have names there.
+    /// Bytes of the JSON around it that the model reads, too: tool schemas contain names.
     pub structure_bytes: u64,
-    /// Bytes of files and sound, as they stand in the body.
+    /// Bytes of files and audio as they are in the body.
     pub file_bytes: u64,
     /// Images.
     pub images: u64,
     /// Messages, items or prompts.
     pub items: u64,
-    /// Tokens that are given as numbers.
+    /// Tokens given as numbers.
     pub token_ids: u64,
 }
 
 impl PromptSize {
-    /// What the scan of a body found.
+    /// The size found by the scan of a body.
     pub fn of(facts: &Facts) -> Self {
         let media = &facts.media;
         let has_tools = facts.tools.count > 0 || facts.tools.legacy_functions;
@@ -52,12 +53,12 @@ impl PromptSize {
         }
     }
 
-    /// Whether it is text and nothing else.
+    /// Whether it contains only text.
     pub const fn is_text(&self) -> bool {
         self.images == 0 && self.file_bytes == 0 && self.token_ids == 0
     }
 
-    /// The expected number of tokens, without any margin.
+    /// The expected number of tokens, without a margin.
     pub const fn tokens(&self) -> u64 {
         let text = self.text_bytes.saturating_mul(10).div_ceil(TEXT_BYTES_PER_TOKEN_TENTHS);
         let structure = self.structure_bytes / STRUCTURE_BYTES_PER_TOKEN;

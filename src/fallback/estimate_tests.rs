@@ -1,9 +1,9 @@
-//! How far the estimate is from what two public tokenizers count.
+//! Compares the estimate with the counts of two public tokenizers.
 
 use super::*;
 
-/// A text with its tokens in `o200k_base` and `cl100k_base`. The counts were made with js-tiktoken 1.0 from npm, which has the
-/// ranks of both in it: `new Tiktoken(ranks).encode(text).length`.
+/// A text with its tokens in `o200k_base` and `cl100k_base`. The counts were made with js-tiktoken 1.0 from
+/// npm, which contains the ranks of both: `new Tiktoken(ranks).encode(text).length`.
 const SAMPLES: [(&str, &str, u64, u64); 12] = [
     (
         "english",
@@ -79,14 +79,14 @@ const SAMPLES: [(&str, &str, u64, u64); 12] = [
     ),
 ];
 
-/// What the estimate is with its margin, in percent of what a tokenizer counts.
+/// The estimate with its margin, in percent of a tokenizer's count.
 fn percent(text: &str, tokens: u64) -> u64 {
     let size = PromptSize { text_bytes: text.len() as u64, ..PromptSize::default() };
     size.tokens() * 120 / tokens
 }
 
 #[test]
-fn the_estimate_with_its_margin_is_never_far_below_and_says_how_far_above() {
+fn the_estimate_with_its_margin_is_never_far_too_low() {
     for (name, text, o200k, cl100k) in SAMPLES {
         let [new, old] = [o200k, cl100k].map(|tokens| percent(text, tokens));
         assert!((84..=300).contains(&new) && (84..=170).contains(&old), "{name}: {new} {old}");
@@ -94,7 +94,7 @@ fn the_estimate_with_its_margin_is_never_far_below_and_says_how_far_above() {
 }
 
 #[test]
-fn the_reference_states_these_figures() {
+fn the_documentation_gives_these_figures() {
     let reference = include_str!("../../docs/fallback.md");
     for (name, text, o200k, cl100k) in SAMPLES {
         let [new, old] = [o200k, cl100k].map(|tokens| percent(text, tokens));

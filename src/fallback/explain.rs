@@ -1,4 +1,4 @@
-//! What a closed gate means in this case, for refusals and reports: what was needed, and what is offered.
+//! Explains a rejection in words, for refusals and reports: what was needed and what the target offers.
 
 use std::fmt::Write;
 
@@ -8,22 +8,22 @@ use crate::base::{MicroDollars, TargetId};
 use crate::config::{Boundaries, Price, TokenLimit};
 use crate::provider::Capability;
 
-/// Words of a list that are told at most.
+/// Items of a list that are shown.
 const MAX_LISTED: usize = 8;
 
-/// A gate that a target does not pass, in words.
+/// A gate that rejects a target, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The gate.
     pub gate: Gate,
-    /// What the request or its boundaries demand.
+    /// What the request or its boundaries require.
     pub needed: String,
-    /// What the target has.
+    /// What the target offers.
     pub offered: String,
 }
 
 impl Eligibility<'_> {
-    /// Every gate that `target` does not pass, with what was needed and what is offered.
+    /// Every gate that rejects `target`, with what was needed and offered.
     pub fn violations(&self, target: TargetId) -> impl Iterator<Item = Violation> {
         let candidate = self.candidate(target);
         self.closed_gates(target).filter_map(move |gate| {
@@ -40,8 +40,8 @@ impl Eligibility<'_> {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
-            Gate::ProviderList | Gate::TargetList => "a place on the list".to_owned(),
-            // All lists hold, so each is told.
+            Gate::ProviderList | Gate::TargetList => "to be on the list".to_owned(),
+            // All lists apply, so all are shown.
             Gate::Residency => listed(self.regions().map(|regions| listed(regions.iter(), " or ")), " and "),
             Gate::ZeroRetention | Gate::Training => "required".to_owned(),
             Gate::Quality => {
@@ -81,7 +81,7 @@ impl Eligibility<'_> {
             }
             Gate::PairNotApproved | Gate::PairExpired => {
                 let names = self.first_targets().map(|first| &*first.name);
-                format!("approval in the place of {}", listed(names, " or "))
+                format!("approval as a substitute for {}", listed(names, " or "))
             }
         }
     }
@@ -137,7 +137,7 @@ impl Eligibility<'_> {
         self.config.account(account)?.billing_owner.as_deref()
     }
 
-    /// The lowest ceilings of all that hold.
+    /// The lowest of all ceilings.
     fn ceilings(&self) -> String {
         let lowest = |of: fn(&Boundaries) -> Option<MicroDollars>| self.boundaries().filter_map(of).min();
         let mut text = String::from("at most");
@@ -165,7 +165,7 @@ fn tokens(limit: TokenLimit) -> String {
     if limit.declared { limit.tokens.to_string() } else { format!("{} (assumed)", limit.tokens) }
 }
 
-/// A list in words, cut where it becomes long.
+/// The items joined, truncated if there are many.
 fn listed(words: impl Iterator<Item = impl AsRef<str>>, between: &str) -> String {
     let mut text = String::new();
     for (index, word) in words.enumerate() {

@@ -1,37 +1,40 @@
+//! The catalogue of gates: their order, names and kinds.
+
 use crate::provider::Capability;
 
-/// A reason why a target may not take a request. Names are stable: they show in refusals, headers and records.
+/// An eligibility check, named after the reason for which it rejects a target. Names are stable: refusals,
+/// headers and records show them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Gate {
-    /// Its provider does not speak the endpoint that was called.
+    /// Its provider does not support the endpoint that was called.
     Dialect,
-    /// Its provider may not be asked.
+    /// Its provider is not permitted.
     ProviderList,
-    /// It may not be asked.
+    /// It is not permitted.
     TargetList,
-    /// It works on data elsewhere than is allowed.
+    /// It processes data outside the permitted regions.
     Residency,
-    /// It may keep what it is sent.
+    /// It may store what it is sent.
     ZeroRetention,
     /// It may train models with what it is sent.
     Training,
-    /// Its answers are not good enough.
+    /// Its quality is too low.
     Quality,
-    /// Its tokens are too dear.
+    /// Its token prices are too high.
     PriceCeiling,
     /// The request would cost too much there.
     RequestCost,
-    /// It cannot do something that the request needs.
+    /// It lacks a capability that the request needs.
     Capability(Capability),
-    /// It does not stream its answers.
+    /// It does not stream.
     Streaming,
-    /// The prompt and the answer that was asked for do not fit.
+    /// The prompt and the requested response do not fit.
     ContextWindow,
-    /// The answer that was asked for is longer than it gives.
+    /// The requested response is longer than it supports.
     MaxOutput,
-    /// The request refers to something that lives at another account, or at one that cannot be told.
+    /// The request refers to state at another account, or at an unknown one.
     State,
-    /// The conversation holds thinking that only another provider can read.
+    /// The conversation contains reasoning that only another provider can read.
     SealedReasoning,
     /// The client wants no substitute.
     NoFallback,
@@ -41,29 +44,29 @@ pub enum Gate {
     LeaveProvider,
     /// The prompt did not fit another target, and this one's window is not known to be larger.
     LargerWindow,
-    /// It is too dear in comparison with the first choice.
+    /// It is too expensive compared with the first choice.
     PriceRatio,
-    /// Somebody else would pay than for the first choice.
+    /// Its billing owner differs from that of the first choice.
     BillingOwner,
     /// It is not approved as a substitute for the first choice.
     PairNotApproved,
-    /// It was approved, but is no longer.
+    /// Its approval has expired.
     PairExpired,
 }
 
-/// What kind of reason a gate is.
+/// The kinds of gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateKind {
-    /// The target cannot do what the request asks for: another request might pass.
+    /// The target cannot do what the request asks for. Another request might pass.
     Request,
-    /// The target may not be used for this client or model: another request would not pass.
+    /// The target is not permitted for this client or model. Another request would not pass.
     Policy,
-    /// The target may not stand in for the first choice.
+    /// The target may not replace the first choice.
     Substitution,
 }
 
 impl Gate {
-    /// Every gate, in the order in which they are asked.
+    /// Every gate, in the order in which they are checked.
     pub fn all() -> impl Iterator<Item = Self> {
         let terms = [
             Self::Dialect,
@@ -123,7 +126,7 @@ impl Gate {
         }
     }
 
-    /// What kind of reason it is.
+    /// Its kind.
     pub const fn kind(self) -> GateKind {
         match self {
             Self::Dialect

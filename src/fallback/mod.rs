@@ -1,16 +1,26 @@
-//! Boundaries: may this target take this request, and if not, why?
+//! Eligibility: may this target take this request, and if not, why?
 //!
-//! A substitute that answers without tools, from another country or at ten times the price is no rescue. So what a request
-//! needs ([`Needs`]) is held against what a target offers, and what the operator, the client's key and the client allow
-//! against what using it would mean ([`Eligibility`]). Each rule is a [`Gate`] with a stable name.
+//! A substitute that responds without tools, from another country or at ten times the price is no help. So
+//! the needs of a request ([`Needs`]) are compared with what a target offers, and the limits of the operator,
+//! the client's key and the client with the consequences of using it ([`Eligibility`]). Each rule is a
+//! [`Gate`] with a stable name.
 //!
-//! Every gate fails closed: what nobody has declared counts as no where a request needs it. All of them are asked for every
-//! candidate of every attempt, because time and failures change the answer, and the first choice passes the same ones as
-//! the last. Several sets of boundaries are held one after the other rather than merged: so the strictest wins by itself,
-//! and one more can never admit more.
+//! **Unknown means no.** Every gate fails closed: a property that is not declared counts as absent when a
+//! request needs it. No request goes to a target on a guess.
 //!
-//! What this folder refuses to be: a chooser. Whether a target is well is not asked here (`breaker`), nor which of several
-//! is best (`balance`). Nor does it change a request so that it would fit: a parameter is never dropped.
+//! **When are gates checked?** For every candidate of every attempt, because time and failures change the
+//! answer. The first choice passes the same gates as the last.
+//!
+//! **Boundaries are checked one after the other, not merged.** So the strictest one applies without a merge
+//! rule, and a test can check as a property that a stricter boundary never admits more.
+//!
+//! **State stays in the first tier.** A request does not show which account holds its `previous_response_id`.
+//! If the first tier has one account, the request goes only there. If it has several, the request is refused.
+//! Refusing it for every model with a second account would make fallback and conversations exclude each
+//! other.
+//!
+//! **What does it ignore?** Health (`breaker`) and which target is best (`balance`). It does not change a
+//! request to make it fit: a parameter is never dropped.
 
 mod calibration;
 mod eligibility;

@@ -1,43 +1,45 @@
+//! What a request needs of a target, from the facts about its body.
+
 use super::calibration::Calibration;
 use super::estimate::PromptSize;
 use crate::base::{Endpoint, TargetId, Tokens};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
 
-/// The answer's tokens, where the request does not limit them.
+/// Tokens expected of a response whose length the request does not limit.
 const USUAL_OUTPUT_TOKENS: u64 = 1024;
 
-/// What a request needs of whoever answers it.
+/// What a request needs of the target that serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// The endpoint that was called, and with it the dialect.
+    /// The endpoint that was called, which determines the dialect.
     pub endpoint: Endpoint,
-    /// What the target must be able to do.
+    /// Required capabilities of the target.
     pub capabilities: CapabilitySet,
-    /// Whether it asks for a stream.
+    /// Whether the response is to be streamed.
     pub streamed: bool,
-    /// How large the prompt is.
+    /// Size of the prompt.
     pub size: PromptSize,
-    /// The longest answer that it asks for, in tokens.
+    /// The longest response requested, in tokens.
     pub asked_output: Option<u64>,
-    /// How many answers it asks for; at least one.
+    /// Number of responses requested; at least one.
     pub answers: u64,
-    /// What it refers to that lives at one account.
+    /// State at one account that the request refers to.
     pub state: StateSet,
-    /// Whether it holds thinking that only one provider can read.
+    /// Whether it contains reasoning that only one provider can read.
     pub sealed_reasoning: bool,
 }
 
 impl Needs {
-    /// What follows from the facts about a body that was sent to `endpoint`.
+    /// The needs that follow from the facts about a body sent to `endpoint`.
     pub fn of(facts: &Facts, endpoint: Endpoint) -> Self {
         let tools = &facts.tools;
         let has_tools = tools.count > 0 || tools.legacy_functions;
-        // A format that is not known here is at least as strict as the strictest that is.
+        // An unknown format is at least as strict as the strictest known one.
         let schema = matches!(facts.output, OutputFormat::JsonSchema | OutputFormat::Other);
         let capabilities = [
             (Capability::Tools, has_tools),
-            // Without tools it says nothing.
+            // The member has no effect without tools.
             (Capability::ParallelTools, has_tools && tools.parallel.is_some()),
             (Capability::StrictTools, tools.strict),
             (Capability::HostedTools, tools.hosted),
@@ -66,8 +68,8 @@ impl Needs {
         }
     }
 
-    /// The tokens that it is expected to take at `target`, without any margin: of the prompt as far as is known how the
-    /// target counts, of the answer as many as it may have.
+    /// The tokens expected at `target`, without a margin: the calibrated estimate of the prompt, and the
+    /// longest permitted response.
     pub fn expected(&self, target: TargetId, estimates: Option<&Calibration>) -> Tokens {
         let size = self.size.tokens();
         let input = estimates.map_or(size, |estimates| estimates.tokens(target, size));

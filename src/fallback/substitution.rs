@@ -1,8 +1,13 @@
-//! The gates that a target has to pass because it would stand in for another one.
+//! The gates for a target that would replace another one.
 //!
-//! The first choice is the model's first tier: its targets stand beside each other by the operator's own word, so they are
-//! measured against nothing. What stands in for them is measured against the one that was asked first, or, when none was,
-//! against all of them: it must not matter for a price which of them a breaker has taken out.
+//! **What is the first choice?** The model's first tier. The operator has declared its targets equivalent, so
+//! these gates do not apply to them. A substitute is compared with the target of that tier that was tried
+//! first. If none was tried, it is compared with all of them: a price limit must not depend on which of them
+//! a breaker has excluded.
+//!
+//! **Shadow mode** is a switch of each model's `fallback`, separate from the global one of the breakers: an
+//! operator who introduces boundaries wants to see first which requests they would reject. Boundaries of a
+//! key or of the request itself still apply in shadow mode, because they are not under test.
 
 use super::eligibility::{Eligibility, TargetContext};
 use super::gate::Gate;
@@ -18,10 +23,10 @@ impl<'a> Eligibility<'a> {
                 class == ErrorClass::ContextLength && !has_larger_window(target, failed)
             }),
             Gate::LeaveAccount => {
-                self.must_stay(substitution.leave_account, |other| other.account == target.account)
+                self.forbids_leaving(substitution.leave_account, |other| other.account == target.account)
             }
             Gate::LeaveProvider => {
-                self.must_stay(substitution.leave_provider, |other| other.provider == target.provider)
+                self.forbids_leaving(substitution.leave_provider, |other| other.provider == target.provider)
             }
             _ if self.is_first_choice(id) => false,
             Gate::NoFallback => self.client.no_fallback,
@@ -29,7 +34,8 @@ impl<'a> Eligibility<'a> {
                 substitution.max_price_permille.is_some_and(|permille| !self.within_ratio(target, permille))
             }
             Gate::BillingOwner => substitution.same_billing_owner && !self.same_owner(target),
-            // For each that it stands in for: with an approval for one of them it would get in while another is out, too.
+            // An approval for each first choice is needed. With one for a single target, the substitute would
+            // also replace the others.
             Gate::PairNotApproved => substitution
                 .approved
                 .as_ref()
@@ -42,11 +48,11 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    /// Whether `target` would take the request if nobody asked what the model's `fallback` allows: it is a first choice,
-    /// speaks the dialect, and neither the client nor its key keeps it out. What they say is not on trial.
+    /// Whether `target` could serve the request without the model's `fallback` rules: it is a first choice,
+    /// supports the endpoint, and neither the client nor its key excludes it. Used in shadow mode.
     pub fn admits_without_fallback_rules(&self, target: TargetId) -> bool {
         self.is_first_choice(target)
-            && !self.is_barred_by_client(target)
+            && !self.is_excluded_by_client(target)
             && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
     }
 
@@ -54,13 +60,13 @@ impl<'a> Eligibility<'a> {
         self.model.tiers.first().is_some_and(|tier| tier.contains(&id))
     }
 
-    /// The attempts that failed.
+    /// The failed attempts.
     pub(super) fn failed(&self) -> impl Iterator<Item = (&'a Target, ErrorClass)> {
         let config = self.config;
         self.past.iter().filter_map(move |(target, failure)| Some((config.target(target)?, failure?)))
     }
 
-    /// What a substitute is measured against.
+    /// The targets that a substitute is compared with.
     pub(super) fn first_choices(&self) -> impl Iterator<Item = TargetId> {
         let tier = self.model.tiers.first().map_or(&[][..], Vec::as_slice);
         let asked = self.past.iter().map(|(target, _)| target).find(|target| tier.contains(target));
@@ -73,13 +79,14 @@ impl<'a> Eligibility<'a> {
         self.first_choices().filter_map(move |id| config.target(id))
     }
 
-    /// Whether a failure, or the first choice's being out of reach, must not lead away from where `same` holds.
-    fn must_stay(&self, leaving: Option<ClassSet>, same: impl Fn(&Target) -> bool) -> bool {
+    /// Whether a failure, or the unavailability of the first choice, must not lead to a target for which
+    /// `same` does not hold.
+    fn forbids_leaving(&self, leaving: Option<ClassSet>, same: impl Fn(&Target) -> bool) -> bool {
         let Some(leaving) = leaving else { return false };
         let mut failed = self.failed().peekable();
         if failed.peek().is_none() {
-            // No failure of this request leads there: its first choices are out. Who lets no failure lead away lets that
-            // neither.
+            // No attempt failed: the first choices are unavailable. If no failure may lead away, their
+            // unavailability may not either.
             return leaving == ClassSet::default() && !self.first_targets().any(same);
         }
         failed.any(|(target, class)| !same(target) && !leaving.contains(class))
@@ -90,7 +97,7 @@ impl<'a> Eligibility<'a> {
         let within = |of: fn(crate::config::Price) -> MicroDollars| {
             let mut least: Option<MicroDollars> = None;
             for first in self.first_targets() {
-                // A price that is not known could be any.
+                // An unknown price could be any.
                 let Some(first) = first.offers.price.map(of) else { return false };
                 least = Some(least.map_or(first, |least| least.min(first)));
             }
@@ -109,12 +116,12 @@ impl<'a> Eligibility<'a> {
     }
 }
 
-/// The approval of `to` as a substitute for `from`; no pair stands there twice.
+/// The approval of `to` as a substitute for `from`. A pair is listed only once.
 fn approval(pairs: &[Approval], from: TargetId, to: TargetId) -> Option<&Approval> {
     pairs.iter().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
-/// Only what is declared can be known to be larger.
+/// Only a declared window can be known to be larger.
 fn has_larger_window(target: &Target, than: &Target) -> bool {
     let window = target.offers.context_window;
     window.declared && window.tokens > than.offers.context_window.tokens

@@ -1,4 +1,4 @@
-//! What each gate lets through and what not, and what holds for all of them together.
+//! What each gate admits and rejects, and what holds for all gates.
 
 mod needs;
 mod properties;
@@ -18,7 +18,7 @@ use crate::request::{Facts, Scanner};
 /// A Monday in 2026, at noon.
 const NOON: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 
-/// `first` and `other` at one provider and account, `far` at another of each. Nothing is vouched for.
+/// `first` and `other` are at one provider and account, `far` is at another of each. Nothing is declared.
 fn config(targets: Value, fallback: Value) -> Config {
     load(&config_json(targets, fallback))
 }
@@ -69,7 +69,7 @@ fn chat(extra: Value) -> Needs {
     Needs::of(&facts(&body), Endpoint::Chat)
 }
 
-/// The gates that keep `name` from a request with these needs, after these failures.
+/// The gates that reject `name` for a request with these needs, after these failures.
 fn closed(config: &Config, name: &str, needs: &Needs, failed: &[(&str, ErrorClass)]) -> Vec<&'static str> {
     closed_for(config, name, needs, failed, &ClientLimits::default(), NOON)
 }
@@ -83,7 +83,7 @@ fn closed_for(
     now: Timestamp,
 ) -> Vec<&'static str> {
     let past = PastAttempts::of(failed.iter().map(|(name, class)| (target(config, name), Some(*class))));
-    let case = Eligibility {
+    let eligibility = Eligibility {
         config,
         model: &config.models()[0],
         key: None,
@@ -94,13 +94,13 @@ fn closed_for(
         now,
     };
     let id = target(config, name);
-    let gates: Vec<_> = case.closed_gates(id).map(Gate::name).collect();
-    assert_eq!(case.admits(id), gates.is_empty());
-    assert_eq!(case.first_gate(id).map(Gate::name), gates.first().copied());
-    // Whatever is closed can be told in words.
-    let told: Vec<_> = case.violations(id).map(|violation| violation.gate.name()).collect();
-    assert_eq!(told, gates);
-    assert!(case.violations(id).all(|told| !told.needed.is_empty() && !told.offered.is_empty()));
+    let gates: Vec<_> = eligibility.closed_gates(id).map(Gate::name).collect();
+    assert_eq!(eligibility.admits(id), gates.is_empty());
+    assert_eq!(eligibility.first_gate(id).map(Gate::name), gates.first().copied());
+    // Every rejection can be explained in words.
+    let violations: Vec<_> = eligibility.violations(id).map(|violation| violation.gate.name()).collect();
+    assert_eq!(violations, gates);
+    assert!(eligibility.violations(id).all(|gate| !gate.needed.is_empty() && !gate.offered.is_empty()));
     gates
 }
 
@@ -115,7 +115,7 @@ fn every_gate_has_its_own_name() {
 }
 
 #[test]
-fn plain_chat_passes_where_nothing_is_declared() {
+fn plain_chat_passes_when_nothing_is_declared() {
     let config = config(json!({}), json!({}));
     let needs =
         chat(json!({"max_tokens": 500, "temperature": 0.2, "stream": true, "n": 1, "tool_choice": "auto"}));
@@ -125,14 +125,14 @@ fn plain_chat_passes_where_nothing_is_declared() {
 }
 
 #[test]
-fn words_for_a_refusal_say_what_was_needed_and_what_there_is() {
+fn violations_name_what_was_needed_and_what_is_offered() {
     let config = config(
         json!({"first": {"region": "us", "price": {"input": 1, "output": 2}, "tools": false}}),
         json!({"region": ["eu", "ch"], "max_price": {"input": 0.5}}),
     );
     let needs = chat(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "max_tokens": 5000}));
     let (client, past) = (ClientLimits::default(), PastAttempts::default());
-    let case = Eligibility {
+    let eligibility = Eligibility {
         config: &config,
         model: &config.models()[0],
         key: None,
@@ -142,12 +142,12 @@ fn words_for_a_refusal_say_what_was_needed_and_what_there_is() {
         estimates: None,
         now: NOON,
     };
-    let told: Vec<_> = case
+    let violations: Vec<_> = eligibility
         .violations(target(&config, "first"))
-        .map(|told| format!("{}: {} / {}", told.gate.name(), told.needed, told.offered))
+        .map(|closed| format!("{}: {} / {}", closed.gate.name(), closed.needed, closed.offered))
         .collect();
     assert_eq!(
-        told,
+        violations,
         [
             "residency: eu or ch / us",
             "price_ceiling: at most $0.5 input / $1 input $2 output",

@@ -4,7 +4,7 @@
 //! - `offers`: what every model of a vendor can do.
 //! - `classify`: which class an error has. One file per vendor family holds that vendor's own rules; `names`
 //!   holds the error names that all share; `error_body` reads the error out of a body.
-//! - `hints`: how long the provider asks clients to wait; `headroom`: what it reports of its rate limits.
+//! - `hints`: how long the provider asks clients to wait; `rate_limits`: what it reports of its rate limits.
 //! - `answer`: the filter's own responses in the client's dialect.
 //!
 //! This module only states facts. `retry` decides what to do about a failure, and `fallback` decides which
@@ -16,7 +16,6 @@ mod classify;
 mod error_body;
 mod evidence;
 mod gemini;
-mod headroom;
 mod hints;
 mod kind;
 mod mistral;
@@ -25,16 +24,17 @@ mod offers;
 mod openai;
 mod openrouter;
 mod path;
+mod rate_limits;
 mod table;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};
 pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
-pub use headroom::{Headroom, Left, Meter, headroom};
 pub use hints::{MAX_HINT, should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
 pub use path::upstream_path;
+pub use rate_limits::{Meter, RateLimit, RateLimits, rate_limits};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,

@@ -1,4 +1,4 @@
-//! From what was collected to the record that is written.
+//! Turns what was collected about a request into its record.
 
 use sha2::{Digest, Sha256};
 
@@ -16,23 +16,23 @@ use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
 use crate::stream;
 
-/// A model's name that nobody configured is shown up to this length. Longer ones are no names.
+/// The longest unknown model name that is shown. Anything longer is not a name.
 const MAX_UNKNOWN_MODEL: usize = 64;
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestResult {
-    /// A whole answer of the first choice.
+    /// A complete response from the first choice.
     Served,
-    /// A whole answer of another one.
+    /// A complete response from another target.
     FellBack,
-    /// A whole answer of the first choice, after waiting for it.
+    /// A complete response from the first choice after waiting for it.
     Queued,
-    /// An error, of the filter's own or the last provider's.
+    /// An error of the filter or of the last provider.
     Refused,
-    /// The client left before it had a whole answer.
+    /// The client left before it had a complete response.
     ClientAbort,
-    /// Half an answer, or none that is known of.
+    /// An incomplete response, or none that is known of.
     Broken,
 }
 
@@ -50,14 +50,14 @@ impl RequestResult {
     }
 }
 
-/// Another attempt was asked for and never came: Envoy declined to make it, or the client left in between.
+/// Another attempt was requested and never came: Envoy declined it, or the client left in between.
 pub const NO_NEXT_ATTEMPT: &str = "no_next_attempt";
 
-/// The request never came to its end, and it was not the client that left: Envoy gave it up.
+/// The request did not end, and the client did not leave: Envoy gave it up.
 pub const REQUEST_INCOMPLETE: &str = "request_incomplete";
 
 impl RecordBuilder {
-    /// What has become of the request, and why.
+    /// The result of the request, and its reason.
     pub fn result(&self) -> (RequestResult, Option<&'static str>) {
         if let Some((_, code)) = self.refusal {
             return (RequestResult::Refused, Some(code));
@@ -69,9 +69,9 @@ impl RecordBuilder {
             return (RequestResult::ClientAbort, None);
         }
         let attempts = self.in_order();
-        // Of two attempts at a time the one that answered counts.
-        let telling = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
-        let Some(attempt) = telling.or(attempts.last()) else { return (RequestResult::ClientAbort, None) };
+        // Of two simultaneous attempts, the one with a response counts.
+        let answered = attempts.iter().find(|attempt| attempt.end == AttemptEnd::Answered);
+        let Some(attempt) = answered.or(attempts.last()) else { return (RequestResult::ClientAbort, None) };
         let class = attempt.class.map(ErrorClass::name);
         match attempt.end {
             AttemptEnd::Answered => match attempt.start.why {
@@ -87,8 +87,8 @@ impl RecordBuilder {
         }
     }
 
-    /// How the request ended, for those who count: its outcome, and apart from the rest of the refusals those that are due to the
-    /// request itself or to what its key may take.
+    /// The result for metrics. Refusals caused by the request itself or by its key's limits are counted
+    /// separately as `declined`.
     pub fn metric_result(&self) -> &'static str {
         let (outcome, reason) = self.result();
         let class = reason.and_then(ErrorClass::from_name);
@@ -121,7 +121,7 @@ impl RecordBuilder {
         let (cut_attempts, cut_choices) = self.cut();
         let (trace, span) = self.identity.trace.as_deref().and_then(|ids| ids.split_once('-')).unzip();
         let billed = attempts.iter().filter(|attempt| self.billed(attempt) != Billed::No).count();
-        // What a worker has lost its knowledge of may have been billed, too.
+        // Attempts that a worker has forgotten may have been billed, too.
         let billed = billed.saturating_add(self.forgotten.into());
         Record {
             schema_version: SCHEMA_VERSION,
@@ -184,7 +184,7 @@ impl RecordBuilder {
         self.config.keys.as_deref()?.get(self.key?)
     }
 
-    /// What names the session is hashed before it leaves: it may be a person's name or address.
+    /// The session name is hashed because it may be a person's name or address.
     fn session_hash(&self) -> Option<String> {
         let mut hash = Sha256::new_with_prefix(b"llm-failsafe session\0");
         if let Some(session) = &self.identity.session {
@@ -293,8 +293,8 @@ impl RecordBuilder {
         })
     }
 
-    /// Whether the provider may have charged for the attempt. What is uncertain is on the safe side: a request that was sent and
-    /// whose answer was lost may have been worked on.
+    /// Whether the provider may have billed the attempt. In doubt it may: a provider may have processed a
+    /// request whose response was lost.
     fn billed(&self, attempt: &AttemptEntry) -> Billed {
         match attempt.end {
             AttemptEnd::Abandoned => Billed::No,
@@ -357,7 +357,7 @@ const fn operation(endpoint: Endpoint) -> &'static str {
     }
 }
 
-/// `gen_ai.provider.name`; the conventions leave room for names of one's own.
+/// `gen_ai.provider.name`. The conventions permit custom names.
 const fn vendor(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::OpenAi => "openai",
@@ -433,7 +433,7 @@ fn needs<'a>(facts: &Facts, limits: &'a ClientLimits) -> NeedsRecord<'a> {
     }
 }
 
-/// What clients put into `model` by mistake may be anything, so only what could be a model's name is shown.
+/// A client may put anything into `model` by mistake, so only a plausible model name is shown.
 fn looks_like_a_model(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
     let a_key = name.starts_with("sk-") || name.len() > MAX_UNKNOWN_MODEL;

@@ -1,46 +1,46 @@
-//! The decision record as it is written: its members, their names and units, and how large it may become.
+//! The decision record as it is written: its members, their names and units, and its maximum size.
 //!
-//! Names with a dot are those of OpenTelemetry's conventions; all others are this project's. Times are milliseconds, as an
-//! offset from `start_unix_ms` where they say when. `docs/decision-record.schema.json` says the same as a JSON Schema, and
-//! tests hold the two together.
+//! Names with a dot are from OpenTelemetry's conventions, all others are this project's. Times are in
+//! milliseconds; points in time are offsets from `start_unix_ms`. `docs/decision-record.schema.json`
+//! describes the same as a JSON Schema, and tests keep the two consistent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the members below. It grows when one of them changes its meaning or vanishes, not when one is added.
+/// Schema version. It increases when a member changes its meaning or is removed, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Attempts that one record lists at most: as many as a configuration can allow.
+/// The most attempts in a record: as many as a configuration can permit.
 pub const MAX_ATTEMPTS: usize = 16;
 
-/// Candidates that one record lists at most, over all choices.
+/// The most candidates in a record, over all choices.
 pub const MAX_CANDIDATES: usize = 64;
 
-/// Gates that one record lists at most as not passed, over all candidates.
+/// The most closed gates in a record, over all candidates.
 pub const MAX_GATES: usize = 32;
 
-/// The longest text of what a gate needed or was offered, in bytes; a longer one is cut and ends with `…`.
+/// The longest text about a gate, in bytes. A longer one is truncated and ends with `…`.
 pub const MAX_GATE_TEXT: usize = 128;
 
-/// No record is longer than this, in bytes, whatever came in.
+/// The maximum size of a record, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 
-/// The record of a request that its first choice served fits into this.
+/// The usual record fits: one request served by its first choice.
 const USUAL_BYTES: usize = 2048;
 
-/// Text that is either the configuration's or the program's, or was read back.
+/// Text from the configuration or the program, or read back.
 pub type Text<'a> = Cow<'a, str>;
 
-/// Everything about one client request.
+/// The record of one client request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 pub struct Record<'a> {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// When the request's headers came, in milliseconds since the Unix epoch.
     pub start_unix_ms: u64,
-    /// From then to the end.
+    /// Time from the headers to the end.
     pub duration_ms: u64,
     /// The id that Envoy gave the request (`x-request-id` within the gateway).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,65 +54,65 @@ pub struct Record<'a> {
     /// The client key's name in the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_id: Option<Text<'a>>,
-    /// What the configuration says beside the key: a team, a cost centre.
+    /// Metadata that the configuration lists for the key, such as a team or a cost centre.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub key_metadata: BTreeMap<Text<'a>, Text<'a>>,
-    /// A hash of what names the session or the end user, 16 hexadecimal digits.
+    /// Hash of the session or end-user name, 16 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_hash: Option<Text<'a>>,
-    /// What decided.
+    /// The configuration and mode that decided.
     pub policy: PolicyRecord<'a>,
     /// The endpoint that was called: `chat`, `responses`, …
     pub endpoint: Text<'a>,
-    /// OpenTelemetry's name for it.
+    /// OpenTelemetry's name of the operation.
     #[serde(rename = "gen_ai.operation.name")]
     pub operation: Text<'a>,
-    /// The model that the client asked for. One that nobody configured is there only as far as it looks like a name.
+    /// The model that the client requested. An unknown model is shown only if it looks like a model name.
     #[serde(rename = "gen_ai.request.model", skip_serializing_if = "Option::is_none")]
     pub model: Option<Text<'a>>,
-    /// What the request needs of a target; absent when its body could not be read.
+    /// What the request needs of a target. Omitted if its body could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<NeedsRecord<'a>>,
     /// The attempts in the order in which they were made.
     pub attempts: Vec<AttemptRecord<'a>>,
-    /// What was looked at when nobody could be asked.
+    /// The candidates of a choice that found no target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_candidates: Vec<CandidateRecord<'a>>,
-    /// Attempts that were made before this record began: a worker lost what it knew.
+    /// Attempts made before this record began, because a worker lost what it knew.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub forgotten_attempts: u32,
-    /// What became of the request: `served`, `fell_back`, `queued`, `refused`, `client_abort` or `broken`.
+    /// The result: `served`, `fell_back`, `queued`, `refused`, `client_abort` or `broken`.
     pub outcome: Text<'a>,
-    /// Why it was not simply served.
+    /// The reason, if it was not simply served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome_reason: Option<Text<'a>>,
-    /// The status that the client got, if it got one from here.
+    /// The status that the client received from the filter.
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The target that answered.
+    /// The target that responded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Text<'a>>,
-    /// The model that answered, by its provider's name.
+    /// The model that responded, by its provider's name.
     #[serde(rename = "gen_ai.response.model", skip_serializing_if = "Option::is_none")]
     pub response_model: Option<Text<'a>>,
-    /// Seconds from the first attempt that was sent to the first content that went to the client.
+    /// Seconds from sending the first attempt to the first content for the client.
     #[serde(rename = "gen_ai.response.time_to_first_chunk", skip_serializing_if = "Option::is_none")]
     pub time_to_first_chunk: Option<f64>,
-    /// Why the answer ended.
+    /// Why the response ended.
     #[serde(rename = "gen_ai.response.finish_reasons", default, skip_serializing_if = "Vec::is_empty")]
     pub finish_reasons: Vec<Text<'a>>,
-    /// The tokens of the answer.
+    /// The tokens of the response.
     #[serde(flatten)]
     pub usage: Option<UsageRecord>,
-    /// What all attempts together cost, as far as their usage and prices are known; absent where neither is.
+    /// The cost of all attempts, as far as usage and prices are known. Omitted if none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost<'a>>,
-    /// Some attempt had something to pay for, and its provider has not said how much.
+    /// An attempt was billable, and its provider did not report the usage.
     #[serde(default, skip_serializing_if = "is_false")]
     pub usage_missing: bool,
-    /// How many attempts may have been billed, as far as can be told from here. More than one: perhaps twice.
+    /// Number of attempts that may have been billed. More than one may mean a double charge.
     pub attempts_maybe_billed: u32,
-    /// What was cut off at its limit.
+    /// What was truncated at its limit.
     #[serde(default, skip_serializing_if = "Cut::is_none")]
     pub cut: Cut,
 }
@@ -124,22 +124,22 @@ pub struct PolicyRecord<'a> {
     pub config_hash: Text<'a>,
     /// `enforce` or `shadow`.
     pub mode: Text<'a>,
-    /// Whether the filter sits in the retry loop.
+    /// Whether the filter is in the retry loop.
     pub retry_loop: bool,
     /// The filter's version.
     pub filter_version: Text<'a>,
 }
 
-/// What a request needs of a target, as far as routing knows it. A member that is absent is not needed.
+/// What a request needs of a target, as far as routing considers it. An omitted member is not needed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct NeedsRecord<'a> {
-    /// The answer is to be streamed.
+    /// The response is to be streamed.
     #[serde(rename = "gen_ai.request.stream")]
     pub stream: bool,
-    /// The longest answer that was asked for.
+    /// The longest response requested, in tokens.
     #[serde(rename = "gen_ai.request.max_tokens", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
-    /// `n`: how many answers.
+    /// `n`: number of choices requested.
     #[serde(rename = "gen_ai.request.choice.count", skip_serializing_if = "Option::is_none")]
     pub choices: Option<u64>,
     /// Bytes of the request's body.
@@ -154,27 +154,28 @@ pub struct NeedsRecord<'a> {
     pub token_ids: u64,
     /// Messages, input items or prompts.
     pub items: u32,
-    /// Tools that it declares.
+    /// Tools declared.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tools: u32,
-    /// Images, audio and files.
+    /// Image parts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub images: u32,
-    /// Parts that are sound.
+    /// Audio parts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub audio: u32,
-    /// Parts that are documents or video.
+    /// Document or video parts.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub files: u32,
-    /// What else it needs, by name: `hosted_tools`, `strict_tools`, `forced_tool`, `parallel_tools`, `sequential_tools`,
-    /// `legacy_functions`, `json_object`, `json_schema`, `other_format`, `audio_output`, `image_output`, `logprobs`, `seed`,
-    /// `reasoning`, `sealed_reasoning`, `include_usage`, `store`, `no_store`, `no_fallback`.
+    /// Other needs, by name: `hosted_tools`, `strict_tools`, `forced_tool`, `parallel_tools`,
+    /// `sequential_tools`, `legacy_functions`, `json_object`, `json_schema`, `other_format`, `audio_output`,
+    /// `image_output`, `logprobs`, `seed`, `reasoning`, `sealed_reasoning`, `include_usage`, `store`,
+    /// `no_store`, `no_fallback`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Text<'a>>,
-    /// Where the client wants its data worked on, if it says so.
+    /// Regions to which the client restricts its data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<Text<'a>>,
-    /// What it refers to that lives at one provider: `previous_response`, `file`, …
+    /// State at one provider that it refers to: `previous_response`, `file`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<Text<'a>>,
 }
@@ -184,88 +185,90 @@ pub struct NeedsRecord<'a> {
 pub struct AttemptRecord<'a> {
     /// 1, 2, …
     pub number: u32,
-    /// Its name in the configuration.
+    /// The target's name in the configuration.
     pub target: Text<'a>,
-    /// Likewise.
+    /// The account's name in the configuration.
     pub account: Text<'a>,
     /// The provider's name in the configuration.
     pub provider: Text<'a>,
-    /// OpenTelemetry's name for the vendor.
+    /// OpenTelemetry's name of the vendor.
     #[serde(rename = "gen_ai.provider.name")]
     pub vendor: Text<'a>,
-    /// The model that was asked for, by its provider's name.
+    /// The requested model, by its provider's name.
     #[serde(rename = "gen_ai.request.model")]
     pub model: Text<'a>,
-    /// Where it is served, if the configuration says so.
+    /// The target's region, if declared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<Text<'a>>,
-    /// The host it was asked for at.
+    /// The provider's host.
     #[serde(rename = "server.address")]
     pub host: Text<'a>,
-    /// Why this target: `first_choice`, or what stood in the way of the ones before it.
+    /// Why this target: `first_choice`, or what excluded the targets before it.
     pub why: Text<'a>,
-    /// How it was chosen among the candidates of its tier: `weighted`, `least_pending`, `fastest`, `cheapest` or `sticky`. Absent
-    /// where the least bad one was taken.
+    /// How it was chosen among the candidates of its tier: `weighted`, `least_pending`, `fastest`, `cheapest`
+    /// or `sticky`. Omitted for the least bad target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<Text<'a>>,
-    /// It probed a breaker that is not closed.
+    /// It probed a breaker that was not closed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub probe: bool,
-    /// What there was to choose from.
+    /// The candidates of the choice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateRecord<'a>>,
-    /// How long the request had been held for it.
+    /// How long the request was held before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
     /// When it was sent.
     pub start_ms: u64,
-    /// When the answer's headers came.
+    /// When the response headers came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers_ms: Option<u64>,
     /// When the first content came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_content_ms: Option<u64>,
-    /// When it was over.
+    /// When it ended.
     pub end_ms: u64,
-    /// The answer's status.
+    /// Status of the response.
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Who gave it: `provider`, `envoy` (which could not get one from the provider) or `filter` (when time had run out).
+    /// Origin of the response: `provider`, `envoy` (without a response from the provider) or `filter` (after
+    /// a timeout).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_by: Option<Text<'a>>,
-    /// How it ended: `answered`, `failed` before the client saw anything of it, `broken` after that, `client_abort`, `abandoned`.
+    /// How it ended: `answered`, `failed` before the client saw any of it, `broken` after that,
+    /// `client_abort`, `abandoned`.
     pub end: Text<'a>,
     /// The class of its failure.
     #[serde(rename = "error.type", skip_serializing_if = "Option::is_none")]
     pub class: Option<Text<'a>>,
-    /// What the provider called it.
+    /// The provider's type and code of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_error: Option<ProviderError<'a>>,
     /// The provider's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_request_id: Option<Text<'a>>,
-    /// How long the provider asked to be left alone.
+    /// How long the provider asked to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// Bytes of the answer's body, as far as they came.
+    /// Bytes received of the response body.
     pub response_bytes: u64,
-    /// What came of the stream, if it was one.
+    /// Figures of a stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamRecord<'a>>,
-    /// The tokens that its provider said it took.
+    /// The tokens that its provider reported.
     #[serde(flatten)]
     pub usage: Option<UsageRecord>,
-    /// What these cost by the target's price, in millionths of a dollar.
+    /// Their cost by the target's price, in millionths of a dollar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_micro_usd: Option<u64>,
-    /// What was decided after it failed: `elsewhere`, or why it was the last.
+    /// The decision after its failure: `elsewhere`, or why it was the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub then: Option<Text<'a>>,
-    /// Whether the provider may have charged for it: `no`, `maybe`, `likely`.
+    /// Whether the provider may have billed it: `no`, `maybe`, `likely`.
     pub billed: Text<'a>,
 }
 
-/// A provider's words for a failure.
+/// A provider's description of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct ProviderError<'a> {
     /// Its type.
@@ -276,50 +279,51 @@ pub struct ProviderError<'a> {
     pub code: Option<Text<'a>>,
 }
 
-/// What came of a stream.
+/// Figures of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct StreamRecord<'a> {
-    /// Events.
+    /// Number of events.
     pub events: u64,
-    /// The longest time without a byte of it, at least; up to a fifth of a second more.
+    /// A lower bound of the longest time without a byte. The true value is up to 200 ms higher.
     pub longest_gap_ms: u64,
     /// `complete`, `unfinished`, `no_terminal`, `truncated`, `failed` or `unwatched`.
     pub end: Text<'a>,
 }
 
-/// One target that was looked at when one was chosen.
+/// A target that was considered for an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct CandidateRecord<'a> {
     /// Its name in the configuration.
     pub target: Text<'a>,
-    /// Its tier, the first being 0.
+    /// Its tier, starting at 0.
     pub tier: u32,
-    /// Its health: `closed`, `slow_start`, `half_open`, `open`, `blocked`, `throttled`, `forced_open`, `drained`.
+    /// Its health: `closed`, `slow_start`, `half_open`, `open`, `blocked`, `throttled`, `forced_open`,
+    /// `drained`.
     pub state: Text<'a>,
-    /// Until when it is not to be asked.
+    /// Until when it gets no requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
-    /// Why it was out of the question: a gate, its health, its limits (`headroom`, `max_pending`), or `tried`. Absent for those
-    /// that could have been chosen.
+    /// Why it was excluded: a gate, its health, its limits (`headroom`, `max_pending`), or `tried`. Omitted
+    /// if it could have been chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Text<'a>>,
-    /// Every gate that it did not pass.
+    /// Every gate that rejected it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<ClosedGate<'a>>,
 }
 
-/// A gate that a candidate did not pass.
+/// A gate that rejected a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct ClosedGate<'a> {
     /// Its name.
     pub gate: Text<'a>,
-    /// What was needed there.
+    /// What was needed.
     pub needed: Text<'a>,
-    /// What the target offers instead.
+    /// What the target offers.
     pub offered: Text<'a>,
 }
 
-/// Tokens, in the sense of OpenTelemetry's conventions: input with what was cached, output with reasoning.
+/// Tokens as in OpenTelemetry's conventions: input includes cached tokens, output includes reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct UsageRecord {
     /// Input tokens.
@@ -328,38 +332,38 @@ pub struct UsageRecord {
     /// Output tokens.
     #[serde(rename = "gen_ai.usage.output_tokens")]
     pub output: u64,
-    /// Of the input, what was read from a cache.
+    /// Input tokens read from a cache.
     #[serde(rename = "gen_ai.usage.cache_read.input_tokens")]
     pub cached: u64,
-    /// Of the input, what was written to one.
+    /// Input tokens written to a cache.
     #[serde(rename = "gen_ai.usage.cache_creation.input_tokens")]
     pub cache_creation: u64,
-    /// Of the output, what was spent on reasoning.
+    /// Output tokens spent on reasoning.
     #[serde(rename = "gen_ai.usage.reasoning.output_tokens")]
     pub reasoning: u64,
 }
 
-/// What a request cost.
+/// The cost of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Cost<'a> {
     /// Millionths of a dollar.
     pub micro_usd: u64,
-    /// The prices by which: those of the configuration with this fingerprint.
+    /// Fingerprint of the configuration with the prices.
     pub price_version: Text<'a>,
-    /// Whether all of it is known: no attempt may have been billed whose usage or price is not.
+    /// Whether all cost is known: usage and price of every attempt that may have been billed.
     pub complete: bool,
 }
 
-/// How much is missing.
+/// What was truncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Cut {
-    /// Candidates past [`MAX_CANDIDATES`].
+    /// Candidates beyond [`MAX_CANDIDATES`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub candidates: u32,
-    /// Gates past [`MAX_GATES`].
+    /// Gates beyond [`MAX_GATES`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gates: u32,
-    /// Attempts past [`MAX_ATTEMPTS`].
+    /// Attempts beyond [`MAX_ATTEMPTS`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempts: u32,
 }
@@ -371,7 +375,7 @@ impl Cut {
 }
 
 impl Record<'_> {
-    /// The record as one line of JSON; `None` only if the serialiser fails, which it does for no value of these types.
+    /// The record as one line of JSON. `None` if serialization fails, which no value of these types causes.
     pub fn to_json(&self) -> Option<String> {
         let mut line = Vec::with_capacity(USUAL_BYTES);
         serde_json::to_writer(&mut line, self).ok()?;

@@ -1,11 +1,11 @@
-//! What operators can see: the catalogue of metrics, and the record of each request from which every decision about it can be
-//! explained.
+//! What operators see: metrics, the record of each request, the status report and the operators' page.
 //!
-//! Names and kinds of metrics stand in one place. Values are collected as deltas while a callback decides and handed to the
-//! host afterwards, so the core needs no host to count.
+//! **Metrics.** Names and kinds are in one catalogue. Counts are collected as deltas during a callback and
+//! passed to the host afterwards, so the core can count without a host.
 //!
-//! A record is collected as plain values ([`RecordBuilder`]) and becomes text once, at the request's end, and only if anybody wants it
-//! ([`Record`]). It refuses to hold what was said: no prompt, no answer, no key.
+//! **Records.** A record explains every decision about its request. It is collected as plain values
+//! ([`RecordBuilder`]) and becomes text once, at the request's end, and only if it is wanted ([`Record`]). It
+//! contains no prompt, no response text and no key.
 
 mod build;
 mod builder;

@@ -1,32 +1,32 @@
-//! What operators have ordered lately, shared by all workers.
+//! Recent orders of operators, shared by all workers.
 //!
-//! One record of at most [`MAX_ORDERS`] orders, the newest last. It tells who did what at three in the morning; the log
-//! keeps what falls out of it.
+//! One record of at most [`MAX_ORDERS`] orders, newest last. It shows an operator what colleagues did before.
+//! Older orders are in the log.
 
 use serde::Serialize;
 
 use crate::base::{Store, Timestamp, update};
 use crate::breaker::Command;
 
-/// Orders that are remembered.
+/// The most orders that are kept.
 pub const MAX_ORDERS: usize = 20;
-/// Names are not longer in any configuration.
+/// The longest name in a configuration.
 const MAX_NAME: usize = 64;
 const KEY: &str = "llm-failsafe/orders";
 const VERSION: u8 = 1;
 
-/// An operator's order.
+/// An order of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecentOrder {
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// The name of the key it was given with.
+    /// Name of the key that was used.
     pub by: String,
-    /// What it is about.
+    /// The kind of scope that it concerns.
     pub scope: ScopeKind,
-    /// Whose.
+    /// The name of the scope.
     pub name: String,
-    /// What was ordered.
+    /// The order.
     pub order: &'static str,
 }
 
@@ -56,7 +56,7 @@ impl ScopeKind {
     }
 }
 
-/// Adds an order. Whether it could be shared is the same for everybody else's orders, so a failure is not reported here.
+/// Adds an order. A failure to share is not reported here, because the order's own change reports it.
 pub fn remember(
     store: &mut dyn Store,
     by: &str,
@@ -82,13 +82,14 @@ pub fn remember(
     });
 }
 
-/// The orders that are remembered, the oldest first.
+/// The kept orders, oldest first.
 pub fn recent(store: &mut dyn Store) -> Vec<RecentOrder> {
     let stored = store.read(KEY).ok().flatten();
     stored.and_then(|stored| decode(&stored.bytes)).unwrap_or_default()
 }
 
-/// Version, then for each order: time (8 bytes, little-endian), scope, command, and the two names behind their lengths.
+/// Version, then for each order: time (8 bytes, little endian), scope, command, and the two names, each with
+/// its length.
 fn encode(orders: &[RecentOrder]) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     for order in orders {
@@ -105,7 +106,7 @@ fn encode(orders: &[RecentOrder]) -> Vec<u8> {
     bytes
 }
 
-/// `None` for what is no such record.
+/// `None` if it is not such a record.
 fn decode(bytes: &[u8]) -> Option<Vec<RecentOrder>> {
     let (version, mut rest) = bytes.split_first()?;
     if *version != VERSION {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept() {
+    fn the_newest_orders_are_kept() {
         let mut store = Memory::new();
         for number in 0..50 {
             remember(
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn two_workers_lose_none_of_each_others() {
+    fn simultaneous_orders_of_two_workers_are_both_kept() {
         let shelf = std::rc::Rc::default();
         let mut rivals = Memory::on(std::rc::Rc::clone(&shelf));
         let mut store = Memory::on(shelf);

@@ -19,7 +19,8 @@ fn config(record: &str) -> Rc<Config> {
     let text = format!(
         r#"{{
           "providers": {{"{name}": {{"kind": "openai", "host": "{host}.example"}}}},
-          "targets": {{"{name}": {{"provider": "{name}", "model": "{model}", "price": {{"input": 1, "output": 10}}}}}},
+          "targets": {{"{name}": {{
+                "provider": "{name}", "model": "{model}", "price": {{"input": 1, "output": 10}}}}}},
           "models": {{"chat": {{"targets": ["{name}"]}}}},
           "record": {record}
         }}"#,
@@ -57,7 +58,7 @@ const fn outcome(end: End, passed: bool) -> Outcome {
 }
 
 #[test]
-fn a_record_is_bounded_and_tells_what_was_cut() {
+fn a_record_is_bounded_and_says_what_was_truncated() {
     let id = "i".repeat(MAX_ID);
     let mut record = record("{}", &[("x-request-id", &id)]);
     for slot in 0..MAX_ATTEMPTS + 3 {
@@ -99,7 +100,7 @@ fn a_record_is_bounded_and_tells_what_was_cut() {
 }
 
 #[test]
-fn outcomes_follow_from_the_attempts() {
+fn results_follow_from_the_attempts() {
     let check = |attempts: Vec<AttemptEntry>, expected: (RequestResult, Option<&str>)| {
         let mut record = record("{}", &[]);
         attempts.into_iter().for_each(|attempt| record.attempt_ended(attempt));
@@ -120,7 +121,7 @@ fn outcomes_follow_from_the_attempts() {
     let broken = attempt(0, AttemptEnd::Broken, Some(ErrorClass::StreamStalled));
     check(vec![broken], (RequestResult::Broken, Some("stream_stalled")));
     check(vec![attempt(0, AttemptEnd::ClientAbort, None)], (RequestResult::ClientAbort, None));
-    // Of two at a time the one that answered counts, whichever ended last.
+    // Of two simultaneous attempts the one with a response counts, whichever ended last.
     check(vec![answered(1), attempt(0, AttemptEnd::ClientAbort, None)], (RequestResult::Served, None));
 }
 
@@ -142,7 +143,7 @@ fn the_end_of_an_attempt_follows_from_its_outcome() {
 }
 
 #[test]
-fn what_is_uncertain_counts_as_perhaps_billed() {
+fn an_uncertain_attempt_counts_as_possibly_billed() {
     let billed = |mut one: AttemptEntry, by: Option<AnsweredBy>| {
         one.observed.answered_by = by;
         let mut record = record("{}", &[]);
@@ -166,7 +167,7 @@ fn what_is_uncertain_counts_as_perhaps_billed() {
 }
 
 #[test]
-fn cost_comes_from_usage_and_says_whether_it_is_all() {
+fn the_cost_comes_from_usage_and_says_whether_it_is_complete() {
     let usage = crate::stream::Usage { input: 1_000_000, output: 100_000, ..Default::default() };
     let paid = AttemptEntry { usage: Some(usage), ..attempt(1, AttemptEnd::Answered, None) };
     let mut record = record("{}", &[]);
@@ -179,7 +180,7 @@ fn cost_comes_from_usage_and_says_whether_it_is_all() {
 }
 
 #[test]
-fn what_was_forgotten_counts_as_perhaps_billed() {
+fn forgotten_attempts_count_as_possibly_billed() {
     let usage = crate::stream::Usage { input: 1_000_000, ..Default::default() };
     let mut record = record("{}", &[]);
     record.forgotten = 2;
@@ -191,7 +192,7 @@ fn what_was_forgotten_counts_as_perhaps_billed() {
 }
 
 #[test]
-fn a_choice_that_led_to_nobody_is_forgotten_for_the_next() {
+fn a_choice_without_a_target_is_replaced_by_the_next() {
     let mut record = record("{}", &[]);
     for state in ["open", "half_open", "closed"] {
         record.choose_among(std::iter::once(CandidateBuilder::new(target(), 0, (state, None), None)));
@@ -208,7 +209,7 @@ fn a_choice_that_led_to_nobody_is_forgotten_for_the_next() {
 }
 
 #[test]
-fn ids_are_taken_as_far_as_they_can_be_shown() {
+fn only_printable_identifiers_are_kept() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let read = |headers: &[(&str, &str)]| Identity::read(&HeaderBlock::of(headers));
     let identity = read(&[("x-request-id", "r-1"), ("traceparent", trace), ("x-llm-session", "s")]);
@@ -226,20 +227,20 @@ fn ids_are_taken_as_far_as_they_can_be_shown() {
 }
 
 #[test]
-fn strict_leaves_out_what_could_lead_to_somebody() {
-    for (policy, told) in [(r#"{"redact": "standard"}"#, true), (r#"{"redact": "strict"}"#, false)] {
+fn strict_redaction_omits_what_could_identify_a_person() {
+    for (policy, shown) in [(r#"{"redact": "standard"}"#, true), (r#"{"redact": "strict"}"#, false)] {
         let mut record = record(policy, &[("x-llm-session", "alice@example.com"), ("x-request-id", "r")]);
         record.model = RequestedModel::Unknown("gpt-9".into());
         let record = record.record(at(1));
-        assert_eq!(record.session_hash.is_some(), told);
-        assert_eq!(record.model.is_some(), told);
+        assert_eq!(record.session_hash.is_some(), shown);
+        assert_eq!(record.model.is_some(), shown);
         assert_eq!(record.request_id.as_deref(), Some("r"));
         assert!(!record.to_json().unwrap().contains("alice"));
     }
 }
 
 #[test]
-fn what_stands_in_model_by_mistake_is_not_repeated() {
+fn only_plausible_model_names_are_shown() {
     for (name, shown) in
         [("meta-llama/llama-3.1:free", true), ("sk-proj-abc", false), ("say hello", false), ("", false)]
     {
@@ -250,7 +251,7 @@ fn what_stands_in_model_by_mistake_is_not_repeated() {
 }
 
 #[test]
-fn time_that_steps_back_makes_no_negative_span() {
+fn a_clock_that_steps_back_makes_no_negative_span() {
     let mut record = record("{}", &[]);
     let start = AttemptStart::new(0, target(), Timestamp::from_millis(5));
     let mut observed = Observed::default();

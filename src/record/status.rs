@@ -1,6 +1,6 @@
-//! How things are now, for operators: every scope with its breaker, what it counts, and what was ordered.
+//! The status report for operators: every scope with its breaker and its counts, and the recent orders.
 //!
-//! Its size is bounded by the configuration: some 400 bytes for each target, account and endpoint, and 100 for each limit.
+//! The configuration bounds its size: about 400 bytes per target, account and endpoint, and 100 per limit.
 
 use std::rc::Rc;
 
@@ -14,10 +14,10 @@ use crate::config::{Config, Mode, Model};
 use crate::retry::{self, BudgetUse};
 use crate::tenancy;
 
-/// What `GET /llm-failsafe/status` answers. Times are milliseconds since the epoch.
+/// The body of `GET /llm-failsafe/status`. Times are milliseconds since the epoch.
 #[derive(Debug, Serialize)]
 pub struct Status<'c> {
-    /// The version of this shape; it changes when a member is renamed or removed.
+    /// Version of this format. It changes when a member is renamed or removed.
     schema: u8,
     now_ms: u64,
     versions: Versions<'c>,
@@ -27,18 +27,18 @@ pub struct Status<'c> {
     targets: Vec<ScopeStatus<'c>>,
     accounts: Vec<ScopeStatus<'c>>,
     endpoints: Vec<ScopeStatus<'c>>,
-    /// Further attempts, over all workers.
+    /// The retry budget, over all workers.
     retry_budget: RetryBudget,
-    /// Client keys with budgets, at most [`MAX_KEYS`] of them.
+    /// Client keys with budgets, at most [`MAX_KEYS`].
     budgets: Vec<KeyBudgets>,
-    /// What operators have ordered lately, the newest first.
+    /// Recent orders of operators, newest first.
     orders: Vec<RecentOrder>,
 }
 
-/// Keys whose budgets a report shows; each costs a read of the shared data.
+/// The most keys whose budgets are reported. Each costs a read of the shared data.
 pub const MAX_KEYS: usize = 100;
 
-/// What a client's key has used of its budgets.
+/// A client key's use of its budgets.
 #[derive(Debug, Serialize)]
 pub struct KeyBudgets {
     key: String,
@@ -52,7 +52,7 @@ struct Used {
     limit: u64,
 }
 
-/// The budgets of the configuration's keys as the shared records have them.
+/// The budgets of the configuration's keys, from the shared records.
 pub fn budgets(config: &Config, store: &mut dyn Store, now: Timestamp) -> Vec<KeyBudgets> {
     let keys = config.keys.iter().flatten();
     keys.filter_map(|key| Some((key, key.budget.as_ref()?)))
@@ -65,16 +65,16 @@ pub fn budgets(config: &Config, store: &mut dyn Store, now: Timestamp) -> Vec<Ke
         .collect()
 }
 
-/// How much of the retry budget is used.
+/// The use of the retry budget.
 #[derive(Debug, Serialize)]
 struct RetryBudget {
-    /// The seconds that count.
+    /// Length of the window in seconds.
     window_s: usize,
-    /// The requests within them.
+    /// Requests in the window.
     requests: u64,
-    /// The further attempts within them.
+    /// Retries in the window.
     used: u64,
-    /// As many as are allowed.
+    /// Retries permitted.
     allowed: u64,
     left: u64,
 }
@@ -89,21 +89,21 @@ impl From<BudgetUse> for RetryBudget {
 #[derive(Debug, Serialize)]
 struct Versions<'c> {
     llm_failsafe: &'static str,
-    /// The configuration's fingerprint: the same for the same configuration, everywhere.
+    /// The configuration's fingerprint: equal configurations have the same one.
     configuration: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     envoy: Option<&'c str>,
 }
 
-/// A logical model: who would take a request for it now.
+/// A logical model and its targets.
 #[derive(Debug, Serialize)]
 struct ModelStatus<'c> {
     name: &'c str,
-    /// Targets that may be asked now, of all there are.
+    /// Available targets, of all its targets.
     fit: usize,
     of: usize,
     tiers: Vec<Vec<&'c str>>,
-    /// Who waits until somebody is free, over all workers; absent where nobody does and the model has no queue.
+    /// The queue over all workers. Omitted if it is empty and not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<QueueStatus>,
 }
@@ -111,12 +111,12 @@ struct ModelStatus<'c> {
 #[derive(Debug, Serialize)]
 struct QueueStatus {
     waiting: u32,
-    /// The bytes of their bodies.
+    /// Bytes of the queued bodies.
     bytes: u64,
-    /// Since when the first of them waits.
+    /// When the longest-waiting request joined.
     #[serde(skip_serializing_if = "Option::is_none")]
     since_ms: Option<u64>,
-    /// As many may wait on each worker.
+    /// The most requests per worker.
     max_waiting: usize,
     max_wait_ms: u64,
 }
@@ -126,27 +126,27 @@ struct QueueStatus {
 pub struct ScopeStatus<'c> {
     name: &'c str,
     state: &'static str,
-    /// What opened the breaker: the rule, and the failure that met it.
+    /// What opened the breaker: the rule and the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// Since when the breaker is in its phase; absent where it has never left the first one.
+    /// When the breaker entered its phase. Omitted if it never left the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     since_ms: Option<u64>,
-    /// Until when nothing is sent there; absent where it may be asked, and where only an operator can end it.
+    /// Until when it gets no requests. Omitted if it is available or only an operator can end the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     until_ms: Option<u64>,
-    /// The share of its usual traffic that it gets while it is starting slowly, in 1/1000.
+    /// Its share of traffic during slow start, in 1/1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     share_permille: Option<u16>,
-    /// What an operator has ordered.
+    /// The operator's order in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<&'static str>,
-    /// The breaker's phase, which goes on beneath an order or a rate limit.
+    /// The breaker's phase, also while an order or a rate limit overrides it.
     phase: &'static str,
     window: Counts,
     /// Failures since the last success.
     consecutive_failures: u16,
-    /// Trips in a row without sustained health between them.
+    /// Consecutive trips without sustained health in between.
     trips: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     probes: Option<Probes>,
@@ -160,18 +160,18 @@ pub struct ScopeStatus<'c> {
 struct OfTarget<'c> {
     account: &'c str,
     model: &'c str,
-    /// Whether it may be asked now: its own breaker, its account's and its endpoint's let a request through.
+    /// Whether it is available: its own breaker, its account's and its endpoint's let a request through.
     fit: bool,
-    /// Attempts under way, over all workers.
+    /// Attempts in flight, over all workers.
     pending: u32,
-    /// How long attempts took to their first content, over all workers; absent where there was none within the last minute.
+    /// Times to first content, over all workers. Omitted without any in the last minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_content: Option<FirstContent>,
-    /// Limits, and what is left of them, as far as known.
+    /// The known limits and what is left of them.
     headroom: Vec<LimitStatus>,
 }
 
-/// Of the attempts of the last half to whole minute.
+/// Times of the last 30 to 60 seconds.
 #[derive(Debug, Serialize)]
 struct FirstContent {
     attempts: u32,
@@ -182,7 +182,7 @@ struct FirstContent {
 #[derive(Debug, Serialize)]
 struct LimitStatus {
     of: &'static str,
-    /// Who says so.
+    /// Source of the limit.
     by: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
@@ -217,18 +217,18 @@ struct Probes {
     needed: u8,
 }
 
-/// What a report is made of.
+/// The sources of a report.
 #[derive(Clone, Copy)]
 pub struct Sources<'c> {
     /// The configuration.
     pub config: &'c Config,
-    /// What this worker knows of all scopes, just read.
+    /// This worker's view of all scopes, just refreshed.
     pub health_view: &'c HealthView,
-    /// How many attempts are under way where, and what else workers tell each other.
+    /// Attempts in flight, and the figures that workers exchange.
     pub pending: &'c Pending,
-    /// What is left of targets' limits.
+    /// What is left of the targets' limits.
     pub headroom: &'c Headroom,
-    /// The moment.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -280,7 +280,7 @@ impl<'c> Sources<'c> {
         (0..count).filter_map(|index| self.scope(scope(id(index)?))).collect()
     }
 
-    /// Whether a target's own breaker and those of its account and endpoint let a request through.
+    /// Whether the breakers of a target, its account and its endpoint let a request through.
     pub fn is_available(self, id: TargetId) -> bool {
         let Some(target) = self.config.target(id) else { return false };
         [Scope::Target(id), Scope::Account(target.account), Scope::Endpoint(target.provider)].into_iter().all(
@@ -296,17 +296,17 @@ impl<'c> Sources<'c> {
     fn model(self, index: usize, model: &'c Model) -> ModelStatus<'c> {
         let all = || model.tiers.iter().flatten();
         let name_of = |id: &TargetId| self.config.target(*id).map(|target| &*target.name);
-        let line = ModelId::from_index(index).map(|id| self.pending.queue_state(id)).unwrap_or_default();
-        let policy = model.retry.queue.or_else(|| (line.requests > 0).then(Default::default));
+        let queue = ModelId::from_index(index).map(|id| self.pending.queue_state(id)).unwrap_or_default();
+        let policy = model.retry.queue.or_else(|| (queue.requests > 0).then(Default::default));
         ModelStatus {
             name: &model.name,
             fit: all().filter(|id| self.is_available(**id)).count(),
             of: all().count(),
             tiers: model.tiers.iter().map(|tier| tier.iter().filter_map(name_of).collect()).collect(),
             queue: policy.map(|policy| QueueStatus {
-                waiting: line.requests,
-                bytes: line.bytes,
-                since_ms: (line.requests > 0).then_some(line.since.as_millis()),
+                waiting: queue.requests,
+                bytes: queue.bytes,
+                since_ms: (queue.requests > 0).then_some(queue.since.as_millis()),
                 max_waiting: policy.max_waiting,
                 max_wait_ms: u64::try_from(policy.max_wait.as_millis()).unwrap_or(u64::MAX),
             }),
@@ -324,13 +324,13 @@ impl<'c> Sources<'c> {
             first_content: times.mean_ms().map(|mean_ms| FirstContent {
                 attempts: times.count,
                 mean_ms,
-                slowest_ms: times.most_ms,
+                slowest_ms: times.longest_ms,
             }),
             headroom: limits.into_iter().map(LimitStatus::from).collect(),
         }
     }
 
-    /// The report on one scope; `None` when the configuration has no such scope.
+    /// The report on one scope; `None` if the configuration has no such scope.
     pub fn scope(self, scope: Scope) -> Option<ScopeStatus<'c>> {
         let Self { config, health_view, now, .. } = self;
         let health = health_view.health(scope)?;
@@ -391,16 +391,16 @@ impl<'c> Sources<'c> {
     }
 }
 
-/// The breaker proper: its phase, what opened it, since when, and until when it stays open.
+/// The breaker's phase, what opened it, since when, and until when it stays open.
 fn phase(health: &Health) -> (&'static str, Option<Reason>, Timestamp, Option<Timestamp>) {
     match health.phase() {
         BreakerPhase::Closed { since, .. } => ("closed", None, *since, None),
-        BreakerPhase::Open { why, since, until } => {
-            let reason = Reason { rule: why.cause.name(), failure: why.class.name() };
+        BreakerPhase::Open { reason, since, until } => {
+            let reason = Reason { rule: reason.rule.name(), failure: reason.class.name() };
             ("open", Some(reason), *since, Some(*until))
         }
-        BreakerPhase::HalfOpen { why, since, .. } => {
-            let reason = Reason { rule: why.cause.name(), failure: why.class.name() };
+        BreakerPhase::HalfOpen { reason, since, .. } => {
+            let reason = Reason { rule: reason.rule.name(), failure: reason.class.name() };
             ("half_open", Some(reason), *since, None)
         }
     }
@@ -408,17 +408,17 @@ fn phase(health: &Health) -> (&'static str, Option<Reason>, Timestamp, Option<Ti
 
 /// The scope of this kind and name.
 pub fn find(config: &Config, kind: ScopeKind, name: &str) -> Option<Scope> {
-    fn place<'n>(mut names: impl Iterator<Item = &'n Rc<str>>, name: &str) -> Option<usize> {
+    fn position<'n>(mut names: impl Iterator<Item = &'n Rc<str>>, name: &str) -> Option<usize> {
         names.position(|known| **known == *name)
     }
     match kind {
-        ScopeKind::Target => place(config.targets().iter().map(|target| &target.name), name)
+        ScopeKind::Target => position(config.targets().iter().map(|target| &target.name), name)
             .and_then(TargetId::from_index)
             .map(Scope::Target),
-        ScopeKind::Account => place(config.accounts().iter().map(|account| &account.name), name)
+        ScopeKind::Account => position(config.accounts().iter().map(|account| &account.name), name)
             .and_then(AccountId::from_index)
             .map(Scope::Account),
-        ScopeKind::Endpoint => place(config.providers().iter().map(|provider| &provider.name), name)
+        ScopeKind::Endpoint => position(config.providers().iter().map(|provider| &provider.name), name)
             .and_then(ProviderId::from_index)
             .map(Scope::Endpoint),
     }

@@ -28,7 +28,7 @@ fn small() -> Config {
 }
 
 #[test]
-fn a_blocked_account_takes_its_targets_out_and_says_why() {
+fn a_blocked_account_makes_its_targets_unavailable_and_gives_the_reason() {
     let (config, mut store) = (small(), Memory::new());
     let mut health_view = HealthView::new(&config);
     let well = report(&config, &health_view, NOW);
@@ -57,22 +57,22 @@ fn a_blocked_account_takes_its_targets_out_and_says_why() {
 }
 
 #[test]
-fn it_tells_latency_limits_lines_and_the_retry_budget() {
+fn the_report_contains_latency_limits_queues_and_the_retry_budget() {
     let config = small();
-    let told = report(&config, &HealthView::new(&config), NOW);
-    let target = &told["targets"][0];
+    let status = report(&config, &HealthView::new(&config), NOW);
+    let target = &status["targets"][0];
     assert_eq!(target["first_content"], json!({"attempts": 1, "mean_ms": 120, "slowest_ms": 120}));
     assert_eq!(
         target["headroom"],
         json!([{"of": "max_pending", "by": "configuration", "limit": 7, "left": 7}])
     );
-    let line = json!({
+    let queue = json!({
         "waiting": 2, "bytes": 9, "since_ms": NOW.as_millis(), "max_waiting": 100, "max_wait_ms": 5000,
     });
-    assert_eq!(told["models"][0]["queue"], line);
+    assert_eq!(status["models"][0]["queue"], queue);
     let budget = json!({"window_s": 10, "requests": 10, "used": 3, "allowed": 2, "left": 0});
-    assert_eq!(told["retry_budget"], budget);
-    assert!(told["accounts"][0].get("headroom").is_none());
+    assert_eq!(status["retry_budget"], budget);
+    assert!(status["accounts"][0].get("headroom").is_none());
 }
 
 #[test]
@@ -83,8 +83,12 @@ fn the_largest_configuration_still_gets_a_report_of_bounded_size() {
     };
     let config = json!({
         "providers": section(config::MAX_PROVIDERS, "p", &|_| json!({"kind": "openai"})),
-        "accounts": section(config::MAX_ACCOUNTS, "a", &|n| json!({"provider": long("p", n % 64), "key": {"value": "k"}})),
-        "targets": section(config::MAX_TARGETS, "t", &|_| json!({"provider": long("p", 0), "model": "m".repeat(64)})),
+        "accounts": section(config::MAX_ACCOUNTS, "a", &|n| json!({
+            "provider": long("p", n % 64), "key": {"value": "k"},
+        })),
+        "targets": section(config::MAX_TARGETS, "t", &|_| json!({
+            "provider": long("p", 0), "model": "m".repeat(64),
+        })),
         "models": section(config::MAX_MODELS, "m", &|n| json!({"targets": [long("t", n)]})),
     });
     let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();

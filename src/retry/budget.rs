@@ -1,48 +1,54 @@
-//! How much of all that this Envoy sends may be a further attempt.
+//! The retry budget: what share of the attempts of this Envoy may be retries.
 //!
-//! **Why a budget and not attempts alone.** Attempts bound what one request may cost; when everything fails, every request
-//! costs that, and providers that are short of room get three times the load just then. The budget bounds all requests
-//! together: further attempts are at most a share of the requests of the last ten seconds, and a floor that lets few
-//! requests be tried again however few there are.
+//! **Why a budget in addition to attempt limits.** An attempt limit bounds the cost of one request. If
+//! everything fails, every request reaches its limit, and overloaded providers get three times the load. The
+//! budget bounds all requests together: retries are at most a share of the requests of the last 10 seconds,
+//! plus a floor per second that keeps retries possible when there are few requests.
 //!
-//! **Why a window of counts** and not a bucket of tokens: over any ten of its seconds the bound holds to the attempt,
-//! whatever was saved before, and yet what is under way when a provider dies finds a budget that fits it.
+//! **Why a window of counts instead of a token bucket.** The bound holds exactly over any 10 seconds,
+//! whatever was saved before. Still, when a provider dies, the requests in flight find a budget that fits
+//! them.
 //!
-//! **Exact over all workers.** A further attempt is taken from the shared record by compare-and-swap, so no worker spends
-//! what another has spent. Requests are added every tick and with each further attempt, so for at most a tick others'
-//! requests are missing, and the budget is too small rather than too large.
+//! **Exact over all workers.** Each retry is taken from the shared record by compare-and-swap, so no worker
+//! spends what another has spent. Shares handed to workers in advance would save the host call, but they
+//! would be wrong when an outage hits one worker harder than others. A read and a write per failure are cheap
+//! compared with the attempt. Requests are added every tick and with each retry. So for at most a tick the
+//! requests of other workers are missing, and the budget is too small rather than too large.
+//!
+//! **Recovery.** If the shared data fails, each worker counts its own budget. An old second leaves the window
+//! with its counts.
 
 use crate::base::{Store, Timestamp, update};
 use crate::config::RetryBudget;
 
-/// The seconds that count.
+/// The length of the window in seconds.
 pub const WINDOW_S: usize = 10;
 
 const KEY: &str = "llm-failsafe/retry-budget";
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 1 + 8 + 8 * WINDOW_S;
 
-/// What one worker adds to the budget, and its way to it.
+/// One worker's access to the budget, and the requests it still has to add.
 #[derive(Debug, Default)]
 pub struct Retries {
-    /// Requests not yet in the shared record.
+    /// Requests that are not in the shared record yet.
     requests: u32,
-    /// What is asked where the shared record cannot be: this worker's own count, from the first such moment on.
+    /// This worker's own count, used when the shared record is unavailable.
     own: Window,
 }
 
-/// What has been taken of the budget within its window, over all workers.
+/// The use of the budget within its window, over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetUse {
-    /// Requests, which the share is of.
+    /// Requests, which the share refers to.
     pub requests: u64,
-    /// Further attempts made.
+    /// Retries made.
     pub used: u64,
-    /// Further attempts that these requests and the floor allow.
+    /// Retries that the requests and the floor allow.
     pub allowed: u64,
 }
 
-/// What all workers have taken, as the shared record has it. Changes nothing.
+/// The use by all workers, from the shared record. Changes nothing.
 pub fn budget_use(store: &mut dyn Store, policy: &RetryBudget, now: Timestamp) -> BudgetUse {
     let stored = store.read(KEY).ok().flatten();
     let window = Window::read(stored.as_ref().map(|stored| stored.bytes.as_slice()), now);
@@ -53,22 +59,22 @@ fn sum(counts: &[u32]) -> u64 {
     counts.iter().map(|count| u64::from(*count)).sum()
 }
 
-/// Whether a further attempt may be made.
+/// Whether a retry may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
     /// It may.
     pub allowed: bool,
-    /// All workers know of it.
+    /// Whether the shared record was used.
     pub shared: bool,
 }
 
 impl Retries {
-    /// A request is sent for the first time.
+    /// Counts a request that is sent for the first time.
     pub fn count_request(&mut self) {
         self.requests = self.requests.saturating_add(1);
     }
 
-    /// Takes a further attempt out of the budget, if there is one.
+    /// Takes a retry from the budget if one is left.
     pub fn take(&mut self, store: &mut dyn Store, policy: &RetryBudget, now: Timestamp) -> Grant {
         let requests = self.requests;
         let taken = update(store, KEY, |bytes| {
@@ -87,8 +93,8 @@ impl Retries {
         }
     }
 
-    /// Adds the requests since the last time to what all workers share. `false` when that was not possible; they are added
-    /// later then.
+    /// Adds the requests since the last flush to the shared record. If that fails (`false`), they are added
+    /// later.
     pub fn flush(&mut self, store: &mut dyn Store, now: Timestamp) -> bool {
         let requests = self.requests;
         if requests == 0 {
@@ -106,7 +112,7 @@ impl Retries {
     }
 }
 
-/// Requests and further attempts by second.
+/// Requests and retries per second.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Window {
     newest_s: u64,
@@ -115,14 +121,14 @@ struct Window {
 }
 
 impl Window {
-    /// The window of a record; one that cannot be read is empty.
+    /// The window in a record. An unreadable record counts as empty.
     fn read(bytes: Option<&[u8]>, now: Timestamp) -> Self {
         let mut window = bytes.and_then(Self::decode).unwrap_or_default();
         window.advance(now);
         window
     }
 
-    /// Forgets what is too old. After a step of the clock that leads out of the window everything is.
+    /// Drops old seconds. A clock that jumps out of the window drops everything.
     fn advance(&mut self, now: Timestamp) {
         let now_s = now.as_millis() / 1000;
         let width = WINDOW_S as u64;
@@ -166,7 +172,7 @@ impl Window {
         allowed
     }
 
-    /// Version, newest second, requests and further attempts by slot; all little-endian.
+    /// Version, newest second, then requests and retries by slot; little endian.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(RECORD_BYTES);
         bytes.push(VERSION);

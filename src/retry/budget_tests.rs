@@ -15,13 +15,13 @@ fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + ms)
 }
 
-/// How many of `asked` further attempts are granted at once.
+/// How many of `asked` retries are granted at once.
 fn granted(retries: &mut Retries, store: &mut Memory<'_>, asked: usize, now: Timestamp) -> usize {
     (0..asked).filter(|_| retries.take(store, &USUAL, now).allowed).count()
 }
 
 #[test]
-fn a_share_of_the_last_ten_seconds_and_the_floor_may_be_tried_again() {
+fn the_share_of_ten_seconds_and_the_floor_may_be_retried() {
     let store = &mut Memory::new();
     let mut retries = Retries::default();
     assert_eq!(granted(&mut retries, store, 500, at(0)), 100, "the floor of ten seconds");
@@ -35,7 +35,7 @@ fn a_share_of_the_last_ten_seconds_and_the_floor_may_be_tried_again() {
 }
 
 #[test]
-fn a_look_at_the_budget_takes_nothing_of_it() {
+fn reading_the_budget_takes_nothing() {
     let store = &mut Memory::new();
     let mut retries = Retries::default();
     for _ in 0..50 {
@@ -50,7 +50,7 @@ fn a_look_at_the_budget_takes_nothing_of_it() {
 }
 
 #[test]
-fn what_one_worker_takes_no_other_has() {
+fn what_one_worker_takes_is_gone_for_the_others() {
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let (mut one, mut other) = (Retries::default(), Retries::default());
     let (one_store, other_store) = (&mut Memory::on(Rc::clone(&shelf)), &mut Memory::on(Rc::clone(&shelf)));
@@ -63,7 +63,7 @@ fn what_one_worker_takes_no_other_has() {
 }
 
 #[test]
-fn where_nothing_can_be_shared_each_worker_has_a_budget_of_its_own() {
+fn when_sharing_fails_each_worker_has_its_own_budget() {
     let store = &mut Memory::new();
     store.broken = true;
     let mut retries = Retries::default();
@@ -77,7 +77,7 @@ fn where_nothing_can_be_shared_each_worker_has_a_budget_of_its_own() {
 }
 
 #[test]
-fn nothing_is_tried_again_without_a_budget() {
+fn nothing_is_retried_without_a_budget() {
     let none = RetryBudget { ratio_permille: 0, floor: 0 };
     let mut retries = Retries::default();
     retries.count_request();
@@ -85,7 +85,7 @@ fn nothing_is_tried_again_without_a_budget() {
 }
 
 #[test]
-fn a_clock_that_steps_back_takes_nothing_away_for_long() {
+fn a_clock_that_steps_back_locks_nothing_for_long() {
     let store = &mut Memory::new();
     let mut retries = Retries::default();
     assert_eq!(granted(&mut retries, store, 500, at(3_600_000)), 100);
@@ -95,7 +95,7 @@ fn a_clock_that_steps_back_takes_nothing_away_for_long() {
 
 proptest! {
     #[test]
-    fn a_record_comes_back_as_it_was_and_garbage_is_an_empty_one(
+    fn a_record_survives_encoding_and_garbage_counts_as_empty(
         newest_s in any::<u64>(), requests in any::<[u32; WINDOW_S]>(), retries in any::<[u32; WINDOW_S]>(),
         garbage in proptest::collection::vec(any::<u8>(), 0..120)
     ) {
@@ -107,8 +107,9 @@ proptest! {
     }
 }
 
-// What a total outage costs providers. Every attempt fails, breakers are left out, and each request would have three
-// attempts. Of the clients some have SDKs that try twice more unless told not to, some try twice more whatever they are told.
+// The load on providers in a total outage. Every attempt fails, breakers are left out, and each request may
+// have three attempts. Some clients have SDKs that try twice more unless told not to; some try twice more
+// whatever they are told.
 
 const WORKERS: usize = 4;
 const RATE: u64 = 200;
@@ -123,7 +124,7 @@ enum Event {
     Tick { worker: usize },
 }
 
-/// What came of it: requests as Envoy got them and attempts as providers did, by second.
+/// The result: requests received by Envoy and attempts received by providers, per second.
 struct Outage {
     requests: Vec<u64>,
     attempts: Vec<u64>,
@@ -178,7 +179,7 @@ fn outage(policy: Option<RetryBudget>, seed: u64) -> Outage {
                         Event::Fails { worker, attempts: attempts + 1, tries, heeds },
                     );
                 } else if tries < CLIENT_TRIES && !(heeds && policy.is_some()) {
-                    // As SDKs do: half a second, and more.
+                    // As SDKs do: half a second and more.
                     push(&mut events, now + 500 + rng.below(500), Event::Request { tries: tries + 1, heeds });
                 }
             }
@@ -192,7 +193,7 @@ fn outage(policy: Option<RetryBudget>, seed: u64) -> Outage {
 }
 
 #[test]
-fn under_total_outage_providers_get_a_fifth_more_than_clients_send_and_the_floor() {
+fn in_a_total_outage_providers_get_a_fifth_more_plus_the_floor() {
     for seed in 0..5 {
         let Outage { requests, attempts } = outage(Some(USUAL), seed);
         let sum = |counts: &[u64], from: usize| counts[from..from + WINDOW_S].iter().sum::<u64>();

@@ -1,3 +1,5 @@
+//! The decision after a failed attempt, as a pure function, and the types around it.
+
 use std::time::Duration;
 
 use crate::base::{ClassSet, ErrorClass, Timestamp};
@@ -6,23 +8,23 @@ use crate::config::{Backoff, Replay, RetryPolicy};
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Another target gets the request, at once.
+    /// Another target gets the request at once.
     Elsewhere(Reach),
-    /// The same target gets it again at this moment.
+    /// The same target gets it again.
     Again {
         /// When.
         at: Timestamp,
     },
-    /// Nobody may be asked now; the first that may be is asked when it is free.
+    /// No target is available now. The first one that becomes available gets it.
     Wait {
-        /// The earliest moment at which somebody is.
+        /// The earliest time at which a target is available.
         until: Timestamp,
     },
     /// The client gets this failure.
     Stop(Stop),
 }
 
-/// How far away the other target is.
+/// Where the other target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// Another account of the same tier.
@@ -31,32 +33,32 @@ pub enum Reach {
     Tier,
 }
 
-/// Why a failure went to the client.
+/// Why a failure goes to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The model's policy does not go on after this class: the answer passes through.
+    /// The model's policy does not retry this class: the response passes through.
     Policy,
-    /// There is no retry loop to attempt anything again in.
+    /// There is no retry loop.
     NoRetryLoop,
-    /// The worker keeps as many journeys as it may, so it does not remember this one.
+    /// The worker keeps the maximum number of journeys and does not know this one.
     JourneysFull,
-    /// The client wants the first attempt's answer whatever it is.
+    /// The client wants the response of the first attempt.
     ClientForbids,
-    /// The request has had all its attempts.
+    /// The request has used all its attempts.
     AttemptsUsedUp,
-    /// The provider may have taken the request on, and may charge for it; it is not sent a second time.
+    /// The provider may have processed and billed the request, so it is not sent again.
     MaybeBilled,
-    /// The request's total time is over, or would be before anything could be tried.
+    /// The request's total time is over, or would be before another attempt.
     Deadline,
-    /// Every target that may take the request has been tried.
+    /// Every eligible target has been tried.
     NothingLeft,
-    /// Somebody will be free, but later than a client is held for.
+    /// A target becomes available, but later than the longest permitted wait.
     WaitTooLong,
-    /// Over all requests of this Envoy, too many are attempted again.
+    /// The retry budget over all requests of this Envoy is used up.
     RetryBudget,
-    /// As many wait as may.
+    /// The queue is full.
     QueueFull,
-    /// What the attempts cost, with the next one, would be more than a request may.
+    /// The attempts, including the next one, would exceed the permitted cost of a request.
     SpendCeiling,
 }
 
@@ -95,8 +97,8 @@ impl Stop {
         }
     }
 
-    /// Whether the filter would have gone on but for a limit, or for want of anybody to ask. Such an end is the filter's own
-    /// decision and is told as one; after the others the provider's word stands alone.
+    /// Whether the filter would have retried but for a limit or for want of a target. The client is told of
+    /// such a decision. After the others the provider's response passes unchanged.
     pub const fn is_filter_decision(self) -> bool {
         matches!(
             self,
@@ -112,14 +114,14 @@ impl Stop {
     }
 }
 
-/// Whether the provider got the request.
+/// Whether the provider received the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
     /// Certainly not: no connection, or the stream was refused.
     Never,
-    /// It answered, so it is known what it did.
+    /// It responded, so its action is known.
     Answered,
-    /// Perhaps: the request went out, and then nothing or only part of an answer came. It may be charged for.
+    /// Unknown: the request was sent, and then no response or only part of one came. It may be billed.
     Perhaps,
 }
 
@@ -130,15 +132,15 @@ pub struct Failed {
     pub class: ErrorClass,
     /// Whether the provider got the request.
     pub received: Received,
-    /// The provider's own word on whether to send it again, to the provider itself.
+    /// The provider's own instruction on whether to send the request to it again.
     pub should_retry: Option<bool>,
-    /// How long the provider asks to be left alone.
+    /// How long the provider asks to wait.
     pub hint: Option<Duration>,
 }
 
 impl Failed {
-    /// A failure of which nothing but its class is known. One in which time ran out or an answer broke off may have been
-    /// charged for.
+    /// A failure of which only the class is known. After a timeout or an incomplete response the request may
+    /// be billed.
     pub const fn of(class: ErrorClass) -> Self {
         let received = match class {
             ErrorClass::Timeout
@@ -151,7 +153,7 @@ impl Failed {
     }
 }
 
-/// Whether the request may be attempted more than once at all.
+/// Whether the request may be retried at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// It may.
@@ -160,36 +162,36 @@ pub enum Permission {
     Denied(Stop),
 }
 
-/// What a request has used up.
+/// What a request has used so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Spent {
-    /// Attempts made, the failed one included.
+    /// Attempts made, including the failed one.
     pub attempts: u8,
-    /// Of these, the ones at the target that failed last.
+    /// Attempts at the target that failed last.
     pub at_target: u8,
-    /// How often it was sent again although it might have been taken on.
+    /// How often it was sent again although it may have been processed.
     pub replays: u8,
-    /// When its total time is over.
+    /// When its total time ends.
     pub deadline: Timestamp,
-    /// Whether it refers to something that lives at a provider, which a second run could change twice.
+    /// Whether it refers to state at a provider, which a second run could change twice.
     pub stateful: bool,
 }
 
-/// What is left for a request.
+/// The options that are left for a request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemainingOptions {
-    /// Where another target is that may take it now.
+    /// Where another available target is.
     pub elsewhere: Option<Reach>,
-    /// Whether the target that failed may be asked again as far as its health and its own limit go.
+    /// Whether the target that failed may be asked again, by its health and its own limit.
     pub same: bool,
-    /// The earliest moment at which a target that is at its rate limit may be asked.
+    /// The earliest time at which a rate-limited target is available.
     pub free_at: Option<Timestamp>,
 }
 
-/// Decides what follows a failure. `on` are the classes after which the model's requests are attempted again, `draw` a
-/// random number for the back-off.
+/// Decides what follows a failure. `on` lists the classes after which the model's requests are retried.
+/// `draw` is a random number for the back-off.
 ///
-/// The retry budget has the last word, and not here: asking it takes from it.
+/// The retry budget is checked last and elsewhere, because checking it takes from it.
 pub fn after_failure(
     (policy, on): (&RetryPolicy, ClassSet),
     failed: Failed,
@@ -201,9 +203,9 @@ pub fn after_failure(
     if let Permission::Denied(stop) = permission {
         return Next::Stop(stop);
     }
-    // The provider's word is about itself: it can open the way back to it, but none to others.
-    let invited = failed.should_retry == Some(true);
-    if !on.contains(failed.class) && !invited {
+    // The provider's instruction concerns only itself: it can permit a retry there, but not elsewhere.
+    let provider_asks = failed.should_retry == Some(true);
+    if !on.contains(failed.class) && !provider_asks {
         return Next::Stop(Stop::Policy);
     }
     if spent.attempts >= policy.attempts {
@@ -226,7 +228,7 @@ pub fn after_failure(
         if asked > policy.retry_after_cap {
             return Next::Stop(Stop::WaitTooLong);
         }
-        // Never earlier than asked: what comes before the hint is refused again.
+        // Never earlier than the hint: an earlier request is rejected again.
         let wait = backoff(policy.backoff, spent.at_target, draw).max(asked);
         return within(now.after(wait), spent.deadline, |at| Next::Again { at });
     }
@@ -253,8 +255,8 @@ const fn may_replay(policy: &RetryPolicy, spent: Spent) -> bool {
         }
 }
 
-/// Whether a target that failed like this may be asked again in the same request: only what may have passed by itself
-/// until then, and never against the provider's own word.
+/// Whether a target that failed like this may be asked again in the same request: only after failures that
+/// may have passed, and never against the provider's own instruction.
 pub fn may_return(class: ErrorClass, should_retry: Option<bool>) -> bool {
     should_retry.unwrap_or(matches!(
         class,

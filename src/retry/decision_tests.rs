@@ -1,5 +1,5 @@
-//! The decision as a table: one line for each class and what is left, to be read beside the defaults in
-//! `docs/configuration.md`.
+//! The decision as a table: one row per class and remaining option. Compare with the defaults in
+//! `docs/retries.md`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn in_ms(ms: u64) -> Timestamp {
     NOW.after(Duration::from_millis(ms))
 }
 
-/// After the first of three attempts, with ten minutes to go.
+/// After the first of three attempts, with ten minutes left.
 const FRESH: Spent = Spent {
     attempts: 1,
     at_target: 1,
@@ -28,23 +28,24 @@ const NOTHING: RemainingOptions = RemainingOptions { elsewhere: None, same: fals
 const ACCOUNT: RemainingOptions =
     RemainingOptions { elsewhere: Some(Reach::Account), same: true, free_at: None };
 const TIER: RemainingOptions = RemainingOptions { elsewhere: Some(Reach::Tier), same: true, free_at: None };
-/// The target that failed is the only one, and well enough.
+/// The target that failed is the only one and may be asked again.
 const ALONE: RemainingOptions = RemainingOptions { elsewhere: None, same: true, free_at: None };
 
 fn free_in(ms: u64) -> RemainingOptions {
     RemainingOptions { free_at: Some(in_ms(ms)), ..NOTHING }
 }
 
-/// The classes of `fallback.on` unless the configuration says otherwise.
+/// The default classes of `fallback.on`.
 fn usual_classes() -> ClassSet {
     let config = crate::config::load(
-        br#"{"providers":{"p":{"kind":"openai"}},"targets":{"t":{"provider":"p","model":"m"}},"models":{"m":{"targets":["t"]}}}"#,
+        br#"{"providers": {"p": {"kind": "openai"}}, "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"m": {"targets": ["t"]}}}"#,
         &|_| None,
     );
     config.unwrap().models()[0].fallback_on
 }
 
-/// The largest draw, so that a back-off is as long as it can be: 99 ms before the first repetition.
+/// The largest draw, for the longest back-off: 99 ms before the first repetition.
 const LONGEST: u64 = u64::MAX;
 
 fn decide(failed: Failed, spent: Spent, left: RemainingOptions) -> Next {
@@ -52,7 +53,7 @@ fn decide(failed: Failed, spent: Spent, left: RemainingOptions) -> Next {
     after_failure(policy, failed, Permission::Granted, spent, left, (NOW, LONGEST))
 }
 
-/// What follows, in one word.
+/// The next step in one word.
 fn word(next: Next) -> String {
     match next {
         Next::Elsewhere(Reach::Account) => "account".into(),
@@ -64,42 +65,42 @@ fn word(next: Next) -> String {
 }
 
 #[test]
-fn each_class_leads_where_the_defaults_say() {
+fn each_class_leads_where_the_documented_defaults_say() {
     use ErrorClass::*;
     let again = "again in 99 ms";
     #[rustfmt::skip]
     let table = [
-        // class            another account  another tier  alone             all at their limits   nobody
-        (Transport,         "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (Timeout,           "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (Overloaded,        "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (Server,            "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (StreamTruncated,   "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (StreamError,       "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (StreamStalled,     "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        (RateLimited,       "account",       "tier",       again,            "wait 3000 ms",       "nothing_left"),
-        // Another account or nobody: the same one would say the same.
-        (QuotaExhausted,    "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
-        (Auth,              "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
-        (NotFound,          "account",       "tier",       "nothing_left",   "wait 3000 ms",       "nothing_left"),
-        // Straight through.
-        (Permission,        "policy",        "policy",     "policy",         "policy",             "policy"),
-        (Invalid,           "policy",        "policy",     "policy",         "policy",             "policy"),
-        (TooLarge,          "policy",        "policy",     "policy",         "policy",             "policy"),
-        (ContextLength,     "policy",        "policy",     "policy",         "policy",             "policy"),
-        (ContentPolicy,     "policy",        "policy",     "policy",         "policy",             "policy"),
-        (ClientAbort,       "policy",        "policy",     "policy",         "policy",             "policy"),
+        // class             account     tier       alone            rate-limited     none
+        (Transport,         "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (Timeout,           "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (Overloaded,        "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (Server,            "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (StreamTruncated,   "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (StreamError,       "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (StreamStalled,     "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (RateLimited,       "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        // Another account or none: the same one would give the same error.
+        (QuotaExhausted,    "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
+        (Auth,              "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
+        (NotFound,          "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
+        // Passed through.
+        (Permission,        "policy",   "policy",  "policy",        "policy",        "policy"),
+        (Invalid,           "policy",   "policy",  "policy",        "policy",        "policy"),
+        (TooLarge,          "policy",   "policy",  "policy",        "policy",        "policy"),
+        (ContextLength,     "policy",   "policy",  "policy",        "policy",        "policy"),
+        (ContentPolicy,     "policy",   "policy",  "policy",        "policy",        "policy"),
+        (ClientAbort,       "policy",   "policy",  "policy",        "policy",        "policy"),
     ];
-    for (class, account, tier, alone, limited, nobody) in table {
+    for (class, account, tier, alone, limited, none) in table {
         let after = |left| word(decide(Failed::of(class), FRESH, left));
         let found = [ACCOUNT, TIER, ALONE, free_in(3000), NOTHING].map(after);
-        assert_eq!(found, [account, tier, alone, limited, nobody], "{}", class.name());
+        assert_eq!(found, [account, tier, alone, limited, none], "{}", class.name());
     }
     assert_eq!(table.map(|(class, ..)| class).len(), ErrorClass::ALL.len());
 }
 
 #[test]
-fn limits_come_in_this_order_and_each_has_its_name() {
+fn limits_are_checked_in_this_order_and_each_has_its_reason() {
     let denied = |stop| {
         let policy = (&RetryPolicy::default(), usual_classes());
         let failed = Failed::of(ErrorClass::Server);
@@ -119,7 +120,7 @@ fn limits_come_in_this_order_and_each_has_its_name() {
 }
 
 #[test]
-fn what_may_have_been_charged_for_is_sent_again_as_often_as_the_policy_says() {
+fn possibly_billed_requests_are_replayed_as_often_as_the_policy_permits() {
     let stateful = Spent { stateful: true, ..FRESH };
     let replayed = Spent { attempts: 2, replays: 1, ..FRESH };
     let lost = Failed { received: Received::Perhaps, ..Failed::of(ErrorClass::Transport) };
@@ -132,7 +133,7 @@ fn what_may_have_been_charged_for_is_sent_again_as_often_as_the_policy_says() {
         (Replay::Never, lost, FRESH, "maybe_billed"),
         (Replay::Always, lost, replayed, "account"),
         (Replay::Always, lost, stateful, "maybe_billed"),
-        // What never arrived and what was answered is no question of money.
+        // Requests that never arrived or were answered cannot be billed twice.
         (Replay::Never, never_sent, stateful, "account"),
         (Replay::Never, answered, stateful, "account"),
     ] {
@@ -144,24 +145,24 @@ fn what_may_have_been_charged_for_is_sent_again_as_often_as_the_policy_says() {
 }
 
 #[test]
-fn the_providers_word_is_about_itself() {
+fn the_provider_s_instruction_concerns_only_itself() {
     let said = |class, should_retry| Failed { should_retry: Some(should_retry), ..Failed::of(class) };
-    // "Not again": elsewhere all the same, but never back.
+    // "Do not retry": still elsewhere, but not at the same provider.
     assert_eq!(word(decide(said(ErrorClass::Server, false), FRESH, ACCOUNT)), "account");
     assert_eq!(word(decide(said(ErrorClass::Server, false), FRESH, ALONE)), "nothing_left");
-    // "Again": back, but to nobody that the policy would not have let it go to.
+    // "Retry": at the same provider, but nowhere the policy excludes.
     assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, ALONE)), "again in 99 ms");
     assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, ACCOUNT)), "again in 99 ms");
     assert_eq!(word(decide(said(ErrorClass::Invalid, true), FRESH, free_in(1))), "policy");
 }
 
 #[test]
-fn a_hint_is_waited_for_if_it_fits_the_cap_and_the_deadline() {
+fn a_hint_is_obeyed_if_it_fits_the_cap_and_the_deadline() {
     let asks =
         |seconds| Failed { hint: Some(Duration::from_secs(seconds)), ..Failed::of(ErrorClass::Overloaded) };
     assert_eq!(word(decide(asks(10), FRESH, ALONE)), "again in 10000 ms");
     assert_eq!(word(decide(asks(11), FRESH, ALONE)), "wait_too_long");
-    assert_eq!(word(decide(asks(11), FRESH, ACCOUNT)), "account", "elsewhere nobody waits");
+    assert_eq!(word(decide(asks(11), FRESH, ACCOUNT)), "account", "another target needs no wait");
     let soon_over = Spent { deadline: in_ms(9_999), ..FRESH };
     assert_eq!(word(decide(asks(10), soon_over, ALONE)), "deadline");
 
@@ -222,7 +223,8 @@ fn any_spent() -> impl Strategy<Value = Spent> {
 proptest! {
     #[test]
     fn no_limit_is_ever_passed(
-        failed in any_failed(), left in any_left(), spent in any_spent(), draw in any::<u64>(), attempts in 1_u8..10
+        failed in any_failed(), left in any_left(), spent in any_spent(), draw in any::<u64>(),
+            attempts in 1_u8..10
     ) {
         let policy = RetryPolicy { attempts, ..RetryPolicy::default() };
         let on = usual_classes();

@@ -1,16 +1,21 @@
-//! What follows a failed attempt: the same target again, another one, a wait, or the end.
+//! What follows a failed attempt: another target, the same target again, a wait, or the end.
 //!
-//! **One function decides**, [`after_failure`], for streamed and plain requests alike, from values alone; who may be tried
-//! next is the business of `fallback` and `balance`, and what it has come to is told by [`Next`] with a name for every end.
-//! A failure after the first byte went to the client never comes here.
+//! **Where is it decided?** In one function, [`after_failure`], for streams and other responses alike, from
+//! values alone. Each end has a name ([`Stop`]). A failure after the first byte went to the client is not
+//! retried and never comes here. Which targets are left is determined by `fallback` and `balance`.
 //!
-//! **Why elsewhere before again.** Another target costs no wait and does not share the trouble. The same one is asked again
-//! only where it is the only one left, after a back-off, and at most as often as its own limit says.
+//! **Why another target first.** It needs no wait and does not share the problem. The same target is asked
+//! again only if it is the only one left, after a back-off, and at most as often as its own limit permits.
 //!
-//! **Why full jitter.** Requests that failed together would come back together; a wait drawn from all of the span spreads
-//! them the most (Brooker, "Exponential Backoff And Jitter", 2015).
+//! **Why full jitter.** Requests that failed together would come back together. A wait drawn from the whole
+//! span spreads them most (Brooker, "Exponential Backoff And Jitter", 2015).
 //!
-//! **What it refuses to be**: a hedge, a second opinion on an answer, or a way around a provider's rate limit.
+//! **Why retry after `quota_exhausted` and `auth`.** An operator who lists several accounts behind one name
+//! has declared that they may replace each other. A revoked key is then what the second account is for.
+//! `fallback: { on: […] }` narrows the classes.
+//!
+//! **What does it not do?** It sends no hedged requests, gets no second opinion on a response, and does not
+//! work around a provider's rate limit.
 
 mod budget;
 mod decision;

@@ -1,15 +1,20 @@
-//! Who waits until somebody is free, and in which order they go.
+//! The queue of requests that wait until a target is available.
 //!
-//! **First come, first served** within a priority; a higher priority goes first. Nobody who comes later overtakes.
+//! **Order.** First come, first served within a priority. A higher priority goes first.
 //!
-//! **Why they go a few at a time.** When a rate limit ends, everybody could go at once, and the target would be at its limit
-//! again with the first of them. So one goes first; as long as somebody is free twice as many may go in each round, and
-//! back to one as soon as nobody is. A hundred that wait are gone within a second, and a target that is still full is asked
-//! by one. An attempt that ends lets one more try at once: where the number of attempts under way is what is short, its place
-//! is free now, and not with the next round.
+//! **Why requests leave in rounds.** When a rate limit ends, all requests could leave at once, and the target
+//! would be at its limit again. So one request leaves in the first round. While targets are available, the
+//! number doubles with each round. When none is available, it falls back to one. A hundred requests leave
+//! within a second, and a target that is still full gets one request.
 //!
-//! **One line per worker and model**: what waits is held by the worker that got it, so lines of several workers are not
-//! in one order. Their bounds count per worker, too.
+//! **When an attempt ends,** one more request may leave at once, without waiting for the next round. This
+//! applies only if the number of attempts in flight was the limit, because then a slot is free. If the queue
+//! waits for a rate limit, each response would otherwise release a request, and the end of the limit a herd.
+//! The host signals the end through the VM's own queue (`src/host/filter.rs`): a callback of one stream
+//! cannot resume another, and the tick alone would leave a slot unused for 50 ms on average.
+//!
+//! **One queue per worker and model.** A worker holds the requests that it received, so the queues of several
+//! workers have no common order. Their bounds apply per worker, too.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,75 +23,75 @@ use std::time::Duration;
 use crate::base::Timestamp;
 use crate::config::{Priority, QueuePolicy};
 
-/// How long a round takes: a little less than a worker's tick, so that each tick begins one.
+/// Length of a round: slightly less than a worker's tick, so that each tick begins one.
 const ROUND: Duration = Duration::from_millis(90);
 
-/// The most that go in one round.
+/// The most requests that leave in one round.
 pub const MAX_BURST: usize = 64;
 
-/// A place in the line. Lower places go first.
+/// A position in the queue. Lower positions leave first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     priority: Reverse<Priority>,
     number: u64,
 }
 
-/// The line of one model.
+/// The queue of one model.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// The bytes of the bodies that wait and since when they do, by place.
+    /// Body bytes and time of joining, by position.
     waiting: BTreeMap<Position, (u64, Timestamp)>,
     bytes: u64,
     round: Round,
-    /// What the first one waits for is an attempt under way.
-    busy: bool,
+    /// The first request waits for an attempt in flight to end.
+    waits_for_slot: bool,
 }
 
 #[derive(Debug, Default)]
 struct Round {
     began: Timestamp,
     burst: usize,
-    /// How many may still go.
+    /// How many requests may still leave in this round.
     left: usize,
-    /// Somebody found nobody free.
+    /// A request found no available target in this round.
     blocked: bool,
 }
 
 impl Queue {
-    /// Whether nobody waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// How many wait.
+    /// Requests in the queue.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The bytes of the bodies that wait.
+    /// Body bytes in the queue.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Since when the first one waits, whoever goes first.
+    /// When the longest-waiting request joined.
     pub fn oldest_since(&self) -> Option<Timestamp> {
         self.waiting.values().map(|(_, since)| *since).min()
     }
 
-    /// Whether a newcomer of this priority has somebody before it.
+    /// Whether a new request of this priority would have another one before it.
     pub fn has_waiting_before(&self, priority: Priority) -> bool {
-        self.waiting.first_key_value().is_some_and(|(place, _)| place.priority <= Reverse(priority))
+        self.waiting.first_key_value().is_some_and(|(position, _)| position.priority <= Reverse(priority))
     }
 
-    /// Whether a body of so many bytes may still wait.
+    /// Whether a body of this size fits.
     pub fn has_room(&self, policy: &QueuePolicy, bytes: u64) -> bool {
         self.waiting.len() < policy.max_waiting
             && self.bytes.saturating_add(bytes) <= policy.max_waiting_bytes
     }
 
-    /// Takes the last place of its priority; `None` when the line is full.
-    /// `number` is larger than that of all who came before, also in other lines, so that those who wait for the same target
-    /// under several models are in one order.
+    /// Takes the last position of its priority; `None` if the queue is full. `number` must exceed that of
+    /// every earlier request, also in other queues, so that requests for the same target under several models
+    /// have one order.
     pub fn join(
         &mut self,
         (policy, priority): (&QueuePolicy, Priority),
@@ -97,21 +102,21 @@ impl Queue {
         if !self.has_room(policy, bytes) {
             return None;
         }
-        let place = Position { priority: Reverse(priority), number };
-        self.waiting.insert(place, (bytes, now));
+        let position = Position { priority: Reverse(priority), number };
+        self.waiting.insert(position, (bytes, now));
         self.bytes = self.bytes.saturating_add(bytes);
-        Some(place)
+        Some(position)
     }
 
-    /// Gives a place up, whether its holder goes or leaves.
-    pub fn leave(&mut self, place: Position) {
-        if let Some((bytes, _)) = self.waiting.remove(&place) {
+    /// Gives up a position, whether its request is sent or abandoned.
+    pub fn leave(&mut self, position: Position) {
+        if let Some((bytes, _)) = self.waiting.remove(&position) {
             self.bytes = self.bytes.saturating_sub(bytes);
         }
     }
 
-    /// Whether it is this place's turn to see who is free.
-    pub fn may_try(&mut self, place: Position, now: Timestamp) -> bool {
+    /// Whether the request at this position may look for a target now.
+    pub fn may_try(&mut self, position: Position, now: Timestamp) -> bool {
         let round = &mut self.round;
         // A clock that stepped back begins a round, too.
         if now.since(round.began) >= ROUND || now < round.began {
@@ -121,19 +126,19 @@ impl Queue {
         }
         !round.blocked
             && round.left > 0
-            && self.waiting.first_key_value().is_some_and(|(first, _)| *first == place)
+            && self.waiting.first_key_value().is_some_and(|(first, _)| *first == position)
     }
 
-    /// The first one goes.
-    pub fn dequeue(&mut self, place: Position) {
-        self.leave(place);
+    /// The request at this position is sent.
+    pub fn dequeue(&mut self, position: Position) {
+        self.leave(position);
         self.round.left = self.round.left.saturating_sub(1);
     }
 
-    /// An attempt has ended. Says whether that may be a place for one who waits here: where it is a rate limit that is waited
-    /// for, it is not.
+    /// An attempt has ended. True if that may free a slot for this queue, which it does not if the queue
+    /// waits for a rate limit.
     pub fn attempt_ended(&mut self) -> bool {
-        if !self.busy {
+        if !self.waits_for_slot {
             return false;
         }
         let round = &mut self.round;
@@ -145,18 +150,19 @@ impl Queue {
         true
     }
 
-    /// Somebody has taken a place here because nobody is free; for `busy` see [`note_none_available`](Self::note_none_available).
-    pub fn note_joined(&mut self, busy: bool) {
+    /// A request has joined because no target is available. For `waits_for_slot` see
+    /// [`note_none_available`](Self::note_none_available).
+    pub fn note_joined(&mut self, waits_for_slot: bool) {
         if self.waiting.len() == 1 {
-            self.busy = busy;
+            self.waits_for_slot = waits_for_slot;
         }
     }
 
-    /// The first one has found nobody free, so nobody else need look in this round. `busy` says that somebody would be but for
-    /// the attempts that are under way there.
-    pub fn note_none_available(&mut self, busy: bool) {
+    /// The first request found no available target, so no other one need look in this round. `waits_for_slot`
+    /// says that a target would be available but for its attempts in flight.
+    pub fn note_none_available(&mut self, waits_for_slot: bool) {
         self.round.blocked = true;
-        self.busy = busy;
+        self.waits_for_slot = waits_for_slot;
     }
 }
 
@@ -178,145 +184,149 @@ mod tests {
         static LAST: Cell<u64> = const { Cell::new(0) };
     }
 
-    fn join(line: &mut Queue, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Position> {
+    fn join(queue: &mut Queue, policy: &QueuePolicy, priority: Priority, bytes: u64) -> Option<Position> {
         LAST.set(LAST.get() + 1);
-        line.join((policy, priority), bytes, LAST.get(), at(0))
+        queue.join((policy, priority), bytes, LAST.get(), at(0))
     }
 
-    /// Who goes in the round at this moment, if so many are free.
-    fn round(line: &mut Queue, mut free: usize, now: Timestamp) -> Vec<Position> {
-        let places: Vec<_> = line.waiting.keys().copied().collect();
+    /// The positions that leave in the round at this moment if `free` targets are available.
+    fn round(queue: &mut Queue, mut free: usize, now: Timestamp) -> Vec<Position> {
+        let positions: Vec<_> = queue.waiting.keys().copied().collect();
         let mut gone = Vec::new();
-        for place in places {
-            if !line.may_try(place, now) {
+        for position in positions {
+            if !queue.may_try(position, now) {
                 continue;
             }
             if free == 0 {
-                line.note_none_available(true);
+                queue.note_none_available(true);
                 continue;
             }
             free -= 1;
-            line.dequeue(place);
-            gone.push(place);
+            queue.dequeue(position);
+            gone.push(position);
         }
         gone
     }
 
     #[test]
     fn first_come_first_served_within_a_priority() {
-        let line = &mut Queue::default();
+        let queue = &mut Queue::default();
         let [low, one, other, high] = [Priority::Low, Priority::Normal, Priority::Normal, Priority::High]
-            .map(|priority| join(line, &POLICY, priority, 1).unwrap());
+            .map(|priority| join(queue, &POLICY, priority, 1).unwrap());
         let mut order = Vec::new();
         for tick in 1..10 {
-            order.extend(round(line, 1, at(tick * 100)));
+            order.extend(round(queue, 1, at(tick * 100)));
         }
         assert_eq!(order, [high, one, other, low]);
-        assert!(line.is_empty());
+        assert!(queue.is_empty());
     }
 
     #[test]
-    fn they_go_a_few_at_a_time_and_one_while_nobody_is_free() {
-        let line = &mut Queue::default();
+    fn rounds_double_while_targets_are_available_and_fall_back_to_one() {
+        let queue = &mut Queue::default();
         for _ in 0..100 {
-            join(line, &POLICY, Priority::Normal, 1).unwrap();
+            join(queue, &POLICY, Priority::Normal, 1).unwrap();
         }
         let mut gone = Vec::new();
         for tick in 1..=7 {
-            gone.push(round(line, usize::MAX, at(tick * 100)).len());
+            gone.push(round(queue, usize::MAX, at(tick * 100)).len());
         }
         assert_eq!(gone, [1, 2, 4, 8, 16, 32, 37]);
 
         for _ in 0..100 {
-            join(line, &POLICY, Priority::Normal, 1).unwrap();
+            join(queue, &POLICY, Priority::Normal, 1).unwrap();
         }
-        assert_eq!(round(line, 3, at(1000)).len(), 3, "a free place stays one even at full speed");
-        assert_eq!(round(line, 0, at(1100)).len(), 0);
-        assert_eq!(round(line, usize::MAX, at(1200)).len(), 1, "and then it begins anew");
+        assert_eq!(
+            round(queue, 3, at(1000)).len(),
+            3,
+            "three targets take three requests even at full speed"
+        );
+        assert_eq!(round(queue, 0, at(1100)).len(), 0);
+        assert_eq!(round(queue, usize::MAX, at(1200)).len(), 1, "the next round begins with one");
     }
 
     #[test]
-    fn an_attempt_that_ends_lets_one_more_go_before_the_next_round_where_places_are_short() {
-        let line = &mut Queue::default();
+    fn an_ended_attempt_releases_one_more_request_if_slots_are_the_limit() {
+        let queue = &mut Queue::default();
         for _ in 0..10 {
-            join(line, &POLICY, Priority::Normal, 1).unwrap();
+            join(queue, &POLICY, Priority::Normal, 1).unwrap();
         }
-        assert_eq!(round(line, 0, at(100)).len(), 0);
-        assert_eq!(round(line, 5, at(110)).len(), 0, "it is the turn of nobody in this round");
-        assert!(line.attempt_ended());
-        assert_eq!(round(line, 5, at(120)).len(), 2, "the one of the round, whom nobody took, and one more");
-        assert!(line.attempt_ended());
-        assert!(line.attempt_ended());
-        assert_eq!(round(line, 1, at(130)).len(), 1);
-        assert_eq!(round(line, 5, at(140)).len(), 0, "there was room for one");
+        assert_eq!(round(queue, 0, at(100)).len(), 0);
+        assert_eq!(round(queue, 5, at(110)).len(), 0, "this round is blocked");
+        assert!(queue.attempt_ended());
+        assert_eq!(round(queue, 5, at(120)).len(), 2, "the unused one of the round and one more");
+        assert!(queue.attempt_ended());
+        assert!(queue.attempt_ended());
+        assert_eq!(round(queue, 1, at(130)).len(), 1);
+        assert_eq!(round(queue, 5, at(140)).len(), 0, "the round is used up");
         for _ in 0..200 {
-            assert!(line.attempt_ended());
+            assert!(queue.attempt_ended());
         }
-        assert!(line.round.left <= MAX_BURST && line.round.burst <= MAX_BURST);
-        line.note_none_available(false);
-        assert!(!line.attempt_ended(), "a rate limit is waited for");
-        assert_eq!(round(line, 5, at(150)).len(), 0);
+        assert!(queue.round.left <= MAX_BURST && queue.round.burst <= MAX_BURST);
+        queue.note_none_available(false);
+        assert!(!queue.attempt_ended(), "the queue waits for a rate limit");
+        assert_eq!(round(queue, 5, at(150)).len(), 0);
     }
 
     #[test]
-    fn nobody_overtakes() {
-        let line = &mut Queue::default();
-        assert!(!line.has_waiting_before(Priority::Low));
-        join(line, &POLICY, Priority::Normal, 1).unwrap();
-        assert!(line.has_waiting_before(Priority::Low) && line.has_waiting_before(Priority::Normal));
-        assert!(!line.has_waiting_before(Priority::High));
+    fn later_requests_do_not_overtake() {
+        let queue = &mut Queue::default();
+        assert!(!queue.has_waiting_before(Priority::Low));
+        join(queue, &POLICY, Priority::Normal, 1).unwrap();
+        assert!(queue.has_waiting_before(Priority::Low) && queue.has_waiting_before(Priority::Normal));
+        assert!(!queue.has_waiting_before(Priority::High));
     }
 
     #[test]
-    fn the_line_is_bounded_in_number_and_in_bytes() {
-        let line = &mut Queue::default();
+    fn the_queue_is_bounded_in_requests_and_bytes() {
+        let queue = &mut Queue::default();
         let policy = QueuePolicy { max_waiting: 2, ..POLICY };
-        let first = join(line, &policy, Priority::Normal, 600).unwrap();
-        assert_eq!(join(line, &policy, Priority::Normal, 401), None);
-        join(line, &policy, Priority::Normal, 400).unwrap();
-        assert_eq!(join(line, &policy, Priority::High, 0), None);
-        line.leave(first);
-        line.leave(first);
-        assert!(join(line, &policy, Priority::Normal, 600).is_some());
-        assert_eq!(line.len(), 2);
+        let first = join(queue, &policy, Priority::Normal, 600).unwrap();
+        assert_eq!(join(queue, &policy, Priority::Normal, 401), None);
+        join(queue, &policy, Priority::Normal, 400).unwrap();
+        assert_eq!(join(queue, &policy, Priority::High, 0), None);
+        queue.leave(first);
+        queue.leave(first);
+        assert!(join(queue, &policy, Priority::Normal, 600).is_some());
+        assert_eq!(queue.len(), 2);
     }
 
     #[test]
-    fn it_tells_since_when_the_longest_wait_lasts() {
-        let line = &mut Queue::default();
-        assert_eq!((line.oldest_since(), line.bytes()), (None, 0));
-        let low = line.join((&POLICY, Priority::Low), 3, 1, at(10)).unwrap();
-        line.join((&POLICY, Priority::High), 4, 2, at(20)).unwrap();
-        assert_eq!((line.oldest_since(), line.bytes()), (Some(at(10)), 7));
-        line.leave(low);
-        assert_eq!((line.oldest_since(), line.bytes()), (Some(at(20)), 4));
+    fn oldest_since_is_the_time_of_the_longest_wait() {
+        let queue = &mut Queue::default();
+        assert_eq!((queue.oldest_since(), queue.bytes()), (None, 0));
+        let low = queue.join((&POLICY, Priority::Low), 3, 1, at(10)).unwrap();
+        queue.join((&POLICY, Priority::High), 4, 2, at(20)).unwrap();
+        assert_eq!((queue.oldest_since(), queue.bytes()), (Some(at(10)), 7));
+        queue.leave(low);
+        assert_eq!((queue.oldest_since(), queue.bytes()), (Some(at(20)), 4));
     }
 
     proptest! {
         #[test]
-        fn nothing_is_left_when_all_have_left(
+        fn the_queue_is_empty_after_all_have_left(
             steps in proptest::collection::vec((0_u8..4, 0_u64..200, 0_usize..20), 0..200)
         ) {
-            let line = &mut Queue::default();
+            let queue = &mut Queue::default();
             let policy = QueuePolicy { max_waiting: 20, ..POLICY };
-            let mut places = Vec::new();
+            let mut positions = Vec::new();
             for (step, number, which) in steps {
                 match step {
-                    0 | 1 => places.extend(join(line, &policy, Priority::Normal, number)),
-                    2 if !places.is_empty() => line.leave(places.swap_remove(which % places.len())),
+                    0 | 1 => positions.extend(join(queue, &policy, Priority::Normal, number)),
+                    2 if !positions.is_empty() => queue.leave(positions.swap_remove(which % positions.len())),
                     _ => {
-                        let gone = round(line, which, at(number * 50));
-                        places.retain(|place| !gone.contains(place));
+                        let gone = round(queue, which, at(number * 50));
+                        positions.retain(|position| !gone.contains(position));
                     }
                 }
-                prop_assert!(line.len() <= 20 && line.bytes <= 1000);
-                prop_assert_eq!(line.len(), places.len());
+                prop_assert!(queue.len() <= 20 && queue.bytes <= 1000);
+                prop_assert_eq!(queue.len(), positions.len());
             }
-            for place in places {
-                line.leave(place);
+            for position in positions {
+                queue.leave(position);
             }
-            prop_assert!(line.is_empty());
-            prop_assert_eq!(line.bytes, 0);
+            prop_assert!(queue.is_empty());
+            prop_assert_eq!(queue.bytes, 0);
         }
     }
 }

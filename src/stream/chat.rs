@@ -1,15 +1,16 @@
-//! OpenAI's chat and legacy completions streams, as OpenAI, Azure, Mistral, OpenRouter, vLLM and many others send them.
+//! OpenAI's chat and legacy completions streams, as sent by OpenAI, Azure, Mistral, OpenRouter, vLLM and many
+//! others.
 
 use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
 use crate::base::json::{Json, Read, is_filled};
 
-/// What was found in one chunk.
+/// What one chunk contains.
 #[derive(Default)]
 struct Chunk<'e> {
     error: Option<&'e [u8]>,
     is_error_object: bool,
-    /// How many choices there are; `None` without the member.
+    /// Number of choices; `None` without the member.
     choices: Option<usize>,
     content: bool,
     finish: Option<FinishReason>,
@@ -18,7 +19,7 @@ struct Chunk<'e> {
     members: usize,
 }
 
-/// Reads one event's data. `[DONE]` is not JSON and is seen to before.
+/// Reads one event's data. `[DONE]`, which is not JSON, was handled before.
 pub(super) fn read(data: &[u8]) -> Read<Reading<'_>> {
     let mut chunk = Chunk::default();
     let is_object = Json::read_object(data, |key, json| chunk.read_member(key, json))?;
@@ -35,7 +36,7 @@ impl<'e> Chunk<'e> {
         match key {
             b"choices" => self.choices = json.array(|json| self.read_choice(json))?,
             b"error" => self.read_error(json)?,
-            // Mistral's and older vLLM's errors are flat.
+            // Errors of Mistral and of older vLLM are flat.
             b"object" => self.is_error_object = json.value()? == br#""error""#,
             b"usage" => self.usage = Some(Counts::read_openai(json)?).filter(Counts::any),
             _ => drop(json.value()?),
@@ -48,7 +49,7 @@ impl<'e> Chunk<'e> {
         let mut finish = None;
         json.object(|key, json| {
             match key {
-                // `message`: a server that answers a streaming request in one piece.
+                // `message` comes from servers that answer a streaming request in one piece.
                 b"delta" | b"message" => self.read_delta(json)?,
                 b"text" => self.content |= json.filled()?,
                 b"finish_reason" => {
@@ -65,8 +66,8 @@ impl<'e> Chunk<'e> {
         Ok(())
     }
 
-    /// Servers add members of their own (`reasoning`, `reasoning_content`, `images`, …), so whatever is filled is
-    /// content but for what only says who speaks.
+    /// Servers add members of their own (`reasoning`, `reasoning_content`, `images`, …). So any filled member
+    /// is content, except those that only name the speaker.
     fn read_delta(&mut self, json: &mut Json<'e>) -> Read<()> {
         json.object(|key, json| {
             match key {

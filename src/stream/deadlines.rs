@@ -1,8 +1,12 @@
-//! When to look at which stream again.
+//! When to check which stream.
 //!
-//! Every open stream has one entry, at or before the earliest moment at which something of it can be due. What it hears
-//! moves that moment on but not the entry: when the entry comes up, the stream says when to look again. So a chunk costs
-//! nothing here, an idle stream costs one look per time limit, and nothing is left behind by a stream that ended.
+//! Each open stream has one entry, at or before the earliest time at which one of its limits can be exceeded.
+//! A chunk moves that time but not the entry. When the entry comes up, the stream gives the time of its next
+//! check. So a chunk costs nothing here, an idle stream costs one check per time limit, and a stream that has
+//! ended leaves nothing behind.
+//!
+//! Entries are checked on the tick, every 100 ms: that is the accuracy of all limits. `idle_tests` counts the
+//! checks of ten thousand streams.
 
 use std::collections::BTreeSet;
 
@@ -21,17 +25,17 @@ impl<K> Default for Deadlines<K> {
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
-    /// Enters `key` at `at`.
+    /// Adds an entry for `key` at `at`.
     pub fn enter(&mut self, at: Timestamp, key: K) {
         self.entries.insert((at, key));
     }
 
-    /// Takes out the entry that was made with exactly these.
+    /// Removes the entry that was added with these arguments.
     pub fn cancel(&mut self, at: Timestamp, key: K) {
         self.entries.remove(&(at, key));
     }
 
-    /// Takes out the earliest entry that is due.
+    /// Removes the earliest entry if it is due.
     pub fn next_due(&mut self, now: Timestamp) -> Option<K> {
         let (at, key) = *self.entries.first()?;
         if at > now {
@@ -41,12 +45,12 @@ impl<K: Ord + Copy> Deadlines<K> {
         Some(key)
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -59,7 +63,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_due_comes_in_order_once_and_what_was_cancelled_never(
+        fn due_entries_come_once_in_order_and_cancelled_ones_never(
             entries in proptest::collection::vec((0_u64..100, any::<bool>()), 0..100), now in 0_u64..120
         ) {
             let mut deadlines = Deadlines::default();

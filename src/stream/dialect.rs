@@ -1,8 +1,11 @@
-//! What a stream's events mean, and what the stream as a whole has come to.
+//! What the events of a stream mean, and how the stream as a whole ends.
 //!
-//! The rules lean to one side where they are in doubt. What is not understood counts as content: holding back a healthy
-//! stream is worse than missing a chance to fail over. An event that says it is an error is a failure, whatever
-//! surrounds it; but only where the dialect says so, never because some text reads like one.
+//! **A stream is read to its end.** A status of 200 and a first token are no success: a success needs the
+//! terminal event. So the breaker opens for a target whose streams break in the middle.
+//!
+//! **Doubtful events.** An event that is not understood counts as content: holding back a healthy stream is
+//! worse than missing a failover. An event that declares an error is a failure, whatever surrounds it. But
+//! only the dialect's error format counts, never text that reads like an error.
 
 use crate::base::Endpoint;
 
@@ -12,7 +15,7 @@ use super::usage::{Counts, Sums, Usage};
 use super::{chat, gemini, messages, responses};
 use crate::base::json::{Json, is_filled};
 
-/// The family of events a stream speaks in.
+/// The event format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamDialect {
     /// `/v1/chat/completions`
@@ -28,7 +31,7 @@ pub enum StreamDialect {
 }
 
 impl StreamDialect {
-    /// The dialect of an endpoint's streams; `None` where it has none.
+    /// The dialect of an endpoint's streams; `None` if it does not stream.
     pub const fn of(endpoint: Endpoint) -> Option<Self> {
         match endpoint {
             Endpoint::Chat => Some(Self::Chat),
@@ -48,11 +51,11 @@ impl StreamDialect {
     }
 }
 
-/// How far a stream has come.
+/// The progress of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StreamPhase {
     Open,
-    /// An event too large to read went by while it was open.
+    /// Open, and an event that was too large to read has passed.
     OpenUnwatched,
     Ended,
     Failed,
@@ -79,7 +82,7 @@ pub struct StreamFacts {
 }
 
 impl StreamState {
-    /// A stream of which nothing has arrived.
+    /// A stream without any event.
     pub fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
@@ -91,7 +94,7 @@ impl StreamState {
         }
     }
 
-    /// What `event` means; what it says of usage, finish reasons and the stream's end is remembered.
+    /// The meaning of `event`. Usage, finish reasons and the end of the stream are remembered.
     pub fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
         self.events = self.events.saturating_add(1);
         let reading = interpret(self.dialect, event);
@@ -109,17 +112,17 @@ impl StreamState {
         reading.meaning
     }
 
-    /// How many events have been read.
+    /// Number of events read.
     pub const fn events(&self) -> u64 {
         self.events
     }
 
-    /// The dialect it is read in.
+    /// The dialect of the stream.
     pub const fn dialect(&self) -> StreamDialect {
         self.dialect
     }
 
-    /// The tokens reported so far; `None` when none were.
+    /// The tokens reported so far; `None` if none were.
     pub fn usage(&self) -> Option<Usage> {
         self.counts.usage(self.dialect.sums())
     }
@@ -129,7 +132,7 @@ impl StreamState {
         self.finish
     }
 
-    /// Whether its terminal event, or a failure, has come: nothing that follows changes what it was.
+    /// Whether the terminal event or a failure has come. Later events do not change the result.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, StreamPhase::Ended | StreamPhase::Failed)
     }
@@ -139,7 +142,7 @@ impl StreamState {
         StreamFacts { events: self.events, ending: self.ending() }
     }
 
-    /// What the stream is if its bytes end here.
+    /// How the stream ended, if its bytes end here.
     pub const fn ending(&self) -> StreamEnding {
         let finished = self.answers.all_finished();
         match self.phase {
@@ -177,17 +180,17 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
         StreamDialect::Gemini => gemini::read(data),
     };
     let reading = read.unwrap_or(Reading::of(match event.form {
-        // Cut off in the middle: the client can make nothing of it, so it must not pass for an answer.
+        // Truncated: the client cannot use it, so it must not count as content.
         Form::Torn => Meaning::Empty,
         Form::Whole | Form::Oversize => Meaning::Unknown,
     }));
     if reading.meaning == Meaning::Unknown && event.form != Form::Oversize {
-        return stranger(data).map_or(reading, Reading::of);
+        return foreign_event(data).map_or(reading, Reading::of);
     }
     reading
 }
 
-/// The chat dialects' sentinel. Elsewhere it ends nothing, but some servers send it all the same.
+/// The sentinel of the chat dialects. Some servers send it in others, where it has no effect.
 const fn done(dialect: StreamDialect) -> Meaning<'static> {
     match dialect {
         StreamDialect::Chat | StreamDialect::Completions => Meaning::Terminal(Terminal::Completed),
@@ -195,8 +198,8 @@ const fn done(dialect: StreamDialect) -> Meaning<'static> {
     }
 }
 
-/// Events that are of no dialect but still say something: `{"type":"ping"}`, and Gemini's error in an array of one.
-fn stranger(data: &[u8]) -> Option<Meaning<'_>> {
+/// Events of no dialect with a known meaning: `{"type":"ping"}`, and Gemini's error in an array of one.
+fn foreign_event(data: &[u8]) -> Option<Meaning<'_>> {
     let mut ping = false;
     let mut error = None;
     let mut json = Json::new(data);
@@ -222,7 +225,7 @@ fn stranger(data: &[u8]) -> Option<Meaning<'_>> {
     }
 }
 
-/// The error in the data of an event named `error`: its `error` member if there is one, else all of it.
+/// The error in the data of an event named `error`: its `error` member, or all of it.
 fn error_in(data: &[u8]) -> &[u8] {
     error_member(&mut Json::new(data)).unwrap_or(data)
 }

@@ -1,10 +1,12 @@
 use proptest::prelude::*;
 
+use serde_json::json;
+
 use super::*;
 use crate::stream::framer::Framer;
 use crate::stream::samples::{self, letter};
 
-/// Feeds `chunks` as one stream; the meanings in letters, and what it came to.
+/// Feeds `chunks` as one stream. Returns the meanings as letters and the final state.
 fn replay<'c>(dialect: StreamDialect, chunks: impl IntoIterator<Item = &'c [u8]>) -> (String, StreamState) {
     let (mut framer, mut state, mut letters) = (Framer::new(), StreamState::new(dialect), String::new());
     for chunk in chunks {
@@ -77,7 +79,8 @@ fn role_only_and_empty_deltas_are_not_content() {
         r#"{}"#,
         r#"{"role":"assistant"}"#,
         r#"{"role":"assistant","content":""}"#,
-        r#"{"role":"assistant","content":null,"refusal":null,"tool_calls":null,"function_call":null,"audio":null}"#,
+        r#"{"role":"assistant","content":null,"refusal":null,"tool_calls":null,"function_call":null}"#,
+        r#"{"role":"assistant","content":null,"audio":null}"#,
         r#"{"content":"","tool_calls":[],"reasoning_content":"","reasoning":null,"reasoning_details":[]}"#,
         r#"{"provider_specific_fields":{},"content":[]}"#,
         "null",
@@ -88,7 +91,7 @@ fn role_only_and_empty_deltas_are_not_content() {
 }
 
 #[test]
-fn whatever_else_a_delta_carries_is_content() {
+fn any_other_filled_member_of_a_delta_is_content() {
     for delta in [
         r#"{"content":" "}"#,
         r#"{"content":"\n"}"#,
@@ -109,7 +112,7 @@ fn whatever_else_a_delta_carries_is_content() {
 }
 
 #[test]
-fn an_in_band_error_is_failed_in_whatever_shape_it_comes() {
+fn an_in_band_error_is_a_failure_in_every_format() {
     for dialect in ALL_DIALECTS {
         check_meaning(dialect, "", r#"{"error":{"message":"m"}}"#, failed(r#"{"message":"m"}"#));
         check_meaning(dialect, "", r#"{"error":"m"}"#, failed(r#""m""#));
@@ -151,7 +154,7 @@ fn text_about_errors_is_not_an_error() {
 }
 
 #[test]
-fn an_error_member_that_says_nothing_is_no_error() {
+fn an_empty_error_member_is_no_error() {
     for nothing in ["null", "\"\"", "{}", "false"] {
         let data = format!(r#"{{"error":{nothing},"choices":[{{"delta":{{"content":"x"}}}}]}}"#);
         check_meaning(Chat, "", &data, Meaning::Content);
@@ -159,7 +162,7 @@ fn an_error_member_that_says_nothing_is_no_error() {
 }
 
 #[test]
-fn what_is_not_understood_counts_as_content_unless_it_is_torn() {
+fn unknown_events_count_as_content_unless_torn() {
     for dialect in ALL_DIALECTS {
         for data in ["hello", "{\"a\":", "[1]", "7", r#"{"something":"new"}"#, r#"{"type":"brand_new"}"#] {
             check_meaning(dialect, "", data, Meaning::Unknown);
@@ -172,7 +175,7 @@ fn what_is_not_understood_counts_as_content_unless_it_is_torn() {
 }
 
 #[test]
-fn pings_and_empty_data_are_nothing() {
+fn pings_and_empty_data_are_not_content() {
     for dialect in ALL_DIALECTS {
         check_meaning(dialect, "ping", "{}", Meaning::Empty);
         check_meaning(dialect, "ping", r#"{"type": "ping"}"#, Meaning::Empty);
@@ -193,7 +196,7 @@ fn the_sentinel_ends_chat_and_is_tolerated_elsewhere() {
 }
 
 #[test]
-fn the_type_in_the_data_is_enough_without_an_event_name_and_the_name_without_a_type() {
+fn the_type_in_the_data_or_the_event_name_is_enough() {
     check_meaning(Messages, "", r#"{"type":"message_stop"}"#, Meaning::Terminal(Terminal::Completed));
     check_meaning(Messages, "message_stop", "{}", Meaning::Terminal(Terminal::Completed));
     check_meaning(Responses, "", r#"{"type":"response.completed"}"#, Meaning::Terminal(Terminal::Completed));
@@ -202,8 +205,9 @@ fn the_type_in_the_data_is_enough_without_an_event_name_and_the_name_without_a_t
 }
 
 #[test]
-fn usage_of_odd_types_spoils_nothing() {
-    let data = br#"{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":"7","completion_tokens":null,"total_tokens":{}}}"#;
+fn usage_of_unexpected_types_is_ignored() {
+    let data = br#"{"choices":[{"delta":{"content":"x"}}],
+        "usage":{"prompt_tokens":"7","completion_tokens":null,"total_tokens":{}}}"#;
     let event = Event { name: b"", data, start: 0, end: 0, form: Form::Whole };
     let mut state = StreamState::new(Chat);
     assert_eq!(state.read(&event), Meaning::Content);
@@ -211,15 +215,19 @@ fn usage_of_odd_types_spoils_nothing() {
 }
 
 #[test]
-fn a_later_count_replaces_an_earlier_one_and_silence_does_not() {
-    let (_, state) = replay(Messages, [&b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n\
-        data: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":4}}\n\n\
-        data: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"input_tokens\":6,\"output_tokens\":9}}\n\n"[..]]);
+fn a_later_count_replaces_an_earlier_one_and_a_missing_one_does_not() {
+    let start =
+        json!({"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}});
+    let delta = |usage| json!({"type": "message_delta", "delta": {}, "usage": usage});
+    let events =
+        [start, delta(json!({"output_tokens": 4})), delta(json!({"input_tokens": 6, "output_tokens": 9}))];
+    let stream: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    let (_, state) = replay(Messages, [stream.as_bytes()]);
     assert_eq!(state.usage(), Some(Usage { input: 6, output: 9, ..Usage::default() }));
 }
 
 #[test]
-fn the_ending_tells_a_missing_sentinel_from_a_missing_finish_reason() {
+fn the_ending_distinguishes_a_missing_sentinel_from_a_missing_finish_reason() {
     let end = |text: &str, dialect| replay(dialect, [text.as_bytes()]).1.ending();
     let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     let two = r#"{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#;
@@ -236,13 +244,15 @@ fn the_ending_tells_a_missing_sentinel_from_a_missing_finish_reason() {
 }
 
 #[test]
-fn a_success_after_a_failure_does_not_heal_the_stream() {
-    let (letters, state) = replay(Chat, [&b"data: {\"error\":{\"code\":1}}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"[..]]);
+fn a_terminal_event_after_a_failure_does_not_make_the_stream_complete() {
+    let stream = b"data: {\"error\":{\"code\":1}}\n\n\
+        data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let (letters, state) = replay(Chat, [&stream[..]]);
     assert_eq!((letters.as_str(), state.ending()), ("XfT", StreamEnding::Failed));
 }
 
 #[test]
-fn an_oversize_event_is_judged_by_its_name_and_excuses_a_missing_end() {
+fn an_oversize_event_is_read_by_its_name_and_excuses_a_missing_end() {
     let done = Meaning::Terminal(Terminal::Completed);
     assert_eq!(check_oversize(Responses, "response.completed", done).ending(), StreamEnding::Complete);
     assert_eq!(check_oversize(Messages, "message_stop", done).ending(), StreamEnding::Unfinished);
@@ -275,7 +285,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_events_never_panic(which in 0..samples::ALL.len(), at: proptest::sample::Index, byte: u8, dialect in 0..5_usize) {
+    fn damaged_events_never_panic(
+        which in 0..samples::ALL.len(), at: proptest::sample::Index, byte: u8, dialect in 0..5_usize
+    ) {
         let mut bytes = samples::ALL[which].bytes.to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -283,7 +295,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_data_never_panics(data in proptest::collection::vec(any::<u8>(), 0..200), name in "(error|ping|response.completed|)", dialect in 0..5_usize) {
+    fn arbitrary_data_never_panics(
+        data in proptest::collection::vec(any::<u8>(), 0..200), name in "(error|ping|response.completed|)",
+        dialect in 0..5_usize
+    ) {
         for form in [Form::Whole, Form::Torn, Form::Oversize] {
             let event = Event { name: name.as_bytes(), data: &data, start: 0, end: 0, form };
             let mut state = StreamState::new(ALL_DIALECTS[dialect]);

@@ -1,16 +1,17 @@
-//! Cuts a server-sent event stream into events, however its bytes are chunked.
+//! Splits a server-sent event stream into events, independent of how its bytes are chunked.
 //!
-//! Why not collect until a blank line and split then? Because that scans a long event again with every chunk and copies
-//! every short one. Here each byte is looked at once: an event that lies whole in a chunk is handed out as slices of
-//! the chunk, and only what a chunk leaves unfinished is kept. Bytes are never decoded, so a character split across
-//! chunks is nothing special.
+//! **Why not collect until a blank line and split then?** That scans a long event again with every chunk and
+//! copies every short one. This framer reads each byte once. An event that lies whole in a chunk is passed on
+//! as slices of the chunk, and only an incomplete event is buffered. Bytes are never decoded, so a character
+//! split across chunks needs no special care.
 //!
-//! It follows the WHATWG event stream grammar (LF, CR and CRLF mixed, a byte order mark, one optional space after the
-//! colon, `data` lines joined by LF, comments) with three departures, each because clients' libraries do the same or
-//! because the filter must know: an event with a name but no data is reported, so is one that the end of the stream
-//! cut off ([`Form::Torn`]), and so is one too large to read ([`Form::Oversize`]). `id` and `retry` are ignored.
+//! **Grammar.** It follows the WHATWG event stream grammar (LF, CR and CRLF mixed, a byte order mark, one
+//! optional space after the colon, `data` lines joined by LF, comments). There are three departures, because
+//! client libraries do the same or because the filter must know. It reports an event with a name but no data,
+//! an event truncated by the end of the stream ([`Form::Torn`]), and an event that is too large to read
+//! ([`Form::Oversize`]). `id` and `retry` are ignored.
 //!
-//! Comments yield no event: bytes that were fed without one arriving are a sign of life on the wire and no more.
+//! A comment yields no event. It only shows that the connection is alive.
 
 use std::mem;
 use std::ops::Range;
@@ -19,41 +20,42 @@ use memchr::memchr2;
 
 use super::event::{Event, Form};
 
-/// The most bytes that one event may span and still be read, its field names and line ends included (PROVIDERS: 1 MiB).
+/// The most bytes that one event may span and still be read, including field names and line ends: 1 MiB.
 pub const MAX_EVENT: usize = 1 << 20;
 
-/// The buffer capacity that outlives an event. A Wasm memory never shrinks, so what one large event needed must at
+/// Buffer capacity kept between events. A Wasm memory never shrinks, so the memory of a large event should at
 /// least be free for the next allocation.
 pub const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// Event names are cut to this many bytes; the longest in any dialect is well below, so a cut name equals none of them.
+/// Event names are cut to this length. The longest name of any dialect is well below, so a cut name equals
+/// none.
 pub const MAX_NAME: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where the line at the read position stands.
+/// State of the current line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// No byte of it has been seen.
+    /// No byte has come.
     Unbegun,
-    /// It has begun and its bytes are at the end of the buffer.
+    /// It has begun, and its bytes are at the end of the buffer.
     Kept,
-    /// It has begun and its bytes do not matter: a comment, or part of an oversize event.
+    /// It has begun, and its bytes do not matter: a comment, or part of an oversize event.
     Dropped,
 }
 
-/// Where the event at the read position stands.
+/// State of the current event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// No field of it has been seen.
+    /// No field has come.
     Between,
-    /// At least one complete field line has been seen.
+    /// At least one complete field line has come.
     Within,
-    /// It is larger than the limit; nothing of it but its name is kept until its blank line.
+    /// It exceeds the limit. Only its name is kept until its blank line.
     PassedOver,
 }
 
-/// What a line says; its value is always the last part of the line.
+/// The kind of a line. Its value is always the last part of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Blank,
@@ -63,20 +65,21 @@ enum Field {
     Ignored,
 }
 
-/// The part of the current event that still lies in the chunk being fed.
+/// The part of the current event that is still in the chunk being fed.
 #[derive(Default)]
 struct Fresh<'c> {
     name: Option<&'c [u8]>,
     data: Option<&'c [u8]>,
 }
 
-/// The framer of one stream. Memory: at most the event limit while an event is incomplete, [`KEPT_CAPACITY`] otherwise.
+/// The framer of one stream. Memory: at most the event limit while an event is incomplete, [`KEPT_CAPACITY`]
+/// otherwise.
 #[derive(Debug)]
 pub struct Framer {
     max_event: usize,
-    /// The data of the current event as far as it is kept, then the bytes of a [`Line::Kept`] line.
+    /// The data of the current event, then the bytes of a [`Line::Kept`] line.
     buffer: Vec<u8>,
-    /// Where in the buffer the data lies.
+    /// The range of the data in the buffer.
     data: Option<Range<usize>>,
     name: Vec<u8>,
     line: Line,
@@ -97,12 +100,12 @@ impl Default for Framer {
 }
 
 impl Framer {
-    /// A framer at the start of a stream, reading events up to [`MAX_EVENT`].
+    /// A framer at the start of a stream, for events up to [`MAX_EVENT`].
     pub const fn new() -> Self {
         Self::with_max_event(MAX_EVENT)
     }
 
-    /// A framer that passes over events spanning more than `max_event` bytes.
+    /// A framer that skips events of more than `max_event` bytes.
     pub const fn with_max_event(max_event: usize) -> Self {
         Self {
             max_event,
@@ -119,7 +122,7 @@ impl Framer {
         }
     }
 
-    /// Reads the next bytes of the stream and reports each event that they complete, in order.
+    /// Reads the next bytes and reports each event that they complete, in order.
     pub fn feed(&mut self, chunk: &[u8], mut on_event: impl FnMut(Event<'_>)) {
         let mut rest = self.without_split_line_feed(chunk);
         let mut fresh = Fresh::default();
@@ -139,8 +142,8 @@ impl Framer {
         self.keep(rest, &mut fresh);
     }
 
-    /// Ends the stream: an event that lacks only its blank line, or more, is reported as [`Form::Torn`].
-    /// One that was being passed over is not reported: nothing of it is known to have arrived.
+    /// Ends the stream. An event that lacks at least its blank line is reported as [`Form::Torn`]. One that
+    /// was being skipped is not reported.
     pub fn finish(&mut self, mut on_event: impl FnMut(Event<'_>)) {
         let line = mem::replace(&mut self.line, Line::Unbegun);
         if self.progress == Progress::PassedOver {
@@ -153,23 +156,23 @@ impl Framer {
         self.dispatch(&mut Fresh::default(), Form::Torn, &mut on_event);
     }
 
-    /// Whether the stream stands between two events, so that something could be put in here.
+    /// Whether the stream is between two events, so that an event could be inserted here.
     pub const fn at_boundary(&self) -> bool {
         self.boundary == self.position
     }
 
-    /// Offset in the stream of the last boundary: everything before it is whole events and comments.
+    /// Offset of the last boundary. Everything before it is whole events and comments.
     pub const fn tail_start(&self) -> u64 {
         self.boundary
     }
 
-    /// Bytes since the last boundary. Only while [`Self::is_passing_over`] may they be more than the event limit and the
-    /// end of its last line.
+    /// Bytes since the last boundary. Only while [`Self::is_passing_over`] may they exceed the event limit
+    /// plus the end of its last line.
     pub const fn tail_len(&self) -> u64 {
         self.position.saturating_sub(self.boundary)
     }
 
-    /// Whether the last byte was a CR, so that an LF at this place would be the rest of that line's end.
+    /// Whether the last byte was a CR, so that a following LF would belong to the same line end.
     pub const fn is_after_cr(&self) -> bool {
         self.after_cr
     }
@@ -179,12 +182,12 @@ impl Framer {
         self.position
     }
 
-    /// Whether the current event is already known to be too large to read; whoever holds back its tail must let go.
+    /// Whether the current event is known to be too large to read. Its tail must then no longer be held back.
     pub fn is_passing_over(&self) -> bool {
         self.progress == Progress::PassedOver
     }
 
-    /// Events that were too large to read.
+    /// Number of events that were too large to read.
     pub const fn oversize_events(&self) -> u64 {
         self.oversize
     }
@@ -242,7 +245,7 @@ impl Framer {
         }
     }
 
-    /// Takes in a line that lies whole in the chunk.
+    /// Processes a line that lies whole in the chunk.
     fn end_fresh_line<'c>(&mut self, line: &'c [u8], fresh: &mut Fresh<'c>) -> Field {
         let (field, value) = self.parse(line);
         match field {
@@ -259,7 +262,7 @@ impl Framer {
         field
     }
 
-    /// Takes in the line at the end of the buffer.
+    /// Processes the line at the end of the buffer.
     fn end_kept_line(&mut self) -> Field {
         let line_start = self.kept_line_start();
         let (field, value) = self.parse(self.buffer.get(line_start..).unwrap_or_default());
@@ -276,13 +279,13 @@ impl Framer {
         field
     }
 
-    /// The value from `value_start` to the end of the buffer joins the data before it.
+    /// Joins the value from `value_start` to the end of the buffer to the data before it.
     fn end_kept_data(&mut self, value_start: usize) {
         let Some(data) = self.data.clone() else {
             self.data = Some(value_start..self.buffer.len());
             return;
         };
-        // The field's name lies between the data and the value, so there is room for the LF that takes its place.
+        // The field name lies between the data and the value, so there is room for the LF that replaces it.
         let value_len = self.buffer.len() - value_start;
         if let Some(byte) = self.buffer.get_mut(data.end) {
             *byte = b'\n';
@@ -312,7 +315,7 @@ impl Framer {
         }
     }
 
-    /// Keeps what the chunk leaves unfinished: `rest` is a line without its end.
+    /// Buffers what the chunk leaves unfinished; `rest` is a line without its end.
     fn keep(&mut self, rest: &[u8], fresh: &mut Fresh<'_>) {
         if !rest.is_empty() && self.exceeds_with(rest) {
             self.pass_over(fresh);
@@ -352,7 +355,7 @@ impl Framer {
         }
     }
 
-    /// Grows by doubling, but never past what an event may take.
+    /// Grows by doubling, but never past the size of an event.
     fn append(&mut self, bytes: &[u8]) {
         let needed = self.buffer.len() + bytes.len();
         if needed > self.buffer.capacity() {
@@ -366,7 +369,7 @@ impl Framer {
         self.data.as_ref().map_or(0, |data| data.end)
     }
 
-    /// Line ends are left out of the last line's account, so that a CRLF split across chunks makes no difference.
+    /// The end of the last line does not count, so a CRLF split across chunks makes no difference.
     fn exceeds_with(&self, line: &[u8]) -> bool {
         self.tail_len() + line.len() as u64 > self.max_event as u64
     }

@@ -69,7 +69,7 @@ fn reference(input: &[u8], max_event: usize) -> Vec<Owned> {
     events
 }
 
-/// Feeds `chunks` and checks, besides the events, what must hold after every chunk.
+/// Feeds `chunks`. Checks the events and what must hold after every chunk.
 fn frame<'c>(max_event: usize, chunks: impl IntoIterator<Item = &'c [u8]>) -> Vec<Owned> {
     let mut framer = Framer::with_max_event(max_event);
     let mut events: Vec<Owned> = Vec::new();
@@ -90,7 +90,7 @@ fn frame<'c>(max_event: usize, chunks: impl IntoIterator<Item = &'c [u8]>) -> Ve
     events
 }
 
-/// The events of `chunks` are those of the whole; an end between CR and LF is the one freedom they have.
+/// The events of `chunks` are those of the whole input, except for an `end` between CR and LF.
 fn check_chunks(input: &[u8], max_event: usize, chunks: &[&[u8]]) {
     let mut cuts = Vec::new();
     chunks.iter().fold(0, |at, chunk| {
@@ -129,7 +129,7 @@ fn check(input: &str, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn fields_are_read_as_the_grammar_has_them() {
+fn fields_follow_the_grammar() {
     check("data: a\n\n", &[("", "a")]);
     check("data:a\n\ndata:  b\n\n", &[("", "a"), ("", " b")]);
     check("event: x\ndata: a\nid: 7\nretry: 5\nother: z\nnocolon\n\n", &[("x", "a")]);
@@ -219,11 +219,11 @@ fn the_tail_is_what_follows_the_last_whole_event() {
 }
 
 #[test]
-fn the_limit_is_exact_and_the_next_event_is_read_again() {
+fn the_limit_is_exact_and_the_next_event_is_read() {
     let input = |len: usize| format!("event: n\ndata: {}\r\n\r\ndata: after\n\n", "x".repeat(len - 15));
     for (len, form) in [(40, Form::Whole), (41, Form::Oversize), (42, Form::Oversize), (90, Form::Oversize)] {
         let input = input(len);
-        // The line end after the last field counts, the blank line's own does not.
+        // The line end after the last field counts, that of the blank line does not.
         check_every_split(input.as_bytes(), 42);
         let events = frame(42, [input.as_bytes()]);
         assert_eq!(events.iter().map(|e| e.form).collect::<Vec<_>>(), [form, Form::Whole]);
@@ -233,7 +233,7 @@ fn the_limit_is_exact_and_the_next_event_is_read_again() {
 }
 
 #[test]
-fn a_large_event_is_read_and_its_memory_given_back() {
+fn a_large_event_is_read_and_its_memory_freed() {
     let data = "é".repeat(50_000);
     let input = format!("data: {data}\n\ndata: small\n\n");
     for size in [1, 7, 1000, 16_384, 1 << 20] {
@@ -248,7 +248,7 @@ fn a_large_event_is_read_and_its_memory_given_back() {
 }
 
 #[test]
-fn a_two_megabyte_event_is_passed_over_in_bounded_memory() {
+fn a_two_megabyte_event_is_skipped_in_bounded_memory() {
     let input = format!("event: big\ndata: {}\n\ndata: after\n\n", "x".repeat(2 << 20));
     let mut framer = Framer::new();
     let (mut events, mut most) = (Vec::new(), 0);
@@ -293,12 +293,12 @@ fn a_steady_stream_of_split_events_allocates_once() {
 }
 
 #[test]
-fn a_name_longer_than_any_is_cut() {
+fn an_overlong_name_is_cut() {
     let input = format!("event: {}\ndata: a\n\n", "n".repeat(MAX_NAME + 1));
     check(&input, &[("n".repeat(MAX_NAME).as_str(), "a")]);
 }
 
-/// Text made of what the grammar turns on.
+/// Text made of the tokens of the grammar.
 fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: [&[u8]; 13] = [
         b"\n",
@@ -323,7 +323,7 @@ fn check_random_chunks(input: &[u8], sizes: &[usize], max_event: usize) {
     let (mut chunks, mut rest, mut sizes) = (Vec::new(), input, sizes.iter().cycle());
     while !rest.is_empty() {
         let (head, tail) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
-        // An empty chunk now and then must change nothing.
+        // An occasional empty chunk must change nothing.
         chunks.extend([head, &[]]);
         rest = tail;
     }

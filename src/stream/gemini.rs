@@ -1,10 +1,10 @@
-//! Gemini's `streamGenerateContent?alt=sse`: whole responses in pieces, no terminal event.
+//! Gemini's `streamGenerateContent?alt=sse`: complete responses in pieces, without a terminal event.
 
 use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
 use super::usage::Counts;
 use crate::base::json::{Json, Read, is_filled};
 
-/// What was found in one chunk.
+/// What one chunk contains.
 #[derive(Default)]
 struct Chunk<'e> {
     error: Option<&'e [u8]>,
@@ -36,7 +36,9 @@ impl<'e> Chunk<'e> {
             b"promptFeedback" => {
                 json.object(|key, json| {
                     match key {
-                        b"blockReason" => self.blocked |= given(json.text()?, b"BLOCK_REASON_UNSPECIFIED"),
+                        b"blockReason" => {
+                            self.blocked |= has_value(json.text()?, b"BLOCK_REASON_UNSPECIFIED")
+                        }
                         _ => drop(json.value()?),
                     }
                     Ok(())
@@ -64,7 +66,7 @@ impl<'e> Chunk<'e> {
                 b"finishReason" => {
                     finish = json
                         .text()?
-                        .filter(|name| given(Some(name), b"FINISH_REASON_UNSPECIFIED"))
+                        .filter(|name| has_value(Some(name), b"FINISH_REASON_UNSPECIFIED"))
                         .map(FinishReason::from_wire);
                 }
                 b"index" => index = json.count()?.unwrap_or_default(),
@@ -77,7 +79,7 @@ impl<'e> Chunk<'e> {
         Ok(())
     }
 
-    /// Text, a thought, a function call, inline data …: whatever is filled. (`thought` itself is a boolean.)
+    /// Text, a thought, a function call, inline data …: any filled member. (`thought` itself is a boolean.)
     fn read_part(&mut self, json: &mut Json<'e>) -> Read<()> {
         json.object(|_, json| {
             self.content |= json.filled()?;
@@ -98,7 +100,7 @@ impl<'e> Chunk<'e> {
     }
 }
 
-/// Whether an enum member says anything; protocol buffers write its absence in two ways.
-fn given(name: Option<&[u8]>, unspecified: &[u8]) -> bool {
+/// Whether an enum member has a value. Protocol buffers have two ways to write its absence.
+fn has_value(name: Option<&[u8]>, unspecified: &[u8]) -> bool {
     name.is_some_and(|name| !name.is_empty() && name != unspecified)
 }

@@ -1,5 +1,4 @@
-//! What ten thousand open streams cost a worker on which nothing moves: looks, counted tick by tick, the way the host has
-//! them looked at.
+//! The cost of ten thousand idle open streams for a worker: checks per tick, as the host makes them.
 
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ impl Worker {
         self.deadlines.enter(self.entered[id], id);
     }
 
-    /// One tick: how many streams it had to look at.
+    /// One tick. Returns the number of streams that had to be checked.
     fn tick(&mut self, now: Timestamp) -> usize {
         let due: Vec<usize> = std::iter::from_fn(|| self.deadlines.next_due(now)).collect();
         for id in &due {
@@ -63,7 +62,7 @@ impl Worker {
         due.len()
     }
 
-    /// Ticks over this time; `between` happens before each.
+    /// Ticks over this time; `between` runs before each.
     fn run(&mut self, from: u64, to: u64, mut between: impl FnMut(&mut Self, Timestamp)) -> (usize, usize) {
         let looks: Vec<usize> = (from..to)
             .step_by(usize::try_from(TICK_MS).unwrap())
@@ -82,20 +81,20 @@ fn policy(keep_alive: Option<Duration>) -> StreamPolicy {
 }
 
 #[test]
-fn streams_that_are_idle_within_their_limits_are_not_looked_at() {
+fn idle_streams_within_their_limits_are_not_checked() {
     assert_eq!(Worker::with(policy(None)).run(15_000, 600_000, |_, _| {}), (0, 0));
 }
 
 #[test]
-fn with_keep_alives_each_is_looked_at_once_for_each_of_them_and_never_all_at_once() {
+fn with_keep_alives_each_stream_is_checked_once_per_keep_alive() {
     let (all, most) = Worker::with(policy(Some(Duration::from_secs(15)))).run(15_000, 165_000, |_, _| {});
-    // 150 s in ticks of 0.1 s: ten times each stream, a few more where the tick was late.
+    // 150 s in ticks of 0.1 s: ten checks per stream, a few fewer when a tick was late.
     assert!((STREAMS * 9..=STREAMS * 10).contains(&all), "{all}");
     assert!(most <= STREAMS / 150 + 1, "{most} in one tick");
 }
 
 #[test]
-fn streams_that_flow_are_looked_at_once_for_each_time_limit_and_not_for_each_chunk() {
+fn active_streams_are_checked_once_per_time_limit_not_per_chunk() {
     let idle = Duration::from_secs(30);
     let mut worker = Worker::with(StreamPolicy { idle, ..policy(None) });
     let flowing = |worker: &mut Worker, now| {
@@ -105,7 +104,7 @@ fn streams_that_flow_are_looked_at_once_for_each_time_limit_and_not_for_each_chu
         }
     };
     let (all, _) = worker.run(15_000, 135_000, flowing);
-    // 120 s: a chunk every tick for each stream, twelve million in all, and four looks each.
+    // 120 s: a chunk per tick and stream, twelve million in all, and four checks per stream.
     assert!((STREAMS * 3..=STREAMS * 5).contains(&all), "{all}");
     assert_eq!(worker.deadlines.len(), STREAMS, "one entry each, whatever came");
 }

@@ -1,39 +1,39 @@
-//! Keeping a quiet stream open: what stands between client and filter may cut a connection on which nothing moves.
+//! Keeps a quiet stream open, because a proxy between client and filter may cut an idle connection.
 //!
-//! What is sent is no event of the answer. It says nothing of the provider, so no clock of the attempt hears of it: a
-//! stream that has gone silent ends when it would have ended without.
+//! A keep-alive is not an event of the response. It says nothing about the provider, so it resets no clock of
+//! the attempt: a stalled stream ends when it would end without it.
 
 use std::time::Duration;
 
 use super::dialect::StreamDialect;
 use crate::base::Timestamp;
 
-/// When a client is to hear something again.
+/// When a client is to receive the next bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepAlive {
     every: Duration,
-    heard_at: Timestamp,
+    sent_at: Timestamp,
 }
 
 impl KeepAlive {
-    /// For a client to which something went at `now`.
+    /// For a client to which bytes were sent at `now`.
     pub const fn new(every: Duration, now: Timestamp) -> Self {
-        Self { every, heard_at: now }
+        Self { every, sent_at: now }
     }
 
-    /// Something has gone to the client.
+    /// Bytes were sent to the client.
     pub fn bytes_sent(&mut self, now: Timestamp) {
-        self.heard_at = self.heard_at.max(now);
+        self.sent_at = self.sent_at.max(now);
     }
 
-    /// When it is to hear something, if nothing goes to it until then.
+    /// When a keep-alive is due if no bytes are sent until then.
     pub fn due(&self) -> Timestamp {
-        self.heard_at.after(self.every)
+        self.sent_at.after(self.every)
     }
 }
 
-/// What keeps a stream of this dialect open: a comment, which no client takes for an event; in Anthropic's dialect its own
-/// `ping`, which its clients expect.
+/// The keep-alive of a dialect: a comment, which no client takes for an event. For Anthropic its own `ping`,
+/// which its clients expect.
 pub const fn keep_alive(dialect: StreamDialect) -> &'static str {
     match dialect {
         StreamDialect::Messages => "event: ping\ndata: {\"type\": \"ping\"}\n\n",
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_means_nothing_in_any_dialect_and_ends_where_an_event_may_begin() {
+    fn a_keep_alive_is_empty_in_every_dialect_and_ends_at_a_boundary() {
         use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
         for dialect in [Chat, Completions, Responses, Messages, Gemini] {
             let mut state = StreamState::new(dialect);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_due_when_the_client_has_heard_nothing_for_so_long() {
+    fn a_keep_alive_is_due_after_a_quiet_interval() {
         let at = Timestamp::from_millis;
         let mut keep = KeepAlive::new(Duration::from_secs(15), at(1_000));
         assert_eq!(keep.due(), at(16_000));

@@ -1,29 +1,31 @@
+//! The meanings of events and the ends of streams, common to all dialects.
+
 use super::usage::Counts;
 
-/// What one event means for the stream it belongs to.
+/// The meaning of one event for its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning<'e> {
-    /// Nothing of the answer: a ping, a role-only or empty chunk, `response.created` and the like.
+    /// Nothing of the response: a ping, a role-only or empty chunk, `response.created` and the like.
     Empty,
-    /// Part of the answer: text, refusal, tool call, reasoning, audio.
+    /// Part of the response: text, refusal, tool call, reasoning, audio.
     Content,
     /// Chat's last chunk: usage, no choices. A client that did not ask for usage does not expect it.
     UsageOnly,
-    /// A finish reason; in a stream of several choices, of one of them.
+    /// A finish reason. In a stream of several choices, that of one of them.
     Finished {
-        /// Whether the same event carries part of the answer.
+        /// Whether the event also carries part of the response.
         with_content: bool,
     },
     /// The dialect's last event of a stream that did not fail.
     Terminal(Terminal),
-    /// The provider says within the stream that it failed.
+    /// The provider reports a failure within the stream.
     Failed(EventFailure<'e>),
-    /// Data that is not of the dialect. To the gate it is content, because what is not understood must not be held back.
+    /// Data that is not of the dialect. It counts as content, because unknown data must not be held back.
     Unknown,
 }
 
 impl Meaning<'_> {
-    /// Whether the client gets something of the answer with this event, or something that may be.
+    /// Whether the event carries, or may carry, part of the response.
     pub const fn is_content(&self) -> bool {
         matches!(self, Self::Content | Self::Unknown | Self::Finished { with_content: true })
     }
@@ -32,34 +34,34 @@ impl Meaning<'_> {
 /// How a terminal event ends the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// The answer is complete as far as this event says.
+    /// The response is complete as far as this event says.
     Completed,
-    /// `response.incomplete`: complete as a stream, cut short as an answer.
+    /// `response.incomplete`: complete as a stream, truncated as a response.
     Incomplete(FinishReason),
 }
 
 /// What an in-band failure says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventFailure<'e> {
-    /// The error itself as raw JSON: the value of the `error` member, usually `{"type":…,"code":…,"message":…}`, or the
-    /// whole data where there is no such member. Whatever it is, it is to be classified like an error body of the provider.
+    /// The error as raw JSON: the value of the `error` member, usually `{"type":…,"code":…,"message":…}`, or
+    /// all data without such a member. It is classified like a provider's error body.
     Error(&'e [u8]),
     /// `finish_reason: "error"` and no more.
     FinishedInError,
-    /// Gemini declines the prompt (`promptFeedback.blockReason`).
+    /// Gemini rejects the prompt (`promptFeedback.blockReason`).
     PromptBlocked,
 }
 
-/// Why an answer ended, over all dialects.
+/// Why a response ended, over all dialects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// The model was done, or came to a stop sequence.
+    /// The model finished or reached a stop sequence.
     Stop,
-    /// An output limit or the context window.
+    /// An output limit or the context window was reached.
     Length,
     /// The model calls tools.
     ToolCalls,
-    /// The provider declines to go on.
+    /// The provider's content filter stopped the response.
     ContentFilter,
     /// The provider failed.
     Error,
@@ -80,7 +82,7 @@ impl FinishReason {
         }
     }
 
-    /// The reason behind any dialect's name for it; their names do not collide.
+    /// The reason for any dialect's name. The names do not collide.
     pub(super) fn from_wire(name: &[u8]) -> Self {
         match name {
             b"stop" | b"end_turn" | b"stop_sequence" | b"STOP" => Self::Stop,
@@ -107,24 +109,25 @@ impl FinishReason {
     }
 }
 
-/// What a stream was when its bytes ended.
+/// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnding {
-    /// It came to its end by the rules of its dialect.
+    /// It ended as its dialect requires.
     Complete,
-    /// Its terminal event came although an answer in it never got a finish reason.
+    /// Its terminal event came, but a choice has no finish reason.
     Unfinished,
-    /// Every answer got its finish reason, but the terminal event is missing.
+    /// Every choice has a finish reason, but the terminal event is missing.
     NoTerminal,
     /// It ended in the middle.
     Truncated,
     /// It carried a failure, whatever came after.
     Failed,
-    /// It lacks its end, but an event too large to read went by, which may have been that.
+    /// It has no proper end, but an event too large to read has passed, which may have been the end.
     Unwatched,
 }
 
-/// The answers (choices, candidates) of a stream, by index. The dialects allow up to 128; what is above shares the last.
+/// The choices (candidates) of a stream, by index. Dialects allow up to 128. Higher indices share the last
+/// bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Answers {
     seen: u128,
@@ -132,7 +135,7 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// One answer, at `index`.
+    /// One choice, at `index`.
     pub(super) fn at(index: u64, finished: bool) -> Self {
         let bit = 1_u128 << index.min(127);
         Self { seen: bit, finished: if finished { bit } else { 0 } }
@@ -143,13 +146,13 @@ impl Answers {
         self.finished |= more.finished;
     }
 
-    /// Whether there are answers and all of them have finished.
+    /// Whether there are choices and all have finished.
     pub(super) const fn all_finished(&self) -> bool {
         self.finished != 0 && self.seen & !self.finished == 0
     }
 }
 
-/// What a dialect's reader found in one event.
+/// What one event contains.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading<'e> {
     pub(super) meaning: Meaning<'e>,
@@ -163,7 +166,7 @@ impl<'e> Reading<'e> {
         Self { meaning, usage: None, finish: None, answers: Answers::default() }
     }
 
-    /// The only answer of a dialect without several has finished.
+    /// The only choice of a dialect without several has finished.
     pub(super) fn finished(mut self, reason: FinishReason) -> Self {
         self.finish = Some(reason);
         self.answers.add(Answers::at(0, true));

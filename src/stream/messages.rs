@@ -5,7 +5,7 @@ use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
 use crate::base::json::{Json, Read, is_filled};
 
-/// What was found in one event.
+/// What one event contains.
 #[derive(Default)]
 struct Members<'e> {
     kind: Option<&'e [u8]>,
@@ -16,7 +16,8 @@ struct Members<'e> {
     usage: Option<Counts>,
 }
 
-/// Reads one event. The type in the data goes before the event's name: they are the same where both are there.
+/// Reads one event. The type in the data takes precedence over the event's name. They are equal if both
+/// exist.
 pub(super) fn read<'e>(event: &Event<'e>) -> Read<Reading<'e>> {
     if event.form == Form::Oversize {
         let filled = Members { filled: true, ..Members::default() };
@@ -54,7 +55,7 @@ impl<'e> Members<'e> {
         Ok(())
     }
 
-    /// A delta of a block or of the message, or a block's beginning.
+    /// A delta of a block or of the message, or the start of a block.
     fn read_part(&mut self, json: &mut Json<'e>) -> Read<()> {
         json.object(|key, json| {
             match key {

@@ -1,8 +1,12 @@
-//! SSE framing, what a stream's events mean in each dialect, what answers took, and what of an answer takes too long.
+//! Reads responses as they pass: SSE framing, the meaning of events in each dialect, token usage, model
+//! names, and the clocks of an attempt.
 //!
-//! Bytes become events in [`Framer`]; events become meanings in [`StreamState`]; of an answer that is no stream,
-//! [`AnswerReader`] reads what is not text, and [`ModelFinder`] where any of them names its model. None of them keeps any of the text or knows the time. [`Watch`] holds the clocks of one attempt, [`Deadlines`] says which of a worker's streams to look at when;
-//! the time is an argument to both. None of them decides what to do about what it finds.
+//! [`Framer`] turns bytes into events and [`StreamState`] turns events into meanings. [`AnswerReader`] reads
+//! the usage of a response that is not a stream. [`ModelFinder`] finds where a response names its model. None
+//! of them keeps text or knows the time. [`Watch`] holds the clocks of one attempt, and [`Deadlines`] says
+//! when to check which stream of a worker. Both get the time as an argument.
+//!
+//! The folder changes no byte and does not decide how to react.
 
 mod chat;
 mod deadlines;

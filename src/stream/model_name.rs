@@ -1,9 +1,17 @@
-//! Where an answer says which model gave it, found while it passes.
+//! Finds where a response names the model that gave it, while the response passes.
 //!
-//! A plain answer says so once, at its top; a stream in each of its events or in some, at the top or in the object that
-//! the event tells of. Only the places of those strings come out, as offsets in the answer, and only strings: what else
-//! stands there means nothing. Each byte is looked at once. Nothing is kept of an answer but the keys and places being
-//! read, so an event may be of any length.
+//! **Why only on request.** By default the `model` of a response stays as the provider sent it, and
+//! `x-llm-model` gives the logical name without touching a byte. `response_model: logical` replaces the name
+//! in the body, for clients that compare the two or must not see a substitute. That costs a second reading of
+//! each byte, here, and a write of each chunk with a name (`src/journey/renaming.rs`).
+//!
+//! **Where the names are.** A response that is not a stream names its model once, at the top level. A stream
+//! names it in all or some of its events, at the top level or in the event's object. The result is the
+//! offsets of these strings in the response. Values of other types are ignored. Each byte is read once, and
+//! only the current key and the offsets are kept, so an event may have any length.
+//!
+//! An event is held to its end anyway, so an event that turns out not to be a JSON object stays unchanged.
+//! Other responses cannot be held, so a name that is cut in two waits in the host's buffer.
 
 use std::ops::Range;
 
@@ -12,21 +20,22 @@ use memchr::memchr2;
 use super::dialect::StreamDialect;
 use crate::request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
 
-/// The longest name that is looked for, in bytes as it is written with its quotes. So who waits for the end of a name
-/// waits for no more than that; a longer one stays.
+/// The longest name that is found, in bytes including its quotes. It bounds how much of a response is held
+/// for the end of a name. A longer name stays.
 pub const MAX_MODEL_NAME: usize = 1024;
 
-/// How many names one event or plain answer may have: a key that is there twice, which no provider sends. An event with
-/// more is strange and stays as it is; of a plain answer, which cannot be taken back, the first ones count.
+/// The most names in one event or non-streamed response. More than one means a duplicate key, which no
+/// provider sends. An event with more names stays unchanged. In another response, which cannot be taken back,
+/// the first ones are found.
 pub const MAX_MODEL_NAMES: usize = 8;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DATA: &[u8] = b"data:";
 
-/// Finds the names in one answer.
+/// Finds the names in one response.
 #[derive(Debug)]
 pub struct ModelFinder {
-    /// `None` for a plain answer.
+    /// `None` for a response that is not a stream.
     events: Option<Events>,
     document: Document,
     /// Bytes read.
@@ -34,22 +43,22 @@ pub struct ModelFinder {
     found: Vec<Range<u64>>,
 }
 
-/// How far the lines of a stream have been read. They are those that [`Framer`](super::Framer) sees.
+/// The progress within the lines of a stream, the same as those of [`Framer`](super::Framer).
 #[derive(Debug)]
 struct Events {
     line: Line,
     after_cr: bool,
-    /// The event at hand has data, and what of it comes on another line is joined by a line feed.
+    /// The current event has data. Further data lines are joined with a line feed.
     has_data: bool,
-    /// Where the event at hand began, or before.
+    /// Offset at or before the start of the current event.
     start: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// The stream's first, of which so many bytes may be a byte order mark.
+    /// The first line of the stream, of which this many bytes match a byte order mark.
     First(usize),
-    /// So many bytes of it are those of `data:`.
+    /// This many bytes match `data:`.
     Field(usize),
     /// A space may follow the colon.
     Colon,
@@ -65,13 +74,13 @@ struct Document {
     readable: bool,
     /// Bytes of it that have been read.
     read: u64,
-    /// What its offsets are to be moved by, to be those of the answer.
-    moved: u64,
+    /// The difference between its offsets and those of the response.
+    shift: u64,
     count: usize,
 }
 
 impl ModelFinder {
-    /// For a plain answer.
+    /// For a response that is not a stream.
     pub const fn of_answer() -> Self {
         Self { events: None, document: Document::new(None), position: 0, found: Vec::new() }
     }
@@ -96,7 +105,7 @@ impl ModelFinder {
         self.position = self.position.saturating_add(bytes.len() as u64);
     }
 
-    /// The answer is over. An event that lacks its end counts if it is whole otherwise.
+    /// The response is over. An event that lacks only its end still counts.
     pub fn finish(&mut self) {
         if let Some(events) = &mut self.events {
             events.end_event(self.position, &mut self.document, &mut self.found);
@@ -108,19 +117,20 @@ impl ModelFinder {
         self.position
     }
 
-    /// Where the names stand, quotes included, in order. Those in an event that is not over are taken back if it turns out
-    /// to be no JSON object; whoever does not let go of parts of an event does not see that.
+    /// The ranges of the names, including quotes, in order. Names in an event that turns out not to be a JSON
+    /// object are removed at its end, so a caller must not act on them before.
     pub fn found(&self) -> &[Range<u64>] {
         &self.found
     }
 
-    /// Forgets the names that begin before this place.
-    pub fn forget_before(&mut self, place: u64) {
-        let gone = self.found.partition_point(|name| name.start < place);
+    /// Forgets the names that begin before `offset`.
+    pub fn forget_before(&mut self, offset: u64) {
+        let gone = self.found.partition_point(|name| name.start < offset);
         self.found.drain(..gone);
     }
 
-    /// How many of the last bytes are the beginning of a name; 0 when they are not, or it is too long already.
+    /// How many of the last bytes are the beginning of a name; 0 if they are not, or if it is too long
+    /// already.
     pub fn open_name(&self) -> usize {
         let Some(start) = self.document.open_name() else { return 0 };
         let open = usize::try_from(self.position.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -132,7 +142,7 @@ impl Events {
     fn feed(&mut self, bytes: &[u8], position: u64, document: &mut Document, found: &mut Vec<Range<u64>>) {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            let place = position.saturating_add(at as u64);
+            let offset = position.saturating_add(at as u64);
             let after_cr = std::mem::take(&mut self.after_cr);
             if byte == b'\n' && after_cr {
                 at += 1;
@@ -141,7 +151,7 @@ impl Events {
             if matches!(byte, b'\n' | b'\r') {
                 self.after_cr = byte == b'\r';
                 if matches!(self.line, Line::First(0 | 3) | Line::Field(0)) {
-                    self.end_event(place.saturating_add(1), document, found);
+                    self.end_event(offset.saturating_add(1), document, found);
                 }
                 self.line = Line::Field(0);
                 at += 1;
@@ -151,7 +161,7 @@ impl Events {
             at += match self.line {
                 Line::Data => {
                     let data = memchr2(b'\n', b'\r', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
-                    document.feed(data, place, found);
+                    document.feed(data, offset, found);
                     data.len()
                 }
                 Line::Other => memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
@@ -167,7 +177,7 @@ impl Events {
                 Line::Field(read) if DATA.get(read) == Some(&byte) => {
                     let all = read + 1 == DATA.len();
                     if all && std::mem::replace(&mut self.has_data, true) {
-                        document.feed(b"\n", place, found);
+                        document.feed(b"\n", offset, found);
                     }
                     self.next(if all { Line::Colon } else { Line::Field(read + 1) }, 1)
                 }
@@ -195,35 +205,35 @@ impl Events {
 impl Document {
     const fn new(within: Option<&'static [u8]>) -> Self {
         let names = Names { within, depth: 0, inside: false, next: Member::Other, found: Vec::new() };
-        Self { lexer: Lexer::new(), names, readable: true, read: 0, moved: 0, count: 0 }
+        Self { lexer: Lexer::new(), names, readable: true, read: 0, shift: 0, count: 0 }
     }
 
-    /// Reads on; `place` is where these bytes stand in the answer.
-    fn feed(&mut self, bytes: &[u8], place: u64, found: &mut Vec<Range<u64>>) {
+    /// Reads on; `offset` is the position of these bytes in the response.
+    fn feed(&mut self, bytes: &[u8], offset: u64, found: &mut Vec<Range<u64>>) {
         if !self.readable {
             return;
         }
-        // A string holds no line end, so what is found in these bytes stands on one line with them.
-        self.moved = place.wrapping_sub(self.read);
+        // A string contains no line end, so a name found here is on the same line as these bytes.
+        self.shift = offset.wrapping_sub(self.read);
         self.readable = self.lexer.feed(bytes, &mut self.names).is_ok();
         self.read = self.read.saturating_add(bytes.len() as u64);
         for span in self.names.found.drain(..) {
             self.count = self.count.saturating_add(1);
             if self.count <= MAX_MODEL_NAMES && span.len() <= MAX_MODEL_NAME {
-                let moved = |offset: usize| self.moved.wrapping_add(offset as u64);
-                found.push(moved(span.start)..moved(span.end));
+                let at = |start: usize| self.shift.wrapping_add(start as u64);
+                found.push(at(span.start)..at(span.end));
             }
         }
     }
 
-    /// Whether it is over and was what it seemed to be.
+    /// Whether it is complete and valid.
     fn is_whole(&self) -> bool {
         self.readable && self.count <= MAX_MODEL_NAMES && self.lexer.finish().is_ok()
     }
 
     fn open_name(&self) -> Option<u64> {
         let start = self.lexer.open_string().filter(|_| self.names.next == Member::Model && self.readable)?;
-        (self.count < MAX_MODEL_NAMES).then(|| self.moved.wrapping_add(start as u64))
+        (self.count < MAX_MODEL_NAMES).then(|| self.shift.wrapping_add(start as u64))
     }
 
     fn restart(&mut self) {
@@ -239,20 +249,20 @@ impl Document {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Other,
-    /// The object in which the model is named.
+    /// The object that contains the model.
     Within,
     Model,
 }
 
 #[derive(Debug)]
 struct Names {
-    /// The member of the document in which the model is named; `None` where that is the document itself.
+    /// The member of the document that contains the model; `None` if the document itself does.
     within: Option<&'static [u8]>,
     depth: u8,
-    /// That member is open.
+    /// Whether that member is open.
     inside: bool,
     next: Member,
-    /// What the last piece brought.
+    /// Names found in the last piece.
     found: Vec<Span>,
 }
 
@@ -277,7 +287,7 @@ impl Sink for Names {
         let member = std::mem::replace(&mut self.next, Member::Other);
         if member == Member::Model
             && matches!(value, Value::Text { .. })
-            // One more than count shows that there were too many.
+            // One more than the limit, to show that there were too many.
             && self.found.len() <= MAX_MODEL_NAMES
         {
             self.found.push(span);

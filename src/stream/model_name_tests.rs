@@ -10,7 +10,7 @@ const OF_STREAMS: [StreamDialect; 5] = [
     StreamDialect::Gemini,
 ];
 
-/// What is found in an answer that comes in these pieces.
+/// The names found in a response that comes in these pieces.
 fn found<'a>(mut finder: ModelFinder, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Range<u64>> {
     for piece in pieces {
         finder.feed(piece);
@@ -20,7 +20,7 @@ fn found<'a>(mut finder: ModelFinder, pieces: impl Iterator<Item = &'a [u8]>) ->
     finder.found().to_vec()
 }
 
-/// The names as they stand in `answer`.
+/// The names as they are in `answer`.
 fn names(finder: ModelFinder, answer: &str) -> Vec<&str> {
     let found = found(finder, std::iter::once(answer.as_bytes()));
     found.iter().map(|name| &answer[name.start as usize..name.end as usize]).collect()
@@ -37,7 +37,7 @@ fn check_answer(answer: &str, expected: &[&str]) {
 }
 
 #[test]
-fn a_plain_answer_names_its_model_at_its_top() {
+fn a_non_streamed_response_names_its_model_at_the_top_level() {
     check_answer(r#"{"id":"1","model":"m-1","choices":[{"model":"no"}]}"#, &[r#""m-1""#]);
     check_answer(r#" { "data" : [[1,2],{"model":"no"}] , "model" : "m\"1" } "#, &[r#""m\"1""#]);
     check_answer(r#"{"mod\u0065l":"escaped key"}"#, &[r#""escaped key""#]);
@@ -55,8 +55,9 @@ fn a_plain_answer_names_its_model_at_its_top() {
 }
 
 #[test]
-fn each_event_of_a_chat_stream_names_it_at_its_top() {
-    let stream = "data: {\"model\":\"m-1\",\"choices\":[]}\n\ndata:{\"choices\":[],\"model\":\"m-2\"}\n\ndata: [DONE]\n\n";
+fn each_event_of_a_chat_stream_names_it_at_the_top_level() {
+    let stream = "data: {\"model\":\"m-1\",\"choices\":[]}\n\n\
+        data:{\"choices\":[],\"model\":\"m-2\"}\n\ndata: [DONE]\n\n";
     check_stream(StreamDialect::Chat, stream, &[r#""m-1""#, r#""m-2""#]);
     check_stream(StreamDialect::Chat, &stream.replace('\n', "\r\n"), &[r#""m-1""#, r#""m-2""#]);
     check_stream(StreamDialect::Chat, &stream.replace('\n', "\r"), &[r#""m-1""#, r#""m-2""#]);
@@ -64,10 +65,12 @@ fn each_event_of_a_chat_stream_names_it_at_its_top() {
 }
 
 #[test]
-fn other_dialects_name_it_in_the_object_that_the_event_tells_of() {
-    let started = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"model\":\"no\"},\"model\":\"m-1\"},\"model\":\"no\"}\n\n";
+fn other_dialects_name_it_in_the_event_s_object() {
+    let started = "event: message_start\ndata: {\"type\":\"message_start\",\
+        \"message\":{\"usage\":{\"model\":\"no\"},\"model\":\"m-1\"},\"model\":\"no\"}\n\n";
     check_stream(StreamDialect::Messages, started, &[r#""m-1""#]);
-    let created = "data: {\"type\":\"response.created\",\"response\":{\"tools\":[{\"model\":\"no\"}],\"model\":\"m-1\"}}\n\n";
+    let created = "data: {\"type\":\"response.created\",\
+        \"response\":{\"tools\":[{\"model\":\"no\"}],\"model\":\"m-1\"}}\n\n";
     check_stream(StreamDialect::Responses, created, &[r#""m-1""#]);
     check_stream(
         StreamDialect::Responses,
@@ -79,13 +82,13 @@ fn other_dialects_name_it_in_the_object_that_the_event_tells_of() {
 }
 
 #[test]
-fn lines_are_those_of_an_event_stream() {
+fn lines_follow_the_event_stream_grammar() {
     for (stream, expected) in [
-        // A document over several lines, with others between them.
+        // A document over several data lines, with other lines between them.
         ("data: {\"a\":1,\nid: 7\n: note\ndata: \"model\":\ndata:\"m\"}\n\n", 1),
         ("\u{feff}data: {\"model\":\"m\"}\n\n", 1),
         ("\u{feff}\ndata: {\"model\":\"m\"}\n\n", 1),
-        // The last event lacks its end; a client may take it all the same.
+        // The last event lacks its end. A client may accept it anyway.
         ("data: {\"model\":\"m\"}", 1),
         ("data: {\"model\":\"m\"", 0),
         ("dat: {\"model\":\"m\"}\n\n", 0),
@@ -93,7 +96,7 @@ fn lines_are_those_of_an_event_stream() {
         (" data: {\"model\":\"m\"}\n\n", 0),
         (":data: {\"model\":\"m\"}\n\n", 0),
         ("event: data: {\"model\":\"m\"}\n\n", 0),
-        // A string over two lines is no string.
+        // A string over two lines is invalid.
         ("data: {\"model\":\"m\ndata: n\"}\n\n", 0),
     ] {
         check_stream(StreamDialect::Chat, stream, &["\"m\""][..expected]);
@@ -101,7 +104,7 @@ fn lines_are_those_of_an_event_stream() {
 }
 
 #[test]
-fn an_event_that_is_no_json_object_after_all_stays_as_it_is_and_the_next_does_not_suffer() {
+fn an_invalid_event_stays_unchanged_and_the_next_is_read() {
     let next = "data: {\"model\":\"m\"}\n\n";
     for odd in [
         "{\"model\":\"x\"}}",
@@ -119,7 +122,7 @@ fn an_event_that_is_no_json_object_after_all_stays_as_it_is_and_the_next_does_no
 }
 
 #[test]
-fn names_beyond_the_limits_stay() {
+fn names_beyond_the_limits_are_ignored() {
     let long = |length: usize| format!(r#"{{"model":"{}"}}"#, "x".repeat(length - 2));
     assert_eq!(names(ModelFinder::of_answer(), &long(MAX_MODEL_NAME)).len(), 1);
     assert_eq!(names(ModelFinder::of_answer(), &long(MAX_MODEL_NAME + 1)).len(), 0);
@@ -147,10 +150,10 @@ fn a_name_is_open_from_its_first_quote_to_its_last() {
     finder.feed(&[b'x'; MAX_MODEL_NAME - 1]);
     assert_eq!(finder.open_name(), MAX_MODEL_NAME);
     finder.feed(b"x");
-    assert_eq!(finder.open_name(), 0, "nobody waits any longer");
+    assert_eq!(finder.open_name(), 0, "the name is too long to wait for");
 }
 
-/// Pieces that streams with a model are made of, and such as break them.
+/// Pieces of streams with model names, and pieces that break them.
 fn bits() -> impl Strategy<Value = String> {
     let bit = prop_oneof![
         Just("data: "),
@@ -205,7 +208,9 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), size in 1_usize..40) {
+    fn arbitrary_bytes_never_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300), size in 1_usize..40
+    ) {
         for dialect in OF_STREAMS {
             let _ = found(ModelFinder::of_stream(dialect), bytes.chunks(size));
         }

@@ -1,15 +1,15 @@
-//! What a client is told in its stream when the stream cannot be continued.
+//! The error event that a client gets when its stream cannot be continued.
 //!
-//! One event in the dialect's own shape for errors, which SDKs raise as an error, and never a terminal event after it: a
-//! truncated answer must not look complete.
+//! It has the error format of the dialect, which SDKs raise as an error. No terminal event follows: a
+//! truncated response must not look complete.
 
 use serde_json::json;
 
 use super::dialect::StreamDialect;
 use crate::base::ErrorClass;
 
-/// The event for a stream that broke with `class`. `number` is the sequence number that the dialect's next event would have,
-/// where it counts them.
+/// The event for a stream that failed with `class`. `number` is the sequence number of the dialect's next
+/// event, if it has one.
 pub fn notice(dialect: StreamDialect, class: ErrorClass, number: u64) -> String {
     let stalled = class == ErrorClass::StreamStalled || class == ErrorClass::Timeout;
     let message = if stalled {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_is_one_event_that_its_dialect_takes_for_a_failure() {
+    fn a_notice_is_one_event_that_its_dialect_reads_as_a_failure() {
         use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
         for dialect in [Chat, Completions, Responses, Messages, Gemini] {
             for class in [ErrorClass::StreamTruncated, ErrorClass::StreamStalled] {

@@ -1,8 +1,10 @@
-//! What a plain JSON answer says of its tokens and of why it ended, read while it passes.
+//! Reads the tokens and the finish reason of a JSON response that is not a stream, while it passes.
 //!
-//! The members that say so may stand before the text or behind it, and the text may be megabytes. So the answer goes
-//! window by window through the state machine that requests are read with, and all that is kept of it is numbers. An
-//! answer that turns out to be no JSON object has said what it said until then: it is the client's to complain about.
+//! These members may come before the text or after it, and the text may be megabytes long. So the response is
+//! read to its end, although it is held for its first 16 KiB only. It passes window by window through the
+//! same state machine that reads requests, and only numbers are kept. The price: bytes are read into the VM
+//! that would otherwise not be. If the response turns out not to be a JSON object, what was read until then
+//! counts.
 
 use crate::base::Endpoint;
 use crate::request::{Container, Kept, Lexer, ScanError, Sink, Span, Value, Want};
@@ -12,7 +14,7 @@ use super::meaning::FinishReason;
 use super::usage::{Count, Counts, Usage};
 use crate::base::json::count_of;
 
-/// Reads one plain answer. Fixed size but for the longest key, which is bounded by
+/// Reads one response. Fixed size except for the longest key, which is bounded by
 /// [`MAX_KEPT_BYTES`](crate::request::MAX_KEPT_BYTES).
 #[derive(Debug)]
 pub struct AnswerReader {
@@ -22,9 +24,9 @@ pub struct AnswerReader {
 }
 
 impl AnswerReader {
-    /// A reader of an answer from `endpoint` of which nothing has come.
+    /// A reader at the start of a response from `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
-        // An embedding is no stream, and counts like OpenAI's other answers.
+        // An embeddings response is no stream and counts like OpenAI's other responses.
         Self::in_dialect(StreamDialect::of(endpoint).unwrap_or(StreamDialect::Chat))
     }
 
@@ -39,17 +41,17 @@ impl AnswerReader {
         }
     }
 
-    /// Whether it would be cut off if it ended here. What is no JSON object cannot be told to be.
+    /// Whether the response would be truncated if it ended here. False if it is not a JSON object.
     pub fn is_cut_off(&self) -> bool {
         self.readable && self.lexer.finish().is_err()
     }
 
-    /// The tokens that it says it took; `None` when it has said nothing of them.
+    /// The tokens it reports; `None` if it has reported none.
     pub fn usage(&self) -> Option<Usage> {
         self.members.counts.usage(self.members.dialect.sums())
     }
 
-    /// Why it says that it ended; of several answers in one, the last.
+    /// Why it ended. If it has several choices, the reason of the last one.
     pub const fn finish_reason(&self) -> Option<FinishReason> {
         match (self.members.finish, self.members.status) {
             (Some(finish), _) => Some(finish),
@@ -61,7 +63,7 @@ impl AnswerReader {
     }
 }
 
-/// What a `response` object says has become of it.
+/// The status in a `response` object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
     Completed,
@@ -69,10 +71,9 @@ enum Status {
     Failed,
 }
 
-/// An object or array that holds something of interest. Each stands in one place only, so where its end leads back to is
-/// known without a stack.
+/// An object or array with relevant members. Each has exactly one parent, so no stack is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Node {
     Outside,
     Root,
     Usage,
@@ -82,7 +83,7 @@ enum Place {
     Incomplete,
 }
 
-impl Place {
+impl Node {
     const fn parent(self) -> Self {
         match self {
             Self::Outside | Self::Root => Self::Outside,
@@ -97,11 +98,11 @@ impl Place {
     }
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Other,
-    Place(Place),
+    Node(Node),
     Count(Count),
     Finish,
     Status,
@@ -110,11 +111,11 @@ enum Member {
 #[derive(Debug)]
 struct Members {
     dialect: StreamDialect,
-    /// The innermost open container of interest, and how many others are open within it.
-    place: Place,
+    /// The innermost relevant container, and the number of other containers open within it.
+    node: Node,
     skipped: u8,
     next: Member,
-    /// The `usage` being read; it counts once it is whole.
+    /// The `usage` being read. It counts once it is complete.
     reading: Counts,
     counts: Counts,
     finish: Option<FinishReason>,
@@ -125,9 +126,9 @@ impl Members {
     fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
-            place: Place::Outside,
+            node: Node::Outside,
             skipped: 0,
-            next: Member::Place(Place::Root),
+            next: Member::Node(Node::Root),
             reading: Counts::default(),
             counts: Counts::default(),
             finish: None,
@@ -137,34 +138,34 @@ impl Members {
 
     fn member(&self, key: &[u8]) -> Member {
         use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
-        match (self.dialect, self.place, key) {
-            (Chat | Completions | Responses | Messages, Place::Root, b"usage")
-            | (Gemini, Place::Root, b"usageMetadata") => Member::Place(Place::Usage),
-            (Chat | Completions | Responses, Place::Usage, _) if Count::is_openai_details(key) => {
-                Member::Place(Place::UsageDetails)
+        match (self.dialect, self.node, key) {
+            (Chat | Completions | Responses | Messages, Node::Root, b"usage")
+            | (Gemini, Node::Root, b"usageMetadata") => Member::Node(Node::Usage),
+            (Chat | Completions | Responses, Node::Usage, _) if Count::is_openai_details(key) => {
+                Member::Node(Node::UsageDetails)
             }
-            (Chat | Completions | Responses, Place::Usage, _) => counted(Count::openai(key)),
-            (Messages, Place::Usage, _) => counted(Count::anthropic(key)),
-            (Gemini, Place::Usage, _) => counted(Count::gemini(key)),
-            (_, Place::UsageDetails, _) => counted(Count::openai_detail(key)),
-            (Chat | Completions, Place::Root, b"choices") | (Gemini, Place::Root, b"candidates") => {
-                Member::Place(Place::Choices)
+            (Chat | Completions | Responses, Node::Usage, _) => count_member(Count::openai(key)),
+            (Messages, Node::Usage, _) => count_member(Count::anthropic(key)),
+            (Gemini, Node::Usage, _) => count_member(Count::gemini(key)),
+            (_, Node::UsageDetails, _) => count_member(Count::openai_detail(key)),
+            (Chat | Completions, Node::Root, b"choices") | (Gemini, Node::Root, b"candidates") => {
+                Member::Node(Node::Choices)
             }
-            (Responses, Place::Root, b"incomplete_details") => Member::Place(Place::Incomplete),
-            (Responses, Place::Root, b"status") => Member::Status,
-            (Chat | Completions, Place::Choice, b"finish_reason")
-            | (Gemini, Place::Choice, b"finishReason")
-            | (Responses, Place::Incomplete, b"reason")
-            | (Messages, Place::Root, b"stop_reason") => Member::Finish,
+            (Responses, Node::Root, b"incomplete_details") => Member::Node(Node::Incomplete),
+            (Responses, Node::Root, b"status") => Member::Status,
+            (Chat | Completions, Node::Choice, b"finish_reason")
+            | (Gemini, Node::Choice, b"finishReason")
+            | (Responses, Node::Incomplete, b"reason")
+            | (Messages, Node::Root, b"stop_reason") => Member::Finish,
             _ => Member::Other,
         }
     }
 
-    /// What follows in the innermost container: an array's next element, or nothing known before the next key.
-    const fn within(place: Place) -> Member {
-        match place {
-            Place::Outside => Member::Place(Place::Root),
-            Place::Choices => Member::Place(Place::Choice),
+    /// The next member in a container: an array's next element, or unknown before the next key.
+    const fn within(node: Node) -> Member {
+        match node {
+            Node::Outside => Member::Node(Node::Root),
+            Node::Choices => Member::Node(Node::Choice),
             _ => Member::Other,
         }
     }
@@ -213,12 +214,12 @@ impl Sink for Members {
 
     fn open(&mut self, container: Container, _start: usize) -> Result<(), ScanError> {
         match self.next {
-            Member::Place(place) if self.skipped == 0 && place.container() == container => {
-                if place == Place::Usage {
+            Member::Node(node) if self.skipped == 0 && node.container() == container => {
+                if node == Node::Usage {
                     self.reading = Counts::default();
                 }
-                self.place = place;
-                self.next = Self::within(place);
+                self.node = node;
+                self.next = Self::within(node);
             }
             _ => self.skipped = self.skipped.saturating_add(1),
         }
@@ -229,18 +230,18 @@ impl Sink for Members {
         if self.skipped > 0 {
             self.skipped -= 1;
         } else {
-            if self.place == Place::Usage {
+            if self.node == Node::Usage {
                 self.counts = self.reading;
             }
-            self.place = self.place.parent();
+            self.node = self.node.parent();
         }
         if self.skipped == 0 {
-            self.next = Self::within(self.place);
+            self.next = Self::within(self.node);
         }
     }
 }
 
-const fn counted(count: Option<Count>) -> Member {
+const fn count_member(count: Option<Count>) -> Member {
     match count {
         Some(count) => Member::Count(count),
         None => Member::Other,

@@ -21,25 +21,27 @@ fn read_whole(dialect: StreamDialect, text: &str) -> Read {
     read(dialect, [text.as_bytes()])
 }
 
-/// Answers as the providers' references show them, and what is to be read in them.
+/// Responses from the providers' references, and what is to be read in them.
 fn samples() -> Vec<(StreamDialect, Value, Read)> {
     let response = |status: &str, details: Value| {
         json!({
-            "id": "resp_1", "object": "response", "status": status, "error": null, "incomplete_details": details,
+            "id": "resp_1", "object": "response", "status": status, "error": null,
+            "incomplete_details": details,
             "output": [{"type": "message", "status": "completed", "content": [
                 {"type": "output_text", "text": "{\"usage\":{\"input_tokens\":9}}"}]}],
             "usage": {"input_tokens": 36, "input_tokens_details": {"cached_tokens": 8}, "output_tokens": 87,
                 "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 123}
         })
     };
-    let counted = Some([36, 8, 0, 87, 5]);
+    let counts = Some([36, 8, 0, 87, 5]);
     vec![
         (
             Chat,
             json!({
                 "id": "chatcmpl-1", "object": "chat.completion", "model": "m",
                 "choices": [{"index": 0, "message": {"role": "assistant", "content": "\"usage\": 👋",
-                    "annotations": [{"usage": {"prompt_tokens": 1}, "finish_reason": "length"}]}, "finish_reason": "stop"}],
+                    "annotations": [{"usage": {"prompt_tokens": 1}, "finish_reason": "length"}]},
+                    "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29,
                     "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
                     "completion_tokens_details": {"reasoning_tokens": 3}},
@@ -64,26 +66,29 @@ fn samples() -> Vec<(StreamDialect, Value, Read)> {
             json!({"choices": [{"text": "x", "finish_reason": "length"}], "usage": {"prompt_tokens": 5}}),
             (Some([5, 0, 0, 0, 0]), Some(FinishReason::Length)),
         ),
-        (Responses, response("completed", Value::Null), (counted, Some(FinishReason::Stop))),
+        (Responses, response("completed", Value::Null), (counts, Some(FinishReason::Stop))),
         (
             Responses,
             response("incomplete", json!({"reason": "max_output_tokens"})),
-            (counted, Some(FinishReason::Length)),
+            (counts, Some(FinishReason::Length)),
         ),
-        (Responses, response("failed", Value::Null), (counted, Some(FinishReason::Error))),
+        (Responses, response("failed", Value::Null), (counts, Some(FinishReason::Error))),
         (Responses, json!({"status": "queued", "usage": null}), (None, None)),
         (
             Messages,
-            json!({"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "hi"}],
+            json!({"id": "msg_1", "type": "message", "role": "assistant",
+                "content": [{"type": "text", "text": "hi"}],
                 "stop_reason": "end_turn", "stop_sequence": null,
-                "usage": {"input_tokens": 25, "cache_creation_input_tokens": 100, "cache_read_input_tokens": 1000,
+                "usage": {"input_tokens": 25, "cache_creation_input_tokens": 100,
+                    "cache_read_input_tokens": 1000,
                     "cache_creation": {"ephemeral_5m_input_tokens": 100}, "output_tokens": 15}}),
             (Some([1125, 1000, 100, 15, 0]), Some(FinishReason::Stop)),
         ),
         (
             Gemini,
             json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "MAX_TOKENS"}],
-                "usageMetadata": {"promptTokenCount": 8, "cachedContentTokenCount": 2, "candidatesTokenCount": 20,
+                "usageMetadata": {"promptTokenCount": 8, "cachedContentTokenCount": 2,
+                    "candidatesTokenCount": 20,
                     "thoughtsTokenCount": 12, "promptTokensDetails": [{"tokenCount": 8}]}}),
             (Some([8, 2, 0, 32, 12]), Some(FinishReason::Length)),
         ),
@@ -91,7 +96,7 @@ fn samples() -> Vec<(StreamDialect, Value, Read)> {
 }
 
 #[test]
-fn every_dialects_answer_says_what_it_took_and_why_it_ended() {
+fn usage_and_finish_reason_are_read_in_every_dialect() {
     for (dialect, answer, expected) in samples() {
         assert_eq!(read_whole(dialect, &answer.to_string()), expected, "{answer}");
         assert_eq!(read_whole(dialect, &serde_json::to_string_pretty(&answer).unwrap()), expected);
@@ -111,7 +116,7 @@ fn a_split_anywhere_changes_nothing() {
 }
 
 #[test]
-fn counts_are_believed_only_where_they_stand_and_once_they_are_whole() {
+fn counts_are_read_only_in_their_place_and_once_complete() {
     let none = (None, None);
     for text in [
         r#"{"x":{"usage":{"prompt_tokens":1}}}"#,
@@ -172,8 +177,8 @@ proptest! {
     fn what_surrounds_the_usage_does_not_matter(
         before in any_json(), after in any_json(), input in 0_u64..MAX_TOKENS, piece in 1_usize..40
     ) {
-        let text = format!(r#"{{"before":{before},"usage":{{"prompt_tokens":{input},"x":{before}}},"choices":[{{"message":{after},
-            "finish_reason":"stop"}}],"after":{after}}}"#);
+        let text = format!(r#"{{"before":{before},"usage":{{"prompt_tokens":{input},"x":{before}}},
+            "choices":[{{"message":{after},"finish_reason":"stop"}}],"after":{after}}}"#);
         let said = read(Chat, text.as_bytes().chunks(piece));
         prop_assert_eq!(said, (Some([input, 0, 0, 0, 0]), Some(FinishReason::Stop)));
     }

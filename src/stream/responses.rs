@@ -1,11 +1,11 @@
-//! OpenAI's responses stream: typed events, the last of which repeats the whole response.
+//! OpenAI's responses stream: typed events. The last one repeats the whole response.
 
 use super::event::{Event, Form};
 use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
 use super::usage::Counts;
 use crate::base::json::{Json, Read, is_filled};
 
-/// What was found at the top of one event.
+/// The top-level members of one event.
 #[derive(Default)]
 struct Members<'e> {
     kind: Option<&'e [u8]>,
@@ -14,7 +14,7 @@ struct Members<'e> {
     delta: Option<bool>,
 }
 
-/// What a type of event is, before its members are looked at.
+/// The kind of an event, by its type alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Lifecycle,
@@ -38,17 +38,17 @@ impl Kind {
             b"response.failed" => Self::Failed,
             b"error" | b"response.error" => Self::Error,
             _ if name.ends_with(b".delta") => Self::Delta,
-            // An item or part announced is still empty; what it is filled with comes in events of its own.
+            // A new item or part is still empty. Its content comes in events of its own.
             _ if name.ends_with(b".added") => Self::Lifecycle,
-            // A finished item or part, or the progress of a hosted tool: begun is as good as content, because doing it
-            // again elsewhere would do it twice.
+            // A finished item or part, or the progress of a hosted tool. It counts as content, because a
+            // retry elsewhere would run the tool twice.
             _ if name.starts_with(b"response.") => Self::Content,
             _ => Self::Unknown,
         }
     }
 }
 
-/// What the terminal events' `response` says.
+/// What the `response` of a terminal event contains.
 #[derive(Default)]
 struct Response<'e> {
     error: Option<&'e [u8]>,
@@ -56,7 +56,7 @@ struct Response<'e> {
     usage: Option<Counts>,
 }
 
-/// Reads one event. The type in the data goes before the event's name, as clients' libraries have it.
+/// Reads one event. The type in the data takes precedence over the event's name, as in client libraries.
 pub(super) fn read<'e>(event: &Event<'e>) -> Read<Reading<'e>> {
     if event.form == Form::Oversize {
         return reading(Kind::of(event.name), &Members::default(), event.data);
@@ -94,7 +94,7 @@ fn reading<'e>(kind: Kind, members: &Members<'e>, data: &'e [u8]) -> Read<Readin
     Ok(Reading::of(meaning))
 }
 
-/// A terminal event: once per stream, so reading the response a second time for its members costs little.
+/// A terminal event. It comes once per stream, so reading the response a second time costs little.
 fn last<'e>(kind: Kind, members: &Members<'e>, data: &'e [u8]) -> Read<Reading<'e>> {
     let response = members.response.map_or(Ok(Response::default()), Response::read)?;
     let (meaning, finish) = match kind {

@@ -1,10 +1,10 @@
-//! Streams as providers send them, written after their documentation, with what is to be read in them.
+//! Streams in the formats of the providers' documentation, with the expected result.
 
 use super::dialect::StreamDialect;
 use super::meaning::{FinishReason, Meaning, StreamEnding, Terminal};
 use super::usage::Usage;
 
-/// One stream and its reading.
+/// One stream and its expected result.
 pub(super) struct Sample {
     pub(super) name: &'static str,
     pub(super) dialect: StreamDialect,

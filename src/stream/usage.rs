@@ -1,36 +1,37 @@
+//! Token counts: how each dialect reports them, and their common sense.
+
 use crate::base::json::{Json, Read};
 
-/// The most tokens of one kind that an answer is believed to have taken. What sums them up never overflows.
+/// The most tokens of one kind that a response is believed to have taken. Sums of them never overflow.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
 
-/// The tokens an answer says it took, in one sense for all dialects (the GenAI conventions').
+/// The tokens that a response reports, in the sense of the OpenTelemetry GenAI conventions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Input tokens, those read from and written to a prompt cache included.
+    /// Input tokens, including those read from and written to a prompt cache.
     pub input: u64,
     /// Input tokens read from a prompt cache.
     pub cached_input: u64,
     /// Input tokens written to a prompt cache.
     pub cache_creation: u64,
-    /// Output tokens, reasoning included.
+    /// Output tokens, including reasoning.
     pub output: u64,
-    /// Output tokens spent on reasoning, where the provider says.
+    /// Output tokens spent on reasoning, if the provider reports them.
     pub reasoning: u64,
 }
 
-/// How a dialect's counts add up.
+/// How the counts of a dialect add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sums {
     /// OpenAI's: input and output are totals.
     Totals,
-    /// Anthropic's: `input_tokens` leaves out what the cache was read and written for.
+    /// Anthropic's: `input_tokens` excludes tokens read from and written to the cache.
     InputWithoutCache,
-    /// Gemini's: candidates leave out the thoughts, the prompt leaves out what tools put in.
+    /// Gemini's: candidates exclude thoughts, the prompt excludes tool results.
     OutputWithoutReasoning,
 }
 
-/// The counts as the wire has them, each the last that was reported: later reports are cumulative in every dialect, but
-/// need not repeat what earlier ones said.
+/// The last reported counts. Later reports are cumulative in every dialect but need not repeat earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     input: Option<u64>,
@@ -41,7 +42,7 @@ pub(super) struct Counts {
     reasoning: Option<u64>,
 }
 
-/// One of the counts, whatever a dialect calls it.
+/// One of the counts, independent of its name in a dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Count {
     Input,
@@ -53,7 +54,7 @@ pub(super) enum Count {
 }
 
 impl Count {
-    /// What a member of OpenAI's `usage` counts, by the names of either chat or responses.
+    /// The count of a member of OpenAI's `usage`, by its name in chat or responses.
     pub(super) fn openai(key: &[u8]) -> Option<Self> {
         match key {
             b"prompt_tokens" | b"input_tokens" => Some(Self::Input),
@@ -62,7 +63,7 @@ impl Count {
         }
     }
 
-    /// What a member of OpenAI's details counts; those of input and output have no name in common.
+    /// The count of a member of OpenAI's details. Input and output details share no name.
     pub(super) fn openai_detail(key: &[u8]) -> Option<Self> {
         match key {
             b"cached_tokens" => Some(Self::CachedInput),
@@ -83,7 +84,7 @@ impl Count {
         )
     }
 
-    /// What a member of Anthropic's `usage` counts.
+    /// The count of a member of Anthropic's `usage`.
     pub(super) fn anthropic(key: &[u8]) -> Option<Self> {
         match key {
             b"input_tokens" => Some(Self::Input),
@@ -94,7 +95,7 @@ impl Count {
         }
     }
 
-    /// What a member of Gemini's `usageMetadata` counts.
+    /// The count of a member of Gemini's `usageMetadata`.
     pub(super) fn gemini(key: &[u8]) -> Option<Self> {
         match key {
             b"promptTokenCount" => Some(Self::Input),
@@ -159,7 +160,7 @@ impl Counts {
         *self != Self::default()
     }
 
-    /// Takes over what a later report says.
+    /// Takes over a later report.
     pub(super) fn update(&mut self, later: &Self) {
         self.input = later.input.or(self.input);
         self.tool_input = later.tool_input.or(self.tool_input);
@@ -169,7 +170,7 @@ impl Counts {
         self.reasoning = later.reasoning.or(self.reasoning);
     }
 
-    /// The counts in the common sense; `None` when nothing was reported.
+    /// The counts in the common sense; `None` if nothing was reported.
     pub(super) fn usage(&self, sums: Sums) -> Option<Usage> {
         if !self.any() {
             return None;

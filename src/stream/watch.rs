@@ -1,25 +1,29 @@
-//! The clocks of one attempt: what may not take longer than it is allowed to.
+//! The clocks of one attempt: its time limits.
 //!
-//! Why several: a provider that accepts and says nothing, one that stops in the middle, one that hides a stall behind
-//! keep-alives, and a request that as a whole takes too long are different failures. A healthy long answer meets none of
-//! them: the total alone bounds it, and that is the operator's to choose.
+//! **Why several limits.** These are different failures: a provider that accepts a request and sends nothing,
+//! one that stops in the middle, one that hides a stall behind keep-alives, and a request that takes too long
+//! as a whole. A healthy long response exceeds none of them except the total, which the operator chooses.
+//!
+//! **Limits.** Before the first content of a stream, `first_content` applies; after it, `idle`,
+//! `content_idle` and the minimum rate. For a response that is not a stream, `answer` applies. `total` always
+//! applies.
 
 use super::minimum_rate::MinimumRate;
 use crate::base::Timestamp;
 use crate::config::StreamPolicy;
 
-/// What has taken too long.
+/// The limit that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alarm {
-    /// No content has come since the attempt was sent.
+    /// No content since the attempt was sent.
     FirstContent,
-    /// Not a byte has come.
+    /// No bytes.
     Idle,
-    /// Bytes have come, but nothing of the answer: pings, comments.
+    /// Bytes, but no content: only pings or comments.
     ContentIdle,
-    /// Content comes, but too little of it.
+    /// Content, but too little.
     BelowMinimumRate,
-    /// A plain answer is not complete.
+    /// A response that is not a stream is incomplete.
     Answer,
     /// The client's whole request, over all attempts.
     Total,
@@ -28,13 +32,13 @@ pub enum Alarm {
 /// What an attempt is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitingFor {
-    /// A whole answer, which says nothing until it is complete.
+    /// A response that is not a stream.
     Plain,
     /// The first content of a stream.
     First,
     /// The rest of a stream.
     Rest { content_at: Timestamp },
-    /// The end, which is due now.
+    /// The end of the stream, whatever comes.
     End { at: Timestamp },
     /// Nothing more.
     Over,
@@ -46,67 +50,74 @@ pub struct Watch {
     policy: StreamPolicy,
     sent_at: Timestamp,
     total_until: Timestamp,
-    heard_at: Timestamp,
+    received_at: Timestamp,
     wait: WaitingFor,
-    pace: Option<MinimumRate>,
+    min_rate: Option<MinimumRate>,
 }
 
 impl Watch {
-    /// Starts the clocks of an attempt that is sent at `now` for a request that began at `began`. `streamed` says whether
-    /// the client asked for a stream.
+    /// Starts the clocks of an attempt sent at `now` for a request that began at `began`. `streamed` says
+    /// whether the client asked for a stream.
     pub fn start(policy: StreamPolicy, streamed: bool, began: Timestamp, now: Timestamp) -> Self {
         let wait = if streamed { WaitingFor::First } else { WaitingFor::Plain };
-        let pace = policy.min_rate.map(MinimumRate::new);
-        Self { policy, sent_at: now, total_until: began.after(policy.total), heard_at: now, wait, pace }
+        let min_rate = policy.min_rate.map(MinimumRate::new);
+        Self {
+            policy,
+            sent_at: now,
+            total_until: began.after(policy.total),
+            received_at: now,
+            wait,
+            min_rate,
+        }
     }
 
-    /// The provider has said something.
+    /// The provider has sent bytes.
     pub fn bytes_received(&mut self, now: Timestamp) {
-        self.heard_at = self.heard_at.max(now);
+        self.received_at = self.received_at.max(now);
     }
 
-    /// Part of the answer has come, in so many events.
+    /// Part of the response has come, in this many events.
     pub fn content_received(&mut self, events: u64, now: Timestamp) {
-        if let Some(pace) = &mut self.pace {
-            pace.content(events, now);
+        if let Some(min_rate) = &mut self.min_rate {
+            min_rate.content(events, now);
         }
         if matches!(self.wait, WaitingFor::First | WaitingFor::Rest { .. }) {
             self.wait = WaitingFor::Rest { content_at: now };
         }
     }
 
-    /// The answer is complete: nothing is waited for.
+    /// The response is complete. No limit applies any more.
     pub fn finish(&mut self) {
         self.wait = WaitingFor::Over;
     }
 
-    /// Whatever comes, it ends at `at`.
+    /// The stream ends at `at`, whatever comes.
     pub fn end_by(&mut self, at: Timestamp) {
         self.wait = WaitingFor::End { at };
     }
 
-    /// The earliest moment at which something has taken too long, if nothing is heard until then.
+    /// The earliest time at which a limit is exceeded if no bytes come until then.
     pub fn due(&self) -> Option<(Timestamp, Alarm)> {
         let total = (self.total_until, Alarm::Total);
-        let idle = (self.heard_at.after(self.policy.idle), Alarm::Idle);
-        let pace = self.pace.as_ref().and_then(MinimumRate::due);
-        let pace = pace.map_or(total, |at| (at, Alarm::BelowMinimumRate));
+        let idle = (self.received_at.after(self.policy.idle), Alarm::Idle);
+        let min_rate = self.min_rate.as_ref().and_then(MinimumRate::due);
+        let min_rate = min_rate.map_or(total, |at| (at, Alarm::BelowMinimumRate));
         let waits: &[(Timestamp, Alarm)] = match self.wait {
             WaitingFor::Over => return None,
             WaitingFor::End { at } => return Some((at, Alarm::Idle)),
             WaitingFor::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
-            // Before the first content the provider may think in silence for as long as it is given for that.
+            // Before the first content the provider may be silent for as long as this limit permits.
             WaitingFor::First => {
                 &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)]
             }
             WaitingFor::Rest { content_at } => {
-                &[total, idle, pace, (content_at.after(self.policy.content_idle), Alarm::ContentIdle)]
+                &[total, idle, min_rate, (content_at.after(self.policy.content_idle), Alarm::ContentIdle)]
             }
         };
         waits.iter().copied().min_by_key(|(at, _)| *at)
     }
 
-    /// What has taken too long at `now`.
+    /// The limit that is exceeded at `now`.
     pub fn alarm(&self, now: Timestamp) -> Option<Alarm> {
         self.due().filter(|(at, _)| *at <= now).map(|(_, alarm)| alarm)
     }
@@ -138,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_without_content_is_given_up_whatever_bytes_it_sends() {
+    fn a_stream_without_content_exceeds_first_content_whatever_bytes_it_sends() {
         let mut watch = streamed();
         watch.bytes_received(s(25));
         assert_eq!(watch.alarm(s(29)), None);
@@ -146,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn after_content_silence_counts_and_bytes_end_it() {
+    fn after_content_the_idle_limit_applies_and_bytes_reset_it() {
         let mut watch = streamed();
         watch.bytes_received(s(10));
         watch.content_received(1, s(10));
@@ -169,10 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn a_drip_is_no_stream_whatever_its_silences() {
+    fn a_stream_below_the_minimum_rate_fails_within_its_idle_limits() {
         let min_rate = Some(MinRate { events: 3, window: Duration::from_secs(10) });
         let mut watch = Watch::start(StreamPolicy { min_rate, ..policy() }, true, s(0), s(0));
-        assert_eq!(watch.due(), Some((s(30), Alarm::FirstContent)), "the pace counts from the first content");
+        assert_eq!(
+            watch.due(),
+            Some((s(30), Alarm::FirstContent)),
+            "the minimum rate applies from the first content"
+        );
         watch.bytes_received(s(20));
         watch.content_received(1, s(20));
         watch.bytes_received(s(26));
@@ -183,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_answer_may_take_its_time_and_the_total_runs_over_all_attempts() {
+    fn non_streamed_responses_have_their_own_limit_and_the_total_covers_all_attempts() {
         let first = Watch::start(policy(), false, s(0), s(0));
         assert_eq!(first.due(), Some((s(200), Alarm::Answer)));
         let watch = Watch::start(policy(), false, s(0), s(250));
@@ -194,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_due_after_the_end_and_a_clock_that_steps_back_raises_no_alarm() {
+    fn no_limit_applies_after_the_end_or_when_the_clock_steps_back() {
         let mut watch = streamed();
         watch.content_received(1, s(100));
         watch.bytes_received(s(100));

@@ -1,23 +1,23 @@
 //! What a key has used of its budgets.
 //!
-//! **Why reservations.** Tokens are known only when an answer is complete, which may be minutes after its request was let
-//! through. Counting then would let every request of those minutes pass. So a request takes its estimate at once, and the
-//! difference is settled at its end.
+//! **Why reservations.** The tokens of a request are known only when its response is complete, which may be
+//! minutes after it was admitted. Counting them then would admit every request of those minutes. So a request
+//! reserves its estimate at once, and the difference is settled at its end.
 //!
-//! **Minutes** are the last 60 seconds in slices of five: what is used counts for 60 to 65 seconds, so that no 60 seconds
-//! ever hold more than the budget. **Days** are calendar days in UTC.
+//! **Minutes and days.** A minute is the last 60 seconds in slices of 5. Usage counts for 60 to 65 seconds,
+//! so no 60 seconds hold more than the budget. A day is a calendar day in UTC.
 //!
-//! Whatever is uncertain about money stays counted: a reservation whose worker vanished, an answer whose provider did not
-//! say what it took, a client that left in the middle.
+//! **Uncertain usage stays counted:** a reservation whose worker vanished, a response without reported usage,
+//! a client that left in the middle.
 
 use std::time::Duration;
 
 use crate::base::{MicroDollars, Store, Timestamp, update};
 use crate::config::Budget;
 
-/// How long one slice of the minute is.
+/// Length of a slice.
 const SLICE_MS: u64 = 5_000;
-/// Twelve slices are a minute; the thirteenth is the one that is filling.
+/// Twelve slices are a minute. The thirteenth is the current one.
 pub const SLICES: usize = 13;
 const DAY_MS: u64 = 86_400_000;
 
@@ -48,7 +48,7 @@ impl BudgetKind {
     pub const ALL: [Self; 4] =
         [Self::RequestsPerMinute, Self::TokensPerMinute, Self::TokensPerDay, Self::UsdPerDay];
 
-    /// The name used in configurations, answers and records.
+    /// The name in configurations, responses and records.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RequestsPerMinute => "requests_per_minute",
@@ -84,7 +84,7 @@ impl BudgetSet {
     }
 }
 
-/// What a request has taken before it was sent.
+/// What a request took before it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reservation {
     at: Timestamp,
@@ -98,41 +98,41 @@ impl Reservation {
     }
 }
 
-/// A request that may go.
+/// A request that is admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Granted {
-    /// What it has taken.
+    /// What it took.
     pub reservation: Reservation,
-    /// The budgets of which it brings the use to the key's mark or above it.
+    /// Budgets whose use reaches the key's warning mark with this request.
     pub warnings: BudgetSet,
 }
 
-/// A request that may not go.
+/// A request that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exhausted {
-    /// The budget that it does not fit into; of several the one that it has to wait for longest.
+    /// The exhausted budget. If there are several, the one with the longest wait.
     pub which: BudgetKind,
-    /// How long until it would, if nothing else is used until then; `None` when it is larger than the whole budget.
+    /// Time until the request fits if nothing else is used until then; `None` if it exceeds the whole budget.
     pub wait: Option<Duration>,
 }
 
 /// What one key has used.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
-    /// The number of the newest slice since the epoch.
+    /// Number of the newest slice since the epoch.
     pub(super) head: u64,
     /// Requests and tokens per slice; slice `n` is at `n % SLICES`.
     pub(super) slices: [(u32, u64); SLICES],
-    /// The number of the day since the epoch.
+    /// Number of the day since the epoch.
     pub(super) day: u64,
     pub(super) day_used: Amount,
 }
 
 impl Ledger {
-    /// Takes `estimate` and one request out of the budgets, or nothing if it does not fit into each of them.
+    /// Takes `estimate` and one request from the budgets, or nothing unless it fits each of them.
     ///
     /// # Errors
-    /// The budget that stands in the way.
+    /// The budget that is exhausted.
     pub fn reserve(
         &mut self,
         budget: &Budget,
@@ -153,7 +153,7 @@ impl Ledger {
             let then = used.saturating_add(need);
             if then > limit {
                 let wait = self.wait(kind, need, limit, now);
-                // Larger than the whole budget is the longest wait there is.
+                // A request larger than the whole budget has the longest wait.
                 let longer = refused.is_none_or(|other| match (other.wait, wait) {
                     (None, _) => false,
                     (Some(_), None) => true,
@@ -180,8 +180,8 @@ impl Ledger {
         Ok(Granted { reservation: Reservation { at: now, amount: estimate }, warnings })
     }
 
-    /// Puts what a request really took in the place of what it had reserved. What it took more than that in a minute or a
-    /// day that is over counts now.
+    /// Replaces a reservation by what the request actually took. If its minute or day is over, only the
+    /// excess counts, now.
     pub fn settle(&mut self, reservation: Reservation, actual: Amount, now: Timestamp) {
         self.advance(now);
         let reserved = reservation.amount;
@@ -213,7 +213,7 @@ impl Ledger {
         }
     }
 
-    /// How much of a budget is used now.
+    /// The use of a budget now.
     pub fn used_at(&self, kind: BudgetKind, now: Timestamp) -> u64 {
         let mut current = self.clone();
         current.advance(now);
@@ -233,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// How long until `need` fits into `limit`.
+    /// Time until `need` fits `limit`.
     fn wait(&self, kind: BudgetKind, need: u64, limit: u64, now: Timestamp) -> Option<Duration> {
         if need > limit {
             return None;
@@ -260,15 +260,16 @@ impl Ledger {
     }
 
     fn slice(&self, number: u64) -> (u32, u64) {
-        self.slices.get(place(number)).copied().unwrap_or_default()
+        self.slices.get(slot_of(number)).copied().unwrap_or_default()
     }
 
     fn slice_mut(&mut self, number: u64) -> Option<&mut (u32, u64)> {
-        self.slices.get_mut(place(number))
+        self.slices.get_mut(slot_of(number))
     }
 
-    /// Forgets what is over. A clock that stepped back a little adds to the newest slice there is; one that stepped back
-    /// further than a minute, or a day, starts anew, because nothing may stay shut for long because of a clock.
+    /// Drops old slices and days. A clock that stepped back slightly adds to the newest slice. One that
+    /// stepped back by more than a minute, or a day, starts again, because a step of the clock must keep
+    /// nothing shut for long.
     fn advance(&mut self, now: Timestamp) {
         let newest = now.as_millis() / SLICE_MS;
         if newest.saturating_add(SLICES as u64) < self.head {
@@ -292,16 +293,16 @@ impl Ledger {
     }
 }
 
-/// What is used after a settlement; `there` says whether the reservation is still among it.
-const fn settled(used: u64, there: bool, reserved: u64, actual: u64) -> u64 {
-    if there {
+/// The use after a settlement. `reservation_counts` says whether the reservation is still included.
+const fn settled(used: u64, reservation_counts: bool, reserved: u64, actual: u64) -> u64 {
+    if reservation_counts {
         used.saturating_sub(reserved).saturating_add(actual)
     } else {
         used.saturating_add(actual.saturating_sub(reserved))
     }
 }
 
-fn place(number: u64) -> usize {
+fn slot_of(number: u64) -> usize {
     usize::try_from(number % SLICES as u64).unwrap_or(0)
 }
 
@@ -314,8 +315,8 @@ fn limit(budget: &Budget, kind: BudgetKind) -> Option<u64> {
     }
 }
 
-/// Reserves for the key called `name`, over all workers. `None` when what is shared cannot be changed now: the request may
-/// go then, and nothing is to be settled.
+/// Reserves for the key called `name`, over all workers. `None` if the shared data cannot be changed: the
+/// request may go and nothing is settled.
 pub fn reserve(
     store: &mut dyn Store,
     name: &str,
@@ -331,7 +332,8 @@ pub fn reserve(
     })
 }
 
-/// Settles what was reserved, over all workers; `false` when what is shared cannot be changed now, and the reservation stays.
+/// Settles a reservation over all workers; `false` if the shared data cannot be changed, and the reservation
+/// stays.
 pub fn settle(
     store: &mut dyn Store,
     name: &str,
@@ -361,8 +363,8 @@ pub fn release(store: &mut dyn Store, name: &str, reservation: Reservation, now:
     released.is_some()
 }
 
-/// Each budget of the key called `name` with what is used of it now and its limit; of money in millionths of a dollar. Reservations of
-/// requests under way count as used.
+/// Each budget of the key called `name`, with its current use and its limit; money in millionths of a dollar.
+/// Reservations of requests in flight are included.
 pub fn used(
     store: &mut dyn Store,
     name: &str,
@@ -376,7 +378,7 @@ pub fn used(
         .filter_map(move |kind| Some((kind, ledger.used_at(kind, now), limit(budget, kind)?)))
 }
 
-/// Records go by the key's name, so what is used outlives a change of the configuration.
+/// Records are stored by the key's name, so usage outlives a configuration change.
 fn record_key(name: &str) -> String {
     format!("llm-failsafe/budget/{name}")
 }

@@ -33,7 +33,7 @@ fn seconds(wait: Option<Duration>) -> Option<u64> {
 }
 
 #[test]
-fn a_minute_holds_its_requests_and_says_when_the_next_may_come() {
+fn a_full_minute_gives_the_time_of_the_next_request() {
     let budget = per_minute(Some(3), None);
     let mut ledger = Ledger::default();
     for s in [0, 1, 20] {
@@ -50,7 +50,7 @@ fn a_minute_holds_its_requests_and_says_when_the_next_may_come() {
 }
 
 #[test]
-fn tokens_are_taken_at_once_and_settled_where_they_were_taken() {
+fn tokens_are_reserved_at_once_and_settled_in_the_same_slice() {
     let budget = per_minute(None, Some(1000));
     let mut ledger = Ledger::default();
     let granted = ledger.reserve(&budget, tokens(800), at(0)).unwrap();
@@ -62,7 +62,7 @@ fn tokens_are_taken_at_once_and_settled_where_they_were_taken() {
 }
 
 #[test]
-fn what_was_released_is_free_again_but_the_request_was_one() {
+fn a_released_reservation_frees_tokens_but_the_request_counts() {
     let budget = Budget { requests_per_minute: Some(5), tokens_per_day: Some(100), ..Budget::default() };
     let mut ledger = Ledger::default();
     let granted = ledger.reserve(&budget, tokens(100), at(0)).unwrap();
@@ -90,7 +90,7 @@ fn a_request_that_was_never_sent_takes_nothing() {
 }
 
 #[test]
-fn after_its_minute_only_what_was_more_than_reserved_counts() {
+fn after_its_minute_only_the_excess_counts() {
     let budget = Budget { tokens_per_minute: Some(1000), tokens_per_day: Some(5000), ..Budget::default() };
     let mut ledger = Ledger::default();
     let granted = ledger.reserve(&budget, tokens(400), at(0)).unwrap();
@@ -112,13 +112,13 @@ fn a_day_ends_at_midnight_in_utc() {
     assert_eq!((refused.which, seconds(refused.wait)), (BudgetKind::UsdPerDay, Some(11 * 3600)));
     let midnight = 12 * 3600;
     ledger.reserve(&budget, money(200_000), at(midnight)).unwrap();
-    // Of yesterday's only the excess is today's.
+    // Of yesterday's use only the excess counts today.
     ledger.settle(late.reservation, money(950_000), at(midnight + 1));
     assert_eq!(ledger.used_at(BudgetKind::UsdPerDay, at(midnight + 1)), 250_000);
 }
 
 #[test]
-fn what_exceeds_the_whole_budget_is_not_told_to_wait() {
+fn a_request_larger_than_the_budget_gets_no_wait() {
     let budget = Budget { tokens_per_minute: Some(100), tokens_per_day: Some(1000), ..Budget::default() };
     let mut ledger = Ledger::default();
     let refused = ledger.reserve(&budget, tokens(101), at(0)).unwrap_err();
@@ -135,7 +135,7 @@ fn reservation_of_nothing(budget: &Budget) -> Reservation {
 }
 
 #[test]
-fn of_several_budgets_the_longest_wait_is_named() {
+fn of_several_exhausted_budgets_the_longest_wait_is_named() {
     let budget = Budget { requests_per_minute: Some(1), tokens_per_day: Some(10), ..Budget::default() };
     let mut ledger = Ledger::default();
     ledger.reserve(&budget, tokens(10), at(0)).unwrap();
@@ -143,7 +143,7 @@ fn of_several_budgets_the_longest_wait_is_named() {
 }
 
 #[test]
-fn a_mark_warns_and_refuses_nothing() {
+fn a_warning_mark_warns_and_refuses_nothing() {
     let budget = Budget { warn_permille: Some(800), ..per_day(Some(1000), None) };
     let mut ledger = Ledger::default();
     assert!(ledger.reserve(&budget, tokens(799), at(0)).unwrap().warnings.is_empty());
@@ -152,7 +152,7 @@ fn a_mark_warns_and_refuses_nothing() {
 }
 
 #[test]
-fn a_clock_that_steps_back_far_keeps_nothing_shut() {
+fn a_large_step_back_of_the_clock_keeps_nothing_shut() {
     let budget = Budget { requests_per_minute: Some(1), tokens_per_day: Some(1), ..Budget::default() };
     let mut ledger = Ledger::default();
     ledger.reserve(&budget, tokens(1), at(10 * 86_400)).unwrap();
@@ -161,7 +161,7 @@ fn a_clock_that_steps_back_far_keeps_nothing_shut() {
 }
 
 #[test]
-fn numbers_at_their_ends_saturate() {
+fn extreme_numbers_saturate() {
     let budget = per_minute(None, Some(u64::MAX));
     let mut ledger = Ledger::default();
     let granted = ledger.reserve(&budget, tokens(u64::MAX), at(0)).unwrap();
@@ -171,11 +171,11 @@ fn numbers_at_their_ends_saturate() {
 }
 
 #[test]
-fn workers_that_reserve_at_once_share_one_budget() {
+fn workers_that_reserve_together_share_one_budget() {
     let budget = per_minute(Some(10), None);
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let mut workers: Vec<_> = (0..4).map(|_| Memory::on(Rc::clone(&shelf))).collect();
-    // Another worker takes one between each read and write of the first.
+    // Another worker reserves between each read and write of the first.
     let mut rival = Memory::on(Rc::clone(&shelf));
     let mut left = 3;
     workers[0].before_write = Some(Box::new(move || {
@@ -193,7 +193,7 @@ fn workers_that_reserve_at_once_share_one_budget() {
 }
 
 #[test]
-fn where_shared_data_fails_the_request_goes_and_nothing_is_settled() {
+fn when_shared_data_fails_the_request_goes_and_nothing_is_settled() {
     let mut store = Memory { broken: true, ..Memory::new() };
     assert_eq!(reserve(&mut store, "team", &per_minute(Some(1), None), tokens(1), at(0)), None);
     let reservation = reservation_of_nothing(&per_minute(Some(1), None));
@@ -201,7 +201,7 @@ fn where_shared_data_fails_the_request_goes_and_nothing_is_settled() {
 }
 
 proptest! {
-    /// Against every single request remembered: in no 60 seconds is there ever more than the budget, whatever comes when.
+    /// Against every remembered request: no 60 seconds hold more than the budget, whatever the order.
     #[test]
     fn no_minute_ever_holds_more_than_its_budget(
         steps in proptest::collection::vec((0_u64..20_000, 1_u64..400), 1..200)
@@ -219,7 +219,7 @@ proptest! {
             let recent = taken.iter().filter(|(at, _)| now_ms - at < 60_000);
             prop_assert!(recent.clone().count() <= 20);
             prop_assert!(recent.map(|(_, need)| need).sum::<u64>() <= 1000);
-            // What it says of waiting is true: then it fits, if nothing else comes.
+            // The promised wait holds: the request then fits if nothing else comes.
             if let Err(Exhausted { wait: Some(wait), .. }) = decision {
                 let then = Timestamp::from_millis(now_ms).after(wait);
                 prop_assert!(ledger.clone().reserve(&budget, tokens(need), then).is_ok());
@@ -228,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written_and_others_are_none(
+    fn a_record_survives_encoding_and_other_bytes_are_rejected(
         steps in proptest::collection::vec((0_u64..90_000_000, any::<u64>(), any::<u64>()), 0..20),
         junk in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
@@ -238,7 +238,8 @@ proptest! {
             now_ms += pause;
             let now = Timestamp::from_millis(now_ms);
             if let Ok(granted) = ledger.reserve(&Budget::default(), tokens(reserved), now) {
-                ledger.settle(granted.reservation, Amount { tokens: used, cost: MicroDollars::new(used / 2) }, now);
+                let actual = Amount { tokens: used, cost: MicroDollars::new(used / 2) };
+                    ledger.settle(granted.reservation, actual, now);
             }
         }
         let bytes = ledger.encode();

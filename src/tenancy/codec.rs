@@ -1,4 +1,4 @@
-//! A key's record as workers share it: fixed size, little endian, with a version. One of another version reads as empty.
+//! The shared record of a key: fixed size, little endian, with a version. Another version reads as empty.
 
 use super::budget::{Amount, Ledger, SLICES};
 use crate::base::MicroDollars;
@@ -6,11 +6,11 @@ use crate::base::MicroDollars;
 const VERSION: u8 = 1;
 const SLICE_BYTES: usize = 4 + 8;
 
-/// The size of every record.
+/// Size of every record.
 pub const RECORD_BYTES: usize = 1 + 8 + SLICE_BYTES * SLICES + 8 + 8 + 8;
 
 impl Ledger {
-    /// The record of this state.
+    /// This state as a record.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(RECORD_BYTES);
         bytes.push(VERSION);
@@ -25,7 +25,7 @@ impl Ledger {
         bytes
     }
 
-    /// The state that a record holds; `None` unless it is a record of this version.
+    /// The state in a record; `None` unless it is a record of this version.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != RECORD_BYTES {
             return None;

@@ -1,4 +1,4 @@
-//! Whose key a request carries, and which models that key may use.
+//! Finds the key of a request and the models that it may use.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -6,13 +6,13 @@ use subtle::ConstantTimeEq;
 use crate::base::{HeaderBlock, ModelId};
 use crate::config::{ClientKey, OperatorKey};
 
-/// A credential longer than this is nobody's.
+/// A longer credential matches no key.
 const MAX_CREDENTIAL_BYTES: usize = 1024;
 
-/// The client key that the request carries, by its position in `keys`.
+/// The index in `keys` of the client key that the request carries.
 ///
-/// `authorization: Bearer`, `x-api-key` and `api-key` are looked at, in this order; SDKs for different dialects send
-/// different ones and some send two, so the first that is known counts.
+/// `authorization: Bearer`, `x-api-key` and `api-key` are checked in this order. SDKs for different dialects
+/// send different headers and some send two, so the first known credential counts.
 pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock) -> Option<usize> {
     let bearer = headers.get("authorization").and_then(bearer_token);
     [bearer, headers.get("x-api-key"), headers.get("api-key")]
@@ -21,8 +21,8 @@ pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock) -> Option<usize> 
         .find_map(|credential| find(keys.iter().map(|key| &key.sha256), credential.trim()))
 }
 
-/// The operator whose key the request carries. Only `authorization: Bearer` is looked at: a browser never sends it by
-/// itself, so no foreign page can borrow an operator's browser.
+/// The operator whose key the request carries. Only `authorization: Bearer` is checked: a browser never sends
+/// it by itself, so a foreign page cannot use an operator's browser.
 pub fn operator<'a>(keys: &'a [OperatorKey], headers: &HeaderBlock) -> Option<&'a OperatorKey> {
     let token = headers.get("authorization").and_then(bearer_token)?;
     find(keys.iter().map(|key| &key.sha256), token.trim()).and_then(|index| keys.get(index))
@@ -33,7 +33,7 @@ fn bearer_token(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-/// Every key is compared, whichever matches, and each comparison takes the same time.
+/// Compares every key, whichever matches, each in constant time.
 fn find<'a>(digests: impl Iterator<Item = &'a [u8; 32]>, credential: &str) -> Option<usize> {
     if credential.is_empty() || credential.len() > MAX_CREDENTIAL_BYTES {
         return None;
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_in_any_of_the_headers_that_sdks_use() {
+    fn a_key_is_found_in_each_header_that_sdks_use() {
         let keys = [key("a", "sk-a", None), key("b", "sk-b", None)];
         let check = |headers: &[(&str, &str)]| authenticate(&keys, &HeaderBlock::of(headers));
         assert_eq!(check(&[("authorization", "Bearer sk-b")]), Some(1));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_nobody() {
+    fn anything_else_matches_no_key() {
         let keys = [key("a", "sk-a", None)];
         let check = |headers: &[(&str, &str)]| authenticate(&keys, &HeaderBlock::of(headers));
         assert_eq!(check(&[]), None);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_known_by_a_bearer_token_and_by_nothing_else() {
+    fn only_a_bearer_token_identifies_an_operator() {
         let keys = [("a", "op-a"), ("b", "op-b")].map(|(name, secret)| OperatorKey {
             name: name.into(),
             sha256: Sha256::digest(secret.as_bytes()).into(),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_models_is_exhaustive() {
+    fn a_list_of_models_permits_only_these() {
         let [first, second] = [0, 1].map(|index| ModelId::from_index(index).unwrap());
         assert!(may_use(&key("a", "x", None), second));
         assert!(may_use(&key("a", "x", Some(vec![first])), first));

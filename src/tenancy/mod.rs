@@ -1,13 +1,15 @@
-//! Client keys: who asks, what they may use, and how much of it. Operators' keys, and how often they are served.
+//! Client keys: whose request it is, which models it may use, and how much. Operator keys and their rate
+//! limits.
 //!
-//! The configuration holds only hashes of keys. Which keys exist is not to be learned from an answer or from its timing.
+//! The configuration holds only hashes of keys. Neither a response nor its timing reveals which keys exist.
 //!
-//! **Budgets** ([`Ledger`]) are counted over all workers in one shared record per key. A request reserves what it is
-//! estimated to take before it is sent, and settles when its provider says what it took: so requests under way count, and
-//! any number that come together cannot overrun a budget by more than their estimates are wrong.
+//! **Budgets** ([`Ledger`]) are counted over all workers in one shared record per key. A request reserves its
+//! estimate before it is sent and settles when its provider reports the actual tokens. So requests in flight
+//! count, and simultaneous requests can exceed a budget only by the error of their estimates.
 //!
-//! What this folder refuses to be: a store of keys, a bill (it counts what providers report, and an estimate where they
-//! report nothing), or a limit over several Envoys (that is Envoy's rate-limit service, to which the host tells the tokens).
+//! **What is it not?** It is not a store of keys. It is not a bill: it counts what providers report, and an
+//! estimate if they report nothing. It is not a limit over several Envoys: that is Envoy's rate-limit
+//! service, which gets the tokens from the host.
 
 mod budget;
 #[cfg(test)]

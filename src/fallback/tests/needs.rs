@@ -1,9 +1,9 @@
-//! What a request needs and a target must be able to do: capabilities, dialect, room, and what lives at one account.
+//! What a request needs: capabilities, endpoint, room, and state at one account.
 
 use super::*;
 
 #[test]
-fn a_capability_is_needed_declared_refused_or_unknown() {
+fn an_undeclared_or_denied_capability_is_rejected_when_needed() {
     let tool = json!({"type": "function", "function": {"name": "f", "parameters": {}}});
     let strict = json!({"type": "function", "function": {"name": "f", "strict": true}});
     let part = |part: Value| json!([{"role": "user", "content": [part]}]);
@@ -37,7 +37,7 @@ fn a_capability_is_needed_declared_refused_or_unknown() {
         let needs = chat(body.clone());
         assert!(needs.capabilities.contains(capability), "{body}");
         let offering = |value: Option<bool>| {
-            // All that the request needs besides is there.
+            // Everything else that the request needs is declared.
             let mut fields = serde_json::Map::new();
             for other in needs.capabilities.iter().filter(|other| *other != capability) {
                 fields.insert(other.name().to_owned(), json!(true));
@@ -52,7 +52,7 @@ fn a_capability_is_needed_declared_refused_or_unknown() {
 }
 
 #[test]
-fn a_stream_goes_past_who_is_known_not_to_give_any() {
+fn a_stream_is_rejected_by_a_target_declared_not_to_stream() {
     let config = config(json!({"first": {"streaming": false}, "other": {"streaming": true}}), json!({}));
     let (stream, plain) = (chat(json!({"stream": true})), chat(json!({"stream": false})));
     assert_eq!(closed(&config, "first", &stream, &[]), ["streaming"]);
@@ -63,18 +63,21 @@ fn a_stream_goes_past_who_is_known_not_to_give_any() {
 }
 
 #[test]
-fn what_is_not_asked_for_is_not_needed() {
+fn what_is_not_requested_is_not_needed() {
     for body in [
         json!({}),
         json!({"tools": [], "parallel_tool_calls": true}),
-        json!({"n": 1, "logprobs": false, "seed": null, "response_format": {"type": "text"}, "reasoning_effort": "none"}),
+        json!({
+            "n": 1, "logprobs": false, "seed": null, "response_format": {"type": "text"},
+            "reasoning_effort": "none"
+        }),
     ] {
         assert!(chat(body.clone()).capabilities.is_empty(), "{body}");
     }
 }
 
 #[test]
-fn what_a_vendor_drops_without_a_word_no_declaration_brings_back() {
+fn no_declaration_restores_what_a_vendor_silently_drops() {
     let config = json!({
         "providers": {"anthropic": {"kind": "anthropic"}},
         "targets": {"claude": {"provider": "anthropic", "model": "m", "json_schema": true, "seed": true}},
@@ -89,7 +92,7 @@ fn what_a_vendor_drops_without_a_word_no_declaration_brings_back() {
 }
 
 #[test]
-fn a_dialect_that_nobody_translates_is_a_gate() {
+fn an_unsupported_dialect_is_rejected() {
     let mut body = facts(&json!({"model": "chat"}));
     body.items = 1;
     let config = json!({
@@ -103,7 +106,7 @@ fn a_dialect_that_nobody_translates_is_a_gate() {
 }
 
 #[test]
-fn prompt_and_answer_must_fit_and_an_unknown_window_is_a_small_one() {
+fn prompt_and_response_must_fit_and_an_unknown_window_is_small() {
     let text = "x".repeat(35_000); // about 10,000 tokens, 12,000 with the margin
     let long = |asked: Value| {
         let turn = json!([{"role": "user", "content": text}]);
@@ -124,13 +127,13 @@ fn prompt_and_answer_must_fit_and_an_unknown_window_is_a_small_one() {
         ["max_output"],
         "unknown is little"
     );
-    // Each input of embeddings has the window to itself.
+    // Each input of embeddings has the whole window.
     let inputs = facts(&json!({"model": "chat", "input": [text, text]}));
     assert_eq!(with(json!({}), &Needs::of(&inputs, Endpoint::Embeddings)), NOTHING);
 }
 
 #[test]
-fn what_lives_at_one_account_goes_to_the_first_tiers_and_nowhere_else() {
+fn state_at_one_account_goes_only_to_the_first_tier() {
     let config = config(json!({}), json!({}));
     for body in
         [json!({"previous_response_id": "r"}), json!({"conversation": "c"}), json!({"background": true})]
@@ -144,7 +147,7 @@ fn what_lives_at_one_account_goes_to_the_first_tiers_and_nowhere_else() {
 }
 
 #[test]
-fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
+fn state_is_rejected_with_two_accounts_in_the_first_tier() {
     let config = json!({
         "providers": {"openai": {"kind": "openai"}, "anthropic": {"kind": "anthropic"}},
         "targets": {
@@ -157,10 +160,10 @@ fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
     let needs = Needs { endpoint: Endpoint::Responses, ..chat(json!({"previous_response_id": "r"})) };
     assert_eq!(closed(&config, "a", &needs, &[]), ["state"]);
     assert_eq!(closed(&config, "b", &needs, &[]), ["state"]);
-    // Who does not speak the endpoint holds nothing of it.
+    // A target that does not support the endpoint holds none of its state.
     let (client, past) = (ClientLimits::default(), PastAttempts::default());
     let model = &config.models()[1];
-    let case = Eligibility {
+    let eligibility = Eligibility {
         config: &config,
         model,
         key: None,
@@ -170,11 +173,11 @@ fn with_two_accounts_in_the_first_tier_nobody_knows_where_state_is() {
         estimates: None,
         now: NOON,
     };
-    assert!(case.admits(target(&config, "a")) && !case.admits(target(&config, "b")));
+    assert!(eligibility.admits(target(&config, "a")) && !eligibility.admits(target(&config, "b")));
 }
 
 #[test]
-fn sealed_thinking_stays_with_the_first_tiers_provider() {
+fn sealed_reasoning_stays_with_the_provider_of_the_first_tier() {
     let config = config(json!({}), json!({}));
     let turn =
         json!([{"role": "assistant", "content": [{"type": "thinking", "thinking": "…", "signature": "s"}]}]);

@@ -1,10 +1,10 @@
-//! Properties over any targets, boundaries and needs.
+//! Properties over arbitrary targets, boundaries and needs.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Targets and boundaries of every sort, drawn from few values so that they meet.
+/// Targets and boundaries of every kind, drawn from few values so that they interact.
 fn some_targets() -> impl Strategy<Value = Value> {
     let field = |name: &'static str, values: Vec<Value>| {
         prop::option::of(prop::sample::select(values)).prop_map(move |value| (name, value))
@@ -28,7 +28,7 @@ fn some_targets() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A boundary of every sort, each in two strengths: the second is stricter.
+/// Each kind of boundary in two strengths: the second is stricter.
 const STRENGTHS: [(&str, [&str; 2]); 12] = [
     ("region", [r#"["eu", "us"]"#, r#"["eu"]"#]),
     ("zero_retention", ["", r#""required""#]),
@@ -70,14 +70,16 @@ fn some_needs() -> impl Strategy<Value = Needs> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Each boundary is absent, weak or strict; one step further in any of them admits nobody new.
+    /// Each boundary is absent, weak or strict. One step stricter in any of them admits no further target.
     #[test]
     fn tightening_never_admits_more(
         targets in some_targets(),
         needs in some_needs(),
         levels in prop::collection::vec(0..3_usize, STRENGTHS.len()),
         at in 0..STRENGTHS.len(),
-        failed in prop::option::of(prop::sample::select(vec![ErrorClass::Server, ErrorClass::Timeout, ErrorClass::ContextLength])),
+        failed in prop::option::of(prop::sample::select(
+            vec![ErrorClass::Server, ErrorClass::Timeout, ErrorClass::ContextLength]
+        )),
     ) {
         let of = |levels: &[usize]| {
             let mut fallback = json!({});
@@ -95,14 +97,15 @@ proptest! {
         let failed: Vec<_> = failed.into_iter().map(|class| ("first", class)).collect();
         for name in ["first", "other", "near", "far"] {
             if closed(&tight, name, &needs, &failed).is_empty() {
-                prop_assert!(closed(&loose, name, &needs, &failed).is_empty(), "{} {}", STRENGTHS[at].0, name);
+                let before = closed(&loose, name, &needs, &failed);
+                prop_assert!(before.is_empty(), "{} {}", STRENGTHS[at].0, name);
             }
         }
     }
 
-    /// Whoever is admitted meets every demand, looked at once more without the gates.
+    /// An admitted target meets every requirement, checked again without the gates.
     #[test]
-    fn nobody_is_admitted_against_a_boundary(
+    fn no_target_is_admitted_against_a_boundary(
         targets in some_targets(),
         needs in some_needs(),
         region in prop::option::of(prop::sample::select(vec!["eu", "us"])),
@@ -123,17 +126,24 @@ proptest! {
             if let Some(region) = region { prop_assert_eq!(&written["region"], &json!(region)); }
             if let Some(quality) = quality { prop_assert!(written["quality"].as_u64().unwrap() >= quality); }
             if let Some(most) = most { prop_assert!(written["price"]["input"].as_u64().unwrap() <= most); }
-            if needs.capabilities.contains(Capability::Tools) { prop_assert_eq!(&written["tools"], &json!(true)); }
-            if needs.size.text_bytes > 30_000 { prop_assert!(written["context_window"].as_u64().unwrap_or(8_192) > 10_000); }
+            if needs.capabilities.contains(Capability::Tools) {
+                prop_assert_eq!(&written["tools"], &json!(true));
+            }
+            if needs.size.text_bytes > 30_000 {
+                prop_assert!(written["context_window"].as_u64().unwrap_or(8_192) > 10_000);
+            }
             if !needs.state.is_empty() { prop_assert!(name == "first" || name == "other"); }
         }
     }
 
-    /// A client's own limits take away and never add.
+    /// A client's own limits only restrict.
     #[test]
-    fn a_client_never_loosens(targets in some_targets(), needs in some_needs(), eu in any::<bool>(), no_fallback in any::<bool>()) {
+    fn a_client_never_loosens(
+        targets in some_targets(), needs in some_needs(), eu in any::<bool>(), no_fallback in any::<bool>()
+    ) {
         let config = config(targets, json!({"region": ["eu", "us"], "min_quality": 2}));
-        let client = ClientLimits { regions: eu.then(|| vec![Rc::from("eu"), Rc::from("moon")]), no_fallback };
+        let regions = eu.then(|| vec![Rc::from("eu"), Rc::from("moon")]);
+        let client = ClientLimits { regions, no_fallback };
         for name in ["first", "other", "near", "far"] {
             if closed_for(&config, name, &needs, &[], &client, NOON).is_empty() {
                 prop_assert!(closed(&config, name, &needs, &[]).is_empty());

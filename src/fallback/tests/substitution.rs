@@ -1,11 +1,11 @@
-//! What may stand in for what, after which failure.
+//! Which target may replace which, after which failure.
 
 use super::*;
 use crate::base::MicroDollars;
 use crate::config::Boundaries;
 
 #[test]
-fn failures_may_be_kept_at_their_account_or_provider() {
+fn failures_can_be_kept_at_their_account_or_provider() {
     let config =
         config(json!({}), json!({"leave_account": ["server", "transport"], "leave_provider": ["transport"]}));
     let after = |name, class| closed(&config, name, &chat(json!({})), &[("first", class)]);
@@ -29,7 +29,7 @@ fn failures_may_be_kept_at_their_account_or_provider() {
 }
 
 #[test]
-fn a_prompt_that_did_not_fit_goes_only_where_more_is_declared() {
+fn a_prompt_that_did_not_fit_needs_a_larger_declared_window() {
     let windows = json!({"first": {"context_window": 32_000}, "other": {"context_window": 32_000},
                          "near": {"context_window": 32_001}});
     let config = config(windows, json!({"context_length": "larger_window"}));
@@ -41,7 +41,7 @@ fn a_prompt_that_did_not_fit_goes_only_where_more_is_declared() {
 }
 
 #[test]
-fn a_substitute_may_cost_so_much_more_and_no_more() {
+fn a_substitute_may_cost_up_to_the_price_ratio() {
     let prices = |first: Value, far: Value| json!({"first": {"price": first}, "far": {"price": far}});
     let with = |targets: Value| {
         closed(&config(targets, json!({"max_price_ratio": 2})), "far", &chat(json!({})), &[])
@@ -57,7 +57,7 @@ fn a_substitute_may_cost_so_much_more_and_no_more() {
 }
 
 #[test]
-fn the_measure_is_who_was_asked_first_or_the_cheapest_of_the_first_tier() {
+fn a_substitute_is_compared_with_the_tried_target_or_the_cheapest_first_choice() {
     let config = json!({
         "providers": {"p": {"kind": "openai-compatible", "host": "p.test"}},
         "targets": {
@@ -76,7 +76,7 @@ fn the_measure_is_who_was_asked_first_or_the_cheapest_of_the_first_tier() {
 }
 
 #[test]
-fn the_same_must_pay() {
+fn the_billing_owner_must_be_the_same() {
     let owned = |first: Value, far: Value| {
         let config = json!({
             "providers": {"p": {"kind": "openai-compatible", "host": "p.test"}},
@@ -85,7 +85,9 @@ fn the_same_must_pay() {
                 "first": {"account": "a", "model": "m"}, "same": {"account": "a", "model": "n"},
                 "far": {"account": "b", "model": "m"},
             },
-            "models": {"chat": {"tiers": [["first"], ["same"], ["far"]], "fallback": {"same_billing_owner": true}}},
+            "models": {"chat": {
+            "tiers": [["first"], ["same"], ["far"]], "fallback": {"same_billing_owner": true},
+        }},
         });
         let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
         assert_eq!(
@@ -107,7 +109,7 @@ fn the_same_must_pay() {
 }
 
 #[test]
-fn only_approved_pairs_and_only_until_their_day_is_over() {
+fn only_approved_pairs_pass_until_their_last_day() {
     let pairs = json!({"approved": [
         {"from": "first", "to": "other"},
         {"from": "first", "to": "near", "until": "2026-06-08"},
@@ -127,12 +129,13 @@ fn only_approved_pairs_and_only_until_their_day_is_over() {
 }
 
 #[test]
-fn who_stands_in_for_several_needs_an_approval_for_each() {
+fn replacing_several_targets_needs_an_approval_for_each() {
     let pair = |from: &str, to: &str, until: &str| json!({"from": from, "to": to, "until": until});
     let mut config: Value = config_json(
         json!({}),
         json!({"approved": [
-            pair("first", "near", "2026-06-08"), pair("other", "near", "2026-06-09"), pair("first", "far", "2026-12-31"),
+            pair("first", "near", "2026-06-08"), pair("other", "near", "2026-06-09"),
+        pair("first", "far", "2026-12-31"),
         ]}),
     );
     config["models"]["chat"]["tiers"] = json!([["first", "other"], ["near"], ["far"]]);
@@ -143,11 +146,11 @@ fn who_stands_in_for_several_needs_an_approval_for_each() {
     };
     let midnight = 1_780_963_200_000; // 2026-06-09T00:00:00Z
     let (first, other) = (("first", ErrorClass::Server), ("other", ErrorClass::Server));
-    // Nobody was asked: it is as much the place of the one as of the other.
+    // No attempt was made: it would replace either first choice.
     assert_eq!(at("near", midnight - 1, &[]), NOTHING);
     assert_eq!(at("near", midnight, &[]), ["pair_expired"]);
     assert_eq!(at("far", midnight, &[]), ["pair_not_approved"]);
-    // Whose place it is, is known.
+    // The first choice that it replaces is known.
     assert_eq!(at("near", midnight, &[first]), ["pair_expired"]);
     assert_eq!(at("near", midnight, &[other]), NOTHING);
     assert_eq!(at("far", midnight, &[first]), NOTHING);
@@ -155,15 +158,15 @@ fn who_stands_in_for_several_needs_an_approval_for_each() {
 }
 
 #[test]
-fn on_trial_is_what_the_model_says_and_not_what_the_key_or_the_client_does() {
+fn shadow_mode_ignores_the_model_s_rules_but_not_the_key_s_or_the_client_s() {
     let eu = json!({"region": "eu"});
     let config = config(json!({"first": eu, "other": {}}), json!({"region": ["us"], "mode": "shadow"}));
     let model = &config.models()[0];
     let serves = |name: &str, key: Option<&Boundaries>, client: &ClientLimits| {
         let needs = &chat(json!({}));
         let (config, past) = (&config, PastAttempts::default());
-        let case = Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON };
-        case.admits_without_fallback_rules(target(config, name))
+        let eligibility = Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON };
+        eligibility.admits_without_fallback_rules(target(config, name))
     };
     let anywhere = ClientLimits::default();
     let within =
@@ -175,5 +178,5 @@ fn on_trial_is_what_the_model_says_and_not_what_the_key_or_the_client_does() {
     assert!(!serves("first", Some(&key("us")), &anywhere));
     assert!(!serves("first", None, &within("us")));
     let dear = Boundaries { max_request_cost: Some(MicroDollars::default()), ..Boundaries::default() };
-    assert!(!serves("first", Some(&dear), &anywhere), "a price that nobody knows is above any ceiling");
+    assert!(!serves("first", Some(&dear), &anywhere), "an unknown price exceeds any ceiling");
 }

@@ -1,9 +1,9 @@
-//! On which terms a target may be asked at all: of the model, of the key, of the client.
+//! Whether a target may be used at all: by the terms of the model, the key and the client.
 
 use super::*;
 
 #[test]
-fn terms_hold_for_the_first_choice_too_and_unknown_is_no() {
+fn terms_apply_to_the_first_choice_and_unknown_means_no() {
     for (fallback, good, bad, gate) in [
         (json!({"region": ["eu", "us"]}), json!({"region": "US"}), json!({"region": "asia"}), "residency"),
         (
@@ -44,7 +44,7 @@ fn terms_hold_for_the_first_choice_too_and_unknown_is_no() {
 }
 
 #[test]
-fn lists_admit_and_bar() {
+fn lists_admit_and_exclude() {
     let names = ["first", "other", "near", "far"];
     let admitted = |fallback: Value| {
         let config = config(json!({}), fallback);
@@ -57,18 +57,18 @@ fn lists_admit_and_bar() {
 }
 
 #[test]
-fn what_one_request_may_cost_counts_prompt_and_answer() {
+fn the_request_cost_counts_prompt_and_response() {
     let priced =
         json!({"first": {"price": {"input": 1, "output": 10}, "max_output_tokens": 1000, "n": true}});
     let with = |most: f64, needs: &Needs| {
         closed(&config(priced.clone(), json!({"max_request_cost": most})), "first", needs, &[])
     };
-    // Ten tokens of prompt at most, 100 of answer: 0.00101 dollars at most.
+    // At most 10 tokens of prompt and 100 of response: at most 0.00101 dollars.
     let small = chat(json!({"max_tokens": 100}));
     assert_eq!(with(0.001_1, &small), NOTHING);
     assert_eq!(with(0.000_9, &small), ["request_cost"]);
     assert_eq!(with(0.001_1, &chat(json!({"max_tokens": 100, "n": 2}))), ["request_cost"]);
-    // An answer of no said length may be as long as any.
+    // A response without a requested length may have any.
     assert_eq!(with(0.009, &chat(json!({}))), ["request_cost"]);
     assert_eq!(with(0.011, &chat(json!({}))), NOTHING);
     let unpriced = config(json!({}), json!({"max_request_cost": 100}));
@@ -76,7 +76,7 @@ fn what_one_request_may_cost_counts_prompt_and_answer() {
 }
 
 #[test]
-fn a_client_may_allow_less() {
+fn a_client_can_restrict_further() {
     let regions = json!({"first": {"region": "us"}, "far": {"region": "eu"}});
     let config = config(regions, json!({"region": ["us", "eu"]}));
     let limits = |regions: Option<&[&str]>, no_fallback| ClientLimits {
@@ -93,7 +93,7 @@ fn a_client_may_allow_less() {
 }
 
 #[test]
-fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
+fn boundaries_of_key_and_model_both_apply() {
     let text = json!({
         "providers": {"p": {"kind": "openai-compatible", "host": "p.test"}},
         "targets": {"us": {"provider": "p", "model": "m", "region": "us", "quality": 5},
@@ -106,7 +106,7 @@ fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
     let (needs, client) = (chat(json!({})), ClientLimits::default());
     let gates = |key, name| {
         let past = PastAttempts::default();
-        let case = Eligibility {
+        let eligibility = Eligibility {
             config: &config,
             model: &config.models()[0],
             key,
@@ -116,7 +116,7 @@ fn a_keys_boundaries_hold_beside_the_models_and_the_stricter_wins() {
             estimates: None,
             now: NOON,
         };
-        case.closed_gates(target(&config, name)).map(Gate::name).collect::<Vec<_>>()
+        eligibility.closed_gates(target(&config, name)).map(Gate::name).collect::<Vec<_>>()
     };
     assert_eq!((gates(None, "us"), gates(None, "eu")), (vec![], vec!["quality"]));
     assert_eq!((gates(Some(key), "us"), gates(Some(key), "eu")), (vec!["residency"], vec!["quality"]));

@@ -22,7 +22,7 @@ use crate::config::{Balance, Config, SessionKey};
 use crate::generation::{Effects, Generation};
 use crate::intake::ClientRequest;
 use crate::outcome::End;
-use crate::provider::{Left, Meter};
+use crate::provider::{Meter, RateLimit};
 use crate::record::Tally;
 use crate::request::Facts;
 use crate::survey::{Progress, Survey, Tried};
@@ -323,9 +323,12 @@ impl World {
         bucket.refill(nature, now_ms);
         let limit = nature.requests_per_minute;
         let to_full = ((limit as f64 - bucket.left) * 60_000.0 / limit as f64) as u64;
-        let mut said = crate::provider::Headroom::default();
-        said[Meter::Requests as usize] =
-            Some(Left { limit: Some(limit), remaining: bucket.left as u64, reset: at(now_ms + to_full) });
+        let mut said = crate::provider::RateLimits::default();
+        said[Meter::Requests as usize] = Some(RateLimit {
+            limit: Some(limit),
+            remaining: bucket.left as u64,
+            reset: at(now_ms + to_full),
+        });
         let generation = Rc::clone(&self.workers[worker].generation);
         generation.pending.borrow_mut().answered(target, TOKENS);
         generation.headroom.borrow_mut().answered(target, Some(&said), Demand::of(TOKENS), at(now_ms));

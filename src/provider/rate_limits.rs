@@ -1,4 +1,4 @@
-//! What providers report of their rate limits, in the headers of successful and failed responses.
+//! The rate limits that providers report in the headers of successful and failed responses.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Meter {
 
 /// What remains of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct RateLimit {
     /// The limit itself, if the provider reports it.
     pub limit: Option<u64>,
     /// What remains of it.
@@ -67,7 +67,7 @@ pub struct Left {
 }
 
 /// What remains of each limit, indexed by [`Meter`].
-pub type Headroom = [Option<Left>; Meter::COUNT];
+pub type RateLimits = [Option<RateLimit>; Meter::COUNT];
 
 /// Reads the rate limits from response headers; `None` if there are none:
 ///
@@ -79,8 +79,8 @@ pub type Headroom = [Option<Left>; Meter::COUNT];
 /// Values that are negative or not numbers are ignored, and so is a limit of zero. Azure sends a remainder of
 /// 0 for limits that it does not count, so with Azure that is ignored too. For a limit that is exhausted or
 /// has no reset, `retry-after` gives the time when requests may be sent again.
-pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<Headroom> {
-    let mut records = [RecordBuilder::default(); Meter::COUNT];
+pub fn rate_limits(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<RateLimits> {
+    let mut found = [LimitHeaders::default(); Meter::COUNT];
     for (name, value) in headers.iter() {
         let (what, meter) = if let Some(rest) = name.strip_prefix(b"x-ratelimit-") {
             let Some(at) = rest.iter().position(|byte| *byte == b'-') else { continue };
@@ -93,32 +93,38 @@ pub fn headroom(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Op
         } else {
             continue;
         };
-        let record = Meter::of_name(meter).and_then(|meter| records.get_mut(meter as usize));
-        let (Some(record), Ok(value)) = (record, std::str::from_utf8(value)) else { continue };
+        let limit = Meter::of_name(meter).and_then(|meter| found.get_mut(meter as usize));
+        let (Some(limit), Ok(value)) = (limit, std::str::from_utf8(value)) else { continue };
         let value = value.trim_ascii();
         match what {
             // The cast rounds down.
-            b"limit" => record.limit = decimal(value).map(|limit| limit as u64),
-            b"remaining" => record.remaining = decimal(value).map(|left| left as u64),
-            b"reset" => record.reset = reset(value, now),
+            b"limit" => limit.limit = decimal(value).map(|limit| limit as u64),
+            b"remaining" => limit.remaining = decimal(value).map(|remaining| remaining as u64),
+            b"reset" => limit.reset = reset(value, now),
             _ => {}
         }
     }
-    let least = u64::from(kind == ProviderKind::AzureOpenAi);
-    let headroom = records.map(|record| record.finish(least, now, || retry_after(headers, now)));
-    headroom.iter().any(Option::is_some).then_some(headroom)
+    let min_remaining = u64::from(kind == ProviderKind::AzureOpenAi);
+    let limits = found.map(|limit| limit.finish(min_remaining, now, || retry_after(headers, now)));
+    limits.iter().any(Option::is_some).then_some(limits)
 }
 
+/// The headers of one limit.
 #[derive(Clone, Copy, Default)]
-struct RecordBuilder {
+struct LimitHeaders {
     limit: Option<u64>,
     remaining: Option<u64>,
     reset: Option<Timestamp>,
 }
 
-impl RecordBuilder {
-    fn finish(self, least: u64, now: Timestamp, retry_after: impl Fn() -> Option<Duration>) -> Option<Left> {
-        let remaining = self.remaining.filter(|remaining| *remaining >= least)?;
+impl LimitHeaders {
+    fn finish(
+        self,
+        min_remaining: u64,
+        now: Timestamp,
+        retry_after: impl Fn() -> Option<Duration>,
+    ) -> Option<RateLimit> {
+        let remaining = self.remaining.filter(|remaining| *remaining >= min_remaining)?;
         if self.limit == Some(0) {
             return None;
         }
@@ -130,7 +136,7 @@ impl RecordBuilder {
             Some(reset) => reset,
             None => retry_at().unwrap_or_else(|| now.after(DEFAULT_RESET)),
         };
-        Some(Left { limit: self.limit, remaining, reset: reset.min(now.after(MAX_RESET)) })
+        Some(RateLimit { limit: self.limit, remaining, reset: reset.min(now.after(MAX_RESET)) })
     }
 }
 
@@ -151,12 +157,12 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-    fn read(kind: ProviderKind, headers: &[(&str, &str)]) -> Option<Headroom> {
-        headroom(kind, &HeaderBlock::of(headers), NOW)
+    fn read(kind: ProviderKind, headers: &[(&str, &str)]) -> Option<RateLimits> {
+        rate_limits(kind, &HeaderBlock::of(headers), NOW)
     }
 
-    fn left(limit: Option<u64>, remaining: u64, reset_ms: u64) -> Option<Left> {
-        Some(Left { limit, remaining, reset: NOW.after(Duration::from_millis(reset_ms)) })
+    fn limit(limit: Option<u64>, remaining: u64, reset_ms: u64) -> Option<RateLimit> {
+        Some(RateLimit { limit, remaining, reset: NOW.after(Duration::from_millis(reset_ms)) })
     }
 
     #[test]
@@ -170,7 +176,7 @@ mod tests {
             ("x-ratelimit-reset-tokens", "6m0.5s"),
             ("x-request-id", "r"),
         ];
-        let wanted = [left(Some(500), 499, 120), left(Some(200_000), 199_950, 360_500), None, None];
+        let wanted = [limit(Some(500), 499, 120), limit(Some(200_000), 199_950, 360_500), None, None];
         assert_eq!(read(ProviderKind::OpenAi, &headers), Some(wanted));
         assert_eq!(read(ProviderKind::OpenAiCompatible, &headers), Some(wanted));
     }
@@ -192,10 +198,10 @@ mod tests {
             ("anthropic-ratelimit-unified-status", "allowed"),
         ];
         let wanted = [
-            left(Some(50), 0, 60_000),
-            left(None, 1000, 60_000),
-            left(Some(40_000), 39_000, 60_000),
-            left(Some(8000), 8000, 60_000),
+            limit(Some(50), 0, 60_000),
+            limit(None, 1000, 60_000),
+            limit(Some(40_000), 39_000, 60_000),
+            limit(Some(8000), 8000, 60_000),
         ];
         assert_eq!(read(ProviderKind::Anthropic, &headers), Some(wanted));
     }
@@ -205,11 +211,11 @@ mod tests {
         for ignored in ["-1", "0"] {
             let headers =
                 [("x-ratelimit-remaining-requests", ignored), ("x-ratelimit-remaining-tokens", "900")];
-            let wanted = [None, left(None, 900, 60_000), None, None];
+            let wanted = [None, limit(None, 900, 60_000), None, None];
             assert_eq!(read(ProviderKind::AzureOpenAi, &headers), Some(wanted));
         }
         let used_up = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30")];
-        assert_eq!(read(ProviderKind::OpenAi, &used_up), Some([left(None, 0, 30_000), None, None, None]));
+        assert_eq!(read(ProviderKind::OpenAi, &used_up), Some([limit(None, 0, 30_000), None, None, None]));
     }
 
     #[test]
@@ -218,10 +224,10 @@ mod tests {
             let headers = [&[("x-ratelimit-remaining-requests", "0"), ("retry-after", "2")], more].concat();
             read(ProviderKind::OpenAi, &headers).unwrap()[0]
         };
-        assert_eq!(read(&[]), left(None, 0, 2000));
-        assert_eq!(read(&[("x-ratelimit-reset-requests", "6m0s")]), left(None, 0, 2000));
-        assert_eq!(read(&[("x-ratelimit-reset-requests", "1s")]), left(None, 0, 1000));
-        assert_eq!(read(&[("retry-after-ms", "500")]), left(None, 0, 500));
+        assert_eq!(read(&[]), limit(None, 0, 2000));
+        assert_eq!(read(&[("x-ratelimit-reset-requests", "6m0s")]), limit(None, 0, 2000));
+        assert_eq!(read(&[("x-ratelimit-reset-requests", "1s")]), limit(None, 0, 1000));
+        assert_eq!(read(&[("retry-after-ms", "500")]), limit(None, 0, 500));
         // For a limit that is not exhausted, the reset counts.
         let some_left = [
             ("x-ratelimit-remaining-requests", "3"),
@@ -229,7 +235,7 @@ mod tests {
             ("retry-after", "2"),
         ];
         let got = self::read(ProviderKind::OpenAi, &some_left);
-        assert_eq!(got, Some([left(None, 3, 360_000), None, None, None]));
+        assert_eq!(got, Some([limit(None, 3, 360_000), None, None, None]));
     }
 
     #[test]
@@ -245,7 +251,7 @@ mod tests {
         }
         let far = [("x-ratelimit-remaining-requests", "1"), ("x-ratelimit-reset-requests", "99999h")];
         let day = 24 * 60 * 60 * 1000;
-        assert_eq!(read(ProviderKind::OpenAi, &far), Some([left(None, 1, day), None, None, None]));
+        assert_eq!(read(ProviderKind::OpenAi, &far), Some([limit(None, 1, day), None, None, None]));
     }
 
     proptest! {
