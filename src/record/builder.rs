@@ -1,4 +1,4 @@
-//! What is collected of a request while it is served: plain values, no text is made of them before its end.
+//! Collects what happens to a request as plain values. No text is made of them before its end.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,52 +11,52 @@ use crate::provider::{Failure, Objection};
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
 
-/// The headers in which providers tell their id of a request: OpenAI's, Anthropic's, Azure's, AWS's, OpenRouter's. Azure sends
-/// the first two of its own beside OpenAI's; its own is what its support asks for, so later ones count.
+/// The headers with a provider's id of a request: of OpenAI, Anthropic, Azure, AWS and OpenRouter. Azure also
+/// sends the first two, with its own values. Its support asks for `apim-request-id`, so the last header wins.
 const REQUEST_ID_HEADERS: [&str; 5] =
     ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-generation-id"];
 
-/// How late the time may be that pieces of an answer are said to come at.
+/// How late the reported arrival of a piece of a response may be.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A session's name longer than this is cut before it is hashed.
+/// A longer session name is truncated before it is hashed.
 const MAX_SESSION: usize = 256;
 
-/// Everything about one client request that is known so far.
+/// What is known so far about one client request.
 #[derive(Debug)]
 pub struct RecordBuilder {
-    /// The configuration that decides.
+    /// The configuration that serves it.
     pub config: Rc<Config>,
     /// When the request's headers came.
     pub began: Timestamp,
-    /// What was called.
+    /// The endpoint that was called.
     pub endpoint: Endpoint,
-    /// Who asks.
+    /// The identifiers of the request.
     pub identity: Identity,
-    /// The client's key, by its position in the configuration.
+    /// Index of the client's key in the configuration.
     pub key: Option<usize>,
-    /// What was asked for.
+    /// The requested model.
     pub model: RequestedModel,
-    /// What it needs, without what stands where in its body.
+    /// What it needs, without the positions in its body.
     needs: Option<Facts>,
-    /// What the client allows.
+    /// What the client permits.
     pub client_limits: ClientLimits,
-    /// Attempts that are over, in the order of their ends.
+    /// Attempts that have ended, in the order of their ends.
     attempts: Vec<AttemptBuilder>,
     candidates: Vec<CandidateBuilder>,
-    /// Choices that have led to an attempt.
+    /// Choices that led to an attempt.
     choices: u8,
-    /// Where the candidates begin of a choice that has not led to an attempt.
+    /// Index of the first candidate of a choice that has not led to an attempt.
     open_choice: Option<usize>,
-    /// Since when the request is held.
+    /// When the request was put on hold.
     pub held_since: Option<Timestamp>,
-    /// Attempts that were made before this record began.
+    /// Attempts made before this record began.
     pub forgotten: u8,
     /// The client left while the request was held.
     pub client_gone: bool,
-    /// Why it broke off, where neither an attempt nor an answer of the filter's tells.
+    /// Why it broke off, if neither an attempt nor the filter's own response says so.
     pub broke: Option<&'static str>,
-    /// The filter's own answer, if it gave one.
+    /// The filter's own response.
     pub refusal: Option<(u16, &'static str)>,
     cut_attempts: u32,
     cut_choices: CutChoices,
@@ -71,31 +71,31 @@ pub(super) struct CutChoices {
     pub(super) gates: u32,
 }
 
-/// The model that the client asked for.
+/// The model that the client requested.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RequestedModel {
-    /// None that was understood.
+    /// None, or none that was understood.
     #[default]
     Nothing,
-    /// One of the configuration.
+    /// A configured model.
     Known(ModelId),
-    /// One that nobody configured, or that the key may not use.
+    /// An unknown model, or one that the key may not use.
     Unknown(Box<str>),
 }
 
-/// By what a request can be found again.
+/// Identifiers by which a request can be found.
 #[derive(Debug, Default)]
 pub struct Identity {
     /// `x-request-id` as Envoy set it.
     pub request_id: Option<Box<str>>,
-    /// Trace and parent span of `traceparent`, as they are written there.
+    /// Trace and parent span as written in `traceparent`.
     pub trace: Option<Box<str>>,
     /// `x-llm-session`.
     pub session: Option<Box<str>>,
 }
 
 impl Identity {
-    /// Reads it from a request's headers.
+    /// Reads them from the headers of a request.
     pub fn read(headers: &HeaderBlock) -> Self {
         let mut identity = Self::default();
         for (name, value) in headers.iter() {
@@ -125,7 +125,8 @@ fn id_of(value: &[u8]) -> Option<Box<str>> {
     fits.then(|| text.into())
 }
 
-/// `{trace}-{span}` of a `traceparent` of any version (W3C Trace Context: `{version}-{trace}-{span}-{flags}`).
+/// `{trace}-{span}` of a `traceparent` of any version (W3C Trace Context:
+/// `{version}-{trace}-{span}-{flags}`).
 fn trace_of(value: &[u8]) -> Option<Box<str>> {
     let ids = std::str::from_utf8(value.get(3..52)?).ok()?;
     let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -134,27 +135,27 @@ fn trace_of(value: &[u8]) -> Option<Box<str>> {
     told.then(|| ids.into())
 }
 
-/// A target that was looked at.
+/// A target that was considered.
 #[derive(Debug, Clone)]
 pub struct CandidateBuilder {
-    /// Which choice it was part of.
+    /// The choice that it was part of.
     choice: u8,
-    /// Which.
+    /// The target.
     pub target: TargetId,
     /// Its tier.
     pub tier: u8,
     /// Its health.
     pub state: &'static str,
-    /// Until when it is not to be asked.
+    /// Until when it gets no requests.
     pub until: Option<Timestamp>,
-    /// Why it was out of the question.
+    /// Why it was excluded.
     pub rejected: Option<&'static str>,
-    /// Every gate that it does not pass.
+    /// Every gate that rejects it.
     pub(super) gates: Vec<Objection>,
 }
 
 impl CandidateBuilder {
-    /// A target of the choice that is being made.
+    /// A target of the current choice.
     pub const fn new(
         target: TargetId,
         tier: u8,
@@ -164,7 +165,7 @@ impl CandidateBuilder {
         Self { choice: 0, target, tier, state, until, rejected, gates: Vec::new() }
     }
 
-    /// The same, with every gate that it does not pass.
+    /// The same with every gate that rejects it.
     pub fn with_gates(self, gates: impl Iterator<Item = Objection>) -> Self {
         Self { gates: gates.collect(), ..self }
     }
@@ -338,7 +339,8 @@ impl AttemptBuilder {
             .last();
     }
 
-    /// A piece of the answer has come. `now` may be up to `TICK` late, so a gap is at least what is left without that.
+    /// A piece of the answer has come. `now` may be up to `TICK` late, so a gap is at least what is left
+    /// without that.
     pub fn heard(&mut self, now: Timestamp) {
         if let Some(before) = self.heard_at {
             self.longest_gap = self.longest_gap.max(now.since(before).saturating_sub(TICK));
@@ -404,13 +406,13 @@ impl RecordBuilder {
         });
     }
 
-    /// What the request needs; `None` when its body could not be read.
+    /// What the request needs; `None` if its body could not be read.
     pub const fn needs(&self) -> Option<&Facts> {
         self.needs.as_ref()
     }
 
-    /// A choice is made among these. One that led to nobody is forgotten for it: a request that is held chooses again and
-    /// again.
+    /// A choice is made among these candidates. It replaces a previous choice that found no target, because a
+    /// held request chooses again and again.
     pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateBuilder>) {
         let start = *self.open_choice.get_or_insert(self.candidates.len());
         self.candidates.truncate(start);
@@ -434,7 +436,7 @@ impl RecordBuilder {
         }
     }
 
-    /// The choice just made has led to `attempt`, which is sent now.
+    /// The last choice has led to `attempt`, which is sent now.
     pub fn sends(&mut self, attempt: &mut AttemptBuilder) {
         attempt.choice = self.choices;
         attempt.waited = self.held_since.take().map(|since| attempt.sent_at.since(since));
@@ -443,7 +445,7 @@ impl RecordBuilder {
         self.cut_before = self.cut_choices;
     }
 
-    /// An attempt is over.
+    /// An attempt has ended.
     pub fn ended(&mut self, attempt: AttemptBuilder) {
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
@@ -457,20 +459,20 @@ impl RecordBuilder {
         self.attempts.len() > 1
     }
 
-    /// The attempts that are over, in the order in which they were made.
+    /// The attempts that have ended, in the order in which they were made.
     pub(super) fn in_order(&self) -> Vec<&AttemptBuilder> {
         let mut attempts: Vec<_> = self.attempts.iter().collect();
         attempts.sort_by_key(|attempt| attempt.slot);
         attempts
     }
 
-    /// What was looked at in the choice that led to `attempt`.
+    /// The candidates of the choice that led to `attempt`.
     pub(super) fn candidates_of(&self, attempt: &AttemptBuilder) -> impl Iterator<Item = &CandidateBuilder> {
         let choice = attempt.choice;
         self.candidates.iter().filter(move |candidate| candidate.choice == choice)
     }
 
-    /// What was looked at in a last choice that led to nobody.
+    /// The candidates of a last choice that found no target.
     pub(super) fn last_candidates(&self) -> impl Iterator<Item = &CandidateBuilder> {
         self.open_choice.and_then(|start| self.candidates.get(start..)).into_iter().flatten()
     }
@@ -480,7 +482,7 @@ impl RecordBuilder {
     }
 }
 
-/// Cuts a text to [`MAX_GATE_TEXT`], with a mark.
+/// Truncates a text to [`MAX_GATE_TEXT`] and marks the end.
 fn cut_text(text: &mut String) {
     const MARK: char = '…';
     if text.len() > MAX_GATE_TEXT {
