@@ -11,7 +11,7 @@ use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
 use super::stream_reader::{Sign, StreamReader};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
-use crate::config::{Gate, GateUntil};
+use crate::config::{HoldPolicy, HoldUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Received};
@@ -27,7 +27,7 @@ pub struct Terms {
     /// The client asked for a stream.
     pub streamed: bool,
     /// How far a stream is held.
-    pub gate: Gate,
+    pub gate: HoldPolicy,
     /// The filter asked for usage and the client did not, so the client does not get that event.
     pub hides_usage: bool,
     /// The model name that the client is to read, if not the provider's.
@@ -79,7 +79,7 @@ enum Subject {
     /// A web page under a success status.
     Page,
     /// An event stream under a success status. `content` says whether any has come.
-    Stream { reader: Box<StreamReader>, gate: Gate, content: bool },
+    Stream { reader: Box<StreamReader>, gate: HoldPolicy, content: bool },
 }
 
 /// `Err` for a failure, `Ok` for anything else.
@@ -130,7 +130,7 @@ impl Gatekeeper {
         let HoldTerms { gate_is_over, in_retry_loop } = terms;
         match &self.subject {
             // If a failure could lead nowhere else, nothing is gained by holding a stream: it can report failures later.
-            Subject::Stream { gate, .. } => !gate_is_over && gate.until != GateUntil::Headers && could_move(),
+            Subject::Stream { gate, .. } => !gate_is_over && gate.until != HoldUntil::Headers && could_move(),
             // A plain response can report a failure only by its status, which goes first.
             Subject::Plain(_) => in_retry_loop || could_move(),
             // A page is not an answer wherever it leads, but all of it has to be here before an error can take its place.
@@ -306,13 +306,13 @@ impl Gatekeeper {
 }
 
 /// The first event that is neither empty nor a mere finish decides. Of later ones only content is noted.
-fn judge_event(sign: Sign, until: GateUntil, judgement: &mut Option<Judgement>, content: &mut bool) {
+fn judge_event(sign: Sign, until: HoldUntil, judgement: &mut Option<Judgement>, content: &mut bool) {
     *content |= matches!(sign, Sign::Content);
     if judgement.is_none() {
         *judgement = match sign {
             Sign::Failed(failure) => Some(Err(failure)),
             Sign::Terminal | Sign::Content => Some(Ok(())),
-            Sign::Other if until == GateUntil::FirstContent => None,
+            Sign::Other if until == HoldUntil::FirstContent => None,
             Sign::Other => Some(Ok(())),
         };
     }

@@ -27,7 +27,7 @@ use crate::answer::{
     forbid_buffering,
 };
 use crate::base::{Dialect, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
-use crate::config::{Gate, OnBreak};
+use crate::config::{HoldPolicy, OnBreak};
 use crate::intake::ClientRequest;
 use crate::outcome::{AnsweredBy, End, Observed, Outcome};
 use crate::provider::{self, ProviderKind};
@@ -50,7 +50,7 @@ pub struct Attempt {
     then: Option<&'static str>,
     answer: Answer,
     watch: Watch,
-    gate: Gate,
+    gate: HoldPolicy,
     keep_alive: Option<KeepAlive>,
     on_break: OnBreak,
     first_content: Option<Duration>,

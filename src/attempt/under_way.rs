@@ -23,7 +23,12 @@ impl UnderWay {
     }
 
     /// The provider has answered, and may have reported what is left of its limits.
-    pub(super) fn answered(&mut self, generation: &Generation, reported: Option<&RateLimits>, now: Timestamp) {
+    pub(super) fn answered(
+        &mut self,
+        generation: &Generation,
+        reported: Option<&RateLimits>,
+        now: Timestamp,
+    ) {
         if std::mem::take(&mut self.is_unanswered) {
             generation.pending.borrow_mut().answered(self.target, self.expected);
             let need = Demand::of(self.expected);

@@ -44,7 +44,7 @@ pub struct Config {
     /// Whether Envoy's rate-limit filter follows this one and gets the request's key and usage.
     pub fleet_rate_limit: bool,
     /// Whether any model is sticky by conversation, so that conversations must be identified.
-    pub knows_conversations: bool,
+    pub tracks_conversations: bool,
     pub(super) fingerprint: u64,
 }
 

@@ -20,7 +20,7 @@ pub struct StreamPolicy {
     /// The minimum rate of a stream after the first content; `None` for no minimum.
     pub min_rate: Option<MinRate>,
     /// How long a stream is held.
-    pub gate: Gate,
+    pub gate: HoldPolicy,
     /// After how long without data the client gets a keep-alive; `None` for never.
     pub keep_alive: Option<Duration>,
     /// How a stream ends that exceeds a timeout after its first content.
@@ -37,7 +37,7 @@ impl Default for StreamPolicy {
             answer: Duration::from_secs(300),
             total: Duration::from_secs(600),
             min_rate: None,
-            gate: Gate::default(),
+            gate: HoldPolicy::default(),
             keep_alive: None,
             on_break: OnBreak::default(),
         }
@@ -58,9 +58,9 @@ impl StreamPolicy {
 /// How long a stream is held before it is forwarded. While it is held, a failure can still lead to another
 /// attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gate {
+pub struct HoldPolicy {
     /// What ends the hold.
-    pub until: GateUntil,
+    pub until: HoldUntil,
     /// This number of held bytes also ends it.
     pub max_bytes: usize,
     /// This time since the attempt was sent also ends it, once the response headers are there. `None` for the
@@ -68,15 +68,15 @@ pub struct Gate {
     pub max_time: Option<Duration>,
 }
 
-impl Default for Gate {
+impl Default for HoldPolicy {
     fn default() -> Self {
-        Self { until: GateUntil::default(), max_bytes: 64 * 1024, max_time: None }
+        Self { until: HoldUntil::default(), max_bytes: 64 * 1024, max_time: None }
     }
 }
 
 /// What ends the hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GateUntil {
+pub enum HoldUntil {
     /// The response headers: nothing is held.
     Headers,
     /// The first event that is not an error, with or without content.

@@ -96,12 +96,12 @@ impl Reading {
         }
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
         let Wishes { no_fallback, timeout, regions, priority } = Wishes::read(headers, key)?;
-        let knows_conversations = config.knows_conversations;
+        let tracks_conversations = config.tracks_conversations;
         Ok(Self {
             generation: Rc::clone(generation),
             endpoint,
             call,
-            scanner: if knows_conversations { Scanner::new() } else { Scanner::blind_to_conversations() },
+            scanner: if tracks_conversations { Scanner::new() } else { Scanner::without_conversations() },
             seen: 0,
             window: None,
             client_key,

@@ -25,8 +25,8 @@ impl Scanner {
 
     /// A scanner that does not hash the beginning of the conversation, which is a large part of the cost of a
     /// scan.
-    pub fn blind_to_conversations() -> Self {
-        Self { collector: Collector::blind_to_conversations(), ..Self::new() }
+    pub fn without_conversations() -> Self {
+        Self { collector: Collector::without_conversations(), ..Self::new() }
     }
 
     /// Reads the next window, of any length.

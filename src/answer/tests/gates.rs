@@ -3,7 +3,7 @@
 use super::super::{Appearance, Gatekeeper, HoldTerms, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
 use super::{NOW, OK_JSON, OK_STREAM, terms};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock};
-use crate::config::{Gate, GateUntil};
+use crate::config::{HoldPolicy, HoldUntil};
 use crate::provider::ProviderKind;
 use crate::request::test_support::FakeWire;
 use crate::retry::Received;
@@ -20,7 +20,7 @@ fn success(headers: &[(&str, &str)]) -> Gatekeeper {
 }
 
 /// A stream that is held so far.
-fn gated(gate: Gate) -> Gatekeeper {
+fn gated(gate: HoldPolicy) -> Gatekeeper {
     let terms = Terms { gate, ..terms(Endpoint::Chat) };
     Gatekeeper::of_success(terms, HeaderBlock::of(OK_STREAM)).unwrap()
 }
@@ -41,7 +41,7 @@ fn rejected(mut gatekeeper: Gatekeeper, body: &str) -> Rejection {
 
 #[test]
 fn a_stream_is_judged_by_its_first_event_with_meaning() {
-    use GateUntil::{FirstContent, FirstEvent};
+    use HoldUntil::{FirstContent, FirstEvent};
     for (until, events, verdict) in [
         (FirstContent, ": wait\n\n", Verdict::Hold),
         (FirstContent, ROLE, Verdict::Hold),
@@ -50,12 +50,12 @@ fn a_stream_is_judged_by_its_first_event_with_meaning() {
         (FirstEvent, ": wait\n\n", Verdict::Hold),
         (FirstEvent, ROLE, Verdict::Commit { content: false }),
     ] {
-        let mut gatekeeper = gated(Gate { until, ..Gate::default() });
+        let mut gatekeeper = gated(HoldPolicy { until, ..HoldPolicy::default() });
         let read = read(&mut gatekeeper, &mut FakeWire::default(), events, false);
         assert_eq!(read, verdict, "{until:?} {events}");
     }
     // What follows the deciding event in the same chunk decides nothing, but its content counts.
-    let mut gatekeeper = gated(Gate { until: FirstEvent, ..Gate::default() });
+    let mut gatekeeper = gated(HoldPolicy { until: FirstEvent, ..HoldPolicy::default() });
     assert_eq!(
         read(&mut gatekeeper, &mut FakeWire::default(), &[ROLE, CONTENT, ERROR].concat(), false),
         COMMIT
@@ -68,7 +68,7 @@ fn a_stream_is_judged_by_its_first_event_with_meaning() {
 
 #[test]
 fn no_more_of_a_stream_is_held_than_the_gate_allows() {
-    let mut gatekeeper = gated(Gate { max_bytes: 2 * ROLE.len(), ..Gate::default() });
+    let mut gatekeeper = gated(HoldPolicy { max_bytes: 2 * ROLE.len(), ..HoldPolicy::default() });
     let host = &mut FakeWire::default();
     assert_eq!(read(&mut gatekeeper, host, ROLE, false), Verdict::Hold);
     assert_eq!(gatekeeper.held(), ROLE.len());
@@ -125,7 +125,12 @@ fn only_a_response_that_may_lead_to_another_attempt_is_held() {
     assert!(holds(success(OK_STREAM), false, true, || true));
     assert!(!holds(success(OK_STREAM), false, true, || false), "a stream can report failures later");
     assert!(!holds(success(OK_STREAM), true, true, never), "the gate's time is over");
-    assert!(!holds(gated(Gate { until: GateUntil::Headers, ..Gate::default() }), false, true, never));
+    assert!(!holds(
+        gated(HoldPolicy { until: HoldUntil::Headers, ..HoldPolicy::default() }),
+        false,
+        true,
+        never
+    ));
     assert!(holds(success(OK_JSON), true, true, never), "its status goes first");
     assert!(!holds(success(OK_JSON), true, false, || false));
     assert!(holds(success(PAGE), true, false, never), "a page is never an answer");

@@ -7,7 +7,7 @@ mod streams;
 
 use super::{Follower, Gatekeeper, Release, Terms};
 use crate::base::{Endpoint, HeaderBlock, Timestamp};
-use crate::config::Gate;
+use crate::config::HoldPolicy;
 use crate::provider::ProviderKind;
 use crate::request::test_support::FakeWire;
 
@@ -18,7 +18,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// A streamed request to an OpenAI provider.
 fn terms(endpoint: Endpoint) -> Terms {
-    let (kind, gate) = (ProviderKind::OpenAi, Gate::default());
+    let (kind, gate) = (ProviderKind::OpenAi, HoldPolicy::default());
     Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None }
 }
 

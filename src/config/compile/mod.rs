@@ -120,11 +120,11 @@ pub(super) fn compile(
         .collect();
     let (targets, keys) = (all_or_none(targets)?, keys?);
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
-    let knows_conversations = models.iter().any(
+    let tracks_conversations = models.iter().any(
         |model| matches!(&model.balance, Balance::Sticky { by } if by.contains(&SessionKey::Conversation)),
     );
     Some(Config {
-        knows_conversations,
+        tracks_conversations,
         providers: all_or_none(providers)?,
         accounts: all_or_none(accounts)?,
         targets,

@@ -5,7 +5,7 @@ use super::{needed, number, word};
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawGate, RawMinRate, RawStream};
-use crate::config::stream_policy::{Gate, GateUntil, MinRate, OnBreak, StreamPolicy};
+use crate::config::stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};
 
 /// A worker checks its streams on each tick, so shorter times would have no effect.
 const TENTH: TimeSpan = TimeSpan::millis(100);
@@ -56,13 +56,13 @@ pub(super) fn policy(
     }
 }
 
-fn gate(raw: Option<&Mapping<RawGate>>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Gate {
-    let defaults = Gate::default();
+fn gate(raw: Option<&Mapping<RawGate>>, at: &Trail<'_>, mistakes: &mut Mistakes) -> HoldPolicy {
+    let defaults = HoldPolicy::default();
     let Some(Mapping(raw)) = raw else { return defaults };
     let words = [
-        ("headers", GateUntil::Headers),
-        ("first_event", GateUntil::FirstEvent),
-        ("first_content", GateUntil::FirstContent),
+        ("headers", HoldUntil::Headers),
+        ("first_event", HoldUntil::FirstEvent),
+        ("first_content", HoldUntil::FirstContent),
     ];
     let until = word(raw.until.as_ref(), &words, &at.field("until"), mistakes);
     let max_bytes = raw.max_bytes.map_or(defaults.max_bytes as u64, |size| size.0);
@@ -72,7 +72,7 @@ fn gate(raw: Option<&Mapping<RawGate>>, at: &Trail<'_>, mistakes: &mut Mistakes)
     let mut fields = FieldReader { at: *at, mistakes };
     let max_time =
         raw.max_time.map(|time| fields.span("max_time", Some(time), HOUR, TENTH..=HOUR).duration());
-    Gate { until, max_bytes: usize::try_from(max_bytes).unwrap_or(defaults.max_bytes), max_time }
+    HoldPolicy { until, max_bytes: usize::try_from(max_bytes).unwrap_or(defaults.max_bytes), max_time }
 }
 
 fn min_rate(raw: &RawMinRate, at: Trail<'_>, mistakes: &mut Mistakes) -> Option<MinRate> {

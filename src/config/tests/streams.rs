@@ -10,17 +10,20 @@ fn stream_of(stream: Value) -> StreamPolicy {
 fn every_field_of_the_gate_is_applied() {
     let default = StreamPolicy::default();
     assert_eq!(stream_of(json!({})), default);
-    assert_eq!(default.gate, Gate { until: GateUntil::FirstContent, max_bytes: 65_536, max_time: None });
+    assert_eq!(
+        default.gate,
+        HoldPolicy { until: HoldUntil::FirstContent, max_bytes: 65_536, max_time: None }
+    );
     for (word, until) in [
-        ("headers", GateUntil::Headers),
-        ("first_event", GateUntil::FirstEvent),
-        ("first_content", GateUntil::FirstContent),
+        ("headers", HoldUntil::Headers),
+        ("first_event", HoldUntil::FirstEvent),
+        ("first_content", HoldUntil::FirstContent),
     ] {
-        let gate = Gate { until, ..default.gate };
+        let gate = HoldPolicy { until, ..default.gate };
         assert_eq!(stream_of(json!({"gate": {"until": word}})), StreamPolicy { gate, ..default });
     }
     for (written, max_bytes) in [("1KiB", 1024), ("1MiB", 1_048_576)] {
-        let gate = Gate { max_bytes, ..default.gate };
+        let gate = HoldPolicy { max_bytes, ..default.gate };
         assert_eq!(stream_of(json!({"gate": {"max_bytes": written}})), StreamPolicy { gate, ..default });
     }
 }
@@ -44,7 +47,7 @@ fn optional_features_are_off_by_default_and_applied_if_configured() {
     let written = StreamPolicy {
         keep_alive: Some(Duration::from_secs(15)),
         min_rate: Some(MinRate { events: 5, window: Duration::from_secs(20) }),
-        gate: Gate { max_time: Some(Duration::from_secs(25)), ..default.gate },
+        gate: HoldPolicy { max_time: Some(Duration::from_secs(25)), ..default.gate },
         ..default
     };
     assert_eq!(stream_of(stream), written);

@@ -74,7 +74,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn blind_to_conversations() -> Self {
+    pub(super) fn without_conversations() -> Self {
         Self { hashes_conversations: false, ..Self::new() }
     }
 

@@ -71,7 +71,7 @@ fn without_conversations_all_other_facts_are_the_same() {
         scanner.feed(body).unwrap();
         scanner.finish().unwrap()
     };
-    let (all, blind) = (scan(Scanner::new()), scan(Scanner::blind_to_conversations()));
+    let (all, blind) = (scan(Scanner::new()), scan(Scanner::without_conversations()));
     assert!(all.affinity.conversation.is_some());
     assert_eq!(blind, Facts { affinity: Affinity { conversation: None, ..all.affinity }, ..all });
 }
