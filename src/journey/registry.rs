@@ -9,19 +9,19 @@ use super::journey::Journey;
 use crate::base::Timestamp;
 use crate::intake::JourneyId;
 
-/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds; an
-/// event loop that is seconds behind still finds its journey, and one that Envoy has given up ends soon.
+/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds. An event
+/// loop that is seconds behind still finds its journey, and a journey that Envoy has given up ends soon.
 pub const ORPHAN_AFTER: Duration = Duration::from_secs(5);
 
 /// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same time.
 pub type SharedJourney = Rc<RefCell<Journey>>;
 
-/// Journeys by id, with a bound on their number and an end for those that nobody continues.
+/// Journeys by id. Their number is bounded, and one that no pass continues ends.
 #[derive(Debug, Default)]
 pub struct Journeys {
     kept: HashMap<JourneyId, Kept>,
-    /// When which wait ends, in the order in which the waits began. Entries of waits that ended otherwise are passed
-    /// over by their serial number.
+    /// When each wait ends, in the order in which the waits began. The serial number tells entries of waits that have
+    /// ended otherwise.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
 }
