@@ -120,7 +120,7 @@ mod tests {
         assert!(journeys.begin(id(1), some_journey(), 10));
         assert!(journeys.leave(id(1), true, at(0)).is_none());
         assert!(journeys.rejoin(id(1)).is_some());
-        assert_eq!(journeys.expire(at(60_000)).len(), 0, "an attempt in flight is no orphan");
+        assert_eq!(journeys.expire(at(60_000)).len(), 0, "an attempt is under way");
         assert!(journeys.leave(id(1), false, at(60_000)).is_some());
         assert!(journeys.is_empty());
         assert!(journeys.rejoin(id(1)).is_none());
@@ -131,7 +131,7 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.rejoin(id(1)).unwrap();
-        assert!(journeys.leave(id(1), false, at(0)).is_none(), "its sibling is still in flight");
+        assert!(journeys.leave(id(1), false, at(0)).is_none(), "the other attempt is still under way");
         assert!(journeys.leave(id(1), false, at(0)).is_some());
     }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_and_an_id_is_never_shared() {
+    fn the_limit_holds_and_two_requests_never_share_an_id() {
         let mut journeys = Journeys::default();
         assert!(journeys.begin(id(1), some_journey(), 2));
         assert!(!journeys.begin(id(1), some_journey(), 2));

@@ -252,7 +252,7 @@ mod tests {
             (exhausted(ClientRetry::After(600)), Some("600"), Some("false")),
             (exhausted(ClientRetry::NotByItself), None, Some("false")),
             (exhausted(ClientRetry::Unsaid), None, None),
-            // Statuses with which no client comes again, or of which nobody knows what would help.
+            // Errors for which SDKs do not retry, or for which nothing is known about retries.
             (Refusal::NoModel, None, None),
             (Refusal::TooLarge { limit: 1 }, None, None),
             (Refusal::Internal, None, None),
@@ -262,7 +262,7 @@ mod tests {
             let get = |name: &str| {
                 let mut found = answer.headers.iter().filter(|(candidate, _)| *candidate == name);
                 let value = found.next().map(|(_, value)| value.as_str());
-                assert!(found.next().is_none(), "{case}: {name} stands there once");
+                assert!(found.next().is_none(), "{case}: {name} is set only once");
                 value
             };
             assert_eq!((get("retry-after"), get("x-should-retry")), (wait, should), "{case}");
