@@ -1,4 +1,4 @@
-//! A gRPC service as far as Envoy calls one here: HTTP/2, one message in, one message out, and it went well.
+//! A minimal gRPC service for Envoy: HTTP/2, one message in, one message out, always successful.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts one on a free port. `answer` gets the method's path and the message, and gives the message to answer with.
+    /// Starts a service on a free port. `answer` gets the method's path and the message, and returns the response message.
     ///
     /// # Panics
     /// If there is no free port.
@@ -71,11 +71,11 @@ async fn reply(
 ) -> Result<Response<Frames>, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    // A message stands behind one byte of flags and four of length.
+    // One byte of flags and four bytes of length precede a message.
     let message = answer(&path, body.get(5..).unwrap_or_default());
     let mut framed = BytesMut::new();
     framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).expect("a short answer"));
+    framed.put_u32(u32::try_from(message.len()).expect("a short response"));
     framed.put_slice(&message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().expect("a header value"));
@@ -84,7 +84,7 @@ async fn reply(
     Ok(response.expect("a response"))
 }
 
-/// A body of ready frames.
+/// A body of prepared frames.
 struct Frames(VecDeque<Frame<Bytes>>);
 
 impl Body for Frames {

@@ -134,7 +134,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     for _ in 0..REQUESTS {
         let request = Request::post(CHAT).bytes(sent.clone()).patience(SOON);
         let port = envoy.port();
-        requests.spawn(async move { request.send(port).await.expect("an answer").read().await });
+        requests.spawn(async move { request.send(port).await.expect("a response").read().await });
     }
     while let Some(answer) = requests.join_next().await {
         let answer = answer.unwrap();

@@ -403,7 +403,7 @@ async fn raw(port: u16, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut status = String::new();
     let mut lines = BufReader::new(stream);
-    tokio::time::timeout(SOON, lines.read_line(&mut status)).await.expect("an answer").unwrap();
+    tokio::time::timeout(SOON, lines.read_line(&mut status)).await.expect("a response").unwrap();
     status
 }
 
@@ -420,11 +420,14 @@ async fn expect_100_continue_is_answered() {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut go_on = [0; 25];
-        tokio::time::timeout(SOON, stream.read_exact(&mut go_on)).await.expect("an interim answer").unwrap();
+        tokio::time::timeout(SOON, stream.read_exact(&mut go_on))
+            .await
+            .expect("an interim response")
+            .unwrap();
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(body.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("a response").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     assert!(provider.received().iter().all(|request| request.header("expect").is_none()));

@@ -86,7 +86,7 @@ async fn a_messages_stream_that_fails_before_its_first_content_moves_on() {
 }
 
 /// Checks that the client got exactly `passed`, then one error event, and then a clean end.
-fn assert_told(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
+fn assert_error_at_end(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
     let text = read.text();
     assert!(read.error.is_none(), "{case}: the response itself ends cleanly: {:?}", read.error);
     let notice = text.strip_prefix(passed).unwrap_or_else(|| panic!("{case}: {text}"));
@@ -136,7 +136,7 @@ async fn a_truncated_stream_is_reported_even_if_its_end_arrives_alone() {
                     .script(Script::usual().header("content-type", "text/event-stream").pieces(pieces));
                 let read = read(&scene, &dialect, protocol).await;
                 let passed = if lost == 0 { whole.as_str() } else { &whole[..last_whole] };
-                assert_told(&dialect, &read, passed, &case);
+                assert_error_at_end(&dialect, &read, passed, &case);
             }
         }
     }
