@@ -119,3 +119,18 @@ impl Body for PacedBody {
         self.declared_length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+/// A body of prepared frames, for example with trailers.
+pub struct Frames(pub VecDeque<Frame<Bytes>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
+    }
+}

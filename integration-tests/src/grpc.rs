@@ -1,20 +1,19 @@
 //! A minimal gRPC service for Envoy: HTTP/2, one message in, one message out, always successful.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::body::Frames;
 
 /// A running service. It stops when dropped.
 pub struct Service {
@@ -82,19 +81,4 @@ async fn reply(
     let frames = Frames([Frame::data(framed.freeze()), Frame::trailers(trailers)].into());
     let response = Response::builder().header("content-type", "application/grpc").body(frames);
     Ok(response.expect("a response"))
-}
-
-/// A body of prepared frames.
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
-    }
 }

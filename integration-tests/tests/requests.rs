@@ -1,18 +1,14 @@
 //! Requests from clients: invalid ones are refused in the client's dialect and reach no provider, valid ones arrive in any
 //! framing, and client keys open only their models.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use hyper::body::{Body, Frame};
+use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use integration_tests::SOON;
-use integration_tests::body::Piece;
+use integration_tests::body::{Frames, Piece};
 use integration_tests::client::{Request, Response};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
@@ -351,21 +347,6 @@ async fn a_body_arrives_whole_in_pieces_of_any_size() {
     }
 }
 
-/// A body of data and trailers.
-struct WithTrailers(Vec<Frame<Bytes>>);
-
-impl Body for WithTrailers {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop().map(Ok))
-    }
-}
-
 #[tokio::test]
 async fn trailers_end_a_request() {
     let provider = ScriptedProvider::start("alpha").await;
@@ -378,9 +359,9 @@ async fn trailers_end_a_request() {
             let driver = tokio::spawn(driver);
             let mut trailers = HeaderMap::new();
             trailers.insert("x-checksum", "1".parse().unwrap());
-            let mut all = vec![Frame::trailers(trailers)];
-            all.extend(frames.into_iter().rev().map(|data| Frame::data(Bytes::from(data))));
-            let request = hyper::Request::post(format!("http://gateway{CHAT}")).body(WithTrailers(all));
+            let data = frames.into_iter().map(|data| Frame::data(Bytes::from(data)));
+            let all = Frames(data.chain([Frame::trailers(trailers)]).collect());
+            let request = hyper::Request::post(format!("http://gateway{CHAT}")).body(all);
             let answer = sender.send_request(request.unwrap()).await.unwrap();
             driver.abort();
             (answer.status(), answer.headers().get("x-llm-reason").is_some())

@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use crate::dialects::{self, Dialect, wire};
-use crate::scenes::{Ask, FirstAndSpare};
+use crate::scenes::{Ask, FirstAndSpare, check_that_sdks_raise};
 use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script};
-use integration_tests::python;
 use serde_json::{Value, json};
 
 const MODEL: &str = "openai-compatible";
@@ -270,12 +269,5 @@ async fn the_vendors_sdks_raise_an_error_on_a_stalled_stream() {
         provider
             .script(Script::stream(events).delay_chunks(Duration::from_millis(20)).hang_after_chunks(chunks));
     }
-    let base_url = format!("http://127.0.0.1:{}", scene.port());
-    let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    for line in lines {
-        assert!(line["came"].as_u64().unwrap() > 0, "{line}");
-        assert!(line["error"].is_string(), "{line}: a stalled response looked complete");
-    }
+    check_that_sdks_raise(scene.port()).await;
 }
