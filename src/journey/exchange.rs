@@ -23,7 +23,7 @@ impl<H: HeaderSink + BodyBuffer> RequestHost for H {}
 pub enum RequestStep {
     /// Hold headers and body, and go on reading.
     Hold,
-    /// Let it go.
+    /// Release it.
     Send,
     /// Send this to the client instead.
     Answer(LocalAnswer),
@@ -76,7 +76,7 @@ pub(super) struct Sent {
 }
 
 impl Exchange {
-    /// Refuses a request that may have been attempted. Its client is told how often.
+    /// Refuses a request that may have had attempts. The client is told how many.
     pub(super) fn refuse_after(
         &mut self,
         worker: &mut Worker,

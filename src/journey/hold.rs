@@ -1,7 +1,8 @@
 //! A request that is held: its next attempt comes later, or when a target is free.
 //!
-//! Its body stays in the host's buffers: all of it for a first attempt, otherwise what the edge has sent again so far. The
-//! needs are known, so nothing is read while it waits. The model is written in when the target is known.
+//! Its body stays in the host's buffers: all of it for a first attempt, otherwise what the edge has sent
+//! again so far. The needs are known, so nothing is read while it waits. The model is written in when the
+//! target is known.
 //!
 //! A request that waits for a back-off waits alone. One that waits until a target is free waits in a queue.
 
