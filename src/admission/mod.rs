@@ -66,6 +66,7 @@ impl Admission {
                 Ok(admission)
             }
             Err(exhausted) => {
+                log::debug!("budget {} is used up", exhausted.budget);
                 admission.cancel(&survey.request.generation, effects, survey.now);
                 Err(NotAdmitted::Budget(exhausted))
             }
@@ -81,6 +82,7 @@ impl Admission {
             if let Some(admission) = Self::at(survey, target, effects) {
                 return Some(admission);
             }
+            log::debug!("target {} was lost to another request", survey.request.target_name(target));
             selection.lost(target);
         }
         if survey.model().when_all_open == WhenAllOpen::TryAnyway {

@@ -8,7 +8,9 @@ use crate::breaker::{Blame, HealthSignal};
 use crate::config::{RetryBudget, RetryPolicy};
 use crate::provider;
 use crate::refusal::ClientRetry;
-use crate::retry::{Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure};
+use crate::retry::{
+    Failed, Next, Permission, Reach, Received, RemainingOptions, Situation, Spent, Stop, after_failure,
+};
 
 const PAGE: &str = include_str!("../../../docs/retries.md");
 
@@ -41,8 +43,8 @@ const FRESH: Spent = Spent {
 };
 
 fn decide(failed: Failed, permission: Permission, spent: Spent, left: RemainingOptions) -> Next {
-    let policy = (&RetryPolicy::default(), usual_classes());
-    after_failure(policy, failed, permission, spent, left, (NOW, u64::MAX))
+    let (policy, on) = (&RetryPolicy::default(), usual_classes());
+    after_failure(Situation { policy, on, failed, permission, spent, left, now: NOW, draw: u64::MAX })
 }
 
 #[test]
