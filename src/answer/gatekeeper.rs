@@ -48,7 +48,7 @@ pub struct HoldTerms {
 pub enum Verdict {
     /// Nothing yet.
     Hold,
-    /// An answer, or something that cannot be told from one.
+    /// An answer, or something that looks like one.
     Commit {
         /// Whether what has come brings part of the answer, or may do so.
         content: bool,
@@ -95,12 +95,12 @@ impl Gatekeeper {
         Self::new(kind, HeaderBlock::default(), Subject::Envoy { status, received })
     }
 
-    /// For a response whose status says failure.
+    /// For a response with an error status.
     pub fn of_error(kind: ProviderKind, status: u16, headers: HeaderBlock) -> Self {
         Self::new(kind, headers, Subject::Error { status, body: Vec::new() })
     }
 
-    /// For a response whose status says success. `None` if its body cannot be read, so that there is
+    /// For a response with a success status. `None` if its body cannot be read, so that there is
     /// nothing to judge.
     pub fn of_success(terms: Terms, headers: HeaderBlock) -> Option<Self> {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {

@@ -52,7 +52,7 @@ impl ModelNames {
     }
 
     /// `bytes`, which begin at offset `start` of the stream and are passed on now, with the new name and
-    /// without `cuts`. `None` where that changes nothing.
+    /// without `cuts`. `None` if that changes nothing.
     pub(super) fn apply(&mut self, bytes: &[u8], start: u64, cuts: &[Range<u64>]) -> Option<&[u8]> {
         let place = |offset: u64| usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
         let mut names = self.finder.found().iter().filter(|name| name.start >= start).peekable();

@@ -174,7 +174,7 @@ impl StreamFollower {
         self.insertion == Insertion::Ready && !self.is_torn
     }
 
-    /// A report without content, which is counted where bytes are read.
+    /// A report without content. Content is counted when bytes are read.
     fn report(&self, release: Release, passed: usize) -> ChunkReport {
         ChunkReport { release, new_bytes: 0, content: None, forwarded: passed > 0, settled: self.settled() }
     }

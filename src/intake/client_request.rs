@@ -24,7 +24,7 @@ pub struct ClientRequest {
     pub facts: Facts,
     /// What it needs of a target.
     pub needs: Needs,
-    /// The session that it belongs to, where the model is balanced by sessions.
+    /// The session that it belongs to, if the model balances by session.
     pub session: Option<Session>,
     /// The client's key, by its position in the configuration.
     pub client_key: Option<usize>,
@@ -52,7 +52,7 @@ impl ClientRequest {
         self.config().model(self.model)
     }
 
-    /// The client's key, where keys are configured.
+    /// The client's key, if keys are configured.
     pub fn client_key(&self) -> Option<&ClientKey> {
         self.config().keys.as_ref()?.get(self.client_key?)
     }
@@ -63,7 +63,7 @@ impl ClientRequest {
         (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
     }
 
-    /// What the response of `target` may take, and how it is passed on.
+    /// The time limits of a response of `target`, and how it is passed on.
     pub fn stream_policy(&self, target: TargetId) -> StreamPolicy {
         let reasoning = self.config().target(target).is_some_and(|target| {
             let offers = &target.offers;

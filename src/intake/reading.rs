@@ -43,7 +43,7 @@ pub struct Reading {
 /// these headers, so a client could send `x-llm-journey` and `x-envoy-attempt-count` itself.
 #[derive(Debug, Clone, Copy)]
 pub struct LoopPass {
-    /// The journey's id, where there is a loop.
+    /// The journey's id, if there is a retry loop.
     pub id: Option<JourneyId>,
     /// The number of the attempt, from 1.
     pub attempt: u8,
@@ -68,7 +68,7 @@ pub struct Understood {
     pub body: HeldBody,
     /// What decides how it is addressed.
     pub call: CallHeaders,
-    /// The id of its journey, where there is a loop.
+    /// The id of its journey, if there is a retry loop.
     pub id: Option<JourneyId>,
 }
 
@@ -172,7 +172,7 @@ impl Reading {
     }
 }
 
-/// The client's key, by its position in the configuration; `None` where no keys are configured.
+/// The client's key, by its position in the configuration; `None` if no keys are configured.
 pub fn authenticate(generation: &Generation, headers: &HeaderBlock) -> Result<Option<usize>, Refusal> {
     match &generation.config.keys {
         None => Ok(None),

@@ -16,7 +16,7 @@ use crate::retry::{Failed, Next};
 use crate::stream::Alarm;
 use crate::survey::Survey;
 
-/// What the host does about a stream whose time has come.
+/// What the host does about a stream that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AlarmStep {
     /// Nothing. Look again when [`Exchange::due`] says.

@@ -48,7 +48,7 @@ pub struct Exchange {
     pub(super) kept_as: Option<JourneyId>,
     pub(super) key: Option<Rc<str>>,
     pub(super) tokens: Option<u64>,
-    /// The request's record; `None` when the request is for no model.
+    /// The request's record; `None` for other paths.
     pub(super) record: Option<SharedRecord>,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Phase {
     Fresh,
     /// The body is being read.
     Reading(Box<Reading>),
-    /// The request is for no model and passes.
+    /// The request is for another path and passes.
     Foreign,
     /// The filter has answered.
     Answered,

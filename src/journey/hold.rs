@@ -22,11 +22,11 @@ use crate::report;
 use crate::retry::Position;
 use crate::survey::Survey;
 
-/// How often a request in a queue looks whether a target is free.
+/// How often a queued request checks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How often a request whose time has come looks whether its body is complete.
+/// How often a due request checks whether its body is complete.
 const BODY_COMES: Duration = Duration::from_millis(10);
-/// How long it waits for its body beyond its own time. Then it goes, and the rest of the body follows.
+/// How long a due request waits for its body. Then it is sent, and the rest of the body follows.
 const BODY_OVERDUE: Duration = Duration::from_secs(5);
 
 impl Exchange {

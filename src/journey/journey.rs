@@ -89,7 +89,7 @@ impl Journey {
         u8::try_from(self.tried.len()).unwrap_or(u8::MAX).saturating_add(self.request.forgotten)
     }
 
-    /// The limit on what a further attempt may cost; `None` where there is none, and for the first attempt.
+    /// The limit on what a further attempt may cost; `None` without a limit, and for the first attempt.
     fn spend_ceiling(&self) -> Option<SpendCeiling> {
         let most = self.request.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;
         Some(SpendCeiling { spent: spent_by(&self.request, &self.tried), most })

@@ -265,7 +265,7 @@ impl Exchange {
         }
     }
 
-    /// Keeps the journey for later passes, where there can be any.
+    /// Keeps the journey for later passes, if there can be any.
     fn keep(&mut self, worker: &mut Worker, id: Option<JourneyId>, journey: &SharedJourney) {
         let Some(id) = id else { return };
         let (limit, no_fallback) = {

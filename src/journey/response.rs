@@ -31,7 +31,7 @@ pub trait ResponseHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
 
 impl Exchange {
-    /// The response's headers have come. `origin` is asked only where the status says failure.
+    /// The response's headers have come. `origin` is called only for an error status.
     pub fn response_headers<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,

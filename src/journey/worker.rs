@@ -31,7 +31,7 @@ pub struct Worker {
     pub store: Box<dyn Store>,
     /// The random source.
     pub rng: SplitMix64,
-    /// Envoy's version, where it is known.
+    /// Envoy's version, if it is known.
     pub envoy: Option<String>,
     /// How often operators may still be served.
     pub operator_limit: OperatorRateLimit,

@@ -16,7 +16,7 @@ use super::refusals;
 /// At most this many targets are named in `x-llm-rejected`.
 const MAX_REJECTED_TOLD: usize = 8;
 
-/// Where the client is told: the provider's headers, or those of a response made here.
+/// The headers that the client gets: the provider's, or those of a response made here.
 pub trait Disclosure {
     /// Sets a header.
     fn tell(&mut self, name: &'static str, value: &str);

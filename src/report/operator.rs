@@ -59,7 +59,7 @@ pub struct OperatorContext<'a> {
     pub tally: &'a mut Tally,
     /// How often operators may still be served.
     pub limit: &'a mut OperatorRateLimit,
-    /// Envoy's version, where it is known.
+    /// Envoy's version, if it is known.
     pub envoy: Option<&'a str>,
 }
 

@@ -39,9 +39,9 @@ type Fails = fn(target: usize, now_ms: u64, draw: u64) -> bool;
 /// Which requests fail.
 #[derive(Clone, Copy)]
 enum Load {
-    /// Those that begin during the outage. Requests under way succeed.
+    /// Requests that begin during the outage. Requests under way succeed.
     FailsAtStart(Fails),
-    /// Those that end during the outage, whenever they began.
+    /// Requests that end during the outage, whenever they began.
     FailsAtEnd(Fails),
 }
 
