@@ -1,16 +1,6 @@
+use super::metric_kind::MetricKind;
 use super::series::{Family, Series};
 use crate::config::Config;
-
-/// The kind of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Sorts values into buckets.
-    Histogram,
-}
 
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])+ $variant:ident, $kind:ident, $name:literal;)+) => {

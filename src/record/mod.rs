@@ -10,6 +10,7 @@
 mod build;
 mod builder;
 mod decision;
+mod metric_kind;
 mod metrics;
 pub mod orders;
 mod series;
@@ -27,7 +28,8 @@ pub use decision::{
     MAX_GATES, MAX_RECORD_BYTES, NeedsRecord, PolicyRecord, ProviderError, Record, SCHEMA_VERSION,
     StreamRecord, Text, UsageRecord,
 };
-pub use metrics::{Metric, MetricKind, Sample, Tally};
+pub use metric_kind::MetricKind;
+pub use metrics::{Metric, Sample, Tally};
 pub use series::{
     CHANGES, Dim, ENDS, Family, MAX_SERIES, ORDERS, OUTCOMES, REASONS, Series, TOKENS, class_place, place,
 };

@@ -10,7 +10,7 @@
 //! them into labels. The separators are `;` and `=` because no configured name contains them; names of
 //! models contain dots.
 
-use super::MetricKind;
+use super::metric_kind::MetricKind;
 use super::orders::ScopeKind;
 use crate::base::{AccountId, ErrorClass, ModelId, ProviderId, TargetId};
 use crate::breaker::Scope;
