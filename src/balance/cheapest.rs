@@ -4,7 +4,7 @@
 //! example the accounts of one provider. Among those, the target with the lower failure rate wins. Targets
 //! with a similar failure rate share the requests by weight.
 
-use super::{Candidate, weighted};
+use super::candidate::{Candidate, weighted};
 use crate::base::{Random, TargetId};
 
 /// Failure rates are compared in steps of this size. Smaller differences are chance.

@@ -12,7 +12,8 @@
 //! [`EXPLORE_ONE_IN`] treats a stale measurement as unknown. That bounds the cost: at most this share of
 //! requests is slower than necessary, and much less under heavy traffic.
 
-use super::{Candidate, Speed, weighted};
+use super::candidate::{Candidate, weighted};
+use super::speed::Speed;
 use crate::base::{Random, TargetId};
 
 /// One choice in this many explores a target with a stale measurement.

@@ -8,7 +8,7 @@
 //! **Weights.** The draws follow the weights, so idle targets share the traffic by weight. Attempts in flight
 //! are compared relative to the weight, so busy targets do the same.
 
-use super::{Candidate, weighted};
+use super::candidate::{Candidate, weighted};
 use crate::base::{Random, TargetId};
 
 pub fn choose<I>(candidates: I, rng: &mut impl Random) -> Option<TargetId>

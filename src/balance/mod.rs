@@ -8,6 +8,7 @@
 //!
 //! The folder decides neither whether a target may take a request nor whether it is healthy.
 
+mod candidate;
 mod cheapest;
 mod configured;
 mod demand;
@@ -21,32 +22,16 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
+pub use candidate::Candidate;
 pub use demand::Demand;
 pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};
 pub use speed::{Speed, SpeedView};
 
-use crate::base::{MicroDollars, Random, TargetId};
-use crate::config::Balance;
+use candidate::weighted;
 
-/// A target that may be chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The target.
-    pub target: TargetId,
-    /// Hash of its name: the same in every worker and every configuration.
-    pub name_hash: u64,
-    /// Its configured weight; in thousandths while only a share of the weight applies.
-    pub weight: u32,
-    /// Attempts in flight there, over all workers.
-    pub pending: u32,
-    /// How fast it answers.
-    pub speed: Speed,
-    /// Estimated cost of the request there, if prices are known.
-    pub cost: Option<MicroDollars>,
-    /// Recent attempts that failed, of 1000.
-    pub failing_permille: u16,
-}
+use crate::base::{Random, TargetId};
+use crate::config::Balance;
 
 /// Chooses one of the candidates; `None` when there is none.
 pub fn choose<I>(
@@ -68,22 +53,6 @@ where
             weighted(candidates, rng).map(|chosen| chosen.target)
         }
     }
-}
-
-/// One candidate, with a probability proportional to its weight.
-fn weighted<I>(candidates: I, rng: &mut impl Random) -> Option<Candidate>
-where
-    I: Iterator<Item = Candidate> + Clone,
-{
-    let total: u64 = candidates.clone().map(|candidate| u64::from(candidate.weight)).sum();
-    let mut ticket = rng.below(total);
-    for candidate in candidates {
-        match ticket.checked_sub(u64::from(candidate.weight)) {
-            Some(rest) => ticket = rest,
-            None => return Some(candidate),
-        }
-    }
-    None
 }
 
 #[cfg(test)]

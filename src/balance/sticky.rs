@@ -11,7 +11,8 @@
 //! w, a target's variable is the smallest with probability w/Σw. A changed weight moves only as many sessions
 //! as necessary.
 
-use super::{Candidate, Session};
+use super::candidate::Candidate;
+use super::session::Session;
 use crate::base::TargetId;
 
 pub fn choose(session: Session, candidates: impl Iterator<Item = Candidate>) -> Option<TargetId> {
