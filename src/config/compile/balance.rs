@@ -3,7 +3,7 @@ use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawBalance, Words};
 
-use super::word;
+use super::common::word;
 
 pub(super) fn balance(raw: Option<&Mapping<RawBalance>>, at: &Trail<'_>, mistakes: &mut Mistakes) -> Balance {
     let Some(Mapping(raw)) = raw else { return Balance::default() };

@@ -1,9 +1,11 @@
 use std::rc::Rc;
 
 use super::classes::classes;
+use super::common::{needed, number, word};
+use super::limits::MAX_TARGETS;
 use super::names::Names;
 use super::offers::dollars;
-use super::{MAX_TARGETS, number, text, word};
+use super::text;
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
 use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -126,7 +128,7 @@ impl Known<'_> {
             let Some(Mapping(pair)) = pair else { continue };
             let at = at.item(index);
             let mut end = |name, written: &Option<String>| {
-                let written = super::needed(written, name, &at, mistakes)?;
+                let written = needed(written, name, &at, mistakes)?;
                 TargetId::from_index(self.targets.find(written, &at.field(name), mistakes)?)
             };
             let (from, to) = (end("from", &pair.from), end("to", &pair.to));

@@ -1,5 +1,5 @@
-use super::MAX_PROBES;
 use super::field_reader::FieldReader;
+use super::limits::MAX_PROBES;
 use crate::config::compiled::BreakerPolicy;
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail};

@@ -1,6 +1,6 @@
 use std::ops::RangeInclusive;
 
-use super::number;
+use super::common::number;
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::boundaries::Known;
+use super::budget;
+use super::common::{all_or_none, each, needed, word};
 use super::names::Names;
-use super::{all_or_none, budget, each, needed, word};
 use crate::base::ModelId;
 use crate::config::compiled::ClientKey;
 use crate::config::mistakes::{Mistakes, Trail, shown};

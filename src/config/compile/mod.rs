@@ -9,8 +9,10 @@ mod boundaries;
 mod breaker;
 mod budget;
 mod classes;
+mod common;
 mod field_reader;
 mod keys;
+mod limits;
 mod models;
 mod names;
 mod offers;
@@ -20,7 +22,6 @@ mod quota;
 mod record;
 mod rest;
 mod retry;
-
 mod stream;
 mod targets;
 mod text;
@@ -29,42 +30,16 @@ use std::rc::Rc;
 
 use super::balance::{Balance, SessionKey};
 use super::compiled::Config;
-use super::mistakes::{Mistakes, Trail, shown};
-use super::nearest::hint;
-use super::raw::{Mapping, RawConfig, Section};
+use super::mistakes::{Mistakes, Trail};
+use super::raw::RawConfig;
 use crate::base::ModelId;
 pub use budget::MAX_METADATA;
+use common::{Env, all_or_none, each, required};
+pub use limits::{
+    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_MODELS,
+    MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+};
 use names::{NameRule, Names};
-
-/// The maximum number of providers.
-pub const MAX_PROVIDERS: usize = 64;
-/// The maximum number of entries of `accounts`. Each target with its own provider adds one account to them.
-pub const MAX_ACCOUNTS: usize = 256;
-/// The maximum number of targets.
-pub const MAX_TARGETS: usize = 512;
-/// The maximum number of logical models.
-pub const MAX_MODELS: usize = 256;
-/// The maximum number of client keys.
-pub const MAX_CLIENT_KEYS: usize = 1000;
-/// The maximum number of operators' keys.
-pub const MAX_OPERATOR_KEYS: usize = 32;
-/// The maximum number of headers that are set for one provider.
-pub const MAX_HEADERS: usize = 32;
-/// The maximum number of tiers of one model.
-pub const MAX_TIERS: usize = 16;
-/// The maximum number of attempts per request, including the first.
-pub const MAX_ATTEMPTS: u8 = 10;
-/// The maximum weight of a target.
-pub const MAX_WEIGHT: u32 = 1_000_000;
-/// The maximum of `limits.max_body`, in bytes.
-pub const MAX_BODY_BYTES: u64 = 256 * 1024 * 1024;
-/// The maximum of `limits.max_journeys`.
-pub const MAX_JOURNEYS: usize = 100_000;
-
-/// The maximum of `breaker.probes`: a breaker's shared record has room for this many leases.
-pub const MAX_PROBES: u8 = 4;
-
-type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Compiles `raw` and adds every mistake in it to `mistakes`. Returns `None` only if there is a mistake.
 pub(super) fn compile(
@@ -142,74 +117,4 @@ pub(super) fn compile(
         fleet_rate_limit: raw.fleet_rate_limit.unwrap_or(false),
         fingerprint,
     })
-}
-
-/// Adds a mistake if a section without entries must have some.
-fn required<T>(section: &Option<Section<T>>, at: &Trail<'_>, mistakes: &mut Mistakes) {
-    match section {
-        None => mistakes.add(at, "is missing, at least one entry is needed"),
-        Some(entries) if entries.is_empty() => mistakes.add(at, "is empty, at least one entry is needed"),
-        Some(_) => {}
-    }
-}
-
-/// Compiles the entries of a section, sorted by name. Entries with a mistake keep their positions.
-fn each<T, U>(
-    section: &Option<Section<T>>,
-    name: &str,
-    mistakes: &mut Mistakes,
-    mut compile_entry: impl FnMut(&str, &T, &Trail<'_>, &mut Mistakes) -> Option<U>,
-) -> Vec<Option<U>> {
-    let section_at = Trail::Root.field(name);
-    let entries = section.iter().flatten();
-    entries
-        .map(|(name, entry)| {
-            let Mapping(raw) = entry.as_ref()?;
-            compile_entry(name, raw, &section_at.field(name), mistakes)
-        })
-        .collect()
-}
-
-fn all_or_none<T>(entries: Vec<Option<T>>) -> Option<Vec<T>> {
-    entries.into_iter().collect()
-}
-
-/// The value of a required field; adds a mistake if it is missing.
-fn needed<'a, T>(field: &'a Option<T>, name: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<&'a T> {
-    if field.is_none() {
-        mistakes.add(&at.field(name), "is missing");
-    }
-    field.as_ref()
-}
-
-/// A whole number within `bounds`, or the default if it is absent.
-fn number(
-    written: Option<u64>,
-    default: u64,
-    bounds: std::ops::RangeInclusive<u64>,
-    at: &Trail<'_>,
-    mistakes: &mut Mistakes,
-) -> u64 {
-    let number = written.unwrap_or(default);
-    if !bounds.contains(&number) {
-        mistakes.add(at, format!("is {number}, expected {} to {}", bounds.start(), bounds.end()));
-        return default;
-    }
-    number
-}
-
-/// The meaning of one of the words in `meanings`, or the default if it is absent.
-fn word<T: Copy + Default>(
-    written: Option<&String>,
-    meanings: &[(&str, T)],
-    at: &Trail<'_>,
-    mistakes: &mut Mistakes,
-) -> T {
-    let Some(written) = written else { return T::default() };
-    let found = meanings.iter().find(|(word, _)| *word == written);
-    if found.is_none() {
-        let near = hint(written, meanings.iter().map(|(word, _)| *word));
-        mistakes.add(at, format!("`{}` is not a valid value{near}", shown(written)));
-    }
-    found.map(|(_, meaning)| *meaning).unwrap_or_default()
 }

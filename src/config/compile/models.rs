@@ -3,8 +3,10 @@ use std::rc::Rc;
 
 use super::boundaries::Known;
 use super::classes::classes;
+use super::common::word;
+use super::limits::MAX_TIERS;
 use super::names::Names;
-use super::{MAX_TIERS, balance, retry, stream, word};
+use super::{balance, retry, stream};
 use crate::base::{ClassSet, ErrorClass, TargetId};
 use crate::config::compiled::{Model, ResponseModel, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};

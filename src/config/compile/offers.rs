@@ -1,6 +1,7 @@
 use std::rc::Rc;
 
-use super::{number, text};
+use super::common::number;
+use super::text;
 use crate::base::MicroDollars;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::offers::{Offers, Price, TokenLimit};

@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::common::{all_or_none, needed};
 use super::keys::digest;
+use super::limits::MAX_OPERATOR_KEYS;
 use super::names::{NameRule, Names};
-use super::{MAX_OPERATOR_KEYS, needed};
 use crate::config::compiled::OperatorKey;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawOperator};
@@ -50,7 +51,7 @@ pub(super) fn operators(
             Some(OperatorKey { name: Rc::from(name.as_str()), sha256 })
         })
         .collect();
-    super::all_or_none(keys)
+    all_or_none(keys)
 }
 
 #[cfg(test)]

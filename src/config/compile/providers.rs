@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{MAX_HEADERS, text, word};
+use super::common::word;
+use super::limits::MAX_HEADERS;
+use super::text;
 use crate::base::{Endpoint, EndpointSet};
 use crate::config::compiled::Provider;
 use crate::config::mistakes::{Mistakes, Trail, shown};

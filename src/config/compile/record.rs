@@ -1,4 +1,4 @@
-use super::word;
+use super::common::word;
 use crate::config::compiled::{RecordLog, RecordPolicy, Redact};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{Mapping, RawRecord};

@@ -1,4 +1,6 @@
-use super::{MAX_BODY_BYTES, MAX_JOURNEYS, needed, number, text, word};
+use super::common::{needed, number, word};
+use super::limits::{MAX_BODY_BYTES, MAX_JOURNEYS};
+use super::text;
 use crate::config::compiled::{Limits, OtherPaths};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::mode::Mode;

@@ -1,5 +1,6 @@
+use super::common::{number, word};
 use super::field_reader::FieldReader;
-use super::{MAX_ATTEMPTS, number, word};
+use super::limits::MAX_ATTEMPTS;
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{Mapping, RawBackoff, RawQueue, RawRetry, RawRetryBudget};

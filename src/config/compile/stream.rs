@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use super::common::{needed, number, word};
 use super::field_reader::FieldReader;
-use super::{needed, number, word};
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawGate, RawMinRate, RawStream};

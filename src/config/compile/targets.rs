@@ -1,7 +1,9 @@
 use std::rc::Rc;
 
+use super::common::{Env, needed, number};
+use super::limits::MAX_WEIGHT;
 use super::names::Names;
-use super::{Env, MAX_WEIGHT, needed, number, offers, quota, text};
+use super::{offers, quota, text};
 use crate::base::{AccountId, FNV_BASIS, ProviderId, fnv1a};
 use crate::config::compiled::{Account, Provider, Quota, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
