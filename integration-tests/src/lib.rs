@@ -10,6 +10,7 @@ pub mod client;
 pub mod envoy;
 pub mod gateway;
 mod grpc;
+pub mod imports;
 pub mod otlp;
 pub mod paths;
 pub mod provider;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use integration_tests::paths;
+use integration_tests::{imports, paths};
 use serde_json::Value;
 
 const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config"];
@@ -90,6 +90,13 @@ fn imports_follow_the_table() {
         );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_files_of_src_import_each_other_in_a_circle() {
+    let files = sources().into_iter().map(|source| (source.name.clone(), source.code_text())).collect();
+    let circles: Vec<_> = imports::circles(&files).iter().map(|circle| circle.join(", ")).collect();
+    assert!(circles.is_empty(), "these files import each other in a circle: {circles:#?}");
 }
 
 #[test]
@@ -406,10 +413,14 @@ impl Source {
         lines.map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
     }
 
+    fn code_text(&self) -> String {
+        self.code().flat_map(|(_, line)| [line, "\n"]).collect()
+    }
+
     /// The first name of every path that begins at the crate's root.
     fn crate_paths(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
-        let code: String = self.code().flat_map(|(_, line)| [line, "\n"]).collect();
+        let code = self.code_text();
         for (at, _) in code.match_indices("crate::") {
             if code[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$')) {
                 continue;
