@@ -219,6 +219,26 @@ fn every_path_that_the_documentation_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// "`Type::function` (`src/file.rs`)" says where an item is.
+#[test]
+fn items_are_in_the_files_that_architecture_names_for_them() {
+    let page = read("ARCHITECTURE.md");
+    let parts: Vec<_> = page.split("```").step_by(2).flat_map(|text| text.split('`')).collect();
+    let mut found = 0;
+    for parts in parts.windows(3) {
+        let [item, between, file] = parts[..] else { continue };
+        if between.trim() != "(" || !file.ends_with(".rs") || item.contains('/') {
+            continue;
+        }
+        let name = item.rsplit("::").next().unwrap_or(item);
+        let words = ["fn", "struct", "enum"].map(|kind| format!("{kind} {name}"));
+        let source = read(file);
+        assert!(words.iter().any(|words| source.contains(words)), "{file} does not declare {item}");
+        found += 1;
+    }
+    assert!(found >= 15, "only {found} were found");
+}
+
 #[test]
 fn the_make_targets_that_the_documentation_names_exist() {
     let makefile = read("Makefile");
