@@ -162,6 +162,13 @@ impl Admission {
         self.reserved.as_ref()
     }
 
+    /// Another attempt of the same request is under way or over. The reservation covers that one too, so it goes on to the
+    /// request although this attempt is cancelled.
+    #[must_use = "the reservation is settled with the request"]
+    pub const fn hand_over_reservation(&mut self) -> Option<Reserved> {
+        self.reserved.take()
+    }
+
     /// The attempt was not made: everything is returned.
     pub fn cancel(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
         self.leases.give_back(generation, effects, now);

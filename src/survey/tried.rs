@@ -1,5 +1,5 @@
 use crate::base::{ErrorClass, MicroDollars, TargetId, Tokens};
-use crate::outcome::Outcome;
+use crate::outcome::{End, Outcome};
 
 /// One attempt that was made for a request.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,11 @@ impl Tried {
     /// An attempt that is sent now.
     pub const fn new(target: TargetId, expected: Tokens) -> Self {
         Self { target, expected, failure: None, may_return: false, outcome: None }
+    }
+
+    /// Whether the attempt was never really made.
+    pub fn was_withdrawn(&self) -> bool {
+        self.outcome.is_some_and(|outcome| outcome.end == End::Withdrawn)
     }
 }
 
