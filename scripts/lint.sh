@@ -43,8 +43,8 @@ lint_minimum_rust() {
     fi
     toolchain=$(rustup_toolchain "$minimum")
     if [ -z "$toolchain" ]; then
-        skip "whether the code builds with Rust $minimum, the minimum in Cargo.toml" \
-            "The compiler here is $current. With rustup: rustup toolchain install $minimum. Or raise rust-version."
+        # Not an error in CI either: a newer compiler on the machine is no mistake of the change under test.
+        skipped+=("NOT CHECKED: whether the code builds with Rust $minimum, the minimum in Cargo.toml. The compiler here is $current. With rustup: rustup toolchain install $minimum. Or raise rust-version.")
         return
     fi
     say "lint: compiling with Rust $minimum, the minimum"

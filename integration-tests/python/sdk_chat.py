@@ -1,4 +1,4 @@
-"""Talks to BASE_URL with the vendors' own SDKs, plain and streamed, and prints one JSON line per answer."""
+"""Calls BASE_URL with the vendors' own SDKs, plain and streamed, and prints one JSON line per response."""
 
 import json
 import os

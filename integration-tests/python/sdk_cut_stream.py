@@ -1,4 +1,4 @@
-"""Streams that end in the middle: each SDK must raise, never return what came as a whole answer."""
+"""Truncated streams: each SDK must raise an error and never return a truncated response as complete."""
 
 import json
 import os
@@ -10,7 +10,7 @@ BASE_URL = os.environ["BASE_URL"]
 
 
 def report(name, read):
-    """Reads a stream to its end and prints what came and which error ended it."""
+    """Reads a stream to its end and prints what arrived and which error ended it."""
     came = []
     try:
         for piece in read():

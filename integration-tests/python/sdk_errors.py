@@ -1,6 +1,6 @@
-"""What the gateway at BASE_URL refuses or passes on, as users of the vendors' own SDKs meet it. Prints one JSON line per
-exception or answer. The models `limited`, `wrong` and `broken` fail with 429, 400 and 500 behind the gateway, `down` does
-not answer, `shaky` fails once and then answers, `toolless` cannot use tools, `elsewhere` is not where it may be."""
+"""Refusals and passed-on errors of the gateway at BASE_URL, as exceptions of the vendors' own SDKs. Prints one JSON line
+per exception or response. The models `limited`, `wrong` and `broken` fail with 429, 400 and 500 behind the gateway, `down` cannot
+be reached, `shaky` fails once and then works, `toolless` has no tools, `elsewhere` is in a region that is not allowed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ messages = [{"role": "user", "content": "say hello"}]
 
 
 def clients(key: str, retries: int):
-    """Both vendors' clients, and how each is asked for a short answer."""
+    """Both vendors' clients, each with a function that requests a short response."""
     gpt = openai.OpenAI(base_url=f"{base_url}/v1", api_key=key, max_retries=retries)
     claude = anthropic.Anthropic(base_url=base_url, api_key=key, max_retries=retries)
     return {

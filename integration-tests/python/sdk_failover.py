@@ -1,5 +1,5 @@
-"""Every kind of call through the gateway at BASE_URL with the vendors' own SDKs and their own settings, sync and then
-async. Prints one JSON line per answer."""
+"""Every kind of call through the gateway at BASE_URL with the vendors' own SDKs and default settings, first sync, then
+async. Prints one JSON line per response."""
 
 import asyncio
 import inspect
@@ -15,12 +15,12 @@ messages = [{"role": "user", "content": "say hello"}]
 
 
 async def value(result):
-    """What a call gives, whether the client is sync or async."""
+    """The result of a call of a sync or async client."""
     return await result if inspect.isawaitable(result) else result
 
 
 async def items(stream):
-    """All events of a stream, sync or async."""
+    """All events of a sync or async stream."""
     if hasattr(stream, "__aiter__"):
         return [item async for item in stream]
     return list(stream)

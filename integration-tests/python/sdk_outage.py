@@ -1,5 +1,5 @@
-"""An outage as users of the vendors' own SDKs meet it whose clients retry as they do by default. Every model of the gateway at
-BASE_URL fails in its own way. Prints one JSON line per exception or answer, with how long it took."""
+"""An outage seen by the vendors' own SDKs with their default retries. Every model of the gateway at BASE_URL fails in a
+different way. Prints one JSON line per exception or response, with its duration."""
 
 import json
 import os

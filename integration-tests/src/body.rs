@@ -1,4 +1,4 @@
-//! A body that is sent in pieces, each at its time.
+//! A body that is sent in pieces with pauses.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,17 +11,17 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-/// Some bytes, and how long to wait before they are sent.
+/// Some bytes and the pause before they are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Time since the piece before (or since the headers).
+    /// The pause after the previous piece or the headers.
     pub after: Duration,
-    /// What is sent.
+    /// The content.
     pub bytes: Bytes,
 }
 
 impl Piece {
-    /// Bytes that follow at once.
+    /// Bytes without a pause.
     pub fn now(bytes: impl Into<Bytes>) -> Self {
         Self { after: Duration::ZERO, bytes: bytes.into() }
     }
@@ -33,17 +33,17 @@ impl Piece {
 }
 
 enum Pace {
-    /// The next piece may go out when it is polled for.
+    /// The next poll returns the next piece.
     Ready,
-    /// Pending once: that makes hyper flush what it has.
+    /// Pending once, so that hyper flushes.
     Flush,
-    /// The next piece waits; hyper flushes meanwhile.
+    /// The next piece waits. hyper flushes meanwhile.
     Waiting(Pin<Box<Sleep>>),
 }
 
 impl Pace {
     fn before(piece: &Piece) -> Self {
-        // A timer of nothing would still cost a millisecond.
+        // A timer of zero would still take a millisecond.
         if piece.after.is_zero() {
             Self::Flush
         } else {
@@ -52,7 +52,7 @@ impl Pace {
     }
 }
 
-/// Sends its pieces one by one and flushes between them, so that each is a read of its own on the other side
+/// Sends its pieces one by one and flushes between them, so that each is a separate read on the other side
 /// (unless the network joins them).
 pub struct PacedBody {
     pieces: VecDeque<Piece>,
@@ -61,24 +61,24 @@ pub struct PacedBody {
 }
 
 impl PacedBody {
-    /// A body of these pieces. With a declared length it is sent under `content-length`, otherwise chunked.
+    /// A body of these pieces. With a declared length it has a `content-length`, otherwise it is chunked.
     pub fn new(pieces: impl IntoIterator<Item = Piece>, declared_length: Option<u64>) -> Self {
         let mut body = Self { pieces: pieces.into_iter().collect(), pace: Pace::Ready, declared_length };
-        // The first piece is not held back for a flush unless it has to wait anyway.
+        // The first piece is not delayed by a flush unless it has a pause.
         if let Some(first) = body.pieces.front().filter(|first| !first.after.is_zero()) {
             body.pace = Pace::before(first);
         }
         body
     }
 
-    /// One piece, at once, under its `content-length`.
+    /// One piece without a pause, with its `content-length`.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let length = bytes.len() as u64;
         Self::new((length > 0).then(|| Piece::now(bytes)), Some(length))
     }
 
-    /// Whether every piece has been handed over.
+    /// Whether every piece has been sent.
     pub fn is_done(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -117,5 +117,20 @@ impl Body for PacedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.declared_length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A body of prepared frames, for example with trailers.
+pub struct Frames(pub VecDeque<Frame<Bytes>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(Ok))
     }
 }

@@ -1,5 +1,5 @@
-//! A real Chromium without a window, driven over WebDriver (W3C) through Debian's chromedriver: it is JSON over HTTP, which
-//! [`crate::client`] speaks already.
+//! A real headless Chromium, driven over WebDriver (W3C) through Debian's chromedriver. WebDriver is JSON over HTTP, so
+//! [`crate::client`] is used.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -13,17 +13,17 @@ use crate::SOON;
 use crate::client::Request;
 use crate::tools;
 
-/// WebDriver's name of the member that holds an element's id.
+/// WebDriver's name for the member with an element's id.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// What the window looks like.
+/// The properties of the window.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
     /// In CSS pixels.
     pub width: u32,
     /// In CSS pixels.
     pub height: u32,
-    /// As a phone: touch, device pixels, and `meta viewport` counts.
+    /// A phone: touch, device pixels, and `meta viewport` applies.
     pub phone: bool,
     /// Whether the system prefers dark colours.
     pub dark: bool,
@@ -34,16 +34,16 @@ pub struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    /// Kept open: the driver would end at its next word.
+    /// Kept open, because the driver would end at its next output.
     _said: BufReader<ChildStdout>,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts one; `None` where the tests were told to do without.
+    /// Starts a browser; `None` if `LLM_FAILSAFE_WITHOUT` allows it to be missing.
     ///
     /// # Panics
-    /// If it is not installed, or does not start.
+    /// If it is not installed or does not start.
     pub async fn start(screen: Screen) -> Option<Self> {
         let chromedriver = tools::chromedriver()?;
         let mut driver = Command::new(chromedriver)
@@ -58,14 +58,14 @@ impl Browser {
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
-            .expect("chromedriver says its port");
+            .expect("chromedriver prints its port");
         let profile = tempfile::Builder::new().prefix("llm-failsafe-chromium-").tempdir().expect("a folder");
         let mut args = vec![
             "--headless=new".to_owned(),
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--hide-scrollbars".to_owned(),
-            // As root Chromium has no sandbox; it only sees a page of this machine.
+            // As root, Chromium has no sandbox. It only loads a page of this machine.
             "--no-sandbox".to_owned(),
             "--no-first-run".to_owned(),
             "--disable-background-networking".to_owned(),
@@ -90,20 +90,20 @@ impl Browser {
         Some(browser)
     }
 
-    /// Goes to an address.
+    /// Opens an address.
     pub async fn open(&self, url: &str) {
         self.command("POST", "/url", &json!({"url": url})).await;
     }
 
-    /// What a piece of JavaScript returns.
+    /// The result of a piece of JavaScript.
     pub async fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({"script": script, "args": []})).await
     }
 
-    /// Waits until a piece of JavaScript returns something true, and returns it.
+    /// Waits until a piece of JavaScript returns a true value, and returns it.
     ///
     /// # Panics
-    /// If it does not in time.
+    /// If that does not happen within [`SOON`].
     pub async fn wait_for(&self, condition: &str) -> Value {
         let deadline = Instant::now() + SOON;
         loop {
@@ -113,13 +113,13 @@ impl Browser {
             }
             if Instant::now() >= deadline {
                 let text = self.run("return document.body.innerText").await;
-                panic!("never came true: {condition}\nthe page says: {text}");
+                panic!("was never true: {condition}\nthe page shows: {text}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// Clicks what a person would click: it must be visible and not covered.
+    /// Clicks an element, which must be visible and not covered.
     pub async fn click(&self, selector: &str) {
         let id = self.element(selector).await;
         self.command("POST", &format!("/element/{id}/click"), &json!({})).await;
@@ -131,28 +131,28 @@ impl Browser {
         self.command("POST", &format!("/element/{id}/value"), &json!({"text": text})).await;
     }
 
-    /// The text that a person sees there.
+    /// The visible text of an element.
     pub async fn text(&self, selector: &str) -> String {
         let id = self.element(selector).await;
         let text = self.command("GET", &format!("/element/{id}/text"), &Value::Null).await;
         text.as_str().expect("text").to_owned()
     }
 
-    /// A picture of the window as PNG, put where CI can pick it up: `target/screenshots`.
+    /// Saves a PNG of the window in `target/screenshots`.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
         let encoded = self.command("GET", "/screenshot", &Value::Null).await;
         let png = base64::engine::general_purpose::STANDARD.decode(encoded.as_str().expect("a picture"));
         let folder = crate::paths::root().join("target/screenshots");
-        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        std::fs::create_dir_all(&folder).expect("a folder for screenshots");
         let path = folder.join(format!("{name}.png"));
-        std::fs::write(&path, png.expect("base64")).expect("the picture is written");
+        std::fs::write(&path, png.expect("base64")).expect("the screenshot is written");
         path
     }
 
     async fn element(&self, selector: &str) -> String {
         let wanted = json!({"using": "css selector", "value": selector});
         let found = self.command("POST", "/element", &wanted).await;
-        found[ELEMENT].as_str().unwrap_or_else(|| panic!("nothing is {selector}: {found}")).to_owned()
+        found[ELEMENT].as_str().unwrap_or_else(|| panic!("no element is {selector}: {found}")).to_owned()
     }
 
     async fn command(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -172,8 +172,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with the driver that started it, once its session is gone; asking needs a runtime, so the driver is
-        // asked by its own way to end.
+        // Chromium ends with its driver once the session is deleted. An async request would need a runtime, so this one is
+        // blocking.
         let _ = std::net::TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
             use std::io::{Read, Write};
             let path = format!("/session/{}", self.session);

@@ -1,4 +1,4 @@
-//! A small HTTP client that notes when each chunk arrived, and whose going away closes the connection at once.
+//! A small HTTP client that records when each chunk arrived. Dropping a response closes its connection at once.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 
 use crate::body::{PacedBody, Piece};
 
-/// How long a response's headers, or its next chunk, may take before the client gives up.
+/// How long the client waits for a response's headers or its next chunk.
 pub const PATIENCE: Duration = crate::SOON;
 
-/// Which HTTP the client speaks.
+/// The HTTP version of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -29,14 +29,14 @@ pub enum Protocol {
     H2c,
 }
 
-/// Why there is no (further) answer.
+/// Why there is no response or no more of it.
 #[derive(Debug)]
 pub enum ClientError {
-    /// The connection was not made.
+    /// The connection could not be opened.
     Connect(std::io::Error),
     /// The connection or the stream broke.
     Broken(hyper::Error),
-    /// Nothing came within [`PATIENCE`] (or the request's own).
+    /// No data came within [`PATIENCE`] or the request's own limit.
     Silent,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for ClientError {
         match self {
             Self::Connect(error) => write!(f, "could not connect: {error}"),
             Self::Broken(error) => write!(f, "broken: {error}"),
-            Self::Silent => f.write_str("nothing came in time"),
+            Self::Silent => f.write_str("no data came in time"),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Request {
         Self::new(Method::GET, path)
     }
 
-    /// A POST without a body yet.
+    /// A POST without a body.
     pub fn post(path: &str) -> Self {
         Self::new(Method::POST, path)
     }
@@ -100,7 +100,7 @@ impl Request {
             .json(&serde_json::json!({ "model": model, "messages": messages, "stream": stream }))
     }
 
-    /// Adds a header; earlier ones of the same name stay.
+    /// Adds a header. Earlier ones of the same name are kept.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
         self.headers.append(name, HeaderValue::from_str(value).expect("a header value"));
@@ -113,7 +113,7 @@ impl Request {
         self.bytes(body.to_string())
     }
 
-    /// Sets a body, sent whole with its content-length.
+    /// Sets a body that is sent with its content-length.
     pub fn bytes(mut self, body: impl Into<Bytes>) -> Self {
         self.body = RequestBody::Whole(body.into());
         self
@@ -137,13 +137,13 @@ impl Request {
         self
     }
 
-    /// How long sending it and waiting for the response's headers may take, where [`PATIENCE`] is not enough.
+    /// How long to wait for the response's headers instead of [`PATIENCE`].
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = limit;
         self
     }
 
-    /// Sends on a connection of its own, which closes when the response is dropped.
+    /// Sends the request on its own connection, which closes when the response is dropped.
     pub async fn send(self, port: u16) -> Result<Response, ClientError> {
         let mut connection = Connection::open(port, self.protocol).await?;
         let mut response = connection.send(self).await?;
@@ -151,7 +151,7 @@ impl Request {
         Ok(response)
     }
 
-    /// Sends on a connection of its own and reads the response to its end, whatever the end is.
+    /// Sends the request on its own connection and reads the response until it ends or breaks off.
     ///
     /// # Panics
     /// If no response begins.
@@ -184,7 +184,7 @@ enum Sender {
     Http2(http2::SendRequest<PacedBody>),
 }
 
-/// One connection to a port of this machine. Dropping it closes it, whatever is in flight.
+/// One connection to a port of this machine. Dropping it closes it, even with requests in flight.
 pub struct Connection {
     port: u16,
     sender: Sender,
@@ -211,7 +211,7 @@ impl Connection {
         Ok(Self { port, sender, driver })
     }
 
-    /// Sends a request and reads the response to its end, whatever the end is.
+    /// Sends a request and reads the response until it ends or breaks off.
     ///
     /// # Panics
     /// If no response begins.
@@ -219,7 +219,7 @@ impl Connection {
         self.send(request).await.unwrap_or_else(|error| panic!("no response: {error}")).read().await
     }
 
-    /// Sends a request and waits for the response's headers. Over HTTP/1 the response before must have been read.
+    /// Sends a request and waits for the response's headers. Over HTTP/1 the previous response must have been read.
     pub async fn send(&mut self, request: Request) -> Result<Response, ClientError> {
         let sent_at = Instant::now();
         let patience = request.patience;
@@ -257,17 +257,17 @@ impl Drop for Connection {
     }
 }
 
-/// A piece of a response's body as it was read.
+/// A piece of a response body.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// What was read.
+    /// The bytes.
     pub bytes: Bytes,
-    /// When.
+    /// When it was read.
     pub at: Instant,
 }
 
-/// A response whose body may still be on its way. Dropping it closes its connection (or, on a shared HTTP/2
-/// connection, resets its stream).
+/// A response whose body may not have arrived yet. Dropping it closes its connection, or resets its stream on a shared
+/// HTTP/2 connection.
 #[derive(Debug)]
 pub struct Response {
     /// The status.
@@ -294,7 +294,7 @@ impl Response {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The next chunk, `None` after a proper end.
+    /// The next chunk; `None` after a normal end.
     pub async fn next_chunk(&mut self) -> Option<Result<Chunk, ClientError>> {
         loop {
             let frame = match tokio::time::timeout(PATIENCE, self.body.frame()).await {
@@ -309,7 +309,7 @@ impl Response {
         }
     }
 
-    /// Reads to the end, whatever the end is.
+    /// Reads until the body ends or breaks off.
     pub async fn read(mut self) -> Read {
         let mut chunks = Vec::new();
         let mut error = None;
@@ -353,7 +353,7 @@ impl Response {
     }
 }
 
-/// A response that has been read to its end, proper or not.
+/// A response that has been read until it ended or broke off.
 #[derive(Debug)]
 pub struct Read {
     /// The status.
@@ -368,7 +368,7 @@ pub struct Read {
     pub ended_at: Instant,
     /// The body as it was read.
     pub chunks: Vec<Chunk>,
-    /// How it broke off; `None` for a proper end.
+    /// How it broke off; `None` for a normal end.
     pub error: Option<ClientError>,
 }
 

@@ -1,8 +1,8 @@
 //! Runs the real Envoy with a configuration made for one test.
 //!
-//! The configuration is YAML text with `{{name}}` placeholders. Always there: `{{admin_port}}` and `{{port}}` (both 0:
-//! the kernel chooses, and [`Envoy`] reads back what it chose, so that no two tests can ever meet on a port),
-//! `{{wasm}}` (the built filter) and `{{dir}}` (a folder of this Envoy's own).
+//! The configuration is YAML text with `{{name}}` placeholders. These always exist: `{{admin_port}}` and `{{port}}` (both 0:
+//! the kernel chooses a free port, and [`Envoy`] reads it back, so no two tests use the same port),
+//! `{{wasm}}` (the built filter) and `{{dir}}` (this Envoy's own folder).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,12 +20,12 @@ use crate::{SOON, paths};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The filter hands over what it counts every 100 ms.
+/// The filter reports its counts to Envoy every 100 ms.
 pub(crate) const HANDED_OVER: Duration = Duration::from_millis(300);
 /// How much of the log is printed when a test fails.
 const LOG_LINES_SHOWN: usize = 200;
 
-/// What an Envoy is started with.
+/// The settings to start an Envoy with.
 #[derive(Clone, Debug)]
 pub struct EnvoyConfig {
     template: String,
@@ -37,7 +37,7 @@ pub struct EnvoyConfig {
 }
 
 impl EnvoyConfig {
-    /// A configuration given as text.
+    /// A configuration as text.
     pub fn from_text(template: impl Into<String>) -> Self {
         Self {
             template: template.into(),
@@ -49,7 +49,7 @@ impl EnvoyConfig {
         }
     }
 
-    /// A configuration from a file of the repository, such as `envoy/loop.yaml`.
+    /// A configuration from a file of the repository.
     ///
     /// # Panics
     /// If it cannot be read.
@@ -59,23 +59,23 @@ impl EnvoyConfig {
         Self::from_text(text)
     }
 
-    /// What stands for `{{name}}`.
+    /// Sets the value of `{{name}}`.
     pub fn set(mut self, name: &str, value: impl ToString) -> Self {
         self.values.insert(name.to_owned(), value.to_string());
         self
     }
 
-    /// Replaces a text of a ready configuration that has no placeholder there (a port, a host).
+    /// Replaces text in a configuration without a placeholder there, such as a port or a host.
     ///
     /// # Panics
-    /// If the text does not occur: a test must not silently run with something else.
+    /// If the text does not occur.
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         assert!(self.template.contains(from), "the configuration does not contain {from:?}");
         self.template = self.template.replace(from, to);
         self
     }
 
-    /// A further file in `{{dir}}`, with the same placeholders (a listener to be reloaded, for one).
+    /// Another file in `{{dir}}` with the same placeholders, such as a listener to be reloaded.
     pub fn file(mut self, name: &str, template: impl Into<String>) -> Self {
         self.files.insert(name.to_owned(), template.into());
         self
@@ -112,12 +112,12 @@ impl EnvoyConfig {
             text = text.replace(&format!("{{{{{name}}}}}"), &value);
         }
         if let Some((_, rest)) = text.split_once("{{") {
-            panic!("nothing stands for {{{{{}}}}}", rest.split("}}").next().unwrap_or(rest));
+            panic!("no value for {{{{{}}}}}", rest.split("}}").next().unwrap_or(rest));
         }
         text
     }
 
-    /// Writes the files and starts the process; it may not be ready for long, or ever.
+    /// Writes the files and starts the process. It is not ready yet.
     async fn spawn(self) -> Running {
         let turn = turns::take_part().await;
         if self.template.contains("{{wasm}}") || self.files.values().any(|file| file.contains("{{wasm}}")) {
@@ -134,10 +134,10 @@ impl EnvoyConfig {
         let mut command = Command::new(paths::envoy());
         command.arg("--config-path").arg(&config);
         command.arg("--admin-address-path").arg(dir.path().join("admin.address"));
-        // Without it, two Envoys of one machine would share memory by their base id.
+        // Otherwise two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
         command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
-        // Access logs are read while Envoy runs.
+        // Tests read access logs while Envoy runs.
         command.args(["--file-flush-interval-msec", "20"]);
         command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -148,7 +148,7 @@ impl EnvoyConfig {
     }
 }
 
-/// The process and its folder; killed on drop, its log printed if a test is failing.
+/// The process and its folder. On drop the process is killed, and its log is printed if the test fails.
 struct Running {
     child: Child,
     dir: TempDir,
@@ -164,7 +164,7 @@ impl Running {
     }
 
     fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("the process can be asked")
+        self.child.try_wait().expect("the process state can be read")
     }
 
     /// The admin port, as soon as Envoy has written it.
@@ -204,7 +204,7 @@ impl Envoy {
     /// Starts Envoy and waits until it is ready and all its TCP listeners accept.
     ///
     /// # Panics
-    /// If it does not come up in time, with its log.
+    /// If it is not ready within [`SOON`]. Its log is printed.
     pub async fn start(config: EnvoyConfig) -> Self {
         let mut running = config.spawn().await;
         let deadline = Instant::now() + SOON;
@@ -222,10 +222,10 @@ impl Envoy {
         }
     }
 
-    /// Starts Envoy with what it must refuse, and returns its log.
+    /// Starts Envoy with a configuration that it must reject, and returns its log.
     ///
     /// # Panics
-    /// If it does not end by itself, with an error, in time.
+    /// If it does not end with an error within [`SOON`].
     pub async fn expect_start_failure(config: EnvoyConfig) -> String {
         let mut running = config.spawn().await;
         let deadline = Instant::now() + SOON;
@@ -237,7 +237,7 @@ impl Envoy {
             if let Some(port) = running.admin_port() {
                 assert!(
                     ready_listeners(port).await.is_none(),
-                    "Envoy started with what it should have refused"
+                    "Envoy started with a configuration that it should have rejected"
                 );
             }
             assert!(Instant::now() < deadline, "Envoy neither failed nor became ready within {SOON:?}");
@@ -253,7 +253,7 @@ impl Envoy {
     /// The port of a listener by its name.
     ///
     /// # Panics
-    /// If there is none of that name.
+    /// If no listener has this name.
     pub fn port_of(&self, listener: &str) -> u16 {
         let found = self.listeners.iter().find(|(name, _)| name == listener);
         found.unwrap_or_else(|| panic!("no listener {listener:?} among {:?}", self.listeners)).1
@@ -264,7 +264,7 @@ impl Envoy {
         self.admin_port
     }
 
-    /// Whether this Envoy resets HTTP/2 streams with NO_ERROR, as it did before 1.37. hyper takes that for a clean end.
+    /// Whether this Envoy resets HTTP/2 streams with NO_ERROR, as versions before 1.37 do. hyper treats that as a normal end.
     pub async fn resets_http2_without_error(&self) -> bool {
         self.admin("/server_info").await.contains("/1.36.")
     }
@@ -284,7 +284,7 @@ impl Envoy {
         self.running.exited().is_some()
     }
 
-    /// Replaces a file in `{{dir}}` by a rename, which is what Envoy watches for.
+    /// Replaces a file in `{{dir}}` by a rename, because Envoy watches for renames.
     pub fn replace_file(&self, name: &str, template: &str) {
         let text = self.running.config.render(template, self.dir());
         let (new, path) = (self.dir().join(format!("{name}.new")), self.dir().join(name));
@@ -292,24 +292,24 @@ impl Envoy {
         fs::rename(new, path).expect("a file is replaced");
     }
 
-    /// Reads a file in `{{dir}}` (an access log, for one); empty if it is not there yet.
+    /// Reads a file in `{{dir}}`, such as an access log. Empty if it does not exist yet.
     pub fn read_file(&self, name: &str) -> String {
         let path: PathBuf = self.dir().join(name);
         String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
     }
 
-    /// What the admin interface answers to a GET.
+    /// The admin interface's response to a GET.
     ///
     /// # Panics
-    /// If it does not answer with 200.
+    /// If the status is not 200.
     pub async fn admin(&self, path: &str) -> String {
         let response = Request::get(path).send(self.admin_port).await.expect("the admin interface answers");
         assert_eq!(response.status, 200, "admin {path}");
         response.text().await
     }
 
-    /// A counter's or gauge's value by its full name, once the filter has handed over what it counted; `None` if there is
-    /// none of that name.
+    /// A counter's or gauge's value by its full name, once the filter has reported its counts; `None` if there is none of that
+    /// name.
     pub async fn stat(&self, name: &str) -> Option<u64> {
         tokio::time::sleep(HANDED_OVER).await;
         self.stat_now(name).await
@@ -320,10 +320,10 @@ impl Envoy {
         all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
     }
 
-    /// Waits until a number is as wanted and returns it.
+    /// Waits until a counter or gauge is as wanted, and returns its value.
     ///
     /// # Panics
-    /// If it is not within [`SOON`].
+    /// If that does not happen within [`SOON`].
     pub async fn wait_for_stat(&self, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
         let deadline = Instant::now() + SOON;
         loop {
@@ -331,17 +331,17 @@ impl Envoy {
             if let Some(value) = value.filter(|value| wanted(*value)) {
                 return value;
             }
-            assert!(Instant::now() < deadline, "{name} is {value:?}, which is not what was waited for");
+            assert!(Instant::now() < deadline, "{name} is {value:?} and not as wanted");
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// All metrics as Prometheus sees them.
+    /// All metrics in Prometheus' format.
     pub async fn prometheus(&self) -> String {
         self.admin("/stats/prometheus").await
     }
 
-    /// The log so far: Envoy's, and the filter's in it.
+    /// The log so far, of Envoy and of the filter.
     pub fn log(&self) -> String {
         self.running.log()
     }
@@ -353,13 +353,13 @@ impl Envoy {
     pub async fn wait_for_log(&self, text: &str) {
         let deadline = Instant::now() + SOON;
         while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "the log never said {text:?}");
+            assert!(Instant::now() < deadline, "the log does not contain {text:?}");
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }
 
-/// The TCP listeners of an Envoy that is ready and accepts on all of them.
+/// The TCP listeners, if Envoy is ready and accepts on all of them.
 async fn ready_listeners(admin_port: u16) -> Option<Vec<(String, u16)>> {
     let ready = Request::get("/ready").send(admin_port).await.ok()?;
     if ready.status != 200 {

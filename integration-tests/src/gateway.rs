@@ -1,14 +1,14 @@
-//! The shipped configurations, run for real: `envoy/envoy.yaml` or `envoy/single.yaml` with nothing changed but the
-//! ports, the place of the filter, its configuration, and the provider clusters, which lead to scripted providers.
+//! The shipped configurations `envoy/envoy.yaml` and `envoy/single.yaml` in a real Envoy. Only the ports, the path of the
+//! filter, its configuration and the provider clusters are changed; the clusters lead to scripted providers.
 //!
-//! So what the scenarios show holds for what users copy.
+//! So the tests cover the files that users copy.
 
 use serde_json::{Value, json};
 
 use crate::envoy::{Envoy, EnvoyConfig};
 use crate::paths;
 
-/// Which of the shipped configurations.
+/// One of the shipped configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `envoy/envoy.yaml`: the retry loop.
@@ -17,7 +17,7 @@ pub enum Shape {
     Single,
 }
 
-/// A gateway to be started.
+/// A gateway that has not been started.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     shape: Shape,
@@ -28,7 +28,7 @@ pub struct Gateway {
     cluster_options: Vec<(String, Value)>,
 }
 
-/// The provider keys that [`Gateway::new`] puts into the environment.
+/// The provider keys that [`Gateway::new`] sets in the environment.
 pub const PROVIDER_KEYS: [(&str, &str); 3] = [
     ("OPENAI_KEY_A", "sk-openai-a-secret"),
     ("OPENAI_KEY_B", "sk-openai-b-secret"),
@@ -39,7 +39,7 @@ impl Gateway {
     /// The shipped configuration of `shape`, without its provider clusters.
     ///
     /// # Panics
-    /// If the file is not what this expects of it.
+    /// If the file does not have the expected structure.
     pub fn new(shape: Shape) -> Self {
         let file = match shape {
             Shape::Loop => "envoy/envoy.yaml",
@@ -65,7 +65,7 @@ impl Gateway {
         gateway
     }
 
-    /// The filter's plugin configuration within Envoy's.
+    /// The filter's part of Envoy's configuration.
     fn filter(&mut self) -> &mut Value {
         let listeners = self.config["static_resources"]["listeners"].as_array_mut().expect("listeners");
         listeners
@@ -79,19 +79,19 @@ impl Gateway {
             .expect("the filter")
     }
 
-    /// Anything else of Envoy's configuration.
+    /// Changes Envoy's configuration.
     pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Changes members of the filter's configuration, as a JSON merge patch: `null` removes.
+    /// Changes the filter's configuration by a JSON merge patch: `null` removes a member.
     pub fn configure(mut self, changes: &Value) -> Self {
         merge(&mut self.filter()["configuration"]["value"], changes);
         self
     }
 
-    /// Replaces the filter's configuration. `retry_loop` is set as the shape wants it.
+    /// Replaces the filter's configuration. `retry_loop` is set for the loop.
     pub fn plugin(mut self, configuration: &Value) -> Self {
         let mut configuration = configuration.clone();
         if self.shape == Shape::Loop {
@@ -101,7 +101,7 @@ impl Gateway {
         self
     }
 
-    /// Hands the filter's configuration over as a JSON string, as Istio and Envoy Gateway do, instead of a Struct.
+    /// Passes the filter's configuration as a JSON string instead of a Struct, as Istio and Envoy Gateway do.
     pub fn as_json_string(mut self) -> Self {
         let configuration = &mut self.filter()["configuration"];
         let text = configuration["value"].to_string();
@@ -109,12 +109,12 @@ impl Gateway {
         self
     }
 
-    /// A cluster that leads to a port of this machine.
+    /// Adds a cluster that leads to a port of this machine.
     pub fn provider(self, cluster: &str, port: u16) -> Self {
         self.cluster(cluster, port, &json!({}))
     }
 
-    /// The same, with what else the cluster shall have.
+    /// The same with more settings of the cluster.
     pub fn cluster(mut self, name: &str, port: u16, more: &Value) -> Self {
         let endpoint = json!({"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}});
         let mut cluster = json!({
@@ -140,13 +140,13 @@ impl Gateway {
         self
     }
 
-    /// How many worker threads; 1 by default.
+    /// The number of worker threads; 1 by default.
     pub const fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
         self
     }
 
-    /// A variable of Envoy's environment that the filter's VM may read.
+    /// Sets an environment variable that the filter's VM may read.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         let names: Vec<_> = self.env.iter().map(|(name, _)| name.clone()).collect();
@@ -160,7 +160,7 @@ impl Gateway {
         self
     }
 
-    /// Envoy's configuration as it will be started.
+    /// The complete configuration of Envoy.
     pub fn to_config(&self) -> EnvoyConfig {
         let mut config = self.config.clone();
         let mut listeners = None;
@@ -172,7 +172,7 @@ impl Gateway {
             }});
             listeners = Some(self.listeners());
         }
-        // JSON is YAML; only the tests' own placeholders may look like double braces.
+        // JSON is YAML. Only placeholders may contain two opening braces.
         let mut envoy = EnvoyConfig::from_text(spaced(&config)).concurrency(self.concurrency);
         for (name, value) in &self.env {
             envoy = envoy.env(name, value);
@@ -191,15 +191,15 @@ impl Gateway {
         spaced(&json!({"resources": resources}))
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts Envoy and waits until it is ready.
     ///
     /// # Panics
-    /// If it does not come up.
+    /// If Envoy does not start.
     pub async fn start(&self) -> Envoy {
         Envoy::start(self.to_config()).await
     }
 
-    /// Hands this gateway's listeners to a running Envoy that was started [`Gateway::reloadable`].
+    /// Sends this gateway's listeners to a running Envoy that was started as [`Gateway::reloadable`].
     pub fn update(&self, envoy: &Envoy) {
         envoy.replace_file(LISTENERS, &self.listeners());
     }
@@ -207,7 +207,7 @@ impl Gateway {
 
 const LISTENERS: &str = "listeners.json";
 
-/// Pretty-printed, JSON never has two opening braces in a row, which would read as the runner's placeholders.
+/// Pretty-printed JSON never has two opening braces in a row, which would be a placeholder.
 fn spaced(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON")
 }

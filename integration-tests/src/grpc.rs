@@ -1,20 +1,19 @@
-//! A gRPC service as far as Envoy calls one here: HTTP/2, one message in, one message out, and it went well.
+//! A minimal gRPC service for Envoy: HTTP/2, one message in, one message out, always successful.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::body::Frames;
 
 /// A running service. It stops when dropped.
 pub struct Service {
@@ -23,7 +22,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts one on a free port. `answer` gets the method's path and the message, and gives the message to answer with.
+    /// Starts a service on a free port. `answer` gets the method's path and the message, and returns the response message.
     ///
     /// # Panics
     /// If there is no free port.
@@ -71,30 +70,15 @@ async fn reply(
 ) -> Result<Response<Frames>, Infallible> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    // A message stands behind one byte of flags and four of length.
+    // One byte of flags and four bytes of length precede a message.
     let message = answer(&path, body.get(5..).unwrap_or_default());
     let mut framed = BytesMut::new();
     framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).expect("a short answer"));
+    framed.put_u32(u32::try_from(message.len()).expect("a short response"));
     framed.put_slice(&message);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().expect("a header value"));
     let frames = Frames([Frame::data(framed.freeze()), Frame::trailers(trailers)].into());
     let response = Response::builder().header("content-type", "application/grpc").body(frames);
     Ok(response.expect("a response"))
-}
-
-/// A body of ready frames.
-struct Frames(VecDeque<Frame<Bytes>>);
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
-    }
 }

@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector as Envoy sends to one: OTLP over gRPC, with OpenTelemetry's own protobuf messages.
+//! An OpenTelemetry collector for Envoy: OTLP over gRPC, with OpenTelemetry's own protobuf messages.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts one on a free port.
+    /// Starts a collector on a free port.
     ///
     /// # Panics
     /// If there is no port.
@@ -35,7 +35,7 @@ impl Collector {
         let shared = Arc::clone(&received);
         let service = Service::start(move |path, message| {
             shared.lock().expect("no panic in between").take(path, message);
-            // Both answers are empty where everything was taken.
+            // Both responses are empty when everything was accepted.
             Vec::new()
         });
         Self { received, service: service.await }
@@ -46,10 +46,10 @@ impl Collector {
         self.service.port()
     }
 
-    /// Waits until there are so many spans and log records.
+    /// Waits until there are this many spans and log records.
     ///
     /// # Panics
-    /// If they do not come.
+    /// If they do not arrive.
     pub async fn wait_for(&self, spans: usize, logs: usize) -> (Vec<Span>, Vec<LogRecord>) {
         let deadline = Instant::now() + SOON;
         loop {

@@ -1,4 +1,4 @@
-//! Where the things under test are. Environment variables come first; the defaults are what `make setup build` leaves.
+//! The paths of the things under test. Environment variables take precedence over what `make setup build` installs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ pub fn root() -> PathBuf {
         .to_path_buf()
 }
 
-/// The Envoy binary: `ENVOY_BIN`, or the version that `ENVOY_VERSION` or the file of that name tells.
+/// The Envoy binary: `ENVOY_BIN`, or the version in `ENVOY_VERSION` or in the file of that name.
 ///
 /// # Panics
-/// If there is no such file, with what to do about it.
+/// If there is no such file. The message says what to run.
 pub fn envoy() -> PathBuf {
     let default = || root().join(".tools/envoy").join(envoy_version()).join("envoy");
     must_exist(from_env("ENVOY_BIN").unwrap_or_else(default), "Envoy")
@@ -22,7 +22,7 @@ pub fn envoy() -> PathBuf {
 /// The built filter: `LLM_FAILSAFE_WASM` or `dist/llm_failsafe.wasm`.
 ///
 /// # Panics
-/// If there is no such file, with what to do about it.
+/// If there is no such file. The message says what to run.
 pub fn wasm() -> PathBuf {
     must_exist(wasm_path(), "the filter's Wasm module")
 }
@@ -35,7 +35,7 @@ pub fn wasm_path() -> PathBuf {
 /// The Python interpreter with the vendors' SDKs: `LLM_FAILSAFE_PYTHON` or `.tools/python/bin/python`.
 ///
 /// # Panics
-/// If there is no such file, with what to do about it.
+/// If there is no such file. The message says what to run.
 pub fn python() -> PathBuf {
     let default = || root().join(".tools/python/bin/python");
     must_exist(from_env("LLM_FAILSAFE_PYTHON").unwrap_or_else(default), "Python with the SDKs")
@@ -48,7 +48,7 @@ fn envoy_version() -> String {
     version.unwrap_or_else(pinned).trim().to_owned()
 }
 
-/// A relative path is meant from the root: cargo runs tests in the folder of their crate.
+/// A relative path starts at the repository's root, because cargo runs tests in the folder of their crate.
 fn from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|path| !path.is_empty()).map(|path| root().join(path))
 }

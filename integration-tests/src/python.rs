@@ -9,10 +9,10 @@ use crate::paths;
 /// How long a script may run.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a script said and how it ended.
+/// A script's output and result.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Whether it ended with 0.
+    /// Whether its exit status was 0.
     pub success: bool,
     /// Standard output.
     pub stdout: String,
@@ -24,18 +24,18 @@ impl Output {
     /// The standard output of a script that must have succeeded.
     ///
     /// # Panics
-    /// If it did not, with all that it said.
+    /// If it failed. Its output is printed.
     pub fn expect_success(self) -> String {
         assert!(self.success, "the script failed\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
         self.stdout
     }
 }
 
-/// Runs a script (a path from `integration-tests/python/`) with these environment variables and no others of ours
-/// that an SDK would read.
+/// Runs a script (a path in `integration-tests/python/`) with these environment variables and without other variables
+/// that an SDK reads.
 ///
 /// # Panics
-/// If Python is not there or the script runs longer than [`TIME_LIMIT`]; it is killed then.
+/// If Python is missing, or if the script runs longer than [`TIME_LIMIT`] and is killed.
 pub async fn run(script: impl AsRef<Path>, env: &[(&str, &str)]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
     let mut command = tokio::process::Command::new(paths::python());

@@ -1,6 +1,6 @@
-//! A rate-limit service as Envoy calls one: gRPC over HTTP/2, `envoy.service.ratelimit.v3.RateLimitService`.
+//! A rate-limit service for Envoy: gRPC over HTTP/2, `envoy.service.ratelimit.v3.RateLimitService`.
 //!
-//! It notes every descriptor that arrives, counts their hits, and answers that a limit is reached where a test says so.
+//! It records every descriptor, counts their hits, and reports a limit as reached if the test set one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use prost::Message;
 
 use crate::grpc::Service;
 
-/// The messages of `envoy/service/ratelimit/v3/rls.proto` and `envoy/extensions/common/ratelimit/v3/ratelimit.proto`, as far as
-/// they are looked at here.
+/// The messages of `envoy/service/ratelimit/v3/rls.proto` and `envoy/extensions/common/ratelimit/v3/ratelimit.proto`, with the
+/// fields that are used here.
 mod proto {
     #[derive(Clone, PartialEq, prost::Message)]
     pub struct RateLimitRequest {
@@ -61,7 +61,7 @@ pub struct Charge {
     pub domain: String,
     /// The descriptor's entries: key and value.
     pub entries: Vec<(String, String)>,
-    /// How many hits it adds: the descriptor's own number, else the call's, else one.
+    /// The number of hits: the descriptor's own, else the call's, else one.
     pub hits: u64,
 }
 
@@ -79,7 +79,7 @@ pub struct RateLimitService {
 }
 
 impl RateLimitService {
-    /// Starts it, without any limit.
+    /// Starts it without a limit.
     ///
     /// # Panics
     /// If there is no free port.
@@ -100,7 +100,7 @@ impl RateLimitService {
         self.service.port()
     }
 
-    /// From now on no descriptor may have used more hits than this.
+    /// From now on a descriptor with more hits than this is over the limit.
     pub fn limit(&self, hits: u64) {
         self.book.lock().unwrap().limit = Some(hits);
     }
@@ -110,10 +110,10 @@ impl RateLimitService {
         self.book.lock().unwrap().charges.clone()
     }
 
-    /// Waits until `wanted` finds what it wants among the descriptors.
+    /// Waits until the descriptors are as wanted.
     ///
     /// # Panics
-    /// If it does not in time.
+    /// If that does not happen within [`SOON`].
     pub async fn wait_until(&self, limit: Duration, wanted: impl Fn(&[Charge]) -> bool) -> Vec<Charge> {
         let deadline = Instant::now() + limit;
         loop {
@@ -121,14 +121,14 @@ impl RateLimitService {
             if wanted(&charges) {
                 return charges;
             }
-            assert!(Instant::now() < deadline, "in vain: {charges:#?}");
+            assert!(Instant::now() < deadline, "not as wanted: {charges:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
 impl Book {
-    /// Notes a call and says whether it is over the limit.
+    /// Records a call and returns whether it is over the limit.
     fn take(&mut self, call: &proto::RateLimitRequest) -> bool {
         let mut over = false;
         for descriptor in &call.descriptors {

@@ -1,4 +1,4 @@
-//! The decision records that an Envoy has written into its access log, each checked against the published schema.
+//! The decision records in Envoy's access log. Each is validated against the published schema.
 
 use std::time::{Duration, Instant};
 
@@ -8,28 +8,28 @@ use crate::SOON;
 use crate::envoy::Envoy;
 use crate::paths;
 
-/// The records on Envoy's standard output so far, where the shipped configurations write them.
+/// The records so far on Envoy's standard output, to which the shipped configurations write them.
 ///
 /// # Panics
-/// If one is not as the schema says.
+/// If one does not match the schema.
 pub fn so_far(envoy: &Envoy) -> Vec<Value> {
     of_log(&envoy.log())
 }
 
-/// The records that an access log has written into these lines.
+/// The records of an access log in this text.
 ///
 /// # Panics
-/// If one is not as the schema says.
+/// If one does not match the schema.
 pub fn of_log(log: &str) -> Vec<Value> {
     parsed(whole_lines(log).filter(|line| line.starts_with("{\"schema_version\"")))
 }
 
-/// The records that the filter itself has written into Envoy's log.
+/// The records that the filter itself wrote to Envoy's log.
 ///
 /// # Panics
-/// If one is not as the schema says.
+/// If one does not match the schema.
 pub fn logged(log: &str) -> Vec<Value> {
-    // Envoy ends some versions' lines with the place in its source that wrote them; a record ends with its last brace.
+    // Some versions of Envoy add a source location to each line. A record ends with its last brace.
     let records = whole_lines(log).filter_map(|line| {
         let (_, record) = line.split_once("llm-failsafe record: ")?;
         record.get(..=record.rfind('}')?)
@@ -37,7 +37,7 @@ pub fn logged(log: &str) -> Vec<Value> {
     parsed(records)
 }
 
-/// Without one that is still being written.
+/// All lines except one that is still being written.
 fn whole_lines(log: &str) -> impl Iterator<Item = &str> {
     log.rsplit_once('\n').map_or("", |(whole, _)| whole).lines()
 }
@@ -52,10 +52,10 @@ fn parsed<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Value> {
     records
 }
 
-/// Waits until there are so many records and returns them all.
+/// Waits until there are this many records and returns them.
 ///
 /// # Panics
-/// If they do not come, or are more.
+/// If they do not appear, or if there are more.
 pub async fn wait_for(envoy: &Envoy, count: usize) -> Vec<Value> {
     let deadline = Instant::now() + SOON;
     loop {
@@ -69,17 +69,17 @@ pub async fn wait_for(envoy: &Envoy, count: usize) -> Vec<Value> {
     }
 }
 
-/// The schema as it is published.
+/// The published schema.
 ///
 /// # Panics
-/// If it is no schema.
+/// If it cannot be read.
 pub fn schema() -> Value {
     let text =
         std::fs::read_to_string(paths::root().join("docs/decision-record.schema.json")).expect("the schema");
     serde_json::from_str(&text).expect("the schema is JSON")
 }
 
-/// A record is as the schema says.
+/// Checks that a record matches the schema.
 ///
 /// # Panics
 /// If it is not.

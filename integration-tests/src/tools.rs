@@ -1,15 +1,15 @@
-//! Programs that tests drive and that not every machine has. Where one is missing its tests fail and say how to get it, unless
-//! `LLM_FAILSAFE_WITHOUT` names it: `scripts/test.sh` sets that where set-up could not get it, and says so at the end.
+//! Programs that tests use and that not every machine has. If one is missing, its tests fail and say how to get it, unless
+//! `LLM_FAILSAFE_WITHOUT` names it. `scripts/test.sh` sets that variable if set-up could not get the program.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::paths;
 
-/// Drives Chromium: `CHROMEDRIVER`, or Debian's.
+/// Chromium's driver: `CHROMEDRIVER`, or Debian's.
 ///
 /// # Panics
-/// If it is missing and nobody said that it may be.
+/// If it is missing and `LLM_FAILSAFE_WITHOUT` does not name it.
 pub fn chromedriver() -> Option<PathBuf> {
     let places = [PathBuf::from("/usr/bin/chromedriver")];
     tool("chromium", "CHROMEDRIVER", &places)
@@ -35,7 +35,7 @@ pub fn promtool() -> Option<PathBuf> {
     tool("prometheus", "PROMTOOL_BIN", &places)
 }
 
-/// A client of compose: Docker's, or the one that needs no Docker to read a file.
+/// A compose client: Docker's, or the standalone one, which needs no Docker to read a file.
 ///
 /// # Panics
 /// As [`chromedriver`].
@@ -64,10 +64,10 @@ fn found_or_excused<T>(name: &str, found: Option<T>) -> Option<T> {
     let may_be_missing = std::env::var("LLM_FAILSAFE_WITHOUT").unwrap_or_default();
     assert!(
         found.is_some() || may_be_missing.split_whitespace().any(|missing| missing == name),
-        "{name} is not here. Run: scripts/setup.sh {name}   (or LLM_FAILSAFE_WITHOUT={name} to do without)"
+        "{name} is not installed. Run: scripts/setup.sh {name}   (or set LLM_FAILSAFE_WITHOUT={name} to skip its tests)"
     );
     if found.is_none() {
-        eprintln!("NOT RUN: {name} is not here");
+        eprintln!("NOT RUN: {name} is not installed");
     }
     found
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::peers::Peers;
 use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
-use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 
 /// Several peers in one tier of the model `chat`.
@@ -54,24 +54,22 @@ impl BalanceScene {
 #[tokio::test]
 async fn a_target_with_hanging_requests_gets_no_more_from_any_worker() {
     let scene = BalanceScene::start(2, json!({"strategy": "least_pending"}), |_| {}).await;
+    // All four requests end up hanging at `p0`, so that on a busy machine `p1` never has more pending ones.
     scene.providers[0].by_default(Script::hang());
-    // Until `p0` holds a request.
+    scene.providers[1].by_default(errors::openai_500());
     let port = scene.envoy.port();
-    let mut stuck = Vec::new();
-    let deadline = Instant::now() + SOON;
-    while scene.providers[0].received().is_empty() {
-        stuck.push(tokio::spawn(async move { Request::chat("chat", false).send(port).await }));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(Instant::now() < deadline, "p0 got no request");
-    }
+    let hanging: Vec<_> =
+        (0..4).map(|_| tokio::spawn(async move { Request::chat("chat", false).send(port).await })).collect();
+    scene.providers[0].wait_for(4, SOON).await;
+    scene.providers[1].by_default(Script::usual());
     scene.until_every_worker(false, |read| read.header("x-llm-target") == Some("p1")).await;
-    let swallowed = scene.providers[0].received().len();
+    let received = scene.providers[0].received().len();
     for _ in 0..40 {
         let read = scene.ask().await;
         assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("p1")));
     }
-    assert_eq!(scene.providers[0].received().len(), swallowed);
-    stuck.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(scene.providers[0].received().len(), received);
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

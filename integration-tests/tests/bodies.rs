@@ -65,6 +65,10 @@ fn check_arrived(received: &ReceivedRequest, expected: &Bytes, what: &str) {
     assert_eq!(length, Some(expected.len().to_string()), "{what}");
 }
 
+fn gateway(shape: Shape, openai: &ScriptedProvider, anthropic: &ScriptedProvider) -> Gateway {
+    Gateway::new(shape).provider("openai", openai.port()).provider("anthropic", anthropic.port())
+}
+
 /// One target in each of two tiers, with context windows for prompts that no real model could take.
 fn two_tiers() -> Value {
     let window = json!({"context_window": 1_000_000_000});
@@ -80,9 +84,7 @@ async fn a_body_of_any_size_arrives_unchanged_except_for_the_model() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
-        let gateway = Gateway::new(shape).provider("openai", a.port()).provider("anthropic", b.port());
-        let tiers = two_tiers();
-        let envoy = gateway.configure(&tiers).start().await;
+        let envoy = gateway(shape, &a, &b).configure(&two_tiers()).start().await;
         let one_byte = Request::post(CHAT).bytes("{").send(envoy.port()).await.unwrap();
         assert_eq!(one_byte.status, 400);
         for length in [100, 65_535, 65_536, 65_537, 1_000_000, 10_000_000, 20_000_000] {
@@ -124,9 +126,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     a.by_default(errors::openai_503());
-    let gateway = Gateway::new(Shape::Loop).provider("openai", a.port()).provider("anthropic", b.port());
-    let tiers = two_tiers();
-    let envoy = gateway.configure(&tiers).concurrency(2).start().await;
+    let envoy = gateway(Shape::Loop, &a, &b).configure(&two_tiers()).concurrency(2).start().await;
     let padding = padding(Place::Last, 10_000_000);
     let sent = body(Place::Last, "chat", padding);
 
@@ -134,7 +134,7 @@ async fn fifty_large_requests_at_once_fail_over_whole_in_little_memory() {
     for _ in 0..REQUESTS {
         let request = Request::post(CHAT).bytes(sent.clone()).patience(SOON);
         let port = envoy.port();
-        requests.spawn(async move { request.send(port).await.expect("an answer").read().await });
+        requests.spawn(async move { request.send(port).await.expect("a response").read().await });
     }
     while let Some(answer) = requests.join_next().await {
         let answer = answer.unwrap();
@@ -158,9 +158,7 @@ async fn the_largest_body_fails_over_and_one_byte_more_is_refused() {
     let a = ScriptedProvider::start("alpha").await;
     let b = ScriptedProvider::start("beta").await;
     for shape in [Shape::Loop, Shape::Single] {
-        let gateway = Gateway::new(shape).provider("openai", a.port()).provider("anthropic", b.port());
-        let tiers = two_tiers();
-        let envoy = gateway.configure(&tiers).start().await;
+        let envoy = gateway(shape, &a, &b).configure(&two_tiers()).start().await;
         for (length, chunked, h2) in [
             (MAX_BODY, false, false),
             (MAX_BODY, true, true),
@@ -218,8 +216,7 @@ async fn a_large_response_arrives_whole_after_its_beginning_was_held() {
             .pieces(vec![Piece::now(beginning), Piece::after(Duration::from_millis(50), rest.clone())]),
     );
     for shape in [Shape::Loop, Shape::Single] {
-        let gateway = Gateway::new(shape).provider("openai", a.port()).provider("anthropic", a.port());
-        let envoy = gateway.start().await;
+        let envoy = gateway(shape, &a, &a).start().await;
         let answer = Request::chat("chat", false).send(envoy.port()).await.unwrap();
         assert_eq!(answer.status, 200);
         assert_eq!(answer.text().await.len(), beginning.len() + rest.len(), "{shape:?}");

@@ -125,7 +125,7 @@ fn error(read: &Read) -> Value {
     read.json()["error"].clone()
 }
 
-fn said_by(read: &Read, name: &str) -> bool {
+fn is_from(read: &Read, name: &str) -> bool {
     let body: Value = serde_json::from_slice(&read.bytes()).unwrap_or_default();
     body["choices"][0]["message"]["content"] == format!("hello from {name}")
 }
@@ -148,7 +148,7 @@ impl Crowd {
             while !stop.load(Ordering::Relaxed) {
                 let read = Request::chat("chat", false).ask(port).await;
                 let by_first = read.header("x-llm-target") == Some("a-small");
-                let whole = said_by(&read, if by_first { "first" } else { "spare" });
+                let whole = is_from(&read, if by_first { "first" } else { "spare" });
                 assert!(
                     read.error.is_none() && read.status == 200 && whole,
                     "{} {}",
@@ -297,7 +297,7 @@ async fn an_unreachable_endpoint_opens_for_all_its_accounts_until_it_is_back() {
     let probes = scene.count("breaker_probes").await;
     let failed = connects().await.unwrap();
     for _ in 0..EVERY_WORKER {
-        assert!(said_by(&scene.ask("other").await, "spare"));
+        assert!(is_from(&scene.ask("other").await, "spare"));
     }
     let new_probes = scene.count("breaker_probes").await - probes;
     assert_eq!(connects().await.unwrap() - failed, new_probes, "only probes reach the endpoint");

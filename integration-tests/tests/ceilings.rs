@@ -54,7 +54,7 @@ fn failed_after_usage(input: u64) -> Script {
 }
 
 /// Each attempt in the record: its target, what followed, and whether it may be billed.
-fn told(record: &Value) -> Value {
+fn attempts_of(record: &Value) -> Value {
     let attempts = record["attempts"].as_array().unwrap().iter();
     attempts.map(|attempt| json!([attempt["target"], attempt["then"], attempt["billed"]])).collect()
 }
@@ -80,7 +80,7 @@ async fn an_attempt_that_may_be_billed_uses_up_the_cost_ceiling() {
     assert_eq!((scene.first.received().len(), scene.spare.received().len()), (4, 0));
     assert_eq!(scene.given_up().await, 4);
     for record in records::wait_for(&scene.envoy, 4).await {
-        assert_eq!(told(&record), json!([["gpt-a", "spend_ceiling", "maybe"]]), "{record}");
+        assert_eq!(attempts_of(&record), json!([["gpt-a", "spend_ceiling", "maybe"]]), "{record}");
         assert_eq!((&record["outcome"], &record["attempts_maybe_billed"]), (&json!("refused"), &json!(1)));
     }
 }
@@ -99,8 +99,8 @@ async fn reported_usage_counts_instead_of_the_estimate() {
     assert!(read.text().contains("busy") && !read.text().contains("[DONE]"), "{}", read.text());
     assert_eq!(scene.first.received().len(), 3);
     let records = records::wait_for(&scene.envoy, 2).await;
-    assert_eq!(told(&records[0])[0], json!(["gpt-a", "elsewhere", "maybe"]), "{}", records[0]);
-    assert_eq!(told(&records[1]), json!([["gpt-a", "spend_ceiling", "maybe"]]), "{}", records[1]);
+    assert_eq!(attempts_of(&records[0])[0], json!(["gpt-a", "elsewhere", "maybe"]), "{}", records[0]);
+    assert_eq!(attempts_of(&records[1]), json!([["gpt-a", "spend_ceiling", "maybe"]]), "{}", records[1]);
 }
 
 #[tokio::test]

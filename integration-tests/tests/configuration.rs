@@ -92,7 +92,7 @@ async fn wait_until_served(envoy: &Envoy, model: &str) {
         if answer.status == 200 {
             return;
         }
-        assert!(started.elapsed() < SOON, "{model} is still answered with {}", answer.status);
+        assert!(started.elapsed() < SOON, "{model} still gets {}", answer.status);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -25,7 +25,7 @@ fn the_demo_succeeds_within_a_minute_and_without_colour_in_a_pipe() {
         "x-llm-fallback: open",
         "llm_failsafe_breaker_opened: 1",
         "HTTP 401",
-        "Everything went as told",
+        "All results are as expected",
     ] {
         assert!(told.contains(line), "{line:?} is missing in:\n{told}");
     }

@@ -67,7 +67,7 @@ async fn ask(envoy: &Envoy, ask: &Ask) -> Read {
     request.ask(envoy.port()).await
 }
 
-fn told(read: &Read) -> [&str; 7] {
+fn headers_of(read: &Read) -> [&str; 7] {
     TOLD.map(|name| read.header(name).unwrap_or_default())
 }
 
@@ -91,7 +91,7 @@ async fn responses_errors_and_refusals_name_the_target_and_the_reason() {
                 }
                 let read = ask(&envoy, &asked).await;
                 let case = format!("{path} {stream} {protocol:?} {} {expected:?}", asked.model);
-                assert_eq!(told(&read), expected, "{case}: {} {}", read.status, read.text());
+                assert_eq!(headers_of(&read), expected, "{case}: {} {}", read.status, read.text());
                 assert!(status.is_none_or(|status| read.status == status), "{case}: {}", read.status);
             };
             let good = Script::usual();
@@ -134,7 +134,7 @@ async fn in_an_ordinary_listener_an_error_names_its_target() {
         };
         provider.script(errors::openai_500());
         let read = ask(&envoy, &usual).await;
-        assert_eq!(told(&read), ["second", "second-model", "1", "tools", "first", "", ""]);
+        assert_eq!(headers_of(&read), ["second", "second-model", "1", "tools", "first", "", ""]);
         let body = read.json();
         assert!(body["error"]["llm_failsafe"].is_null(), "the error is the provider's own: {body}");
     }

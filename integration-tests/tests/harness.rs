@@ -75,7 +75,7 @@ async fn a_configuration_that_envoy_rejects_fails_the_start_with_its_log() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "nothing stands for {{provider_port}}")]
+#[should_panic(expected = "no value for {{provider_port}}")]
 async fn a_placeholder_without_a_value_is_named() {
     Envoy::start(EnvoyConfig::from_text(include_str!("configs/plain_proxy.yaml"))).await;
 }

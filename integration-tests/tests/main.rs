@@ -1,7 +1,10 @@
-//! All integration tests, in one binary: linking one is much faster than linking one per file.
+//! All integration tests in one binary, because linking one per file takes several times as long.
 //!
-//! Every file of this folder is a module here, which a test in `structure.rs` checks. To run the tests of some files:
-//! `cargo test -p integration-tests --test scenarios -- gates:: streams::`
+//! Every file of this folder is a module here. A test in `structure.rs` checks that none is missing. To run the tests of some
+//! modules: `cargo test -p integration-tests --test scenarios -- gates:: streams::`
+//!
+//! Tests run side by side. They wait for events with the bound `SOON`. A test that measures time or CPU, or that would disturb
+//! such a test, calls `turns::alone` first.
 
 // Shared by several modules.
 mod dialects;
@@ -25,6 +28,7 @@ mod draining;
 mod estimates;
 mod explain;
 mod explain_record;
+mod failing_calls;
 mod failover;
 mod fleet;
 mod gates;
@@ -37,6 +41,7 @@ mod idle;
 mod impatient;
 mod incidents;
 mod journeys;
+mod logging;
 mod odd_boundaries;
 mod oddities;
 mod operator;

@@ -61,23 +61,23 @@ impl OperatorScene {
     }
 
     /// The targets that answer on all workers.
-    async fn who_answers(&self) -> Vec<String> {
-        let mut who = Vec::new();
+    async fn answering_targets(&self) -> Vec<String> {
+        let mut targets = Vec::new();
         for _ in 0..EVERY_WORKER {
             let read = self.chat().await;
-            who.push(read.header("x-llm-target").unwrap_or("nobody").to_owned());
+            targets.push(read.header("x-llm-target").unwrap_or("none").to_owned());
         }
-        who.sort();
-        who.dedup();
-        who
+        targets.sort();
+        targets.dedup();
+        targets
     }
 
     /// Waits until every worker sends all requests to this target.
-    async fn only_answers(&self, who: &str) {
+    async fn wait_until_only_answers(&self, target: &str) {
         let deadline = Instant::now() + SOON;
         loop {
-            let answered = self.who_answers().await;
-            if answered == [who] {
+            let answered = self.answering_targets().await;
+            if answered == [target] {
                 return;
             }
             assert!(Instant::now() < deadline, "{answered:?}");
@@ -137,7 +137,7 @@ fn named<'s>(status: &'s Value, list: &str, name: &str) -> &'s Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_takes_effect_on_every_worker_within_a_second() {
     let scene = OperatorScene::start(&configuration()).await;
-    assert_eq!(scene.who_answers().await, ["first"]);
+    assert_eq!(scene.answering_targets().await, ["first"]);
     let mut delays = Vec::new();
     for (order, answering, state) in [
         ("targets/first/force-open", "spare", "forced_open"),
@@ -149,7 +149,7 @@ async fn an_order_takes_effect_on_every_worker_within_a_second() {
     ] {
         let ordered_at = Instant::now();
         scene.order(order).await;
-        scene.only_answers(answering).await;
+        scene.wait_until_only_answers(answering).await;
         delays.push(ordered_at.elapsed());
         assert_eq!(named(&scene.status().await, "targets", "first")["state"], state, "{order}");
     }
@@ -207,7 +207,7 @@ async fn the_report_shows_an_open_breaker_and_a_probe_order_closes_it() {
 
     // The target works again before its open time ends. An operator lets a probe through.
     scene.first.by_default(Script::usual());
-    scene.only_answers("spare").await;
+    scene.wait_until_only_answers("spare").await;
     let answer = scene.order("targets/first/probe").await;
     assert_eq!(answer["now"]["state"], "half_open");
     let deadline = Instant::now() + SOON;
@@ -238,7 +238,7 @@ async fn only_an_operators_key_is_accepted_and_only_for_operator_paths() {
     let as_a_client = Request::chat("chat", false).header(key().0, key().1);
     let as_a_client = as_a_client.ask(scene.envoy.port()).await;
     assert_eq!(reason(&as_a_client), (401, "invalid_api_key"));
-    assert_eq!(scene.who_answers().await, ["first"], "no order took effect");
+    assert_eq!(scene.answering_targets().await, ["first"], "no order took effect");
     assert!(scene.status().await["orders"].as_array().unwrap().is_empty());
 
     // Invalid requests with the right key.

@@ -155,7 +155,7 @@ async fn a_cut_or_reset_before_the_headers_leaves_no_response() {
             provider.script(script.clone());
             let request = Request::chat("m", false);
             let request = request.over(protocol);
-            let error = request.send(provider.port()).await.expect_err("no answer");
+            let error = request.send(provider.port()).await.expect_err("no response");
             let error = format!("{error:?}");
             let is_reset = error.contains("ConnectionReset");
             let wanted = script == Script::reset();
@@ -241,7 +241,7 @@ async fn an_ignored_request_body_is_not_read() {
 #[tokio::test]
 async fn a_refused_port_refuses_and_a_stopped_provider_restarts_on_its_port() {
     let refused = RefusedPort::reserve();
-    let error = Request::chat("m", false).send(refused.port()).await.expect_err("nobody listens");
+    let error = Request::chat("m", false).send(refused.port()).await.expect_err("the port refuses");
     assert!(matches!(&error, ClientError::Connect(io) if io.kind() == std::io::ErrorKind::ConnectionRefused));
 
     let mut provider = ScriptedProvider::start("alpha").await;

@@ -53,7 +53,7 @@ impl RecordScene {
 }
 
 /// Each attempt in short: target, end, error class, what followed, status, billing.
-fn told(record: &Value) -> Vec<Value> {
+fn attempts_of(record: &Value) -> Vec<Value> {
     let attempts = record["attempts"].as_array().unwrap().iter();
     attempts
         .map(|attempt| {
@@ -200,7 +200,7 @@ async fn a_fallback_is_recorded_with_its_attempts_and_reasons() {
     let record = scene.record().await;
     assert_eq!((&record["outcome"], &record["outcome_reason"]), (&json!("fell_back"), &json!("server")));
     assert_eq!(
-        told(&record),
+        attempts_of(&record),
         [
             json!(["gpt-a", "failed", "server", "elsewhere", 500, "maybe"]),
             json!(["haiku", "answered", null, null, 200, "likely"]),
@@ -240,12 +240,15 @@ async fn an_ordinary_listener_writes_one_record_per_request() {
     let records = records::wait_for(&scene.envoy, 2).await;
     assert_eq!(records[0]["outcome"], "served");
     assert_eq!(records[0]["attempts"][0]["response_bytes"], read.bytes().len());
-    assert_eq!(told(&records[0]), [json!(["gpt-a", "answered", null, null, 200, "likely"])]);
+    assert_eq!(attempts_of(&records[0]), [json!(["gpt-a", "answered", null, null, 200, "likely"])]);
     assert_eq!(
         (&records[1]["outcome"], &records[1]["outcome_reason"]),
         (&json!("refused"), &json!("rate_limited"))
     );
-    assert_eq!(told(&records[1]), [json!(["gpt-a", "failed", "rate_limited", "no_retry_loop", 429, "no"])]);
+    assert_eq!(
+        attempts_of(&records[1]),
+        [json!(["gpt-a", "failed", "rate_limited", "no_retry_loop", 429, "no"])]
+    );
     assert!(records[1]["attempts"][0]["retry_after_ms"].is_u64());
 }
 
@@ -329,10 +332,13 @@ async fn a_record_distinguishes_broken_streams_from_client_aborts() {
         (&records[0]["outcome"], &records[0]["outcome_reason"]),
         (&json!("broken"), &json!("stream_truncated"))
     );
-    assert_eq!(told(&records[0]), [json!(["gpt-a", "broken", "stream_truncated", null, 200, "likely"])]);
+    assert_eq!(
+        attempts_of(&records[0]),
+        [json!(["gpt-a", "broken", "stream_truncated", null, 200, "likely"])]
+    );
     assert_eq!(records[0]["attempts"][0]["stream"]["end"], "truncated");
     assert_eq!(records[1]["outcome"], "client_abort");
-    assert_eq!(told(&records[1]), [json!(["gpt-a", "client_abort", null, null, 200, "likely"])]);
+    assert_eq!(attempts_of(&records[1]), [json!(["gpt-a", "client_abort", null, null, 200, "likely"])]);
 }
 
 #[tokio::test]
@@ -347,7 +353,7 @@ async fn a_broken_attempt_is_in_the_record_of_the_next_attempt() {
         (&json!("fell_back"), &json!("stream_truncated"))
     );
     assert_eq!(
-        told(&record),
+        attempts_of(&record),
         [
             json!(["gpt-a", "failed", "stream_truncated", "elsewhere", 200, "maybe"]),
             json!(["haiku", "answered", null, null, 200, "likely"]),
@@ -369,7 +375,7 @@ async fn a_declined_retry_leaves_its_record_in_the_log() {
         (&record["outcome"], &record["outcome_reason"]),
         (&json!("broken"), &json!("no_next_attempt"))
     );
-    assert_eq!(told(record), [json!(["gpt-a", "failed", "server", "elsewhere", 500, "maybe"])]);
+    assert_eq!(attempts_of(record), [json!(["gpt-a", "failed", "server", "elsewhere", 500, "maybe"])]);
 }
 
 #[tokio::test]
@@ -388,7 +394,7 @@ async fn the_record_says_who_answered_for_an_unreachable_or_slow_provider() {
     assert_eq!(read.status, 504);
     let [record] = &records::wait_for(&envoy, 1).await[..] else { panic!() };
     assert_eq!(
-        told(record),
+        attempts_of(record),
         [
             json!(["gpt-a", "failed", "transport", "elsewhere", 503, "no"]),
             json!(["haiku", "failed", "timeout", "attempts_used_up", 504, "maybe"]),

@@ -1,18 +1,14 @@
 //! Requests from clients: invalid ones are refused in the client's dialect and reach no provider, valid ones arrive in any
 //! framing, and client keys open only their models.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use hyper::body::{Body, Frame};
+use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper::header::HeaderMap;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use integration_tests::SOON;
-use integration_tests::body::Piece;
+use integration_tests::body::{Frames, Piece};
 use integration_tests::client::{Request, Response};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
@@ -351,21 +347,6 @@ async fn a_body_arrives_whole_in_pieces_of_any_size() {
     }
 }
 
-/// A body of data and trailers.
-struct WithTrailers(Vec<Frame<Bytes>>);
-
-impl Body for WithTrailers {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop().map(Ok))
-    }
-}
-
 #[tokio::test]
 async fn trailers_end_a_request() {
     let provider = ScriptedProvider::start("alpha").await;
@@ -378,9 +359,9 @@ async fn trailers_end_a_request() {
             let driver = tokio::spawn(driver);
             let mut trailers = HeaderMap::new();
             trailers.insert("x-checksum", "1".parse().unwrap());
-            let mut all = vec![Frame::trailers(trailers)];
-            all.extend(frames.into_iter().rev().map(|data| Frame::data(Bytes::from(data))));
-            let request = hyper::Request::post(format!("http://gateway{CHAT}")).body(WithTrailers(all));
+            let data = frames.into_iter().map(|data| Frame::data(Bytes::from(data)));
+            let all = Frames(data.chain([Frame::trailers(trailers)]).collect());
+            let request = hyper::Request::post(format!("http://gateway{CHAT}")).body(all);
             let answer = sender.send_request(request.unwrap()).await.unwrap();
             driver.abort();
             (answer.status(), answer.headers().get("x-llm-reason").is_some())
@@ -403,7 +384,7 @@ async fn raw(port: u16, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut status = String::new();
     let mut lines = BufReader::new(stream);
-    tokio::time::timeout(SOON, lines.read_line(&mut status)).await.expect("an answer").unwrap();
+    tokio::time::timeout(SOON, lines.read_line(&mut status)).await.expect("a response").unwrap();
     status
 }
 
@@ -420,11 +401,14 @@ async fn expect_100_continue_is_answered() {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut go_on = [0; 25];
-        tokio::time::timeout(SOON, stream.read_exact(&mut go_on)).await.expect("an interim answer").unwrap();
+        tokio::time::timeout(SOON, stream.read_exact(&mut go_on))
+            .await
+            .expect("an interim response")
+            .unwrap();
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         stream.write_all(body.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("a response").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
     assert!(provider.received().iter().all(|request| request.header("expect").is_none()));

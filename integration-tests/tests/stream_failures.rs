@@ -5,12 +5,11 @@
 use std::time::{Duration, Instant};
 
 use crate::dialects::{self, Dialect, wire};
-use crate::scenes::{Ask, FirstAndSpare};
+use crate::scenes::{Ask, FirstAndSpare, check_that_sdks_raise};
 use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script};
-use integration_tests::python;
 use serde_json::{Value, json};
 
 const MODEL: &str = "openai-compatible";
@@ -86,7 +85,7 @@ async fn a_messages_stream_that_fails_before_its_first_content_moves_on() {
 }
 
 /// Checks that the client got exactly `passed`, then one error event, and then a clean end.
-fn assert_told(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
+fn assert_error_at_end(dialect: &Dialect, read: &Read, passed: &str, case: &str) {
     let text = read.text();
     assert!(read.error.is_none(), "{case}: the response itself ends cleanly: {:?}", read.error);
     let notice = text.strip_prefix(passed).unwrap_or_else(|| panic!("{case}: {text}"));
@@ -136,7 +135,7 @@ async fn a_truncated_stream_is_reported_even_if_its_end_arrives_alone() {
                     .script(Script::usual().header("content-type", "text/event-stream").pieces(pieces));
                 let read = read(&scene, &dialect, protocol).await;
                 let passed = if lost == 0 { whole.as_str() } else { &whole[..last_whole] };
-                assert_told(&dialect, &read, passed, &case);
+                assert_error_at_end(&dialect, &read, passed, &case);
             }
         }
     }
@@ -270,12 +269,5 @@ async fn the_vendors_sdks_raise_an_error_on_a_stalled_stream() {
         provider
             .script(Script::stream(events).delay_chunks(Duration::from_millis(20)).hang_after_chunks(chunks));
     }
-    let base_url = format!("http://127.0.0.1:{}", scene.port());
-    let said = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    for line in lines {
-        assert!(line["came"].as_u64().unwrap() > 0, "{line}");
-        assert!(line["error"].is_string(), "{line}: a stalled response looked complete");
-    }
+    check_that_sdks_raise(scene.port()).await;
 }

@@ -134,7 +134,7 @@ async fn a_compressed_stream_arrives_unchanged() {
 }
 
 /// Checks for exactly one error event at the end and no normal end. Returns the text before the error event.
-fn assert_told<'t>(dialect: &Dialect, text: &'t str, case: &str) -> &'t str {
+fn assert_error_at_end<'t>(dialect: &Dialect, text: &'t str, case: &str) -> &'t str {
     let (passed, notice) = match text.rfind("event: error\n") {
         Some(at) => text.split_at(at),
         None => {
@@ -168,7 +168,7 @@ async fn a_truncated_stream_of_unusual_framing_gets_its_error_after_the_last_who
                     let read = stage.pass(&dialect, protocol, (sent, piece, apart)).await;
                     assert!(read.error.is_none(), "{case}");
                     let text = read.text();
-                    let passed = assert_told(&dialect, &text, &case);
+                    let passed = assert_error_at_end(&dialect, &text, &case);
                     // The last carriage return ends an event by itself. The line feed after it may be missing.
                     let shortest = &whole[..last_whole - usize::from(line_end == "\r\n")];
                     assert!(passed == shortest || passed == &whole[..last_whole], "{case}: {passed}");
@@ -193,7 +193,7 @@ async fn a_truncated_large_event_is_ended_before_the_error_event() {
                 let read = stage.pass(&dialect, protocol, (sent.as_bytes(), 10_000, apart)).await;
                 assert!(read.error.is_none(), "{case}");
                 let text = read.text();
-                let passed = assert_told(&dialect, &text, &case);
+                let passed = assert_error_at_end(&dialect, &text, &case);
                 assert!(passed.ends_with("\n\n"), "{case}: the error is a separate event");
                 assert!(sent.starts_with(passed.trim_end_matches('\n')), "{case}: the content is unchanged");
             }

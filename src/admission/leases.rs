@@ -130,6 +130,7 @@ fn count_transition(
         Some(Transition::Throttled) => (Metric::BreakerThrottled, 3),
         None => return,
     };
+    log::debug!("breaker of {scope:?}: {transition:?}");
     effects.tally.count(metric);
     let place = effects.tally.series().scope(scope);
     effects.tally.label(config, Family::BreakerChanges, (place, change), 1);

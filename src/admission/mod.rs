@@ -64,6 +64,7 @@ impl Admission {
                 Ok(admission)
             }
             Err(exhausted) => {
+                log::debug!("budget {} is used up", exhausted.budget);
                 admission.cancel(&survey.request.generation, effects, survey.now);
                 Err(NotAdmitted::Budget(exhausted))
             }
@@ -79,6 +80,7 @@ impl Admission {
             if let Some(admission) = Self::at(survey, target, effects) {
                 return Some(admission);
             }
+            log::debug!("target {} was lost to another request", survey.request.target_name(target));
             selection.lost(target);
         }
         if survey.model().when_all_open == WhenAllOpen::TryAnyway {
@@ -109,7 +111,7 @@ impl Admission {
     fn choose_in_shadow(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
         let choice = survey.shadow_choice(effects.rng)?;
         let (generation, target, now) = (&*survey.request.generation, choice.target, survey.now);
-        // Probes run in shadow mode too, or nobody would see a recovery.
+        // Probes run in shadow mode too, or a recovery would never be seen.
         let lease = choice.is_fit.then(|| Leases::take(generation, target, effects, now)).flatten();
         if !choice.is_fit {
             let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
@@ -179,7 +181,7 @@ impl Admission {
     }
 
     /// The attempt is over: the breakers learn `blame`, and limits count what it took. A reservation covers the whole
-    /// client request, so it goes on to whoever settles that.
+    /// client request, so it is returned to be settled with that.
     #[must_use = "the reservation is settled with the request"]
     pub fn settle(
         self,

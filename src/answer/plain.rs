@@ -13,7 +13,7 @@ pub const MAX_HELD_PLAIN: usize = 16 * 1024;
 
 /// A plain response as far as it has been read.
 pub(super) struct PlainReader {
-    /// All of it while it can still be an error object that nobody has looked at.
+    /// All of it, while it may still be an error object.
     head: Option<Vec<u8>>,
     answer: Box<AnswerReader>,
 }

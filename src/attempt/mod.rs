@@ -1,19 +1,21 @@
 //! One attempt: a request that was sent to a target, and its response.
 //!
 //! An attempt is a state machine that knows neither its journey nor the worker. Events go in, and what they mean comes out
-//! as a value: a [`Progress`] for a piece of the response, a [`Due`] for a moment. It ends with one [`Outcome`], made once
-//! by [`Attempt::end`]. What follows from any of them is decided in `src/journey`.
-//!
-//! Before the commit point the response has a gatekeeper, after it a follower (`src/answer`).
+//! as a value: a [`Progress`] for a piece of the response (`response.rs`), a [`Due`] for a moment (`time_limits.rs`). It
+//! ends with one [`Outcome`], made once by [`Attempt::end`] (`ending.rs`). `src/journey` decides what follows from them.
 
 mod addressing;
+mod ending;
 mod origin;
 mod outgoing;
+mod response;
 mod time_limits;
 mod under_way;
 
+pub use ending::{Closed, Ended};
 pub use origin::Origin;
 pub use outgoing::{Outgoing, OutgoingBody, prepare};
+pub use response::{Passage, Progress, ResponseHead};
 pub use time_limits::{Due, class_of};
 
 use std::rc::Rc;
@@ -22,18 +24,13 @@ use std::time::Duration;
 use under_way::UnderWay;
 
 use crate::admission::Admission;
-use crate::answer::{
-    AnswerFacts, ChunkReport, Follower, Gatekeeper, HoldTerms, Rejection, Release, Terms, Verdict,
-    forbid_buffering,
-};
-use crate::base::{Dialect, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
+use crate::answer::{Follower, Gatekeeper};
+use crate::base::Dialect;
 use crate::config::{HoldPolicy, OnBreak};
 use crate::intake::ClientRequest;
-use crate::outcome::{AnsweredBy, End, Observed, Outcome};
-use crate::provider::{self, ProviderKind};
-use crate::record::{AttemptEntry, AttemptStart};
+use crate::outcome::{Observed, Outcome};
+use crate::record::AttemptStart;
 use crate::request::{BodyBuffer, StreamEditor};
-use crate::retry::Received;
 use crate::stream::{KeepAlive, Watch};
 use crate::survey::FallbackReason;
 
@@ -42,11 +39,13 @@ pub struct Attempt {
     request: Rc<ClientRequest>,
     start: AttemptStart,
     why: Option<FallbackReason>,
-    /// What it has taken, until its outcome is certain.
+    /// What it has taken. `None` once its outcome is certain.
     admission: Option<Admission>,
+    /// `None` once the host's stream is over.
     under_way: Option<UnderWay>,
     outcome: Option<Outcome>,
     observed: Observed,
+    /// What was decided after its failure, for the record.
     then: Option<&'static str>,
     answer: Answer,
     watch: Watch,
@@ -69,49 +68,6 @@ enum Answer {
     Passed(Follower),
     /// It failed. The edge throws it away and starts another attempt.
     Discarded,
-}
-
-/// The headers of a response.
-pub struct ResponseHead {
-    /// The headers.
-    pub headers: HeaderBlock,
-    /// The status.
-    pub status: u16,
-    /// Whether the response has no body.
-    pub end_of_stream: bool,
-}
-
-/// What a piece of the response means.
-pub enum Progress {
-    /// The response is still held.
-    Held,
-    /// Nothing follows from it: the response was discarded, or has not begun.
-    Ignored,
-    /// Envoy's own rate limit held the request back. Its response passes.
-    HeldBack,
-    /// The response is a failure, and the client has got nothing of it.
-    Rejected(Rejection),
-    /// The commit point is passed: the client gets what was held.
-    Commits(Passage),
-    /// The client gets more of the response.
-    Passes(Passage),
-}
-
-/// What goes to the client, and what it shows.
-pub struct Passage {
-    /// How the host releases it.
-    pub release: Release,
-    /// What the stream has turned out to be, once that is certain.
-    pub settled: Option<Result<(), ErrorClass>>,
-}
-
-/// An attempt whose outcome is certain.
-#[must_use = "the admission is settled with the outcome"]
-pub struct Ended {
-    /// What came of it.
-    pub outcome: Outcome,
-    /// What it had taken.
-    pub admission: Admission,
 }
 
 impl Attempt {
@@ -170,11 +126,6 @@ impl Attempt {
         self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok())
     }
 
-    fn provider_kind(&self) -> Option<ProviderKind> {
-        let config = self.request.config();
-        Some(config.provider(config.target(self.start.target)?.provider)?.kind)
-    }
-
     /// Whether its response has not begun.
     pub const fn awaits_headers(&self) -> bool {
         matches!(self.answer, Answer::Awaited)
@@ -184,390 +135,4 @@ impl Attempt {
     pub const fn awaits_content(&self) -> bool {
         self.first_content.is_none()
     }
-
-    /// The response's headers have come. `origin` is asked only where the status says failure, `could_move` only where it
-    /// decides whether the response is held.
-    pub fn headers(
-        &mut self,
-        head: ResponseHead,
-        now: Timestamp,
-        origin: impl FnOnce() -> Origin,
-        could_move: impl FnOnce() -> bool,
-        sink: &mut impl HeaderSink,
-    ) -> Progress {
-        let ResponseHead { headers, status, end_of_stream } = head;
-        self.watch.bytes_received(now);
-        self.observed.headers(status, &headers, now);
-        let Some(kind) = self.provider_kind() else { return Progress::Ignored };
-        if let Some(under_way) = &mut self.under_way {
-            let reported = provider::rate_limits(kind, &headers, now);
-            under_way.answered(&self.request.generation, reported.as_ref(), now);
-        }
-        if (200..300).contains(&status) {
-            forbid_buffering(&headers, sink);
-            let gatekeeper = self.gatekeeper_of_success(kind, status, headers, end_of_stream);
-            return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
-        }
-        let gatekeeper = match origin() {
-            // No target was asked, and the limit holds for every target.
-            Origin::Envoy { .. } if status == 429 => return self.held_back(),
-            Origin::Envoy { received } => {
-                self.observed.answered_by = Some(AnsweredBy::Envoy);
-                self.observed.unsent = received == Received::Never;
-                Gatekeeper::of_envoy(kind, status, received)
-            }
-            Origin::Upstream => Gatekeeper::of_error(kind, status, headers),
-        };
-        if end_of_stream { self.end_without_body(gatekeeper, now, sink) } else { self.hold(gatekeeper) }
-    }
-
-    /// What judges a response that says success; `None` if its body cannot be read.
-    fn gatekeeper_of_success(
-        &self,
-        kind: ProviderKind,
-        status: u16,
-        headers: HeaderBlock,
-        end: bool,
-    ) -> Option<Gatekeeper> {
-        let endpoint = self.request.endpoint;
-        let terms = Terms {
-            kind,
-            endpoint,
-            streamed: self.request.facts.stream,
-            gate: self.gate,
-            hides_usage: self.injects_usage,
-            model_name: self.request.response_model(),
-        };
-        // A 200 without a body is not an answer, whatever its type.
-        Gatekeeper::of_success(terms, headers)
-            .or_else(|| (status == 200 && end).then(|| Gatekeeper::of_nothing(kind, endpoint)))
-    }
-
-    /// Holds the response if it is to be judged, else lets it pass.
-    fn begin_answer(
-        &mut self,
-        gatekeeper: Option<Gatekeeper>,
-        end: bool,
-        could_move: impl FnOnce() -> bool,
-        now: Timestamp,
-        sink: &mut impl HeaderSink,
-    ) -> Progress {
-        let terms = HoldTerms {
-            gate_is_over: self.gate_is_over(now),
-            in_retry_loop: self.request.config().retry_loop,
-        };
-        match gatekeeper {
-            Some(gatekeeper) if gatekeeper.holds(terms, could_move) => {
-                if end {
-                    self.end_without_body(gatekeeper, now, sink)
-                } else {
-                    self.hold(gatekeeper)
-                }
-            }
-            gatekeeper => Progress::Commits(self.commit_headers(gatekeeper, end, now, sink)),
-        }
-    }
-
-    fn hold(&mut self, gatekeeper: Gatekeeper) -> Progress {
-        self.answer = Answer::Held(Box::new(gatekeeper));
-        Progress::Held
-    }
-
-    fn held_back(&mut self) -> Progress {
-        self.observed.answered_by = Some(AnsweredBy::Envoy);
-        self.observed.unsent = true;
-        self.observed.held_back = true;
-        self.watch.finish();
-        self.answer = Answer::Passed(Follower::unread());
-        Progress::HeldBack
-    }
-
-    /// The response has no body: its headers decide.
-    fn end_without_body(
-        &mut self,
-        mut gatekeeper: Gatekeeper,
-        now: Timestamp,
-        sink: &mut impl HeaderSink,
-    ) -> Progress {
-        match gatekeeper.end(now) {
-            Verdict::Reject(rejection) => self.reject(rejection),
-            Verdict::Hold | Verdict::Commit { .. } => {
-                Progress::Commits(self.commit_headers(None, true, now, sink))
-            }
-        }
-    }
-
-    fn reject(&mut self, rejection: Rejection) -> Progress {
-        self.observed.stream = rejection.stream;
-        self.observed.failure(&rejection.failure);
-        Progress::Rejected(rejection)
-    }
-
-    /// The response passes the commit point with its headers.
-    fn commit_headers(
-        &mut self,
-        gatekeeper: Option<Gatekeeper>,
-        end: bool,
-        now: Timestamp,
-        sink: &mut impl HeaderSink,
-    ) -> Passage {
-        if end {
-            // Headers alone are no content, but a complete response is.
-            self.content(0, now);
-            self.watch.finish();
-        }
-        let wants_insertion = self.wants_insertion();
-        let follower =
-            gatekeeper.map_or_else(Follower::unread, |gatekeeper| gatekeeper.commit(wants_insertion, sink));
-        self.answer = Answer::Passed(follower);
-        Passage { release: Release::Pass, settled: None }
-    }
-
-    /// More of the response has come. The host's buffer holds `available` bytes: while the response is held all of it,
-    /// afterwards what has not been released.
-    pub fn chunk(
-        &mut self,
-        host: &mut (impl HeaderSink + BodyBuffer),
-        available: usize,
-        end: bool,
-        now: Timestamp,
-    ) -> Progress {
-        self.watch.bytes_received(now);
-        self.observed.chunk(now);
-        if end {
-            self.watch.finish();
-        }
-        if let Answer::Passed(follower) = &mut self.answer {
-            let report = follower.chunk(host, available, end);
-            return Progress::Passes(self.passage(report, now));
-        }
-        self.observed.bytes = self.observed.bytes.max(available as u64);
-        let Answer::Held(gatekeeper) = &mut self.answer else { return Progress::Ignored };
-        match gatekeeper.chunk(host, available, end, now) {
-            Verdict::Hold => Progress::Held,
-            Verdict::Reject(rejection) => self.reject(rejection),
-            Verdict::Commit { content } => {
-                if content {
-                    self.content(0, now);
-                }
-                let report = self.commit(host, |follower, host| follower.pass_held(host, available, end));
-                report.map_or(Progress::Ignored, |report| Progress::Commits(self.passage(report, now)))
-            }
-        }
-    }
-
-    /// What is held goes to the client now, outside of the callback in which it came. `None` if nothing is held.
-    pub fn open_gate(
-        &mut self,
-        host: &mut (impl HeaderSink + BodyBuffer),
-        now: Timestamp,
-    ) -> Option<Passage> {
-        let held = self.held()?;
-        let report = self.commit(host, |follower, host| follower.pass_held_outside_callback(host, held))?;
-        Some(self.passage(report, now))
-    }
-
-    /// The response ends with trailers. Returns how many bytes of it are held, if it is held.
-    pub fn trailers(&mut self) -> Option<usize> {
-        self.watch.finish();
-        self.held()
-    }
-
-    fn held(&self) -> Option<usize> {
-        match &self.answer {
-            Answer::Held(gatekeeper) => Some(gatekeeper.held()),
-            _ => None,
-        }
-    }
-
-    /// What was staged has been released.
-    pub fn released(&mut self) {
-        if let Answer::Passed(follower) = &mut self.answer {
-            follower.released();
-        }
-    }
-
-    /// What was to be staged went at once, because the host has no other callback for it.
-    pub fn cannot_stage(&mut self) {
-        if let Answer::Passed(follower) = &mut self.answer {
-            follower.cannot_stage();
-        }
-    }
-
-    /// Passes the commit point with what is held.
-    fn commit<H: HeaderSink>(
-        &mut self,
-        host: &mut H,
-        pass_held: impl FnOnce(&mut Follower, &mut H) -> ChunkReport,
-    ) -> Option<ChunkReport> {
-        let wants_insertion = self.wants_insertion();
-        match std::mem::replace(&mut self.answer, Answer::Awaited) {
-            Answer::Held(gatekeeper) => {
-                let mut follower = gatekeeper.commit(wants_insertion, host);
-                let report = pass_held(&mut follower, host);
-                self.answer = Answer::Passed(follower);
-                Some(report)
-            }
-            other => {
-                self.answer = other;
-                None
-            }
-        }
-    }
-
-    /// Whether it must be possible to put text into the stream at any time.
-    fn wants_insertion(&self) -> bool {
-        self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some()
-    }
-
-    fn passage(&mut self, report: ChunkReport, now: Timestamp) -> Passage {
-        let ChunkReport { release, new_bytes, content, forwarded, settled } = report;
-        self.observed.bytes = self.observed.bytes.saturating_add(new_bytes as u64);
-        if let Some(events) = content {
-            self.content(events, now);
-        }
-        if forwarded && let Some(keep_alive) = &mut self.keep_alive {
-            keep_alive.bytes_sent(now);
-        }
-        if settled.is_some() {
-            // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
-            self.watch.finish();
-        }
-        Passage { release, settled }
-    }
-
-    /// Content has come, in so many events.
-    fn content(&mut self, events: u64, now: Timestamp) {
-        self.watch.content_received(events, now);
-        if self.first_content.is_some() {
-            return;
-        }
-        let took = now.since(self.start.sent_at);
-        self.first_content = Some(took);
-        self.observed.content_at = Some(now);
-        let generation = &self.request.generation;
-        let (target, sent_at) = (self.start.target, self.start.sent_at);
-        generation.speeds.borrow_mut().first_content(target, self.request.facts.stream, sent_at, now);
-        generation.pending.borrow_mut().first_content(target, took);
-        let tolerated = generation.config.breaker.slow_first_content;
-        self.is_slow = tolerated.is_some_and(|tolerated| took > tolerated);
-    }
-
-    /// Another status takes the place of the provider's.
-    pub fn show_status(&mut self, status: u16, sink: &mut impl HeaderSink) {
-        sink.set(":status", &status.to_string());
-        self.observed.shown_status = Some(status);
-    }
-
-    /// The filter answers in the provider's place, with this status.
-    pub fn answered_here(&mut self, status: u16) {
-        self.observed.answered_by = Some(AnsweredBy::Filter);
-        self.observed.status = Some(status);
-    }
-
-    /// The attempt failed, and this was decided: the edge discards the response, or the client gets a failure.
-    pub fn failed(&mut self, hint: Option<Duration>, then: &'static str) {
-        self.observed.hint = hint;
-        self.then = Some(then);
-    }
-
-    /// The edge throws the response away.
-    pub fn discard(&mut self) {
-        self.answer = Answer::Discarded;
-    }
-
-    /// The client gets the response as it is. Nothing more is read of it.
-    pub fn pass_unread(&mut self) {
-        self.answer = Answer::Passed(Follower::unread());
-    }
-
-    /// The attempt's outcome is certain. `None` if it was before: of several ends the first one counts.
-    pub fn end(&mut self, end: End, received: Received, now: Timestamp) -> Option<Ended> {
-        let admission = self.admission.take()?;
-        // The silence before the end is one of the stream's gaps, and often the reason for the end.
-        self.observed.chunk(now);
-        let facts = self.facts();
-        let outcome = Outcome {
-            end,
-            received,
-            passed: matches!(self.answer, Answer::Passed(_)),
-            usage: facts.usage,
-            finish: facts.finish,
-            first_content: self.first_content,
-            longest_gap: self
-                .first_content
-                .filter(|_| self.request.facts.stream)
-                .map(|_| self.observed.longest_gap),
-            took: now.since(self.start.sent_at),
-        };
-        self.outcome = Some(outcome);
-        Some(Ended { outcome, admission })
-    }
-
-    fn facts(&self) -> AnswerFacts {
-        match &self.answer {
-            Answer::Held(gatekeeper) => gatekeeper.facts(),
-            Answer::Passed(follower) => follower.facts(),
-            Answer::Awaited | Answer::Discarded => AnswerFacts::default(),
-        }
-    }
-
-    /// Whether its outcome is still open while the client reads a stream.
-    pub fn is_open_stream(&self) -> bool {
-        self.admission.is_some() && matches!(&self.answer, Answer::Passed(follower) if follower.is_stream())
-    }
-
-    /// Whether its first content took longer than the breakers tolerate.
-    pub const fn is_slow(&self) -> bool {
-        self.is_slow
-    }
-
-    /// The host's stream is over: the attempt is no longer under way. Says how far the response was.
-    pub fn close(&mut self, now: Timestamp) -> Closed {
-        if let Some(under_way) = self.under_way.take() {
-            under_way.end(&self.request, self.first_content.is_some(), now);
-        }
-        if let stream @ Some(_) = self.facts().stream {
-            self.observed.stream = stream;
-        }
-        match &self.answer {
-            Answer::Awaited => Closed::BeforeHeaders,
-            Answer::Held(_) => Closed::WhileHeld,
-            Answer::Passed(follower) => Closed::Passed { complete: follower.settled() == Some(Ok(())) },
-            Answer::Discarded => Closed::Discarded,
-        }
-    }
-
-    /// What was wrong with a response that went to the client, if anything was.
-    pub fn finish_response(&mut self) -> Option<ErrorClass> {
-        match &mut self.answer {
-            Answer::Passed(follower) => {
-                let failure = follower.finish();
-                self.observed.stream = follower.facts().stream.or(self.observed.stream);
-                failure
-            }
-            _ => None,
-        }
-    }
-
-    /// What the record says about it.
-    pub fn into_entry(self, now: Timestamp) -> AttemptEntry {
-        AttemptEntry::of(self.start, self.observed, self.outcome.as_ref(), self.then, now)
-    }
-}
-
-/// How far the response was when the host's stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closed {
-    /// Nothing of it had come.
-    BeforeHeaders,
-    /// It was held.
-    WhileHeld,
-    /// It went to the client. `complete` says that its stream had come to its proper end.
-    Passed {
-        /// See above.
-        complete: bool,
-    },
-    /// The edge threw it away.
-    Discarded,
 }

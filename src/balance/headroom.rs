@@ -291,7 +291,7 @@ impl Headroom {
         }
     }
 
-    /// The request is over: the tokens that it took replace the estimate. `None` when nobody knows how many those were.
+    /// The request is over: the tokens that it took replace the estimate. `None` when that is unknown.
     pub fn settle(
         &mut self,
         store: &mut dyn Store,

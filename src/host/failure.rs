@@ -66,7 +66,7 @@ impl Failures {
         *count = count.saturating_add(1);
         let count = *count;
         count.is_power_of_two().then(|| {
-            format!("{} failed with status {}, {count} times so far on this worker", call.name(), error.0)
+            format!("{} failed with status {} (failure {count} on this worker)", call.name(), error.0)
         })
     }
 }
@@ -224,7 +224,7 @@ mod tests {
         let line = failures.count(SendResponse, HostError(2)).unwrap();
         assert_eq!(
             line,
-            "sending a local response (proxy_send_local_response) failed with status 2, 1 times so far on this worker"
+            "sending a local response (proxy_send_local_response) failed with status 2 (failure 1 on this worker)"
         );
     }
 }

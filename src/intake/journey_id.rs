@@ -26,7 +26,7 @@ mod tests {
     use super::JourneyId;
 
     #[test]
-    fn ids_are_uuids_and_nothing_else() {
+    fn only_uuids_are_journey_ids() {
         let parse = JourneyId::parse;
         assert_eq!(parse("00000000-0000-0000-0000-0000000000ff"), Some(JourneyId(255)));
         assert_eq!(parse("000000000000000000000000000000FF"), Some(JourneyId(255)));

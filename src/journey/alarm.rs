@@ -48,6 +48,7 @@ impl Exchange {
         let Phase::Sent(sent) = &mut self.phase else { return AlarmStep::Wait };
         let due = sent.attempt.look(now);
         if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late) {
+            log::debug!("attempt {} has taken too long", sent.attempt.slot() + 1);
             worker.tally.count(Metric::Alarms);
         }
         match due {

@@ -9,7 +9,7 @@ use crate::queue::Queues;
 use crate::record::RecordBuilder;
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report::{self, SharedRecord};
-use crate::retry::{self, Failed, Next, Permission, Received, Retries, Spent, Stop};
+use crate::retry::{self, Failed, Next, Permission, Received, Retries, Situation, Spent, Stop};
 use crate::survey::{Progress, SpendCeiling, Survey, Tried};
 use crate::tenancy::BudgetSet;
 
@@ -194,8 +194,18 @@ impl Journey {
             stateful: !self.request.facts.state.is_empty(),
         };
         let model = survey.model();
-        let policy = (&model.retry, model.fallback_on);
-        let next = |left| retry::after_failure(policy, failed, self.permission, spent, left, (now, draw));
+        let next = |left| {
+            retry::after_failure(Situation {
+                policy: &model.retry,
+                on: model.fallback_on,
+                failed,
+                permission: self.permission,
+                spent,
+                left,
+                now,
+                draw,
+            })
+        };
         let stops = |next| matches!(next, Next::Stop(_));
         let decided = next(survey.remaining(tried.target));
         if stops(decided)

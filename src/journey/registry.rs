@@ -9,19 +9,19 @@ use super::journey::Journey;
 use crate::base::Timestamp;
 use crate::intake::JourneyId;
 
-/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds; an
-/// event loop that is seconds behind still finds its journey, and one that Envoy has given up ends soon.
+/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds. An event
+/// loop that is seconds behind still finds its journey, and a journey that Envoy has given up ends soon.
 pub const ORPHAN_AFTER: Duration = Duration::from_secs(5);
 
 /// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same time.
 pub type SharedJourney = Rc<RefCell<Journey>>;
 
-/// Journeys by id, with a bound on their number and an end for those that nobody continues.
+/// Journeys by id. Their number is bounded, and one that no pass continues ends.
 #[derive(Debug, Default)]
 pub struct Journeys {
     kept: HashMap<JourneyId, Kept>,
-    /// When which wait ends, in the order in which the waits began. Entries of waits that ended otherwise are passed
-    /// over by their serial number.
+    /// When each wait ends, in the order in which the waits began. The serial number tells entries of waits that have
+    /// ended otherwise.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
 }
@@ -120,7 +120,7 @@ mod tests {
         assert!(journeys.begin(id(1), some_journey(), 10));
         assert!(journeys.leave(id(1), true, at(0)).is_none());
         assert!(journeys.rejoin(id(1)).is_some());
-        assert_eq!(journeys.expire(at(60_000)).len(), 0, "an attempt in flight is no orphan");
+        assert_eq!(journeys.expire(at(60_000)).len(), 0, "an attempt is under way");
         assert!(journeys.leave(id(1), false, at(60_000)).is_some());
         assert!(journeys.is_empty());
         assert!(journeys.rejoin(id(1)).is_none());
@@ -131,7 +131,7 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.rejoin(id(1)).unwrap();
-        assert!(journeys.leave(id(1), false, at(0)).is_none(), "its sibling is still in flight");
+        assert!(journeys.leave(id(1), false, at(0)).is_none(), "the other attempt is still under way");
         assert!(journeys.leave(id(1), false, at(0)).is_some());
     }
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_and_an_id_is_never_shared() {
+    fn the_limit_holds_and_two_requests_never_share_an_id() {
         let mut journeys = Journeys::default();
         assert!(journeys.begin(id(1), some_journey(), 2));
         assert!(!journeys.begin(id(1), some_journey(), 2));

@@ -143,6 +143,7 @@ impl Sent {
 
     /// The response goes to the client.
     pub(super) fn commits(&self, worker: &mut Worker, sink: &mut impl HeaderSink) {
+        log::debug!("response of attempt {} goes to the client", self.attempt.slot() + 1);
         worker.tally.count(Metric::AttemptsAnswered);
         self.disclose(sink);
     }

@@ -12,7 +12,7 @@ const REQUEST_ID_HEADERS: [&str; 5] =
 /// How late the time of a chunk may be: the host reads the clock once per tick for chunks.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The longest identifier that is kept, in bytes. A longer one is left out: half of one helps nobody.
+/// The longest identifier that is kept, in bytes. A longer one is left out, because a truncated one is useless.
 pub const MAX_ID: usize = 128;
 
 /// The sender of a response.

@@ -1,4 +1,4 @@
-//! What is collected of a request while it is served: plain values, no text is made of them before its end.
+//! The record of a request while it is served: plain values. They become text only when the request is over.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,41 +15,41 @@ use crate::stream;
 /// A session's name longer than this is cut before it is hashed.
 const MAX_SESSION: usize = 256;
 
-/// Everything about one client request that is known so far.
+/// What is known of one client request so far.
 #[derive(Debug)]
 pub struct RecordBuilder {
-    /// The configuration that decides.
+    /// The configuration that serves it.
     pub config: Rc<Config>,
     /// When the request's headers came.
     pub began: Timestamp,
-    /// What was called.
+    /// The endpoint that was called.
     pub endpoint: Endpoint,
-    /// Who asks.
+    /// What the request can be found by.
     pub identity: Identity,
     /// The client's key, by its position in the configuration.
     pub key: Option<usize>,
-    /// What was asked for.
+    /// The model that it asks for.
     pub model: RequestedModel,
-    /// What it needs, without what stands where in its body.
+    /// The facts of its body, without positions.
     needs: Option<Facts>,
     /// What the client allows.
     pub client_limits: ClientLimits,
-    /// Attempts that are over, in the order of their ends.
+    /// The attempts that are over, in the order in which they ended.
     attempts: Vec<AttemptEntry>,
     candidates: Vec<CandidateBuilder>,
-    /// Choices that have led to an attempt.
+    /// How many choices have led to an attempt.
     choices: u8,
-    /// Where the candidates begin of a choice that has not led to an attempt.
+    /// Where the candidates of a choice begin that has not led to an attempt.
     open_choice: Option<usize>,
     /// Since when the request is held.
     pub held_since: Option<Timestamp>,
-    /// Attempts that were made before this record began.
+    /// Attempts of which this worker knows nothing but the number.
     pub forgotten: u8,
     /// The client left while the request was held.
     pub client_gone: bool,
-    /// Why it broke off, where neither an attempt nor an answer of the filter's tells.
+    /// Why it ended, if neither an attempt nor a refusal says so.
     pub broke: Option<&'static str>,
-    /// The filter's own answer, if it gave one.
+    /// The status and reason with which the filter refused it.
     pub refusal: Option<(u16, &'static str)>,
     cut_attempts: u32,
     cut_choices: CutChoices,
@@ -57,7 +57,7 @@ pub struct RecordBuilder {
     cut_before: CutChoices,
 }
 
-/// What choices had beyond the limits.
+/// What was cut because of the limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CutChoices {
     pub(super) candidates: u32,
@@ -67,21 +67,21 @@ pub(super) struct CutChoices {
 /// The model that the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RequestedModel {
-    /// None that was understood.
+    /// None that could be read.
     #[default]
     Nothing,
-    /// One of the configuration.
+    /// A configured model.
     Known(ModelId),
-    /// One that nobody configured, or that the key may not use.
+    /// A model that is not configured, or that the key may not use.
     Unknown(Box<str>),
 }
 
-/// By what a request can be found again.
+/// What a request can be found by.
 #[derive(Debug, Default)]
 pub struct Identity {
     /// `x-request-id` as Envoy set it.
     pub request_id: Option<Box<str>>,
-    /// Trace and parent span of `traceparent`, as they are written there.
+    /// Trace and parent span of `traceparent`, as written.
     pub trace: Option<Box<str>>,
     /// `x-llm-session`.
     pub session: Option<Box<str>>,
@@ -120,27 +120,27 @@ fn trace_of(value: &[u8]) -> Option<Box<str>> {
     told.then(|| ids.into())
 }
 
-/// A target that was looked at.
+/// A target in a choice.
 #[derive(Debug, Clone)]
 pub struct CandidateBuilder {
-    /// Which choice it was part of.
+    /// The number of the choice.
     choice: u8,
-    /// Which.
+    /// The target.
     pub target: TargetId,
     /// Its tier.
     pub tier: u8,
     /// Its health.
     pub state: &'static str,
-    /// Until when it is not to be asked.
+    /// When it may be asked again.
     pub until: Option<Timestamp>,
-    /// Why it was out of the question.
+    /// Why it was not eligible.
     pub rejected: Option<&'static str>,
     /// Every gate that it does not pass.
     pub(super) gates: Vec<Objection>,
 }
 
 impl CandidateBuilder {
-    /// A target of the choice that is being made.
+    /// A target of the current choice.
     pub const fn new(
         target: TargetId,
         tier: u8,
@@ -150,7 +150,7 @@ impl CandidateBuilder {
         Self { choice: 0, target, tier, state, until, rejected, gates: Vec::new() }
     }
 
-    /// The same, with every gate that it does not pass.
+    /// Adds the gates that it does not pass.
     pub fn with_gates(self, gates: impl Iterator<Item = Objection>) -> Self {
         Self { gates: gates.collect(), ..self }
     }
@@ -159,14 +159,14 @@ impl CandidateBuilder {
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AttemptEnd {
-    /// It was given up here before it was really made.
+    /// The filter gave it up before it was really made.
     #[default]
     Abandoned,
-    /// With a whole answer.
+    /// With a complete response.
     Answered,
-    /// With a failure of which the client has seen nothing but, at most, the failure itself.
+    /// With a failure, before the client got any part of a response.
     Failed,
-    /// After part of the answer had gone to the client.
+    /// With a failure, after part of the response had gone to the client.
     Broken,
     /// The client left.
     ClientAbort,
@@ -304,13 +304,13 @@ impl RecordBuilder {
         });
     }
 
-    /// What the request needs; `None` when its body could not be read.
+    /// The facts of its body; `None` when it could not be read.
     pub const fn needs(&self) -> Option<&Facts> {
         self.needs.as_ref()
     }
 
-    /// A choice is made among these. One that led to nobody is forgotten for it: a request that is held chooses again and
-    /// again.
+    /// Notes the targets of a choice. An earlier choice that led to no attempt is replaced: a request that is held chooses
+    /// again and again.
     pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateBuilder>) {
         let start = *self.open_choice.get_or_insert(self.candidates.len());
         self.candidates.truncate(start);
@@ -353,7 +353,7 @@ impl RecordBuilder {
         }
     }
 
-    /// Whether the request took more than one attempt.
+    /// Whether there was more than one attempt.
     pub const fn has_moved(&self) -> bool {
         self.attempts.len() > 1
     }
@@ -365,13 +365,13 @@ impl RecordBuilder {
         attempts
     }
 
-    /// What was looked at in the choice that led to `attempt`.
+    /// The targets of the choice that led to `attempt`.
     pub(super) fn candidates_of(&self, attempt: &AttemptEntry) -> impl Iterator<Item = &CandidateBuilder> {
         let choice = attempt.start.choice;
         self.candidates.iter().filter(move |candidate| candidate.choice == choice)
     }
 
-    /// What was looked at in a last choice that led to nobody.
+    /// The targets of a last choice that led to no attempt.
     pub(super) fn last_candidates(&self) -> impl Iterator<Item = &CandidateBuilder> {
         self.open_choice.and_then(|start| self.candidates.get(start..)).into_iter().flatten()
     }
@@ -381,7 +381,7 @@ impl RecordBuilder {
     }
 }
 
-/// Cuts a text to [`MAX_GATE_TEXT`], with a mark.
+/// Cuts a text to [`MAX_GATE_TEXT`] and marks the cut.
 fn cut_text(text: &mut String) {
     const MARK: char = '…';
     if text.len() > MAX_GATE_TEXT {

@@ -1,7 +1,7 @@
 //! Responses that the filter makes itself when a request is not sent, or when nothing is left to try.
 //!
 //! A refusal knows its status, its machine-readable reason, what the client is told about coming again, and its text in
-//! the client's dialect. It does not know why a target is out of the question: whoever refuses lists that.
+//! the client's dialect. The reasons of single targets are handed in.
 
 mod client_retry;
 
@@ -252,7 +252,7 @@ mod tests {
             (exhausted(ClientRetry::After(600)), Some("600"), Some("false")),
             (exhausted(ClientRetry::NotByItself), None, Some("false")),
             (exhausted(ClientRetry::Unsaid), None, None),
-            // Statuses with which no client comes again, or of which nobody knows what would help.
+            // Errors for which SDKs do not retry, or for which nothing is known about retries.
             (Refusal::NoModel, None, None),
             (Refusal::TooLarge { limit: 1 }, None, None),
             (Refusal::Internal, None, None),
@@ -262,7 +262,7 @@ mod tests {
             let get = |name: &str| {
                 let mut found = answer.headers.iter().filter(|(candidate, _)| *candidate == name);
                 let value = found.next().map(|(_, value)| value.as_str());
-                assert!(found.next().is_none(), "{case}: {name} stands there once");
+                assert!(found.next().is_none(), "{case}: {name} is set only once");
                 value
             };
             assert_eq!((get("retry-after"), get("x-should-retry")), (wait, should), "{case}");

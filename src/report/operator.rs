@@ -1,6 +1,6 @@
 //! `/llm-failsafe/…`: the status report, the operators' page and operators' orders. The filter serves them itself, and only
 //! where the configuration has an operator's key. A listener of their own would need a filter and a VM of its own to
-//! reach the shared records, and whoever copies the shipped file would have to open another port.
+//! reach the shared records, and users of the shipped file would have to open another port.
 //!
 //! **Authentication.** A request needs an operator's key as `authorization: Bearer`. A client's key is not accepted here,
 //! and an operator's key is not accepted for models. The page holds no data and asks for the key, so it needs none.

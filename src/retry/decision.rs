@@ -188,18 +188,32 @@ pub struct RemainingOptions {
     pub free_at: Option<Timestamp>,
 }
 
-/// Decides what follows a failure. `on` lists the classes after which the model's requests are retried.
-/// `draw` is a random number for the back-off.
+/// A failed attempt, and everything that decides what follows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The model's retry policy.
+    pub policy: &'a RetryPolicy,
+    /// The classes of failure after which the model's requests are attempted again.
+    pub on: ClassSet,
+    /// The failure.
+    pub failed: Failed,
+    /// Whether the request may be attempted again at all.
+    pub permission: Permission,
+    /// What the request has used up.
+    pub spent: Spent,
+    /// What remains for it.
+    pub left: RemainingOptions,
+    /// The moment.
+    pub now: Timestamp,
+    /// A random number for the back-off.
+    pub draw: u64,
+}
+
+/// Decides what follows a failure.
 ///
-/// The retry budget is checked last and elsewhere, because checking it takes from it.
-pub fn after_failure(
-    (policy, on): (&RetryPolicy, ClassSet),
-    failed: Failed,
-    permission: Permission,
-    spent: Spent,
-    left: RemainingOptions,
-    (now, draw): (Timestamp, u64),
-) -> Next {
+/// The retry budget has the last word, and not here: asking it takes from it.
+pub fn after_failure(situation: Situation<'_>) -> Next {
+    let Situation { policy, on, failed, permission, spent, left, now, draw } = situation;
     if let Permission::Denied(stop) = permission {
         return Next::Stop(stop);
     }

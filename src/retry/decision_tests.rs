@@ -49,8 +49,17 @@ fn usual_classes() -> ClassSet {
 const LONGEST: u64 = u64::MAX;
 
 fn decide(failed: Failed, spent: Spent, left: RemainingOptions) -> Next {
-    let policy = (&RetryPolicy::default(), usual_classes());
-    after_failure(policy, failed, Permission::Granted, spent, left, (NOW, LONGEST))
+    let (policy, on) = (&RetryPolicy::default(), usual_classes());
+    after_failure(Situation {
+        policy,
+        on,
+        failed,
+        permission: Permission::Granted,
+        spent,
+        left,
+        now: NOW,
+        draw: LONGEST,
+    })
 }
 
 /// The next step in one word.
@@ -102,9 +111,18 @@ fn each_class_leads_where_the_documented_defaults_say() {
 #[test]
 fn limits_are_checked_in_this_order_and_each_has_its_reason() {
     let denied = |stop| {
-        let policy = (&RetryPolicy::default(), usual_classes());
+        let (policy, on) = (&RetryPolicy::default(), usual_classes());
         let failed = Failed::of(ErrorClass::Server);
-        word(after_failure(policy, failed, Permission::Denied(stop), FRESH, ACCOUNT, (NOW, 0)))
+        word(after_failure(Situation {
+            policy,
+            on,
+            failed,
+            permission: Permission::Denied(stop),
+            spent: FRESH,
+            left: ACCOUNT,
+            now: NOW,
+            draw: 0,
+        }))
     };
     assert_eq!(denied(Stop::ClientForbids), "client_forbids");
     assert_eq!(denied(Stop::NoRetryLoop), "no_retry_loop");
@@ -138,8 +156,17 @@ fn possibly_billed_requests_are_replayed_as_often_as_the_policy_permits() {
         (Replay::Never, answered, stateful, "account"),
     ] {
         let policy = RetryPolicy { replay_uncertain: replay, ..RetryPolicy::default() };
-        let policy = (&policy, usual_classes());
-        let next = after_failure(policy, failed, Permission::Granted, spent, ACCOUNT, (NOW, 0));
+        let (policy, on) = (&policy, usual_classes());
+        let next = after_failure(Situation {
+            policy,
+            on,
+            failed,
+            permission: Permission::Granted,
+            spent,
+            left: ACCOUNT,
+            now: NOW,
+            draw: 0,
+        });
         assert_eq!(word(next), expected, "{replay:?} {failed:?} {spent:?}");
     }
 }
@@ -178,8 +205,17 @@ fn a_back_off_doubles_up_to_its_limit() {
         let policy = RetryPolicy { attempts: 10, ..RetryPolicy::default() };
         let spent = Spent { at_target, attempts: at_target, ..FRESH };
         let failed = Failed::of(ErrorClass::Server);
-        let policy = (&policy, usual_classes());
-        match after_failure(policy, failed, Permission::Granted, spent, ALONE, (NOW, draw)) {
+        let (policy, on) = (&policy, usual_classes());
+        match after_failure(Situation {
+            policy,
+            on,
+            failed,
+            permission: Permission::Granted,
+            spent,
+            left: ALONE,
+            now: NOW,
+            draw,
+        }) {
             Next::Again { at } => at.since(NOW).as_millis(),
             next => panic!("{next:?}"),
         }
@@ -228,7 +264,7 @@ proptest! {
     ) {
         let policy = RetryPolicy { attempts, ..RetryPolicy::default() };
         let on = usual_classes();
-        let next = after_failure((&policy, on), failed, Permission::Granted, spent, left, (NOW, draw));
+        let next = after_failure(Situation { policy: &policy, on, failed, permission: Permission::Granted, spent, left, now: NOW, draw });
         let goes_on = !matches!(next, Next::Stop(_));
         if goes_on {
             prop_assert!(spent.attempts < attempts);

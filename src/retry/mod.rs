@@ -26,6 +26,7 @@ mod decision_tests;
 
 pub use budget::{BudgetUse, Grant, Retries, WINDOW_S, budget_use};
 pub use decision::{
-    Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure, may_return,
+    Failed, Next, Permission, Reach, Received, RemainingOptions, Situation, Spent, Stop, after_failure,
+    may_return,
 };
 pub use queue::{MAX_BURST, Position, Queue};

@@ -1,7 +1,7 @@
-//! What a vendor would answer: plain or streamed, in the dialect of the path.
+//! The usual responses of a vendor, plain or streamed, in the dialect of the path.
 //!
 //! Shapes after the vendors' API references (OpenAI chat completions, completions, responses, embeddings and models;
-//! Anthropic messages; Gemini generateContent). The text names the provider, so that a test sees who answered.
+//! Anthropic messages; Gemini generateContent). The text names the provider, so that a test sees which one answered.
 
 use serde_json::{Value, json};
 
@@ -10,18 +10,18 @@ use super::script::{Event, Script, Tokens};
 const CREATED: u64 = 1_760_000_000;
 const USUAL_INPUT_TOKENS: u64 = 12;
 
-/// An answer before any script has split, delayed or cut it.
+/// A response before a script splits, delays or cuts it.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its status, unless the script has another.
+    /// The status, unless the script has another.
     pub status: u16,
-    /// Headers beside content-type.
+    /// Headers in addition to content-type.
     pub headers: Vec<(&'static str, String)>,
-    /// What is said.
+    /// The content.
     pub form: Form,
 }
 
-/// Whether an answer is one document or a stream.
+/// Whether a response is one document or a stream.
 #[derive(Clone, Debug)]
 pub enum Form {
     /// One JSON document.
@@ -43,7 +43,7 @@ impl Saying<'_> {
     }
 }
 
-/// What the provider called `name` says to its `nth` request.
+/// The usual response of the provider called `name` to its `nth` request.
 pub fn usual(name: &str, nth: usize, path: &str, request: &[u8], script: &Script) -> Answer {
     let request: Value = serde_json::from_slice(request).unwrap_or(Value::Null);
     let words = words(script, name);
@@ -93,7 +93,7 @@ fn is_anthropic(path: &str) -> bool {
     path.split('?').next().is_some_and(|path| path.ends_with("/messages"))
 }
 
-/// The content chunks: each word with the space before it, repeated to the asked number.
+/// The content chunks: each word with the space before it, repeated up to this number.
 fn words(script: &Script, name: &str) -> Vec<String> {
     let usual = format!("hello from {name}");
     let text = script.say.as_deref().unwrap_or(&usual);

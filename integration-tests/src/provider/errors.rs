@@ -1,4 +1,4 @@
-//! The vendors' errors as scripts: status, headers and body in the shape they really send.
+//! The vendors' errors as scripts, with their real status, headers and body.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub fn openai_401() -> Script {
     openai(401, "invalid_request_error", json!("invalid_api_key"), "Incorrect API key provided.")
 }
 
-/// 403, not from this country.
+/// 403, country not supported.
 pub fn openai_403() -> Script {
     openai(403, "request_forbidden", json!("unsupported_country_region_territory"), "Country not supported")
 }
@@ -50,7 +50,7 @@ pub fn openai_slow_down() -> Script {
     openai(429, "requests", json!("slow_down"), "Please reduce the rate of your requests.")
 }
 
-/// 429 that no waiting heals: the money is gone.
+/// 429 for an exhausted quota. Waiting does not help.
 pub fn openai_insufficient_quota() -> Script {
     let message = "You exceeded your current quota, please check your plan and billing details.";
     openai(429, "insufficient_quota", json!("insufficient_quota"), message)
@@ -128,7 +128,7 @@ pub fn anthropic_context_length() -> Script {
     anthropic(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")
 }
 
-/// 400 that means: no money until next month.
+/// 400 for a usage limit that lasts until next month.
 pub fn anthropic_usage_limit() -> Script {
     anthropic(400, "invalid_request_error", "You have reached your specified API usage limits.")
 }
@@ -191,7 +191,7 @@ pub fn anthropic_529() -> Script {
     anthropic(529, "overloaded_error", "Overloaded")
 }
 
-/// 200 and a stream whose first event says that the vendor is overloaded.
+/// 200 and a stream whose first event is an overloaded error.
 pub fn anthropic_overloaded_event() -> Script {
     let payload =
         json!({ "type": "error", "error": { "type": "overloaded_error", "message": "Overloaded" } });
@@ -202,7 +202,7 @@ fn gemini(code: u16, status: &str, message: &str, details: Value) -> Value {
     json!({ "error": { "code": code, "message": message, "status": status, "details": details } })
 }
 
-/// 400 that means a wrong key.
+/// 400 for a wrong key.
 pub fn gemini_api_key_invalid() -> Script {
     let details = json!([{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID",
         "domain": "googleapis.com" }]);

@@ -1,14 +1,14 @@
-//! Scripted model providers: real HTTP servers (HTTP/1.1 and h2c) on 127.0.0.1 that answer like the vendors do, or
-//! misbehave exactly as told.
+//! Scripted model providers: real HTTP servers (HTTP/1.1 and h2c) on 127.0.0.1 that respond like the vendors, or
+//! misbehave as scripted.
 //!
-//! - [`script`]: what one answer does, and how it ends
-//! - [`answers`]: realistic answers per dialect, when the script says nothing else
+//! - [`script`]: one response and how it ends
+//! - [`answers`]: realistic responses per dialect, the default of a script
 //! - [`errors`]: the vendors' error bodies as scripts
 //! - [`Quota`]: a rate limit of the provider's own
 //! - [`received`]: what a provider saw of a request
 //! - [`server`]: the server itself
 //!
-//! It refuses to judge: a provider answers whatever it is sent and keeps the record; tests do the asserting.
+//! A provider answers every request and records it. Tests make the assertions.
 
 pub mod answers;
 pub mod errors;

@@ -1,22 +1,22 @@
-//! A provider's rate limit: so many requests in a window, told in headers as OpenAI does or kept to itself.
+//! A provider's rate limit: a number of requests per window, reported in OpenAI's headers or not.
 
 use std::time::{Duration, Instant};
 
 use super::errors;
 use super::script::Script;
 
-/// A limit on requests. Windows follow each other; the first begins with the first request.
+/// A limit on requests. Windows follow each other. The first one begins with the first request.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
-    /// Requests in a window.
+    /// Requests per window.
     pub limit: u64,
-    /// How long a window is.
+    /// The length of a window.
     pub window: Duration,
-    /// Whether answers say what is left.
+    /// Whether responses report the remaining requests.
     pub tells: bool,
 }
 
-/// How much of a limit is used.
+/// The used part of a limit.
 #[derive(Debug)]
 pub(super) struct Used {
     quota: Quota,
@@ -34,7 +34,7 @@ impl Used {
         self.refused
     }
 
-    /// What becomes of a request that would be answered by `script`.
+    /// The response to a request that would get `script`: that, or a 429.
     pub(super) fn apply(&mut self, script: Script, now: Instant) -> Script {
         let Quota { limit, window, tells } = self.quota;
         if self.requests == 0 || now.duration_since(self.since) >= window {

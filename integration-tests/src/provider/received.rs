@@ -1,4 +1,4 @@
-//! What a provider saw of its requests.
+//! The requests that a provider received.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-/// Bytes of a request's body that are kept; of a longer one, length and hash tell.
+/// How many bytes of a request body are kept. Longer ones still have their length and hash.
 pub const KEPT_BODY_BYTES: usize = 1024 * 1024;
 
 const SHOWN_BODY_BYTES: usize = 2048;
 
-/// How an exchange went, as the provider saw it.
+/// How an exchange ended for the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The request or the answer is still on its way.
+    /// The request or the response has not ended.
     InProgress,
-    /// The whole answer was handed over.
+    /// The whole response was sent.
     Answered(Instant),
-    /// The client went away before that.
+    /// The client left before that.
     ClosedByClient(Instant),
-    /// The provider broke it off: its script said so, or it was stopped.
+    /// The provider broke it off, by its script or because it was stopped.
     BrokenByProvider(Instant),
 }
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Clone)]
 pub struct ReceivedRequest {
     /// The method.
@@ -36,17 +36,17 @@ pub struct ReceivedRequest {
     pub version: String,
     /// All headers, names in lower case, in order of arrival.
     pub headers: Vec<(String, String)>,
-    /// The body's beginning, up to [`KEPT_BODY_BYTES`].
+    /// The beginning of the body, up to [`KEPT_BODY_BYTES`].
     pub body: Vec<u8>,
     /// How many bytes of the body arrived.
     pub body_length: u64,
-    /// SHA-256 of what arrived, in hex.
+    /// SHA-256 of the body in hexadecimal.
     pub body_sha256: String,
-    /// Whether the body arrived to its end.
+    /// Whether the whole body arrived.
     pub body_complete: bool,
     /// When the headers arrived.
     pub arrived_at: Instant,
-    /// How it went.
+    /// How it ended.
     pub outcome: Outcome,
 }
 
@@ -56,12 +56,12 @@ impl ReceivedRequest {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; null if it is none or was too long to keep.
+    /// The body as JSON; null if it is not JSON or too long to keep.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// When the client went away early, if it did.
+    /// When the client left early, if it did.
     pub fn closed_at(&self) -> Option<Instant> {
         match self.outcome {
             Outcome::ClosedByClient(at) => Some(at),
@@ -71,7 +71,7 @@ impl ReceivedRequest {
 }
 
 impl fmt::Debug for ReceivedRequest {
-    /// The body as text and cut short: this is what a failing test prints.
+    /// The body as text and shortened, because failing tests print it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = String::from_utf8_lossy(&self.body[..self.body.len().min(SHOWN_BODY_BYTES)]);
         f.debug_struct("ReceivedRequest")
@@ -112,14 +112,14 @@ impl Log {
     }
 
     pub(super) fn clear(&self) {
-        // Exchanges in flight keep their index, so entries are only dropped while none is.
+        // Exchanges in flight refer to entries by index, so entries are only removed when none is in flight.
         let mut entries = self.entries.lock().unwrap();
         let busy = entries.iter().any(|entry| entry.request.outcome == Outcome::InProgress);
         assert!(!busy, "requests are still in progress");
         entries.clear();
     }
 
-    /// Notes a request whose headers arrived; its index is its name from now on.
+    /// Records a request whose headers arrived. Its index identifies it.
     pub(super) fn open(&self, head: &hyper::http::request::Parts) -> usize {
         let value =
             |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -161,7 +161,7 @@ impl Log {
         self.update(index, |entry| entry.request.body_complete = true);
     }
 
-    /// Sets how an exchange went; only the first word counts.
+    /// Sets how an exchange ended. Only the first call counts.
     pub(super) fn close(&self, index: usize, outcome: Outcome) {
         self.update(index, |entry| {
             if entry.request.outcome == Outcome::InProgress {
@@ -170,7 +170,7 @@ impl Log {
         });
     }
 
-    /// Waits until the requests are as asked.
+    /// Waits until the requests are as wanted.
     pub(super) async fn wait_until<T>(
         &self,
         limit: Duration,

@@ -1,4 +1,4 @@
-//! What a provider does with one request.
+//! The behaviour of a provider for one request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Event {
         Self { event: Some(event.to_owned()), data: data.to_string() }
     }
 
-    /// As it goes over the wire, with the blank line.
+    /// The event as it is sent, with the blank line.
     pub fn to_wire(&self) -> String {
         match &self.event {
             Some(event) => format!("event: {event}\ndata: {}\n\n", self.data),
@@ -47,20 +47,20 @@ pub struct TextChunk {
     /// Pause before it, in milliseconds.
     #[serde(default)]
     pub after_ms: u64,
-    /// What is sent.
+    /// The content.
     pub text: String,
 }
 
-/// What the response's body is.
+/// The body of the response.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// What the vendor would say to this path and request.
+    /// The vendor's usual response to this path and request.
     #[default]
     Usual,
-    /// A text, under its content-length.
+    /// Text with its content-length.
     Text(String),
-    /// JSON, under its content-length.
+    /// JSON with its content-length.
     Json(Value),
     /// Server-sent events, one chunk each.
     Events(Vec<Event>),
@@ -71,15 +71,15 @@ pub enum Content {
     Pieces(Vec<Piece>),
 }
 
-/// Where in the response something happens.
+/// A point in the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Point {
-    /// The request was read, nothing was answered.
+    /// The request was read, and no response was sent.
     BeforeHeaders,
-    /// After so many bytes of the body; 0 is right after the headers.
+    /// After this many bytes of the body; 0 is right after the headers.
     AfterBytes(usize),
-    /// After so many chunks (events) of the body.
+    /// After this many chunks (events) of the body.
     AfterChunks(usize),
 }
 
@@ -87,16 +87,16 @@ pub enum Point {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// As it should.
+    /// Normally.
     #[default]
     Complete,
-    /// The TCP connection is closed, with everything on it.
+    /// The TCP connection is closed with all its streams.
     Cut(Point),
     /// The TCP connection is reset (RST).
     Reset(Point),
-    /// HTTP/2: this stream is reset, the connection lives. HTTP/1: as `cut`.
+    /// HTTP/2: this stream is reset, and the connection stays open. HTTP/1: like `cut`.
     AbortStream(Point),
-    /// Nothing more happens until the client goes away.
+    /// Nothing more is sent until the client leaves.
     Hang(Point),
 }
 
@@ -115,7 +115,7 @@ impl Ending {
         }
     }
 
-    /// The pieces that go out before it.
+    /// The pieces that are sent before it.
     pub fn keep(self, mut pieces: Vec<Piece>) -> Vec<Piece> {
         match self.point() {
             None => pieces,
@@ -137,17 +137,17 @@ impl Ending {
     }
 }
 
-/// What the usual answer reports as usage.
+/// The usage in the usual response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
     /// Tokens of the prompt.
     pub input: u64,
-    /// Tokens of the answer.
+    /// Tokens of the response.
     pub output: u64,
 }
 
-/// What a provider does with one request. `Script::default()` answers as the vendor would.
+/// The behaviour of a provider for one request. `Script::default()` responds like the vendor.
 ///
 /// As JSON: `{"status": 429, "headers": {"retry-after": "1"}, "body": {"json": {…}}}`,
 /// `{"ending": {"cut": {"after_chunks": 2}}}`, `{"ending": {"hang": "before_headers"}}`.
@@ -156,7 +156,7 @@ pub struct Tokens {
 pub struct Script {
     /// The status.
     pub status: u16,
-    /// Headers beside, or instead of, the usual ones.
+    /// Headers in addition to, or instead of, the usual ones.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub body: Content,
@@ -164,19 +164,19 @@ pub struct Script {
     pub delay_headers_ms: u64,
     /// Pause between the headers and the first chunk, in milliseconds.
     pub delay_body_ms: u64,
-    /// Pause between chunks, in milliseconds, beside what they ask for themselves.
+    /// Pause between chunks, in milliseconds, in addition to their own pauses.
     pub delay_chunk_ms: u64,
-    /// Cuts the body into chunks of so many bytes, whatever the events.
+    /// Splits the body into chunks of this many bytes, regardless of events.
     pub split: Option<usize>,
-    /// What the usual answer says; `hello from <name>` by default.
+    /// The text of the usual response; `hello from <name>` by default.
     pub say: Option<String>,
-    /// In how many content chunks the usual streamed answer comes; one per word by default. The words repeat.
+    /// The number of content chunks in the usual stream; one per word by default. The words repeat.
     pub content_chunks: Option<usize>,
-    /// The usage that the usual answer reports.
+    /// The usage in the usual response.
     pub tokens: Option<Tokens>,
-    /// How it ends.
+    /// How the response ends.
     pub ending: Ending,
-    /// The request's body is left unread.
+    /// Whether the request body is left unread.
     pub ignore_request_body: bool,
 }
 
@@ -200,16 +200,16 @@ impl Default for Script {
 }
 
 fn ms(duration: Duration) -> u64 {
-    duration.as_millis().try_into().expect("a pause of human length")
+    duration.as_millis().try_into().expect("a pause that fits into milliseconds")
 }
 
 impl Script {
-    /// The usual answer.
+    /// The usual response.
     pub fn usual() -> Self {
         Self::default()
     }
 
-    /// A status; without another body, a short error in the dialect of the path.
+    /// A status. The default body is a short error in the dialect of the path.
     pub fn status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
@@ -217,22 +217,22 @@ impl Script {
     /// Reads a script written as JSON.
     ///
     /// # Errors
-    /// Says what does not belong into a script.
+    /// If the text is not a valid script.
     pub fn from_json(text: &str) -> serde_json::Result<Self> {
         serde_json::from_str(text)
     }
 
-    /// Accepts the request and never answers.
+    /// Accepts the request and never responds.
     pub fn hang() -> Self {
         Self::usual().ending(Ending::Hang(Point::BeforeHeaders))
     }
 
-    /// Closes the connection instead of answering.
+    /// Closes the connection instead of responding.
     pub fn cut() -> Self {
         Self::usual().ending(Ending::Cut(Point::BeforeHeaders))
     }
 
-    /// Resets the connection instead of answering.
+    /// Resets the connection instead of responding.
     pub fn reset() -> Self {
         Self::usual().ending(Ending::Reset(Point::BeforeHeaders))
     }
@@ -260,7 +260,7 @@ impl Script {
         self
     }
 
-    /// Sets a body of any bytes, under its content-length.
+    /// Sets a body of any bytes with its content-length.
     pub fn bytes(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Content::Pieces(vec![Piece::now(body)]);
         let length = match &self.body {
@@ -270,7 +270,7 @@ impl Script {
         self.header("content-length", &length.to_string())
     }
 
-    /// Sets a body that comes in pieces.
+    /// Sets a body that is sent in pieces.
     pub fn pieces(mut self, pieces: Vec<Piece>) -> Self {
         self.body = Content::Pieces(pieces);
         self
@@ -294,52 +294,52 @@ impl Script {
         self
     }
 
-    /// Cuts the body into chunks of so many bytes.
+    /// Splits the body into chunks of this many bytes.
     pub fn split(mut self, bytes: usize) -> Self {
         self.split = Some(bytes);
         self
     }
 
-    /// What the usual answer says.
+    /// Sets the text of the usual response.
     pub fn say(mut self, text: &str) -> Self {
         self.say = Some(text.to_owned());
         self
     }
 
-    /// In how many content chunks the usual stream comes.
+    /// Sets the number of content chunks in the usual stream.
     pub fn content_chunks(mut self, count: usize) -> Self {
         self.content_chunks = Some(count);
         self
     }
 
-    /// The usage that the usual answer reports.
+    /// The usage in the usual response.
     pub fn tokens(mut self, input: u64, output: u64) -> Self {
         self.tokens = Some(Tokens { input, output });
         self
     }
 
-    /// How it ends.
+    /// How the response ends.
     pub fn ending(mut self, ending: Ending) -> Self {
         self.ending = ending;
         self
     }
 
-    /// Closes the connection after so many bytes of the body.
+    /// Closes the connection after this many bytes of the body.
     pub fn cut_after_bytes(self, bytes: usize) -> Self {
         self.ending(Ending::Cut(Point::AfterBytes(bytes)))
     }
 
-    /// Closes the connection after so many chunks of the body.
+    /// Closes the connection after this many chunks of the body.
     pub fn cut_after_chunks(self, chunks: usize) -> Self {
         self.ending(Ending::Cut(Point::AfterChunks(chunks)))
     }
 
-    /// Falls silent after so many chunks of the body.
+    /// Sends nothing more after this many chunks of the body.
     pub fn hang_after_chunks(self, chunks: usize) -> Self {
         self.ending(Ending::Hang(Point::AfterChunks(chunks)))
     }
 
-    /// Leaves the request's body unread.
+    /// Leaves the request body unread.
     pub fn ignoring_request_body(mut self) -> Self {
         self.ignore_request_body = true;
         self

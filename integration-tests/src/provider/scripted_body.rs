@@ -16,11 +16,11 @@ use super::script::Ending;
 use super::wire::{Break, WireHandle};
 use crate::body::PacedBody;
 
-/// Between the last byte and a break: what was written reaches the client first. While the body waits, hyper flushes.
+/// The pause between the last byte and a break, so that the client gets the written bytes first. hyper flushes meanwhile.
 const FLUSH_TIME: Duration = Duration::from_millis(20);
 
-/// One request at one provider. Dropped before its outcome is known, it says that the client went away:
-/// hyper drops an exchange exactly then.
+/// One request at one provider. If it is dropped before its outcome is known, the client has left: hyper drops an exchange
+/// exactly then.
 pub(super) struct Exchange {
     pub(super) log: Arc<Log>,
     pub(super) index: usize,
@@ -38,7 +38,7 @@ impl Drop for Exchange {
     }
 }
 
-/// A stream that its script broke.
+/// The error of a stream that its script broke.
 #[derive(Debug)]
 pub(super) struct Aborted;
 
@@ -52,9 +52,9 @@ impl std::error::Error for Aborted {}
 
 enum Stage {
     Sending,
-    /// The ending comes when what was written has gone out.
+    /// The ending follows once everything written has been sent.
     Flushing(Pin<Box<Sleep>>),
-    /// Nothing more comes by itself.
+    /// Nothing more is sent.
     Silent,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct ScriptedBody {
     stage: Stage,
     wire: WireHandle,
     exchange: Exchange,
-    /// Set where hyper itself would not notice that the client is gone.
+    /// Set when hyper itself would not notice that the client has left.
     peer_closed: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -75,7 +75,7 @@ impl ScriptedBody {
         body
     }
 
-    /// Watches the socket itself for the client's going away.
+    /// Watches the socket for the client leaving.
     pub(super) fn watching_the_socket(mut self) -> Self {
         self.peer_closed = Some(Box::pin(self.wire.clone().peer_closed()));
         self

@@ -23,7 +23,7 @@ use super::scripted_body::{Aborted, Exchange, ScriptedBody};
 use super::wire::{Break, Wire, WireHandle, WireIo};
 use crate::body::{PacedBody, Piece};
 
-/// How long a restart may wait for its old port.
+/// How long a restart may wait for its previous port.
 const REBIND_LIMIT: Duration = Duration::from_secs(5);
 
 struct State {
@@ -57,7 +57,7 @@ pub struct ScriptedProvider {
 }
 
 impl ScriptedProvider {
-    /// Starts a provider; its answers say `hello from <name>`.
+    /// Starts a provider. Its responses say `hello from <name>`.
     pub async fn start(name: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("a bound listener").port();
@@ -82,25 +82,25 @@ impl ScriptedProvider {
         self.port
     }
 
-    /// Queues a script for the next request that has none yet.
+    /// Queues a script for the next request without one.
     pub fn script(&self, script: Script) -> &Self {
         self.state.scripts.lock().unwrap().queue.push_back(script);
         self
     }
 
-    /// Sets the script of requests for which none is queued.
+    /// Sets the script for requests when none is queued.
     pub fn by_default(&self, script: Script) -> &Self {
         self.state.scripts.lock().unwrap().default = script;
         self
     }
 
-    /// From now on it has a rate limit.
+    /// Sets a rate limit.
     pub fn limit(&self, quota: Quota) -> &Self {
         *self.state.quota.lock().unwrap() = Some(Used::nothing_of(quota));
         self
     }
 
-    /// How many requests its rate limit has refused.
+    /// The number of requests that the rate limit refused.
     pub fn refused(&self) -> usize {
         self.state.quota.lock().unwrap().as_ref().map_or(0, Used::refused)
     }
@@ -110,35 +110,35 @@ impl ScriptedProvider {
         self.state.log.snapshot()
     }
 
-    /// Forgets the requests so far; none may be in progress.
+    /// Removes the recorded requests. None may be in progress.
     pub fn forget_received(&self) {
         self.state.log.clear();
     }
 
-    /// Waits until so many requests have arrived (their headers at least).
+    /// Waits until this many requests have arrived, at least their headers.
     ///
     /// # Panics
-    /// If they do not in time.
+    /// If they do not arrive in time.
     pub async fn wait_for(&self, count: usize, limit: Duration) -> Vec<ReceivedRequest> {
         self.wait_until(limit, |all| (all.len() >= count).then(|| all.to_vec()))
             .await
             .unwrap_or_else(|| panic!("{}: {count} requests wanted, got {:#?}", self.name(), self.received()))
     }
 
-    /// Waits until the request of that index is over, and tells how it went.
+    /// Waits until the request of this index has ended, and returns how.
     ///
     /// # Panics
-    /// If it is not in time.
+    /// If it does not end in time.
     pub async fn wait_for_outcome(&self, index: usize, limit: Duration) -> Outcome {
         let over = |all: &[ReceivedRequest]| {
             all.get(index).map(|request| request.outcome).filter(|outcome| *outcome != Outcome::InProgress)
         };
-        self.wait_until(limit, over)
-            .await
-            .unwrap_or_else(|| panic!("{}: request {index} goes on: {:#?}", self.name(), self.received()))
+        self.wait_until(limit, over).await.unwrap_or_else(|| {
+            panic!("{}: request {index} has not ended: {:#?}", self.name(), self.received())
+        })
     }
 
-    /// Waits until `wanted` finds what it wants among the requests; `None` if it does not in time.
+    /// Waits until `wanted` returns a value for the requests; `None` if it does not in time.
     pub async fn wait_until<T>(
         &self,
         limit: Duration,
@@ -159,7 +159,7 @@ impl ScriptedProvider {
         drop(server.await);
     }
 
-    /// Serves again, on the same port, with what is queued.
+    /// Serves again on the same port with the queued scripts.
     ///
     /// # Panics
     /// If another process has taken the port meanwhile.
@@ -185,14 +185,14 @@ impl Drop for ScriptedProvider {
     }
 }
 
-/// A port that refuses connections for as long as this value lives: it is bound, but nobody listens.
+/// A port that refuses connections while this value lives: it is bound, but nothing listens.
 pub struct RefusedPort {
     port: u16,
     _socket: TcpSocket,
 }
 
 impl RefusedPort {
-    /// Reserves one.
+    /// Reserves a port.
     pub fn reserve() -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -200,14 +200,14 @@ impl RefusedPort {
         Self { port, _socket: socket }
     }
 
-    /// Its number.
+    /// The port number.
     pub fn port(&self) -> u16 {
         self.port
     }
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
-    // Dropped with this task, and with it every connection.
+    // Dropped with this task, together with every connection.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -226,7 +226,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(move |request| answer(request, Arc::clone(&state), handle.clone()));
     let builder = auto::Builder::new(TokioExecutor::new());
     let connection = builder.serve_connection(TokioIo::new(WireIo(Arc::clone(&wire))), service);
-    // The connection is dropped at the end of select!: hyper must not write any more once it is broken.
+    // The connection is dropped at the end of select!, because hyper must not write to a broken one.
     let was_broken = tokio::select! {
         _ = connection => false,
         () = wire.broken() => true,
@@ -245,7 +245,7 @@ async fn answer(
     let exchange = Exchange { log: Arc::clone(&state.log), index: state.log.open(&head) };
     let script = state.next_script();
     let path = head.uri.path().to_owned();
-    // An unread body stays with this function (and then with nobody) so that hyper does not drain it meanwhile.
+    // An unread body stays with this function, so that hyper does not drain it.
     let (request_body, unread) = if script.ignore_request_body {
         (Vec::new(), Some(body))
     } else {
@@ -263,7 +263,7 @@ async fn answer(
     };
     let (response, pieces, declared_length) = compose(&script, answer);
     let kept = script.ending.keep(pieces);
-    // A body that reaches its declared length is over: what is to be broken off after that must not declare one.
+    // A body ends at its declared length, so a response that breaks off after its body must not declare one.
     let kept_bytes: u64 = kept.iter().map(|piece| piece.bytes.len() as u64).sum();
     let declared_length =
         declared_length.filter(|length| script.ending == Ending::Complete || kept_bytes < *length);
@@ -300,7 +300,7 @@ async fn end_without_answer(
         Ending::Reset(_) => Some(Break::Reset),
         Ending::AbortStream(_) => None,
         Ending::Hang(_) | Ending::Complete => {
-            // hyper drops this future when the client goes away; it cannot see that behind a body that nobody reads.
+            // hyper drops this future when the client leaves, but it does not notice that while a body is unread.
             if watch_socket {
                 wire.clone().peer_closed().await;
                 exchange.close(Outcome::ClosedByClient(Instant::now()));
@@ -312,13 +312,13 @@ async fn end_without_answer(
     exchange.close(Outcome::BrokenByProvider(Instant::now()));
     if let Some(how) = break_with {
         wire.break_now(how);
-        // The connection's task ends it all; without this, hyper might answer 500 first.
+        // The connection's task ends this. Otherwise hyper might answer 500 first.
         std::future::pending::<()>().await;
     }
     Aborted
 }
 
-/// The response's head, its whole body in pieces, and the length to declare, if any.
+/// The head of the response, its body in pieces, and the length to declare, if any.
 fn compose(script: &Script, answer: Answer) -> (hyper::http::response::Builder, Vec<Piece>, Option<u64>) {
     let (content_type, status, pieces, is_stream) = match &script.body {
         Content::Usual => {

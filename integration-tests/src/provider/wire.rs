@@ -13,10 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// How often a connection that nobody reads is asked whether its client is still there.
+/// How often an unread connection is checked for its client.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// How long a connection that was cut stays half open for its client to see the end.
+/// How long a cut connection stays half open, so that its client sees the end.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a connection is broken.
@@ -26,7 +26,7 @@ pub(super) enum Break {
     Reset,
 }
 
-/// The connection. Only [`WireIo`] owns it: when hyper lets go, the socket closes.
+/// The connection. Only [`WireIo`] owns it, so the socket closes when hyper drops it.
 pub(super) struct Wire {
     stream: TcpStream,
     reset_on_drop: AtomicBool,
@@ -38,13 +38,13 @@ impl Wire {
         Arc::new(Self { stream, reset_on_drop: AtomicBool::new(false), broken: Notify::new() })
     }
 
-    /// Resolves when a script broke the connection; whoever drives it must then drop it.
+    /// Resolves when a script has broken the connection. Its driver must then drop it.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
     }
 
-    /// Says goodbye (FIN) unless it is to be a reset, and takes in what the client still sends: a socket closed
-    /// with unread data makes the kernel send RST, and a cut would look like a reset.
+    /// Sends FIN unless the connection is reset, and reads what the client still sends: the kernel sends RST for a socket
+    /// that is closed with unread data, and a cut would look like a reset.
     pub(super) async fn hang_up(&self) {
         if self.reset_on_drop.load(Ordering::SeqCst) {
             return;
@@ -75,7 +75,7 @@ impl Drop for Wire {
     }
 }
 
-/// What a script holds of the connection.
+/// A script's handle of the connection.
 #[derive(Clone)]
 pub(super) struct WireHandle(Weak<Wire>);
 
@@ -91,7 +91,7 @@ impl WireHandle {
         }
     }
 
-    /// Resolves when the client has closed its side, even while its data lies unread.
+    /// Resolves when the client has closed its side, even with unread data.
     pub(super) async fn peer_closed(self) {
         while let Some(wire) = self.0.upgrade() {
             let ready = tokio::time::timeout(LOOK_EVERY, wire.stream.ready(Interest::READABLE)).await;
@@ -104,7 +104,7 @@ impl WireHandle {
     }
 }
 
-/// The connection as hyper reads and writes it.
+/// The connection as hyper uses it.
 pub(super) struct WireIo(pub(super) Arc<Wire>);
 
 impl AsyncRead for WireIo {
@@ -143,7 +143,7 @@ impl AsyncWrite for WireIo {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The socket closes when hyper drops it, right after.
+        // hyper drops the socket right after this, which closes it.
         Poll::Ready(Ok(()))
     }
 }

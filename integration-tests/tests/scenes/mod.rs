@@ -4,6 +4,7 @@ use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider};
+use integration_tests::python;
 use serde_json::{Value, json};
 
 /// The kinds of provider that `first` plays. Each is the first choice of the logical model of its name.
@@ -151,4 +152,16 @@ pub fn one_provider(shape: Shape, stream: &Value) -> Gateway {
         "targets": {"one": {"provider": "all", "model": "m"}, "two": {"provider": "all", "model": "m"}},
         "models": {"chat": {"tiers": [["one"], ["two"]], "stream": stream}},
     }))
+}
+
+/// Checks that each of the vendors' SDKs raises an error when it gets an incomplete stream from this gateway.
+pub async fn check_that_sdks_raise(port: u16) {
+    let base_url = format!("http://127.0.0.1:{port}");
+    let output = python::run("sdk_cut_stream.py", &[("BASE_URL", &base_url)]).await.expect_success();
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{output}");
+    for line in lines {
+        assert!(line["came"].as_u64().unwrap() > 0, "{line}");
+        assert!(line["error"].is_string(), "{line}: an incomplete response looked complete");
+    }
 }

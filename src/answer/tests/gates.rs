@@ -1,4 +1,4 @@
-//! What a gatekeeper makes of the beginning of a response.
+//! How a gatekeeper judges the beginning of a response.
 
 use super::super::{Appearance, Gatekeeper, HoldTerms, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
 use super::{NOW, OK_JSON, OK_STREAM, terms};
@@ -19,13 +19,13 @@ fn success(headers: &[(&str, &str)]) -> Gatekeeper {
     Gatekeeper::of_success(terms(Endpoint::Chat), HeaderBlock::of(headers)).unwrap()
 }
 
-/// A stream that is held so far.
+/// The gatekeeper of a stream under this policy.
 fn gated(gate: HoldPolicy) -> Gatekeeper {
     let terms = Terms { gate, ..terms(Endpoint::Chat) };
     Gatekeeper::of_success(terms, HeaderBlock::of(OK_STREAM)).unwrap()
 }
 
-/// Reads what has come after `gatekeeper.held()` bytes.
+/// Adds `bytes` to the host's buffer and lets the gatekeeper read them.
 fn read(gatekeeper: &mut Gatekeeper, host: &mut FakeWire, bytes: &str, end: bool) -> Verdict {
     host.body.extend_from_slice(bytes.as_bytes());
     let available = host.body.len();
@@ -40,7 +40,7 @@ fn rejected(mut gatekeeper: Gatekeeper, body: &str) -> Rejection {
 }
 
 #[test]
-fn a_stream_is_judged_by_its_first_event_with_meaning() {
+fn the_first_meaningful_event_decides_about_a_stream() {
     use HoldUntil::{FirstContent, FirstEvent};
     for (until, events, verdict) in [
         (FirstContent, ": wait\n\n", Verdict::Hold),
@@ -54,7 +54,7 @@ fn a_stream_is_judged_by_its_first_event_with_meaning() {
         let read = read(&mut gatekeeper, &mut FakeWire::default(), events, false);
         assert_eq!(read, verdict, "{until:?} {events}");
     }
-    // What follows the deciding event in the same chunk decides nothing, but its content counts.
+    // Later events of the same chunk do not change the verdict, but their content counts.
     let mut gatekeeper = gated(HoldPolicy { until: FirstEvent, ..HoldPolicy::default() });
     assert_eq!(
         read(&mut gatekeeper, &mut FakeWire::default(), &[ROLE, CONTENT, ERROR].concat(), false),
@@ -76,7 +76,7 @@ fn no_more_of_a_stream_is_held_than_the_gate_allows() {
 }
 
 #[test]
-fn a_plain_response_is_held_to_its_end_but_not_beyond_the_size_of_an_error() {
+fn a_plain_response_is_held_to_its_end_up_to_the_size_of_an_error() {
     let host = &mut FakeWire::default();
     let mut gatekeeper = success(OK_JSON);
     let open = format!("{{\"x\":\"{}", "x".repeat(MAX_HELD_PLAIN));
@@ -87,7 +87,7 @@ fn a_plain_response_is_held_to_its_end_but_not_beyond_the_size_of_an_error() {
 }
 
 #[test]
-fn a_failure_is_told_by_its_class_and_by_what_a_client_would_take_it_for() {
+fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
     let envoy = |status| Gatekeeper::of_envoy(ProviderKind::OpenAi, status, Received::Never);
     let error = Gatekeeper::of_error(ProviderKind::OpenAi, 429, HeaderBlock::of(&[("retry-after", "7")]));
     let nothing = Gatekeeper::of_nothing(ProviderKind::OpenAi, Endpoint::Chat);
@@ -117,8 +117,8 @@ fn a_failure_is_told_by_its_class_and_by_what_a_client_would_take_it_for() {
 }
 
 #[test]
-fn only_a_response_that_may_lead_to_another_attempt_is_held() {
-    let never: fn() -> bool = || panic!("is not asked");
+fn only_responses_that_may_lead_to_another_attempt_are_held() {
+    let never: fn() -> bool = || panic!("must not be called");
     let holds = |gatekeeper: Gatekeeper, gate_is_over, in_retry_loop, could_move: fn() -> bool| {
         gatekeeper.holds(HoldTerms { gate_is_over, in_retry_loop }, could_move)
     };
@@ -131,13 +131,13 @@ fn only_a_response_that_may_lead_to_another_attempt_is_held() {
         true,
         never
     ));
-    assert!(holds(success(OK_JSON), true, true, never), "its status goes first");
+    assert!(holds(success(OK_JSON), true, true, never), "its status would go to the client first");
     assert!(!holds(success(OK_JSON), true, false, || false));
     assert!(holds(success(PAGE), true, false, never), "a page is never an answer");
 }
 
 #[test]
-fn what_cannot_be_read_has_no_gatekeeper() {
+fn unreadable_responses_have_no_gatekeeper() {
     let gzip = &[OK_JSON, &[("content-encoding", "gzip")]].concat();
     let identity = &[OK_JSON, &[("content-encoding", "Identity")]].concat();
     for (headers, streamed, known) in [
@@ -154,7 +154,7 @@ fn what_cannot_be_read_has_no_gatekeeper() {
 }
 
 #[test]
-fn the_commit_point_passes_what_was_held_up_to_its_last_whole_event() {
+fn the_commit_releases_held_bytes_up_to_the_last_whole_event() {
     let (half, rest) = CONTENT.split_at(20);
     let mut host = FakeWire::new(&[("content-length", "999")]);
     let mut gatekeeper = success(OK_STREAM);
@@ -162,7 +162,7 @@ fn the_commit_point_passes_what_was_held_up_to_its_last_whole_event() {
     assert_eq!(read(&mut gatekeeper, &mut host, &[CONTENT, half].concat(), false), COMMIT);
     let held = gatekeeper.held();
     let mut follower = gatekeeper.commit(true, &mut host);
-    assert_eq!(host.get("content-length"), None, "a notice may make it longer");
+    assert_eq!(host.get("content-length"), None, "a notice may make the body longer");
     let report = follower.pass_held(&mut host, held, false);
     assert_eq!((report.release, report.new_bytes, report.content), (Release::Stage, 0, None));
     assert_eq!(std::mem::take(&mut host.body), [ROLE, CONTENT].concat().as_bytes());
@@ -174,7 +174,7 @@ fn the_commit_point_passes_what_was_held_up_to_its_last_whole_event() {
 }
 
 #[test]
-fn a_gate_that_opens_by_time_makes_the_stream_take_text_at_once() {
+fn text_can_be_inserted_at_once_after_the_gate_opened_by_time() {
     let (half, rest) = CONTENT.split_at(20);
     let mut host = FakeWire::default();
     let mut gatekeeper = success(OK_STREAM);

@@ -1,4 +1,4 @@
-//! Responses piece by piece, against a host made of memory.
+//! Responses in pieces, against an in-memory host.
 
 mod gates;
 mod injected_usage;
@@ -22,15 +22,14 @@ fn terms(endpoint: Endpoint) -> Terms {
     Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None }
 }
 
-/// A response of which nothing has been held.
+/// The follower of a response that was not held.
 fn follower(terms: Terms, headers: &[(&str, &str)], wants_insertion: bool) -> Follower {
     let gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(headers)).unwrap();
     gatekeeper.commit(wants_insertion, &mut FakeWire::default())
 }
 
-/// What the client gets of a response that comes in pieces that end at these places: one entry for each piece. What waits in
-/// the host's buffer is there again with the next piece. Every other time the next piece comes before a staged one has been
-/// released.
+/// What the client gets of a response that is cut at these places, one entry for each piece. Staged bytes stay in the
+/// host's buffer. Every other time the next piece comes before they have been released.
 fn passed(mut follower: Follower, response: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (response.len() + 1)).collect();
     cuts.push(response.len());

@@ -1,4 +1,4 @@
-//! A client that is to read the model name it asked for reads it, and everything else as the provider sent it.
+//! With a logical model name exactly the model names change, and everything else passes unchanged.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::{OK_JSON, OK_STREAM, follower, passed, terms};
 use crate::base::{Endpoint, ErrorClass};
 use crate::request::test_support::FakeWire;
 
-/// What clients ask for; it is written with an escape in JSON.
+/// The logical name. In JSON it has an escape.
 const LOGICAL: &str = "te\"am";
 const QUOTED: &str = r#""te\"am""#;
 const PROVIDERS: &str = r#""gpt-real-2026-01-01""#;
@@ -117,7 +117,7 @@ proptest! {
         cuts in proptest::collection::vec(any::<usize>(), 0..12),
     ) {
         let headers = if plain { OK_JSON } else { OK_STREAM };
-        // A stream may end with a notice; what came before it is unchanged.
+        // A stream may end with a notice. The bytes before it are unchanged.
         let out = passed(renamed(Endpoint::Chat, headers, false, false), &bytes, &cuts).concat();
         if plain {
             prop_assert_eq!(out, bytes);
@@ -207,7 +207,7 @@ fn a_chunk_costs_one_read_and_one_write_only_if_something_changes() {
     let plain = follower(terms(Endpoint::Chat), OK_STREAM, false);
     let renamed = renamed(Endpoint::Chat, OK_STREAM, false, false);
     let (read, write): (&[_], &[_]) = (&["read"], &["read", "write"]);
-    // A chunk that ends within an event is cut, and the next one gets the rest put before it.
+    // The tail of a chunk that ends within an event is held back and put before the next chunk.
     for (mut follower, costs) in [
         (plain, [read, read, write, write, write, write]),
         (renamed, [write, read, write, write, write, write]),

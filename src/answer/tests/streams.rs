@@ -1,4 +1,4 @@
-//! A committed stream: whole events pass, text can be put in between them, and each chunk is reported.
+//! A committed stream: whole events pass, text can be inserted between them, and each chunk has one report.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn stream(wants_insertion: bool) -> Follower {
     follower(terms(Endpoint::Chat), OK_STREAM, wants_insertion)
 }
 
-/// Passes one chunk with `before` still in the host's buffer. Returns the report and what the buffer holds then.
+/// Passes one chunk with `before` still in the host's buffer. Returns the report and the buffer afterwards.
 fn piece(follower: &mut Follower, before: &str, chunk: &str) -> (ChunkReport, String) {
     let mut host = FakeWire { body: [before, chunk].concat().into_bytes(), ..FakeWire::default() };
     let available = host.body.len();
@@ -35,7 +35,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_passed_on_always_ends_with_a_whole_event(
+    fn forwarded_bytes_always_end_with_a_whole_event(
         cuts in proptest::collection::vec(any::<usize>(), 0..30)
     ) {
         let sent = CHUNK.repeat(5).replace("\r\n", "\n");
@@ -57,7 +57,7 @@ proptest! {
         let whole = sent.as_bytes()[..keep].windows(4).rposition(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
         let out = String::from_utf8(passed(stream(false), &sent.as_bytes()[..keep], &cuts).concat()).unwrap();
         let (before, notice) = out.split_once("data: {\"error\"").unwrap();
-        // The last carriage return alone ends an event; the line feed after it may not have come.
+        // The last carriage return alone ends an event. The line feed after it may be missing.
         prop_assert!(before.len() >= whole);
         prop_assert!(before.is_empty() || before.trim_end_matches('\n').ends_with("\r\n\r"));
         prop_assert!(sent.starts_with(before));
@@ -111,15 +111,15 @@ fn a_failure_that_the_provider_reported_needs_no_notice() {
 fn a_chunk_is_reported_with_its_content_and_what_settles_the_stream() {
     let mut follower = stream(false);
     let (half, rest) = CHUNK.split_at(20);
-    let mut heard = |chunk: &str| {
+    let mut report_of = |chunk: &str| {
         let (report, _) = piece(&mut follower, "", chunk);
         (report.content, report.forwarded, report.settled)
     };
-    assert_eq!(heard(": wait\n\n"), (None, true, None), "a comment is not content");
-    assert_eq!(heard(half), (None, false, None));
-    assert_eq!(heard(&[rest, CHUNK].concat()), (Some(2), true, None));
-    assert_eq!(heard("data: {\"error\":{\"message\":\"no\"}}\n\n").2, Some(Err(ErrorClass::StreamError)));
-    assert_eq!(heard(FINISH).2, Some(Err(ErrorClass::StreamError)), "the first word counts");
+    assert_eq!(report_of(": wait\n\n"), (None, true, None), "a comment is not content");
+    assert_eq!(report_of(half), (None, false, None));
+    assert_eq!(report_of(&[rest, CHUNK].concat()), (Some(2), true, None));
+    assert_eq!(report_of("data: {\"error\":{\"message\":\"no\"}}\n\n").2, Some(Err(ErrorClass::StreamError)));
+    assert_eq!(report_of(FINISH).2, Some(Err(ErrorClass::StreamError)), "the first failure stays");
     let facts = follower.facts().stream.unwrap();
     assert_eq!((facts.events, follower.finish()), (5, Some(ErrorClass::StreamError)));
 }
@@ -146,11 +146,11 @@ fn the_first_chunk_is_staged_the_others_flow_and_a_notice_is_the_last() {
 }
 
 #[test]
-fn text_can_be_put_in_only_after_the_first_release_and_between_two_events() {
+fn text_can_be_inserted_only_after_the_first_release_and_between_two_events() {
     let mut follower = stream(true);
     assert_eq!(follower.keep_alive(), None);
     let _ = piece(&mut follower, "", CHUNK);
-    assert_eq!(follower.keep_alive(), None, "the first chunk is staged still");
+    assert_eq!(follower.keep_alive(), None, "the first chunk is still staged");
     assert_eq!(follower.end_with_notice(ErrorClass::StreamStalled), None);
     follower.released();
     assert!(follower.keep_alive().is_some());
@@ -158,7 +158,7 @@ fn text_can_be_put_in_only_after_the_first_release_and_between_two_events() {
     assert_eq!(follower.keep_alive(), None, "the client has the beginning of an event");
     let _ = piece(&mut follower, "", "\n\n");
     assert!(follower.keep_alive().is_some());
-    // A host that has no other callback for the first chunk gives no way to put text in.
+    // If the host has no other callback for the first chunk, no text can be inserted.
     let mut follower = stream(true);
     let _ = piece(&mut follower, "", CHUNK);
     follower.cannot_stage();
@@ -166,7 +166,7 @@ fn text_can_be_put_in_only_after_the_first_release_and_between_two_events() {
 }
 
 #[test]
-fn a_response_that_is_not_a_stream_takes_no_text_and_settles_at_its_end() {
+fn a_plain_response_takes_no_inserted_text_and_settles_at_its_end() {
     let mut plain = follower(terms(Endpoint::Chat), OK_JSON, true);
     let (report, _) = piece(&mut plain, "", "{\"choices\":[],\"usage\":{\"prompt_tokens\":3}");
     assert_eq!((report.release, report.content, report.settled), (Release::Pass, Some(0), None));

@@ -1,5 +1,5 @@
-//! What an attempt takes of its target before it is sent is returned when it is not sent: counts against the configured limits
-//! of target and account, the breaker lease, and the key's budget.
+//! What an attempt takes before it is sent is returned when it is not sent: counts against the configured limits of target
+//! and account, the breaker lease, and the reservation in the key's budget.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ use crate::breaker::{Availability, Scope};
 use crate::retry::Received;
 
 const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
-/// Two tokens of text, and 96 of the answer.
+/// Two tokens of text and 96 of the response.
 const ESTIMATE: u64 = 98;
 const USAGE: &[u8] =
     br#"{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":7,"completion_tokens":5}}"#;
 const PLENTY: &str = r#"{"requests_per_minute": 100}"#;
-/// A budget into which no request fits.
+/// A budget too small for any request.
 const NOTHING: &str = r#"{"tokens_per_day": 50}"#;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,9 +36,10 @@ enum Shape {
 
 const SHAPES: [Shape; 3] = [Shape::OneListener, Shape::Loop, Shape::LoopUnkept];
 
-/// Each limit alone, at a target or an account. Five requests fit into it.
+/// How many requests fit into each limit.
 const ROOM: usize = 5;
 
+/// Each limit by itself, at a target or an account.
 fn limits() -> impl Iterator<Item = (&'static str, Value)> {
     ["targets", "accounts"].into_iter().flat_map(|place| {
         [
@@ -69,7 +70,7 @@ impl Setup {
         Self { what, shape, worker, requests: 0 }
     }
 
-    /// The headers of a further request with this key.
+    /// The headers of a new request with this key.
     fn headers(&mut self, key: &str) -> FakeWire {
         self.requests += 1;
         request(self.shape, self.requests, 1, key)
@@ -100,21 +101,21 @@ impl Setup {
         self.worker.tick(NOW.after(ORPHAN_AFTER + Duration::from_secs(1)));
     }
 
-    /// The host could not change a header.
+    /// Abandons the request as the host does when it cannot change a header.
     fn abandon(&mut self, mut pass: Pass) {
         let step = pass.exchange.abandon(&mut self.worker, Dialect::OpenAi, NOW);
         assert!(matches!(step, RequestStep::Answer(_)), "{step:?}");
         self.finish(&mut pass.exchange, Ending::Complete);
     }
 
-    /// Refused because of the key's budget.
+    /// Checks that the key's budget refused the request, and ends it.
     fn refused(&mut self, mut pass: Pass) {
         let (status, body) = refusal(&pass.step);
         assert_eq!((status, &body["error"]["code"]), (429, &json!("budget_exhausted")), "{}", self.what);
         self.finish(&mut pass.exchange, Ending::Complete);
     }
 
-    /// How many requests of another key the target still takes. None of them ends before the last one is refused.
+    /// How many requests of another key the target still takes at the same time.
     fn room(&mut self) -> usize {
         let mut sent = Vec::new();
         while sent.len() <= ROOM {
@@ -182,7 +183,7 @@ fn left(worker: &Worker, target: &str) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn a_request_that_the_budget_refuses_takes_nothing_of_its_targets_limits() {
+fn a_request_refused_by_the_budget_uses_none_of_the_targets_limits() {
     for shape in SHAPES {
         for (place, limit) in limits() {
             let mut setup = Setup::new(shape, place, &limit, NOTHING);
@@ -196,12 +197,12 @@ fn a_request_that_the_budget_refuses_takes_nothing_of_its_targets_limits() {
 }
 
 #[test]
-fn a_request_that_the_budget_refuses_when_it_leaves_the_queue_takes_nothing_of_its_targets_limits() {
+fn a_queued_request_refused_by_the_budget_uses_none_of_the_targets_limits() {
     for shape in SHAPES {
         for (place, limit) in limits() {
             let mut setup = Setup::with(shape, place, &limit, NOTHING, |changes| {
                 changes["models"]["chat"]["retry"] = json!({"attempts": 1, "queue": {}});
-                // The queue forms at one of the two, so that any limit of the other can be looked at.
+                // The queue forms at the target or the account, so that any limit of the other can be checked.
                 let other = if place == "targets" { ("accounts", "a") } else { ("targets", "gpt-a") };
                 changes[other.0][other.1]["limits"] = json!({"max_pending": 2});
             });
@@ -209,7 +210,7 @@ fn a_request_that_the_budget_refuses_when_it_leaves_the_queue_takes_nothing_of_i
             let mut held = setup.ask("client-key");
             assert_eq!(held.step, RequestStep::Hold, "{}", setup.what);
             for pass in &mut busy {
-                // Neither request counts for anything afterwards but in requests_per_minute.
+                // Afterwards the two requests count only in requests_per_minute.
                 pass.answer(&mut setup.worker, &[(":status", "400")], b"{}");
                 setup.finish(&mut pass.exchange, Ending::Complete);
             }
@@ -222,7 +223,7 @@ fn a_request_that_the_budget_refuses_when_it_leaves_the_queue_takes_nothing_of_i
 }
 
 #[test]
-fn a_request_that_ends_in_the_queue_has_taken_nothing() {
+fn a_request_that_ends_in_the_queue_uses_no_limit_and_no_budget() {
     for shape in SHAPES {
         for (place, limit) in limits() {
             let mut setup = Setup::with(shape, place, &limit, r#"{"requests_per_minute": 1}"#, |changes| {
@@ -249,7 +250,7 @@ fn a_request_that_ends_in_the_queue_has_taken_nothing() {
 }
 
 #[test]
-fn an_abandoned_request_returns_what_it_took_of_its_targets_limits() {
+fn an_abandoned_request_returns_its_counts_against_the_targets_limits() {
     for shape in SHAPES {
         for (place, limit) in limits() {
             let mut setup = Setup::new(shape, place, &limit, PLENTY);
@@ -264,7 +265,7 @@ fn an_abandoned_request_returns_what_it_took_of_its_targets_limits() {
 }
 
 #[test]
-fn an_abandoned_request_returns_what_it_took_of_the_keys_budget() {
+fn an_abandoned_request_returns_its_budget_reservation() {
     for shape in SHAPES {
         for budget in
             [r#"{"requests_per_minute": 1}"#, r#"{"tokens_per_minute": 98}"#, r#"{"tokens_per_day": 98}"#]
@@ -280,7 +281,7 @@ fn an_abandoned_request_returns_what_it_took_of_the_keys_budget() {
 }
 
 #[test]
-fn a_request_that_envoys_own_rate_limit_refuses_returns_what_it_took() {
+fn a_request_refused_by_envoys_rate_limit_returns_everything() {
     for shape in SHAPES {
         for (place, limit) in limits() {
             let mut setup = Setup::new(shape, place, &limit, r#"{"requests_per_minute": 1}"#);
@@ -328,7 +329,7 @@ fn a_reservation_covers_a_hedge_when_the_first_attempt_is_held_back() {
 }
 
 #[test]
-fn an_abandoned_later_attempt_returns_its_own_count_and_the_earlier_one_stays() {
+fn an_abandoned_later_attempt_returns_only_its_own_count() {
     for limit in [json!({"requests_per_minute": ROOM}), json!({"tokens_per_minute": 1000})] {
         let mut setup = Setup::with(Shape::Loop, "targets", &limit, PLENTY, |changes| {
             changes["targets"]["gpt-b"]["limits"] = limit.clone();
@@ -348,7 +349,7 @@ fn an_abandoned_later_attempt_returns_its_own_count_and_the_earlier_one_stays() 
     }
 }
 
-/// Two workers that share data; the second has not learned what the first has done since.
+/// Two workers that share data. What the first one does, the second one learns with its next tick.
 fn two_workers(changes: &Value) -> (Worker, Worker) {
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let on = || worker_on(config_with(changes.clone()), Memory::on(Rc::clone(&shelf)));
@@ -356,7 +357,7 @@ fn two_workers(changes: &Value) -> (Worker, Worker) {
 }
 
 #[test]
-fn a_request_that_loses_the_race_for_one_limit_returns_the_other_and_reserves_nothing() {
+fn losing_the_race_for_one_limit_returns_the_others_and_reserves_no_budget() {
     let budget = r#"{"tokens_per_day": 98}"#;
     let changes = changes(
         Shape::Loop,
@@ -376,10 +377,10 @@ fn a_request_that_loses_the_race_for_one_limit_returns_the_other_and_reserves_no
     assert_eq!(left(&slow, "gpt-a"), expected);
     let later = NOW.after(Duration::from_secs(70));
     let next = pass_at(&mut slow, request(Shape::Loop, 3, 1, "client-key"), BODY, 1000, later);
-    assert_eq!(next.step, RequestStep::Send, "the key's budget is whole");
+    assert_eq!(next.step, RequestStep::Send, "the key's budget is unused");
 }
 
-/// The time after which a breaker that has just opened lets a probe through.
+/// When a breaker that opened at `NOW` lets a probe through.
 fn half_open() -> Timestamp {
     NOW.after(Duration::from_secs(34))
 }
@@ -395,7 +396,7 @@ fn open(worker: &mut Worker) {
 }
 
 #[test]
-fn a_request_that_loses_the_race_for_a_lease_takes_nothing_of_the_limits() {
+fn losing_the_race_for_a_lease_uses_no_limit() {
     let changes = changes(Shape::Loop, "targets", &json!({"requests_per_minute": 9}), PLENTY, |changes| {
         changes["models"]["chat"]["retry"] = json!({"attempts": 1});
     });
@@ -479,7 +480,7 @@ fn a_request_that_loses_the_race_for_the_accounts_lease_returns_the_targets() {
 }
 
 #[test]
-fn a_request_that_the_budget_refuses_returns_the_lease() {
+fn a_request_refused_by_the_budget_returns_its_lease() {
     for budget_refuses in [true, false] {
         let budget = if budget_refuses { NOTHING } else { PLENTY };
         let mut setup = Setup::with(Shape::Loop, "targets", &json!({}), budget, |changes| {
@@ -514,7 +515,7 @@ fn shadow_mode_counts_requests_and_tokens() {
 }
 
 #[test]
-fn a_target_that_is_tried_although_its_breaker_is_open_is_counted_and_keeps_its_limits() {
+fn a_target_tried_with_an_open_breaker_still_counts_against_its_limits() {
     let mut setup =
         Setup::with(Shape::Loop, "targets", &json!({"requests_per_minute": 7}), PLENTY, |changes| {
             changes["models"]["chat"]["when_all_open"] = json!("try_anyway");
@@ -526,5 +527,8 @@ fn a_target_that_is_tried_although_its_breaker_is_open_is_counted_and_keeps_its_
         assert_eq!(left(&setup.worker, "gpt-a"), [("requests_per_minute", expected)]);
         setup.finish(&mut anyway.exchange, Ending::ClientGone);
     }
-    assert!(matches!(setup.ask("other-key").step, RequestStep::Answer(_)), "the limit holds");
+    assert!(
+        matches!(setup.ask("other-key").step, RequestStep::Answer(_)),
+        "the configured limit is enforced"
+    );
 }

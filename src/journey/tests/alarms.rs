@@ -1,4 +1,4 @@
-//! What follows when a provider takes too long.
+//! Time limits: what happens when a provider takes too long.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn header<'a>(answer: &'a LocalAnswer, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_provider_that_says_nothing_is_followed_by_another() {
+fn a_silent_provider_times_out_and_another_target_is_asked() {
     let worker = &mut worker(load(CONFIG));
     let mut first = streamed(worker);
     assert_eq!(first.exchange.due(), Some(s(30)));
@@ -56,7 +56,7 @@ fn a_provider_that_says_nothing_is_followed_by_another() {
 }
 
 #[test]
-fn so_is_one_that_stalls_before_its_first_content_whatever_bytes_it_sends() {
+fn bytes_without_content_do_not_extend_the_first_content_limit() {
     let worker = &mut worker(load(CONFIG));
     let mut first = streamed(worker);
     headers_come(worker, &mut first, s(1));
@@ -72,13 +72,13 @@ fn so_is_one_that_stalls_before_its_first_content_whatever_bytes_it_sends() {
     assert_eq!(
         header(&answer, "x-llm-target"),
         Some("gpt-a"),
-        "fit for the client, should the edge not retry"
+        "valid for the client if the edge does not retry"
     );
     assert_eq!(header(&answer, "x-llm-attempts"), Some("1"));
 }
 
 #[test]
-fn the_answer_to_an_alarm_passes_the_filter_as_it_is() {
+fn the_response_made_for_a_timeout_passes_the_filter_unchanged() {
     let worker = &mut worker(load(CONFIG));
     let mut first = streamed(worker);
     let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(30)) else { panic!() };
@@ -95,7 +95,7 @@ fn the_answer_to_an_alarm_passes_the_filter_as_it_is() {
 }
 
 #[test]
-fn a_stream_that_stalls_after_content_is_broken_off_and_blamed_but_not_repeated() {
+fn a_stream_that_stalls_after_content_ends_with_a_notice_and_is_not_retried() {
     for (pings, expected) in [(false, 35), (true, 125)] {
         let worker = &mut worker(load(CONFIG));
         let mut first = streamed(worker);
@@ -119,12 +119,12 @@ fn a_stream_that_stalls_after_content_is_broken_off_and_blamed_but_not_repeated(
         assert_eq!(first.exchange.alarm(worker, s(expected)), AlarmStep::Reset);
         assert_eq!(first.exchange.alarm(worker, s(expected + 1)), AlarmStep::Wait);
         first.exchange.finish(worker, Ending::UpstreamGone, s(200));
-        assert!(worker.journeys.borrow().is_empty(), "nothing is expected to follow");
+        assert!(worker.journeys.borrow().is_empty(), "no further attempt is expected");
     }
 }
 
 #[test]
-fn the_total_ends_a_request_over_all_attempts_without_another_one() {
+fn the_total_limits_all_attempts_together_and_allows_no_further_one() {
     let stream = json!({"first_content": "20s", "total": "30s"});
     let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]], "stream": stream}});
     let worker = &mut worker(config_with(json!({"models": models})));
@@ -139,16 +139,16 @@ fn the_total_ends_a_request_over_all_attempts_without_another_one() {
 }
 
 #[test]
-fn a_plain_answer_is_given_up_by_a_limit_of_its_own() {
+fn a_plain_response_has_its_own_time_limit() {
     let worker = &mut worker(load(CONFIG));
     let mut first = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 99, s(0));
     let AlarmStep::Answer(answer) = first.exchange.alarm(worker, s(300)) else { panic!() };
     assert_eq!(header(&answer, "x-llm-retry"), Some("timeout"));
 }
 
-/// Of a model with one target nothing is held, so its headers pass long before there is content.
+/// With a single target nothing is held, so the headers pass long before there is content.
 #[test]
-fn headers_that_pass_at_once_do_not_shorten_the_time_for_the_first_content() {
+fn unheld_headers_do_not_shorten_the_first_content_limit() {
     let stream = json!({"first_content": "100s", "idle": "20s"});
     let models = json!({"chat": {"targets": ["gpt-a"], "stream": stream}});
     let worker = &mut worker(config_with(json!({"models": models})));
@@ -156,13 +156,13 @@ fn headers_that_pass_at_once_do_not_shorten_the_time_for_the_first_content() {
     headers_come(worker, &mut only, s(1));
     assert_eq!(only.exchange.due(), Some(s(100)));
     bytes_come(worker, &mut only, b": ping\n\n", s(50));
-    assert_eq!(only.exchange.due(), Some(s(100)), "a ping is no content");
+    assert_eq!(only.exchange.due(), Some(s(100)), "a ping is not content");
     bytes_come(worker, &mut only, CONTENT, s(90));
-    assert_eq!(only.exchange.due(), Some(s(110)), "from now on silence counts");
+    assert_eq!(only.exchange.due(), Some(s(110)), "the idle limit applies from now on");
 }
 
 #[test]
-fn first_content_is_slow_by_when_it_comes_and_not_by_when_its_headers_do() {
+fn slow_first_content_is_measured_at_the_content_not_at_the_headers() {
     for (content_at, opened) in [(4, 0), (6, 1)] {
         let breaker = json!({"consecutive": 1, "slow_first_content": "5s"});
         let models = json!({"chat": {"targets": ["gpt-a"]}});
@@ -177,7 +177,7 @@ fn first_content_is_slow_by_when_it_comes_and_not_by_when_its_headers_do() {
 }
 
 #[test]
-fn an_answer_that_ends_with_trailers_is_waited_for_no_longer() {
+fn trailers_end_the_time_limits_of_a_response() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = streamed(worker);
     headers_come(worker, &mut sent, s(1));
@@ -188,7 +188,7 @@ fn an_answer_that_ends_with_trailers_is_waited_for_no_longer() {
 }
 
 #[test]
-fn a_healthy_stream_that_the_total_ends_is_no_fault_of_its_target() {
+fn a_healthy_stream_ended_by_the_total_does_not_count_against_its_target() {
     let models = json!({"chat": {"targets": ["gpt-a"], "stream": {"total": "10s"}}});
     let worker = &mut worker(config_with(json!({"models": models})));
     for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! Who gets a request where several may: sessions stay together, busy targets are spared.
+//! Load balancing: sessions stay at one target, and busy or limited targets get fewer requests.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn ask(worker: &mut Worker, session: Option<&str>, body: &serde_json::Value) -> 
     ask_at(worker, session, body, NOW)
 }
 
-/// The chosen target: its model is called as it is.
+/// The chosen target. Each target's model has the target's name.
 fn target_of(pass: &Pass) -> String {
     assert_eq!(pass.step, RequestStep::Send);
     pass.sent_json()["model"].as_str().unwrap().to_owned()
@@ -55,7 +55,7 @@ fn sticky(by: &[&str]) -> Worker {
 }
 
 #[test]
-fn requests_of_one_session_go_to_one_target_by_whatever_it_is_known() {
+fn requests_of_one_session_go_to_one_target_for_every_session_key() {
     let plain = json!({"model": "chat"});
     for (by, session, body) in [
         ("session", Some("s"), plain.clone()),
@@ -68,12 +68,12 @@ fn requests_of_one_session_go_to_one_target_by_whatever_it_is_known() {
         let met: BTreeSet<_> = (0..30).map(|_| answered(worker, session, &body)).collect();
         assert_eq!(met.len(), 1, "{by} {body}");
         let met: BTreeSet<_> = (0..60).map(|_| answered(worker, None, &plain)).collect();
-        assert_eq!(met.len(), 4, "without a session it can be anywhere");
+        assert_eq!(met.len(), 4, "without a session all targets take part");
     }
 }
 
 #[test]
-fn the_first_of_the_listed_keys_that_a_request_has_decides() {
+fn the_first_listed_session_key_that_a_request_has_is_used() {
     let worker = &mut sticky(&["session", "user"]);
     let user = |name: &str| json!({"model": "chat", "user": name});
     let of_session: BTreeSet<_> =
@@ -82,16 +82,16 @@ fn the_first_of_the_listed_keys_that_a_request_has_decides() {
     let of_users: BTreeSet<_> =
         (0..20).map(|index| answered(worker, None, &user(&index.to_string()))).collect();
     assert!(of_users.len() > 1);
-    // An empty header is none.
+    // An empty header counts as no header.
     assert_eq!(answered(worker, Some(" "), &user("7")), answered(worker, None, &user("7")));
 }
 
 #[test]
-fn a_session_moves_to_the_next_target_when_its_own_fails_and_comes_back() {
+fn a_session_leaves_a_failing_target_and_returns_once_it_recovers() {
     let worker = &mut sticky(&["session"]);
     let body = json!({"model": "chat"});
     let homes: Vec<_> = (0..40).map(|index| answered(worker, Some(&index.to_string()), &body)).collect();
-    // Whoever is sent to the first one finds it failing, until its breaker opens.
+    // The first session's target fails until its breaker opens.
     let lost = homes[0].clone();
     for _ in 0..5 {
         let mut pass = ask(worker, Some("0"), &body);
@@ -100,16 +100,16 @@ fn a_session_moves_to_the_next_target_when_its_own_fails_and_comes_back() {
         pass.exchange.finish(worker, Ending::Complete, NOW);
         worker.journeys.borrow_mut().expire(NOW.after(Duration::from_secs(60)));
     }
-    let mut heirs = BTreeSet::new();
+    let mut substitutes = BTreeSet::new();
     for (index, home) in homes.iter().enumerate() {
         let met = answered(worker, Some(&index.to_string()), &body);
-        assert_eq!(met == *home, *home != lost, "only its own sessions move");
+        assert_eq!(met == *home, *home != lost, "only the sessions of the failed target move");
         if *home == lost {
-            heirs.insert(met);
+            substitutes.insert(met);
         }
     }
-    assert!(heirs.len() > 1, "and they move to several: {heirs:?}");
-    // Well again: what comes back first are the two probes, whatever their session.
+    assert!(substitutes.len() > 1, "they move to several targets: {substitutes:?}");
+    // After the open time the first two requests are probes, whatever their session.
     let later = NOW.after(Duration::from_secs(40));
     for _ in 0..2 {
         let mut pass = ask_at(worker, Some("0"), &body, later);
@@ -117,7 +117,7 @@ fn a_session_moves_to_the_next_target_when_its_own_fails_and_comes_back() {
         pass.answer(worker, OK_JSON, ANSWER);
         pass.exchange.finish(worker, Ending::Complete, later);
     }
-    // Its sessions return one after the other while its share grows, and each of them once.
+    // During slow start its sessions return one after the other, and each of them once.
     let mut returned = BTreeSet::new();
     for second in (0..=32).step_by(2) {
         for (index, home) in homes.iter().enumerate().filter(|(_, home)| **home == lost) {
@@ -139,10 +139,10 @@ fn a_session_moves_to_the_next_target_when_its_own_fails_and_comes_back() {
 }
 
 #[test]
-fn the_less_busy_of_two_gets_the_next_request() {
+fn least_pending_spreads_requests_evenly() {
     let worker = &mut worker(config(json!({"strategy": "least_pending"})));
     let body = json!({"model": "chat"});
-    // Nobody answers: after each round of four all four have one more under way, within what two random choices allow.
+    // No target responds, so attempts under way add up. Two random choices keep the counts close together.
     let mut counts = [0_u32; 4];
     let mut passes = Vec::new();
     for _ in 0..400 {
@@ -178,7 +178,7 @@ fn fallback(pass: &Pass) -> Option<&str> {
 }
 
 #[test]
-fn a_target_that_says_it_has_nothing_left_is_left_alone_until_its_reset() {
+fn a_target_with_no_reported_headroom_is_not_asked_until_its_reset() {
     let worker = &mut worker(two_tiers(json!({"max_pending": 1000})));
     let body = json!({"model": "chat"});
     let mut pass = ask(worker, None, &body);
@@ -197,7 +197,7 @@ fn a_target_that_says_it_has_nothing_left_is_left_alone_until_its_reset() {
 }
 
 #[test]
-fn what_is_under_way_counts_and_what_was_lost_does_not_come_back() {
+fn max_pending_counts_attempts_under_way_and_frees_them_when_clients_leave() {
     let worker = &mut worker(two_tiers(json!({"max_pending": 2})));
     let body = json!({"model": "chat"});
     let mut under_way = vec![ask(worker, None, &body), ask(worker, None, &body)];
@@ -209,11 +209,15 @@ fn what_is_under_way_counts_and_what_was_lost_does_not_come_back() {
 }
 
 #[test]
-fn real_tokens_take_the_place_of_estimated_ones() {
+fn reported_tokens_replace_estimated_ones() {
     let worker = &mut worker(two_tiers(json!({"tokens_per_minute": 3000})));
     let body = json!({"model": "chat", "max_tokens": 2000});
     let mut pass = ask(worker, None, &body);
-    assert_eq!(target_of(&ask(worker, None, &body)), "second", "both may take all that they ask for");
+    assert_eq!(
+        target_of(&ask(worker, None, &body)),
+        "second",
+        "the estimates of both do not fit into the limit"
+    );
     let answer = json!({"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 3, "completion_tokens": 5}});
     pass.answer(worker, OK_JSON, answer.to_string().as_bytes());
     pass.exchange.finish(worker, Ending::Complete, NOW);

@@ -1,6 +1,6 @@
-//! Strategies against each other, against taking turns, and against knowing everything: four targets that differ in speed,
-//! limits and price, one of which becomes slow for a while. The choices are the filter's own, on several workers that learn
-//! of each other in their ticks; requests, times and providers are made up.
+//! Simulation that compares the balancing strategies with round robin and with an oracle. Four targets differ in speed,
+//! limits and price, and one of them becomes slow for a while. The choices are made by the filter's own code, on several
+//! workers that exchange their views in their ticks. Requests, times and providers are simulated.
 //!
 //! `cargo test -p llm-failsafe --lib balancing -- --nocapture` prints the table of docs/balancing.md.
 
@@ -29,51 +29,64 @@ use crate::survey::{Progress, Survey, Tried};
 
 const WORKERS: usize = 4;
 const MINUTES: u64 = 6;
-/// Requests of a second, over all workers.
+/// Requests per second over all workers.
 const RATE: u64 = 20;
 const TICK_MS: u64 = 100;
-/// From when to when `falters` is slow.
+/// When `falters` is slow.
 const FALTERS: std::ops::Range<u64> = 2 * 60_000..4 * 60_000;
 const CONVERSATIONS: u64 = 500;
 const TOKENS: Tokens = Tokens { input: 1_000, output: 400 };
-/// How long an answer goes on after its first content.
+/// How long a response goes on after its first content.
 const STREAM_MS: u64 = 6_000;
 
-/// What a target is really like.
-struct Nature {
+/// How a simulated target behaves.
+struct TargetModel {
     name: &'static str,
-    /// The usual time to the first content of a target that has nothing else to do.
+    /// The usual time to the first content of an idle target.
     first_ms: f64,
-    /// Requests under way that double it.
+    /// The number of requests under way that doubles it.
     crowd: f64,
     requests_per_minute: u64,
     price: (f64, f64),
 }
 
-const TARGETS: [Nature; 4] = [
-    Nature { name: "falters", first_ms: 400.0, crowd: 60.0, requests_per_minute: 480, price: (1.0, 4.0) },
-    Nature { name: "quick", first_ms: 250.0, crowd: 40.0, requests_per_minute: 240, price: (3.0, 12.0) },
-    Nature { name: "slow", first_ms: 1_500.0, crowd: 100.0, requests_per_minute: 1_200, price: (0.4, 1.6) },
-    Nature { name: "usual", first_ms: 600.0, crowd: 80.0, requests_per_minute: 600, price: (1.0, 4.0) },
+const TARGETS: [TargetModel; 4] = [
+    TargetModel {
+        name: "falters",
+        first_ms: 400.0,
+        crowd: 60.0,
+        requests_per_minute: 480,
+        price: (1.0, 4.0),
+    },
+    TargetModel { name: "quick", first_ms: 250.0, crowd: 40.0, requests_per_minute: 240, price: (3.0, 12.0) },
+    TargetModel {
+        name: "slow",
+        first_ms: 1_500.0,
+        crowd: 100.0,
+        requests_per_minute: 1_200,
+        price: (0.4, 1.6),
+    },
+    TargetModel { name: "usual", first_ms: 600.0, crowd: 80.0, requests_per_minute: 600, price: (1.0, 4.0) },
 ];
 
+/// How a target is chosen.
 #[derive(Clone)]
-enum How {
-    /// In turn, whatever happens; after a 429 the next one.
-    Turns,
-    /// The one with the shortest time of those that have room, as only the providers know it.
-    AllKnowing,
+enum Chooser {
+    /// Round robin. After a 429 the next target.
+    RoundRobin,
+    /// The fastest target with room, from facts that only providers know.
+    Oracle,
     Strategy(Balance),
 }
 
-/// A provider's own count: full at first, refilled evenly.
+/// A provider's own rate limit: full at first, refilled evenly.
 struct Bucket {
     left: f64,
     at_ms: u64,
 }
 
 impl Bucket {
-    fn refill(&mut self, nature: &Nature, now_ms: u64) {
+    fn refill(&mut self, nature: &TargetModel, now_ms: u64) {
         let limit = nature.requests_per_minute as f64;
         self.left = (self.left + (now_ms - self.at_ms) as f64 * limit / 60_000.0).min(limit);
         self.at_ms = now_ms;
@@ -105,7 +118,7 @@ struct Worker {
 }
 
 struct World {
-    how: How,
+    how: Chooser,
     workers: Vec<Worker>,
     rng: SplitMix64,
     events: BinaryHeap<Reverse<(u64, usize, Event)>>,
@@ -149,12 +162,12 @@ fn at(ms: u64) -> Timestamp {
     NOW.after(Duration::from_millis(ms))
 }
 
-fn config(how: &How) -> Config {
+fn config(how: &Chooser) -> Config {
     let strategy = match how {
-        How::Strategy(Balance::LeastPending) => "least_pending",
-        How::Strategy(Balance::Fastest) => "fastest",
-        How::Strategy(Balance::Cheapest) => "cheapest",
-        How::Strategy(Balance::Sticky { .. }) => "sticky",
+        Chooser::Strategy(Balance::LeastPending) => "least_pending",
+        Chooser::Strategy(Balance::Fastest) => "fastest",
+        Chooser::Strategy(Balance::Cheapest) => "cheapest",
+        Chooser::Strategy(Balance::Sticky { .. }) => "sticky",
         _ => "weighted",
     };
     let targets = TARGETS.iter().map(|nature| {
@@ -170,7 +183,7 @@ fn config(how: &How) -> Config {
     }))
 }
 
-fn play(how: How, seed: u64) -> Outcome {
+fn play(how: Chooser, seed: u64) -> Outcome {
     let shelf = Rc::default();
     let worker = |id| {
         let (config, mut memory) = (config(&how), Memory::on(Rc::clone(&shelf)));
@@ -238,7 +251,7 @@ impl World {
         }
     }
 
-    /// The time to the first content that a request sent now will have, but for chance.
+    /// The time to the first content of a request sent now, without its random part.
     fn expected_ms(&self, target: usize, now_ms: u64) -> f64 {
         let nature = &TARGETS[target];
         let trouble = if nature.name == "falters" && FALTERS.contains(&now_ms) { 10.0 } else { 1.0 };
@@ -250,12 +263,12 @@ impl World {
         let tried: Vec<_> = self.requests[request].tried.clone();
         let untried = |target: &usize| !tried.iter().any(|attempt| attempt.target.index() == *target);
         match &self.how {
-            How::Turns => {
+            Chooser::RoundRobin => {
                 self.turn += 1;
                 let target = (0..4).map(|step| (self.turn + step) % 4).find(untried)?;
                 Some((id(target), None))
             }
-            How::AllKnowing => {
+            Chooser::Oracle => {
                 let has_room = |target: &usize| {
                     let mut bucket = Bucket { ..self.buckets[*target] };
                     bucket.refill(&TARGETS[*target], now_ms);
@@ -268,7 +281,7 @@ impl World {
                     .min_by(|one, other| expected(one).total_cmp(&expected(other)))?;
                 Some((id(best), None))
             }
-            How::Strategy(how) => {
+            Chooser::Strategy(how) => {
                 let Request { worker, conversation, .. } = self.requests[request];
                 let Worker { generation, memory, tally } = &mut self.workers[worker];
                 let session = matches!(how, Balance::Sticky { .. }).then(|| Session::of(mix(conversation)));
@@ -354,7 +367,7 @@ impl World {
         let Worker { generation, memory, tally } = &mut self.workers[asked.worker];
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
         let reserved = admission.settle(generation, &outcome(End::Complete), blame, &mut effects, at(now_ms));
-        assert!(reserved.is_none(), "there are no budgets");
+        assert!(reserved.is_none(), "no budget is configured");
     }
 
     fn take_in(&mut self, request: usize, target: TargetId, now_ms: u64) {
@@ -377,16 +390,16 @@ impl World {
 }
 
 #[test]
-fn every_strategy_does_what_it_is_for() {
+fn every_strategy_improves_what_it_is_for() {
     let sticky = Balance::Sticky { by: vec![SessionKey::Session] };
     let all = [
-        ("taking turns", How::Turns),
-        ("`weighted`", How::Strategy(Balance::Weighted)),
-        ("`least_pending`", How::Strategy(Balance::LeastPending)),
-        ("`fastest`", How::Strategy(Balance::Fastest)),
-        ("`cheapest`", How::Strategy(Balance::Cheapest)),
-        ("`sticky`", How::Strategy(sticky)),
-        ("knowing everything", How::AllKnowing),
+        ("round robin", Chooser::RoundRobin),
+        ("`weighted`", Chooser::Strategy(Balance::Weighted)),
+        ("`least_pending`", Chooser::Strategy(Balance::LeastPending)),
+        ("`fastest`", Chooser::Strategy(Balance::Fastest)),
+        ("`cheapest`", Chooser::Strategy(Balance::Cheapest)),
+        ("`sticky`", Chooser::Strategy(sticky)),
+        ("oracle", Chooser::Oracle),
     ];
     let outcomes: Vec<_> = all.iter().map(|(name, how)| (*name, play(how.clone(), 1))).collect();
     let mut table = String::from(
@@ -408,13 +421,13 @@ fn every_strategy_does_what_it_is_for() {
     let of = |wanted: &str| &outcomes.iter().find(|(name, _)| *name == wanted).unwrap().1;
     let slowest = |name| of(name).quantile(990);
     assert!(outcomes.iter().all(|(_, outcome)| outcome.failed == 0));
-    assert!(of("taking turns").per_thousand(of("taking turns").limited) > 20.0);
-    for (name, outcome) in outcomes.iter().filter(|(name, _)| *name != "taking turns") {
-        assert_eq!(outcome.limited, 0, "{name}: capacity suffices");
+    assert!(of("round robin").per_thousand(of("round robin").limited) > 20.0);
+    for (name, outcome) in outcomes.iter().filter(|(name, _)| *name != "round robin") {
+        assert_eq!(outcome.limited, 0, "{name}: there is enough capacity");
     }
     assert!(slowest("`least_pending`") < slowest("`weighted`") * 9 / 10);
     assert!(slowest("`fastest`") < slowest("`weighted`") * 6 / 10);
-    assert!(slowest("`fastest`") < slowest("knowing everything") * 3);
+    assert!(slowest("`fastest`") < slowest("oracle") * 3);
     assert!(of("`cheapest`").dollars() < of("`weighted`").dollars() / 2.0);
     assert!(of("`sticky`").warm * 100 > of("`sticky`").turns * 90);
 }

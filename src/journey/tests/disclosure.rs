@@ -1,4 +1,4 @@
-//! What the headers say of who answered and why, on answers, on providers' errors and on refusals.
+//! The headers that say which target answered and why, on successes, on provider errors and on refusals.
 
 use serde_json::json;
 
@@ -7,8 +7,8 @@ use super::super::{RequestStep, Worker};
 use super::{ANSWER, CHAT, OK_JSON, again, first};
 use crate::config::Config;
 
-/// What is told: target, model, attempts, why and from whom it moved, and why nothing more was tried.
-const TOLD: [&str; 6] = [
+/// Target, model, attempts, why and from which target it moved, and why nothing more was tried.
+const DISCLOSED: [&str; 6] = [
     "x-llm-target",
     "x-llm-model",
     "x-llm-attempts",
@@ -17,8 +17,8 @@ const TOLD: [&str; 6] = [
     "x-llm-reason",
 ];
 
-fn told(response: &FakeWire) -> [&str; 6] {
-    TOLD.map(|name| response.get(name).unwrap_or_default())
+fn disclosed(response: &FakeWire) -> [&str; 6] {
+    DISCLOSED.map(|name| response.get(name).unwrap_or_default())
 }
 
 fn answered(mut pass: Pass, worker: &mut Worker, status: &str) -> Pass {
@@ -29,31 +29,34 @@ fn answered(mut pass: Pass, worker: &mut Worker, status: &str) -> Pass {
     pass
 }
 
-/// `chat` with the first tier of the usual configuration and this beside it.
+/// The model `chat` with three tiers and these settings.
 fn chat(model: serde_json::Value) -> Config {
     let mut chat = json!({"tiers": [["gpt-a"], ["gpt-b"], ["claude"]], "retry": {"attempts_per_target": 1}});
     chat.as_object_mut().unwrap().extend(model.as_object().unwrap().clone());
     config_with(json!({"models": {"chat": chat}, "retry_budget": {"ratio": 10}}))
 }
 
-/// What stands on a failure that the edge is to throw away, in case it does not.
+/// The reason on a failure that the edge should discard. The client sees it only if Envoy declines to retry.
 const DECLINED: &str = "retry_declined";
 
 #[test]
-fn each_attempt_tells_whose_failure_led_to_it() {
+fn each_attempt_discloses_which_failure_led_to_it() {
     let worker = &mut worker(chat(json!({})));
     let sent = first(worker);
-    assert_eq!(told(&answered(sent, worker, "500").response), ["gpt-a", "gpt-real", "1", "", "", DECLINED]);
+    assert_eq!(
+        disclosed(&answered(sent, worker, "500").response),
+        ["gpt-a", "gpt-real", "1", "", "", DECLINED]
+    );
     let sent = again(worker, 2);
     let second = answered(sent, worker, "429");
-    assert_eq!(told(&second.response), ["gpt-b", "gpt-real", "2", "server", "gpt-a", DECLINED]);
+    assert_eq!(disclosed(&second.response), ["gpt-b", "gpt-real", "2", "server", "gpt-a", DECLINED]);
     let sent = again(worker, 3);
     let third = answered(sent, worker, "200");
-    assert_eq!(told(&third.response), ["claude", "claude-real", "3", "rate_limited", "gpt-b", ""]);
+    assert_eq!(disclosed(&third.response), ["claude", "claude-real", "3", "rate_limited", "gpt-b", ""]);
 }
 
 #[test]
-fn the_errors_that_are_passed_through_tell_as_much_as_an_answer_and_why_they_are_the_last_word() {
+fn provider_errors_disclose_the_target_and_why_nothing_more_was_tried() {
     for (model, status, reason) in [
         (json!({}), "400", ""),
         (json!({"fallback": {"on": []}}), "500", ""),
@@ -63,19 +66,23 @@ fn the_errors_that_are_passed_through_tell_as_much_as_an_answer_and_why_they_are
         let worker = &mut worker(chat(model.clone()));
         let sent = first(worker);
         let expected = ["gpt-a", "gpt-real", "1", "", "", reason];
-        assert_eq!(told(&answered(sent, worker, status).response), expected, "{model} {status}");
+        assert_eq!(disclosed(&answered(sent, worker, status).response), expected, "{model} {status}");
     }
     let worker = &mut worker(chat(json!({})));
     let mut request = loop_request(CHAT, 1);
     request.headers.push(("x-llm-no-fallback".to_owned(), "true".to_owned()));
     let sent = pass(worker, request, br#"{"model":"chat"}"#, 100);
     let sent = answered(sent, worker, "500");
-    assert_eq!(told(&sent.response), ["gpt-a", "gpt-real", "1", "", "", "client_forbids"]);
-    assert_eq!(sent.response.get("x-should-retry"), None, "whoever forbids it may ask again");
+    assert_eq!(disclosed(&sent.response), ["gpt-a", "gpt-real", "1", "", "", "client_forbids"]);
+    assert_eq!(
+        sent.response.get("x-should-retry"),
+        None,
+        "a client that forbids fallback may retry by itself"
+    );
 }
 
 #[test]
-fn what_a_gate_keeps_out_is_named_and_a_refusal_tells_how_often_was_tried() {
+fn the_gate_that_caused_a_fallback_is_disclosed_and_refusals_disclose_the_attempts() {
     let targets = json!({
         "small": {"account": "a", "model": "small", "tools": false},
         "able": {"account": "b", "model": "able", "tools": true},
@@ -86,11 +93,11 @@ fn what_a_gate_keeps_out_is_named_and_a_refusal_tells_how_often_was_tried() {
         json!({"model": "chat", "tools": [{"type": "function", "function": {"name": "f"}}]}).to_string();
     let sent = pass(worker, loop_request(CHAT, 1), body.as_bytes(), 100);
     let sent = answered(sent, worker, "200");
-    assert_eq!(told(&sent.response), ["able", "able", "1", "tools", "small", ""]);
+    assert_eq!(disclosed(&sent.response), ["able", "able", "1", "tools", "small", ""]);
     let forgotten = pass(worker, loop_request(CHAT, 9), br#"{"model":"chat"}"#, 100);
     let RequestStep::Answer(answer) = forgotten.step else { panic!("{:?}", forgotten.step) };
     assert!(answer.headers.contains(&("x-llm-attempts", "8".to_owned())), "{:?}", answer.headers);
-    let nobody = pass(worker, loop_request(CHAT, 1), b"{\"model\":\"none\"}", 100);
-    let RequestStep::Answer(answer) = nobody.step else { panic!("{:?}", nobody.step) };
+    let unknown = pass(worker, loop_request(CHAT, 1), b"{\"model\":\"none\"}", 100);
+    let RequestStep::Answer(answer) = unknown.step else { panic!("{:?}", unknown.step) };
     assert!(!answer.headers.iter().any(|(name, _)| *name == "x-llm-attempts"), "nothing was tried");
 }

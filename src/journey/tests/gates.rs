@@ -1,4 +1,4 @@
-//! What is held, until when, and what of it is a failure.
+//! What of a response is held, until when, and what of it counts as a failure.
 
 use std::time::Duration;
 
@@ -31,20 +31,20 @@ fn ask(worker: &mut Worker, stream: bool) -> Pass {
     pass
 }
 
-fn headers_come(worker: &mut Worker, pass: &mut Pass, headers: &[(&str, &str)]) -> Release {
+fn send_headers(worker: &mut Worker, pass: &mut Pass, headers: &[(&str, &str)]) -> Release {
     pass.response = FakeWire::new(headers);
     let block = HeaderBlock::of(headers);
     pass.exchange.response_headers(worker, block, false, s(1), || Origin::Upstream, &mut pass.response)
 }
 
-fn bytes_come(worker: &mut Worker, pass: &mut Pass, bytes: &str) -> Release {
+fn send_bytes(worker: &mut Worker, pass: &mut Pass, bytes: &str) -> Release {
     pass.response.body.extend_from_slice(bytes.as_bytes());
     let available = pass.response.body.len();
     pass.exchange.response_body(worker, available, false, s(1), &mut pass.response)
 }
 
 #[test]
-fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
+fn a_200_that_is_no_answer_is_retried_and_one_that_may_be_passes() {
     let html = &[(":status", "200"), ("content-type", "text/html; charset=utf-8")];
     let text = &[(":status", "200"), ("content-type", "text/plain")];
     let problem = &[(":status", "200"), ("content-type", "application/problem+json")];
@@ -76,15 +76,15 @@ fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
         first.answer(worker, headers, body.as_bytes());
         let case = format!("stream {stream} {headers:?} {body}");
         assert_eq!(first.response.get("x-llm-retry"), failure, "{case}");
-        let told = failure.is_none() || body == failed;
-        if told {
-            // An error is sent as it came, but not as a success.
+        let keeps_body = failure.is_none() || body == failed;
+        if keeps_body {
+            // An error body passes unchanged, but under the status that it means.
             let status = if failure.is_none() { "200" } else { "502" };
             assert_eq!(first.response.get(":status"), Some(status), "{case}");
             assert_eq!(first.response.body, body.as_bytes(), "{case}");
             continue;
         }
-        // Should the edge not come back, nobody shall take this for an answer.
+        // If the edge does not retry, the client must not take this for a success.
         assert_eq!(first.response.get(":status"), Some("502"), "{case}");
         assert_eq!(first.response.get("x-llm-attempts"), Some("1"), "{case}");
         if !body.is_empty() {
@@ -95,7 +95,7 @@ fn what_is_no_answer_under_a_success_moves_on_and_what_may_be_one_does_not() {
 }
 
 #[test]
-fn an_error_under_a_success_gets_the_status_that_it_means_and_the_record_tells_both() {
+fn an_error_under_a_200_gets_its_own_status_and_the_record_has_both() {
     for (error, status) in [
         (json!({"code": 429, "message": "slow down"}), 429),
         (json!({"code": "rate_limit_exceeded", "message": "slow down"}), 429),
@@ -110,7 +110,7 @@ fn an_error_under_a_success_gets_the_status_that_it_means_and_the_record_tells_b
         let body = json!({"error": error}).to_string();
         pass.answer(worker, OK_JSON, body.as_bytes());
         assert_eq!(pass.response.get(":status"), Some(status.to_string().as_str()), "{body}");
-        assert_eq!(pass.response.body, body.as_bytes(), "as it came");
+        assert_eq!(pass.response.body, body.as_bytes(), "the body is unchanged");
         let record = pass.exchange.finish(worker, Ending::Complete, s(1)).unwrap();
         let record: serde_json::Value = serde_json::from_str(&record.json).unwrap();
         assert_eq!(record["http.response.status_code"], status, "{body}");
@@ -119,21 +119,21 @@ fn an_error_under_a_success_gets_the_status_that_it_means_and_the_record_tells_b
 }
 
 #[test]
-fn of_a_page_that_is_longer_than_is_waited_for_only_the_status_is_changed() {
+fn a_page_longer_than_the_held_size_keeps_its_body_and_gets_a_502() {
     let worker = &mut with(&json!({}));
     let mut first = ask(worker, false);
     let html = &[(":status", "200"), ("content-type", "text/html")];
-    assert_eq!(headers_come(worker, &mut first, html), Release::Hold);
-    assert_eq!(bytes_come(worker, &mut first, "<html>"), Release::Hold);
+    assert_eq!(send_headers(worker, &mut first, html), Release::Hold);
+    assert_eq!(send_bytes(worker, &mut first, "<html>"), Release::Hold);
     let long = "x".repeat(MAX_HELD_PLAIN);
-    assert_eq!(bytes_come(worker, &mut first, &long), Release::Pass);
+    assert_eq!(send_bytes(worker, &mut first, &long), Release::Pass);
     assert_eq!(first.response.get(":status"), Some("502"));
     assert_eq!(first.response.get("x-llm-retry"), Some("server"));
     assert!(first.response.body.starts_with(b"<html>"));
 }
 
 #[test]
-fn the_gate_opens_where_the_operator_says() {
+fn the_gate_opens_at_the_configured_event() {
     let held = Release::Hold;
     for (until, at_headers, at_comment, at_role, at_error) in [
         ("headers", Release::Pass, Release::Pass, Release::Stage, None),
@@ -144,47 +144,50 @@ fn the_gate_opens_where_the_operator_says() {
         let begin = |bytes: &str| {
             let worker = &mut with(&gate);
             let mut first = ask(worker, true);
-            let headers = headers_come(worker, &mut first, OK_STREAM);
-            (headers, bytes_come(worker, &mut first, bytes), first)
+            let headers = send_headers(worker, &mut first, OK_STREAM);
+            (headers, send_bytes(worker, &mut first, bytes), first)
         };
-        // A comment is no event, and this one not even whole.
+        // A comment is not an event, and this one is not even complete.
         let (headers, comment, _) = begin(": wait");
         assert_eq!((headers, comment), (at_headers, at_comment), "{until}");
         let (_, role, first) = begin(ROLE);
-        assert_eq!((role, first.exchange.due()), (at_role, Some(s(30))), "{until}: neither is content");
+        assert_eq!((role, first.exchange.due()), (at_role, Some(s(30))), "{until}: a role is not content");
         let (_, _, first) = begin(ERROR);
         assert_eq!(first.response.get("x-llm-retry"), at_error, "{until}");
     }
 }
 
 #[test]
-fn no_more_than_its_bytes_are_held_and_they_are_no_content() {
+fn max_bytes_opens_the_gate_without_counting_as_content() {
     let worker = &mut with(&json!({"gate": {"max_bytes": "1KiB"}}));
     let mut first = ask(worker, true);
-    headers_come(worker, &mut first, OK_STREAM);
+    send_headers(worker, &mut first, OK_STREAM);
     let mut held = 0;
-    while bytes_come(worker, &mut first, ROLE) == Release::Hold {
+    while send_bytes(worker, &mut first, ROLE) == Release::Hold {
         held += ROLE.len();
     }
     assert!((1024 - ROLE.len()..1024).contains(&held), "{held}");
-    assert_eq!(first.exchange.due(), Some(s(30)), "the time for the first content runs on");
-    assert!(matches!(first.exchange.alarm(worker, s(30)), AlarmStep::Reset), "too late for another target");
+    assert_eq!(first.exchange.due(), Some(s(30)), "the first-content limit still runs");
+    assert!(
+        matches!(first.exchange.alarm(worker, s(30)), AlarmStep::Reset),
+        "no other target can be asked after the commit"
+    );
 }
 
 #[test]
-fn a_stream_is_kept_from_caches_and_buffers_unless_its_provider_says_how() {
-    let told = &[(":status", "200"), ("content-type", "text/event-stream"), ("cache-control", "no-store")];
-    for (headers, cache) in [(OK_STREAM, Some("no-cache")), (told, Some("no-store")), (OK_JSON, None)] {
+fn streams_forbid_caching_and_buffering_unless_the_provider_set_cache_control() {
+    let own = &[(":status", "200"), ("content-type", "text/event-stream"), ("cache-control", "no-store")];
+    for (headers, cache) in [(OK_STREAM, Some("no-cache")), (own, Some("no-store")), (OK_JSON, None)] {
         let worker = &mut with(&json!({}));
         let mut first = ask(worker, true);
-        headers_come(worker, &mut first, headers);
+        send_headers(worker, &mut first, headers);
         assert_eq!(first.response.get("cache-control"), cache);
         assert_eq!(first.response.get("x-accel-buffering"), cache.map(|_| "no"));
     }
 }
 
 #[test]
-fn a_target_that_is_marked_reasoning_may_think_for_longer_unless_the_operator_says_how_long() {
+fn a_target_marked_reasoning_gets_a_longer_first_content_limit_by_default() {
     let targets = json!({
         "thinks": {"account": "a", "model": "m", "reasoning": true},
         "not": {"account": "a", "model": "m", "reasoning": false},
@@ -201,7 +204,7 @@ fn a_target_that_is_marked_reasoning_may_think_for_longer_unless_the_operator_sa
 }
 
 #[test]
-fn a_client_may_shorten_its_total_over_all_attempts_and_gets_told_what_is_no_time() {
+fn x_llm_timeout_shortens_the_total_and_invalid_values_are_refused() {
     let sent = |timeout: &str, again_at: u64| {
         let worker = &mut with(&json!({"total": "20s", "first_content": "8s"}));
         let request = || {

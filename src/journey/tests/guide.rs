@@ -1,4 +1,4 @@
-//! The tables of `docs/retries.md` are what the code does.
+//! The code does what the tables of `docs/retries.md` say.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use crate::breaker::{Blame, HealthSignal};
 use crate::config::{RetryBudget, RetryPolicy};
 use crate::provider;
 use crate::refusal::ClientRetry;
-use crate::retry::{Failed, Next, Permission, Reach, Received, RemainingOptions, Spent, Stop, after_failure};
+use crate::retry::{
+    Failed, Next, Permission, Reach, Received, RemainingOptions, Situation, Spent, Stop, after_failure,
+};
 
 const PAGE: &str = include_str!("../../../docs/retries.md");
 
-/// The cells of the table whose first column has this name, without the marks of code.
+/// The cells of the table whose first column has this name, without code marks.
 fn table(first_column: &str) -> Vec<Vec<String>> {
     let head = format!("| {first_column} |");
     let lines = PAGE.lines().skip_while(|line| !line.starts_with(&head)).skip(2);
@@ -27,7 +29,7 @@ fn table(first_column: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// The classes after which requests go on unless the configuration says otherwise.
+/// The classes that lead to a fallback by default.
 fn usual_classes() -> ClassSet {
     load(CONFIG).models()[0].fallback_on
 }
@@ -41,12 +43,12 @@ const FRESH: Spent = Spent {
 };
 
 fn decide(failed: Failed, permission: Permission, spent: Spent, left: RemainingOptions) -> Next {
-    let policy = (&RetryPolicy::default(), usual_classes());
-    after_failure(policy, failed, permission, spent, left, (NOW, u64::MAX))
+    let (policy, on) = (&RetryPolicy::default(), usual_classes());
+    after_failure(Situation { policy, on, failed, permission, spent, left, now: NOW, draw: u64::MAX })
 }
 
 #[test]
-fn what_follows_each_class_is_what_the_page_says() {
+fn the_decision_for_each_class_matches_the_page() {
     let rows = table("failure");
     let mut classes: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
     let mut all = ErrorClass::ALL.map(ErrorClass::name);
@@ -57,10 +59,10 @@ fn what_follows_each_class_is_what_the_page_says() {
     let alone = RemainingOptions { elsewhere: None, same: true, free_at: None };
     let limited =
         RemainingOptions { elsewhere: None, same: false, free_at: Some(NOW.after(Duration::from_secs(3))) };
-    let nobody = RemainingOptions::default();
+    let none = RemainingOptions::default();
     for row in rows {
         let class = ErrorClass::ALL.into_iter().find(|class| class.name() == row[0]).unwrap();
-        let found = [elsewhere, alone, limited, nobody].map(|left| {
+        let found = [elsewhere, alone, limited, none].map(|left| {
             match decide(Failed::of(class), Permission::Granted, FRESH, left) {
                 Next::Elsewhere(_) => "another target, at once",
                 Next::Again { .. } => "same target, after a back-off",
@@ -69,9 +71,9 @@ fn what_follows_each_class_is_what_the_page_says() {
                 Next::Stop(_) => "ends",
             }
         });
-        let mut told = vec![row[0].as_str(), blamed(class)];
-        told.extend(found);
-        assert_eq!(row, told);
+        let mut actual = vec![row[0].as_str(), blamed(class)];
+        actual.extend(found);
+        assert_eq!(row, actual);
     }
 }
 
@@ -85,9 +87,9 @@ fn blamed(class: ErrorClass) -> &'static str {
     }
 }
 
-/// What makes each reason hold.
-fn make_it_hold(reason: &str, world: &mut (Failed, Permission, Spent, RemainingOptions)) {
-    let (failed, permission, spent, left) = world;
+/// Changes the situation so that `reason` applies.
+fn make_reason_apply(reason: &str, situation: &mut (Failed, Permission, Spent, RemainingOptions)) {
+    let (failed, permission, spent, left) = situation;
     match reason {
         "no_retry_loop" => *permission = Permission::Denied(Stop::NoRetryLoop),
         "policy" => failed.class = ErrorClass::Invalid,
@@ -96,38 +98,38 @@ fn make_it_hold(reason: &str, world: &mut (Failed, Permission, Spent, RemainingO
         "deadline" => spent.deadline = NOW,
         "wait_too_long" => left.free_at = Some(NOW.after(Duration::from_secs(11))),
         "nothing_left" => left.same = false,
-        other => panic!("{other} is no reason"),
+        other => panic!("unknown reason {other}"),
     }
 }
 
 #[test]
-fn the_reasons_are_asked_in_the_order_of_the_page_and_told_as_it_says() {
+fn stop_reasons_are_checked_in_the_order_of_the_page() {
     let reasons = table("reason");
     for (place, row) in reasons.iter().enumerate() {
-        // This one holds, and all that come after it.
-        let mut world =
+        // This reason applies, and all after it on the page.
+        let mut situation =
             (Failed::of(ErrorClass::Server), Permission::Granted, FRESH, RemainingOptions::default());
         for later in reasons.iter().skip(place).rev() {
-            make_it_hold(&later[0], &mut world);
+            make_reason_apply(&later[0], &mut situation);
         }
-        let (failed, permission, spent, left) = world;
+        let (failed, permission, spent, left) = situation;
         let Next::Stop(stop) = decide(failed, permission, spent, left) else { panic!("{row:?}") };
         assert_eq!(stop.name(), row[0]);
         assert_eq!(row[2], if stop.is_filter_decision() { "yes" } else { "no" }, "{}", row[0]);
     }
     for stop in Stop::ALL {
         let named = PAGE.contains(&format!("`{}`", stop.name()));
-        assert!(named, "the page does not know {}", stop.name());
+        assert!(named, "the page lacks {}", stop.name());
     }
 }
 
 #[test]
-fn hints_are_read_in_the_order_of_the_page() {
+fn retry_hints_are_read_in_the_order_of_the_page() {
     let rows = table("what says it");
     for place in 0..rows.len() {
         let mut headers = Vec::new();
         let mut body = String::new();
-        // This one, and all that come after it.
+        // This hint is given, and all after it on the page.
         for row in &rows[place..] {
             let (name, value) = row[1].split_once(": ").unwrap();
             match name {
@@ -143,7 +145,7 @@ fn hints_are_read_in_the_order_of_the_page() {
 }
 
 #[test]
-fn back_offs_are_as_long_as_the_page_says() {
+fn back_offs_match_the_page() {
     let alone = RemainingOptions { elsewhere: None, same: true, free_at: None };
     for row in table("attempts at the target so far") {
         let spent = Spent { at_target: row[0].parse().unwrap(), ..FRESH };
@@ -155,7 +157,7 @@ fn back_offs_are_as_long_as_the_page_says() {
 }
 
 #[test]
-fn the_defaults_of_the_budgets_are_those_of_the_page() {
+fn the_default_limits_match_the_page() {
     let (policy, budget) = (RetryPolicy::default(), RetryBudget::default());
     let replays = |replays| {
         let failed = Failed::of(ErrorClass::Timeout);
@@ -180,7 +182,7 @@ fn the_defaults_of_the_budgets_are_those_of_the_page() {
 }
 
 #[test]
-fn clients_are_told_what_the_page_says() {
+fn what_clients_are_told_matches_the_page() {
     for row in table("the filter knows") {
         let seconds = row[0].split(' ').find_map(|word| word.parse().ok());
         let again = ClientRetry::after_seconds(seconds);

@@ -18,29 +18,29 @@ fn ms(ms: u64) -> Timestamp {
 }
 
 /// A worker whose model has one target.
-fn alone(retry: Value) -> Worker {
+fn one_target(retry: Value) -> Worker {
     worker(config_with(json!({"models": {"chat": {"targets": ["gpt-a"], "retry": retry}}})))
 }
 
-/// The first attempt fails like this.
-fn fails(worker: &mut Worker, headers: &[(&str, &str)]) -> Option<String> {
+/// Lets the first attempt fail with these headers. Returns the class for which the edge is asked to retry.
+fn fail_first(worker: &mut Worker, headers: &[(&str, &str)]) -> Option<String> {
     let mut sent = first(worker);
     sent.answer(worker, headers, ERROR);
     sent.exchange.finish(worker, Ending::Complete, NOW);
     sent.response.get("x-llm-retry").map(str::to_owned)
 }
 
-/// The pass that the edge starts then, with its body in pieces.
-fn comes_back(worker: &mut Worker, attempt: u8, piece: usize) -> Pass {
+/// The pass that the edge starts next, with the body in pieces.
+fn next_pass(worker: &mut Worker, attempt: u8, piece: usize) -> Pass {
     let mut pass = pass(worker, loop_request(CHAT, attempt), BODY, piece);
     if pass.step == RequestStep::Hold {
-        // Nothing of it was handed on.
+        // The held body is still in the host's buffer.
         pass.request.body = BODY.to_vec();
     }
     pass
 }
 
-/// Looks at it whenever it asks to be looked at; says when it went, or what it was answered with.
+/// Wakes a held pass whenever it is due. Returns when it left or was answered, and the step.
 fn wait(worker: &mut Worker, pass: &mut Pass) -> (Timestamp, RequestStep) {
     for _ in 0..1000 {
         let due = pass.exchange.due().expect("held");
@@ -49,15 +49,15 @@ fn wait(worker: &mut Worker, pass: &mut Pass) -> (Timestamp, RequestStep) {
             step => return (due, step),
         }
     }
-    panic!("held for ever")
+    panic!("held forever")
 }
 
 #[test]
 fn the_only_target_gets_the_request_again_after_a_back_off() {
     for piece in [7, 1000] {
-        let worker = &mut alone(json!({"backoff": {"base": "10s", "max": "10s"}}));
-        assert_eq!(fails(worker, &[(":status", "500")]).as_deref(), Some("server"));
-        let mut held = comes_back(worker, 2, piece);
+        let worker = &mut one_target(json!({"backoff": {"base": "10s", "max": "10s"}}));
+        assert_eq!(fail_first(worker, &[(":status", "500")]).as_deref(), Some("server"));
+        let mut held = next_pass(worker, 2, piece);
         assert_eq!(held.step, RequestStep::Hold);
         assert!(
             held.exchange.due().is_some_and(|due| due > NOW && due < ms(10_000)),
@@ -77,7 +77,7 @@ fn the_only_target_gets_the_request_again_after_a_back_off() {
         assert_eq!(held.sent_json(), json!({"messages": [], "model": "gpt-real"}));
         held.answer(worker, OK_JSON, ANSWER);
         assert_eq!(held.response.get("x-llm-attempts"), Some("2"));
-        assert_eq!(held.response.get("x-llm-fallback"), None, "it was the first choice");
+        assert_eq!(held.response.get("x-llm-fallback"), None, "it is still the first choice");
         held.exchange.finish(worker, Ending::Complete, NOW);
         assert!(worker.journeys.borrow().is_empty());
         let mut waiting = Vec::new();
@@ -88,10 +88,10 @@ fn the_only_target_gets_the_request_again_after_a_back_off() {
 }
 
 #[test]
-fn a_request_is_let_go_when_its_time_and_its_body_have_come() {
+fn a_held_request_leaves_when_its_time_and_its_body_have_come() {
     for trailers in [false, true] {
-        let worker = &mut alone(json!({}));
-        fails(worker, &[(":status", "500")]);
+        let worker = &mut one_target(json!({}));
+        fail_first(worker, &[(":status", "500")]);
         let mut request = loop_request(CHAT, 2);
         let mut exchange = super::super::Exchange::default();
         let block = request.block();
@@ -110,9 +110,9 @@ fn a_request_is_let_go_when_its_time_and_its_body_have_come() {
 }
 
 #[test]
-fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
-    let worker = &mut alone(json!({}));
-    fails(worker, &[(":status", "500")]);
+fn body_that_arrives_after_the_release_is_edited_as_it_streams_by() {
+    let worker = &mut one_target(json!({}));
+    fail_first(worker, &[(":status", "500")]);
     let mut request = loop_request(CHAT, 2);
     let mut exchange = super::super::Exchange::default();
     let block = request.block();
@@ -121,10 +121,14 @@ fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
     let (one, other) = BODY.split_at(20);
     request.body = one.to_vec();
     assert_eq!(exchange.request_body(worker, one.len(), false, NOW, &mut request), RequestStep::Hold);
-    assert_eq!(exchange.wake(worker, ms(1000), &mut request), RequestStep::Hold, "its body still comes");
+    assert_eq!(
+        exchange.wake(worker, ms(1000), &mut request),
+        RequestStep::Hold,
+        "the body is not complete yet"
+    );
     assert_eq!(exchange.due(), Some(ms(1010)));
     assert_eq!(exchange.wake(worker, ms(14_999), &mut request), RequestStep::Hold);
-    assert_eq!(exchange.wake(worker, ms(16_000), &mut request), RequestStep::Send, "that takes too long");
+    assert_eq!(exchange.wake(worker, ms(16_000), &mut request), RequestStep::Send, "the body took too long");
     let mut sent = std::mem::take(&mut request.body);
     request.body = other.to_vec();
     assert_eq!(exchange.request_body(worker, other.len(), true, NOW, &mut request), RequestStep::Send);
@@ -133,41 +137,41 @@ fn what_comes_after_it_was_let_go_is_edited_on_its_way() {
 }
 
 #[test]
-fn a_rate_limit_is_waited_for_if_it_is_short() {
-    let worker = &mut alone(json!({}));
-    assert!(fails(worker, &[(":status", "429"), ("retry-after", "3")]).is_some());
-    let mut held = comes_back(worker, 2, 1000);
+fn a_request_waits_for_a_rate_limit_up_to_the_cap() {
+    let worker = &mut one_target(json!({}));
+    assert!(fail_first(worker, &[(":status", "429"), ("retry-after", "3")]).is_some());
+    let mut held = next_pass(worker, 2, 1000);
     let (at, step) = wait(worker, &mut held);
     assert_eq!(step, RequestStep::Send);
     assert!(at >= ms(3000) && at <= ms(3100), "{at:?}");
 
-    let worker = &mut alone(json!({"retry_after_cap": "2s"}));
+    let worker = &mut one_target(json!({"retry_after_cap": "2s"}));
     assert_eq!(
-        fails(worker, &[(":status", "429"), ("retry-after", "3")]),
+        fail_first(worker, &[(":status", "429"), ("retry-after", "3")]),
         None,
-        "nobody is held for so long"
+        "the wait is longer than the cap"
     );
     assert!(worker.journeys.borrow().is_empty());
 }
 
 #[test]
-fn a_hint_beside_an_error_under_a_200_is_heeded_too() {
-    let worker = &mut alone(json!({}));
+fn retry_after_on_an_error_under_a_200_is_followed() {
+    let worker = &mut one_target(json!({}));
     let mut sent = first(worker);
     let headers = [(":status", "200"), ("content-type", "application/json"), ("retry-after", "3")];
     sent.answer(worker, &headers, br#"{"error":{"message":"Rate limit exceeded","code":429}}"#);
     sent.exchange.finish(worker, Ending::Complete, NOW);
     assert_eq!(sent.response.get("x-llm-retry"), Some("rate_limited"));
-    let mut held = comes_back(worker, 2, 1000);
+    let mut held = next_pass(worker, 2, 1000);
     let (at, step) = wait(worker, &mut held);
     assert_eq!(step, RequestStep::Send);
     assert!(at >= ms(3000) && at <= ms(3100), "{at:?}");
 }
 
 #[test]
-fn who_asks_to_be_left_alone_is_asked_by_nobody_else_either() {
+fn retry_after_keeps_other_requests_away_too() {
     let worker = &mut worker(load(CONFIG));
-    assert!(fails(worker, &[(":status", "503"), ("retry-after", "7")]).is_some());
+    assert!(fail_first(worker, &[(":status", "503"), ("retry-after", "7")]).is_some());
     let another = |worker: &mut Worker, at| {
         let mut request = loop_request(CHAT, 1);
         request.set_journey("00000000000000000000000000000009");
@@ -180,14 +184,14 @@ fn who_asks_to_be_left_alone_is_asked_by_nobody_else_either() {
 }
 
 #[test]
-fn who_waits_in_vain_is_told_when_to_come_again() {
-    let worker = &mut alone(json!({}));
-    fails(worker, &[(":status", "429"), ("retry-after", "3")]);
-    let mut held = comes_back(worker, 2, 1000);
-    // Meanwhile another request has made the limit longer.
+fn a_request_that_waited_in_vain_gets_a_retry_after() {
+    let worker = &mut one_target(json!({}));
+    fail_first(worker, &[(":status", "429"), ("retry-after", "3")]);
+    let mut held = next_pass(worker, 2, 1000);
+    // Another request learns in the meantime that the limit lasts longer.
     throttle(worker, 0, 60);
     let (at, step) = wait(worker, &mut held);
-    assert_eq!(at, ms(10_000), "as long as the cap lets it");
+    assert_eq!(at, ms(10_000), "held for as long as the cap allows");
     let (status, body) = refusal(&step);
     assert_eq!((status, &body["error"]["code"]), (429, &json!("all_targets_throttled")));
     let RequestStep::Answer(answer) = step else { panic!() };
@@ -198,10 +202,10 @@ fn who_waits_in_vain_is_told_when_to_come_again() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_is_held_leaves_nothing_behind() {
-    let worker = &mut alone(json!({}));
-    fails(worker, &[(":status", "500")]);
-    let mut held = comes_back(worker, 2, 1000);
+fn a_client_that_leaves_while_held_leaves_no_journey_and_no_waiter() {
+    let worker = &mut one_target(json!({}));
+    fail_first(worker, &[(":status", "500")]);
+    let mut held = next_pass(worker, 2, 1000);
     held.exchange.finish(worker, Ending::ClientGone, NOW);
     assert!(worker.journeys.borrow().is_empty());
     let mut counts = Vec::new();
@@ -212,9 +216,9 @@ fn a_client_that_leaves_while_it_is_held_leaves_nothing_behind() {
 }
 
 #[test]
-fn no_target_is_asked_more_often_than_its_limit() {
+fn no_target_gets_more_than_attempts_per_target() {
     for (attempts_per_target, expected) in [(1, 1), (2, 2), (3, 3), (10, 4)] {
-        let worker = &mut alone(json!({"attempts": 4, "attempts_per_target": attempts_per_target}));
+        let worker = &mut one_target(json!({"attempts": 4, "attempts_per_target": attempts_per_target}));
         let mut sent = first(worker);
         let mut attempts = 1;
         loop {
@@ -224,7 +228,7 @@ fn no_target_is_asked_more_often_than_its_limit() {
                 break;
             }
             attempts += 1;
-            sent = comes_back(worker, attempts, 1000);
+            sent = next_pass(worker, attempts, 1000);
             assert_eq!(wait(worker, &mut sent).1, RequestStep::Send);
         }
         assert_eq!(attempts, expected, "{attempts_per_target}");
@@ -232,20 +236,23 @@ fn no_target_is_asked_more_often_than_its_limit() {
 }
 
 #[test]
-fn a_provider_that_asks_for_the_request_again_gets_it_and_nobody_else_does() {
+fn x_should_retry_true_sends_the_request_to_the_same_target_only() {
     let worker = &mut worker(load(CONFIG));
-    assert!(fails(worker, &[(":status", "409"), ("x-should-retry", "false")]).is_some(), "elsewhere");
+    assert!(fail_first(worker, &[(":status", "409"), ("x-should-retry", "false")]).is_some(), "elsewhere");
     let worker = &mut super::worker(load(CONFIG));
-    assert_eq!(fails(worker, &[(":status", "400"), ("x-should-retry", "true")]).as_deref(), Some("invalid"));
-    let mut held = comes_back(worker, 2, 1000);
+    assert_eq!(
+        fail_first(worker, &[(":status", "400"), ("x-should-retry", "true")]).as_deref(),
+        Some("invalid")
+    );
+    let mut held = next_pass(worker, 2, 1000);
     assert_eq!(wait(worker, &mut held).1, RequestStep::Send);
     assert_eq!(held.request.get("authorization"), Some("Bearer sk-provider-a"));
 }
 
 #[test]
-fn who_is_given_up_is_told_why_and_whether_to_come_again() {
-    let told = |retry: Value, headers: &[(&str, &str)]| {
-        let worker = &mut alone(retry);
+fn the_last_error_says_why_nothing_more_was_tried_and_whether_to_retry() {
+    let advice = |retry: Value, headers: &[(&str, &str)]| {
+        let worker = &mut one_target(retry);
         let mut sent = first(worker);
         sent.answer(worker, headers, ERROR);
         let get = |name| sent.response.get(name).map(str::to_owned);
@@ -255,34 +262,37 @@ fn who_is_given_up_is_told_why_and_whether_to_come_again() {
         found.map(Option::unwrap_or_default)
     };
     let once = || json!({"attempts": 1});
-    // Nothing says when it would be better: another request of this client can only add to the load.
-    assert_eq!(told(once(), &[(":status", "500")]), ["attempts_used_up", "", "false"]);
-    assert_eq!(told(json!({"attempts_per_target": 1}), &[(":status", "503")]), ["nothing_left", "", "false"]);
-    // What the provider says stands.
-    assert_eq!(told(once(), &[(":status", "503"), ("retry-after", "7")]), ["attempts_used_up", "7", ""]);
-    assert_eq!(told(json!({}), &[(":status", "429"), ("retry-after", "30")]), ["wait_too_long", "30", ""]);
-    // A rate limit without a time has one of ours.
-    assert_eq!(told(once(), &[(":status", "429")]), ["attempts_used_up", "1", ""]);
-    // Longer than any SDK heeds: it would come again at once.
+    // Nothing says when a retry would help, so a retry by the client could only add load.
+    assert_eq!(advice(once(), &[(":status", "500")]), ["attempts_used_up", "", "false"]);
     assert_eq!(
-        told(json!({}), &[(":status", "429"), ("retry-after", "600")]),
+        advice(json!({"attempts_per_target": 1}), &[(":status", "503")]),
+        ["nothing_left", "", "false"]
+    );
+    // The provider's own `retry-after` stays.
+    assert_eq!(advice(once(), &[(":status", "503"), ("retry-after", "7")]), ["attempts_used_up", "7", ""]);
+    assert_eq!(advice(json!({}), &[(":status", "429"), ("retry-after", "30")]), ["wait_too_long", "30", ""]);
+    // For a rate limit without a time the filter sets one.
+    assert_eq!(advice(once(), &[(":status", "429")]), ["attempts_used_up", "1", ""]);
+    // SDKs ignore a longer wait and would retry at once.
+    assert_eq!(
+        advice(json!({}), &[(":status", "429"), ("retry-after", "600")]),
         ["wait_too_long", "600", "false"]
     );
-    let [reason, wait, again] = told(json!({}), &[(":status", "401")]);
+    let [reason, wait, again] = advice(json!({}), &[(":status", "401")]);
     assert_eq!((reason.as_str(), again.as_str()), ("nothing_left", "false"));
     assert!(wait.parse::<u64>().is_ok_and(|wait| wait >= 300), "{wait}");
-    // A word against itself, and a request that is wrong: the provider's word stands alone.
-    assert_eq!(told(json!({}), &[(":status", "400")]), ["", "", ""]);
+    // The request itself is wrong: the provider's error stands alone.
+    assert_eq!(advice(json!({}), &[(":status", "400")]), ["", "", ""]);
 }
 
 #[test]
-fn what_is_looked_at_after_its_time_is_not_sent_any_more() {
+fn a_held_request_past_its_total_is_not_sent() {
     let model = json!({"targets": ["gpt-a"], "retry": {"backoff": {"base": "1s", "max": "1s"}}, "stream": {"total": "1s"}});
     let worker = &mut worker(config_with(json!({"models": {"chat": model}})));
-    assert!(fails(worker, &[(":status", "500")]).is_some());
-    let mut held = comes_back(worker, 2, 1000);
+    assert!(fail_first(worker, &[(":status", "500")]).is_some());
+    let mut held = next_pass(worker, 2, 1000);
     assert!(held.exchange.due().is_some_and(|due| due < ms(1000)), "within its total");
-    // The tick comes a little later than that.
+    // The tick is a little later than that.
     let step = held.exchange.wake(worker, ms(1000), &mut held.request);
     assert_eq!(refusal(&step).0, 503);
     held.exchange.finish(worker, Ending::Complete, ms(1000));
@@ -290,7 +300,7 @@ fn what_is_looked_at_after_its_time_is_not_sent_any_more() {
     assert_eq!(counted(worker, Metric::Waiting), 0);
 }
 
-/// The health view learns from others that a target is at its limit.
+/// The health view learns that a target is at its limit.
 fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
     let config = worker.generation.config.clone();
     let target = config.models()[0].tiers[0][place];
@@ -302,8 +312,8 @@ fn throttle(worker: &mut Worker, place: usize, seconds: u64) {
 }
 
 #[test]
-fn a_pass_that_finds_nobody_tells_its_client_whether_to_come_again() {
-    let told = |step: &RequestStep| {
+fn a_pass_without_a_target_says_whether_to_retry() {
+    let advice = |step: &RequestStep| {
         let RequestStep::Answer(answer) = step else { panic!("{step:?}") };
         let get = |name: &str| {
             let found = answer.headers.iter().find(|(candidate, _)| *candidate == name);
@@ -316,39 +326,39 @@ fn a_pass_that_finds_nobody_tells_its_client_whether_to_come_again() {
     let lost = |worker: &mut Worker, request: FakeWire| {
         let mut sent = pass(worker, request, BODY, 1000);
         sent.exchange.finish(worker, Ending::UpstreamGone, NOW);
-        told(&comes_back(worker, 2, 1000).step)
+        advice(&next_pass(worker, 2, 1000).step)
     };
-    // The provider broke off, and nobody else is there: nothing says when it would be better.
-    let worker = &mut alone(json!({"attempts_per_target": 1}));
+    // The provider broke off and no other target exists. Nothing says when a retry would help.
+    let worker = &mut one_target(json!({"attempts_per_target": 1}));
     assert_eq!(lost(worker, loop_request(CHAT, 1)), (503, says("", "false")));
-    // It may have been charged for, and is not sent a second time: not by its client either.
-    let worker = &mut alone(json!({"replay_uncertain": "never"}));
+    // The provider may have charged for it, so neither the filter nor the client should send it again.
+    let worker = &mut one_target(json!({"replay_uncertain": "never"}));
     assert_eq!(lost(worker, loop_request(CHAT, 1)), (503, says("", "false")));
-    // A client that wanted the first attempt's answer, whatever it is, decides for itself.
-    let worker = &mut alone(json!({}));
+    // A client that forbids fallback decides about retries by itself.
+    let worker = &mut one_target(json!({}));
     let mut only = loop_request(CHAT, 1);
     only.headers.push(("x-llm-no-fallback".to_owned(), "true".to_owned()));
     assert_eq!(lost(worker, only), (503, says("", "")));
-    // Whom it was meant for has reached its limit meanwhile: the first of both limits ends in seven seconds.
+    // The other target has reached its limit in the meantime. The first of both limits ends in seven seconds.
     let two = json!({"targets": ["gpt-a", "gpt-b"]});
     let worker = &mut super::worker(config_with(json!({"models": {"chat": two}})));
-    assert!(fails(worker, &[(":status", "429"), ("retry-after", "7")]).is_some());
+    assert!(fail_first(worker, &[(":status", "429"), ("retry-after", "7")]).is_some());
     throttle(worker, 1, 20);
-    assert_eq!(told(&comes_back(worker, 2, 1000).step), (429, says("7", "")));
-    // Attempts that a crashed VM has made count, and nobody is the worse for it: but all of them failed.
-    let worker = &mut alone(json!({}));
-    assert_eq!(told(&comes_back(worker, 4, 1000).step), (503, says("", "false")));
+    assert_eq!(advice(&next_pass(worker, 2, 1000).step), (429, says("7", "")));
+    // Attempts made before a crash of the VM count as failed attempts.
+    let worker = &mut one_target(json!({}));
+    assert_eq!(advice(&next_pass(worker, 4, 1000).step), (503, says("", "false")));
 }
 
 #[test]
-fn the_last_error_is_the_filters_own_where_the_operator_wants_that() {
+fn last_error_own_replaces_the_providers_error() {
     for (status, expected) in [("500", "503"), ("429", "429"), ("504", "504"), ("400", "400")] {
-        let worker = &mut alone(json!({"attempts": 1, "last_error": "own"}));
+        let worker = &mut one_target(json!({"attempts": 1, "last_error": "own"}));
         let mut sent = first(worker);
         sent.answer(worker, &[(":status", status), ("retry-after", "700")], ERROR);
         assert_eq!(sent.response.get(":status"), Some(expected), "{status}");
         if status == "400" {
-            assert_eq!(sent.response.body, ERROR, "the request's own fault is told as the provider tells it");
+            assert_eq!(sent.response.body, ERROR, "an error caused by the request passes unchanged");
             continue;
         }
         let body: Value = serde_json::from_slice(&sent.response.body).unwrap();

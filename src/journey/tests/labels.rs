@@ -1,4 +1,4 @@
-//! What is counted with labels, where the record or the report tells the same.
+//! Metrics with labels that agree with the decision record or the status report.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ fn ms(ms: u64) -> Timestamp {
     NOW.after(Duration::from_millis(ms))
 }
 
-/// What has happened to the series of a family since the last time, by their places.
-fn happened(worker: &mut Worker, family: Family) -> Vec<(usize, Sample)> {
+/// The new samples of a family's series since the last call, by label position.
+fn samples_of(worker: &mut Worker, family: Family) -> Vec<(usize, Sample)> {
     let config = std::rc::Rc::clone(&worker.generation.config);
     let places = match family.dims() {
         [Dim::Scope] => config.targets().len() + config.accounts().len() + config.providers().len(),
@@ -33,7 +33,7 @@ fn happened(worker: &mut Worker, family: Family) -> Vec<(usize, Sample)> {
     samples.into_iter().filter_map(|(number, sample)| Some((place(number)?, sample))).collect()
 }
 
-/// A stream whose pieces come at these moments, and that ends at the last one.
+/// A stream with pieces at these moments. It ends at the last one.
 fn stream(worker: &mut Worker, pieces: &[(u64, &[u8])], ending: Ending) -> Option<Written> {
     let mut pass = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat","stream":true}"#, 99);
     assert_eq!(pass.step, RequestStep::Send);
@@ -51,30 +51,30 @@ fn stream(worker: &mut Worker, pieces: &[(u64, &[u8])], ending: Ending) -> Optio
 }
 
 #[test]
-fn the_longest_gap_of_a_stream_is_one_sample_and_what_brought_nothing_has_none() {
+fn the_longest_gap_is_one_sample_per_stream_with_content() {
     let worker = &mut worker(load(CONFIG));
     let gap = Family::LongestGap;
     let gpt_a = 1;
     stream(worker, &[(0, CONTENT), (1_000, CONTENT), (5_100, CONTENT), (5_300, END)], Ending::Complete);
-    // Of a gap up to a tick may be the filter's own lateness.
-    assert_eq!(happened(worker, gap), [(gpt_a, Sample::Value(4_000))]);
+    // The filter reads the clock once per tick, so a gap is reported without one tick.
+    assert_eq!(samples_of(worker, gap), [(gpt_a, Sample::Value(4_000))]);
     stream(worker, &[(0, CONTENT), (2_100, CONTENT)], Ending::UpstreamGone);
-    assert_eq!(happened(worker, gap), [(gpt_a, Sample::Value(2_000))], "a broken one, too");
+    assert_eq!(samples_of(worker, gap), [(gpt_a, Sample::Value(2_000))], "a broken stream counts too");
     stream(worker, &[], Ending::ClientGone);
-    assert_eq!(happened(worker, gap), []);
-    // Silence until the end is a gap, and the record says the same.
+    assert_eq!(samples_of(worker, gap), []);
+    // The time without bytes before the end is a gap, and the record says the same.
     let left = stream(worker, &[(0, CONTENT), (500, CONTENT), (3_600, b"")], Ending::ClientGone).unwrap();
-    assert_eq!(happened(worker, gap), [(gpt_a, Sample::Value(3_000))]);
+    assert_eq!(samples_of(worker, gap), [(gpt_a, Sample::Value(3_000))]);
     let record: serde_json::Value = serde_json::from_str(&left.json).unwrap();
     assert_eq!(record["attempts"][0]["stream"]["longest_gap_ms"], 3_000, "{record:#}");
     let mut plain = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 99);
     plain.answer(worker, OK_JSON, br#"{"choices":[{"message":{"content":"hi"}}]}"#);
     plain.exchange.finish(worker, Ending::Complete, NOW);
-    assert_eq!(happened(worker, gap), []);
+    assert_eq!(samples_of(worker, gap), []);
 }
 
 #[test]
-fn cached_input_costs_what_the_record_says_it_costs() {
+fn the_cost_metric_and_the_record_price_cached_input_alike() {
     let price = json!({"input": 1.0, "output": 2.0, "cached_input": 0.1});
     let target = json!({"account": "a", "model": "gpt-real", "price": price});
     let models = json!({"gpt": {"targets": ["gpt-a"]}});
@@ -86,14 +86,14 @@ fn cached_input_costs_what_the_record_says_it_costs() {
     let body = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": usage});
     sent.answer(worker, OK_JSON, body.to_string().as_bytes());
     let written = sent.exchange.finish(worker, Ending::Complete, NOW).expect("a record");
-    // 100 fresh ones at a dollar per million, 900 at a tenth of it, 10 of the answer at two.
-    assert_eq!(happened(worker, Family::Cost), [(0, Sample::Add(100 + 90 + 20))]);
+    // 100 uncached tokens at a dollar per million, 900 cached ones at a tenth of that, 10 output tokens at two dollars.
+    assert_eq!(samples_of(worker, Family::Cost), [(0, Sample::Add(100 + 90 + 20))]);
     let record: serde_json::Value = serde_json::from_str(&written.json).unwrap();
     assert_eq!(record["cost"]["micro_usd"], 210, "{record:#}");
 }
 
 #[test]
-fn a_probe_is_counted_at_the_breaker_that_it_probes_and_at_no_other() {
+fn a_probe_is_counted_only_at_the_breaker_that_it_probes() {
     let worker = &mut worker(config_with(json!({"models": {"gpt": {"targets": ["gpt-a"]}}})));
     let ask = |worker: &mut Worker, now, status: &str| {
         let mut pass = pass_at(worker, loop_request(CHAT, 1), br#"{"model":"gpt"}"#, 99, now);
@@ -107,20 +107,20 @@ fn a_probe_is_counted_at_the_breaker_that_it_probes_and_at_no_other() {
     for _ in 0..5 {
         ask(worker, NOW, "500");
     }
-    assert_eq!(happened(worker, Family::ProbesByName), []);
+    assert_eq!(samples_of(worker, Family::ProbesByName), []);
     ask(worker, ms(40_000), "500");
-    assert_eq!(happened(worker, Family::ProbesByName), [(gpt_a, Sample::Add(1))]);
+    assert_eq!(samples_of(worker, Family::ProbesByName), [(gpt_a, Sample::Add(1))]);
 }
 
 #[test]
-fn the_gauge_of_who_waits_follows_the_line_of_its_model() {
+fn the_waiting_gauge_follows_the_queue_of_its_model() {
     let retry = json!({"attempts": 1, "queue": {"max_wait": "5s"}});
     let models = json!({"other": {"targets": ["gpt-b"]}, "queued": {"targets": ["gpt-a"], "retry": retry}});
     let worker = &mut worker(config_with(json!({"models": models})));
     let waiting = Family::WaitingByModel;
     worker.tick(NOW);
-    let nobody = |place| (place, Sample::Value(0));
-    assert_eq!(happened(worker, waiting), [nobody(0), nobody(1)]);
+    let none = |place| (place, Sample::Value(0));
+    assert_eq!(samples_of(worker, waiting), [none(0), none(1)]);
     let arrives = |worker: &mut Worker, number: u8| {
         let mut request = loop_request(CHAT, 1);
         request.set_journey(&format!("{number:032x}"));
@@ -133,10 +133,10 @@ fn the_gauge_of_who_waits_follows_the_line_of_its_model() {
     assert!(held.iter().all(|pass| pass.step == RequestStep::Hold));
     worker.tick(ms(100));
     worker.tick(ms(200));
-    assert_eq!(happened(worker, waiting), [(1, Sample::Value(2))], "told once");
+    assert_eq!(samples_of(worker, waiting), [(1, Sample::Value(2))], "a gauge is set only when it changes");
     for pass in &mut held {
         pass.exchange.finish(worker, Ending::ClientGone, ms(250));
     }
     worker.tick(ms(300));
-    assert_eq!(happened(worker, waiting), [nobody(1)]);
+    assert_eq!(samples_of(worker, waiting), [none(1)]);
 }

@@ -1,5 +1,5 @@
-//! Outages played through with virtual workers, seeded arrivals and a clock made of numbers: who is asked how often while it
-//! fails, and how soon it is used again. Everything that decides is real; only time passes faster.
+//! Outages in simulated time, with virtual workers and seeded arrivals: how many requests a failing target gets, and how
+//! soon it is used again. All decisions are made by the real code.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -21,10 +21,10 @@ use crate::record::{Metric, Tally};
 use crate::survey::{Progress, Survey, Tried};
 
 const WORKERS: usize = 4;
-/// Requests per second that come in over all workers.
+/// Requests per second over all workers.
 const RATE: u64 = 100;
 const REFRESH_MS: u64 = 100;
-/// How long a good answer takes at least and at most.
+/// How long a successful response takes, at least and at most.
 const GOOD_MS: (u64, u64) = (200, 1500);
 /// How long a failure takes at most.
 const MAX_FAILURE_MS: u64 = 300;
@@ -39,9 +39,9 @@ type Fails = fn(target: usize, now_ms: u64, draw: u64) -> bool;
 /// Which requests fail.
 #[derive(Clone, Copy)]
 enum Load {
-    /// Those that begin at a bad time; what is under way goes on well.
+    /// Those that begin during the outage. Requests under way succeed.
     FailsAtStart(Fails),
-    /// Those that end at a bad time, whenever they began.
+    /// Those that end during the outage, whenever they began.
     FailsAtEnd(Fails),
 }
 
@@ -58,7 +58,7 @@ struct Running {
     doomed: bool,
 }
 
-struct Virtual {
+struct VirtualWorker {
     generation: Rc<Generation>,
     memory: Memory<'static>,
     tally: Tally,
@@ -70,9 +70,9 @@ type Sent = (u64, usize);
 struct Simulation {
     load: Load,
     shelf: Rc<RefCell<Shelf>>,
-    /// The last change of target 0's record that was looked at.
+    /// The version of target 0's record that was seen last.
     seen: u32,
-    workers: Vec<Virtual>,
+    workers: Vec<VirtualWorker>,
     rng: SplitMix64,
     events: BinaryHeap<Reverse<(u64, usize, Event)>>,
     queued: usize,
@@ -80,7 +80,7 @@ struct Simulation {
     result: Outage,
 }
 
-/// A phase, since when, and the end of its open time.
+/// A phase of a breaker, its beginning, and the end of its open time.
 #[derive(Debug)]
 struct Seen {
     from_ms: u64,
@@ -92,9 +92,9 @@ struct Seen {
 struct Outage {
     sent: Vec<Sent>,
     refused: u64,
-    /// Requests that ended in a failure for their client.
+    /// Requests whose client got a failure.
     failed: u64,
-    /// What the breaker of target 0 went through.
+    /// The phases of target 0's breaker.
     phases: Vec<Seen>,
     opened: i64,
     reopened: i64,
@@ -134,13 +134,13 @@ fn at(ms: u64) -> Timestamp {
     NOW.after(Duration::from_millis(ms))
 }
 
-/// Plays `requests` that arrive evenly but for a jitter of one interval.
+/// Plays `requests` that arrive evenly, with a jitter of one interval.
 fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
     let shelf: Rc<RefCell<Shelf>> = Rc::default();
     let worker = |number| {
         let (config, mut memory) = (config(breaker), Memory::on(Rc::clone(&shelf)));
         let tally = Tally::new(&config);
-        Virtual { generation: Rc::new(Generation::new(config, number, &mut memory)), memory, tally }
+        VirtualWorker { generation: Rc::new(Generation::new(config, number, &mut memory)), memory, tally }
     };
     let mut simulation = Simulation {
         load,
@@ -208,7 +208,7 @@ impl Simulation {
     }
 
     fn send(&mut self, worker: usize, mut tried: Vec<Tried>, now_ms: u64) {
-        let Virtual { generation, memory, tally } = &mut self.workers[worker];
+        let VirtualWorker { generation, memory, tally } = &mut self.workers[worker];
         let request = some_request(generation);
         let progress = Progress { tried: &tried, ..Progress::default() };
         let survey = Survey::take(&request, progress, at(now_ms)).unwrap();
@@ -241,10 +241,10 @@ impl Simulation {
         };
         let blame = if failed { Blame::of(ErrorClass::Server, None) } else { Blame::SUCCESS };
         let end = if failed { End::Failed(ErrorClass::Server) } else { End::Complete };
-        let Virtual { generation, memory, tally } = &mut self.workers[worker];
+        let VirtualWorker { generation, memory, tally } = &mut self.workers[worker];
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
         let reserved = admission.settle(generation, &outcome(end), blame, &mut effects, at(now_ms));
-        assert!(reserved.is_none(), "there are no budgets");
+        assert!(reserved.is_none(), "no budget is configured");
         if failed {
             if let Some(last) = tried.last_mut() {
                 last.failure = Some(ErrorClass::Server);
@@ -286,9 +286,10 @@ fn probes_within(ms: u64) -> u64 {
     (1..).take_while(|k| OPEN_MS * ((1 << k) - 1) <= ms).count() as u64
 }
 
-/// What a failing target gets until every worker knows: the run of failures that trips, what is sent while the last of
-/// them are under way, and what workers send that have not refreshed since the trip. In the worst case all of it to one.
-fn until_all_know() -> u64 {
+/// How many requests a failing target gets until every worker knows: the failures in a row that trip the breaker, requests
+/// sent while the last of them are under way, and requests from workers that have not refreshed since the trip. In the
+/// worst case all of them go to this target.
+fn requests_until_all_workers_know() -> u64 {
     CONSECUTIVE + arrivals(MAX_FAILURE_MS) + arrivals(REFRESH_MS)
 }
 
@@ -300,21 +301,21 @@ const UP: u64 = 50_000;
 fn check_outage(outage: &Outage, bound: u64) {
     let reached = outage.sent_to(0, DOWN, UP);
     assert!(reached <= bound, "{reached} of at most {bound}");
-    assert_eq!((outage.refused, outage.failed), (0, 0), "the other one takes over");
-    // One trip, a failed probe for each open time that ends in the outage, one recovery: it does not oscillate.
+    assert_eq!((outage.refused, outage.failed), (0, 0), "the other target takes over");
+    // One trip, one failed probe for each open time that ends in the outage, one recovery: no oscillation.
     let failed_probes = i64::try_from(probes_within(UP - DOWN)).unwrap();
     assert_eq!((outage.opened, outage.reopened, outage.closed), (1, failed_probes, 1));
     assert_eq!(outage.probes, failed_probes + i64::try_from(CLOSE_AFTER).unwrap());
 
-    // Back after the open time that was left, and as many good answers as close it, one after the other. Each may take
-    // its time, a refresh, and some requests that are not drawn to this target (64 in a row are as likely as 2⁻⁶⁴).
+    // It closes after the rest of the open time and `close_after` successes, one after the other. Each success takes its
+    // own time, a refresh, and the requests that go to the other target first (64 in a row have a probability of 2⁻⁶⁴).
     let left_until = outage.phases.iter().rfind(|seen| seen.name == "open").unwrap().until_ms;
     let closed = outage.phases.last().unwrap();
     assert_eq!(closed.name, "closed");
     let by = left_until.max(UP) + CLOSE_AFTER * (GOOD_MS.1 + REFRESH_MS + 64 * 1000 / RATE);
     assert!(closed.from_ms <= by, "{closed:?} by {by}");
 
-    // The share of two ramps up to a half from a twentieth: by draw, one target in two takes part with its permille.
+    // Its share ramps up from a twentieth to a half: a draw decides whether the target takes part, by its permille.
     let start = closed.from_ms;
     let part = |n| outage.share(start + n * SLOW_START_MS / 4, start + (n + 1) * SLOW_START_MS / 4);
     assert!(part(0) < 180 && part(0) < part(1) && part(1) < part(3), "{:?}", [0, 1, 2, 3].map(part));
@@ -323,34 +324,37 @@ fn check_outage(outage: &Outage, bound: u64) {
     assert!(full.abs_diff(500) <= 50, "{full}");
 }
 
-/// Ten thousand requests, of which one target would get 1,500 in the 30 s in which it fails all of them, those under way
-/// included. It gets at most `consecutive` + arrivals in the longest failure + arrivals in a refresh + probes.
+/// Of ten thousand requests one target would get 1,500 in its outage of 30 s, in which also requests under way fail. It gets
+/// at most `consecutive` + arrivals in the longest failure + arrivals in a refresh + probes.
 #[test]
-fn an_outage_reaches_the_requests_that_trip_it_and_its_probes() {
+fn an_outage_costs_only_the_tripping_requests_and_the_probes() {
     for seed in SEEDS {
-        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtEnd(is_down));
-        check_outage(&outage, until_all_know() + probes_within(UP - DOWN));
-        assert!(outage.sent_to(0, DOWN, UP) <= 20, "what the same seeds give");
+        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtEnd(fails_first_target));
+        check_outage(&outage, requests_until_all_workers_know() + probes_within(UP - DOWN));
+        assert!(outage.sent_to(0, DOWN, UP) <= 20, "the result of these seeds");
     }
 }
 
-/// Where what is under way goes on well, its late successes break the runs of failures until the last of them has ended.
+/// Requests under way succeed here. Their late successes interrupt the failures in a row until the last one has ended.
 #[test]
-fn an_outage_of_new_requests_trips_no_later_than_the_last_old_one_ends() {
+fn an_outage_of_new_requests_trips_by_the_time_the_old_ones_end() {
     for seed in SEEDS {
-        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtStart(is_down));
-        check_outage(&outage, arrivals(GOOD_MS.1) + until_all_know() + probes_within(UP - DOWN));
+        let outage = play(REQUESTS, seed, &json!({}), Load::FailsAtStart(fails_first_target));
+        check_outage(
+            &outage,
+            arrivals(GOOD_MS.1) + requests_until_all_workers_know() + probes_within(UP - DOWN),
+        );
     }
 }
 
-fn is_down(target: usize, now_ms: u64, _: u64) -> bool {
+fn fails_first_target(target: usize, now_ms: u64, _: u64) -> bool {
     target == 0 && (DOWN..UP).contains(&now_ms)
 }
 
-/// Three seconds well, three seconds out, all the time: each trip doubles the open time, so the `k`-th comes no sooner
+/// Three seconds up, three seconds down, all the time. Each trip doubles the open time, so the `k`-th comes no sooner
 /// than `open · (2ᵏ⁻¹ − 1)` after the first.
 #[test]
-fn a_flapping_target_is_left_alone_for_longer_and_longer() {
+fn a_flapping_target_stays_open_for_longer_each_time() {
     let is_out = |now_ms: u64| now_ms / 3000 % 2 == 1;
     for seed in SEEDS {
         let load = Load::FailsAtEnd(|target, now_ms, _| target == 0 && now_ms / 3000 % 2 == 1);
@@ -359,16 +363,16 @@ fn a_flapping_target_is_left_alone_for_longer_and_longer() {
         assert!(trips <= 1 + probes_within(REQUESTS * 1000 / RATE), "{trips}");
         let failing = outage.sent.iter().filter(|(at, target)| *target == 0 && is_out(*at)).count() as u64;
         let opened = u64::try_from(outage.opened).unwrap();
-        let bound = opened * until_all_know() + u64::try_from(outage.probes).unwrap();
+        let bound = opened * requests_until_all_workers_know() + u64::try_from(outage.probes).unwrap();
         assert!(failing <= bound, "{failing} of at most {bound}");
         assert_eq!((outage.refused, outage.failed), (0, 0));
     }
 }
 
-/// The ratio alone: runs are out of the question. (A run of `n` independent failures with probability `p` takes
-/// `(p⁻ⁿ − 1) / (1 − p)` requests on average: 586 for five at 30 %.)
+/// Only the ratio can trip here, because `consecutive` is out of reach. (`n` independent failures in a row with probability
+/// `p` take `(p⁻ⁿ − 1) / (1 − p)` requests on average: 586 for five at 30 %.)
 #[test]
-fn a_target_that_fails_less_than_the_ratio_stays_closed_and_one_that_fails_more_opens() {
+fn a_target_opens_above_the_failure_ratio_and_not_below_it() {
     let policy = json!({"consecutive": 50, "window": "10s"});
     for seed in SEEDS {
         let seldom = Load::FailsAtEnd(|target, now_ms, draw| target == 0 && now_ms >= DOWN && draw < 300);
@@ -380,14 +384,14 @@ fn a_target_that_fails_less_than_the_ratio_stays_closed_and_one_that_fails_more_
         let often = Load::FailsAtEnd(|target, now_ms, draw| target == 0 && now_ms >= DOWN && draw < 600);
         let outage = play(REQUESTS / 2, seed, &policy, often);
         let opened = outage.phases.iter().find(|seen| seen.name == "open").unwrap().from_ms;
-        // As soon as five sixths of the window are of the bad time; at the latest when all of it is.
+        // It opens when five sixths of the window are in the outage, and at the latest when all of it is.
         assert!((DOWN..DOWN + 10_000).contains(&opened), "{opened}");
     }
 }
 
-/// Nobody is left and the answer is `refuse`: the providers see what trips the two, and then their probes only.
+/// No target is left and the model refuses: providers get the requests that trip both breakers, and then only probes.
 #[test]
-fn while_every_target_is_out_nothing_but_probes_leaves() {
+fn while_all_targets_are_open_only_probes_are_sent() {
     for seed in SEEDS {
         let load = Load::FailsAtEnd(|_, now_ms, _| (DOWN..UP).contains(&now_ms));
         let outage = play(REQUESTS, seed, &json!({}), load);
@@ -395,11 +399,11 @@ fn while_every_target_is_out_nothing_but_probes_leaves() {
         let [one, other] = [0, 1].map(|target| outage.sent_to(target, all_know, UP));
         let probes = probes_within(UP - DOWN);
         assert!(one <= probes && other <= probes, "{one} {other}");
-        // What is under way when they fail comes back once; each request that comes then makes two attempts.
-        let bound = arrivals(GOOD_MS.1) + 2 * until_all_know();
+        // Requests under way are retried once when they fail. Each new request makes two attempts.
+        let bound = arrivals(GOOD_MS.1) + 2 * requests_until_all_workers_know();
         let first = outage.sent_to(0, DOWN, all_know) + outage.sent_to(1, DOWN, all_know);
         assert!(first <= bound, "{first} of at most {bound}");
-        // Refused from the first second of the outage to the probes after it; then both are back.
+        // Requests are refused from the first second of the outage to the probes after it. Then both targets are back.
         assert!(outage.refused >= RATE * (UP - all_know) / 1000 - 2 * probes, "{}", outage.refused);
         assert_eq!(outage.closed, 2);
         assert_eq!(outage.share(70_000, u64::MAX).abs_diff(500) / 60, 0);

@@ -1,4 +1,4 @@
-//! Requests that wait until somebody is free.
+//! Queues: requests that wait until a target is free.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn queueing(queue: Value) -> Worker {
     worker(config_with(json!({"models": {"chat": model}})))
 }
 
-/// A request of its own.
+/// A new request with this number and priority.
 fn arrives(worker: &mut Worker, number: u32, priority: Option<&str>) -> Pass {
     let mut request = loop_request(CHAT, 1);
     request.set_journey(&format!("{number:032x}"));
@@ -35,7 +35,7 @@ fn arrives(worker: &mut Worker, number: u32, priority: Option<&str>) -> Pass {
     pass
 }
 
-/// The target says that it is at its limit for so long.
+/// The target reports that it is at its rate limit for `seconds`.
 fn limited(worker: &mut Worker, seconds: u64) {
     let mut sent = arrives(worker, 0, None);
     assert_eq!(sent.step, RequestStep::Send);
@@ -43,7 +43,7 @@ fn limited(worker: &mut Worker, seconds: u64) {
     sent.exchange.finish(worker, Ending::Complete, NOW);
 }
 
-/// Looks at all that wait as the host does on a tick; says who went, by their position.
+/// Wakes the waiting passes as the host does on a tick. Returns the indices of those that were sent.
 fn tick(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
     let mut waiting: Vec<_> = (0..passes.len()).filter(|index| passes[*index].exchange.is_held()).collect();
     waiting.sort_by_key(|index| passes[*index].exchange.position());
@@ -59,7 +59,7 @@ fn tick(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> 
 }
 
 #[test]
-fn who_waits_goes_when_the_limit_ends_and_in_order() {
+fn queued_requests_leave_in_order_when_the_limit_ends() {
     let worker = &mut queueing(json!({}));
     limited(worker, 2);
     let priorities = [None, Some("low"), Some("high"), None, Some("odd")];
@@ -76,7 +76,7 @@ fn who_waits_goes_when_the_limit_ends_and_in_order() {
     assert_eq!(
         order,
         [vec![2], vec![0, 3], vec![4, 1]],
-        "one, two, four; the high one first, the low one last"
+        "one, then two, then more; high priority first, low priority last"
     );
     for (index, pass) in waiting.iter_mut().enumerate() {
         assert_eq!(pass.request.get("authorization"), Some("Bearer sk-provider-a"), "{index}");
@@ -91,12 +91,12 @@ fn who_waits_goes_when_the_limit_ends_and_in_order() {
 }
 
 #[test]
-fn nobody_overtakes_those_who_wait() {
+fn a_new_request_does_not_overtake_the_queue() {
     let worker = &mut queueing(json!({}));
     limited(worker, 1);
     let mut waiting = vec![arrives(worker, 1, None), arrives(worker, 2, None)];
     assert_eq!(tick(worker, &mut waiting, ms(1100)), [0]);
-    // The target is free, and yet a newcomer stands behind the one that still waits.
+    // The target is free, but a new request queues behind the one that still waits.
     let mut late = loop_request(CHAT, 1);
     late.set_journey("00000000000000000000000000000009");
     let late = pass_at(worker, late, BODY, 1000, ms(1150));
@@ -107,8 +107,8 @@ fn nobody_overtakes_those_who_wait() {
 }
 
 #[test]
-fn who_cannot_make_it_is_refused_at_once_with_a_time() {
-    let told = |queue: Value, seconds| {
+fn a_request_that_cannot_be_served_within_max_wait_is_refused_at_once() {
+    let refused_with = |queue: Value, seconds| {
         let worker = &mut queueing(queue);
         limited(worker, seconds);
         let refused = arrives(worker, 1, None);
@@ -118,11 +118,14 @@ fn who_cannot_make_it_is_refused_at_once_with_a_time() {
         assert!(worker.queues.is_empty());
         (status, body["error"]["code"].as_str().unwrap().to_owned(), after)
     };
-    assert_eq!(told(json!({"max_wait": "2s"}), 3), (429, "all_targets_throttled".to_owned(), "3".to_owned()));
+    assert_eq!(
+        refused_with(json!({"max_wait": "2s"}), 3),
+        (429, "all_targets_throttled".to_owned(), "3".to_owned())
+    );
 }
 
 #[test]
-fn a_full_line_takes_nobody_and_a_client_that_leaves_makes_room() {
+fn a_full_queue_refuses_requests_until_a_client_leaves() {
     for queue in [json!({"max_waiting": 2}), json!({"max_waiting_bytes": "1KiB"})] {
         let by_bytes = queue.get("max_waiting_bytes").is_some();
         let worker = &mut queueing(queue);
@@ -142,7 +145,7 @@ fn a_full_line_takes_nobody_and_a_client_that_leaves_makes_room() {
 }
 
 #[test]
-fn who_waits_in_vain_is_refused_when_its_time_is_over() {
+fn a_queued_request_is_refused_when_max_wait_is_over() {
     let worker = &mut queueing(json!({"max_wait": "2s"}));
     limited(worker, 1);
     let mut waiting = vec![arrives(worker, 1, None), arrives(worker, 2, None)];
@@ -158,7 +161,7 @@ fn who_waits_in_vain_is_refused_when_its_time_is_over() {
 }
 
 #[test]
-fn breakers_are_waited_for_only_where_the_model_says_so() {
+fn requests_wait_for_open_breakers_only_if_configured() {
     for (when_all_open, step) in [("refuse", None), ("queue", Some(RequestStep::Hold))] {
         let mut model =
             json!({"targets": ["gpt-a"], "when_all_open": when_all_open, "retry": {"attempts": 1}});
@@ -187,7 +190,7 @@ fn breakers_are_waited_for_only_where_the_model_says_so() {
 }
 
 #[test]
-fn a_key_asks_for_no_more_than_it_may() {
+fn a_request_gets_no_higher_priority_than_its_key_allows() {
     let priority = |key: Option<&str>, asked: &str| {
         let keys = key.map(|most| crate::config::load(
             json!({
@@ -209,7 +212,7 @@ fn a_key_asks_for_no_more_than_it_may() {
     assert_eq!([priority(Some("low"), "high"), priority(Some("low"), "")], ["low", "low"]);
 }
 
-/// One of `limits` of the only target, with a queue.
+/// A worker whose only target takes `most` requests at a time, with a queue.
 fn busy(most: u32) -> Worker {
     let model = json!({"targets": ["gpt-a"], "retry": {"attempts": 1, "queue": {"max_wait": "500ms"}}});
     worker(limiting(most, &json!({"chat": model})))
@@ -222,7 +225,7 @@ fn limiting(most: u32, models: &Value) -> crate::config::Config {
     load(&config.to_string())
 }
 
-/// Looks at those who stand in a line as the host does when an attempt has ended; says who went.
+/// Wakes the queued passes as the host does when an attempt has ended. Returns the indices of those that were sent.
 fn look(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
     if !worker.queues.take_freed() {
         return Vec::new();
@@ -238,17 +241,17 @@ fn look(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> 
 }
 
 #[test]
-fn who_waits_for_a_busy_target_goes_as_soon_as_an_attempt_there_ends() {
+fn a_request_queued_for_a_busy_target_leaves_when_an_attempt_ends() {
     let worker = &mut busy(2);
     let mut passes: Vec<_> = (1..=6).map(|number| arrives(worker, number, None)).collect();
     let steps: Vec<_> = passes.iter().map(|pass| pass.step == RequestStep::Send).collect();
     assert_eq!(steps, [true, true, false, false, false, false]);
     assert!(!worker.queues.take_freed());
-    // A tick finds nobody free; after that it would be nobody's turn until the next one.
+    // A tick finds no free place. Without an early wake-up all would wait for the next tick.
     assert!(tick(worker, &mut passes, ms(100)).is_empty());
     let mut order = Vec::new();
     for (after, leaves) in [(110, false), (120, true), (130, false), (140, true)] {
-        // One is answered, another one's client leaves: either frees a place, and only one.
+        // A response and a client that leaves each free exactly one place.
         let done = passes.iter().position(|pass| pass.step == RequestStep::Send).unwrap();
         passes[done].step = RequestStep::Hold;
         if !leaves {
@@ -265,12 +268,12 @@ fn who_waits_for_a_busy_target_goes_as_soon_as_an_attempt_there_ends() {
         pass.exchange.finish(worker, Ending::Complete, ms(200));
     }
     assert!(worker.queues.is_empty() && worker.journeys.borrow().is_empty());
-    assert!(!worker.queues.take_freed(), "nobody waits");
+    assert!(!worker.queues.take_freed(), "no request waits");
     assert_eq!(counted(worker, Metric::Waiting), 0);
 }
 
 #[test]
-fn who_waits_in_vain_for_a_busy_target_is_refused_and_told_when_to_come() {
+fn a_request_queued_in_vain_for_a_busy_target_gets_a_retry_after() {
     let worker = &mut busy(1);
     let mut passes: Vec<_> = (1..=2).map(|number| arrives(worker, number, None)).collect();
     assert_eq!(passes[1].step, RequestStep::Hold);
@@ -287,7 +290,7 @@ fn who_waits_in_vain_for_a_busy_target_is_refused_and_told_when_to_come() {
 }
 
 #[test]
-fn those_who_wait_for_one_target_under_several_models_are_in_one_order() {
+fn requests_of_several_models_for_one_target_leave_in_one_order() {
     let queue = json!({"targets": ["gpt-a"], "retry": {"queue": {}}});
     let worker = &mut worker(limiting(1, &json!({"chat": queue, "other": queue})));
     let models = ["chat", "other", "chat", "chat", "other"];
@@ -313,8 +316,8 @@ fn those_who_wait_for_one_target_under_several_models_are_in_one_order() {
     assert_eq!(order, [1, 2, 3, 4]);
 }
 
-/// Nobody may go to the first of two targets for three seconds, and one whom the second has failed waits for that.
-fn one_waits_for_the_first(retry: Value) -> (Worker, Pass) {
+/// The first of two targets is at its limit for three seconds. A request that failed at the second one waits for it.
+fn one_queued_for_the_first_target(retry: Value) -> (Worker, Pass) {
     let model = json!({"tiers": [["gpt-a"], ["gpt-b"]], "retry": retry});
     let mut worker = worker(config_with(json!({"models": {"chat": model}})));
     limited(&mut worker, 3);
@@ -331,9 +334,9 @@ fn one_waits_for_the_first(retry: Value) -> (Worker, Pass) {
 }
 
 #[test]
-fn who_waits_for_one_target_keeps_nobody_from_another() {
+fn requests_queued_for_one_target_do_not_block_requests_for_another() {
     for retry in [json!({"attempts_per_target": 1}), json!({"attempts_per_target": 1, "queue": {}})] {
-        let (mut worker, _waiting) = one_waits_for_the_first(retry);
+        let (mut worker, _waiting) = one_queued_for_the_first_target(retry);
         let next = arrives(&mut worker, 2, None);
         assert_eq!(next.step, RequestStep::Send);
         assert_eq!(next.request.get("authorization"), Some("Bearer sk-provider-b"));

@@ -1,4 +1,4 @@
-//! What is done about streams on which nothing moves, and how the ends of streams are counted.
+//! Quiet streams: keep-alives, the gate's time limit, idle limits, and how the ends of streams are counted.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// Asked for, and nothing has come.
+    /// A stream whose request was sent and whose response has not begun.
     fn ask(stream: &serde_json::Value) -> Self {
         let models = json!({"chat": {"tiers": [["gpt-a"], ["gpt-b"]], "stream": stream}});
         let mut worker = worker(config_with(json!({"models": models})));
@@ -42,7 +42,7 @@ impl Stream {
         exchange.response_headers(&mut self.worker, block, false, now, || Origin::Upstream, response)
     }
 
-    /// As the host does: what is not held goes to the client, a first chunk one turn later.
+    /// Sends bytes as the host does. Bytes that are not held go to the client.
     fn bytes(&mut self, bytes: &str, now: Timestamp) -> Release {
         let Pass { exchange, response, .. } = &mut self.pass;
         response.body.extend_from_slice(bytes.as_bytes());
@@ -72,14 +72,14 @@ impl Stream {
 }
 
 #[test]
-fn a_quiet_stream_is_kept_open_between_events_and_ends_when_it_would_have() {
+fn keep_alives_go_between_events_and_do_not_extend_the_idle_limit() {
     let mut stream = Stream::ask(&json!({"keep_alive": "5s", "idle": "12s"}));
     stream.headers(s(1));
     stream.bytes(CONTENT, s(1));
     assert_eq!(stream.pass.exchange.due(), Some(s(6)));
     assert_eq!(stream.look(s(6)), AlarmStep::KeepAlive(": keep-alive\n\n"));
-    assert_eq!(stream.look(s(6)), AlarmStep::Wait, "once");
-    // Half an event is held back: the client has heard nothing, and is still between two events.
+    assert_eq!(stream.look(s(6)), AlarmStep::Wait, "only once per interval");
+    // Half an event is held back, so the client is still between two events.
     let (half, rest) = CONTENT.split_at(20);
     stream.bytes(half, s(9));
     assert_eq!(stream.pass.exchange.due(), Some(s(11)));
@@ -88,13 +88,16 @@ fn a_quiet_stream_is_kept_open_between_events_and_ends_when_it_would_have() {
     assert_eq!(stream.sent, [CONTENT, ": keep-alive\n\n", ": keep-alive\n\n", CONTENT].concat());
     assert!(matches!(stream.look(s(17)), AlarmStep::KeepAlive(_)));
     assert!(matches!(stream.look(s(22)), AlarmStep::KeepAlive(_)));
-    assert!(matches!(stream.look(s(24)), AlarmStep::Tell(_)), "keep-alives are no sign of the provider");
+    assert!(
+        matches!(stream.look(s(24)), AlarmStep::Tell(_)),
+        "keep-alives do not count as bytes from the provider"
+    );
     assert_eq!(counted(&mut stream.worker, Metric::KeepAlives), 4);
 }
 
 #[test]
-fn nothing_is_put_where_it_would_do_harm_or_could_not_be() {
-    // While it is held, and before anything of it has come.
+fn no_keep_alive_before_the_commit_within_an_event_or_after_the_end() {
+    // Before the response, and while it is held.
     let mut stream = Stream::ask(&json!({"keep_alive": "5s"}));
     assert_eq!(stream.pass.exchange.due(), Some(s(30)));
     stream.headers(s(1));
@@ -104,7 +107,7 @@ fn nothing_is_put_where_it_would_do_harm_or_could_not_be() {
     stream.bytes(CONTENT, s(2));
     stream.bytes(&format!("data: {}", "x".repeat(70_000)), s(3));
     assert_eq!(stream.look(s(8)), AlarmStep::Wait);
-    assert_eq!(stream.pass.exchange.due(), Some(s(13)), "perhaps the next time");
+    assert_eq!(stream.pass.exchange.due(), Some(s(13)), "it tries again after another interval");
     stream.bytes("x\n\n", s(9));
     assert!(matches!(stream.look(s(14)), AlarmStep::KeepAlive(_)));
     // After its end.
@@ -113,7 +116,7 @@ fn nothing_is_put_where_it_would_do_harm_or_could_not_be() {
 }
 
 #[test]
-fn a_stream_that_is_reset_on_a_break_is_kept_open_and_told_nothing() {
+fn on_break_reset_sends_keep_alives_but_no_notice() {
     let mut stream = Stream::ask(&json!({"keep_alive": "5s", "idle": "12s", "on_break": "reset"}));
     stream.headers(s(1));
     stream.bytes(CONTENT, s(1));
@@ -122,26 +125,26 @@ fn a_stream_that_is_reset_on_a_break_is_kept_open_and_told_nothing() {
 }
 
 #[test]
-fn a_held_stream_goes_on_when_it_has_been_held_for_long_enough() {
+fn gate_max_time_releases_a_held_stream() {
     let mut stream =
         Stream::ask(&json!({"first_content": "60s", "keep_alive": "5s", "gate": {"max_time": "10s"}}));
-    assert_eq!(stream.pass.exchange.due(), Some(s(60)), "without headers there is nothing to let go");
+    assert_eq!(stream.pass.exchange.due(), Some(s(60)), "without headers there is nothing to release");
     assert_eq!(stream.headers(s(1)), Release::Hold);
     assert_eq!(stream.pass.exchange.due(), Some(s(10)));
     let (half, rest) = CONTENT.split_at(20);
     assert_eq!(stream.bytes(ROLE, s(2)), Release::Hold);
     assert_eq!(stream.bytes(half, s(2)), Release::Hold);
     assert_eq!(stream.look(s(10)), AlarmStep::OpenGate);
-    assert_eq!(stream.sent, ROLE, "up to the end of its last whole event");
+    assert_eq!(stream.sent, ROLE, "released up to the last whole event");
     assert_eq!(stream.pass.response.get("x-llm-target"), Some("gpt-a"));
-    assert!(matches!(stream.look(s(15)), AlarmStep::KeepAlive(_)), "it can take something at once");
-    assert_eq!(stream.bytes(rest, s(16)), Release::Flow, "and is never let go otherwise again");
+    assert!(matches!(stream.look(s(15)), AlarmStep::KeepAlive(_)), "text can be inserted at once");
+    assert_eq!(stream.bytes(rest, s(16)), Release::Flow, "later chunks flow");
     assert_eq!(stream.sent, [ROLE, ": keep-alive\n\n", CONTENT].concat());
     assert_eq!(counted(&mut stream.worker, Metric::GatesOpenedByTime), 1);
 }
 
 #[test]
-fn one_whose_headers_come_later_than_that_is_not_held_and_one_without_bytes_begins_as_any() {
+fn a_stream_is_not_held_past_gate_max_time_and_its_first_chunk_is_staged() {
     let gate = json!({"first_content": "60s", "keep_alive": "5s", "gate": {"max_time": "10s"}});
     let mut late = Stream::ask(&gate);
     assert_eq!(late.headers(s(11)), Release::Pass);
@@ -149,15 +152,15 @@ fn one_whose_headers_come_later_than_that_is_not_held_and_one_without_bytes_begi
     bare.headers(s(1));
     assert_eq!(bare.look(s(10)), AlarmStep::OpenGate);
     for mut stream in [late, bare] {
-        assert_eq!(stream.look(s(20)), AlarmStep::Wait, "nothing can be put before its first chunk");
+        assert_eq!(stream.look(s(20)), AlarmStep::Wait, "no text can be inserted before the first chunk");
         assert_eq!(stream.bytes(ROLE, s(21)), Release::Stage);
         assert!(matches!(stream.look(s(26)), AlarmStep::KeepAlive(_)));
-        assert!(matches!(stream.look(s(60)), AlarmStep::Tell(_)), "the first content is still owed");
+        assert!(matches!(stream.look(s(60)), AlarmStep::Tell(_)), "the first-content limit still applies");
     }
 }
 
 #[test]
-fn the_time_of_the_gate_is_none_of_a_plain_answer() {
+fn gate_max_time_does_not_apply_to_plain_responses() {
     let mut late = Stream::ask(&json!({"gate": {"max_time": "10s"}}));
     let block = HeaderBlock::of(super::OK_JSON);
     let Pass { exchange, response, .. } = &mut late.pass;
@@ -166,11 +169,11 @@ fn the_time_of_the_gate_is_none_of_a_plain_answer() {
     assert_eq!((step, exchange.due()), (Release::Hold, Some(s(30))));
     late.bytes("{\"error\":{\"message\":\"no provider\"}", s(11));
     assert_eq!(late.look(s(20)), AlarmStep::Wait);
-    assert_eq!(late.pass.response.get("x-llm-target"), None, "it is held still");
+    assert_eq!(late.pass.response.get("x-llm-target"), None, "it is still held");
 }
 
 #[test]
-fn a_stream_that_drips_is_ended_as_stalled() {
+fn a_stream_below_the_minimum_rate_ends_as_stalled() {
     let mut stream = Stream::ask(&json!({"min_rate": {"events": 4, "window": "10s"}}));
     stream.headers(s(1));
     stream.bytes(&CONTENT.repeat(4), s(1));
@@ -188,7 +191,7 @@ fn a_stream_that_drips_is_ended_as_stalled() {
 }
 
 #[test]
-fn every_stream_that_reached_its_client_is_counted_once_by_its_end() {
+fn every_stream_that_reached_its_client_counts_once_by_its_end() {
     let ends = |bytes: &str, alarm: Option<Timestamp>, ending: Ending| {
         let mut stream = Stream::ask(&json!({"total": "50s"}));
         stream.headers(s(1));
@@ -225,5 +228,9 @@ fn every_stream_that_reached_its_client_is_counted_once_by_its_end() {
     ] {
         assert_eq!(ends(bytes, alarm, ending), [(expected, 1)], "{bytes} {ending:?}");
     }
-    assert_eq!(ends(ROLE, None, Ending::UpstreamGone), [], "the client has seen nothing of it");
+    assert_eq!(
+        ends(ROLE, None, Ending::UpstreamGone),
+        [],
+        "a stream that the client never saw does not count"
+    );
 }

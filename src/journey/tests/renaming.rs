@@ -49,7 +49,7 @@ fn the_body_names_the_logical_model_and_the_header_the_real_one() {
 }
 
 #[test]
-fn a_plain_response_longer_than_is_held_is_renamed_and_loses_its_length() {
+fn a_plain_response_longer_than_the_held_size_is_renamed_without_a_wrong_length() {
     for name_first in [true, false] {
         let worker = &mut worker(logical());
         let text = "x".repeat(2 * MAX_HELD_PLAIN);
@@ -80,7 +80,7 @@ fn a_plain_response_longer_than_is_held_is_renamed_and_loses_its_length() {
             let available = pass.response.body.len();
             let step = pass.exchange.response_body(worker, available, index == 1, NOW, &mut pass.response);
             if index == 0 {
-                assert_eq!(step, Release::Hold, "half a name waits");
+                assert_eq!(step, Release::Hold, "half a name is held back");
             } else {
                 assert_eq!(step, Release::Pass);
                 got.append(&mut pass.response.body);

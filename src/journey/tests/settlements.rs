@@ -1,4 +1,4 @@
-//! Every way in which a pass can end settles its reservation, in one listener and in the loop.
+//! Every end of a pass settles its budget reservation, in one listener and in the retry loop.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::tenancy::{BudgetKind, Ledger};
 
 const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
 const STREAM: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96,"stream":true}"#;
-/// Two tokens of text, and 96 of the answer.
+/// Two tokens of text and 96 of the response.
 const ESTIMATE: u64 = 98;
 const BUDGET: &str = "llm-failsafe/budget/team";
 /// An event with content and the usage so far, 12 tokens.
@@ -56,7 +56,7 @@ impl Setup {
         Self { shape, worker: worker_on(config, Memory::on(Rc::clone(&shelf))), shelf, requests: 0 }
     }
 
-    /// The headers of a further request.
+    /// The headers of a new request.
     fn headers(&mut self) -> FakeWire {
         self.requests += 1;
         let mut request = loop_request(CHAT, 1);
@@ -97,8 +97,8 @@ impl Setup {
             .map_or(0, |stored| Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW))
     }
 
-    /// Nothing waits and nothing is under way.
-    fn is_quiet(&mut self) {
+    /// Checks that no request waits and no attempt is under way.
+    fn assert_nothing_under_way(&mut self) {
         assert!(self.worker.queues.is_empty(), "{:?}", self.shape);
         let mut gauges = [0, 0, 0];
         self.worker.tally.drain(|metric, delta| {
@@ -118,7 +118,7 @@ fn seconds(seconds: u64) -> Timestamp {
     NOW.after(Duration::from_secs(seconds))
 }
 
-/// As the host does when it could not change a header.
+/// Abandons the request as the host does when it cannot change a header.
 fn abandon(worker: &mut Worker, pass: &mut Pass) {
     let step = pass.exchange.abandon(worker, Dialect::OpenAi, NOW);
     assert!(matches!(step, RequestStep::Answer(_)), "{step:?}");
@@ -136,23 +136,23 @@ fn a_client_that_leaves_before_its_request_is_complete_has_reserved_nothing() {
         exchange.request_body(&mut setup.worker, 20, false, NOW, &mut request);
         setup.finish(&mut exchange, Ending::ClientGone);
         assert_eq!(setup.used(), 0, "{shape:?}");
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_client_that_leaves_before_the_headers_settles_with_the_estimate() {
+fn a_client_that_leaves_before_the_headers_settles_the_estimate() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(BODY);
         setup.finish(&mut sent.exchange, Ending::ClientGone);
         assert_eq!(setup.used(), ESTIMATE, "{shape:?}");
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_a_stream_settles_with_what_was_reported_until_then() {
+fn a_client_that_leaves_mid_stream_settles_the_usage_reported_so_far() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(STREAM);
@@ -162,49 +162,49 @@ fn a_client_that_leaves_in_the_middle_of_a_stream_settles_with_what_was_reported
         sent.exchange.response_body(worker, CONTENT_WITH_USAGE.len(), false, NOW, &mut sent.response);
         setup.finish(&mut sent.exchange, Ending::ClientGone);
         assert_eq!(setup.used(), 12, "{shape:?}");
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_provider_that_breaks_off_settles_too() {
+fn a_provider_that_breaks_off_settles_the_estimate() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(BODY);
         setup.finish(&mut sent.exchange, Ending::UpstreamGone);
-        assert_eq!(setup.used(), ESTIMATE, "{shape:?}: it may have been received");
-        setup.is_quiet();
+        assert_eq!(setup.used(), ESTIMATE, "{shape:?}: the provider may have received it");
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn an_answer_made_by_the_filter_settles_too() {
+fn a_response_made_by_the_filter_settles_the_estimate() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(STREAM);
         let step = sent.exchange.alarm(&mut setup.worker, seconds(60));
         assert!(matches!(step, AlarmStep::Answer(_)), "{shape:?}: {step:?}");
         setup.finish(&mut sent.exchange, Ending::Complete);
-        assert_eq!(setup.used(), ESTIMATE, "{shape:?}: it may have been received");
-        setup.is_quiet();
+        assert_eq!(setup.used(), ESTIMATE, "{shape:?}: the provider may have received it");
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_request_that_is_abandoned_because_a_header_could_not_be_set_returns_its_tokens() {
+fn a_request_abandoned_by_the_host_returns_its_tokens() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(BODY);
         abandon(&mut setup.worker, &mut sent);
         setup.finish(&mut sent.exchange, Ending::Complete);
         assert_eq!(setup.used(), 0, "{shape:?}");
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
         setup.sent(BODY);
     }
 }
 
 #[test]
-fn a_later_attempt_that_is_abandoned_settles_with_what_the_earlier_one_took() {
+fn an_abandoned_later_attempt_settles_what_the_earlier_one_took() {
     let mut setup = Setup::new(Shape::Loop);
     let mut failed = setup.sent(BODY);
     failed.answer(&mut setup.worker, &[(":status", "500"), ("content-type", "application/json")], b"{}");
@@ -218,11 +218,11 @@ fn a_later_attempt_that_is_abandoned_settles_with_what_the_earlier_one_took() {
     abandon(&mut setup.worker, &mut second);
     setup.finish(&mut second.exchange, Ending::Complete);
     assert_eq!(setup.used(), 0);
-    setup.is_quiet();
+    setup.assert_nothing_under_way();
 }
 
 #[test]
-fn a_client_that_leaves_while_its_request_is_held_has_reserved_nothing() {
+fn a_client_that_leaves_while_held_has_reserved_nothing() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(BODY);
@@ -232,12 +232,12 @@ fn a_client_that_leaves_while_its_request_is_held_has_reserved_nothing() {
         assert_eq!(setup.used(), ESTIMATE, "{shape:?}: only the request under way has reserved");
         sent.answer(&mut setup.worker, OK_JSON, super::ANSWER);
         setup.finish(&mut sent.exchange, Ending::Complete);
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_request_that_is_abandoned_when_it_leaves_the_queue_returns_its_tokens() {
+fn a_request_abandoned_as_it_leaves_the_queue_returns_its_tokens() {
     for shape in SHAPES {
         let mut setup = Setup::new(shape);
         let mut sent = setup.sent(BODY);
@@ -252,12 +252,12 @@ fn a_request_that_is_abandoned_when_it_leaves_the_queue_returns_its_tokens() {
         abandon(&mut setup.worker, &mut held);
         setup.finish(&mut held.exchange, Ending::Complete);
         assert_eq!(setup.used(), 0, "{shape:?}");
-        setup.is_quiet();
+        setup.assert_nothing_under_way();
     }
 }
 
 #[test]
-fn a_request_that_is_abandoned_while_it_is_held_leaves_the_queue() {
+fn a_request_abandoned_while_held_leaves_the_queue() {
     let mut setup = Setup::new(Shape::Loop);
     let mut failed = setup.sent(BODY);
     failed.answer(&mut setup.worker, &[(":status", "429"), ("retry-after", "2")], b"{}");
@@ -270,5 +270,5 @@ fn a_request_that_is_abandoned_while_it_is_held_leaves_the_queue() {
     abandon(&mut setup.worker, &mut second);
     setup.finish(&mut second.exchange, Ending::Complete);
     assert_eq!(setup.used(), 0);
-    setup.is_quiet();
+    setup.assert_nothing_under_way();
 }

@@ -1,4 +1,4 @@
-//! What an answer says it took is learned once, however it comes and however it ends.
+//! The usage that a response reports is counted once, for any chunking and any end.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn plain(text: &str) -> Value {
         "completion_tokens_details": {"reasoning_tokens": 3}}})
 }
 
-/// Answers piece by piece as the host does: what is held stays in its buffer. Returns the most that was held at once.
+/// Sends the response in pieces as the host does. Held bytes stay in its buffer. Returns the most that was held at once.
 fn answer(
     worker: &mut Worker,
     pass: &mut Pass,
@@ -62,13 +62,13 @@ fn answer(
     held
 }
 
-/// The loop holds an answer until it is judged; with a single attempt nothing is held.
+/// One worker holds responses until they are judged. The other has no retry loop and holds nothing.
 fn workers() -> [Worker; 2] {
     [worker(load(CONFIG)), worker(config_with(json!({"retry_loop": false})))]
 }
 
 #[test]
-fn a_plain_answer_of_any_size_tells_its_tokens_and_is_held_no_longer_for_that() {
+fn usage_of_a_plain_response_of_any_size_is_read_without_holding_more() {
     for text in [10, 16 * 1024, 300_000] {
         let body = plain(&"x".repeat(text)).to_string();
         for piece in [1000, 16 * 1024, body.len()] {
@@ -92,13 +92,13 @@ const STREAM: &str = concat!(
 );
 
 #[test]
-fn a_stream_tells_its_tokens_at_its_terminal_event_and_once() {
+fn usage_of_a_stream_counts_once_at_its_terminal_event() {
     for piece in [1, 50, STREAM.len()] {
         for mut worker in workers() {
             let mut sent = first(&mut worker);
             answer(&mut worker, &mut sent, OK_STREAM, STREAM.as_bytes(), piece);
-            assert_eq!(learned(&mut worker), COUNTED, "before its connection ends");
-            // A client that reads no further than the terminal event is no client that left.
+            assert_eq!(learned(&mut worker), COUNTED, "counted before the connection ends");
+            // A client that closes after the terminal event has not left early.
             sent.exchange.finish(&mut worker, Ending::ClientGone, NOW);
             assert_eq!(learned(&mut worker), [0; 6]);
         }
@@ -106,7 +106,7 @@ fn a_stream_tells_its_tokens_at_its_terminal_event_and_once() {
 }
 
 #[test]
-fn what_a_provider_does_not_say_is_missing_and_not_nothing() {
+fn unreported_usage_counts_as_missing_not_as_zero() {
     let stream = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
     let packed = &[(":status", "200"), ("content-type", "application/json"), ("content-encoding", "gzip")];
     let packed_body = plain("x").to_string();
@@ -123,7 +123,7 @@ fn what_a_provider_does_not_say_is_missing_and_not_nothing() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_missing_its_usage_or_brings_what_was_said_until_then() {
+fn a_response_that_breaks_off_counts_the_usage_reported_so_far_or_as_missing() {
     let (head, _) = STREAM.split_at(STREAM.find("data: {\"choices\":[],").unwrap());
     let (said, _) = STREAM.split_at(STREAM.find("data: [DONE]").unwrap());
     for ending in [Ending::ClientGone, Ending::UpstreamGone] {
@@ -135,7 +135,7 @@ fn an_answer_that_breaks_off_is_missing_its_usage_or_brings_what_was_said_until_
                 sent.exchange.response_headers(&mut worker, block, false, NOW, || Origin::Upstream, wire);
                 wire.body = stream.as_bytes().to_vec();
                 sent.exchange.response_body(&mut worker, stream.len(), false, NOW, wire);
-                assert_eq!(learned(&mut worker), [0; 6], "nothing is certain yet");
+                assert_eq!(learned(&mut worker), [0; 6], "nothing is counted before the end");
                 sent.exchange.finish(&mut worker, ending, NOW);
                 assert_eq!(learned(&mut worker), expected, "{ending:?}");
             }
@@ -144,7 +144,7 @@ fn an_answer_that_breaks_off_is_missing_its_usage_or_brings_what_was_said_until_
 }
 
 #[test]
-fn a_failure_without_content_took_nothing_that_is_missing() {
+fn a_failure_without_content_is_not_missing_usage() {
     let worker = &mut worker(load(CONFIG));
     for (attempt, headers, body) in [
         (1, &[(":status", "500")][..], &b"{}"[..]),

@@ -1,18 +1,18 @@
-//! The CPU that a process has used, as the kernel's scheduler counts it.
+//! The CPU time of a process, as counted by the kernel's scheduler.
 
 use std::fs;
 use std::time::Duration;
 
-/// How long Envoy gets to finish what it does after an answer went out: logging, deleting streams.
+/// How long Envoy may work after a response was sent: logging, deleting streams.
 const AFTERMATH: Duration = Duration::from_millis(3);
 
-/// The CPU time of all threads of a process, once it has come to rest.
+/// The CPU time of all threads of a process, once it is idle.
 ///
-/// `schedstat` counts nanoseconds at every switch of context, so for a process at rest it is exact; `stat` counts ticks
-/// of ten milliseconds. Envoy ends no thread while it serves.
+/// `schedstat` counts nanoseconds at every context switch, so it is exact for an idle process. `stat` counts ticks of ten
+/// milliseconds. Envoy ends no thread while it serves.
 pub async fn settled(pid: u32) -> Duration {
     tokio::time::sleep(AFTERMATH).await;
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("Linux, and a process that runs");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("Linux and a running process");
     let nanoseconds = tasks.map(|task| {
         let path = task.expect("a thread").path().join("schedstat");
         let text = fs::read_to_string(path).expect("a kernel with scheduler statistics");

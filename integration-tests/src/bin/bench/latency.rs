@@ -1,4 +1,4 @@
-//! What a client of a stream waits for: one client at a time, so that nothing queues and only the way is measured.
+//! The latency of a stream for one client at a time, so that no queueing is measured.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ const ROUNDS: usize = 60;
 const WARM_UP: usize = 5;
 const CHUNKS: usize = 50;
 
-/// The waits of one set-up's clients, in microseconds.
+/// The latencies of one set-up in microseconds.
 #[derive(Default)]
 pub struct Latency {
     /// From sending a request to its first content.
     first: Vec<f64>,
-    /// From each chunk to the next, which its provider sends as soon as the client has the one before.
+    /// From each chunk to the next. The provider sends it as soon as the client has received the previous one.
     chunk: Vec<f64>,
 }
 
 impl Latency {
-    /// The wait for the first content that so many in a hundred stay under.
+    /// This percentile of the wait for the first content.
     pub fn first(&self, percent: usize) -> f64 {
         percentile(&self.first, percent)
     }
 
-    /// The same for a later chunk.
+    /// The same for later chunks.
     pub fn chunk(&self, percent: usize) -> f64 {
         percentile(&self.chunk, percent)
     }
@@ -37,7 +37,7 @@ impl Latency {
     }
 }
 
-/// The set-ups take turns, each round beginning with another one.
+/// The set-ups take turns. Each round begins with a different one.
 pub async fn measure(provider: &Provider, setups: &[Running]) -> Vec<Latency> {
     let mut loads = Vec::new();
     for running in setups {

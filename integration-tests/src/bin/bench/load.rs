@@ -1,4 +1,4 @@
-//! The clients: a fixed number of HTTP/1 connections that are kept alive, each with one request at a time.
+//! The clients: a fixed number of keep-alive HTTP/1 connections with one request at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use crate::provider::{Acknowledged, Provider};
 use crate::traffic::{OTHER_EVENTS, Workload};
 
-/// How many connections.
+/// The number of connections.
 pub const LANES: usize = 8;
 
-/// What is sent in one go must be answered within this.
+/// How long one batch of requests may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Load {
@@ -33,17 +33,17 @@ impl Load {
         let mut lanes = Vec::new();
         for number in 0..LANES {
             let connection = TcpStream::connect(("127.0.0.1", port)).await.expect("Envoy accepts");
-            connection.set_nodelay(true).expect("an option of TCP");
+            connection.set_nodelay(true).expect("a TCP option");
             let acknowledged = provider.acknowledged();
             lanes.push(Lane { number, connection, received: Vec::with_capacity(8_192), acknowledged });
         }
         Self { lanes }
     }
 
-    /// Sends so many requests over all connections and reads their answers.
+    /// Sends this many requests over all connections and reads the responses.
     ///
     /// # Panics
-    /// If an answer is not what the provider sent, or does not come in time.
+    /// If a response is not what the provider sent, or does not arrive in time.
     pub async fn send(&mut self, workload: Workload, exchanges: usize) {
         let left = Arc::new(AtomicUsize::new(exchanges));
         let mut running = JoinSet::new();
@@ -62,12 +62,12 @@ impl Load {
             });
         }
         let answered = tokio::time::timeout(PATIENCE, running.join_all());
-        self.lanes = answered.await.expect("answers within the time limit");
+        self.lanes = answered.await.expect("responses within the time limit");
     }
 }
 
 impl Load {
-    /// Sends one request for a stream while nothing else is under way, and says when each content chunk had come.
+    /// Sends one streamed request while nothing else is in progress. Returns when each content chunk arrived.
     ///
     /// # Panics
     /// As [`Load::send`].
@@ -78,23 +78,23 @@ impl Load {
         let sent_at = Instant::now();
         lane.connection.write_all(&request).await.expect("Envoy reads");
         let reading = lane.stream(chunks, |content| came.resize(content, sent_at.elapsed()));
-        tokio::time::timeout(PATIENCE, reading).await.expect("an answer within the time limit");
+        tokio::time::timeout(PATIENCE, reading).await.expect("a response within the time limit");
         came
     }
 }
 
 impl Lane {
-    /// More of the answer: where in what has been received it begins.
+    /// Reads more of the response. Returns where the new part begins.
     async fn more(&mut self) -> usize {
         let before = self.received.len();
         let read = self.connection.read_buf(&mut self.received).await.expect("Envoy writes");
-        assert!(read > 0, "Envoy closed in the middle of an answer");
+        assert!(read > 0, "Envoy closed within a response");
         before
     }
 
     fn expect_success(&self) {
         let start = String::from_utf8_lossy(&self.received[..self.received.len().min(400)]).into_owned();
-        assert!(start.starts_with("HTTP/1.1 200 "), "not an answer: {start}");
+        assert!(start.starts_with("HTTP/1.1 200 "), "not a response: {start}");
     }
 
     async fn whole_answer(&mut self) {
@@ -105,16 +105,16 @@ impl Lane {
             let head = String::from_utf8_lossy(&self.received[..at]);
             let length: Option<usize> =
                 head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-            let whole = at + 4 + length.unwrap_or_else(|| panic!("an answer without a length: {head}"));
+            let whole = at + 4 + length.unwrap_or_else(|| panic!("a response without a length: {head}"));
             if self.received.len() >= whole {
-                assert_eq!(self.received.len(), whole, "more than one answer");
+                assert_eq!(self.received.len(), whole, "more than one response");
                 return self.expect_success();
             }
         }
     }
 
-    /// Reads a stream, acknowledging each content chunk. Two line feeds in a row end an event and occur nowhere else.
-    /// `on_content` is told of how many have come.
+    /// Reads a stream and acknowledges each content chunk. Only the end of an event has two line feeds in a row.
+    /// `on_content` gets the number of chunks so far.
     async fn stream(&mut self, chunks: usize, mut on_content: impl FnMut(usize)) {
         self.received.clear();
         let mut events = 0;

@@ -1,7 +1,7 @@
-//! What the filter costs Envoy: CPU per request and per chunk of a stream, and what clients of streams wait longer,
-//! beside the same Envoy without it.
+//! Measures what the filter costs: Envoy's CPU time per request and per chunk of a stream, and the latency of streams, compared
+//! with the same Envoy without the filter.
 //!
-//! Speed is reported and never asserted. How it is measured and how to read it: `docs/performance.md`.
+//! It reports speed and never asserts it. `docs/performance.md` explains the method and the results.
 
 mod cpu;
 mod latency;
@@ -20,22 +20,22 @@ use report::{HostCalls, Measured, Report};
 use setup::{Running, Setup};
 use traffic::Workload;
 
-/// Rounds of each workload, and the first of them that are not counted: code is cold and connections are opened.
+/// Rounds of each workload. The first ones are warm-up and are not counted.
 const ROUNDS: usize = 24;
 const WARM_UP: usize = 2;
 
-/// After this no further round begins.
+/// No round begins after this time.
 const TIME_LIMIT: Duration = Duration::from_secs(140);
 
-/// The set-ups take turns so often because other work on the machine comes and goes.
+/// The set-ups take turns often, because other load on the machine varies.
 const CHAT: Share = Share { workload: Workload::Chat, exchanges: 2_048, turns: 8 };
 const STREAM: Share = Share { workload: Workload::Stream { chunks: CHUNKS }, exchanges: 32, turns: 4 };
 const CHUNKS: usize = 500;
 
-/// What each turn begins with, unmeasured.
+/// Exchanges at the beginning of each turn that are not measured.
 const BRIEF: usize = 16;
 
-/// What is sent for counting calls: the counts do not vary, so a few will do.
+/// Exchanges for counting host calls. The counts do not vary, so a few are enough.
 const COUNTED: usize = 80;
 const FEW_CHUNKS: usize = 100;
 
@@ -53,7 +53,7 @@ fn main() {
 struct Options {
     /// Other builds of the filter, measured in the same run.
     against: Vec<PathBuf>,
-    /// The one workload to be measured.
+    /// The only workload to measure.
     only: Option<String>,
 }
 
@@ -104,14 +104,14 @@ async fn run(options: Options) -> Report {
     Report { setups, workloads, latency, calls, memory, elapsed: start.elapsed() }
 }
 
-/// What a round sends to each set-up.
+/// The load of each set-up in a round.
 struct Share {
     workload: Workload,
     exchanges: usize,
     turns: usize,
 }
 
-/// Rounds in which every set-up gets the same load in turns, each round beginning with another one.
+/// In each round every set-up gets the same load in turns. Each round begins with a different set-up.
 async fn measure(provider: &Provider, setups: &[Running], share: Share, limit: Duration) -> Measured {
     let Share { workload, exchanges, turns } = share;
     let start = Instant::now();
@@ -126,7 +126,7 @@ async fn measure(provider: &Provider, setups: &[Running], share: Share, limit: D
         for turn in 0..turns * setups.len() {
             let at = (round + turn) % setups.len();
             let pid = setups[at].envoy.pid();
-            // What the others have driven out of the processor's caches comes back.
+            // Warms the processor's caches after the turns of other set-ups.
             loads[at].send(workload.brief(), BRIEF).await;
             let before = cpu::settled(pid).await;
             let begun = Instant::now();
@@ -146,7 +146,7 @@ async fn measure(provider: &Provider, setups: &[Running], share: Share, limit: D
     measured
 }
 
-/// Counts the host calls of the build that counts them.
+/// Counts host calls with the build that counts them.
 async fn count_calls(provider: &Provider) -> Vec<HostCalls> {
     let mut all = Vec::new();
     for setup in Setup::with_filter() {

@@ -1,4 +1,4 @@
-//! A provider that costs next to nothing: fixed bytes for every request.
+//! A provider with minimal cost: fixed bytes for every request.
 //!
 //! It shares one thread with the load, so that Envoy has a core to itself on a machine with two.
 
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use crate::load::LANES;
 use crate::traffic::{self, CHUNKS_HEADER, LANE_HEADER};
 
-/// For each connection of the load: the chunks that it has received and the provider may follow up.
+/// For each connection of the load: the number of chunks that it has received.
 pub type Acknowledged = Arc<[Semaphore; LANES]>;
 
 pub struct Provider {
@@ -57,7 +57,7 @@ impl Provider {
     }
 }
 
-/// Serves a connection until Envoy closes it. What goes wrong shows at the load, which gets no answer.
+/// Serves a connection until Envoy closes it. Failures are noticed by the load, which then gets no response.
 async fn serve(mut connection: TcpStream, answers: &Answers) {
     drop(connection.set_nodelay(true));
     let mut received = Vec::with_capacity(8_192);
@@ -65,7 +65,7 @@ async fn serve(mut connection: TcpStream, answers: &Answers) {
         let (head, body) = loop {
             if let Some(at) = received.windows(4).position(|four| four == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&received[..at]).into_owned();
-                // A stranger's: something else on this machine may still know the port from an earlier owner.
+                // A foreign request: another process may still use the port of its previous owner.
                 let Some(body) = number(&head, "content-length") else { return };
                 if received.len() >= at + 4 + body {
                     break (head, at + 4 + body);
@@ -86,7 +86,7 @@ async fn serve(mut connection: TcpStream, answers: &Answers) {
     }
 }
 
-/// Writes each chunk only when the client has the one before: no two can ever travel in one piece.
+/// Writes each chunk only when the client has the previous one, so that two chunks never arrive together.
 async fn stream(
     connection: &mut TcpStream,
     answers: &Answers,
@@ -94,7 +94,7 @@ async fn stream(
     chunks: usize,
 ) -> std::io::Result<()> {
     let lane = number(head, LANE_HEADER).expect("a lane");
-    // With the first chunk, because the filter may hold an answer until there is content.
+    // Sent together with the first chunk, because the filter may hold a response until there is content.
     let mut beginning = answers.beginning.clone();
     beginning.extend_from_slice(&answers.chunk);
     connection.write_all(&beginning).await?;

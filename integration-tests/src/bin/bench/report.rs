@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON for programs.
+//! The results as a Markdown table and as JSON.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,14 +12,14 @@ use crate::latency::Latency;
 use crate::setup::Setup;
 use crate::traffic::Workload;
 
-/// Where the files go, from the repository's root; nothing in there is kept in version control.
+/// The folder for the files, from the repository's root. It is not under version control.
 const FOLDER: &str = "target/bench";
 
 /// The rounds of one workload.
 pub struct Measured {
-    /// For each round, the microseconds of Envoy's CPU per request or chunk of each set-up.
+    /// For each round: Envoy's CPU time in microseconds per request or chunk for each set-up.
     pub rounds: Vec<Vec<f64>>,
-    /// For each set-up, how much of the wall time Envoy was busy, per round. A low share means that Envoy waited for
+    /// For each set-up: the share of the wall time in which Envoy was busy, per round. If it is low, Envoy waited for
     /// the load.
     pub busy: Vec<Vec<f64>>,
 }
@@ -38,7 +38,7 @@ pub struct HostCalls {
 pub struct Report {
     pub setups: Vec<Setup>,
     pub workloads: Vec<(Workload, Measured)>,
-    /// Of each set-up; empty when it was not measured.
+    /// For each set-up; empty if not measured.
     pub latency: Vec<Latency>,
     pub calls: Vec<HostCalls>,
     /// The Wasm memory of each set-up in bytes.
@@ -46,7 +46,7 @@ pub struct Report {
     pub elapsed: Duration,
 }
 
-/// The middle one of the rounds, and the extremes.
+/// The median and the extremes of the rounds.
 #[derive(Clone, Copy)]
 struct Spread {
     median: f64,
@@ -59,7 +59,7 @@ impl Measured {
         Self { rounds: Vec::new(), busy: vec![Vec::new(); setups] }
     }
 
-    /// A round in which each set-up served so many requests or chunks.
+    /// Adds a round in which each set-up served this many requests or chunks.
     pub fn add(&mut self, used: &[Duration], taken: &[Duration], units: usize) {
         self.rounds.push(used.iter().map(|used| used.as_secs_f64() * 1e6 / units as f64).collect());
         for (busy, (used, taken)) in self.busy.iter_mut().zip(used.iter().zip(taken)) {
@@ -71,7 +71,7 @@ impl Measured {
         Spread::of(self.rounds.iter().map(|round| round[setup]).collect())
     }
 
-    /// In each round compared with the first set-up in the same round.
+    /// The ratio to the first set-up in the same round.
     fn ratio(&self, setup: usize) -> Spread {
         Spread::of(self.rounds.iter().map(|round| round[setup] / round[0]).collect())
     }
@@ -100,14 +100,14 @@ impl Report {
         println!("{}", self.markdown());
     }
 
-    /// Leaves the table and the numbers behind it in [`FOLDER`].
+    /// Writes the table and the numbers of every round to [`FOLDER`].
     pub fn save(&self) {
         let folder = paths::root().join(FOLDER);
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("bench.md"), self.markdown()).expect("the table is written");
         let json = serde_json::to_string_pretty(&self.json()).expect("JSON");
         fs::write(folder.join("bench.json"), json).expect("the numbers are written");
-        println!("The same in {FOLDER}/bench.md, the numbers of every round in {FOLDER}/bench.json.");
+        println!("This table is in {FOLDER}/bench.md, the numbers of every round in {FOLDER}/bench.json.");
     }
 
     fn markdown(&self) -> String {
@@ -142,7 +142,7 @@ impl Report {
         for calls in &self.calls {
             let _ = write!(
                 text,
-                "\n{}: {:.1} host calls per stream besides its chunks.",
+                "\n{}: {:.1} host calls per stream without its chunks.",
                 calls.setup.name, calls.stream
             );
         }
@@ -150,7 +150,7 @@ impl Report {
         text
     }
 
-    /// What clients of streams wait for.
+    /// The latency of streams.
     fn waits(&self) -> String {
         let Some(alone) = self.latency.first() else { return String::new() };
         let mut text = String::from(
@@ -196,7 +196,7 @@ impl Report {
         json!({"machine": machine(), "workloads": workloads.collect::<Vec<_>>(), "latency": latency, "seconds": self.elapsed.as_secs()})
     }
 
-    /// For the usual build only: another one may make other calls.
+    /// Only for the usual build, because other builds may make other calls.
     fn calls_of(&self, workload: Workload, setup: &Setup) -> Option<f64> {
         let calls = self.calls.iter().find(|calls| calls.setup.name == setup.name)?;
         Some(match workload {
@@ -206,7 +206,7 @@ impl Report {
     }
 }
 
-/// What the project wants to stay under, as a ratio to Envoy alone.
+/// The project's upper limit, as a ratio to Envoy without the filter.
 fn aim(workload: Workload, setup: &Setup) -> Option<f64> {
     match (workload, setup.shape) {
         _ if !setup.filtered => None,

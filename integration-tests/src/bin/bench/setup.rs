@@ -1,4 +1,4 @@
-//! The Envoys that are compared: the shipped configurations, with the filter and with nothing in its place.
+//! The compared Envoys: the shipped configurations with and without the filter.
 
 use std::path::PathBuf;
 
@@ -8,25 +8,25 @@ use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::paths;
 use serde_json::{Value, json};
 
-/// One of the Envoys.
+/// One of the compared Envoys.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub name: String,
     /// In the retry loop, or in an ordinary listener.
     pub shape: Shape,
-    /// With the filter, or with nothing in its place.
+    /// Whether it has the filter.
     pub filtered: bool,
-    /// Another build of the filter than the usual one.
+    /// Another build of the filter.
     build: Option<PathBuf>,
 }
 
-/// A started one.
+/// A started set-up.
 pub struct Running {
     pub setup: Setup,
     pub envoy: Envoy,
 }
 
-/// The build that counts its calls.
+/// The build that counts its host calls.
 pub fn counting_build() -> PathBuf {
     let path = paths::root().join("dist/llm_failsafe_counting.wasm");
     assert!(path.is_file(), "no {}. Run: make bench", path.display());
@@ -34,7 +34,7 @@ pub fn counting_build() -> PathBuf {
 }
 
 impl Setup {
-    /// All that are measured; the first is what the others are compared with.
+    /// All set-ups. The others are compared with the first one.
     pub fn all(against: &[PathBuf]) -> Vec<Self> {
         let bare = |name: &str, shape| Self { name: name.to_owned(), shape, filtered: false, build: None };
         let [single, in_loop] = Self::with_filter();
@@ -54,16 +54,16 @@ impl Setup {
         all
     }
 
-    /// The two with the filter.
+    /// The two set-ups with the filter.
     pub fn with_filter() -> [Self; 2] {
         let with = |name: &str, shape| Self { name: name.to_owned(), shape, filtered: true, build: None };
         [with("filter, one listener", Shape::Single), with("filter in the loop", Shape::Loop)]
     }
 
-    /// Starts it before a provider, with another build of the filter where one is given.
+    /// Starts it with a provider, and with another build of the filter if given.
     ///
     /// # Panics
-    /// If it does not start, or if the filter is not where it should be.
+    /// If it does not start, or if responses do not show whether the filter is there.
     pub async fn start(&self, provider: u16, build: Option<PathBuf>) -> Running {
         let mut gateway =
             Gateway::new(self.shape).provider("openai", provider).provider("anthropic", provider);
@@ -80,19 +80,19 @@ impl Setup {
         let envoy = Envoy::start(config).await;
         let answer = Request::chat("chat", false).send(envoy.port()).await.expect("an answer");
         let marked = answer.header("x-llm-target").is_some();
-        assert_eq!(marked, self.filtered, "{}: the filter's mark on an answer", self.name);
+        assert_eq!(marked, self.filtered, "{}: the filter's header on a response", self.name);
         Running { setup: self.clone(), envoy }
     }
 }
 
 impl Running {
-    /// The calls that streams have made so far.
+    /// The host calls of streams so far.
     pub async fn host_calls(&self) -> u64 {
         self.envoy.stat("wasmcustom.llm_failsafe_host_calls").await.unwrap_or(0)
     }
 }
 
-/// Takes the filter out and has its route lead straight to a provider.
+/// Removes the filter and routes directly to a provider.
 fn remove_filter(config: &mut Value) {
     let listeners = config["static_resources"]["listeners"].as_array_mut().expect("listeners");
     for listener in listeners {

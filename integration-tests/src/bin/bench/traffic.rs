@@ -1,23 +1,23 @@
-//! The bytes that are sent: one exchange of each kind, shaped like an official SDK's and a provider's.
+//! The bytes of one exchange of each kind, in the form of an official SDK and a provider.
 
-/// What is measured.
+/// The measured workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// A 2 KB chat request with a 1 KB answer.
+    /// A 2 KB chat request with a 1 KB response.
     Chat,
-    /// The same request, answered as a stream of so many content chunks.
+    /// The same request with a stream of this many content chunks.
     Stream { chunks: usize },
 }
 
-/// Tells the provider which connection of the load asks, for the stream's lock-step.
+/// The header with the load's connection, for the lock-step of the stream.
 pub const LANE_HEADER: &str = "x-bench-lane";
-/// Tells the provider how many chunks to stream.
+/// The header with the number of chunks to stream.
 pub const CHUNKS_HEADER: &str = "x-bench-chunks";
 
 const REQUEST_BYTES: usize = 2_048;
 const ANSWER_BYTES: usize = 1_024;
 
-/// The events of a stream besides its content chunks: the one with the role, and `[DONE]`.
+/// The events of a stream in addition to its content chunks: the role event and `[DONE]`.
 pub const OTHER_EVENTS: usize = 2;
 
 impl Workload {
@@ -28,7 +28,7 @@ impl Workload {
         }
     }
 
-    /// The same, but short.
+    /// The same workload, but short.
     pub const fn brief(self) -> Self {
         match self {
             Self::Chat => Self::Chat,
@@ -36,7 +36,7 @@ impl Workload {
         }
     }
 
-    /// What the cost of one exchange is divided by.
+    /// The divisor for the cost of one exchange.
     pub const fn units(self) -> usize {
         match self {
             Self::Chat => 1,
@@ -44,7 +44,7 @@ impl Workload {
         }
     }
 
-    /// The request, as OpenAI's Python SDK words it: the messages come before the model.
+    /// The request in the form of OpenAI's Python SDK: the messages come before the model.
     pub fn request(self, lane: usize) -> Vec<u8> {
         let (stream, chunks) = match self {
             Self::Chat => ("", String::new()),
@@ -71,7 +71,7 @@ impl Workload {
     }
 }
 
-/// The provider's whole answer to a chat request.
+/// The provider's response to a chat request.
 pub fn chat_answer() -> Vec<u8> {
     let before = r#"{"id":"chatcmpl-0123456789","object":"chat.completion","created":1760000000,"model":"gpt-4.1-mini","choices":[{"index":0,"message":{"role":"assistant","content":""#;
     let after = r#"","refusal":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":480,"completion_tokens":120,"total_tokens":600}}"#;
@@ -80,7 +80,7 @@ pub fn chat_answer() -> Vec<u8> {
         .into_bytes()
 }
 
-/// A stream up to its first content chunk.
+/// The beginning of a stream, up to its first content chunk.
 pub fn stream_beginning() -> Vec<u8> {
     let mut bytes = format!(
         "{}content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -126,7 +126,7 @@ fn answer_head() -> &'static str {
      x-request-id: req_0123456789abcdef\r\n"
 }
 
-/// Prose between two pieces, so that all of it has `length` bytes.
+/// Filler text between two pieces, for a total of `length` bytes.
 fn padded(before: &str, after: &str, length: usize) -> String {
     let prose = "The quick brown fox jumps over the lazy dog and finds that nobody was looking. ";
     let missing = length - before.len() - after.len();

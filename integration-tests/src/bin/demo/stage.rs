@@ -1,22 +1,21 @@
-//! What the story is made of: sending requests, showing what came back, and comparing it with what was told.
+//! The parts of the demo: it sends requests, prints the responses, and compares them with the expected ones.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use integration_tests::SOON;
 use integration_tests::client::{Request, Response};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, PROVIDER_KEYS, Shape};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider};
+use integration_tests::{SOON, sha256};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 pub const CLIENT_KEY: &str = "demo-client-key";
 pub const TOKEN_EVERY: Duration = Duration::from_millis(120);
 const CHAT: &str = "/v1/chat/completions";
-/// The pause between requests of which only the outcome is shown.
+/// The pause between requests whose responses are only summarized.
 const QUIET_EVERY: Duration = Duration::from_millis(100);
 /// The accounts in the order of [`PROVIDER_KEYS`].
 const ACCOUNTS: [&str; 3] = ["openai-a", "openai-b", "claude"];
@@ -28,12 +27,12 @@ pub struct Demo {
     /// Requests that the client has sent.
     pub sent: u64,
     colour: bool,
-    /// How many requests of each provider have been shown.
+    /// How many requests of each provider have been printed.
     shown: (usize, usize),
-    surprises: Vec<String>,
+    unexpected: Vec<String>,
 }
 
-/// What a plain answer should be like.
+/// The expected plain response.
 pub struct Expected {
     pub status: u16,
     pub headers: &'static [(&'static str, Option<&'static str>)],
@@ -44,22 +43,22 @@ impl Demo {
     pub async fn start() -> Self {
         let openai = ScriptedProvider::start("openai").await;
         let anthropic = ScriptedProvider::start("anthropic").await;
-        openai.by_default(usual("This is the scripted OpenAI, answering word by word as models do."));
-        anthropic.by_default(usual("This is the scripted Anthropic, standing in."));
-        let digest: String = Sha256::digest(CLIENT_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+        openai.by_default(usual("This is the scripted OpenAI, which streams word by word like a model."));
+        anthropic.by_default(usual("This is the scripted Anthropic, the fallback."));
+        let digest = sha256(CLIENT_KEY);
         let gateway = Gateway::new(Shape::Loop)
             .provider("openai", openai.port())
             .provider("anthropic", anthropic.port())
             .configure(&json!({
-                // One target per tier, so that the demo tells the same story every time.
+                // One target per tier, so that every run of the demo is the same.
                 "models": { "chat": { "tiers": [["gpt-a"], ["gpt-b"], ["haiku"]] } },
                 "keys": { "demo": { "sha256": digest } },
-                // Shorter than anyone would have it, and at once back to full traffic: nobody waits half a minute here.
+                // Shorter than in production and without slow start, so that the demo is quick.
                 "breaker": { "consecutive": 3, "open": "2s", "slow_start": "0s" },
             }));
         let envoy = gateway.start().await;
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { envoy, openai, anthropic, sent: 0, colour, shown: (0, 0), surprises: Vec::new() }
+        Self { envoy, openai, anthropic, sent: 0, colour, shown: (0, 0), unexpected: Vec::new() }
     }
 
     pub fn heading(&self, title: &str) {
@@ -70,14 +69,14 @@ impl Demo {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    pub fn expect(&mut self, as_told: bool, what: impl Display) {
-        if !as_told {
-            say(format!("  {} {what}", self.paint("31", "NOT AS TOLD:")));
-            self.surprises.push(what.to_string());
+    pub fn expect(&mut self, as_expected: bool, what: impl Display) {
+        if !as_expected {
+            say(format!("  {} {what}", self.paint("31", "UNEXPECTED:")));
+            self.unexpected.push(what.to_string());
         }
     }
 
-    /// Shows the request as a command and sends it.
+    /// Prints the request as a command and sends it.
     pub async fn send(&mut self, body: &str, key: &str) -> Response {
         let port = self.envoy.port();
         say(format!(
@@ -100,7 +99,7 @@ impl Demo {
         response
     }
 
-    /// Sends it and shows nothing.
+    /// Sends it and prints nothing.
     async fn ask(&mut self, body: &str, key: &str) -> Response {
         self.sent += 1;
         Request::post(CHAT)
@@ -112,7 +111,7 @@ impl Demo {
             .expect("Envoy answers")
     }
 
-    /// Sends it, shows the whole answer and compares it with what was told.
+    /// Sends it, prints the response and compares it with the expected one.
     pub async fn exchange(&mut self, body: &str, key: &str, expected: Expected) {
         let response = self.send(body, key).await;
         self.compare(&response, &expected);
@@ -122,21 +121,21 @@ impl Demo {
             None => answer.to_string(),
         };
         say(format!("  {shown}"));
-        self.expect(shown.contains(expected.body), format!("the answer contains `{}`", expected.body));
+        self.expect(shown.contains(expected.body), format!("the response contains `{}`", expected.body));
     }
 
-    /// The same request again and again until a counter of the filter, or the target that answers, is as wanted. Shows who
-    /// answered how many, and why, and compares that with what was told.
+    /// Repeats the same request until a counter of the filter or the answering target is as wanted. Prints which target answered
+    /// how many requests and why, and compares that with the expected lines.
     pub async fn ask_until(&mut self, wanted: Wanted, told: &[&str]) {
         let deadline = Instant::now() + SOON;
         let mut runs: Vec<(String, u32)> = Vec::new();
         loop {
             let response = self.ask(&question(false), CLIENT_KEY).await;
-            let target = response.header("x-llm-target").unwrap_or("nobody").to_owned();
+            let target = response.header("x-llm-target").unwrap_or("none").to_owned();
             let why = response.header("x-llm-fallback").map(|why| format!(", x-llm-fallback: {why}"));
             let line = format!("x-llm-target: {target}{}", why.unwrap_or_default());
             let attempts = response.header("x-llm-attempts") == Some("1");
-            self.expect(response.status == 200 && attempts, "each is answered at its first attempt");
+            self.expect(response.status == 200 && attempts, "each request succeeds at its first attempt");
             response.read().await;
             match runs.last_mut() {
                 Some((last, count)) if *last == line => *count += 1,
@@ -147,7 +146,7 @@ impl Demo {
                 Wanted::Counter(name, value) => self.counter(name).await == value,
             };
             if there || Instant::now() > deadline {
-                self.expect(there, "what was waited for happens");
+                self.expect(there, "the awaited result appears");
                 break;
             }
             tokio::time::sleep(QUIET_EVERY).await;
@@ -155,7 +154,7 @@ impl Demo {
         for (line, count) in &runs {
             say(format!("  {count:>3} × {line}"));
         }
-        self.expect(runs.iter().map(|(line, _)| line).eq(told), format!("the answers are {told:?}"));
+        self.expect(runs.iter().map(|(line, _)| line).eq(told), format!("the responses are {told:?}"));
     }
 
     pub fn compare(&mut self, response: &Response, expected: &Expected) {
@@ -165,8 +164,8 @@ impl Demo {
         }
     }
 
-    /// Shows what the providers saw since this was last asked, and compares it with the accounts named. Of several like
-    /// requests in a row one line is shown, and one name is meant.
+    /// Prints the requests that the providers received since the last call, and compares their accounts with the expected ones.
+    /// Equal requests in a row are one line and one account.
     pub fn providers_saw(&mut self, expected: &[&str]) {
         let mut runs: Vec<(String, &str, u32)> = Vec::new();
         let (openai, anthropic) = (self.openai.received(), self.anthropic.received());
@@ -176,7 +175,7 @@ impl Demo {
             for request in new {
                 let (account, model) = (account_of(request), request.json()["model"].clone());
                 let line = format!(
-                    "{provider} saw: {} {}  model {model}  with the key of {account}",
+                    "{provider} received: {} {}  model {model}  with the key of {account}",
                     request.method, request.path
                 );
                 let leaked = request.headers.iter().any(|(_, value)| value.contains(CLIENT_KEY));
@@ -193,38 +192,35 @@ impl Demo {
             say(format!("  {line}{times}"));
         }
         if runs.is_empty() {
-            say("  No provider saw anything of it.");
+            say("  No provider received a request.");
         }
         self.shown = (openai.len(), anthropic.len());
         let accounts: Vec<_> = runs.iter().map(|(_, account, _)| *account).collect();
-        self.expect(accounts == expected, format!("the providers are asked with the keys of {expected:?}"));
+        self.expect(accounts == expected, format!("the providers receive the keys of {expected:?}"));
     }
 
-    /// Shows how often Envoy tried in vain to connect to OpenAI and how many breakers have opened, and compares.
+    /// Prints and compares the number of connections that OpenAI refused and of breakers that opened.
     pub async fn refused_and_opened(&mut self, refused: u64, opened: u64) {
         let seen = (self.refused().await, self.counter("breaker_opened").await);
-        say(format!(
-            "  Connections that OpenAI has refused: {}   llm_failsafe_breaker_opened: {}",
-            seen.0, seen.1
-        ));
+        say(format!("  Connections refused by OpenAI: {}   llm_failsafe_breaker_opened: {}", seen.0, seen.1));
         self.expect(
             seen == (refused, opened),
             format!("{refused} connections are refused and {opened} breakers open"),
         );
     }
 
-    /// Connections that OpenAI has refused, as Envoy counts them: the provider itself cannot have seen any.
+    /// Connections that OpenAI refused, counted by Envoy. The provider itself does not see them.
     pub async fn refused(&self) -> u64 {
         self.envoy.stat("cluster.openai.upstream_cx_connect_fail").await.unwrap_or(0)
     }
 
     /// One of the filter's counters.
     pub async fn counter(&self, name: &str) -> u64 {
-        self.envoy.stat(&format!("wasmcustom.llm_failsafe_{name}")).await.unwrap_or(0)
+        self.envoy.count(name).await
     }
 
     pub async fn end(self, began: Instant) -> ExitCode {
-        let Self { envoy, openai, anthropic, surprises, .. } = self;
+        let Self { envoy, openai, anthropic, unexpected, .. } = self;
         let ports = [envoy.port(), envoy.admin_port(), openai.port(), anthropic.port()];
         let log = envoy.log();
         drop(envoy);
@@ -237,30 +233,30 @@ impl Demo {
                 running.push(port);
             }
         }
-        if surprises.is_empty() && running.is_empty() {
+        if unexpected.is_empty() && running.is_empty() {
             say(format!(
-                "\nEverything went as told, in {:.1} s; Envoy and the providers are stopped.\n\
-                 Next: README.md (put it into your Envoy), docs/configuration.md (what can be configured),\n\
-                 envoy/envoy.yaml (the configuration this ran with, to copy).",
+                "\nAll results are as expected, after {:.1} s. Envoy and the providers are stopped.\n\
+                 Next: README.md (use it in your Envoy), docs/configuration.md (all settings),\n\
+                 envoy/envoy.yaml (the configuration of this demo, to copy).",
                 began.elapsed().as_secs_f32()
             ));
             return ExitCode::SUCCESS;
         }
-        eprintln!("\n{} things went otherwise than told: {surprises:#?}", surprises.len());
-        eprintln!("ports that still answer: {running:?}\nEnvoy's log:\n{log}");
+        eprintln!("\n{} results are not as expected: {unexpected:#?}", unexpected.len());
+        eprintln!("ports that still accept connections: {running:?}\nEnvoy's log:\n{log}");
         ExitCode::FAILURE
     }
 }
 
-/// What a repeated request waits for.
+/// When to stop repeating a request.
 pub enum Wanted {
-    /// This target answers.
+    /// This target answered.
     Target(&'static str),
     /// This counter of the filter has this value.
     Counter(&'static str, u64),
 }
 
-/// One line, at once.
+/// Prints one line at once.
 pub fn say(line: impl Display) {
     println!("{line}");
 }
@@ -274,19 +270,19 @@ pub fn question(stream: bool) -> String {
     format!(r#"{{"model": "chat"{stream}, "messages": [{{"role": "user", "content": "Who answers?"}}]}}"#)
 }
 
-/// Whose key a request carried.
+/// The account whose key the request has.
 fn account_of(request: &ReceivedRequest) -> &'static str {
     let carries = |key: &str| request.headers.iter().any(|(_, value)| value.contains(key));
     let known = PROVIDER_KEYS.iter().zip(ACCOUNTS).find(|((_, key), _)| carries(key));
-    known.map_or("nobody", |(_, account)| account)
+    known.map_or("none", |(_, account)| account)
 }
 
-/// Prints each token when it comes; returns the text, and when its pieces arrived.
+/// Prints each token when it arrives. Returns the text and the times of the tokens.
 pub async fn print_tokens(response: &mut Response) -> (String, Vec<Instant>) {
     let (mut wire, mut text, mut arrived) = (String::new(), String::new(), Vec::new());
     print!("  ");
     while let Some(chunk) = response.next_chunk().await {
-        let chunk = chunk.expect("the stream goes on");
+        let chunk = chunk.expect("the stream continues");
         wire.push_str(&String::from_utf8_lossy(&chunk.bytes));
         while let Some((line, rest)) = wire.split_once('\n') {
             let event = line.strip_prefix("data: ").and_then(|data| serde_json::from_str::<Value>(data).ok());

@@ -1,16 +1,16 @@
-//! What may happen.
+//! The random cases: configurations, requests, and the faults that their attempts meet.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::retry::Received;
 
-/// A configuration, who is shut from the beginning, and what comes.
+/// A configuration, a scope that an operator has forced open, and the requests.
 #[derive(Debug, Clone)]
-pub(super) struct Eligibility {
+pub(super) struct Case {
     pub(super) policy: Policy,
-    /// The target or its account that an operator has shut: the place among [`TARGETS`], and whether it is the account.
-    pub(super) shut: Option<(usize, bool)>,
+    /// The target that an operator has forced open, as its position in [`TARGETS`], and whether its whole account is.
+    pub(super) forced_open: Option<(usize, bool)>,
     pub(super) requests: Vec<Request>,
 }
 
@@ -35,20 +35,20 @@ pub(super) struct Policy {
     tokens_per_day: u64,
 }
 
-/// One client's request.
+/// A client request.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) arrives_ms: u64,
     pub(super) stream: bool,
     pub(super) no_fallback: bool,
     pub(super) leaves_ms: Option<u64>,
-    /// The edge does not come back, because Envoy declines to retry.
+    /// Envoy declines to retry.
     pub(super) declined: bool,
-    /// What its attempts meet, one after the other; those behind them are answered.
+    /// The delay and the fault of each attempt. Later attempts succeed.
     pub(super) faults: Vec<(u64, Fault)>,
 }
 
-/// What an attempt meets.
+/// The fault of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fault {
     Status {
@@ -56,7 +56,7 @@ pub(super) enum Fault {
         hint_s: Option<u64>,
         should_retry: Option<bool>,
     },
-    /// Envoy answers in the provider's place.
+    /// Envoy responds in the provider's place.
     Envoy {
         status: u16,
         received: Received,
@@ -65,42 +65,35 @@ pub(super) enum Fault {
     ResetAfterHeaders,
     Silence,
     ErrorUnderSuccess,
-    /// Some content, and then an end without the last event.
+    /// Some content, then an end without the terminal event.
     Truncated {
         pieces: u8,
     },
-    /// Some content, and then the connection is gone.
+    /// Some content, then a connection reset.
     Broken {
         pieces: u8,
     },
-    /// Some content, and then nothing more.
+    /// Some content, then nothing more.
     Stalled {
         pieces: u8,
     },
-    /// A good answer, with so much time between its pieces.
+    /// A successful response with `gap_ms` between its pieces.
     Slow {
         pieces: u8,
         gap_ms: u64,
     },
 }
 
-/// What comes of an attempt, as the host would tell it.
+/// What the host reports about the response to an attempt.
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     Headers(Vec<(&'static str, String)>),
-    /// Its last bytes where `end`.
-    Body {
-        bytes: &'static [u8],
-        end: bool,
-    },
-    Envoys {
-        status: u16,
-        received: Received,
-    },
+    Body { bytes: &'static [u8], end: bool },
+    EnvoyResponse { status: u16, received: Received },
     Gone,
 }
 
-/// Name and account of each target.
+/// The name and the account of each target.
 pub(super) const TARGETS: [(&str, &str); 4] = [("t0", "a"), ("t1", "b"), ("t2", "a"), ("t3", "c")];
 
 const CONTENT: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
@@ -111,7 +104,7 @@ const ERROR: &[u8] = br#"{"error":{"message":"no","type":"server_error"}}"#;
 const ANSWER: [&[u8]; 2] = [br#"{"choices":[{"message":{"content":"hi"}}"#, b"]}"];
 
 impl Fault {
-    /// When what comes, in milliseconds after what came before.
+    /// The events of this fault, each with its delay in milliseconds after the event before.
     pub(super) fn events(&self, delay_ms: u64, stream: bool) -> Vec<(u64, Event)> {
         let success = if stream { "text/event-stream" } else { "application/json" };
         let headers = |status: u16, kind: &str| {
@@ -119,7 +112,7 @@ impl Fault {
         };
         let good = || (delay_ms, headers(200, success));
         let body = |bytes, end| Event::Body { bytes, end };
-        // A plain answer comes in one piece or two, whatever is asked for.
+        // A plain response has one or two pieces, whatever `pieces` says.
         let content = |pieces: u8, gap_ms: u64| {
             let (piece, pieces) = if stream { (CONTENT, pieces) } else { (ANSWER[0], pieces.min(1)) };
             (0..pieces).map(move |_| (gap_ms, body(piece, false)))
@@ -132,7 +125,7 @@ impl Fault {
                 vec![(delay_ms, Event::Headers(all)), (0, body(b"{}", true))]
             }
             Self::Envoy { status, received } => {
-                vec![(delay_ms, Event::Envoys { status: *status, received: *received })]
+                vec![(delay_ms, Event::EnvoyResponse { status: *status, received: *received })]
             }
             Self::ResetBeforeHeaders => vec![(delay_ms, Event::Gone)],
             Self::ResetAfterHeaders => vec![good(), (30, Event::Gone)],
@@ -156,12 +149,12 @@ impl Fault {
         }
     }
 
-    /// Whether it costs nothing, something, or either, where it is what ends the attempt.
+    /// Whether an attempt that ends with this fault costs something: at least, and at most.
     pub(super) fn costs(&self) -> (bool, bool) {
         match self {
             Self::Status { status, .. } => (matches!(status, 408 | 504), matches!(status, 408 | 504)),
             Self::Envoy { received, .. } => (*received == Received::Perhaps, *received == Received::Perhaps),
-            // Passed on unheld it cannot be told from an answer before its end.
+            // If it was not held, it may have been counted as a success.
             Self::ErrorUnderSuccess => (false, true),
             _ => (true, true),
         }
@@ -169,7 +162,7 @@ impl Fault {
 }
 
 impl Policy {
-    /// The configuration; the client's key is `client-key`.
+    /// The configuration. The client's key is `client-key`.
     pub(super) fn config(&self, sha256: &str) -> Value {
         let names = |tier: &Vec<usize>| tier.iter().map(|place| TARGETS[*place].0).collect::<Vec<_>>();
         let ms = |ms: u64| format!("{ms}ms");
@@ -302,13 +295,13 @@ fn requests() -> impl Strategy<Value = Request> {
         })
 }
 
-pub(super) fn cases() -> impl Strategy<Value = Eligibility> {
-    let shut = prop::option::weighted(0.2, (0..TARGETS.len(), any::<bool>()));
-    (policies(), shut, prop::collection::vec(requests(), 1..6))
-        .prop_map(|(policy, shut, requests)| Eligibility { policy, shut, requests })
+pub(super) fn cases() -> impl Strategy<Value = Case> {
+    let forced_open = prop::option::weighted(0.2, (0..TARGETS.len(), any::<bool>()));
+    (policies(), forced_open, prop::collection::vec(requests(), 1..6))
+        .prop_map(|(policy, forced_open, requests)| Case { policy, forced_open, requests })
 }
 
-/// The ends that a run must be able to come to, as [`World::run`](super::world::World::run) names them.
-pub(super) fn named() -> [&'static str; 8] {
+/// Every kind of end, as [`World::run`](super::world::World::run) names them.
+pub(super) fn all_ends() -> [&'static str; 8] {
     ["answered", "failed", "refused", "timed out", "cut off", "client left", "declined", "held"]
 }

@@ -1,4 +1,4 @@
-//! Lets it happen: Envoy, the edge of the loop and the providers, in a time of their own.
+//! Plays a case: Envoy, the edge of the retry loop and the providers, in simulated time.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -10,21 +10,21 @@ use super::super::super::registry::ORPHAN_AFTER;
 use super::super::super::test_support::*;
 use super::super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::super::CHAT;
-use super::scripts::{Eligibility, Event, Fault, Request, TARGETS};
+use super::scripts::{Case, Event, Fault, Request, TARGETS};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Store, TargetId, Timestamp};
 use crate::breaker::{Command, Scope};
 use crate::record::Metric;
 use crate::tenancy::{BudgetKind, Ledger};
 
-/// How often the worker looks at what has come due.
+/// The interval of the worker's ticks.
 const TICK_MS: u64 = 100;
-/// How exactly everything else happens.
+/// The resolution of everything else.
 const STEP_MS: u64 = 10;
-/// Two tokens of prompt, and 96 of the answer.
+/// Two tokens of prompt and 96 of the response.
 const ESTIMATE: u64 = 98;
 
-/// What counts up and down has to be back at nothing.
+/// Gauges that have to be back at zero in the end.
 const GAUGES: [Metric; 3] = [Metric::Journeys, Metric::Waiting, Metric::AttemptsInFlight];
 
 pub(super) struct World {
@@ -35,18 +35,18 @@ pub(super) struct World {
     now_ms: u64,
 }
 
-/// What is known of the outside, and what the journeys are held against.
+/// What the journeys are checked against.
 struct Watch {
     attempts: usize,
     attempts_per_target: usize,
     total_ms: u64,
-    /// Names of targets that an operator has shut.
-    shut: HashSet<&'static str>,
-    /// Accounts whose key or quota was refused.
+    /// Targets that an operator has forced open.
+    forced_open: HashSet<&'static str>,
+    /// Accounts whose credential or quota was refused.
     blocked: HashSet<&'static str>,
     records: usize,
     gauges: [i64; GAUGES.len()],
-    /// What the attempts may have cost, at least and at most.
+    /// What the attempts have cost, at least and at most.
     cost: (u64, u64),
 }
 
@@ -57,10 +57,10 @@ struct Client {
     stage: Stage,
     began_ms: u64,
     sent: Vec<&'static str>,
-    /// The client has had a byte of an answer.
+    /// The client has got part of a response.
     committed: bool,
-    /// When it learnt how its request ended.
-    told_ms: Option<u64>,
+    /// When the client learned how its request ended.
+    ended_ms: Option<u64>,
     records: usize,
     end: &'static str,
     was_held: bool,
@@ -68,7 +68,7 @@ struct Client {
 
 enum Stage {
     ToCome,
-    /// The edge makes the next pass at this moment.
+    /// The edge starts the next pass at this moment.
     Between {
         at_ms: u64,
     },
@@ -86,13 +86,13 @@ const fn at(ms: u64) -> Timestamp {
 }
 
 impl World {
-    pub(super) fn new(case: &Eligibility) -> Self {
+    pub(super) fn new(case: &Case) -> Self {
         let sha256: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
         let shelf: Rc<RefCell<Shelf>> = Rc::default();
         let config = load(&case.policy.config(&sha256).to_string());
         let mut worker = worker_on(config, Memory::on(Rc::clone(&shelf)));
-        let mut shut = HashSet::new();
-        if let Some((place, whole_account)) = case.shut {
+        let mut forced_open = HashSet::new();
+        if let Some((place, whole_account)) = case.forced_open {
             let (name, account) = TARGETS[place];
             let id = (0..).map_while(TargetId::from_index).take(TARGETS.len());
             let id = id
@@ -112,7 +112,7 @@ impl World {
             let same = |other: &&(&'static str, &str)| {
                 if whole_account { other.1 == account } else { other.0 == name }
             };
-            shut.extend(TARGETS.iter().filter(same).map(|(name, _)| *name));
+            forced_open.extend(TARGETS.iter().filter(same).map(|(name, _)| *name));
         }
         let clients =
             (1..).zip(&case.requests).map(|(number, request)| Client::new(number, request)).collect();
@@ -120,7 +120,7 @@ impl World {
             attempts: case.policy.attempts.into(),
             attempts_per_target: case.policy.attempts_per_target.into(),
             total_ms: case.policy.total_ms,
-            shut,
+            forced_open,
             blocked: HashSet::new(),
             records: 0,
             gauges: [0; GAUGES.len()],
@@ -129,7 +129,7 @@ impl World {
         Self { worker, shelf, clients, watch, now_ms: 0 }
     }
 
-    /// Plays it to its end, and says how each request ended.
+    /// Plays the case to its end. Returns how each request ended.
     pub(super) fn run(mut self) -> Vec<&'static str> {
         let mut quiet_since = None;
         let orphaned = u64::try_from(ORPHAN_AFTER.as_millis()).unwrap() + 2 * TICK_MS;
@@ -137,7 +137,7 @@ impl World {
             self.step();
             let over = self.clients.iter().all(|client| matches!(client.stage, Stage::Over));
             quiet_since = quiet_since.or(over.then_some(self.now_ms));
-            assert!(self.now_ms < 60_000, "it does not end");
+            assert!(self.now_ms < 60_000, "the case does not end");
             self.now_ms += STEP_MS;
         }
         self.check_the_end();
@@ -148,14 +148,14 @@ impl World {
     fn step(&mut self) {
         let Self { worker, clients, watch, now_ms, .. } = self;
         for client in clients.iter_mut() {
-            client.proceed(worker, watch, *now_ms);
+            client.advance(worker, watch, *now_ms);
         }
         if *now_ms % TICK_MS == 0 {
             let orphans = worker.tick(at(*now_ms));
             watch.records += orphans.len();
-            // As the host does: those who wait go in the order of their line.
+            // As the host does: waiting requests leave in the order of their queue.
             let mut order: Vec<_> = (0..clients.len()).collect();
-            order.sort_by_key(|index| clients[*index].place());
+            order.sort_by_key(|index| clients[*index].position());
             for index in order {
                 clients[index].look(worker, watch, *now_ms);
             }
@@ -171,7 +171,11 @@ impl World {
         assert_eq!(self.watch.gauges, [0; GAUGES.len()], "{GAUGES:?}");
         assert!(self.worker.journeys.borrow().is_empty() && self.worker.queues.is_empty());
         for target in (0..).map_while(TargetId::from_index).take(TARGETS.len()) {
-            assert_eq!(self.worker.generation.pending.borrow().attempts(target), 0, "under way");
+            assert_eq!(
+                self.worker.generation.pending.borrow().attempts(target),
+                0,
+                "no attempt is under way"
+            );
         }
         assert_eq!(self.watch.records, self.clients.len(), "one record for each request");
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
@@ -193,22 +197,22 @@ impl Client {
             began_ms: 0,
             sent: Vec::new(),
             committed: false,
-            told_ms: None,
+            ended_ms: None,
             records: 0,
             end: "",
             was_held: false,
         }
     }
 
-    fn place(&self) -> Option<crate::retry::Position> {
+    fn position(&self) -> Option<crate::retry::Position> {
         match &self.stage {
             Stage::Passing { pass, .. } => pass.exchange.position(),
             _ => None,
         }
     }
 
-    /// What happens by itself: it comes, the edge comes back, its provider goes on, it leaves.
-    fn proceed(&mut self, worker: &mut Worker, watch: &mut Watch, now_ms: u64) {
+    /// Does what is due: the request arrives, the edge retries, the provider sends more, the client leaves.
+    fn advance(&mut self, worker: &mut Worker, watch: &mut Watch, now_ms: u64) {
         let leaves = self.request.leaves_ms.is_some_and(|after| now_ms >= self.request.arrives_ms + after);
         match &mut self.stage {
             Stage::ToCome if now_ms >= self.request.arrives_ms => {
@@ -228,11 +232,11 @@ impl Client {
             && events.front().is_some_and(|(due, _)| *due <= now_ms)
         {
             let Some((_, event)) = events.pop_front() else { return };
-            self.hear(worker, watch, event, now_ms);
+            self.provider_event(worker, watch, event, now_ms);
         }
     }
 
-    /// A pass begins.
+    /// Starts a pass.
     fn begin(&mut self, worker: &mut Worker, watch: &mut Watch, now_ms: u64) {
         let passes = match &self.stage {
             Stage::ToCome => 0,
@@ -253,18 +257,18 @@ impl Client {
         }
         let (fault, events, holding) = (None, VecDeque::new(), false);
         self.stage = Stage::Passing { pass: Box::new(pass), fault, events, holding };
-        self.takes(worker, watch, &step, now_ms);
+        self.apply_step(worker, watch, &step, now_ms);
     }
 
-    /// What the filter does with the request.
-    fn takes(&mut self, worker: &mut Worker, watch: &mut Watch, step: &RequestStep, now_ms: u64) {
+    /// Does with the request what the filter decided.
+    fn apply_step(&mut self, worker: &mut Worker, watch: &mut Watch, step: &RequestStep, now_ms: u64) {
         match step {
             RequestStep::Hold => {}
-            RequestStep::Send => self.leaves_for_a_provider(watch, now_ms),
+            RequestStep::Send => self.check_sent(watch, now_ms),
             RequestStep::Answer(answer) => {
                 assert!(
                     !answer.headers.iter().any(|(name, _)| *name == "x-llm-retry"),
-                    "a refusal is the end"
+                    "a refusal must not be retried"
                 );
                 self.finish(worker, watch, Ending::Complete, now_ms);
                 self.over("refused", watch, now_ms);
@@ -272,20 +276,20 @@ impl Client {
         }
     }
 
-    fn leaves_for_a_provider(&mut self, watch: &Watch, now_ms: u64) {
+    fn check_sent(&mut self, watch: &Watch, now_ms: u64) {
         let Stage::Passing { pass, fault, events, .. } = &mut self.stage else { panic!("no pass") };
         let model = pass.sent_json()["model"].as_str().unwrap().to_owned();
         let (target, account) = *TARGETS.iter().find(|(name, _)| *name == model).unwrap();
         assert_eq!(pass.request.get("authorization"), Some(format!("Bearer sk-{account}").as_str()));
-        assert!(!self.committed, "nothing is attempted once the client has a byte");
-        assert!(!watch.shut.contains(target), "{target} is shut");
+        assert!(!self.committed, "no attempt may follow once the client has part of a response");
+        assert!(!watch.forced_open.contains(target), "{target} was forced open");
         assert!(!watch.blocked.contains(account), "{account} is blocked");
         self.sent.push(target);
         let attempts = if self.request.no_fallback { 1 } else { watch.attempts };
         assert!(self.sent.len() <= attempts, "{:?}", self.sent);
         let at_target = self.sent.iter().filter(|sent| **sent == target).count();
         assert!(at_target <= watch.attempts_per_target, "{:?}", self.sent);
-        assert!(now_ms <= self.began_ms + watch.total_ms + TICK_MS, "sent after its time");
+        assert!(now_ms <= self.began_ms + watch.total_ms + TICK_MS, "sent after its total time");
         let (delay, met) = self.faults.pop_front().unwrap_or((20, Fault::Slow { pieces: 1, gap_ms: 10 }));
         let mut due = now_ms;
         *events = met
@@ -299,8 +303,8 @@ impl Client {
         *fault = Some(met);
     }
 
-    /// Something comes from its provider.
-    fn hear(&mut self, worker: &mut Worker, watch: &mut Watch, event: Event, now_ms: u64) {
+    /// Handles what comes from the provider.
+    fn provider_event(&mut self, worker: &mut Worker, watch: &mut Watch, event: Event, now_ms: u64) {
         let Stage::Passing { pass, fault, events, holding } = &mut self.stage else { return };
         let now = at(now_ms);
         let (step, end) = match event {
@@ -310,7 +314,7 @@ impl Client {
                     headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 (Self::headers(pass, worker, Origin::Upstream, now), false)
             }
-            Event::Envoys { status, received } => {
+            Event::EnvoyResponse { status, received } => {
                 pass.response =
                     FakeWire::new(&[(":status", &status.to_string()), ("content-type", "text/plain")]);
                 Self::headers(pass, worker, Origin::Envoy { received }, now);
@@ -330,10 +334,10 @@ impl Client {
                 let cost = fault.as_ref().map_or((true, true), Fault::costs);
                 self.cost(watch, cost);
                 self.finish(worker, watch, Ending::UpstreamGone, now_ms);
-                // Envoy's own answer to a break-off makes the edge come back, as long as nothing has gone out.
+                // Envoy's own response to a break-off makes the edge retry if the client has got nothing.
                 match self.committed {
                     true => self.over("cut off", watch, now_ms),
-                    false => self.edge(watch, now_ms),
+                    false => self.edge_retries(watch, now_ms),
                 }
                 return;
             }
@@ -361,8 +365,8 @@ impl Client {
             self.finish(worker, watch, Ending::Complete, now_ms);
         }
         if again {
-            assert!(!self.committed, "what the client has begun to read is not thrown away");
-            self.edge(watch, now_ms);
+            assert!(!self.committed, "a response that the client reads must not be discarded");
+            self.edge_retries(watch, now_ms);
         } else {
             self.committed = true;
             if end {
@@ -376,7 +380,7 @@ impl Client {
         pass.exchange.response_headers(worker, block, false, now, || origin, &mut pass.response)
     }
 
-    /// Something is due.
+    /// Handles what is due.
     fn look(&mut self, worker: &mut Worker, watch: &mut Watch, now_ms: u64) {
         let Stage::Passing { pass, events, .. } = &mut self.stage else { return };
         let now = at(now_ms);
@@ -385,22 +389,22 @@ impl Client {
         }
         if pass.exchange.is_held() {
             let step = pass.exchange.wake(worker, now, &mut pass.request);
-            return self.takes(worker, watch, &step, now_ms);
+            return self.apply_step(worker, watch, &step, now_ms);
         }
         match pass.exchange.alarm(worker, now) {
             AlarmStep::Answer(answer) => {
-                assert!(!self.committed, "nothing is answered that has begun to be answered");
+                assert!(!self.committed, "the client already has part of a response");
                 self.cost(watch, (true, true));
                 self.finish(worker, watch, Ending::Complete, now_ms);
                 match has(&answer, "x-llm-retry") {
-                    true => self.edge(watch, now_ms),
+                    true => self.edge_retries(watch, now_ms),
                     false => self.over("timed out", watch, now_ms),
                 }
             }
             AlarmStep::Tell(_) => {
-                // Whatever comes now is no longer heard.
+                // Whatever the provider sends now is ignored.
                 events.clear();
-                self.told(watch, now_ms);
+                self.check_total(watch, now_ms);
             }
             AlarmStep::Reset => {
                 self.cost(watch, (true, true));
@@ -415,8 +419,8 @@ impl Client {
         }
     }
 
-    /// The edge has been asked for another pass.
-    fn edge(&mut self, watch: &mut Watch, now_ms: u64) {
+    /// The edge is asked for another pass.
+    fn edge_retries(&mut self, watch: &mut Watch, now_ms: u64) {
         if self.request.declined {
             return self.over("declined", watch, now_ms);
         }
@@ -428,10 +432,10 @@ impl Client {
         let written = pass.exchange.finish(worker, ending, at(now_ms)).is_some();
         self.records += usize::from(written);
         watch.records += usize::from(written);
-        assert!(self.records <= 1, "a second end");
+        assert!(self.records <= 1, "a request must end only once");
     }
 
-    /// What the attempt that ends now may have cost.
+    /// Adds what the attempt that ends now may have cost.
     fn cost(&self, watch: &mut Watch, (least, most): (bool, bool)) {
         if matches!(&self.stage, Stage::Passing { fault: Some(_), .. }) {
             watch.cost.0 += ESTIMATE * u64::from(least);
@@ -439,19 +443,19 @@ impl Client {
         }
     }
 
-    fn told(&mut self, watch: &Watch, now_ms: u64) {
-        self.told_ms = self.told_ms.or(Some(now_ms));
+    fn check_total(&mut self, watch: &Watch, now_ms: u64) {
+        self.ended_ms = self.ended_ms.or(Some(now_ms));
         let took = now_ms - self.began_ms;
         assert!(took <= watch.total_ms + TICK_MS, "{took} ms of {}", watch.total_ms);
     }
 
     fn over(&mut self, end: &'static str, watch: &Watch, now_ms: u64) {
-        // A notice goes out a tick before its stream is closed.
-        if self.told_ms.is_none() && end != "client left" {
-            self.told(watch, now_ms);
+        // A notice goes out one tick before its stream is closed.
+        if self.ended_ms.is_none() && end != "client left" {
+            self.check_total(watch, now_ms);
         }
-        let told_ms = self.told_ms.unwrap_or(now_ms);
-        assert!(now_ms <= told_ms + TICK_MS, "closed {} ms later", now_ms - told_ms);
+        let ended_ms = self.ended_ms.unwrap_or(now_ms);
+        assert!(now_ms <= ended_ms + TICK_MS, "closed {} ms later", now_ms - ended_ms);
         self.end = end;
         self.stage = Stage::Over;
     }

@@ -1,0 +1,127 @@
+//! The end of an attempt: one outcome, made once.
+//!
+//! The outcome is made as soon as it is certain, which is often before the host's stream ends: a failure while the
+//! response is held, or a stream's terminal event. What the host's stream does afterwards changes nothing about it.
+
+use std::time::Duration;
+
+use super::{Answer, Attempt};
+use crate::admission::Admission;
+use crate::answer::AnswerFacts;
+use crate::base::{ErrorClass, Timestamp};
+use crate::outcome::{AnsweredBy, End, Outcome};
+use crate::record::AttemptEntry;
+use crate::retry::Received;
+
+/// An attempt whose outcome is certain.
+#[must_use = "the admission is settled with the outcome"]
+pub struct Ended {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What it had taken.
+    pub admission: Admission,
+}
+
+/// How far the response was when the host's stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// Nothing of it had come.
+    BeforeHeaders,
+    /// It was held.
+    WhileHeld,
+    /// It went to the client.
+    Passed {
+        /// Whether its stream had come to its proper end.
+        complete: bool,
+    },
+    /// The edge threw it away.
+    Discarded,
+}
+
+impl Attempt {
+    /// The filter answers in the provider's place, with this status.
+    pub fn answered_here(&mut self, status: u16) {
+        self.observed.answered_by = Some(AnsweredBy::Filter);
+        self.observed.status = Some(status);
+    }
+
+    /// The attempt failed, and this was decided: the edge discards the response, or the client gets a failure.
+    pub fn failed(&mut self, hint: Option<Duration>, then: &'static str) {
+        self.observed.hint = hint;
+        self.then = Some(then);
+    }
+
+    /// The attempt's outcome is certain. `None` if it was before: of several ends the first one counts.
+    pub fn end(&mut self, end: End, received: Received, now: Timestamp) -> Option<Ended> {
+        let admission = self.admission.take()?;
+        // The silence before the end is one of the stream's gaps, and often the reason for the end.
+        self.observed.chunk(now);
+        let facts = self.facts();
+        let outcome = Outcome {
+            end,
+            received,
+            passed: matches!(self.answer, Answer::Passed(_)),
+            usage: facts.usage,
+            finish: facts.finish,
+            first_content: self.first_content,
+            longest_gap: self
+                .first_content
+                .filter(|_| self.request.facts.stream)
+                .map(|_| self.observed.longest_gap),
+            took: now.since(self.start.sent_at),
+        };
+        self.outcome = Some(outcome);
+        Some(Ended { outcome, admission })
+    }
+
+    fn facts(&self) -> AnswerFacts {
+        match &self.answer {
+            Answer::Held(gatekeeper) => gatekeeper.facts(),
+            Answer::Passed(follower) => follower.facts(),
+            Answer::Awaited | Answer::Discarded => AnswerFacts::default(),
+        }
+    }
+
+    /// Whether its outcome is still open while the client reads a stream.
+    pub fn is_open_stream(&self) -> bool {
+        self.admission.is_some() && matches!(&self.answer, Answer::Passed(follower) if follower.is_stream())
+    }
+
+    /// Whether its first content took longer than the breakers tolerate.
+    pub const fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+
+    /// The host's stream is over: the attempt is no longer under way. Says how far the response was.
+    pub fn close(&mut self, now: Timestamp) -> Closed {
+        if let Some(under_way) = self.under_way.take() {
+            under_way.end(&self.request, self.first_content.is_some(), now);
+        }
+        if let stream @ Some(_) = self.facts().stream {
+            self.observed.stream = stream;
+        }
+        match &self.answer {
+            Answer::Awaited => Closed::BeforeHeaders,
+            Answer::Held(_) => Closed::WhileHeld,
+            Answer::Passed(follower) => Closed::Passed { complete: follower.settled() == Some(Ok(())) },
+            Answer::Discarded => Closed::Discarded,
+        }
+    }
+
+    /// What was wrong with a response that went to the client, if anything was.
+    pub fn finish_response(&mut self) -> Option<ErrorClass> {
+        match &mut self.answer {
+            Answer::Passed(follower) => {
+                let failure = follower.finish();
+                self.observed.stream = follower.facts().stream.or(self.observed.stream);
+                failure
+            }
+            _ => None,
+        }
+    }
+
+    /// What the record says about it.
+    pub fn into_entry(self, now: Timestamp) -> AttemptEntry {
+        AttemptEntry::of(self.start, self.observed, self.outcome.as_ref(), self.then, now)
+    }
+}

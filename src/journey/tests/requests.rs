@@ -1,0 +1,132 @@
+//! Requests that are refused, listed or passed on: bad bodies, client keys, the list of models and other paths.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::super::test_support::*;
+use super::super::{Ending, Exchange, RequestStep};
+use super::{CHAT, at, first, refusal};
+use crate::base::HeaderSink;
+use crate::retry::Received;
+
+#[test]
+fn bad_requests_are_refused_in_the_clients_dialect() {
+    let small = json!({"limits": {"max_body": "1KiB"}});
+    let cases: &[(&str, &str, &[u8], u16, &str)] = &[
+        (CHAT, "", br#"not json"#, 400, "invalid_json"),
+        (CHAT, "", br#"{"model":"chat""#, 400, "invalid_json"),
+        (CHAT, "", br#"["model"]"#, 400, "invalid_json"),
+        (CHAT, "", br#"{"messages":[]}"#, 400, "model_missing"),
+        (CHAT, "", br#"{"model":7}"#, 400, "model_not_a_string"),
+        (CHAT, "", br#"{"model":"nope"}"#, 404, "model_not_found"),
+        (CHAT, "", &[b' '; 1025], 413, "request_too_large"),
+        (CHAT, "", b"", 400, "invalid_json"),
+        ("/v1/embeddings", "", br#"{"model":"claude-only"}"#, 400, "no_target_may_take_it"),
+        ("/v1/nothing", "", br#"{"model":"chat"}"#, 404, "unknown_path"),
+        (CHAT, "gzip", br#"{"model":"chat"}"#, 415, "unsupported_content_encoding"),
+    ];
+    for (path, coding, body, status, code) in cases {
+        let mut changes = small.clone();
+        changes["models"] = json!({"chat": {"targets": ["gpt-a"]}, "claude-only": {"targets": ["claude"]}});
+        let worker = &mut worker(config_with(changes));
+        let mut request = loop_request(path, 1);
+        if !coding.is_empty() {
+            request.headers.push(("content-encoding".to_owned(), (*coding).to_owned()));
+        }
+        let mut refused = pass(worker, request, body, 100);
+        let (got, error) = refusal(&refused.step);
+        assert_eq!((got, &error["error"]["code"]), (*status, &json!(code)), "{path} {error}");
+        refused.exchange.finish(worker, Ending::Complete, at(0));
+        assert!(worker.journeys.borrow().is_empty());
+    }
+    let worker = &mut worker(load(CONFIG));
+    let refused = pass(worker, loop_request("/v1/messages", 1), br#"{"model":"nope"}"#, 100);
+    let (status, error) = refusal(&refused.step);
+    assert_eq!(
+        (status, &error["type"], &error["error"]["type"]),
+        (404, &json!("error"), &json!("not_found_error"))
+    );
+}
+
+#[test]
+fn a_body_that_grows_past_the_limit_is_refused() {
+    let worker = &mut worker(config_with(json!({"limits": {"max_body": "1KiB"}})));
+    let mut exchange = Exchange::default();
+    let mut request = loop_request(CHAT, 1);
+    let block = request.block();
+    assert_eq!(exchange.request_headers(worker, &block, false, NOW, &mut request), RequestStep::Hold);
+    request.body = vec![b' '; 1025];
+    let step = exchange.request_body(worker, 1025, false, NOW, &mut request);
+    assert_eq!(refusal(&step).0, 413);
+}
+
+#[test]
+fn client_keys_grant_their_models_and_never_reach_a_provider() {
+    let hash: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let changes = json!({
+        "keys": {"team": {"sha256": hash, "models": ["chat"]}},
+        "accounts": {"a": {"provider": "openai"}, "b": {"provider": "openai"}, "c": {"provider": "anthropic"}},
+    });
+    let worker = &mut worker(config_with(changes));
+    let sent = first(worker);
+    assert_eq!(sent.step, RequestStep::Send);
+    assert_eq!(
+        sent.request.get("authorization"),
+        None,
+        "the client's key reaches no provider, not even one without a credential"
+    );
+    let other = pass(worker, loop_request(CHAT, 1), br#"{"model":"gpt"}"#, 100);
+    assert_eq!(refusal(&other.step).0, 404, "a model that the key may not use does not exist for it");
+    let mut stranger = loop_request(CHAT, 1);
+    HeaderSink::set(&mut stranger, "authorization", "Bearer other");
+    let refused = pass(worker, stranger, br#"{"model":"chat"}"#, 100);
+    assert_eq!(refusal(&refused.step).0, 401);
+
+    let mut list = loop_request("/v1/models", 1);
+    HeaderSink::set(&mut list, ":method", "GET");
+    let listed = pass(worker, list, b"", 1);
+    let (status, body) = refusal(&listed.step);
+    assert_eq!((status, body["data"].as_array().unwrap().len()), (200, 1));
+}
+
+#[test]
+fn a_model_is_found_by_its_escaped_name() {
+    let worker = &mut worker(config_with(json!({"models": {"lab/large:1": {"targets": ["gpt-a"]}}})));
+    for path in ["/v1/models/lab/large:1", "/v1/models/lab%2Flarge%3a1?x=%2F"] {
+        let mut get = loop_request(path, 1);
+        HeaderSink::set(&mut get, ":method", "GET");
+        let found = pass(worker, get, b"", 1);
+        let (status, body) = refusal(&found.step);
+        assert_eq!((status, &body["id"]), (200, &json!("lab/large:1")), "{path}");
+    }
+}
+
+#[test]
+fn without_keys_the_clients_credential_reaches_a_target_without_one() {
+    let changes = json!({
+        "accounts": {"a": {"provider": "openai"}, "b": {"provider": "openai"}, "c": {"provider": "anthropic"}},
+    });
+    let sent = first(&mut worker(config_with(changes)));
+    assert_eq!(sent.request.get("authorization"), Some("Bearer client-key"));
+}
+
+#[test]
+fn other_paths_go_to_the_configured_cluster() {
+    let worker = &mut worker(config_with(json!({"other_paths": {"cluster": "rest"}})));
+    let sent = pass(worker, loop_request("/v1/files", 1), b"anything", 3);
+    assert_eq!(sent.step, RequestStep::Send);
+    assert_eq!(sent.request.get("x-llm-cluster"), Some("rest"));
+    assert_eq!(sent.request.get("x-request-id"), None);
+    assert_eq!(sent.request.body, b"anything");
+}
+
+#[test]
+fn a_request_to_another_path_is_never_retried() {
+    let worker = &mut worker(config_with(json!({"other_paths": {"cluster": "files"}})));
+    let mut sent = pass(worker, loop_request("/v1/files", 1), b"rows", 10);
+    assert_eq!(sent.step, RequestStep::Send);
+    // The inner listener marks responses made by Envoy like this. A server may send the header too.
+    let headers = [(":status", "503"), ("x-llm-retry", "transport"), ("etag", "e")];
+    sent.answer_from(worker, Origin::Envoy { received: Received::Never }, &headers, b"");
+    assert_eq!((sent.response.get("x-llm-retry"), sent.response.get("etag")), (None, Some("e")));
+}
