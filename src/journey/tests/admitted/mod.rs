@@ -2,9 +2,11 @@
 //! the reservation in the client key's budget, positions in queues, and counts of what is under way.
 //!
 //! `script` says what may happen, `world` plays it on two workers that share their data, and `expected` keeps its own
-//! account of what was sent and what it cost. At the end the filter's counts must equal that account.
+//! account of what was sent and what it cost. `checks` compares: the filter's counts must equal that account.
 
+mod checks;
 mod expected;
+mod host;
 mod script;
 mod world;
 

@@ -7,23 +7,20 @@ use super::super::super::registry::ORPHAN_AFTER;
 use super::super::super::test_support::*;
 use super::super::super::{AlarmStep, Ending, Exchange, RequestStep, Worker};
 use super::super::CHAT;
-use super::expected::{Expected, INPUT, Took, Used, exact, reported_output};
-use super::script::{Case, Event, HostFailure, OWNERS, Setup, Step};
-use crate::balance::Minute;
-use crate::base::memory::{Memory, Shelf};
-use crate::base::{Dialect, HeaderSink, Store, TargetId, Timestamp, Tokens};
-use crate::breaker::{Availability, Unavailable};
-use crate::generation::{Generation, scopes};
-use crate::record::{Metric, Tally};
-use crate::request::BodyBuffer;
+use super::expected::{Expected, INPUT, Took, reported_output};
+use super::host::{Wire, store};
+use super::script::{Case, Event, HostFailure, Setup, Step};
+use crate::base::memory::Shelf;
+use crate::base::{Dialect, HeaderSink, Timestamp};
+use crate::generation::Generation;
+use crate::record::Metric;
 use crate::retry::Received;
-use crate::tenancy::{BudgetKind, Ledger};
 
 const TICK_MS: u64 = 100;
 const STEP_MS: u64 = 50;
 
 /// What counts up and down.
-const GAUGES: [Metric; 3] = [Metric::Journeys, Metric::Waiting, Metric::AttemptsInFlight];
+pub(super) const GAUGES: [Metric; 3] = [Metric::Journeys, Metric::Waiting, Metric::AttemptsInFlight];
 
 /// What must happen now and then.
 pub(super) const EVENTS: [&str; 8] = [
@@ -45,27 +42,27 @@ pub(super) struct Seen {
 }
 
 pub(super) struct World {
-    setup: Setup,
+    pub(super) setup: Setup,
     steps: Vec<Step>,
-    sides: [Side; 2],
-    shelf: Rc<RefCell<Shelf>>,
-    clients: Vec<Client>,
-    passes: Vec<Pass>,
+    pub(super) sides: [Side; 2],
+    pub(super) shelf: Rc<RefCell<Shelf>>,
+    pub(super) clients: Vec<Client>,
+    pub(super) passes: Vec<Pass>,
     passes_begun: u64,
-    expected: Expected,
-    seen: Seen,
-    now_ms: u64,
+    pub(super) expected: Expected,
+    pub(super) seen: Seen,
+    pub(super) now_ms: u64,
 }
 
 /// A worker, and what it had before.
-struct Side {
-    worker: Worker,
-    generations: Vec<Rc<Generation>>,
-    gauges: [i64; GAUGES.len()],
+pub(super) struct Side {
+    pub(super) worker: Worker,
+    pub(super) generations: Vec<Rc<Generation>>,
+    pub(super) gauges: [i64; GAUGES.len()],
 }
 
-struct Client {
-    worker: usize,
+pub(super) struct Client {
+    pub(super) worker: usize,
     key: &'static str,
     id: Option<String>,
     stream: bool,
@@ -80,10 +77,10 @@ struct Client {
 }
 
 /// A pass that has not ended.
-struct Pass {
+pub(super) struct Pass {
     serial: u64,
-    client: usize,
-    exchange: Exchange,
+    pub(super) client: usize,
+    pub(super) exchange: Exchange,
     request: Wire,
     resume_fails: bool,
     response: FakeWire,
@@ -92,7 +89,7 @@ struct Pass {
     committed: bool,
     holding: bool,
     has_content: bool,
-    attempt: Option<usize>,
+    pub(super) attempt: Option<usize>,
 }
 
 /// How far the response is.
@@ -103,78 +100,8 @@ enum Stage {
     Done,
 }
 
-/// The request on a host whose calls may fail.
-struct Wire {
-    fake: FakeWire,
-    /// So many calls still work; `None` for all of them.
-    header_changes: Option<u32>,
-    body_edits: Option<u32>,
-    failed: bool,
-}
-
-impl Wire {
-    fn change(&mut self, change: impl FnOnce(&mut FakeWire)) {
-        if works(&mut self.header_changes) {
-            change(&mut self.fake);
-        } else {
-            self.failed = true;
-        }
-    }
-}
-
-fn works(left: &mut Option<u32>) -> bool {
-    let works = *left != Some(0);
-    *left = left.map(|left| left.saturating_sub(1));
-    works
-}
-
-impl HeaderSink for Wire {
-    fn set(&mut self, name: &str, value: &str) {
-        self.change(|fake| fake.set(name, value));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.change(|fake| fake.remove(name));
-    }
-}
-
-impl BodyBuffer for Wire {
-    type Error = ();
-
-    fn read(&mut self, start: usize, len: usize) -> Result<Vec<u8>, ()> {
-        self.fake.read(start, len)
-    }
-
-    fn replace_front(&mut self, len: usize, with: &[u8]) -> Result<(), ()> {
-        if works(&mut self.body_edits) { self.fake.replace_front(len, with) } else { Err(()) }
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ()> {
-        if works(&mut self.body_edits) { self.fake.append(bytes) } else { Err(()) }
-    }
-}
-
-const fn at(ms: u64) -> Timestamp {
+pub(super) const fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(NOW.as_millis() + ms)
-}
-
-/// A worker's access to the shared data. Before every `lost`th write another worker writes the same record.
-fn store(shelf: &Rc<RefCell<Shelf>>, lost: Option<u32>) -> Memory<'static> {
-    let mut memory = Memory::on(Rc::clone(shelf));
-    if let Some(lost) = lost {
-        let (mut other, mut writes) = (Memory::on(Rc::clone(shelf)), 0);
-        memory.before_write = Some(Box::new(move || {
-            writes += 1;
-            if writes % lost != 0 {
-                return;
-            }
-            let records: Vec<_> = other.shelf.borrow().records.clone().into_iter().collect();
-            for (key, stored) in records {
-                other.write(&key, &stored.bytes, stored.cas).unwrap();
-            }
-        }));
-    }
-    memory
 }
 
 impl World {
@@ -694,125 +621,4 @@ impl World {
             AlarmStep::Wait | AlarmStep::KeepAlive(_) => {}
         }
     }
-
-    /// What holds at any time.
-    fn check(&mut self) {
-        for (number, side) in self.sides.iter_mut().enumerate() {
-            let (gauges, metrics) = (&mut side.gauges, &mut self.seen.metrics);
-            drain(&mut side.worker.tally, |metric, delta| {
-                match GAUGES.iter().position(|gauge| *gauge == metric) {
-                    Some(place) => gauges[place] += delta,
-                    None => metrics.push((metric, delta)),
-                }
-            });
-            let mine = || self.passes.iter().filter(|pass| self.clients[pass.client].worker == number);
-            let journeys = side.worker.journeys.borrow().len();
-            let held = mine().filter(|pass| pass.exchange.is_held()).count();
-            let sent = mine().filter(|pass| pass.attempt.is_some()).count();
-            let counted = [journeys, held, sent].map(|count| i64::try_from(count).unwrap());
-            assert_eq!(side.gauges, counted, "{GAUGES:?}");
-            let queued = mine().filter(|pass| pass.exchange.position().is_some()).count();
-            assert_eq!(side.worker.queues.len(), queued, "queued");
-        }
-        for (owner, (_, name, record)) in OWNERS.iter().enumerate() {
-            if exact(&self.setup, owner).0 {
-                assert_eq!(self.counts(record).0, self.expected.counts(owner).0, "requests at {name}");
-            }
-        }
-    }
-
-    /// What is counted against a configured limit: requests and tokens.
-    fn counts(&self, record: &str) -> (u64, u64) {
-        let stored = self.read(record);
-        stored.map_or((0, 0), |bytes| Minute::decode(&bytes).unwrap().counts(at(self.now_ms)))
-    }
-
-    fn read(&self, record: &str) -> Option<Vec<u8>> {
-        self.shelf.borrow().records.get(record).map(|stored| stored.bytes.clone())
-    }
-
-    fn check_the_end(&mut self) {
-        for side in &mut self.sides {
-            assert_eq!(side.gauges, [0; GAUGES.len()], "{GAUGES:?}");
-            assert!(side.worker.journeys.borrow().is_empty(), "journeys");
-            assert!(side.worker.queues.is_empty(), "queues");
-        }
-        for (owner, (_, name, record)) in OWNERS.iter().enumerate() {
-            if exact(&self.setup, owner).1 {
-                assert_eq!(self.counts(record).1, self.expected.counts(owner).1, "tokens at {name}");
-            }
-        }
-        assert_eq!(self.used(), self.expected.used(), "the key's budget");
-        self.check_pending();
-        for side in &self.sides {
-            self.check_leases(&side.worker.generation);
-        }
-    }
-
-    fn used(&self) -> Used {
-        let Some(bytes) = self.read("llm-failsafe/budget/team") else { return Used::default() };
-        let ledger = Ledger::decode(&bytes).unwrap();
-        let used = |kind| ledger.used_at(kind, at(self.now_ms));
-        Used {
-            requests: used(BudgetKind::RequestsPerMinute),
-            tokens: used(BudgetKind::TokensPerDay),
-            micro_dollars: used(BudgetKind::UsdPerDay),
-        }
-    }
-
-    fn check_pending(&mut self) {
-        // The first round publishes what each has, the second reads it.
-        for _ in 0..2 {
-            for side in &mut self.sides {
-                for generation in &side.generations {
-                    generation.pending.borrow_mut().exchange(&mut *side.worker.store, at(self.now_ms));
-                }
-            }
-        }
-        for generation in self.sides.iter().flat_map(|side| &side.generations) {
-            let pending = generation.pending.borrow();
-            for target in targets(generation) {
-                assert_eq!(pending.attempts(target), 0, "under way");
-                assert_eq!(pending.unanswered(target), (0, Tokens::default()), "unanswered");
-            }
-        }
-    }
-
-    /// A breaker that is or becomes half-open gives exactly its number of probes.
-    fn check_leases(&self, generation: &Generation) {
-        let policy = &generation.config.breaker;
-        for target in targets(generation) {
-            for scope in scopes(&generation.config, target).unwrap() {
-                let mut health = generation.health_view.borrow().health(scope).unwrap().clone();
-                let mut now = at(self.now_ms);
-                // Each round goes to the end of a rate limit or of an open time. A lease would last for an hour.
-                for _ in 0..20 {
-                    match health.availability(policy, now) {
-                        Availability::Unavailable(
-                            Unavailable::Open { until, .. } | Unavailable::Throttled { until },
-                        ) => now = until,
-                        _ => break,
-                    }
-                }
-                let available = health.availability(policy, now);
-                let probes = std::iter::from_fn(|| health.take_lease(policy, now)).count();
-                let all = match available {
-                    Availability::Available { .. } => 0,
-                    _ => usize::from(self.setup.probes),
-                };
-                assert_eq!(probes, all, "probes of {scope:?}");
-            }
-        }
-    }
-}
-
-fn targets(generation: &Generation) -> impl Iterator<Item = TargetId> {
-    (0..generation.config.targets().len()).map_while(TargetId::from_index)
-}
-
-fn drain(tally: &mut Tally, mut take: impl FnMut(Metric, i64)) {
-    tally.drain(|metric, delta| {
-        assert_ne!(metric, Metric::SharedDataFailed, "a change of shared data was lost");
-        take(metric, delta);
-    });
 }
