@@ -108,6 +108,9 @@ fuzz_target!(|input: &[u8]| {
     // No block and no throttle lasts longer than 66 minutes.
     let far = Timestamp::from_millis(latest_ms).after(Duration::from_secs(4000));
     if health.order().is_none() {
-        assert!(!matches!(health.availability(&policy, far), Availability::Unavailable(_)), "never eligible again");
+        assert!(
+            !matches!(health.availability(&policy, far), Availability::Unavailable(_)),
+            "never eligible again"
+        );
     }
 });

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::generation::{Effects, Generation, scopes};
 use crate::record::{Family, Metric};
 
-/// What one attempt holds of the breakers of its three scopes: a lease where it probes one.
+/// The breaker tickets of one attempt, for its target, account and endpoint. A ticket is a lease if the
+/// attempt probes.
 #[derive(Debug)]
 #[must_use = "leases are returned by `give_back` or `report`"]
 pub struct Leases {
@@ -15,8 +16,8 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Leases for an attempt at `target`. `None` when another request was faster to probe it, or its breaker has opened
-    /// in the meantime.
+    /// Takes what an attempt at `target` needs. `None` if another request got the lease, or the breaker has
+    /// opened in the meantime.
     pub fn take(
         generation: &Generation,
         target: TargetId,
@@ -53,7 +54,7 @@ impl Leases {
         Some(leases)
     }
 
-    /// Leases for an attempt at `target` whatever its health.
+    /// Tickets for an attempt at `target` whatever its health. None of them is a lease.
     pub fn take_anyway(generation: &Generation, target: TargetId) -> Option<Self> {
         let view = generation.health_view.borrow();
         let tickets = scopes(&generation.config, target)?.map(|scope| view.ticket(scope));
@@ -70,7 +71,7 @@ impl Leases {
         self.tell(generation, Blame::NEUTRAL, 0, effects, now);
     }
 
-    /// The attempt is over. Each scope learns what the attempt says about it.
+    /// The attempt is over. Each scope gets its part of the blame.
     pub fn report(self, generation: &Generation, blame: Blame, effects: &mut Effects<'_>, now: Timestamp) {
         let jitter = effects.rng.next_u64();
         self.tell(generation, blame, jitter, effects, now);

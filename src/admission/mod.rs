@@ -1,8 +1,9 @@
-//! What one attempt takes before it is sent: circuit breaker leases, counts against configured limits, and a reservation
-//! in the client key's budget.
+//! What one attempt takes before it is sent: circuit breaker leases, counts against configured limits, and
+//! a reservation in the client key's budget.
 //!
-//! All of it is taken in one place, all or nothing, as one value. An [`Admission`] ends in exactly two ways: cancelled,
-//! which returns everything, or settled with the attempt's outcome. It cannot be copied, so nothing is returned twice.
+//! All of it is taken in one place, all or nothing, as one value. An [`Admission`] ends in exactly two
+//! ways: cancelled, which returns everything, or settled with the attempt's outcome. It cannot be copied,
+//! so nothing is returned twice.
 
 mod leases;
 mod reservation;
@@ -20,7 +21,7 @@ use crate::outcome::Outcome;
 use crate::record::Metric;
 use crate::survey::{FallbackReason, Selection, Survey};
 
-/// Why the least bad target was asked.
+/// The fallback reason of an attempt at a target that is not healthy.
 const TRIED_ANYWAY: &str = "tried_anyway";
 
 /// Everything that one attempt has taken.
@@ -46,8 +47,9 @@ pub enum NotAdmitted {
 }
 
 impl Admission {
-    /// Admits an attempt at the best target of the survey. The first attempt of a request reserves what the request is
-    /// expected to take in the budget of its client key; later attempts use the same reservation.
+    /// Admits an attempt at the best target of the survey. The first attempt of a request reserves what the
+    /// request is expected to take in the budget of its client key; later attempts use the same
+    /// reservation.
     pub fn take(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Result<Self, NotAdmitted> {
         let admitted = Self::choose(survey, effects);
         count_watched_substitutes(survey, admitted.as_ref(), effects);
@@ -84,7 +86,7 @@ impl Admission {
             selection.lost(target);
         }
         if survey.model().when_all_open == WhenAllOpen::TryAnyway {
-            // Breakers do not decide then, but a configured limit is a promise and does.
+            // Breakers are ignored then. A configured limit is a promise and still applies.
             let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
             return survey.least_bad_first().into_iter().find_map(|target| {
                 let counted = count(survey, target, effects)?;
@@ -95,8 +97,8 @@ impl Admission {
         None
     }
 
-    /// Takes leases and counts the request against the target's limits. `None` when another request was faster to take one
-    /// of them.
+    /// Takes leases and counts the request against the target's limits. `None` when another request was
+    /// faster to take one of them.
     fn at(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<Self> {
         let generation = &*survey.request.generation;
         let leases = Leases::take(generation, target, effects, survey.now)?;
@@ -107,11 +109,11 @@ impl Admission {
         Some(Self::new(survey, target, leases, counted, survey.fallback_reason(target)))
     }
 
-    /// As if every breaker were closed; what they would have done is counted.
+    /// Chooses as if every breaker were closed, and counts what the breakers would have done.
     fn choose_in_shadow(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
         let choice = survey.shadow_choice(effects.rng)?;
         let (generation, target, now) = (&*survey.request.generation, choice.target, survey.now);
-        // Probes run in shadow mode too, or a recovery would never be seen.
+        // Probes run in shadow mode too. Otherwise a recovery would not be noticed.
         let lease = choice.is_fit.then(|| Leases::take(generation, target, effects, now)).flatten();
         if !choice.is_fit {
             let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
@@ -159,13 +161,13 @@ impl Admission {
         self.leases.is_probe()
     }
 
-    /// The reservation that it has made, if it has made one.
+    /// Its budget reservation, if it made one.
     pub const fn reserved(&self) -> Option<&Reserved> {
         self.reserved.as_ref()
     }
 
-    /// Another attempt of the same request is under way or over. The reservation covers that one too, so it goes on to the
-    /// request although this attempt is cancelled.
+    /// Takes the reservation out before this attempt is cancelled. Another attempt of the same request
+    /// was sent too, and the reservation covers both.
     #[must_use = "the reservation is settled with the request"]
     pub const fn hand_over_reservation(&mut self) -> Option<Reserved> {
         self.reserved.take()
@@ -180,8 +182,8 @@ impl Admission {
         }
     }
 
-    /// The attempt is over: the breakers learn `blame`, and limits count what it took. A reservation covers the whole
-    /// client request, so it is returned to be settled with that.
+    /// The attempt is over: the breakers learn `blame`, and limits count what it took. A reservation covers
+    /// the whole client request, so it is returned and settled with that.
     #[must_use = "the reservation is settled with the request"]
     pub fn settle(
         self,
@@ -208,7 +210,7 @@ fn count(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Op
     headroom.count(effects.store, target, demand, survey.now)
 }
 
-/// Where substitutes are only watched: what the gates would have done.
+/// In the shadow mode of substitution: counts what the gates would have done.
 fn count_watched_substitutes(survey: &Survey<'_>, admitted: Option<&Admission>, effects: &mut Effects<'_>) {
     if !survey.watches_substitutes() {
         return;

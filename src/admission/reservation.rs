@@ -1,5 +1,5 @@
-//! A request's share of its client key's budgets: the estimate is reserved before it is sent, and replaced by what it
-//! really took when it is over.
+//! A request's reservation in its client key's budgets. The estimate is reserved before the request is
+//! sent. At its end what it really took replaces the estimate.
 
 use std::rc::Rc;
 
@@ -30,8 +30,8 @@ pub struct Exhausted {
 }
 
 impl Reserved {
-    /// Reserves what `request` is expected to take at `target`. `Ok(None)` when the key has no budget, or when budgets
-    /// cannot be counted now, which is no reason to refuse a request.
+    /// Reserves what `request` is expected to take at `target`. `Ok(None)` when the key has no budget, or
+    /// when budgets cannot be counted now, which is no reason to refuse a request.
     pub(super) fn take(
         request: &ClientRequest,
         target: TargetId,
@@ -62,7 +62,7 @@ impl Reserved {
         }
     }
 
-    /// The budgets that the request has brought to the level at which the client is warned.
+    /// The budgets for which the client gets a warning.
     pub const fn warnings(&self) -> BudgetSet {
         self.warnings
     }
@@ -95,8 +95,8 @@ pub fn spent_by(request: &ClientRequest, tried: &[Tried]) -> MicroDollars {
     tried.iter().map(cost).fold(MicroDollars::ZERO, MicroDollars::plus)
 }
 
-/// What one attempt took: what its provider reported; nothing where the provider cannot charge for it; the estimate where
-/// nothing is known.
+/// What one attempt took: the reported usage, nothing if the provider cannot charge for it, and otherwise
+/// the estimate.
 fn taken_by(request: &ClientRequest, attempt: &Tried) -> Amount {
     let config = request.config();
     let Some(outcome) = attempt.outcome else { return amount_of(attempt.expected, config, attempt.target) };
@@ -113,7 +113,7 @@ fn taken_by(request: &ClientRequest, attempt: &Tried) -> Amount {
     }
 }
 
-/// What tokens cost at a target. A target without a price costs nothing that could be counted.
+/// The tokens and their cost at a target. Without a configured price the cost is 0.
 fn amount_of(tokens: Tokens, config: &Config, target: TargetId) -> Amount {
     let price = config.target(target).and_then(|target| target.offers.price);
     let cost = price.map_or(MicroDollars::ZERO, |price| price.of(tokens.input, tokens.output));

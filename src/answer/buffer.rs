@@ -5,8 +5,8 @@ use crate::request::BodyBuffer;
 /// The most that is read from the host at once. It bounds what a response of any size costs the VM.
 pub(super) const WINDOW: usize = 16 * 1024;
 
-/// Reads the first `len` bytes of the buffer, at most `window` at once. If they came in one piece, they are returned, so
-/// that they need not be read again.
+/// Reads the first `len` bytes of the buffer, at most `window` at once. If they came in one piece, they are
+/// returned, so that they need not be read again.
 pub(super) fn read_windows<B: BodyBuffer>(
     host: &mut B,
     len: usize,
@@ -33,7 +33,7 @@ pub(super) fn read_all<B: BodyBuffer>(host: &mut B, len: usize) -> Result<Vec<u8
     if len == 0 { Ok(Vec::new()) } else { host.read(0, len) }
 }
 
-/// A buffer whose first bytes have been dealt with and stay as they are.
+/// A buffer without its first bytes, which stay as they are.
 pub(super) struct After<'h, H> {
     pub(super) host: &'h mut H,
     pub(super) skipped: usize,

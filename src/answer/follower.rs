@@ -1,4 +1,5 @@
-//! Reads on in a response that goes to the client: only its end shows whether it was a good one, and what it took.
+//! Reads a response to its end while it goes to the client. Only the end shows whether it was a success,
+//! and its usage.
 
 use super::plain::PlainFollower;
 use super::report::{AnswerFacts, ChunkReport, Release};
@@ -10,9 +11,9 @@ use crate::request::BodyBuffer;
 pub struct Follower(Response);
 
 enum Response {
-    /// It is not read: that cannot be done, or nothing more is to be learned from it.
+    /// It is not read: it cannot be read, or nothing more is to be learned from it.
     Unread,
-    /// JSON. It says somewhere what it took, and only its end tells whether it was an error object.
+    /// JSON. Its usage may be anywhere in it, and only its end shows whether it is an error object.
     Plain(Box<PlainFollower>),
     Stream(Box<StreamFollower>),
 }
@@ -31,10 +32,12 @@ impl Follower {
         Self(Response::Stream(Box::new(stream)))
     }
 
-    /// Reads what is new in the host's buffer, which holds `available` bytes, and leaves in it what goes to the client.
+    /// Reads what is new in the host's buffer, which holds `available` bytes, and leaves in it what goes to
+    /// the client.
     pub fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
         match &mut self.0 {
-            // Its content cannot be told from anything else, so only its silence is noticed.
+            // Content cannot be recognized in it, so all bytes count as content and only idle time is
+            // noticed.
             Response::Unread => ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD },
             Response::Plain(plain) => plain.chunk(host, available, end),
             Response::Stream(stream) => stream.chunk(host, available, end),
@@ -75,14 +78,15 @@ impl Follower {
         }
     }
 
-    /// What was to be [staged](Release::Stage) has been released at once, because the host has no other callback for it.
+    /// What was to be [staged](Release::Stage) has been released at once, because the host has no other
+    /// callback for it.
     pub fn cannot_stage(&mut self) {
         if let Response::Stream(stream) = &mut self.0 {
             stream.cannot_stage();
         }
     }
 
-    /// The text that keeps a stream open on which nothing moves. `None` if no text can be put in now.
+    /// The text that keeps a quiet stream open. `None` if no text can be inserted now.
     pub fn keep_alive(&self) -> Option<&'static str> {
         match &self.0 {
             Response::Stream(stream) => stream.keep_alive(),
@@ -90,7 +94,8 @@ impl Follower {
         }
     }
 
-    /// The notice with which a stream ends now. `None` if no text can be put in now. Nothing goes to the client after it.
+    /// The notice that ends a stream now. `None` if no text can be inserted now. Nothing goes to the client
+    /// after it.
     pub fn end_with_notice(&mut self, class: ErrorClass) -> Option<String> {
         match &mut self.0 {
             Response::Stream(stream) => stream.end_with_notice(class),
@@ -116,7 +121,7 @@ impl Follower {
         }
     }
 
-    /// The response is over. Says what was wrong with it, if anything was.
+    /// The response is over. Returns its failure, if it is one.
     pub fn finish(&mut self) -> Option<ErrorClass> {
         match &mut self.0 {
             Response::Stream(stream) => stream.finish(),

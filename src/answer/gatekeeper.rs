@@ -20,9 +20,9 @@ use crate::stream::StreamDialect;
 /// What a request implies for a response that says success.
 #[derive(Debug)]
 pub struct Terms {
-    /// Who answers.
+    /// The kind of provider that responds.
     pub kind: ProviderKind,
-    /// What was asked.
+    /// The endpoint that was called.
     pub endpoint: Endpoint,
     /// The client asked for a stream.
     pub streamed: bool,
@@ -34,10 +34,10 @@ pub struct Terms {
     pub model_name: Option<Rc<str>>,
 }
 
-/// What makes it worthwhile to hold a response.
+/// What decides whether a response is held.
 #[derive(Debug, Clone, Copy)]
 pub struct HoldTerms {
-    /// The time is over for which a stream may be held.
+    /// The time for holding a stream is over.
     pub gate_is_over: bool,
     /// The edge can start another attempt.
     pub in_retry_loop: bool,
@@ -48,7 +48,7 @@ pub struct HoldTerms {
 pub enum Verdict {
     /// Nothing yet.
     Hold,
-    /// An answer, or something that cannot be told from one.
+    /// An answer, or something that looks like one.
     Commit {
         /// Whether what has come brings part of the answer, or may do so.
         content: bool,
@@ -95,25 +95,27 @@ impl Gatekeeper {
         Self::new(kind, HeaderBlock::default(), Subject::Envoy { status, received })
     }
 
-    /// For a response whose status says failure.
+    /// For a response with an error status.
     pub fn of_error(kind: ProviderKind, status: u16, headers: HeaderBlock) -> Self {
         Self::new(kind, headers, Subject::Error { status, body: Vec::new() })
     }
 
-    /// For a response whose status says success. `None` if its body cannot be read, so that there is nothing to judge.
+    /// For a response with a success status. `None` if its body cannot be read, so that there is
+    /// nothing to judge.
     pub fn of_success(terms: Terms, headers: HeaderBlock) -> Option<Self> {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return None;
         }
         let Terms { kind, endpoint, streamed, gate, hides_usage, model_name } = terms;
         let subject = match Media::of(&headers)? {
-            // Some servers call their events plain text. Other text ends without an event, as a stream that was cut off.
+            // Some servers send events as plain text. Any other text ends without an event, like a
+            // truncated stream.
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
                 let reader = StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage);
                 Subject::Stream { reader: Box::new(reader), gate, content: false }
             }
-            // Even where a stream was asked for: some servers answer in one piece all the same.
+            // Also if a stream was asked for, because some servers respond in one piece anyway.
             Media::Json => Subject::Plain(PlainReader::new(endpoint)),
             Media::Page => Subject::Page,
         };
@@ -129,11 +131,11 @@ impl Gatekeeper {
     pub fn holds(&self, terms: HoldTerms, could_move: impl FnOnce() -> bool) -> bool {
         let HoldTerms { gate_is_over, in_retry_loop } = terms;
         match &self.subject {
-            // If a failure could lead nowhere else, nothing is gained by holding a stream: it can report failures later.
+            // If no other target is left, holding a stream gains nothing: it can report failures later.
             Subject::Stream { gate, .. } => !gate_is_over && gate.until != HoldUntil::Headers && could_move(),
-            // A plain response can report a failure only by its status, which goes first.
+            // A plain response can report a failure only by its status, and that goes to the client first.
             Subject::Plain(_) => in_retry_loop || could_move(),
-            // A page is not an answer wherever it leads, but all of it has to be here before an error can take its place.
+            // A page is never an answer. It is held to its end, so that an error can replace it.
             Subject::Page | Subject::Envoy { .. } | Subject::Error { .. } => true,
         }
     }
@@ -169,13 +171,13 @@ impl Gatekeeper {
         self.verdict(judgement, now)
     }
 
-    /// Passes the commit point: from now on the response goes to the client. `wants_insertion` says whether it must be
-    /// possible to put text into a stream at any time.
+    /// Passes the commit point: from now on the response goes to the client. `wants_insertion` says whether
+    /// text may have to be inserted into a stream.
     pub fn commit(self, wants_insertion: bool, headers: &mut impl HeaderSink) -> Follower {
         let rename_to = self.model_name.as_deref();
         match self.subject {
             Subject::Stream { reader, .. } => {
-                // A notice at its end may make it longer than its provider announced.
+                // A notice may make the stream longer than its provider announced.
                 headers.remove("content-length");
                 Follower::of_stream(StreamFollower::new(reader, rename_to, wants_insertion))
             }
@@ -198,7 +200,8 @@ impl Gatekeeper {
         }
     }
 
-    /// Reads in windows until there is a judgement. A buffer that cannot be read is passed on rather than lost.
+    /// Reads in windows until there is a judgement. A buffer that cannot be read is passed on rather than
+    /// lost.
     fn read(&mut self, host: &mut impl BodyBuffer, available: usize) -> Option<Judgement> {
         let mut judgement = None;
         while self.seen < available {
@@ -211,7 +214,7 @@ impl Gatekeeper {
             self.seen += window.len();
             let by_window = self.judge(&window);
             judgement = judgement.or(by_window);
-            // What may be followed has to be read on without a gap.
+            // A follower must have read everything, so these two are read to the end of the buffer.
             if judgement.is_some() && !matches!(self.subject, Subject::Stream { .. } | Subject::Plain(_)) {
                 break;
             }
@@ -239,7 +242,7 @@ impl Gatekeeper {
         }
     }
 
-    /// The response is over, or as much of it has been read as ever is.
+    /// Judges a response that is over, or of which no more is read.
     fn judge_at_end(&mut self) -> Judgement {
         match &mut self.subject {
             Subject::Envoy { status: 504 | 408, .. } => Err(of_class(ErrorClass::Timeout)),
@@ -252,7 +255,7 @@ impl Gatekeeper {
             Subject::Stream { reader, gate, content } => {
                 let mut judgement = None;
                 reader.finish(|sign| judge_event(sign, gate.until, &mut judgement, content));
-                // Without an event, whatever the status said, the client has got nothing of an answer.
+                // A stream without an event is not an answer, whatever its status.
                 judgement.unwrap_or_else(|| Err(of_class(ErrorClass::StreamTruncated)))
             }
         }
@@ -273,12 +276,12 @@ impl Gatekeeper {
         }
     }
 
-    /// What the retry decision goes by.
+    /// The failure as the retry decision needs it.
     fn failed(&self, class: ErrorClass, now: Timestamp) -> Failed {
         let hint = |body, status| provider::wait_hint(&self.headers, body, status, now);
         let hint = match &self.subject {
             Subject::Error { status, body } => hint(body, *status),
-            // A failure under success says it in the same words.
+            // An error under a 200 has its hint in the same places.
             Subject::Plain(reader) => hint(reader.head(), 200),
             Subject::Stream { .. } => hint(b"", 200),
             Subject::Envoy { .. } | Subject::Page => None,
@@ -291,7 +294,7 @@ impl Gatekeeper {
         Failed { received, hint, should_retry: provider::should_retry(&self.headers), ..failed }
     }
 
-    /// What a client would take the failed response for.
+    /// How the failed response looks to a client.
     fn appearance(&self, failure: &Failure) -> Appearance {
         match &self.subject {
             Subject::Envoy { status, .. } => Appearance::EnvoyText { status: *status },
@@ -305,7 +308,7 @@ impl Gatekeeper {
     }
 }
 
-/// The first event that is neither empty nor a mere finish decides. Of later ones only content is noted.
+/// The first event with a meaning decides. Of later events only content is noted.
 fn judge_event(sign: Sign, until: HoldUntil, judgement: &mut Option<Judgement>, content: &mut bool) {
     *content |= matches!(sign, Sign::Content);
     if judgement.is_none() {

@@ -1,4 +1,4 @@
-//! What a response's headers say it is, and which of them do not go to the client as they came.
+//! The media type of a response, and the response headers that the filter changes.
 
 use crate::base::{HeaderBlock, HeaderSink};
 
@@ -8,12 +8,12 @@ pub(super) enum Media {
     Events,
     Json,
     Text,
-    /// A web page. No model's API answers so, but a proxy or login page in front of one does.
+    /// A web page. It comes from a proxy or login page in front of an API, never from the API itself.
     Page,
 }
 
 impl Media {
-    /// `None` for types that cannot be read here, and where the provider does not say.
+    /// `None` for unknown types, and without a type.
     pub(super) fn of(headers: &HeaderBlock) -> Option<Self> {
         let media_type = headers.get("content-type")?.split(';').next()?.trim();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name);
@@ -39,8 +39,8 @@ fn is_json_suffixed(media_type: &str) -> bool {
         && bytes.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX))
 }
 
-/// Keeps caches and proxies from storing a stream or collecting it before they pass it on. `x-accel-buffering` is what
-/// nginx and its relatives go by.
+/// Keeps caches and proxies from storing or buffering a stream. nginx and similar proxies read
+/// `x-accel-buffering`.
 pub fn forbid_buffering(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     if Media::of(headers) == Some(Media::Events) {
         if headers.get("cache-control").is_none() {
@@ -50,9 +50,10 @@ pub fn forbid_buffering(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     }
 }
 
-/// Removes the headers that only this filter and Envoy may set. A provider's `x-llm-*` would be taken for the filter's, its
-/// `x-envoy-*` for the inner listener's: at a 429 with `x-envoy-ratelimited`, as a provider behind an Envoy sends it, the
-/// edge would not retry. Envoy passes a `te` on from HTTP/1 although HTTP/2 forbids it, which would break the hop.
+/// Removes the headers that only this filter and Envoy may set. The edge and clients would take a
+/// provider's `x-llm-*` for the filter's and its `x-envoy-*` for the inner listener's. For example the edge
+/// does not retry a 429 with `x-envoy-ratelimited`, which a provider behind an Envoy sends. `te` is removed
+/// because Envoy passes it on from HTTP/1 although HTTP/2 forbids it, and that would break the hop.
 pub fn strip_reserved(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     for (name, _) in headers.iter() {
         if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-") || name == b"te")

@@ -1,5 +1,8 @@
-//! Takes the usage event out of a stream whose client did not ask for it. The filter asked in its place, because chat
-//! streams report their tokens only on request.
+//! Removes the usage event from a stream whose client did not ask for it.
+//!
+//! The filter asked in the client's place, because chat streams report their tokens only on request and
+//! budgets would have to guess otherwise. The event is removed in the chunk that completes it. Only that
+//! chunk is read and written as a whole, once per stream.
 
 use std::ops::Range;
 
@@ -46,7 +49,8 @@ impl InjectedUsage {
     }
 }
 
-/// `bytes`, which begin at offset `start` of the stream, without `cuts`. Cuts that begin before `start` have passed.
+/// `bytes`, which begin at offset `start` of the stream, without `cuts`. Cuts that begin before `start`
+/// have passed.
 pub(super) fn without(bytes: &[u8], start: u64, cuts: &[Range<u64>]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(bytes.len());
     let place = |offset: u64| usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);

@@ -1,20 +1,22 @@
 //! The response on its way to the client: hold and judge it, then read on and guard it.
 //!
-//! Until the first byte goes to the client, an attempt can still be replaced by another one. This moment is the *commit
-//! point*, and the two sides of it are two types:
+//! An attempt can be replaced by another one until the first byte goes to the client. This moment is the
+//! *commit point*. Each side of it has its own type:
 //!
-//! - A [`Gatekeeper`] holds a response and reads its beginning. Each chunk yields a [`Verdict`]: hold on, commit, or the
-//!   response is a failure.
-//! - [`Gatekeeper::commit`] turns it into a [`Follower`], which reads the rest while it passes. Each chunk yields a
-//!   [`ChunkReport`]. The follower also changes what passes where that is wanted: it keeps events whole, takes out a
-//!   usage event that the client did not ask for, renames the model, and ends a broken stream with an error event.
+//! - A [`Gatekeeper`] holds a response and reads its beginning. Each chunk yields a [`Verdict`]: hold on,
+//!   commit, or the response is a failure.
+//! - [`Gatekeeper::commit`] turns it into a [`Follower`], which reads the rest while it passes. Each chunk
+//!   yields a [`ChunkReport`]. The follower also changes what passes: it keeps events whole, removes a
+//!   usage event that the client did not ask for, renames the model, and ends a broken stream with an error
+//!   event.
 //!
-//! A chunk of a stream takes this way: [`Follower::chunk`], `StreamFollower::chunk`, `StreamReader::follow`, which hands it
-//! to the [`Framer`](crate::stream::Framer) and each event to the [`StreamState`](crate::stream::StreamState); then
-//! `StreamFollower::arrange` leaves in the host's buffer what the client gets. A chunk that ends with a whole event and has
-//! nothing to change is read once and not written.
+//! A chunk of a stream takes this way: [`Follower::chunk`], `StreamFollower::chunk`,
+//! `StreamReader::follow`. That hands the bytes to the [`Framer`](crate::stream::Framer) and each event to
+//! the [`StreamState`](crate::stream::StreamState). Then `StreamFollower::arrange` leaves in the host's
+//! buffer what the client gets. A chunk that ends with a whole event and has nothing to change is read once
+//! and not written.
 //!
-//! Nothing here knows why a response matters to anyone: retries, breakers, metrics and records belong to the caller.
+//! This folder knows nothing of retries, breakers, metrics and records. They belong to the caller.
 
 mod buffer;
 mod follower;

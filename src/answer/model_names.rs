@@ -1,5 +1,5 @@
-//! Puts the model name that the client asked for in the place of the provider's (`response_model: logical`). Only the
-//! strings that name the model change.
+//! Replaces the provider's model name with the one that the client asked for (`response_model: logical`).
+//! Only the strings that name the model change.
 
 use std::ops::Range;
 
@@ -51,8 +51,8 @@ impl ModelNames {
         !self.finder.found().is_empty()
     }
 
-    /// `bytes`, which begin at offset `start` of the stream and are passed on now, with the new name and without `cuts`.
-    /// `None` where that changes nothing.
+    /// `bytes`, which begin at offset `start` of the stream and are passed on now, with the new name and
+    /// without `cuts`. `None` if that changes nothing.
     pub(super) fn apply(&mut self, bytes: &[u8], start: u64, cuts: &[Range<u64>]) -> Option<&[u8]> {
         let place = |offset: u64| usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
         let mut names = self.finder.found().iter().filter(|name| name.start >= start).peekable();
@@ -89,8 +89,8 @@ impl ModelNames {
         changes.then_some(self.changed.as_slice())
     }
 
-    /// The edit that replaces the names in the last `len` bytes read, all of which are passed on now. `None` if there are
-    /// none.
+    /// The edit that replaces the names in the last `len` bytes read, all of which are passed on now.
+    /// `None` if there are none.
     pub(super) fn edit_of_last(&mut self, len: usize) -> Option<BodyEdit> {
         if !self.are_found() {
             return None;

@@ -13,7 +13,7 @@ pub const MAX_HELD_PLAIN: usize = 16 * 1024;
 
 /// A plain response as far as it has been read.
 pub(super) struct PlainReader {
-    /// All of it, while it may still be an error object.
+    /// The bytes so far, while it can still be an error object that has not been judged.
     head: Option<Vec<u8>>,
     answer: Box<AnswerReader>,
 }
@@ -50,7 +50,7 @@ impl PlainReader {
 
     /// What is wrong with a response that ends here, if anything is.
     pub(super) fn failure_at_end(&self, kind: ProviderKind, headers: &HeaderBlock) -> Option<Failure> {
-        // A success status with no complete body is what a proxy in trouble sends.
+        // A proxy in trouble sends a success status without a complete body.
         if self.is_cut_off() {
             return Some(Failure { class: ErrorClass::StreamTruncated, kind: None, code: None });
         }
@@ -81,8 +81,8 @@ pub(super) struct PlainFollower {
 }
 
 impl PlainFollower {
-    /// A response of which nothing has been passed on; `reader` may have read its beginning. `rename_to` is the name that
-    /// the client is to read.
+    /// A response of which nothing has been passed on; `reader` may have read its beginning. `rename_to` is
+    /// the name that the client is to read.
     pub(super) fn new(
         kind: ProviderKind,
         headers: HeaderBlock,
@@ -118,8 +118,8 @@ impl PlainFollower {
         ChunkReport { release, new_bytes, content, forwarded: release == Release::Pass, settled: None }
     }
 
-    /// Passes on what was held, all of which the reader has read. Its headers are held, too, so that its length can be
-    /// told where all of it has come.
+    /// Passes on what was held. The reader has read all of it. The headers are still held, so the length
+    /// can be corrected if the response is complete.
     pub(super) fn pass_held(
         &mut self,
         host: &mut (impl HeaderSink + BodyBuffer),
@@ -128,7 +128,7 @@ impl PlainFollower {
     ) -> ChunkReport {
         let mut release = Release::Pass;
         if let Some(renaming) = &mut self.renaming {
-            // A host that cannot be read gets no edit either, and passes what it has.
+            // If the host's buffer cannot be read, it passes without an edit.
             let _ = read_windows(host, held, WINDOW, |window| renaming.names.read(window));
             let (how, length) = renaming.release(host, held, end);
             if end && renaming.has_length {
@@ -157,8 +157,8 @@ impl PlainFollower {
 }
 
 impl Renaming {
-    /// Changes the names in the host's buffer. Says how to release it, and how long it is then. A name that the chunk's end
-    /// cuts in two waits in the buffer for its rest.
+    /// Replaces the names in the host's buffer. Returns how to release it and its new length. A name that
+    /// is cut in two by the chunk's end waits in the buffer for its rest.
     fn release(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> (Release, usize) {
         if !end && self.names.open_name() > 0 {
             self.waiting = available;

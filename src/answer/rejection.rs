@@ -1,4 +1,4 @@
-//! What is known of a response that turned out to be a failure before any of it went to the client.
+//! A response that turned out to be a failure before any of it went to the client.
 
 use crate::base::ErrorClass;
 use crate::provider::Failure;
@@ -10,25 +10,25 @@ const BAD_GATEWAY: u16 = 502;
 /// A held response that is a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// What the retry decision goes by.
+    /// The failure as the retry decision needs it.
     pub failed: Failed,
-    /// What the provider called it.
+    /// The failure as the provider describes it.
     pub failure: Failure,
     /// What came of its stream, if it is one.
     pub stream: Option<StreamFacts>,
-    /// What a client would take it for.
+    /// How it looks to a client.
     pub appearance: Appearance,
 }
 
-/// What a client would take a failed response for.
+/// How a failed response looks to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appearance {
     /// An error: its status says so, or its first event.
     Error,
     /// An answer: the status says success, and the body mentions no error.
     Answer,
-    /// An answer by its status, which says success, but the body is an error object. `meant` is the status that it should
-    /// have had.
+    /// An answer by its status, which says success, but the body is an error object. `meant` is the status
+    /// that it should have had.
     ErrorUnderSuccess {
         /// The status that goes with the error.
         meant: u16,
@@ -41,8 +41,8 @@ pub enum Appearance {
 }
 
 impl Appearance {
-    /// The status of the error that takes the body's place; `None` where the body can stay. `own` is the status that the
-    /// operator wants clients to see instead of the provider's error, if so.
+    /// The status of the error that replaces the body. `None` if the body can stay. `own` is the status of
+    /// the filter's own error, if the operator wants clients to see that (`last_error: own`).
     pub const fn replacement(self, own: Option<u16>) -> Option<u16> {
         match (self, own) {
             (Self::EnvoyText { status }, _) => Some(status),
@@ -52,8 +52,8 @@ impl Appearance {
         }
     }
 
-    /// The status that the client gets in place of the one that came; `None` where that stays. `replaced_by` is the status
-    /// of the error that has taken the body's place, if one has.
+    /// The status that replaces the one that came. `None` if that stays. `replaced_by` is the status of the
+    /// error that has replaced the body, if one has.
     pub const fn status(self, replaced_by: Option<u16>) -> Option<u16> {
         match (self, replaced_by) {
             (Self::EnvoyText { .. }, _) => None,
@@ -65,7 +65,8 @@ impl Appearance {
     }
 }
 
-/// The status of an error that its provider sent under a 200: clients that go by the status would take it for an answer.
+/// The proper status of an error that its provider sent under a 200. Under a 200, clients would take it for
+/// an answer.
 pub(super) fn meant_status(failure: &Failure) -> u16 {
     let code = failure.code.as_deref().and_then(|code| code.parse().ok());
     code.filter(|status| (400..600).contains(status)).unwrap_or(match failure.class {
@@ -94,7 +95,8 @@ mod tests {
     fn a_failure_that_looks_like_an_answer_never_keeps_its_success_status() {
         let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
         let envoy = Appearance::EnvoyText { status: 503 };
-        // Appearance, the operator's own status; the replacement's status; the status without and with the replacement.
+        // Appearance, the operator's own status; the replacement's status; the status without and with the
+        // replacement.
         for (appearance, own, replacement, kept, replaced) in [
             (Appearance::Error, None, None, None, None),
             (Appearance::Error, Some(504), Some(504), None, Some(504)),

@@ -1,4 +1,4 @@
-//! What a response has shown, as values.
+//! What the gatekeeper and the follower report.
 
 use crate::base::ErrorClass;
 use crate::stream::{FinishReason, StreamFacts, Usage};
@@ -21,24 +21,24 @@ pub enum Release {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct ChunkReport {
-    /// How the host releases what is in its buffer now.
+    /// How the host releases its buffer now.
     pub release: Release,
     /// Bytes that came with this chunk. What the host's buffer held before is not counted again.
     pub new_bytes: usize,
-    /// `None` if no content came, else how many complete events with content did. That number is 0 where content is not
-    /// counted in events: in a plain response, in one that cannot be read, and in an event too large to read.
+    /// The number of complete events with content. `None` if no content came. 0 if content came that is not
+    /// counted in events: in a plain response, in an unreadable one, or in an event too large to read.
     pub content: Option<u64>,
     /// Whether bytes go to the client.
     pub forwarded: bool,
-    /// What a stream has turned out to be, once that is certain, which may be long before its connection ends: its
-    /// terminal event has come, or an event that says it failed.
+    /// The result of a stream, once it is certain: after its terminal event, or an event that reports a
+    /// failure. That may be long before the connection ends.
     pub settled: Option<Result<(), ErrorClass>>,
 }
 
 /// What a response has said about itself so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AnswerFacts {
-    /// The tokens it took; `None` where it has not said, or cannot be read.
+    /// The tokens it took. `None` if it has not reported them, or cannot be read.
     pub usage: Option<Usage>,
     /// Why it ended.
     pub finish: Option<FinishReason>,

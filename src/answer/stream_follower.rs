@@ -1,8 +1,11 @@
 //! Passes a stream on as it comes, but only whole events.
 //!
-//! Text can be put in only between two events: an error event that ends a broken stream, or a comment that keeps a silent
-//! one open. So the beginning of an event is held back until its rest comes. That costs a copy where a chunk ends within an
-//! event, and nothing where it ends with one, as nearly all do.
+//! Text can be inserted only between two events: an error event that ends a broken stream, or a comment
+//! that keeps a quiet one open. So the beginning of an event is held back until its rest comes. That costs
+//! a copy when a chunk ends within an event, and nothing when it ends with one, as nearly all chunks do.
+//!
+//! An event of more than [`MAX_HELD_EVENT`] is passed on in pieces. If the stream breaks then, the torn
+//! event is ended first, so that the notice is an event of its own.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,20 +22,21 @@ use crate::stream;
 /// The most of an incomplete event that is held back. A longer one is passed on in pieces.
 pub const MAX_HELD_EVENT: usize = 64 * 1024;
 
-/// Whether the host's buffer can be reached when no chunk comes, so that text can be put into a silent stream.
+/// Whether text can be inserted into the stream between two chunks.
 ///
-/// It can while every chunk is held and released explicitly. In its own callback a chunk can be released so from the second
-/// one on. The first one has to wait for a callback of another kind (Envoy's shared queue), one turn of the event loop
-/// later.
+/// That needs the host's buffer outside of a chunk's callback, and Envoy allows it only if every chunk is
+/// held and released explicitly. From the second chunk on this works in the chunk's own callback. The first
+/// chunk has to be released from a callback of another kind (Envoy's shared queue), one turn of the event
+/// loop later. See `docs/envoy-host.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Insertion {
     /// It is not wanted.
     Off,
     /// It is wanted, and nothing has been passed on.
     Wanted,
-    /// So many bytes of the first chunk wait to be released.
+    /// This many bytes of the first chunk wait to be released.
     Staged(usize),
-    /// Text can be put in.
+    /// Text can be inserted.
     Ready,
     /// The notice that ends the stream has been put in. Nothing may follow it.
     Ended,
@@ -69,8 +73,9 @@ pub(super) struct StreamFollower {
 }
 
 impl StreamFollower {
-    /// A stream of which nothing has been passed on; `reader` may have read its beginning. `rename_to` is the model name
-    /// that the client is to read, `wants_insertion` whether it must be possible to put text into the stream at any time.
+    /// A stream of which nothing has been passed on; `reader` may have read its beginning. `rename_to` is
+    /// the model name that the client is to read, `wants_insertion` whether it must be possible to put text
+    /// into the stream at any time.
     pub(super) fn new(reader: Box<StreamReader>, rename_to: Option<&str>, wants_insertion: bool) -> Self {
         let names = rename_to.map(|name| Box::new(ModelNames::in_stream(reader.dialect(), name)));
         let insertion = if wants_insertion { Insertion::Wanted } else { Insertion::Off };
@@ -102,7 +107,8 @@ impl StreamFollower {
         self.report(release, passed)
     }
 
-    /// The same in a callback of another kind than the chunk's own. From then on text can be put in, wanted or not.
+    /// The same in a callback of another kind than the chunk's own. From then on text can be put in, wanted
+    /// or not.
     pub(super) fn pass_held_outside_callback(
         &mut self,
         host: &mut impl BodyBuffer,
@@ -168,7 +174,7 @@ impl StreamFollower {
         self.insertion == Insertion::Ready && !self.is_torn
     }
 
-    /// A report without content, which is counted where bytes are read.
+    /// A report without content. Content is counted when bytes are read.
     fn report(&self, release: Release, passed: usize) -> ChunkReport {
         ChunkReport { release, new_bytes: 0, content: None, forwarded: passed > 0, settled: self.settled() }
     }
@@ -228,7 +234,8 @@ impl StreamFollower {
         if let Some(notice) = notice {
             self.held_back.clear();
             if !begun_here {
-                // The client has the beginning of an event: end it, so that the notice is an event of its own.
+                // The client has the beginning of an event: end it, so that the notice is an event of its
+                // own.
                 host.append(b"\n\n")?;
             }
             host.append(notice.as_bytes())?;
@@ -242,8 +249,8 @@ impl StreamFollower {
         Some(self.reader.notice(class))
     }
 
-    /// How many of the last bytes are held back while the stream goes on. `open` bytes of an incomplete event have come;
-    /// `all` bytes can be held back still.
+    /// How many of the last bytes are held back while the stream goes on. `open` bytes of an incomplete
+    /// event have come; `all` bytes can be held back still.
     fn tail_to_hold(&mut self, open: usize, all: usize) -> usize {
         self.is_torn = open > MAX_HELD_EVENT || open > all;
         if !self.is_torn {
@@ -262,8 +269,8 @@ impl StreamFollower {
         Ok(())
     }
 
-    /// Writes to the buffer what was held back and what has come, without the last `hold` bytes, without `cuts` and with
-    /// the client's name for the model. Says how many bytes that are.
+    /// Writes to the buffer what was held back and what has come, without the last `hold` bytes, without
+    /// `cuts` and with the client's name for the model. Says how many bytes that are.
     fn rewrite<B: BodyBuffer>(
         &mut self,
         host: &mut B,
@@ -296,7 +303,7 @@ impl StreamFollower {
         Ok(passed)
     }
 
-    /// The host does not do its part: what is in its buffer passes as it is.
+    /// The host refused a read or a write, so its buffer passes as it is.
     fn give_up(&mut self, available: usize) -> usize {
         self.is_torn = true;
         self.names = None;
@@ -306,7 +313,8 @@ impl StreamFollower {
     fn release(&mut self, passed: usize, end: bool) -> Release {
         match self.insertion {
             Insertion::Off => Release::Pass,
-            // Nothing has to be put into a stream that came all at once, and nothing can be staged yet if nothing passes.
+            // Nothing has to be put into a stream that came all at once, and nothing can be staged yet if
+            // nothing passes.
             Insertion::Wanted if end || passed == 0 => Release::Pass,
             Insertion::Wanted => {
                 self.insertion = Insertion::Staged(passed);

@@ -31,7 +31,7 @@ pub(super) struct StreamReader {
 struct Events {
     kind: ProviderKind,
     state: StreamState,
-    /// The first failure that an event told of.
+    /// The first failure that an event reported.
     failed: Option<ErrorClass>,
     /// Present if the client did not ask for usage and the filter did.
     injected_usage: Option<InjectedUsage>,
@@ -54,8 +54,8 @@ impl StreamReader {
         framer.feed(window, |event| on_event(events.read(&event)));
     }
 
-    /// Reads the next bytes of a stream that is passed on. Says how many events with content they complete, if they bring
-    /// content at all.
+    /// Reads the next bytes of a stream that is passed on. Says how many events with content they complete,
+    /// if they bring content at all.
     pub(super) fn follow(&mut self, window: &[u8]) -> Option<u64> {
         let mut content = 0_u64;
         self.feed(window, |sign| content += u64::from(matches!(sign, Sign::Content)));
@@ -79,17 +79,17 @@ impl StreamReader {
         usize::try_from(self.framer.tail_len()).unwrap_or(usize::MAX)
     }
 
-    /// What the client does not get of what has been read since the last call.
+    /// The ranges to remove that were found since the last call.
     pub(super) fn take_cuts(&mut self) -> Vec<Range<u64>> {
         self.events.injected_usage.as_mut().map(InjectedUsage::take_cuts).unwrap_or_default()
     }
 
-    /// The first failure that an event told of.
+    /// The first failure that an event reported.
     pub(super) const fn failed(&self) -> Option<ErrorClass> {
         self.events.failed
     }
 
-    /// What the stream has turned out to be, once that is certain.
+    /// The result of the stream, once it is certain.
     pub(super) fn settled(&self) -> Option<Result<(), ErrorClass>> {
         match self.events.failed {
             Some(class) => Some(Err(class)),
@@ -97,12 +97,12 @@ impl StreamReader {
         }
     }
 
-    /// What is wrong with a stream that ends here, if anything is. To be asked after [`finish`](Self::finish).
+    /// The failure of a stream that ends here, if it is one. Call [`finish`](Self::finish) first.
     pub(super) fn failure_at_end(&self) -> Option<ErrorClass> {
         match self.events.state.ending() {
             StreamEnding::Truncated => Some(ErrorClass::StreamTruncated),
             StreamEnding::Failed => Some(self.events.failed.unwrap_or(ErrorClass::StreamError)),
-            // Every answer has its finish reason. Some servers leave out the terminal event, which harms no client.
+            // The answer has its finish reason. Some servers omit the terminal event, which harms no client.
             StreamEnding::Complete
             | StreamEnding::Unfinished
             | StreamEnding::NoTerminal

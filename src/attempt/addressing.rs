@@ -5,8 +5,8 @@ use crate::config::{Config, Target};
 use crate::intake::{CLUSTER_HEADER, CallHeaders};
 use crate::provider;
 
-/// Addresses the request to `target`. `false` when the target's provider does not speak the endpoint, which the gate
-/// should have told before.
+/// Addresses the request to `target`. `false` if the target's provider does not support the endpoint, which
+/// the gate `dialect` should have prevented.
 pub fn address_to(
     config: &Config,
     target: &Target,
@@ -27,8 +27,9 @@ pub fn address_to(
     sink.set(CLUSTER_HEADER, &at.cluster);
     sink.set(":authority", &at.host);
     sink.set(":path", &path);
-    // A client's key is for this filter. It goes on only where the operator configured neither client keys nor a
-    // credential for the target, which then is the client's own affair or that of Envoy's credential injector.
+    // A client's key is for this filter. It is passed on only if the operator configured neither client
+    // keys nor a credential for the target. Then the client, or Envoy's credential injector, provides the
+    // credential.
     if account.key.is_some() || config.keys.is_some() {
         for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
             let replaced = account.key.is_some() && *name == route.credential;
@@ -45,7 +46,7 @@ pub fn address_to(
             sink.set(name, value);
         }
     }
-    // A compressed answer could not be judged, only passed on.
+    // A compressed response could not be judged, only passed on.
     sink.set("accept-encoding", "identity");
     for (name, value) in &at.headers {
         sink.set(name, value);

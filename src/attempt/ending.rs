@@ -1,7 +1,8 @@
 //! The end of an attempt: one outcome, made once.
 //!
-//! The outcome is made as soon as it is certain, which is often before the host's stream ends: a failure while the
-//! response is held, or a stream's terminal event. What the host's stream does afterwards changes nothing about it.
+//! The outcome is made as soon as it is certain, which is often before the host's stream ends: a failure
+//! while the response is held, or a stream's terminal event. What the host's stream does afterwards changes
+//! nothing about it.
 
 use std::time::Duration;
 
@@ -34,27 +35,28 @@ pub enum Closed {
         /// Whether its stream had come to its proper end.
         complete: bool,
     },
-    /// The edge threw it away.
+    /// The edge discarded it.
     Discarded,
 }
 
 impl Attempt {
-    /// The filter answers in the provider's place, with this status.
+    /// The filter responds in the provider's place, with this status.
     pub fn answered_here(&mut self, status: u16) {
         self.observed.answered_by = Some(AnsweredBy::Filter);
         self.observed.status = Some(status);
     }
 
-    /// The attempt failed, and this was decided: the edge discards the response, or the client gets a failure.
+    /// Notes what was decided after the failure, for the record.
     pub fn failed(&mut self, hint: Option<Duration>, then: &'static str) {
         self.observed.hint = hint;
         self.then = Some(then);
     }
 
-    /// The attempt's outcome is certain. `None` if it was before: of several ends the first one counts.
+    /// The attempt's outcome is certain. `None` if it already was: only the first end counts.
     pub fn end(&mut self, end: End, received: Received, now: Timestamp) -> Option<Ended> {
         let admission = self.admission.take()?;
-        // The silence before the end is one of the stream's gaps, and often the reason for the end.
+        // The time without bytes before the end is one of the stream's gaps, and often the reason for the
+        // end.
         self.observed.chunk(now);
         let facts = self.facts();
         let outcome = Outcome {
@@ -92,7 +94,7 @@ impl Attempt {
         self.is_slow
     }
 
-    /// The host's stream is over: the attempt is no longer under way. Says how far the response was.
+    /// The host's stream is over, so the attempt is no longer under way. Returns how far the response was.
     pub fn close(&mut self, now: Timestamp) -> Closed {
         if let Some(under_way) = self.under_way.take() {
             under_way.end(&self.request, self.first_content.is_some(), now);

@@ -1,8 +1,9 @@
 //! One attempt: a request that was sent to a target, and its response.
 //!
-//! An attempt is a state machine that knows neither its journey nor the worker. Events go in, and what they mean comes out
-//! as a value: a [`Progress`] for a piece of the response (`response.rs`), a [`Due`] for a moment (`time_limits.rs`). It
-//! ends with one [`Outcome`], made once by [`Attempt::end`] (`ending.rs`). `src/journey` decides what follows from them.
+//! An attempt is a state machine that knows neither its journey nor the worker. Events go in, and what they
+//! mean comes out as a value: a [`Progress`] for a piece of the response (`response.rs`), a [`Due`] for a
+//! moment (`time_limits.rs`). It ends with one [`Outcome`], made once by [`Attempt::end`] (`ending.rs`).
+//! `src/journey` decides what follows from them.
 
 mod addressing;
 mod ending;
@@ -64,9 +65,9 @@ enum Answer {
     Awaited,
     /// Headers and body are held until it is clear what they are.
     Held(Box<Gatekeeper>),
-    /// It goes to the client, and is read to its end: only the end tells whether it was a good response.
+    /// It goes to the client and is read to its end, because only the end shows whether it was a success.
     Passed(Follower),
-    /// It failed. The edge throws it away and starts another attempt.
+    /// It failed. The edge discards it and starts another attempt.
     Discarded,
 }
 
@@ -121,7 +122,7 @@ impl Attempt {
         self.request.endpoint.dialect()
     }
 
-    /// Edits more of the request's body on its way. `false` when the host refused.
+    /// Edits the next chunk of the request's body. `false` if the host refused.
     pub fn edit_chunk(&mut self, host: &mut impl BodyBuffer, available: usize) -> bool {
         self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok())
     }

@@ -1,10 +1,10 @@
-//! Who made an answer: the provider, or Envoy in its place.
+//! The origin of a response: the provider, or Envoy in its place.
 
 use memchr::memmem;
 
 use crate::retry::Received;
 
-/// Who made an answer.
+/// The origin of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The provider.
@@ -17,7 +17,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Reads it from Envoy's response code details; without any the provider is taken for the author.
+    /// Reads it from Envoy's response code details. Without details the provider counts as the origin.
     pub fn of(details: Option<&[u8]>) -> Self {
         match details {
             None | Some(b"via_upstream") => Self::Upstream,
@@ -29,7 +29,7 @@ impl Origin {
     }
 }
 
-/// What in Envoy's response code details says that no provider has got anything of the request.
+/// Parts of Envoy's response code details which show that no provider got any of the request.
 const NOT_SENT: [&str; 9] = [
     "connection_failure",
     "connection_timeout",

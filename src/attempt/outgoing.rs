@@ -1,27 +1,34 @@
+//! A request on its way out: addressed to a target, with the target's model in its body.
+//!
+//! Requests are not translated between dialects; the gate `dialect` keeps targets out that do not speak the
+//! endpoint. A translation would be a module of its own that says which endpoints it can turn into which.
+//! Its place would be in [`prepare`], between addressing and editing, and before the gatekeeper of the
+//! response (`src/answer/gatekeeper.rs`).
+
 use super::addressing::address_to;
 use crate::base::{HeaderSink, TargetId};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
 use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
 
-/// The body of a request that leaves, as far as the host has it.
+/// The body of a request, as far as the host has it.
 #[derive(Debug, Clone, Copy)]
 pub enum OutgoingBody<'a> {
     /// All of it.
     Whole(&'a HeldBody),
-    /// So many bytes. The rest is edited as it streams by.
+    /// Its first bytes. The rest is edited as it streams by.
     Begun(usize),
 }
 
-/// A request that is addressed and edited, as far as its body has come.
+/// A request that is addressed, and edited as far as its body has come.
 pub struct Outgoing {
     /// What edits the rest of the body.
     pub editor: Option<StreamEditor>,
-    /// Whether the body asks for usage although the client's did not.
+    /// Whether the filter added a request for usage to the body.
     pub injects_usage: bool,
 }
 
-/// Addresses a request to `target` and writes the target's model into its body. `None` when the host refused to change
-/// something: the request must not be sent then.
+/// Addresses a request to `target` and writes the target's model into its body. `None` if the host refused
+/// a change: then the request must not be sent.
 pub fn prepare<H: HeaderSink + BodyBuffer>(
     request: &ClientRequest,
     target: TargetId,
@@ -35,7 +42,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
         return None;
     }
     let mut edit = BodyEdit::of_model(&request.facts, &target.model);
-    // Without it a streamed chat reports no usage, and budgets would have to guess.
+    // A streamed chat reports usage only on request, and without it budgets would have to guess.
     if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
         edit = edit.asking_for_usage(&request.facts);
     }

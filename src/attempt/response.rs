@@ -1,8 +1,9 @@
 //! The response side of an attempt: headers, body and trailers, up to the commit point and past it.
 //!
-//! Before the commit point the response has a gatekeeper, afterwards a follower (`src/answer`). Responses with an error
-//! status are always held, because only their body tells which failure it is. Of a successful response no more than its
-//! beginning is held, and it is read to its end: a 200 and a first token do not make a success.
+//! Before the commit point the response has a gatekeeper, afterwards a follower (`src/answer`). Responses
+//! with an error status are always held, because only their body tells which failure it is. Of a successful
+//! response no more than its beginning is held, and it is read to its end: a 200 and a first token do not
+//! make a success.
 
 use super::origin::Origin;
 use super::{Answer, Attempt};
@@ -30,7 +31,7 @@ pub struct ResponseHead {
 pub enum Progress {
     /// The response is still held.
     Held,
-    /// Nothing follows from it: the response was discarded, or has not begun.
+    /// Nothing: the response was discarded, or has not begun.
     Ignored,
     /// Envoy's own rate limit held the request back. Its response passes.
     HeldBack,
@@ -42,7 +43,7 @@ pub enum Progress {
     Passes(Passage),
 }
 
-/// What goes to the client, and what it shows.
+/// Bytes that go to the client, and what they show.
 pub struct Passage {
     /// How the host releases it.
     pub release: Release,
@@ -51,8 +52,8 @@ pub struct Passage {
 }
 
 impl Attempt {
-    /// The response's headers have come. `origin` is asked only where the status says failure, `could_move` only where it
-    /// decides whether the response is held.
+    /// The response's headers have come. `origin` is called only for an error status, and `could_move` only
+    /// if it decides whether the response is held. Both are costly.
     pub fn headers(
         &mut self,
         head: ResponseHead,
@@ -75,7 +76,7 @@ impl Attempt {
             return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
         }
         let gatekeeper = match origin() {
-            // No target was asked, and the limit holds for every target.
+            // Envoy's rate limit refused it before any target was asked, and applies to every target.
             Origin::Envoy { .. } if status == 429 => return self.held_back(),
             Origin::Envoy { received } => {
                 self.observed.answered_by = Some(AnsweredBy::Envoy);
@@ -92,7 +93,7 @@ impl Attempt {
         Some(config.provider(config.target(self.start.target)?.provider)?.kind)
     }
 
-    /// What judges a response that says success; `None` if its body cannot be read.
+    /// The gatekeeper of a response with a success status. `None` if its body cannot be read.
     fn gatekeeper_of_success(
         &self,
         kind: ProviderKind,
@@ -114,7 +115,7 @@ impl Attempt {
             .or_else(|| (status == 200 && end).then(|| Gatekeeper::of_nothing(kind, endpoint)))
     }
 
-    /// Holds the response if it is to be judged, else lets it pass.
+    /// Holds the response if it is to be judged. Otherwise it passes.
     fn begin_answer(
         &mut self,
         gatekeeper: Option<Gatekeeper>,
@@ -194,8 +195,8 @@ impl Attempt {
         Passage { release: Release::Pass, settled: None }
     }
 
-    /// More of the response has come. The host's buffer holds `available` bytes: while the response is held all of it,
-    /// afterwards what has not been released.
+    /// More of the response has come. The host's buffer holds `available` bytes: while the response is held
+    /// all of it, afterwards what has not been released.
     pub fn chunk(
         &mut self,
         host: &mut (impl HeaderSink + BodyBuffer),
@@ -227,7 +228,8 @@ impl Attempt {
         }
     }
 
-    /// What is held goes to the client now, outside of the callback in which it came. `None` if nothing is held.
+    /// What is held goes to the client now, outside of the callback in which it came. `None` if nothing is
+    /// held.
     pub fn open_gate(
         &mut self,
         host: &mut (impl HeaderSink + BodyBuffer),
@@ -258,7 +260,7 @@ impl Attempt {
         }
     }
 
-    /// What was to be staged went at once, because the host has no other callback for it.
+    /// What was to be staged went at once, because the host has no later callback for it.
     pub fn cannot_stage(&mut self) {
         if let Answer::Passed(follower) = &mut self.answer {
             follower.cannot_stage();
@@ -286,7 +288,7 @@ impl Attempt {
         }
     }
 
-    /// Whether it must be possible to put text into the stream at any time.
+    /// Whether the filter may have to insert text into the stream.
     fn wants_insertion(&self) -> bool {
         self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some()
     }
@@ -301,13 +303,14 @@ impl Attempt {
             keep_alive.bytes_sent(now);
         }
         if settled.is_some() {
-            // Nothing more is owed. A provider that does not end the connection is left to Envoy's idle timeout.
+            // The response is complete. If the provider keeps the connection open, Envoy's idle timeout
+            // ends it.
             self.watch.finish();
         }
         Passage { release, settled }
     }
 
-    /// Content has come, in so many events.
+    /// Content has come, in this many events.
     fn content(&mut self, events: u64, now: Timestamp) {
         self.watch.content_received(events, now);
         if self.first_content.is_some() {
@@ -324,13 +327,13 @@ impl Attempt {
         self.is_slow = tolerated.is_some_and(|tolerated| took > tolerated);
     }
 
-    /// Another status takes the place of the provider's.
+    /// Replaces the provider's status.
     pub fn show_status(&mut self, status: u16, sink: &mut impl HeaderSink) {
         sink.set(":status", &status.to_string());
         self.observed.shown_status = Some(status);
     }
 
-    /// The edge throws the response away.
+    /// The edge discards the response.
     pub fn discard(&mut self) {
         self.answer = Answer::Discarded;
     }

@@ -1,4 +1,12 @@
 //! Which of an attempt's time limits is due, and what that means for its response.
+//!
+//! **A stream that goes idle** gets a notice between two events and is reset one tick later. The filter
+//! cannot end a response cleanly while the provider has not ended it, and a reset in the same tick would
+//! lose the notice. `on_break: reset` omits the notice.
+//!
+//! **`gate.max_time`** is the only time limit on holding a stream. There is no separate setting for an
+//! early release, because both would mean the same. Without it `first_content` is the limit: a stream
+//! without content by then fails.
 
 use super::{Answer, Attempt};
 use crate::base::{ErrorClass, Timestamp};
@@ -9,18 +17,18 @@ use crate::stream::Alarm;
 pub enum Due {
     /// Nothing.
     Nothing,
-    /// The client is to get this text, which keeps the stream open.
+    /// This text is to be put into the stream to keep it open.
     KeepAlive(&'static str),
-    /// What is held is to be held no longer.
+    /// What is held is to be released.
     OpenGate,
-    /// A notice has ended the stream a tick ago, so the stream can be reset now.
+    /// A notice ended the stream one tick ago, so the stream can be reset now.
     Reset,
     /// The attempt has taken too long, and the client has got nothing.
     TimedOut(Alarm),
-    /// The attempt has taken too long, and the client has got part of the response. The notice is to be put into the stream,
-    /// if it takes one.
+    /// The attempt has taken too long, and the client has got part of the response. The notice, if there is
+    /// one, is to be put into the stream.
     Broken(Alarm, Option<String>),
-    /// The attempt has failed before, and the edge takes too long to end it.
+    /// The attempt had failed already, and the edge is slow to end it.
     Late,
 }
 
@@ -44,7 +52,7 @@ impl Attempt {
                     OnBreak::Reset => None,
                 };
                 if notice.is_some() {
-                    // The reset has to come a tick later, or the notice would be lost on its way.
+                    // The reset comes one tick later. Otherwise the notice would be lost.
                     self.watch.end_by(now);
                 }
                 Due::Broken(alarm, notice)
@@ -53,12 +61,12 @@ impl Attempt {
         }
     }
 
-    /// Whether the time is over for which a stream may be held.
+    /// Whether the time for holding a stream is over.
     pub(super) fn gate_is_over(&self, now: Timestamp) -> bool {
         self.gate_until().is_some_and(|until| until <= now)
     }
 
-    /// What is due though nothing has taken too long.
+    /// What is due although nothing has taken too long.
     fn look_in_time(&mut self, now: Timestamp) -> Due {
         if self.due_in_time().is_none_or(|due| due > now) {
             return Due::Nothing;

@@ -1,3 +1,5 @@
+//! Counts an attempt as under way, from its sending to its end.
+
 use crate::balance::Demand;
 use crate::base::{TargetId, Timestamp, Tokens};
 use crate::generation::Generation;
@@ -9,7 +11,7 @@ pub(super) struct UnderWay {
     target: TargetId,
     expected: Tokens,
     sent_at: Timestamp,
-    /// Nothing has been heard of it, so its provider may not have counted it yet.
+    /// No response has come, so the provider may not have counted it yet.
     is_unanswered: bool,
 }
 

@@ -5,6 +5,10 @@ pub const MAX_HEADERS: usize = 1024;
 
 /// A header map as the host passes it: one block of bytes, indexed in place.
 ///
+/// The map is read whole and once, because each read copies bytes into the VM and allocates there. Headers
+/// are changed one by one ([`HeaderSink`]): that is cheap, and writing the whole map back would touch
+/// headers that have not changed.
+///
 /// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
 /// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
 /// the headers before the first malformed one.

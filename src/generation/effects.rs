@@ -1,7 +1,10 @@
+//! The effects that a step may have besides changing its own request.
+
 use crate::base::{SplitMix64, Store};
 use crate::record::{Metric, Tally};
 
-/// What a step may change besides its own request: the data that workers share, counters, and the random source.
+/// What a step may change besides its own request: the data that workers share, counters, and the random
+/// source.
 pub struct Effects<'a> {
     /// The data that workers share.
     pub store: &'a mut dyn Store,

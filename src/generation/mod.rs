@@ -1,7 +1,8 @@
 //! What belongs to one configuration: the configuration itself and what this worker knows about its targets.
 //!
-//! All of it is indexed by the configuration's ids, so it is created with the configuration and dropped with it. A
-//! request keeps the generation that it began with, also when a newer configuration has replaced it.
+//! All of it is indexed by the configuration's ids, so it is created with the configuration and dropped
+//! with it. A request keeps the generation that it began with, also when a newer configuration has replaced
+//! it.
 
 mod effects;
 mod target_health;
@@ -36,8 +37,9 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// A generation that starts with what other workers have shared: after a change of the configuration the first
-    /// request must not go to a target whose breaker is open. `worker` tells this worker's records from others'.
+    /// A generation that starts with what other workers have shared, so that after a change of the
+    /// configuration even the first request avoids targets with an open breaker. `worker` distinguishes
+    /// this worker's records.
     pub fn new(config: Config, worker: u64, store: &mut dyn Store) -> Self {
         let mut health_view = HealthView::new(&config);
         health_view.refresh(store);
@@ -55,7 +57,7 @@ impl Generation {
         }
     }
 
-    /// Writes what this worker has learned and reads what others have. `queued` are the requests that wait here, by
+    /// Writes what this worker has learned and reads what others have. `queued` has this worker's queues by
     /// model. Returns how many health records could not be written.
     pub fn exchange(
         &self,

@@ -1,16 +1,18 @@
-//! A target's health is that of three scopes: the target, its account and its endpoint. An attempt needs all three.
+//! A target's health is that of three scopes: the target, its account and its endpoint. An attempt needs
+//! all three.
 
 use crate::base::{TargetId, Timestamp};
 use crate::breaker::{Availability, HealthView, Scope, Unavailable};
 use crate::config::Config;
 
-/// The scopes that an attempt at `target` goes through. `None` for a target that the configuration does not have.
+/// The scopes that an attempt at `target` goes through. `None` for a target that the configuration does not
+/// have.
 pub fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
     let entry = config.target(target)?;
     Some([Scope::Target(target), Scope::Account(entry.account), Scope::Endpoint(entry.provider)])
 }
 
-/// Whether `target` may be asked: the worst of its three scopes counts.
+/// Whether `target` may be asked. The worst of its three scopes decides.
 pub fn availability(
     health_view: &HealthView,
     config: &Config,
@@ -45,7 +47,7 @@ fn later(one: Unavailable, other: Unavailable) -> Unavailable {
     }
 }
 
-/// How many of a target's recent attempts failed, of 1000.
+/// The share of a target's recent attempts that failed, in 1/1000.
 pub fn failing_permille(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> u16 {
     let counts = health_view.health(Scope::Target(target)).map(|health| health.counts(&config.breaker, now));
     let (good, bad) = counts.unwrap_or_default();

@@ -1,4 +1,7 @@
 //! The root context: one configured filter on one worker. It loads the configuration, creates streams and keeps time.
+//!
+//! There are no threads and no scheduler: Envoy calls, and the filter answers. The only timer, every 100 ms, checks what
+//! takes too long, ends orphaned journeys, exchanges data with other workers and reports the size of the memory.
 
 use std::rc::Rc;
 

@@ -1,3 +1,5 @@
+//! A client request as later stages see it.
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,15 +20,15 @@ pub struct ClientRequest {
     pub endpoint: Endpoint,
     /// The logical model that it asks for.
     pub model: ModelId,
-    /// What its body says.
+    /// The facts about its body.
     pub facts: Facts,
     /// What it needs of a target.
     pub needs: Needs,
-    /// The session that it belongs to, where the model is balanced by sessions.
+    /// The session that it belongs to, if the model balances by session.
     pub session: Option<Session>,
     /// The client's key, by its position in the configuration.
     pub client_key: Option<usize>,
-    /// What the client allows.
+    /// The limits that the client sets for its request.
     pub client_limits: ClientLimits,
     /// When its first attempt was chosen.
     pub began: Timestamp,
@@ -34,7 +36,8 @@ pub struct ClientRequest {
     pub timeout: Option<Duration>,
     /// Its priority in a queue.
     pub priority: Priority,
-    /// Attempts that Envoy counted but this worker does not know, after a crash of the VM or a change of its code.
+    /// Attempts that Envoy has counted and this VM does not know: made before a crash of the VM or a change
+    /// of its code.
     pub forgotten: u8,
 }
 
@@ -49,23 +52,23 @@ impl ClientRequest {
         self.config().model(self.model)
     }
 
-    /// The client's key, where keys are configured.
+    /// The client's key, if keys are configured.
     pub fn client_key(&self) -> Option<&ClientKey> {
         self.config().keys.as_ref()?.get(self.client_key?)
     }
 
-    /// The model's name that the response body is to carry, if not the provider's.
+    /// The model name that the response body is to have, if it is not the provider's.
     pub fn response_model(&self) -> Option<Rc<str>> {
         let model = self.model()?;
         (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
     }
 
-    /// What the response of `target` may take, and how it is passed on.
+    /// The time limits of a response of `target`, and how it is passed on.
     pub fn stream_policy(&self, target: TargetId) -> StreamPolicy {
         let reasoning = self.config().target(target).is_some_and(|target| {
             let offers = &target.offers;
-            // A provider kind vouches for it when some of its models reason. Only the target's own mark says that this one
-            // does.
+            // The provider kind offers reasoning if some of its models reason. Only the target's own
+            // declaration says that this model does.
             offers.declared.contains(Capability::Reasoning)
                 && offers.capabilities.contains(Capability::Reasoning)
         });
@@ -78,7 +81,8 @@ impl ClientRequest {
         self.began.after(policy.narrowed(false, self.timeout).total)
     }
 
-    /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their margin.
+    /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their
+    /// margin.
     pub fn expected(&self, target: TargetId) -> Tokens {
         self.needs.expected(target, Some(&self.generation.estimates))
     }
@@ -88,7 +92,8 @@ impl ClientRequest {
         self.config().target(target).map_or("?", |target| &*target.name)
     }
 
-    /// The name of the strategy that chooses among its targets. A request without a session is balanced by weight.
+    /// The name of the strategy that chooses among its targets. A request without a session is balanced by
+    /// weight.
     pub fn strategy(&self) -> Option<&'static str> {
         let strategy = &self.model()?.balance;
         let by_weight = matches!(strategy, Balance::Sticky { .. }) && self.session.is_none();
@@ -101,7 +106,7 @@ impl ClientRequest {
         self.facts.stream && !self.facts.include_usage && !reports_unasked
     }
 
-    /// The key's name, where Envoy's rate-limit filter is to charge the request.
+    /// The client key's name, if Envoy's rate-limit filter is to charge the request.
     pub fn key_to_charge(&self) -> Option<Rc<str>> {
         let key = self.client_key().filter(|_| self.config().fleet_rate_limit)?;
         Some(Rc::clone(&key.name))

@@ -1,4 +1,4 @@
-//! What the filter reads from a request's headers, and which of them end here.
+//! What the filter reads from a request's headers, and which of them it removes.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,8 +13,7 @@ use crate::refusal::Refusal;
 /// The header from which the inner route reads the cluster.
 pub const CLUSTER_HEADER: &str = "x-llm-cluster";
 
-/// Headers that end at this filter, by name: what Envoy adds about the hop, and what identifies the client to us and not
-/// to a provider.
+/// Headers that no provider may see, by name: what Envoy adds about the hop, and what identifies the client.
 const PRIVATE: [&str; 9] = [
     "x-request-id",
     "forwarded",
@@ -30,7 +29,8 @@ const PRIVATE: [&str; 9] = [
 /// The same by prefix.
 const PRIVATE_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-", "x-llm-"];
 
-/// Envoy finds no route for a request without this one. The inner route removes it (`request_headers_to_remove`).
+/// Envoy finds no route for a request without this one. The inner route removes it
+/// (`request_headers_to_remove`).
 const NEEDED_FOR_ROUTING: &str = "x-forwarded-proto";
 
 /// Removes what no provider may see. Credentials are handled when the target is known.
@@ -45,7 +45,7 @@ pub fn strip_private(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     }
 }
 
-/// What of the client's headers decides how its request is addressed to a provider.
+/// The parts of the client's headers that decide how its request is addressed to a provider.
 #[derive(Debug, Clone, Default)]
 pub struct CallHeaders {
     /// The query string, without its question mark.
@@ -88,7 +88,7 @@ pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
     (id, attempt)
 }
 
-/// What the client says about how its request is to be treated.
+/// How the client wants its request to be served.
 pub(super) struct Wishes {
     pub(super) no_fallback: bool,
     pub(super) timeout: Option<Duration>,
@@ -97,7 +97,7 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
-    /// Reads them. A wish that cannot be read is refused rather than ignored.
+    /// Reads them. An invalid value is refused and not ignored.
     pub(super) fn read(headers: &HeaderBlock, key: Option<&ClientKey>) -> Result<Self, Refusal> {
         Ok(Self {
             timeout: timeout(headers)?,
@@ -108,8 +108,8 @@ impl Wishes {
     }
 }
 
-/// The regions in `x-llm-region`. A list that cannot be read must not count as no list: a client that wants to keep its
-/// data somewhere would lose that by a typing mistake.
+/// The regions in `x-llm-region`. An invalid list must not count as no list: a typing mistake would send a
+/// client's data out of the regions that it wants.
 fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
     if headers.get_bytes("x-llm-region").is_none() {
         return Ok(None);
@@ -118,8 +118,9 @@ fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
     ClientLimits::regions_in(text).map(Some).ok_or(Refusal::Region)
 }
 
-/// Whether the client forbids fallback (`x-llm-no-fallback`). Only `false` and `0` mean no. Any other word, also beside a
-/// `false`, means yes, so that a typing mistake does not allow what the client wanted to forbid.
+/// Whether the client forbids fallback (`x-llm-no-fallback`). Only `false` and `0` mean no. Any other value
+/// means yes, also in addition to a `false`: a typing mistake must not allow what the client wanted to
+/// forbid.
 fn forbids_fallback(headers: &HeaderBlock) -> bool {
     let mut values = headers.iter().filter(|(name, _)| *name == b"x-llm-no-fallback");
     values.any(|(_, value)| {
@@ -128,8 +129,8 @@ fn forbids_fallback(headers: &HeaderBlock) -> bool {
     })
 }
 
-/// The priority in a queue (`x-llm-priority`): as the client asks, but no higher than its key allows. Without keys every
-/// client may ask for any priority.
+/// The priority in a queue (`x-llm-priority`): as the client asks, but no higher than its key allows.
+/// Without keys every client may ask for any priority.
 pub fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
     let asked = headers.get("x-llm-priority").map(str::trim_ascii);
     let asked = Priority::ALL.into_iter().find(|priority| asked == Some(priority.name()));

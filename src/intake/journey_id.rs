@@ -1,3 +1,5 @@
+//! The id of a journey.
+
 /// The id that the edge gave a client request: the UUID of `%UNIQUE_ID%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JourneyId(u128);

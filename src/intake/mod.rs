@@ -1,7 +1,8 @@
-//! The first stage: from a client's headers and body to a [`ClientRequest`], or to the reason why there is none.
+//! The first stage: from a client's headers and body to a [`ClientRequest`], or to the reason why there is
+//! none.
 //!
-//! What a client may say about its request, who it is and what it asks for is read here and nowhere later. This folder
-//! does not choose: it does not know which targets exist.
+//! Who the client is, what it asks for and how it wants to be served is read only here. This folder chooses
+//! no target.
 
 mod client_request;
 mod headers;

@@ -1,4 +1,4 @@
-//! Which logical models a client may use, and the list of them at `/v1/models`.
+//! The logical models that a client may use, and their list at `/v1/models`.
 
 use percent_encoding::percent_decode_str;
 

@@ -1,4 +1,5 @@
-//! Paths that are no endpoint of a model: the list of models, and whatever the operator wants done with the rest.
+//! Paths that are not endpoints of a model: the list of models, and all others, which are refused or passed
+//! on as configured.
 
 use super::headers::{CLUSTER_HEADER, strip_private};
 use super::models;
@@ -9,7 +10,7 @@ use crate::generation::Generation;
 use crate::provider;
 use crate::refusal::{LocalAnswer, Refusal};
 
-/// What is done with a request that is for no model.
+/// What is done with a request to another path.
 pub enum OtherRequest {
     /// The filter answers it.
     Answer(LocalAnswer),

@@ -1,3 +1,5 @@
+//! A request whose headers and body are being read.
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use crate::refusal::Refusal;
 use crate::request::{BodyBuffer, Facts, Scanner};
 use crate::tenancy;
 
-/// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the VM.
+/// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the
+/// VM.
 const WINDOW: usize = 64 * 1024;
 
 /// A request whose body is being read.
@@ -35,9 +38,12 @@ pub struct Reading {
 }
 
 /// What the edge of the retry loop says about a pass.
+///
+/// It is read only if the configuration says `retry_loop: true`. In an ordinary listener no edge removes
+/// these headers, so a client could send `x-llm-journey` and `x-envoy-attempt-count` itself.
 #[derive(Debug, Clone, Copy)]
 pub struct LoopPass {
-    /// The journey's id, where there is a loop.
+    /// The journey's id, if there is a retry loop.
     pub id: Option<JourneyId>,
     /// The number of the attempt, from 1.
     pub attempt: u8,
@@ -62,7 +68,7 @@ pub struct Understood {
     pub body: HeldBody,
     /// What decides how it is addressed.
     pub call: CallHeaders,
-    /// The id of its journey, where there is a loop.
+    /// The id of its journey, if there is a retry loop.
     pub id: Option<JourneyId>,
 }
 
@@ -71,12 +77,12 @@ pub struct Understood {
 pub struct HeldBody {
     /// Its length.
     pub len: usize,
-    /// The body itself, when it fits into one window: it is needed once more to write the model into it.
+    /// The body itself if it fits into one window, so that it is not read again to write the model into it.
     pub window: Option<Vec<u8>>,
 }
 
 impl Reading {
-    /// Checks a request's headers. The order of the checks is the order in which a client would fix its mistakes.
+    /// Checks a request's headers, in the order in which a client would fix its mistakes.
     pub fn begin(
         generation: &Rc<Generation>,
         endpoint: Endpoint,
@@ -139,7 +145,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The body is complete. `facts` gets what it says, also when the request is refused.
+    /// The body is complete. `note` gets its facts even if the request is refused.
     pub fn finish(self, now: Timestamp, note: impl FnOnce(&Facts)) -> Result<Understood, Refusal> {
         let facts = self.scanner.finish().map_err(Refusal::Body)?;
         note(&facts);
@@ -166,7 +172,7 @@ impl Reading {
     }
 }
 
-/// The client's key, by its position in the configuration; `None` where no keys are configured.
+/// The client's key, by its position in the configuration; `None` if no keys are configured.
 pub fn authenticate(generation: &Generation, headers: &HeaderBlock) -> Result<Option<usize>, Refusal> {
     match &generation.config.keys {
         None => Ok(None),

@@ -1,5 +1,5 @@
-//! What follows when a moment comes: an attempt has taken too long, a response has been held for long enough, or nothing
-//! has gone to the client for a while.
+//! What follows when something is due: an attempt has taken too long, a response has been held for long
+//! enough, or the stream has been quiet for a while.
 
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
@@ -16,7 +16,7 @@ use crate::retry::{Failed, Next};
 use crate::stream::Alarm;
 use crate::survey::Survey;
 
-/// What the host does about a stream whose time has come.
+/// What the host does about a stream that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AlarmStep {
     /// Nothing. Look again when [`Exchange::due`] says.
@@ -43,7 +43,7 @@ impl Exchange {
         }
     }
 
-    /// The moment has come at which something may have taken too long.
+    /// Something may have taken too long.
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(sent) = &mut self.phase else { return AlarmStep::Wait };
         let due = sent.attempt.look(now);
@@ -67,7 +67,8 @@ impl Exchange {
         }
     }
 
-    /// What is held goes to the client, whatever it is: the operator prefers that to a fallback. The host then releases it.
+    /// Commits what is held, whatever it is, because the operator prefers that to a fallback. The host then
+    /// releases it.
     pub fn open_gate(&mut self, worker: &mut Worker, now: Timestamp, host: &mut impl ResponseHost) {
         let Phase::Sent(sent) = &mut self.phase else { return };
         let Some(passage) = sent.attempt.open_gate(host, now) else { return };
@@ -88,8 +89,8 @@ impl Sent {
         settle(self, worker, End::Failed(class), received, blame_for(alarm), now);
     }
 
-    /// Ends an attempt of which the client has got nothing. The response that is returned either makes the edge start another
-    /// attempt or tells the client.
+    /// Ends an attempt of which the client has got nothing. The response that is returned either makes the
+    /// edge start another attempt or tells the client.
     fn time_out(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) -> LocalAnswer {
         let class = class_of(alarm);
         let failure = Failed::of(class);
@@ -113,8 +114,8 @@ impl Sent {
     }
 }
 
-/// The total is the request's own limit. A target that is still answering when it runs out has done nothing wrong, and
-/// neither has the target that happened to be asked last.
+/// The total limits the whole request. A target that is still responding when it runs out has done nothing
+/// wrong, and neither has the target that was asked last.
 fn blame_for(alarm: Alarm) -> Blame {
     if alarm == Alarm::Total { Blame::NEUTRAL } else { Blame::of(class_of(alarm), None) }
 }

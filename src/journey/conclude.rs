@@ -1,4 +1,8 @@
 //! How attempts and passes end, and what learns from it.
+//!
+//! If a provider resets the stream while its response is held, Envoy answers 502 past all filters.
+//! `local_reply_config` in `envoy/envoy.yaml` puts `x-llm-retry` on that response, so the edge retries. The
+//! decision is made here, when the pass ends, and the next pass acts on it.
 
 use std::rc::Rc;
 
@@ -135,8 +139,8 @@ impl Sent {
 }
 
 impl Exchange {
-    /// The host could not do what a step needs, so the request must not go on. It is answered instead, and everything that
-    /// it has taken is returned.
+    /// The host could not do what a step needs, so the request must not go on. It is answered instead, and
+    /// everything that it has taken is returned.
     pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
         match std::mem::take(&mut self.phase) {
             Phase::Sent(mut sent) => {

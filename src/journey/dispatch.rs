@@ -1,4 +1,5 @@
-//! Choose, admit, address, edit, send. First attempts, later ones and requests that waited all leave by this function.
+//! Choose, admit, address, edit, send. First attempts, later ones and queued requests are all sent by this
+//! one function.
 
 use std::rc::Rc;
 
@@ -83,13 +84,13 @@ fn choose(
 ) -> Result<Admission, NotSent> {
     let journey = journey.borrow();
     let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
-    // A request that was held is looked at on a tick, which may come after its time.
+    // A held request is checked on a tick, which may come after its deadline.
     if now >= request.deadline() {
         return Err(NotSent::NoTarget(journey.out_of_time(&survey)));
     }
     journey.note(|record| record.choose_among(report::candidates(&survey)));
     Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
-        // A lost race has taught this worker what the survey does not know yet.
+        // After a lost race this worker knows more than the survey, so the refusal takes a new one.
         NotAdmitted::NoTarget => NotSent::NoTarget(journey.no_target(now)),
         NotAdmitted::Budget(exhausted) => {
             NotSent::Refused(Refusal::BudgetExhausted { budget: exhausted.budget, wait_s: exhausted.wait_s })

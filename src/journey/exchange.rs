@@ -23,7 +23,7 @@ impl<H: HeaderSink + BodyBuffer> RequestHost for H {}
 pub enum RequestStep {
     /// Hold headers and body, and go on reading.
     Hold,
-    /// Let it go.
+    /// Release it.
     Send,
     /// Send this to the client instead.
     Answer(LocalAnswer),
@@ -48,7 +48,7 @@ pub struct Exchange {
     pub(super) kept_as: Option<JourneyId>,
     pub(super) key: Option<Rc<str>>,
     pub(super) tokens: Option<u64>,
-    /// The request's record; `None` when the request is for no model.
+    /// The request's record; `None` for other paths.
     pub(super) record: Option<SharedRecord>,
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Phase {
     Fresh,
     /// The body is being read.
     Reading(Box<Reading>),
-    /// The request is for no model and passes.
+    /// The request is for another path and passes.
     Foreign,
     /// The filter has answered.
     Answered,
@@ -76,7 +76,7 @@ pub(super) struct Sent {
 }
 
 impl Exchange {
-    /// Refuses a request that may have been attempted. Its client is told how often.
+    /// Refuses a request that may have had attempts. The client is told how many.
     pub(super) fn refuse_after(
         &mut self,
         worker: &mut Worker,

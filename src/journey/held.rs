@@ -1,3 +1,5 @@
+//! A request that is held, and until when.
+
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::base::Timestamp;
@@ -18,8 +20,8 @@ pub(super) struct Held {
     pub(super) until: Timestamp,
     /// How much of the body is in the host's buffer.
     pub(super) buffered: usize,
-    /// Whether that is all of it. Envoy 1.36 loses the end of a large body that is released from the timer while the body
-    /// still comes.
+    /// Whether that is all of it. Envoy 1.36 loses the end of a large body that is released from the timer
+    /// while the body still comes.
     pub(super) complete: bool,
     /// Its position in a queue; `None` while it waits for a back-off.
     pub(super) entry: Option<Entry>,

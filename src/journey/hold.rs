@@ -1,7 +1,8 @@
 //! A request that is held: its next attempt comes later, or when a target is free.
 //!
-//! Its body stays in the host's buffers: all of it for a first attempt, otherwise what the edge has sent again so far. The
-//! needs are known, so nothing is read while it waits. The model is written in when the target is known.
+//! Its body stays in the host's buffers: all of it for a first attempt, otherwise what the edge has sent
+//! again so far. The needs are known, so nothing is read while it waits. The model is written in when the
+//! target is known.
 //!
 //! A request that waits for a back-off waits alone. One that waits until a target is free waits in a queue.
 
@@ -21,11 +22,11 @@ use crate::report;
 use crate::retry::Position;
 use crate::survey::Survey;
 
-/// How often a request in a queue looks whether a target is free.
+/// How often a queued request checks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How often a request whose time has come looks whether its body is complete.
+/// How often a due request checks whether its body is complete.
 const BODY_COMES: Duration = Duration::from_millis(10);
-/// How long it waits for its body beyond its own time. Then it goes, and the rest of the body follows.
+/// How long a due request waits for its body. Then it is sent, and the rest of the body follows.
 const BODY_OVERDUE: Duration = Duration::from_secs(5);
 
 impl Exchange {

@@ -1,3 +1,5 @@
+//! The state of one client request over all its attempts, and the decision after each failure.
+
 use std::rc::Rc;
 
 use crate::admission::{Reserved, spent_by};
@@ -43,7 +45,8 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// A request that was understood. Until it is kept for further passes, no failure leads to another attempt.
+    /// A request that was understood. Until it is kept for further passes, no failure leads to another
+    /// attempt.
     pub(super) fn new(request: ClientRequest, record: Option<SharedRecord>) -> Self {
         Self {
             request: Rc::new(request),
@@ -91,7 +94,7 @@ impl Journey {
         self.tried.iter().enumerate().any(|(other, tried)| other != slot && !tried.was_withdrawn())
     }
 
-    /// The limit on what a further attempt may cost; `None` where there is none, and for the first attempt.
+    /// The limit on what a further attempt may cost; `None` without a limit, and for the first attempt.
     fn spend_ceiling(&self) -> Option<SpendCeiling> {
         let most = self.request.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;
         Some(SpendCeiling { spent: spent_by(&self.request, &self.tried), most })
@@ -158,7 +161,8 @@ impl Journey {
         self.only = None;
         let next = self.decide(context.effects.rng.next_u64(), slot, failed, now);
         let next = self.within_budget(context, next, now);
-        // A provider that asks for the request again after a failure that must not lead elsewhere gets it, and no other.
+        // A provider may ask for a retry of a failure that must not lead to other targets. Then only it
+        // gets the retry.
         let stays = matches!(next, Next::Again { .. })
             && self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class));
         if stays {
@@ -217,7 +221,8 @@ impl Journey {
         decided
     }
 
-    /// The retry budget limits further attempts over all requests of this Envoy, and has the last word.
+    /// Applies the retry budget, which limits further attempts over all requests of this Envoy. It is
+    /// checked last, so that nothing is taken from it for an attempt that is not made.
     fn within_budget(&self, context: &mut FailureContext<'_>, next: Next, now: Timestamp) -> Next {
         match next {
             Next::Stop(_) => return next,

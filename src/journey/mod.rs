@@ -1,11 +1,11 @@
 //! One client request across its attempts: the only place that sees all stages.
 //!
-//! A *journey* is one client request; an *attempt* is one pass of the filter that went to a target. In the retry loop the
-//! edge starts a pass for each attempt, and [`Journeys`] joins them by the id that the edge gave the request. In an ordinary
-//! listener every journey has one attempt and is not kept.
+//! A *journey* is one client request. An *attempt* is one pass of the filter that went to a target. In the
+//! retry loop the edge starts a pass for each attempt, and [`Journeys`] joins them by the id that the edge
+//! gave the request. In an ordinary listener every journey has one attempt and is not kept.
 //!
-//! This folder connects the stages: `intake`, `survey`, `admission`, `attempt`, `answer`, `queue`, `report`. It makes no
-//! decision that one of them, or one of the policies, could make.
+//! This folder connects the stages `intake`, `survey`, `admission`, `attempt`, `answer`, `queue` and
+//! `report`. A decision that a stage or a policy can make is made there and not here.
 
 mod alarm;
 mod conclude;

@@ -1,4 +1,12 @@
 //! The journeys that one worker keeps between the attempts of a request.
+//!
+//! Journeys belong to the VM and not to a configured filter: after a change of the configuration, the next
+//! attempt of a request may come through another root context.
+//!
+//! A crash of the VM loses its journeys and the requests in it. Envoy answers 503 for those, past all
+//! filters, so the edge does not retry. If an attempt begins after the crash, the new VM starts a journey
+//! that counts the attempts before it (`ClientRequest::forgotten`). Breakers and budgets are in shared data
+//! and survive.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -9,19 +17,21 @@ use super::journey::Journey;
 use crate::base::Timestamp;
 use crate::intake::JourneyId;
 
-/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two milliseconds. An event
-/// loop that is seconds behind still finds its journey, and a journey that Envoy has given up ends soon.
+/// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two
+/// milliseconds, so five seconds are enough even for an event loop that is far behind. If Envoy has given
+/// up, the journey still ends soon.
 pub const ORPHAN_AFTER: Duration = Duration::from_secs(5);
 
-/// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same time.
+/// A journey as attempts and the registry share it. Attempts of one request may be in flight at the same
+/// time.
 pub type SharedJourney = Rc<RefCell<Journey>>;
 
-/// Journeys by id. Their number is bounded, and one that no pass continues ends.
+/// Journeys by id. Their number is limited, and a journey whose next attempt never comes ends.
 #[derive(Debug, Default)]
 pub struct Journeys {
     kept: HashMap<JourneyId, Kept>,
-    /// When each wait ends, in the order in which the waits began. The serial number tells entries of waits that have
-    /// ended otherwise.
+    /// When each wait ends, in the order in which the waits began. An entry whose wait has already ended is
+    /// recognized by its serial number and skipped.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
 }
@@ -45,7 +55,8 @@ impl Journeys {
         self.kept.is_empty()
     }
 
-    /// Keeps a journey whose first attempt begins now; `false` when `limit` are kept already or the id is taken.
+    /// Keeps a journey whose first attempt begins now; `false` when `limit` are kept already or the id is
+    /// taken.
     pub fn begin(&mut self, id: JourneyId, journey: SharedJourney, limit: usize) -> bool {
         if self.kept.len() >= limit || self.kept.contains_key(&id) {
             return false;
@@ -62,8 +73,8 @@ impl Journeys {
         Some(Rc::clone(&kept.journey))
     }
 
-    /// An attempt has ended. `expects_another` says that the edge was asked for one, or may start one by itself.
-    /// Returns the journey if it is over.
+    /// An attempt has ended. `expects_another` says that the edge was asked for one, or may start one by
+    /// itself. Returns the journey if it is over.
     pub fn leave(&mut self, id: JourneyId, expects_another: bool, now: Timestamp) -> Option<SharedJourney> {
         let kept = self.kept.get_mut(&id)?;
         kept.in_flight = kept.in_flight.saturating_sub(1);
@@ -85,8 +96,8 @@ impl Journeys {
         let mut orphans = Vec::new();
         while let Some((deadline, id, serial)) = self.waits.front().copied() {
             let over = self.kept.get(&id).is_none_or(|kept| kept.waiting != Some(serial));
-            // A clock that stepped back far must not keep orphans for hours. Twice the wait, because the moment at which it
-            // began may have been taken for a little later than it was.
+            // A clock that stepped back far must not keep orphans for hours. Twice the wait, because the
+            // recorded start of the wait may be a little late.
             let due = deadline <= now || deadline.since(now) > ORPHAN_AFTER * 2;
             if !over && !due {
                 break;
@@ -171,7 +182,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, in whatever order: once every attempt has ended and time has passed, nothing is left.
+        /// Whatever happens, in whatever order: once every attempt has ended and time has passed, nothing
+        /// is left.
         #[test]
         fn nothing_is_kept_for_ever(
             steps in proptest::collection::vec((0_u8..4, 0_u128..4, any::<bool>(), 0_u64..20_000), 0..200)

@@ -70,7 +70,8 @@ impl Exchange {
         RequestStep::Hold
     }
 
-    /// A request that is for no model: an operator's, the list of models, or one for the operator's other cluster.
+    /// A request that is for no model: an operator's, the list of models, or one for the operator's other
+    /// cluster.
     fn other_request(
         &mut self,
         worker: &mut Worker,
@@ -98,8 +99,8 @@ impl Exchange {
         }
     }
 
-    /// More of the request's body has come. `available` is what the host's buffer holds: all of the body so far while it is
-    /// held, and only the new part afterwards.
+    /// More of the request's body has come. `available` is what the host's buffer holds: all of the body so
+    /// far while it is held, and only the new part afterwards.
     pub fn request_body<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
@@ -214,7 +215,12 @@ impl Exchange {
         }
     }
 
-    /// A pass after a failed one. The request is known, so its body is not read again but edited as it streams by.
+    /// A pass after a failed one. The request is known, so its body is not read again but edited as it
+    /// streams by.
+    ///
+    /// The edge may retry for a reason of its own: `retry_on` contains `reset` for a hop to the inner
+    /// listener that breaks without a response. That makes no policy. Each pass acts on what was decided
+    /// after the last failure, and if nothing was granted, the client gets the list of what was tried.
     fn next_attempt<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
@@ -223,7 +229,7 @@ impl Exchange {
         now: Timestamp,
         host: &mut H,
     ) -> RequestStep {
-        // The edge hedges against a slow attempt when the one before has not failed.
+        // If the attempt before has not failed, the edge hedges against a slow one.
         let hedges = shared.borrow().tried().last().is_some_and(|last| last.failure.is_none());
         let granted = shared.borrow_mut().take_granted();
         self.record = shared.borrow().record();
@@ -248,7 +254,7 @@ impl Exchange {
             Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
             Err(NotSent::NoTarget(_)) => {
                 let journey = shared.borrow();
-                // Where a further attempt was wanted, its target has become unhealthy since.
+                // If a further attempt was granted, no target for it is left since then.
                 let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up() };
                 let client_retry =
                     gave_up.map_or(ClientRetry::Unsaid, |stop| journey.client_retry(stop, now));
@@ -259,7 +265,7 @@ impl Exchange {
         }
     }
 
-    /// Keeps the journey for later passes, where there can be any.
+    /// Keeps the journey for later passes, if there can be any.
     fn keep(&mut self, worker: &mut Worker, id: Option<JourneyId>, journey: &SharedJourney) {
         let Some(id) = id else { return };
         let (limit, no_fallback) = {
@@ -278,8 +284,8 @@ impl Exchange {
     }
 }
 
-/// The refusal of a first attempt that would overtake requests in a queue. A new request goes behind them even where a
-/// target is free just now.
+/// The refusal of a first attempt that would overtake queued requests. It joins the queue instead, even if
+/// a target is free now.
 fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> Option<Refusal> {
     if worker.queues.is_empty() {
         return None;
@@ -288,7 +294,7 @@ fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> Option<Refus
     worker.queues.are_ahead_of(&survey).then(|| report::queue_refusal("queue_full", &survey))
 }
 
-/// Until when a first attempt that no target can take now waits; `None` when it does not.
+/// Until when a first attempt waits that no target can take now. `None` if it does not wait.
 fn waits(worker: &mut Worker, journey: &Journey, now: Timestamp) -> Option<Timestamp> {
     let survey = Survey::take(&journey.request, journey.progress(), now)?;
     match worker.queues.first_attempt_waits(&survey) {

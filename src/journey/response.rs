@@ -19,7 +19,8 @@ use crate::survey::Survey;
 /// The private response header that makes the edge of the loop start another attempt.
 pub(super) const RETRY_HEADER: &str = "x-llm-retry";
 
-/// The reason on a response that asks the edge for another attempt. A client sees it only if Envoy declines to make one.
+/// The reason on a response that asks the edge for another attempt. A client sees it only if Envoy declines
+/// to make one.
 const RETRY_DECLINED: &str = "retry_declined";
 
 /// The reason on a response with which Envoy's own rate limit holds a request back.
@@ -30,7 +31,7 @@ pub trait ResponseHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
 
 impl Exchange {
-    /// The response's headers have come. `origin` is asked only where the status says failure.
+    /// The response's headers have come. `origin` is called only for an error status.
     pub fn response_headers<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
@@ -42,7 +43,7 @@ impl Exchange {
     ) -> Release {
         let sent = match &mut self.phase {
             Phase::Sent(sent) => sent,
-            // The filter's own responses bear no reserved header, and none of a foreign one may make the edge ask again.
+            // A header in a response from another path must not make the edge retry.
             Phase::Foreign => {
                 strip_reserved(&headers, host);
                 return Release::Pass;
@@ -50,7 +51,7 @@ impl Exchange {
             _ => return Release::Pass,
         };
         let status = headers.get(":status").and_then(|text| text.parse::<u16>().ok()).unwrap_or(0);
-        // The filter's own response after an alarm comes by here too, when the attempt is past its headers.
+        // The filter's own response after a time limit passes here too. The attempt is past its headers then.
         if (100..200).contains(&status) || !sent.attempt.awaits_headers() {
             return Release::Pass;
         }
@@ -62,8 +63,8 @@ impl Exchange {
         sent.proceed(worker, progress, None, now, host)
     }
 
-    /// More of the response has come. `available` is what the host's buffer holds: all of the response so far while it is
-    /// held, and only the new part afterwards.
+    /// More of the response has come. `available` is what the host's buffer holds: all of the response so
+    /// far while it is held, and only the new part afterwards.
     pub fn response_body<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
@@ -74,7 +75,8 @@ impl Exchange {
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
-        // What is still to come would follow an error that takes the place of what has come.
+        // An error can replace the body only if all of it has come. Otherwise the rest would follow the
+        // error.
         let whole_body = end_of_stream.then_some(available);
         sent.proceed(worker, progress, whole_body, now, host)
     }
@@ -100,7 +102,7 @@ impl Exchange {
         }
     }
 
-    /// What was to be staged went at once, because the host has no other callback for it.
+    /// What was to be staged went at once, because the host has no later callback for it.
     pub fn cannot_stage(&mut self) {
         if let Phase::Sent(sent) = &mut self.phase {
             sent.attempt.cannot_stage();
@@ -148,8 +150,9 @@ impl Sent {
         self.disclose(sink);
     }
 
-    /// More of the response goes to the client. A stream is settled as soon as its outcome is certain: clients stop reading
-    /// at a terminal event, and at an error, so waiting for the end would take both for clients that merely left.
+    /// More of the response goes to the client. A stream is settled as soon as its outcome is certain:
+    /// clients stop reading at a terminal event, and at an error, so waiting for the end would take both
+    /// for clients that merely left.
     pub(super) fn pass(&mut self, worker: &mut Worker, passage: Passage, now: Timestamp) -> Release {
         if let Some(result) = passage.settled {
             self.settle_response(worker, StreamEnd::of(result.err()), now);
@@ -157,8 +160,8 @@ impl Sent {
         passage.release
     }
 
-    /// The response is a failure, and the client has got nothing of it. `whole_body` is how much of its body is in the
-    /// host's buffer, if that is all of it.
+    /// The response is a failure, and the client has got nothing of it. `whole_body` is how much of its
+    /// body is in the host's buffer, if that is all of it.
     fn reject<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
@@ -183,7 +186,7 @@ impl Sent {
         Release::Pass
     }
 
-    /// Marks a failed response for the edge, or makes it fit for the client.
+    /// Marks a failed response for the edge, or completes it for the client.
     fn hand_on(
         &mut self,
         worker: &mut Worker,
@@ -192,7 +195,7 @@ impl Sent {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) {
-        // Disclosed in any case: when Envoy declines to retry, the client gets this response.
+        // Disclosed in any case, because the client gets this response if Envoy declines to retry.
         self.disclose(sink);
         report::count_decision(next, &mut worker.tally);
         let Next::Stop(stop) = next else {
@@ -214,7 +217,7 @@ impl Sent {
         self.attempt.pass_unread();
     }
 
-    /// The status of the error that takes the place of the provider's, where the operator wants that.
+    /// The status of the filter's own error, if the operator wants it instead of the provider's.
     fn own_status(&self, next: Next, failed: Failed) -> Option<u16> {
         let journey = self.journey.borrow();
         let own = journey.request.model()?.retry.last_error == LastError::Own;
@@ -226,7 +229,7 @@ impl Sent {
         }
     }
 
-    /// Puts an error that lists what was tried in the place of the body that is held.
+    /// Replaces the held body with an error that lists what was tried.
     fn replace_body<H: ResponseHost>(&self, status: u16, held: usize, now: Timestamp, host: &mut H) -> bool {
         let refusal = self.journey.borrow().exhausted(status, ClientRetry::Unsaid, now);
         let answer = refusal.answer(self.attempt.dialect());
@@ -254,7 +257,7 @@ impl Sent {
     }
 }
 
-/// Where substitutes are only watched: which target would have been asked now.
+/// In the shadow mode of substitution: says which target would have been asked now.
 fn tell_would_fall_back(
     survey: &Survey<'_>,
     failed: Failed,

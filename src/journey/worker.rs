@@ -1,3 +1,5 @@
+//! One worker: what all passes share, and the work of its tick.
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -11,8 +13,8 @@ use crate::record::{Metric, NO_NEXT_ATTEMPT, Tally};
 use crate::report::{self, Gauges, OperatorContext, OperatorRateLimit, Written};
 use crate::retry::Retries;
 
-/// At most this many records of orphans are written in one tick. They go into Envoy's log, which they must not flood. The
-/// others are only counted.
+/// How many records of orphans are written in one tick, so that they do not flood Envoy's log. Further ones
+/// are only counted.
 const MAX_ORPHANS_WRITTEN: usize = 10;
 
 /// What all passes through one configured filter share on one worker.
@@ -29,7 +31,7 @@ pub struct Worker {
     pub store: Box<dyn Store>,
     /// The random source.
     pub rng: SplitMix64,
-    /// Envoy's version, where it is known.
+    /// Envoy's version, if it is known.
     pub envoy: Option<String>,
     /// How often operators may still be served.
     pub operator_limit: OperatorRateLimit,
@@ -87,8 +89,8 @@ impl Worker {
         }
     }
 
-    /// Does what is due by time alone. To be called about every 100 ms. Returns the records of requests whose next attempt
-    /// never came: no access log will ask for those.
+    /// Does what is due by time alone. To be called about every 100 ms. Returns the records of requests
+    /// whose next attempt never came, because no access log writes those.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Written> {
         let records = self.end_orphans(now);
         let generation = Rc::clone(&self.generation);

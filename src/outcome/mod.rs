@@ -1,7 +1,8 @@
 //! What came of an attempt: one value, made once, that everything which learns from attempts reads.
 //!
-//! It is made as soon as the end is certain, which for a stream is its terminal event. Breakers, budgets, limits,
-//! estimates, metrics and the decision record all read the same value, so they cannot disagree about an attempt.
+//! It is made as soon as the end is certain, which for a stream is its terminal event. A 200 and first
+//! content are no success yet. Breakers, budgets, limits, estimates, metrics and the decision record all
+//! read the same value, so they cannot disagree about an attempt.
 
 mod observed;
 
@@ -22,11 +23,11 @@ pub enum End {
     Failed(ErrorClass),
     /// The client left.
     ClientGone,
-    /// The filter could not do its part, so the attempt was never really made.
+    /// The filter could not send it, so the attempt was not made.
     Withdrawn,
 }
 
-/// How a stream ended that a client was reading.
+/// The end of a stream that a client was reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// By the rules of its dialect.
@@ -46,7 +47,7 @@ pub enum StreamEnd {
 }
 
 impl StreamEnd {
-    /// The end of a stream whose provider has sent everything; `failure` is what was wrong with it.
+    /// The end of a stream that its provider has ended. `failure` is what was wrong with it.
     pub fn of(failure: Option<ErrorClass>) -> Self {
         match failure {
             None => Self::Complete,
@@ -55,7 +56,7 @@ impl StreamEnd {
         }
     }
 
-    /// The class of failure that this end is; `None` when it is no failure.
+    /// The failure class of this end. `None` if it is not a failure.
     pub const fn failure(self) -> Option<ErrorClass> {
         match self {
             Self::Complete | Self::ClientGone => None,
@@ -75,14 +76,14 @@ pub struct Outcome {
     pub received: Received,
     /// Whether part of the response went to the client.
     pub passed: bool,
-    /// The tokens that the provider reported; `None` when it reported nothing, which does not mean zero. After an end
-    /// other than [`Complete`](End::Complete) the bill may be higher.
+    /// The tokens that the provider reported. `None` if it reported none, which does not mean zero. After
+    /// an end other than [`Complete`](End::Complete) the bill may be higher.
     pub usage: Option<Usage>,
     /// Why the response ended, in the provider's words.
     pub finish: Option<FinishReason>,
-    /// From sending the request to its first content; `None` when there was none.
+    /// From sending the request to its first content. `None` without content.
     pub first_content: Option<Duration>,
-    /// The longest time without a byte of a stream; `None` for a plain response and without content.
+    /// The longest time between two chunks of a stream. `None` for a plain response, and without content.
     pub longest_gap: Option<Duration>,
     /// From sending the request to its end.
     pub took: Duration,
@@ -94,9 +95,9 @@ impl Outcome {
         self.first_content.is_some() && self.usage.is_none()
     }
 
-    /// Whether the provider may charge for the attempt. Budgets, limits and spend ceilings all use this rule: a request
-    /// that never arrived costs nothing, and neither does one that the provider refused before any content. A request
-    /// that may have arrived and got no answer counts.
+    /// Whether the provider may charge for the attempt. Budgets, limits and spend ceilings all use this
+    /// rule: a request that never arrived costs nothing, and neither does one that the provider refused
+    /// before any content. A request that may have arrived and got no answer counts.
     pub const fn may_be_billed(&self) -> bool {
         match self.end {
             End::Complete | End::ClientGone => true,

@@ -1,18 +1,22 @@
+//! What is observed of a response while it comes, for the decision record.
+
 use std::time::Duration;
 
 use crate::base::{HeaderBlock, Timestamp};
 use crate::provider::Failure;
 use crate::stream::StreamFacts;
 
-/// The headers in which providers report their id of a request: those of OpenAI, Anthropic, Azure, AWS and OpenRouter. Azure
-/// sends the first two beside its own, and its support asks for its own, so a later header wins.
+/// The headers in which providers report their id of a request: those of OpenAI, Anthropic, Azure, AWS and
+/// OpenRouter. Azure sends the first two beside its own, and its support asks for its own, so a later
+/// header wins.
 const REQUEST_ID_HEADERS: [&str; 5] =
     ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-generation-id"];
 
-/// How late the time of a chunk may be: the host reads the clock once per tick for chunks.
+/// How late the recorded time of a chunk may be: for chunks the host reads the clock once per tick.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The longest identifier that is kept, in bytes. A longer one is left out, because a truncated one is useless.
+/// The longest identifier that is kept, in bytes. A longer one is omitted, because a part of it would be
+/// useless.
 pub const MAX_ID: usize = 128;
 
 /// The sender of a response.
@@ -49,7 +53,7 @@ pub struct Observed {
     pub longest_gap: Duration,
     /// Its status.
     pub status: Option<u16>,
-    /// The status that the client sees instead, where the provider called a failure a success.
+    /// The status that the client sees instead, if the provider sent a failure under a success status.
     pub shown_status: Option<u16>,
     /// Its sender.
     pub answered_by: Option<AnsweredBy>,
@@ -57,7 +61,7 @@ pub struct Observed {
     pub error: (Option<Box<str>>, Option<Box<str>>),
     /// The provider's id of the request.
     pub provider_request_id: Option<Box<str>>,
-    /// How long the provider asks to be left alone.
+    /// How long the provider asks to wait.
     pub hint: Option<Duration>,
     /// Bytes of its body.
     pub bytes: u64,
@@ -82,7 +86,7 @@ impl Observed {
             .last();
     }
 
-    /// A chunk has come. `now` may be up to `TICK` late, so a gap is at least what is left without that.
+    /// A chunk has come. `now` may be up to `TICK` late, so that much is subtracted from a gap.
     pub fn chunk(&mut self, now: Timestamp) {
         if let Some(before) = self.heard_at {
             self.longest_gap = self.longest_gap.max(now.since(before).saturating_sub(TICK));
@@ -90,7 +94,7 @@ impl Observed {
         self.heard_at = Some(now);
     }
 
-    /// The response is a failure, which the provider describes like this.
+    /// The response is a failure.
     pub fn failure(&mut self, failure: &Failure) {
         self.error = (failure.kind.clone(), failure.code.clone());
     }

@@ -1,11 +1,11 @@
 //! Requests that wait until a target is free, in the order in which they go.
 //!
-//! Requests that the same targets may take wait in one queue, whether it is their first attempt or a later one. So a
-//! request that waits for one target, because another has failed it or may not take it, does not block requests for the
-//! other. How a queue drains is the policy of `src/retry/queue.rs`.
+//! Requests for which the same targets are eligible wait in one queue, whether it is their first attempt or
+//! a later one. So requests queued for one target do not block requests for another. How a queue drains is
+//! the policy of `src/retry/queue.rs`.
 //!
-//! Queues belong to one worker, because the worker that received a request holds it. They are keyed by names, so a change
-//! of the configuration strands no request.
+//! Queues belong to one worker, because the worker that received a request holds it. They are keyed by
+//! model names, so no request is lost when the configuration changes.
 
 mod rules;
 
@@ -24,7 +24,7 @@ use crate::retry::{Position, Queue};
 pub struct Queues {
     by_targets: HashMap<(Rc<str>, u64), Queue>,
     last_number: u64,
-    /// An attempt has ended whose place a waiting request may take.
+    /// An attempt has ended, and a waiting request may take its place.
     freed: bool,
 }
 
@@ -41,7 +41,8 @@ pub struct Joining<'a> {
     priority: Priority,
     /// The bytes of its body.
     bytes: u64,
-    /// Whether it waits for an attempt under way to end, and not for a rate limit or a breaker.
+    /// Whether it waits until an attempt under way ends (`max_pending`), and not for a rate limit or a
+    /// breaker.
     for_concurrency: bool,
 }
 
@@ -87,7 +88,7 @@ impl Queues {
         })
     }
 
-    /// Whether one more body of so many bytes may wait for a model.
+    /// Whether one more request with a body of `bytes` may wait for a model.
     fn has_room(&self, model: &str, policy: &QueuePolicy, bytes: u64) -> bool {
         let (waiting, held) = self.of_model(model).fold((0_usize, bytes), |(waiting, held), queue| {
             (waiting.saturating_add(queue.len()), held.saturating_add(queue.bytes()))
@@ -124,7 +125,7 @@ impl Queues {
         self.of(entry).is_some_and(|queue| queue.may_try(entry.position, now))
     }
 
-    /// The request has found no free target, so no other one in its queue need look in this round.
+    /// The request has found no free target, so no other request in its queue tries in this round.
     pub fn found_none(&mut self, entry: &Entry, for_concurrency: bool) {
         if let Some(queue) = self.of(entry) {
             queue.note_none_available(for_concurrency);
@@ -151,7 +152,8 @@ impl Queues {
         self.by_targets.retain(|_, queue| !queue.is_empty());
     }
 
-    /// An attempt has ended: one request of each queue may try. Which of them can use the place is found out then.
+    /// An attempt has ended, so one request of each queue may try. Only the try shows which of them can use
+    /// the free place.
     pub fn free_one(&mut self) {
         for queue in self.by_targets.values_mut() {
             self.freed |= queue.attempt_ended();

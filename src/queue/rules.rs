@@ -17,7 +17,8 @@ pub enum Waiting {
     QueueFull,
 }
 
-/// How requests wait whose attempt has failed: by the model's queue, or by the defaults where it has none.
+/// The queue policy of a request: that of its model, or the defaults. A model without a queue still queues
+/// later attempts.
 fn policy(request: &ClientRequest) -> QueuePolicy {
     request.model().and_then(|model| model.retry.queue).unwrap_or_default()
 }
@@ -29,8 +30,8 @@ impl Queues {
         request.model().is_none_or(|model| self.has_room(&model.name, &policy, bytes))
     }
 
-    /// Whether requests wait that a new one must not overtake. In a model without a queue only requests wait whose attempt
-    /// has failed, and none of them is ahead of a new one.
+    /// Whether requests wait that a new one must not overtake. In a model without a queue only later
+    /// attempts wait, and they are not ahead of a new request.
     pub fn are_ahead_of(&self, survey: &Survey<'_>) -> bool {
         let model = survey.model();
         model.retry.queue.is_some()
@@ -55,7 +56,7 @@ impl Queues {
 }
 
 impl<'a> Joining<'a> {
-    /// What a request joins that is described by this survey.
+    /// Describes the request of this survey.
     pub fn of(survey: &Survey<'a>) -> Self {
         Self {
             model: &survey.model().name,
@@ -68,7 +69,8 @@ impl<'a> Joining<'a> {
     }
 }
 
-/// Until when a request is held that is to be tried at `at`. Another request may be faster to take what is free then.
+/// Until when a later attempt is held at most that is to be tried at `at`. Another request may take the
+/// free place at `at`.
 pub fn held_until(request: &ClientRequest, at: Timestamp, now: Timestamp) -> Timestamp {
     let cap = request.model().map(|model| model.retry).unwrap_or_default().retry_after_cap;
     now.after(cap).min(request.deadline()).max(at)

@@ -1,7 +1,9 @@
 //! Metrics with labels: one series for each combination of configured names and words of this catalogue.
 //!
 //! All series are defined once, when the configuration is loaded. After that a series is a number. So
-//! counting formats no text, and data from clients and providers never becomes a label.
+//! counting formats no text. Data from clients and providers never becomes a label, because it could fill
+//! Envoy's memory. A request that began under an earlier configuration counts nothing here: its numbers
+//! would mean other series.
 //!
 //! Envoy's Wasm ABI has no labels. They are part of the name, such as
 //! `llm_failsafe_attempts_by_outcome;target=gpt-a;outcome=server`, and the bootstrap's `stats_tags` turn

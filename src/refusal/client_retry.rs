@@ -1,7 +1,10 @@
-//! What a client is told about sending its request again.
+//! What a client is told about retries. It is decided here for refusals and for provider errors that are
+//! passed on.
 //!
-//! SDKs retry by themselves, usually twice. After the filter has given up that only adds load, unless there is a moment
-//! from which on a retry helps.
+//! SDKs retry by themselves, usually twice. After the filter has given up, a retry only adds load, unless
+//! the time is known from which on it can help. So that time goes into `retry-after`. If it is unknown, or
+//! more than the minute for which SDKs wait, `x-should-retry: false` stops them. If the request ended for a
+//! reason that is not the filter's decision, the client is told nothing.
 
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ const HEEDED_BY_CLIENTS_S: u64 = 60;
 /// What a client is told about retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientRetry {
-    /// Nothing: its own retries may be as good as any, or the request itself is wrong.
+    /// Nothing: the filter did not decide the end, or the request itself is wrong.
     Unsaid,
     /// It may retry after so many seconds.
     After(u64),

@@ -1,7 +1,7 @@
 //! Responses that the filter makes itself when a request is not sent, or when nothing is left to try.
 //!
-//! A refusal knows its status, its machine-readable reason, what the client is told about coming again, and its text in
-//! the client's dialect. The reasons of single targets are handed in.
+//! A refusal knows its status, its machine-readable reason, what the client is told about retries, and its
+//! text in the client's dialect. The caller lists why each target cannot be asked.
 
 mod client_retry;
 

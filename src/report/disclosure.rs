@@ -1,4 +1,8 @@
 //! What a client is told in response headers: which target answered, why that one, and whether to retry.
+//!
+//! A provider's own error goes to the client unchanged, with these headers beside it, because the client's
+//! SDK knows that error. Why other targets could not help is for the operator: `x-llm-reason` and
+//! `x-llm-rejected` say it.
 
 use crate::base::{HeaderSink, TargetId};
 use crate::intake::ClientRequest;
@@ -12,7 +16,7 @@ use super::refusals;
 /// At most this many targets are named in `x-llm-rejected`.
 const MAX_REJECTED_TOLD: usize = 8;
 
-/// Where the client is told: the provider's headers, or those of a response made here.
+/// The headers that the client gets: the provider's, or those of a response made here.
 pub trait Disclosure {
     /// Sets a header.
     fn tell(&mut self, name: &'static str, value: &str);
@@ -43,7 +47,7 @@ impl Disclosure for LocalHeaders<'_> {
     }
 }
 
-/// What is disclosed of an attempt, whatever comes of it.
+/// What is disclosed of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptInfo {
     /// Its target.
@@ -75,11 +79,11 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
     }
 }
 
-/// Tells the client of a request that is given up why, and whether to retry: after a time where waiting helps, and not by
-/// itself where a retry can only add load. `afresh` is a survey for a new request like this one.
+/// Tells the client why nothing more is tried, and whether to retry: after a time if waiting helps, and not
+/// by itself if a retry can only add load. `afresh` is a survey for a new request like this one.
 pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mut impl Disclosure) {
     let Next::Stop(stop) = next else { return };
-    // After these no failure is ever tried again, so there is nothing to explain.
+    // With these a failure never leads to another attempt, so there is nothing to explain.
     if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
         sink.tell("x-llm-reason", stop.name());
     }
@@ -87,7 +91,7 @@ pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mu
         return;
     }
     let wait = wait_for(afresh);
-    // The provider's own hint passes unchanged where it says the same, or less.
+    // The provider's own hint stays unless the filter knows a shorter wait.
     if let Some(wait) = wait
         && failed.hint.is_none_or(|hint| wait < hint)
     {
@@ -116,7 +120,7 @@ fn wait_for(afresh: Option<&Survey<'_>>) -> Option<std::time::Duration> {
     survey.soonest().map(|at| at.since(survey.now))
 }
 
-/// A provider's own error goes to the client unchanged, so a header says what kept other targets from helping.
+/// Lists in `x-llm-rejected` the untried targets that may not take the request.
 pub fn tell_ineligible(survey: &Survey<'_>, sink: &mut impl Disclosure) {
     let others = refusals::ineligible(survey).take(MAX_REJECTED_TOLD);
     let others: Vec<_> = others.map(|other| format!("{}={}", other.target, other.reason)).collect();

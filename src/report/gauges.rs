@@ -1,8 +1,9 @@
-//! The gauges with labels: the state of each breaker, how many targets of each model may be asked, and how many requests
-//! wait for it.
+//! The gauges with labels: the state of each breaker, how many targets of each model may be asked, and how
+//! many requests wait for it.
 //!
-//! States change by time alone, so they are read on each tick, and the host gets those that differ from what this worker
-//! last reported. Every worker sets the same gauges from the shared records, so the last write is right.
+//! States change with time, so they are read on each tick. The host gets those that differ from what this
+//! worker last reported. Every worker sets the same gauges from the shared records, so the last write is
+//! correct.
 
 use crate::base::{ModelId, Timestamp};
 use crate::breaker::State;

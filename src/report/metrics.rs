@@ -8,7 +8,7 @@ use crate::outcome::{End, Outcome, StreamEnd};
 use crate::record::{Family, Metric, Tally, class_place};
 use crate::retry::{Next, Stop};
 
-/// Counts an attempt, in all and with its target's name.
+/// Counts an attempt in the totals and in its target's series.
 pub fn count_outcome(outcome: &Outcome, config: &Config, target: TargetId, tally: &mut Tally) {
     count_by_target(outcome, config, target, tally);
     if outcome.usage_is_missing() {

@@ -1,5 +1,5 @@
-//! What clients and operators learn about a request: refusals, response headers, metrics, the decision record, gauges and
-//! the operators' endpoint.
+//! What clients and operators learn about a request: refusals, response headers, metrics, the decision
+//! record, gauges and the operators' endpoint.
 //!
 //! Everything here is derived from a survey and an outcome. This folder decides nothing.
 

@@ -1,16 +1,20 @@
-//! `/llm-failsafe/…`: the status report, the operators' page and operators' orders. The filter serves them itself, and only
-//! where the configuration has an operator's key. A listener of their own would need a filter and a VM of its own to
-//! reach the shared records, and users of the shipped file would have to open another port.
+//! `/llm-failsafe/…`: the status report, the operators' page and operators' orders. The filter serves them
+//! itself, at the clients' address, and only if the configuration has an operator's key. A separate
+//! listener would need its own filter and VM to reach the shared records, and every installation would have
+//! to open another port.
 //!
-//! **Authentication.** A request needs an operator's key as `authorization: Bearer`. A client's key is not accepted here,
-//! and an operator's key is not accepted for models. The page holds no data and asks for the key, so it needs none.
+//! **Authentication.** A request needs an operator's key as `authorization: Bearer`. A client's key is not
+//! accepted here, and an operator's key is not accepted for models. The page holds no data and asks for the
+//! key, so it needs none.
 //!
-//! **Cross-site requests.** A browser adds that header to no request by itself, and cookies do not count. In addition, a
-//! request that the browser marks as cross-site, or that a plain form could have sent, is refused.
+//! **Cross-site requests.** A browser adds that header to no request by itself, and cookies do not count.
+//! In addition, a request that the browser marks as cross-site, or that a plain form could have sent, is
+//! refused.
 //!
-//! **RateLimit limit.** Each worker serves a bounded number of reports and orders. The limit is each worker's own: it protects
-//! the worker's time, and a shared count would cost a compare-and-swap per report. Wrong keys do not use it up, or anybody
-//! could lock operators out. Keys are long and random, and a guess costs one hash.
+//! **Rate limit.** Each worker serves a bounded number of reports and orders. The limit is each worker's
+//! own: it protects the worker's time, and a shared count would cost a compare-and-swap per report. Wrong
+//! keys do not count, because otherwise any client could lock operators out. Keys are long and random, and
+//! a guess costs one hash.
 
 use sha2::{Digest, Sha256};
 
@@ -55,14 +59,14 @@ pub struct OperatorContext<'a> {
     pub tally: &'a mut Tally,
     /// How often operators may still be served.
     pub limit: &'a mut OperatorRateLimit,
-    /// Envoy's version, where it is known.
+    /// Envoy's version, if it is known.
     pub envoy: Option<&'a str>,
 }
 
 /// What a path under [`ROOT`] asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum OperatorRequest<'p> {
-    /// The prefix without its slash. The page's relative requests would go wrong from there.
+    /// The prefix without its slash. It redirects, because the page's relative requests would fail there.
     Root,
     Page,
     Status,
@@ -108,7 +112,8 @@ enum Decline {
     NotShared,
 }
 
-/// The response to a request on an operators' path. `None` for other paths, and when no operators are configured.
+/// The response to a request on an operators' path. `None` for other paths, and when no operators are
+/// configured.
 pub fn answer(
     context: &mut OperatorContext<'_>,
     method: &str,
@@ -167,7 +172,8 @@ fn only(allowed: &'static str, method: &str) -> Result<(), Decline> {
     if method == allowed { Ok(()) } else { Err(Decline::Method { allowed }) }
 }
 
-/// Refuses what a browser sends for another site's page, and what any page can send without a preflight request.
+/// Refuses what a browser sends for another site's page, and what any page can send without a preflight
+/// request.
 fn same_site(headers: &HeaderBlock) -> Result<(), Decline> {
     if headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(Decline::CrossSite);

@@ -24,7 +24,7 @@ pub struct Written {
     pub json: String,
     /// Whether Envoy's log gets it, too.
     pub log: bool,
-    /// Whether the request was anything but simply served.
+    /// Whether the request was not simply served by its first choice.
     pub failed: bool,
 }
 
@@ -90,7 +90,7 @@ fn candidate(survey: &Survey<'_>, row: &Row, enforced: bool) -> CandidateBuilder
         .or(unfit)
         .or(shortage.map(|shortage| shortage.of.name()));
     let candidate = CandidateBuilder::new(row.target, row.tier, (state, until), rejected);
-    // Text is made only for targets that are out of the question.
+    // Text is made only for targets that a gate rejects.
     if row.gate.is_some() { candidate.with_gates(survey.objections(row.target)) } else { candidate }
 }
 

@@ -31,7 +31,7 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
     let mut soonest: Option<Timestamp> = None;
     for (_, obstacle) in unhealthy {
         throttled &=
-            matches!(obstacle, Obstacle::Unavailable(Unavailable::Throttled { .. }) | Obstacle::LimitKind(_));
+            matches!(obstacle, Obstacle::Unavailable(Unavailable::Throttled { .. }) | Obstacle::Limit(_));
         // A probe under way ends soon. Its lease is only an upper bound.
         let until = if *obstacle == Obstacle::Probed { Some(survey.now) } else { obstacle.until() };
         soonest = match (soonest, until) {
@@ -46,7 +46,7 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
 fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {
     let objections = match obstacle {
         Obstacle::Gate(_) => objections(survey, target),
-        Obstacle::Unavailable(_) | Obstacle::LimitKind(_) | Obstacle::Probed => Vec::new(),
+        Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => Vec::new(),
     };
     let target = Rc::clone(&survey.request.config().target(target)?.name);
     Some(Rejected { target, reason: obstacle.name(), objections })

@@ -10,7 +10,7 @@
 //! **When an attempt ends,** one more request may leave at once, without waiting for the next round. This
 //! applies only if the number of attempts in flight was the limit, because then a slot is free. If the queue
 //! waits for a rate limit, each response would otherwise release a request, and the end of the limit a herd.
-//! The host signals the end through the VM's own queue (`src/host/filter.rs`): a callback of one stream
+//! The host signals the end through the VM's own queue (`on_queue_ready` in `src/host/root.rs`): a callback of one stream
 //! cannot resume another, and the tick alone would leave a slot unused for 50 ms on average.
 //!
 //! **One queue per worker and model.** A worker holds the requests that it received, so the queues of several

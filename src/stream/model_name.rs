@@ -3,7 +3,7 @@
 //! **Why only on request.** By default the `model` of a response stays as the provider sent it, and
 //! `x-llm-model` gives the logical name without touching a byte. `response_model: logical` replaces the name
 //! in the body, for clients that compare the two or must not see a substitute. That costs a second reading of
-//! each byte, here, and a write of each chunk with a name (`src/journey/renaming.rs`).
+//! each byte, here, and a write of each chunk with a name (`src/answer/model_names.rs`).
 //!
 //! **Where the names are.** A response that is not a stream names its model once, at the top level. A stream
 //! names it in all or some of its events, at the top level or in the event's object. The result is the

@@ -1,11 +1,13 @@
-//! The survey of a request's targets: one look at every target of the model, from which everything else follows.
+//! The survey of a request's targets: one look at every target of the model, from which everything else
+//! follows.
 //!
-//! A survey is a value. It lists each target with its gates, health, room, price and share at one moment, and has no side
-//! effects. The choice, the decision record, refusals and the question "which other target could serve this?" all read
-//! it, so they cannot disagree. It is taken before an attempt is chosen, and again after an attempt has failed.
+//! A survey is a value. It lists each target with its gates, health, room, price and share at one moment,
+//! and has no side effects. The choice, the decision record, refusals and the question "which other target
+//! could serve this?" all read it, so they cannot disagree. It is taken before an attempt is chosen, and
+//! again after an attempt has failed.
 //!
-//! Circuit breakers may be stale by one tick here: a survey reads this worker's view. That never makes a second probe,
-//! because leases are taken in the shared record (`src/admission`).
+//! Circuit breakers may be stale by one tick here: a survey reads this worker's view. That never makes a
+//! second probe, because leases are taken in the shared record (`src/admission`).
 
 mod reasons;
 mod remaining;
@@ -69,14 +71,15 @@ pub struct Row {
 /// Which targets a question is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
-    /// Those that have not been tried.
+    /// Targets that have not been tried.
     Untried,
-    /// Those that have been tried and may be tried again.
+    /// Targets that have been tried and may be tried again.
     Returning,
 }
 
 impl<'r> Survey<'r> {
-    /// Surveys the targets for a request that is this far. `None` when the model is gone, which cannot happen.
+    /// Surveys the targets for a request with this progress. `None` if the configuration lacks the model,
+    /// which cannot happen.
     pub fn take(request: &'r ClientRequest, progress: Progress<'r>, now: Timestamp) -> Option<Self> {
         let model = request.model()?;
         let eligibility = Eligibility {
@@ -146,8 +149,8 @@ impl<'r> Survey<'r> {
         u8::try_from(attempts).unwrap_or(u8::MAX)
     }
 
-    /// Whether a target that was tried may get the request again: no attempt is under way there, and no failure there
-    /// forbids it.
+    /// Whether a target that was tried may get the request again: no attempt is under way there, and no
+    /// failure there forbids it.
     fn may_return_to(&self, target: TargetId, attempts: u8) -> bool {
         (1..self.model.retry.attempts_per_target).contains(&attempts)
             && self.progress.tried.iter().all(|attempt| attempt.target != target || attempt.may_return)
@@ -158,7 +161,7 @@ impl<'r> Survey<'r> {
         self.model
     }
 
-    /// How far the request is.
+    /// The progress of the request.
     pub const fn progress(&self) -> Progress<'r> {
         self.progress
     }
@@ -189,7 +192,7 @@ impl Row {
         self.affordable && self.would_be_candidate(round)
     }
 
-    /// The same if money were no limit.
+    /// The same without the spend ceiling.
     fn would_be_candidate(&self, round: Round) -> bool {
         self.permitted
             && match round {
@@ -198,7 +201,7 @@ impl Row {
             }
     }
 
-    /// What the balancing strategy compares; `share` of its weight, in 1/1000.
+    /// What the balancing strategy compares. Only `share` of the weight counts, in 1/1000.
     fn candidate(&self, share: u16) -> Candidate {
         Candidate {
             target: self.target,

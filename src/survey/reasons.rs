@@ -1,4 +1,4 @@
-//! Why targets are out of the question, for clients, operators and the decision record.
+//! Why targets cannot be asked, for clients, operators and the decision record.
 
 use super::{Row, Survey};
 use crate::balance::{Room, Shortage};
@@ -9,7 +9,7 @@ use crate::fallback::{Gate, GateKind};
 use crate::provider::Objection;
 use crate::refusal::Ineligible;
 
-/// Why a target is out of the question.
+/// Why a target cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
     /// It may not take the request.
@@ -17,17 +17,17 @@ pub enum Obstacle {
     /// It is not healthy.
     Unavailable(Unavailable),
     /// Its limits leave no room for the request.
-    LimitKind(Shortage),
+    Limit(Shortage),
     /// Other requests probe it now.
     Probed,
 }
 
 impl Obstacle {
-    /// When asking may help again; `None` when nothing says when.
+    /// When the target may be asked again. `None` if the time is unknown.
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Unavailable(unfit) => unfit.until(),
-            Self::LimitKind(shortage) => Some(shortage.until),
+            Self::Limit(shortage) => Some(shortage.until),
             Self::Gate(_) | Self::Probed => None,
         }
     }
@@ -37,7 +37,7 @@ impl Obstacle {
         match self {
             Self::Gate(gate) => gate.name(),
             Self::Unavailable(unfit) => unfit.name(),
-            Self::LimitKind(shortage) => shortage.of.name(),
+            Self::Limit(shortage) => shortage.of.name(),
             Self::Probed => "open",
         }
     }
@@ -53,18 +53,18 @@ pub struct FallbackReason {
 }
 
 impl Row {
-    /// Whether it is healthy and has room for the request, or what is in the way.
+    /// Whether it is healthy and has room for the request, or which obstacle it has.
     pub fn fitness(&self) -> Result<Availability, Obstacle> {
         match (self.health, self.room) {
             (Availability::Unavailable(unfit), _) => Err(Obstacle::Unavailable(unfit)),
-            (_, Room::Full(shortage)) => Err(Obstacle::LimitKind(shortage)),
+            (_, Room::Full(shortage)) => Err(Obstacle::Limit(shortage)),
             (availability, Room::Fits { .. }) => Ok(availability),
         }
     }
 }
 
 impl Survey<'_> {
-    /// Why each target is out of the question now: the first gate that it does not pass, or its health or limits.
+    /// Why each target cannot be asked now: the first gate that it does not pass, or its health or limits.
     pub fn obstacles(&self) -> impl Iterator<Item = (TargetId, Obstacle)> {
         self.rows.iter().filter_map(|row| {
             let obstacle = match (row.gate, row.fitness()) {
@@ -86,8 +86,8 @@ impl Survey<'_> {
         })
     }
 
-    /// Why no target may take the request. A target that only lacks a capability would take another request, so that
-    /// reason comes first.
+    /// Why no target may take the request. If a target only lacks a capability, the client can change its
+    /// request, so that reason comes first.
     pub fn ineligible(&self) -> Ineligible {
         let mut why = None;
         for row in &self.rows {
@@ -105,8 +105,8 @@ impl Survey<'_> {
         why.unwrap_or(Ineligible::Needs)
     }
 
-    /// Why `chosen` is not the target that would have been asked first: the failure of another target, or what kept the
-    /// first tier out. `None` when it is.
+    /// Why `chosen` is not the target that would have been asked first: the failure of another target, or
+    /// what kept the first tier out. `None` when it is.
     pub fn fallback_reason(&self, chosen: TargetId) -> Option<FallbackReason> {
         let mut elsewhere = self.progress.tried.iter().rev().filter(|attempt| attempt.target != chosen);
         if let Some((class, target)) = elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target)))
@@ -126,19 +126,19 @@ impl Survey<'_> {
         }))
     }
 
-    /// Whether the gates admit `target`, also where they only watch.
+    /// Whether the gates admit `target`. In shadow mode this is what they would have said.
     pub fn admits(&self, target: TargetId) -> bool {
         self.row(target).is_some_and(|row| row.gate.is_none())
     }
 
-    /// The target that would stand in for the first tier if the gates did more than watch.
+    /// The target that would take the request if the gates were enforced.
     pub fn would_move_to(&self) -> Option<TargetId> {
         let healthy = |row: &Row| !matches!(row.health, Availability::Unavailable(_));
         let found = self.rows.iter().find(|row| row.attempts == 0 && row.gate.is_none() && healthy(row));
         found.map(|row| row.target)
     }
 
-    /// Whether substitutes are only watched.
+    /// Whether the rules for substitutes are in shadow mode.
     pub fn watches_substitutes(&self) -> bool {
         self.model.substitution.mode == Mode::Shadow
     }

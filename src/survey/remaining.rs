@@ -9,14 +9,14 @@ use crate::breaker::Unavailable;
 use crate::config::{Mode, WhenAllOpen};
 use crate::retry::{Reach, RemainingOptions};
 
-/// When a request that no target can take now could be taken.
+/// When a request could be sent that no target can take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FreeAt {
     /// A target can take it now.
     Now,
-    /// A target may be able to from then on.
+    /// A target may be able to take it from then on.
     At(Timestamp),
-    /// Nothing says when.
+    /// The time is unknown.
     Unknown,
 }
 
@@ -26,7 +26,7 @@ impl Survey<'_> {
         self.remaining_of(failed, Row::is_candidate)
     }
 
-    /// The same if money were no limit.
+    /// The same without the spend ceiling.
     pub fn remaining_at_any_cost(&self, failed: TargetId) -> RemainingOptions {
         self.remaining_of(failed, Row::would_be_candidate)
     }
@@ -38,7 +38,7 @@ impl Survey<'_> {
         let reach = |row: &Row| if its_tier == Some(row.tier) { Reach::Account } else { Reach::Tier };
         let throttled_until = |row: &Row| match row.fitness() {
             Err(Obstacle::Unavailable(Unavailable::Throttled { until })) => Some(until),
-            Err(Obstacle::LimitKind(shortage)) => Some(shortage.retry_at(self.now)),
+            Err(Obstacle::Limit(shortage)) => Some(shortage.retry_at(self.now)),
             _ => None,
         };
         let either = |row: &&Row| is_candidate(row, Round::Untried) || is_candidate(row, Round::Returning);
@@ -57,15 +57,15 @@ impl Survey<'_> {
             || self.candidates(Round::Untried).any(|row| ignores_health || row.fitness().is_ok())
     }
 
-    /// When a request that no target can take now could be taken. A rate limit ends by itself. For an open breaker a
-    /// request waits only where the model's policy says so.
+    /// When a request that no target can take now could be sent. A rate limit ends by itself. Requests wait
+    /// for an open breaker only if the model says `when_all_open: queue`.
     pub fn free_at(&self) -> FreeAt {
         let queues = self.model.when_all_open == WhenAllOpen::Queue;
         let mut soonest = FreeAt::Unknown;
         for row in self.candidates(Round::Untried) {
             let until = match row.fitness() {
                 Ok(_) => return FreeAt::Now,
-                Err(Obstacle::LimitKind(shortage)) => Some(shortage.retry_at(self.now)),
+                Err(Obstacle::Limit(shortage)) => Some(shortage.retry_at(self.now)),
                 Err(Obstacle::Unavailable(unfit))
                     if queues || matches!(unfit, Unavailable::Throttled { .. }) =>
                 {
@@ -82,7 +82,7 @@ impl Survey<'_> {
         soonest
     }
 
-    /// When the first target may be asked again; `None` when one may be now, or when nothing says when.
+    /// When the first target may be asked again. `None` if one may be asked now, or if the time is unknown.
     pub fn soonest(&self) -> Option<Timestamp> {
         if self.has_options() {
             return None;
@@ -90,8 +90,8 @@ impl Survey<'_> {
         self.obstacles().filter_map(|(_, obstacle)| obstacle.until()).min()
     }
 
-    /// A mark of the targets that may take the request, now or later: the same for the same targets. Requests with one
-    /// mark wait in one queue.
+    /// A hash of the targets that may take the request, now or later. Requests with the same mark wait in
+    /// one queue.
     pub fn targets_mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let may = |row: &&Row| row.is_candidate(Round::Untried) || row.is_candidate(Round::Returning);
@@ -99,10 +99,10 @@ impl Survey<'_> {
         hasher.finish()
     }
 
-    /// Whether a target is kept from taking the request by the number of attempts under way there.
+    /// Whether a target cannot take the request only because of its attempts under way (`max_pending`).
     pub fn is_short_of_concurrency(&self) -> bool {
         self.all_candidates().any(|row| {
-            matches!(row.fitness(), Err(Obstacle::LimitKind(Shortage { of: LimitKind::MaxPending, .. })))
+            matches!(row.fitness(), Err(Obstacle::Limit(Shortage { of: LimitKind::MaxPending, .. })))
         })
     }
 

@@ -1,8 +1,8 @@
 //! Choosing a target from a survey.
 //!
-//! The first tier that has an eligible, untried, healthy target is used, and the model's strategy chooses within it.
-//! Where there is none, a target that was tried and may be tried again is. A target that ramps up after an outage, or
-//! whose limits come near, takes part according to its share, unless no other target is left.
+//! The first tier that has an eligible, untried, healthy target is used, and the model's strategy chooses
+//! within it. If there is none, a target that was tried before and may be tried again is used. A target in
+//! slow start, or close to its limits, takes part according to its share, unless no other target is left.
 
 use super::{Round, Row, Survey};
 use crate::balance::{self, Room};
@@ -10,21 +10,22 @@ use crate::base::{Random, TargetId};
 use crate::breaker::Availability;
 use crate::config::Balance;
 
-/// Targets for one attempt, best first. After a lost race for a lease the same survey is read again without the loser.
+/// Targets for one attempt, best first. After a lost race for a lease the same survey is read again without
+/// the loser.
 pub struct Selection<'s> {
     survey: &'s Survey<'s>,
-    /// The draw that a ramping target's share has to exceed in the first round.
+    /// In the first round, targets in slow start take part only if their share exceeds this draw.
     ramp: u16,
     round: usize,
     lost: Vec<TargetId>,
 }
 
-/// The rounds of a selection; the flag says whether ramping targets have to exceed the draw.
+/// The rounds of a selection. The flag says whether targets in slow start have to exceed the draw.
 const ROUNDS: [(Round, bool); 3] =
     [(Round::Untried, true), (Round::Untried, false), (Round::Returning, false)];
 
 impl<'s> Selection<'s> {
-    /// A selection that begins.
+    /// A new selection.
     pub fn new(survey: &'s Survey<'s>, rng: &mut impl Random) -> Self {
         Self { survey, ramp: survey.ramp_draw(rng), round: 0, lost: Vec::new() }
     }
@@ -41,13 +42,13 @@ impl<'s> Selection<'s> {
         None
     }
 
-    /// `target` is out: another request took its lease or the last of its limit.
+    /// Excludes `target`: another request took its lease or the rest of its limit.
     pub fn lost(&mut self, target: TargetId) {
         self.lost.push(target);
     }
 }
 
-/// What is chosen where breakers only watch.
+/// The choice in shadow mode, in which breakers do not decide.
 #[derive(Debug, Clone, Copy)]
 pub struct ShadowChoice {
     /// The target, chosen as if every breaker were closed.
@@ -59,8 +60,9 @@ pub struct ShadowChoice {
 }
 
 impl Survey<'_> {
-    /// One draw decides for all targets whether a ramping one takes part: at 30 % of its share in 30 % of the draws, or for
-    /// 30 % of the sessions, which so come back one after the other and once each.
+    /// One draw for all targets. A target in slow start whose share is 30 % takes part in 30 % of the
+    /// draws. With sessions it takes part for 30 % of the sessions, so that sessions return one after the
+    /// other, and each of them once.
     fn ramp_draw(&self, rng: &mut impl Random) -> u16 {
         let session = self.request.session;
         let draw = session.map_or_else(|| rng.below(1000), |session| session.draw(0, 1000).into());
@@ -68,8 +70,8 @@ impl Survey<'_> {
     }
 
     fn draw(&self, round: Round, ramp: u16, lost: &[TargetId], rng: &mut impl Random) -> Option<TargetId> {
-        // A strategy that leaves nothing to chance cannot lower a weight. There, a target whose limits come near has to
-        // exceed the draw like a ramping one.
+        // A strategy without chance ignores weights, so a lower weight has no effect. With such a strategy
+        // a target close to its limits has to exceed the draw like one in slow start.
         let by_chance = !matches!(self.model.balance, Balance::Cheapest | Balance::Sticky { .. });
         let mut from = |tier: &[Row], shares: bool| {
             let candidates = tier.iter().filter_map(|row| {
@@ -111,8 +113,8 @@ impl Survey<'_> {
         Some(ShadowChoice { target, is_fit, would_move })
     }
 
-    /// The targets in the order in which they may be asked, where the operator wants one tried although none is healthy. What
-    /// an operator has shut stays shut.
+    /// The targets for `when_all_open: try_anyway`, in the order in which their obstacles end. A target
+    /// that an operator has forced open is not among them.
     pub fn least_bad_first(&self) -> Vec<TargetId> {
         let mut targets: Vec<_> = self
             .all_candidates()

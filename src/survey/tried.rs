@@ -1,3 +1,5 @@
+//! The attempts that a request has made so far.
+
 use crate::base::{ErrorClass, MicroDollars, TargetId, Tokens};
 use crate::outcome::{End, Outcome};
 
@@ -8,7 +10,7 @@ pub struct Tried {
     pub target: TargetId,
     /// The tokens that it was expected to take when it was sent.
     pub expected: Tokens,
-    /// How it failed; `None` while it runs and when the response was good.
+    /// How it failed. `None` while it is under way, and after a success.
     pub failure: Option<ErrorClass>,
     /// What came of it, once that is certain.
     pub outcome: Option<Outcome>,
@@ -37,13 +39,13 @@ pub struct SpendCeiling {
     pub most: MicroDollars,
 }
 
-/// How far a request is.
+/// The progress of a request: its attempts and what they imply for the next one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress<'a> {
     /// The attempts made.
     pub tried: &'a [Tried],
-    /// The only target that may get the next attempt. Set when a provider asked for the request again after a failure
-    /// that must not lead to other targets.
+    /// The only target that may get the next attempt. Set when a provider asked for the request again after
+    /// a failure that must not lead to other targets.
     pub only: Option<TargetId>,
     /// The limit on what a further attempt may cost.
     pub ceiling: Option<SpendCeiling>,

@@ -28,8 +28,8 @@ fn follower(terms: Terms, headers: &[(&str, &str)], wants_insertion: bool) -> Fo
     gatekeeper.commit(wants_insertion, &mut FakeWire::default())
 }
 
-/// What the client gets of a response that is cut at these places, one entry for each piece. Staged bytes stay in the
-/// host's buffer. Every other time the next piece comes before they have been released.
+/// What the client gets of a response that is cut at these places, one entry for each piece. Staged bytes
+/// stay in the host's buffer. Every other time the next piece comes before they have been released.
 fn passed(mut follower: Follower, response: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (response.len() + 1)).collect();
     cuts.push(response.len());

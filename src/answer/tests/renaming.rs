@@ -122,8 +122,8 @@ proptest! {
         if plain {
             prop_assert_eq!(out, bytes);
         } else {
-            let told = out.windows(13).position(|at| at == b"data: {\"error");
-            let kept = &out[..told.unwrap_or(out.len())];
+            let notice_at = out.windows(13).position(|at| at == b"data: {\"error");
+            let kept = &out[..notice_at.unwrap_or(out.len())];
             prop_assert!(bytes.starts_with(kept.strip_suffix(b"\n\n").unwrap_or(kept)) || bytes.starts_with(kept));
         }
     }

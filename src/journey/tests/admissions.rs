@@ -1,5 +1,5 @@
-//! What an attempt takes before it is sent is returned when it is not sent: counts against the configured limits of target
-//! and account, the breaker lease, and the reservation in the key's budget.
+//! What an attempt takes before it is sent is returned when it is not sent: counts against the configured
+//! limits of target and account, the breaker lease, and the reservation in the key's budget.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -202,7 +202,8 @@ fn a_queued_request_refused_by_the_budget_uses_none_of_the_targets_limits() {
         for (place, limit) in limits() {
             let mut setup = Setup::with(shape, place, &limit, NOTHING, |changes| {
                 changes["models"]["chat"]["retry"] = json!({"attempts": 1, "queue": {}});
-                // The queue forms at the target or the account, so that any limit of the other can be checked.
+                // The queue forms at the target or the account, so that any limit of the other can be
+                // checked.
                 let other = if place == "targets" { ("accounts", "a") } else { ("targets", "gpt-a") };
                 changes[other.0][other.1]["limits"] = json!({"max_pending": 2});
             });

@@ -1,6 +1,7 @@
-//! Simulation that compares the balancing strategies with round robin and with an oracle. Four targets differ in speed,
-//! limits and price, and one of them becomes slow for a while. The choices are made by the filter's own code, on several
-//! workers that exchange their views in their ticks. Requests, times and providers are simulated.
+//! Simulation that compares the balancing strategies with round robin and with an oracle. Four targets
+//! differ in speed, limits and price, and one of them becomes slow for a while. The choices are made by the
+//! filter's own code, on several workers that exchange their views in their ticks. Requests, times and
+//! providers are simulated.
 //!
 //! `cargo test -p llm-failsafe --lib balancing -- --nocapture` prints the table of docs/balancing.md.
 

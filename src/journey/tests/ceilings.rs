@@ -12,8 +12,8 @@ const TIMED_OUT: &[(&str, &str)] = &[(":status", "504"), ("content-type", "appli
 const OVERLOADED: &[(&str, &str)] = &[(":status", "503"), ("content-type", "application/json")];
 const ERROR: &[u8] = br#"{"error":{"message":"no","type":"x"}}"#;
 
-/// An attempt is 1024 output tokens and hardly any input: about 1 cent at `gpt-a` and `gpt-b`. `claude` is the price per
-/// million output tokens at that target.
+/// An attempt is 1024 output tokens and hardly any input: about 1 cent at `gpt-a` and `gpt-b`. `claude` is
+/// the price per million output tokens at that target.
 fn with_ceiling(max_cost: f64, claude: f64) -> Worker {
     let mut config: Value = serde_json::from_str(CONFIG).unwrap();
     for (target, output) in [("gpt-a", 10.0), ("gpt-b", 10.0), ("claude", claude)] {
@@ -61,7 +61,8 @@ fn an_unsent_attempt_costs_nothing_and_a_possibly_received_one_counts() {
         let mut sent = first(worker);
         sent.answer_from(worker, Origin::Envoy { received }, &[(":status", "503")], ERROR);
         assert_eq!(sent.response.get("x-llm-retry").is_none(), reason.is_some(), "{received:?}");
-        // On a response made by Envoy `x-llm-reason` says that all targets failed, so only the counter has the reason.
+        // On a response made by Envoy `x-llm-reason` says that all targets failed, so only the counter has
+        // the reason.
         let gave_up = i64::from(reason.is_some());
         assert_eq!(counted(worker, Metric::GaveUpSpendCeiling), gave_up, "{received:?}");
     }

@@ -344,7 +344,8 @@ fn traffic_continues_when_shared_data_fails_and_the_failures_are_counted() {
     memory.broken = true;
     let worker = &mut worker_on(lone(), memory);
     outage(worker, s(0));
-    // Five breaker changes and four grants from the retry budget. The request that trips the breaker gets no retry.
+    // Five breaker changes and four grants from the retry budget. The request that trips the breaker gets
+    // no retry.
     assert_eq!(counted(worker, Metric::SharedDataFailed), 9);
     // The worker keeps its own view: it refuses while the breaker is open and probes afterwards.
     assert_eq!(refusal(&send_one(worker, "gpt", s(1), "200", ANSWER).step).0, 503);

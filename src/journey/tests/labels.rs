@@ -86,7 +86,8 @@ fn the_cost_metric_and_the_record_price_cached_input_alike() {
     let body = json!({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "usage": usage});
     sent.answer(worker, OK_JSON, body.to_string().as_bytes());
     let written = sent.exchange.finish(worker, Ending::Complete, NOW).expect("a record");
-    // 100 uncached tokens at a dollar per million, 900 cached ones at a tenth of that, 10 output tokens at two dollars.
+    // 100 uncached tokens at a dollar per million, 900 cached ones at a tenth of that, 10 output tokens at
+    // two dollars.
     assert_eq!(samples_of(worker, Family::Cost), [(0, Sample::Add(100 + 90 + 20))]);
     let record: serde_json::Value = serde_json::from_str(&written.json).unwrap();
     assert_eq!(record["cost"]["micro_usd"], 210, "{record:#}");

@@ -1,5 +1,5 @@
-//! Outages in simulated time, with virtual workers and seeded arrivals: how many requests a failing target gets, and how
-//! soon it is used again. All decisions are made by the real code.
+//! Outages in simulated time, with virtual workers and seeded arrivals: how many requests a failing target
+//! gets, and how soon it is used again. All decisions are made by the real code.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -39,9 +39,9 @@ type Fails = fn(target: usize, now_ms: u64, draw: u64) -> bool;
 /// Which requests fail.
 #[derive(Clone, Copy)]
 enum Load {
-    /// Those that begin during the outage. Requests under way succeed.
+    /// Requests that begin during the outage. Requests under way succeed.
     FailsAtStart(Fails),
-    /// Those that end during the outage, whenever they began.
+    /// Requests that end during the outage, whenever they began.
     FailsAtEnd(Fails),
 }
 
@@ -280,15 +280,15 @@ const fn arrivals(ms: u64) -> u64 {
     RATE * ms / 1000 + 1
 }
 
-/// How often a target is probed at most during an outage of `ms`: open times double, so the `k`-th probe comes no sooner
-/// than `open · (2ᵏ − 1)` after the trip.
+/// How often a target is probed at most during an outage of `ms`: open times double, so the `k`-th probe
+/// comes no sooner than `open · (2ᵏ − 1)` after the trip.
 fn probes_within(ms: u64) -> u64 {
     (1..).take_while(|k| OPEN_MS * ((1 << k) - 1) <= ms).count() as u64
 }
 
-/// How many requests a failing target gets until every worker knows: the failures in a row that trip the breaker, requests
-/// sent while the last of them are under way, and requests from workers that have not refreshed since the trip. In the
-/// worst case all of them go to this target.
+/// How many requests a failing target gets until every worker knows: the failures in a row that trip the
+/// breaker, requests sent while the last of them are under way, and requests from workers that have not
+/// refreshed since the trip. In the worst case all of them go to this target.
 fn requests_until_all_workers_know() -> u64 {
     CONSECUTIVE + arrivals(MAX_FAILURE_MS) + arrivals(REFRESH_MS)
 }
@@ -307,15 +307,17 @@ fn check_outage(outage: &Outage, bound: u64) {
     assert_eq!((outage.opened, outage.reopened, outage.closed), (1, failed_probes, 1));
     assert_eq!(outage.probes, failed_probes + i64::try_from(CLOSE_AFTER).unwrap());
 
-    // It closes after the rest of the open time and `close_after` successes, one after the other. Each success takes its
-    // own time, a refresh, and the requests that go to the other target first (64 in a row have a probability of 2⁻⁶⁴).
+    // It closes after the rest of the open time and `close_after` successes, one after the other. Each
+    // success takes its own time, a refresh, and the requests that go to the other target first (64 in a
+    // row have a probability of 2⁻⁶⁴).
     let left_until = outage.phases.iter().rfind(|seen| seen.name == "open").unwrap().until_ms;
     let closed = outage.phases.last().unwrap();
     assert_eq!(closed.name, "closed");
     let by = left_until.max(UP) + CLOSE_AFTER * (GOOD_MS.1 + REFRESH_MS + 64 * 1000 / RATE);
     assert!(closed.from_ms <= by, "{closed:?} by {by}");
 
-    // Its share ramps up from a twentieth to a half: a draw decides whether the target takes part, by its permille.
+    // Its share ramps up from a twentieth to a half: a draw decides whether the target takes part, by its
+    // permille.
     let start = closed.from_ms;
     let part = |n| outage.share(start + n * SLOW_START_MS / 4, start + (n + 1) * SLOW_START_MS / 4);
     assert!(part(0) < 180 && part(0) < part(1) && part(1) < part(3), "{:?}", [0, 1, 2, 3].map(part));
@@ -324,8 +326,9 @@ fn check_outage(outage: &Outage, bound: u64) {
     assert!(full.abs_diff(500) <= 50, "{full}");
 }
 
-/// Of ten thousand requests one target would get 1,500 in its outage of 30 s, in which also requests under way fail. It gets
-/// at most `consecutive` + arrivals in the longest failure + arrivals in a refresh + probes.
+/// Of ten thousand requests one target would get 1,500 in its outage of 30 s, in which also requests under
+/// way fail. It gets at most `consecutive` + arrivals in the longest failure + arrivals in a refresh +
+/// probes.
 #[test]
 fn an_outage_costs_only_the_tripping_requests_and_the_probes() {
     for seed in SEEDS {
@@ -335,7 +338,8 @@ fn an_outage_costs_only_the_tripping_requests_and_the_probes() {
     }
 }
 
-/// Requests under way succeed here. Their late successes interrupt the failures in a row until the last one has ended.
+/// Requests under way succeed here. Their late successes interrupt the failures in a row until the last one
+/// has ended.
 #[test]
 fn an_outage_of_new_requests_trips_by_the_time_the_old_ones_end() {
     for seed in SEEDS {
@@ -351,8 +355,8 @@ fn fails_first_target(target: usize, now_ms: u64, _: u64) -> bool {
     target == 0 && (DOWN..UP).contains(&now_ms)
 }
 
-/// Three seconds up, three seconds down, all the time. Each trip doubles the open time, so the `k`-th comes no sooner
-/// than `open · (2ᵏ⁻¹ − 1)` after the first.
+/// Three seconds up, three seconds down, all the time. Each trip doubles the open time, so the `k`-th comes
+/// no sooner than `open · (2ᵏ⁻¹ − 1)` after the first.
 #[test]
 fn a_flapping_target_stays_open_for_longer_each_time() {
     let is_out = |now_ms: u64| now_ms / 3000 % 2 == 1;
@@ -369,8 +373,8 @@ fn a_flapping_target_stays_open_for_longer_each_time() {
     }
 }
 
-/// Only the ratio can trip here, because `consecutive` is out of reach. (`n` independent failures in a row with probability
-/// `p` take `(p⁻ⁿ − 1) / (1 − p)` requests on average: 586 for five at 30 %.)
+/// Only the ratio can trip here, because `consecutive` is out of reach. (`n` independent failures in a row
+/// with probability `p` take `(p⁻ⁿ − 1) / (1 − p)` requests on average: 586 for five at 30 %.)
 #[test]
 fn a_target_opens_above_the_failure_ratio_and_not_below_it() {
     let policy = json!({"consecutive": 50, "window": "10s"});
@@ -389,7 +393,8 @@ fn a_target_opens_above_the_failure_ratio_and_not_below_it() {
     }
 }
 
-/// No target is left and the model refuses: providers get the requests that trip both breakers, and then only probes.
+/// No target is left and the model refuses: providers get the requests that trip both breakers, and then
+/// only probes.
 #[test]
 fn while_all_targets_are_open_only_probes_are_sent() {
     for seed in SEEDS {
@@ -403,7 +408,8 @@ fn while_all_targets_are_open_only_probes_are_sent() {
         let bound = arrivals(GOOD_MS.1) + 2 * requests_until_all_workers_know();
         let first = outage.sent_to(0, DOWN, all_know) + outage.sent_to(1, DOWN, all_know);
         assert!(first <= bound, "{first} of at most {bound}");
-        // Requests are refused from the first second of the outage to the probes after it. Then both targets are back.
+        // Requests are refused from the first second of the outage to the probes after it. Then both
+        // targets are back.
         assert!(outage.refused >= RATE * (UP - all_know) / 1000 - 2 * probes, "{}", outage.refused);
         assert_eq!(outage.closed, 2);
         assert_eq!(outage.share(70_000, u64::MAX).abs_diff(500) / 60, 0);

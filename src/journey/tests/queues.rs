@@ -225,7 +225,8 @@ fn limiting(most: u32, models: &Value) -> crate::config::Config {
     load(&config.to_string())
 }
 
-/// Wakes the queued passes as the host does when an attempt has ended. Returns the indices of those that were sent.
+/// Wakes the queued passes as the host does when an attempt has ended. Returns the indices of those that
+/// were sent.
 fn look(worker: &mut Worker, passes: &mut [Pass], now: Timestamp) -> Vec<usize> {
     if !worker.queues.take_freed() {
         return Vec::new();
@@ -316,7 +317,8 @@ fn requests_of_several_models_for_one_target_leave_in_one_order() {
     assert_eq!(order, [1, 2, 3, 4]);
 }
 
-/// The first of two targets is at its limit for three seconds. A request that failed at the second one waits for it.
+/// The first of two targets is at its limit for three seconds. A request that failed at the second one
+/// waits for it.
 fn one_queued_for_the_first_target(retry: Value) -> (Worker, Pass) {
     let model = json!({"tiers": [["gpt-a"], ["gpt-b"]], "retry": retry});
     let mut worker = worker(config_with(json!({"models": {"chat": model}})));

@@ -177,15 +177,15 @@ fn a_stream_below_the_minimum_rate_ends_as_stalled() {
     let mut stream = Stream::ask(&json!({"min_rate": {"events": 4, "window": "10s"}}));
     stream.headers(s(1));
     stream.bytes(&CONTENT.repeat(4), s(1));
-    let mut told = None;
+    let mut ended = None;
     for second in (3..60).step_by(5) {
         if stream.pass.exchange.due().is_some_and(|due| due <= s(second)) {
-            told = Some((second, stream.look(s(second))));
+            ended = Some((second, stream.look(s(second))));
             break;
         }
         stream.bytes(CONTENT, s(second));
     }
-    let Some((13, AlarmStep::Tell(notice))) = told else { panic!("{told:?}") };
+    let Some((13, AlarmStep::Tell(notice))) = ended else { panic!("{ended:?}") };
     assert!(notice.contains("stream_stalled"));
     assert_eq!(counted(&mut stream.worker, Metric::StreamsStalled), 1);
 }

@@ -1,4 +1,5 @@
-//! Requests that are refused, listed or passed on: bad bodies, client keys, the list of models and other paths.
+//! Requests that are refused, listed or passed on: bad bodies, client keys, the list of models and other
+//! paths.
 
 use serde_json::json;
 use sha2::{Digest, Sha256};

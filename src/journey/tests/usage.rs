@@ -35,7 +35,8 @@ fn plain(text: &str) -> Value {
         "completion_tokens_details": {"reasoning_tokens": 3}}})
 }
 
-/// Sends the response in pieces as the host does. Held bytes stay in its buffer. Returns the most that was held at once.
+/// Sends the response in pieces as the host does. Held bytes stay in its buffer. Returns the most that was
+/// held at once.
 fn answer(
     worker: &mut Worker,
     pass: &mut Pass,

@@ -1,8 +1,10 @@
-//! Everything that an attempt takes is returned or settled exactly once: breaker leases, counts against configured limits,
-//! the reservation in the client key's budget, positions in queues, and counts of what is under way.
+//! Everything that an attempt takes is returned or settled exactly once: breaker leases, counts
+//! against configured limits, the reservation in the client key's budget, positions in queues, and
+//! counts of what is under way.
 //!
-//! `script` says what may happen, `world` plays it on two workers that share their data, and `expected` keeps its own
-//! account of what was sent and what it cost. `checks` compares: the filter's counts must equal that account.
+//! `script` says what may happen. `world` plays it on two workers that share their data. `expected`
+//! keeps its own account of what was sent and what it cost. `checks` compares the filter's counts
+//! with that account.
 
 mod checks;
 mod expected;

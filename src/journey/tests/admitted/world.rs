@@ -331,8 +331,8 @@ impl World {
         self.expected.goes_to(attempt, body["model"].as_str().unwrap());
     }
 
-    /// A callback of the request. As in the host, a request whose headers could not be changed is abandoned. `false` when
-    /// the pass has ended.
+    /// A callback of the request. As in the host, a request whose headers could not be changed is
+    /// abandoned. Returns `false` when the pass has ended.
     fn request_step(
         &mut self,
         index: usize,

@@ -1,6 +1,6 @@
-//! Whole journeys under random combinations of faults: providers that fail in every way, policies of every kind, clients
-//! that leave, an edge that declines to retry. `scripts` generates the cases. `world` plays them in simulated time and
-//! asserts what must always hold.
+//! Whole journeys under random combinations of faults: providers that fail in every way, policies of every
+//! kind, clients that leave, an edge that declines to retry. `scripts` generates the cases. `world` plays
+//! them in simulated time and asserts what must always hold.
 
 mod scripts;
 mod world;

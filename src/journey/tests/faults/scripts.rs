@@ -9,7 +9,8 @@ use crate::retry::Received;
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) policy: Policy,
-    /// The target that an operator has forced open, as its position in [`TARGETS`], and whether its whole account is.
+    /// The target that an operator has forced open, as its position in [`TARGETS`], and whether its whole
+    /// account is.
     pub(super) forced_open: Option<(usize, bool)>,
     pub(super) requests: Vec<Request>,
 }
