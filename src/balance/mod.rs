@@ -23,6 +23,8 @@ mod sticky;
 mod test_support;
 
 pub use candidate::Candidate;
+#[cfg(test)]
+pub use configured::Minute;
 pub use demand::Demand;
 pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};
