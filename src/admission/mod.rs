@@ -78,19 +78,23 @@ impl Admission {
             return Self::choose_in_shadow(survey, effects);
         }
         let mut selection = Selection::new(survey, effects.rng);
+        // Taken after a lost race, so that the lost target is not called healthy or free any more.
+        let mut newer = None;
         while let Some(target) = selection.next(effects.rng) {
-            if let Some(admission) = Self::at(survey, target, effects) {
+            if let Some(admission) = Self::at(newer.as_ref().unwrap_or(survey), target, effects) {
                 return Some(admission);
             }
             log::debug!("target {} was lost to another request", survey.request.target_name(target));
             selection.lost(target);
+            newer = Some(survey.again());
         }
+        let survey = newer.as_ref().unwrap_or(survey);
         if survey.model().when_all_open == WhenAllOpen::TryAnyway {
             // Breakers are ignored then. A configured limit is a promise and still applies.
             let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
             return survey.least_bad_first().into_iter().find_map(|target| {
-                let counted = count(survey, target, effects)?;
                 let leases = Leases::take_anyway(&survey.request.generation, target)?;
+                let counted = count(survey, target, effects)?;
                 Some(Self { is_anyway: true, ..Self::new(survey, target, leases, counted, why) })
             });
         }

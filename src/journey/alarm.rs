@@ -14,7 +14,6 @@ use crate::refusal::{ALL_FAILED, ClientRetry, LocalAnswer};
 use crate::report::{self, LocalHeaders};
 use crate::retry::{Failed, Next};
 use crate::stream::Alarm;
-use crate::survey::Survey;
 
 /// What the host does about a stream that is due.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,14 +99,12 @@ impl Sent {
         let mut answer = refusal.answer(self.attempt.dialect());
         self.disclose(&mut LocalHeaders(&mut answer.headers));
         report::count_decision(next, &mut worker.tally);
-        if !matches!(next, Next::Stop(_)) {
+        let Next::Stop(stop) = next else {
             answer.headers.push((RETRY_HEADER, class.name().to_owned()));
             self.attempt.discard();
             return answer;
-        }
-        let journey = self.journey.borrow();
-        let afresh = Survey::afresh(&journey.request, now);
-        report::advise(next, failure, afresh.as_ref(), &mut LocalHeaders(&mut answer.headers));
+        };
+        self.journey.borrow().advise(stop, failure, now, &mut LocalHeaders(&mut answer.headers));
         answer.headers.retain(|(name, value)| *name != "x-llm-reason" || value == ALL_FAILED);
         self.attempt.pass_unread();
         answer

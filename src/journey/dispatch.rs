@@ -17,8 +17,9 @@ use crate::survey::{Survey, Tried};
 
 /// Why a request was not sent.
 pub(super) enum NotSent {
-    /// No target can take it now. It may wait.
-    NoTarget(Refusal),
+    /// No target can take it now, or its total time is over. It may wait. `Journey::no_target` has the
+    /// refusal, which is not built for each look of a request that goes on waiting.
+    NoTarget,
     /// Waiting would not help.
     Refused(Refusal),
 }
@@ -83,15 +84,14 @@ fn choose(
     now: Timestamp,
 ) -> Result<Admission, NotSent> {
     let journey = journey.borrow();
-    let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
     // A held request is checked on a tick, which may come after its deadline.
     if now >= request.deadline() {
-        return Err(NotSent::NoTarget(journey.out_of_time(&survey)));
+        return Err(NotSent::NoTarget);
     }
+    let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
     journey.note(|record| record.choose_among(report::candidates(&survey)));
     Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
-        // After a lost race this worker knows more than the survey, so the refusal takes a new one.
-        NotAdmitted::NoTarget => NotSent::NoTarget(journey.no_target(now)),
+        NotAdmitted::NoTarget => NotSent::NoTarget,
         NotAdmitted::Budget(exhausted) => {
             NotSent::Refused(Refusal::BudgetExhausted { budget: exhausted.budget, wait_s: exhausted.wait_s })
         }

@@ -6,9 +6,6 @@ use crate::base::Timestamp;
 use crate::intake::CallHeaders;
 use crate::queue::Entry;
 use crate::record::Metric;
-use crate::refusal::Refusal;
-use crate::report;
-use crate::survey::Survey;
 
 /// A request that is held.
 pub(super) struct Held {
@@ -41,17 +38,5 @@ impl Held {
     pub(super) fn leave(self, worker: &mut Worker) {
         self.entry.into_iter().for_each(|entry| worker.queues.leave(entry));
         worker.tally.add(Metric::Waiting, -1);
-    }
-
-    pub(super) fn timed_out(&self, now: Timestamp) -> Refusal {
-        let journey = self.journey.borrow();
-        Survey::take(&journey.request, journey.progress(), now)
-            .map_or(Refusal::Internal, |survey| report::queue_refusal("queue_timeout", &survey))
-    }
-
-    pub(super) fn is_short_of_concurrency(&self, now: Timestamp) -> bool {
-        let journey = self.journey.borrow();
-        Survey::take(&journey.request, journey.progress(), now)
-            .is_some_and(|survey| survey.is_short_of_concurrency())
     }
 }

@@ -103,7 +103,7 @@ impl Exchange {
             let journey = Rc::clone(&held.journey);
             self.dispatch(worker, &journey, &held.call, OutgoingBody::Begun(held.buffered), now, host)
         } else {
-            Err(NotSent::NoTarget(held.timed_out(now)))
+            Err(NotSent::NoTarget)
         };
         match sent {
             Ok(()) => {
@@ -111,9 +111,9 @@ impl Exchange {
                 held.entry.into_iter().for_each(|entry| worker.queues.go(entry));
                 RequestStep::Send
             }
-            Err(NotSent::NoTarget(refusal)) => {
+            Err(NotSent::NoTarget) => {
                 if let Some(entry) = held.entry.as_ref().filter(|_| its_turn) {
-                    worker.queues.found_none(entry, held.is_short_of_concurrency(now));
+                    worker.queues.found_none(entry, held.journey.borrow().is_short_of_concurrency(now));
                 }
                 if now < held.until {
                     held.at = now.after(LOOK_AGAIN).min(held.until);
@@ -123,6 +123,10 @@ impl Exchange {
                 if held.entry.is_some() {
                     worker.tally.count(Metric::QueueTimeouts);
                 }
+                let refusal = {
+                    let journey = held.journey.borrow();
+                    if its_turn { journey.no_target(now) } else { journey.not_queued("queue_timeout", now) }
+                };
                 self.release(worker, *held, refusal)
             }
             Err(NotSent::Refused(refusal)) => self.release(worker, *held, refusal),

@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::queue::Queues;
 use crate::record::RecordBuilder;
 use crate::refusal::{ClientRetry, Refusal};
-use crate::report::{self, SharedRecord};
+use crate::report::{self, Disclosure, SharedRecord};
 use crate::retry::{self, Failed, Next, Permission, Received, Retries, Situation, Spent, Stop};
 use crate::survey::{Progress, SpendCeiling, Survey, Tried};
 use crate::tenancy::BudgetSet;
@@ -239,7 +239,18 @@ impl Journey {
 
     /// What the client is told about retries after this end.
     pub(super) fn client_retry(&self, gave_up: Stop, now: Timestamp) -> ClientRetry {
-        report::client_retry(gave_up, self.failed, Survey::afresh(&self.request, now).as_ref())
+        report::client_retry(gave_up, self.failed, self.survey_for_retries(gave_up, now).as_ref())
+    }
+
+    /// Tells the client beside a failed response why nothing more is tried, and whether to retry.
+    pub(super) fn advise(&self, stop: Stop, failed: Failed, now: Timestamp, sink: &mut impl Disclosure) {
+        report::advise(stop, failed, self.survey_for_retries(stop, now).as_ref(), sink);
+    }
+
+    /// The survey for a new request like this one, from which follows when the client may retry. `None` if
+    /// the client is told nothing about that, as after most errors of the request itself.
+    fn survey_for_retries(&self, stop: Stop, now: Timestamp) -> Option<Survey<'_>> {
+        if stop.is_filter_decision() { Survey::afresh(&self.request, now) } else { None }
     }
 
     /// The refusal after the last attempt: what was tried, and which other targets may not take the request.
@@ -248,20 +259,30 @@ impl Journey {
             .map_or(Refusal::Internal, |survey| report::exhausted(&survey, status, client_retry))
     }
 
-    /// The refusal of a request that no target can take now.
+    /// The refusal of a request that no target can take now, or whose total time is over before one could be
+    /// asked.
     pub(super) fn no_target(&self, now: Timestamp) -> Refusal {
-        Survey::take(&self.request, self.progress(), now)
-            .map_or(Refusal::Internal, |survey| report::no_target(&survey))
+        let is_over = now >= self.request.deadline();
+        match self.tried.last() {
+            Some(last) if is_over => {
+                let client_retry = self.client_retry(Stop::Deadline, now);
+                self.exhausted(report::status_after(last.failure), client_retry, now)
+            }
+            None if is_over => self.not_queued("queue_timeout", now),
+            _ => Survey::take(&self.request, self.progress(), now)
+                .map_or(Refusal::Internal, |survey| report::no_target(&survey)),
+        }
     }
 
-    /// The refusal of a request whose total time is over before a target could be asked.
-    pub(super) fn out_of_time(&self, survey: &Survey<'_>) -> Refusal {
-        match self.tried.last() {
-            None => report::queue_refusal("queue_timeout", survey),
-            Some(last) => {
-                let client_retry = self.client_retry(Stop::Deadline, survey.now);
-                report::exhausted(survey, report::status_after(last.failure), client_retry)
-            }
-        }
+    /// The refusal of a request that may not wait, or has waited for as long as it may.
+    pub(super) fn not_queued(&self, why: &'static str, now: Timestamp) -> Refusal {
+        Survey::take(&self.request, self.progress(), now)
+            .map_or(Refusal::Internal, |survey| report::queue_refusal(why, &survey))
+    }
+
+    /// Whether a target cannot take the request only because of its attempts under way.
+    pub(super) fn is_short_of_concurrency(&self, now: Timestamp) -> bool {
+        Survey::take(&self.request, self.progress(), now)
+            .is_some_and(|survey| survey.is_short_of_concurrency())
     }
 }

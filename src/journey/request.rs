@@ -195,24 +195,29 @@ impl Exchange {
         }
         let journey = Rc::new(RefCell::new(journey));
         let overtakes = overtakes(worker, &journey.borrow(), now);
-        let sent = match overtakes {
-            Some(refusal) => Err(NotSent::NoTarget(refusal)),
-            None => self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host),
+        let sent = if overtakes {
+            Err(NotSent::NoTarget)
+        } else {
+            self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host)
         };
-        match sent {
+        let refusal = match sent {
             Ok(()) => {
                 self.keep(worker, id, &journey);
-                RequestStep::Send
+                return RequestStep::Send;
             }
-            Err(NotSent::Refused(refusal)) => self.refuse(worker, refusal, dialect),
-            Err(NotSent::NoTarget(refusal)) => {
+            Err(NotSent::Refused(refusal)) => refusal,
+            Err(NotSent::NoTarget) => {
                 let until = waits(worker, &journey.borrow(), now);
-                let Some(until) = until else { return self.refuse(worker, refusal, dialect) };
-                self.keep(worker, id, &journey);
-                let held = Held::new(journey, call, now, until).with_body(body.len);
-                self.hold_in_queue(worker, held, now)
+                if let Some(until) = until {
+                    self.keep(worker, id, &journey);
+                    let held = Held::new(journey, call, now, until).with_body(body.len);
+                    return self.hold_in_queue(worker, held, now);
+                }
+                let journey = journey.borrow();
+                if overtakes { journey.not_queued("queue_full", now) } else { journey.no_target(now) }
             }
-        }
+        };
+        self.refuse(worker, refusal, dialect)
     }
 
     /// A pass after a failed one. The request is known, so its body is not read again but edited as it
@@ -247,12 +252,12 @@ impl Exchange {
         let sent = if allowed {
             self.dispatch(worker, shared, &call, OutgoingBody::Begun(0), now, host)
         } else {
-            Err(NotSent::NoTarget(Refusal::Internal))
+            Err(NotSent::NoTarget)
         };
         match sent {
             Ok(()) => RequestStep::Send,
             Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
-            Err(NotSent::NoTarget(_)) => {
+            Err(NotSent::NoTarget) => {
                 let journey = shared.borrow();
                 // If a further attempt was granted, no target for it is left since then.
                 let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up() };
@@ -284,14 +289,12 @@ impl Exchange {
     }
 }
 
-/// The refusal of a first attempt that would overtake queued requests. It joins the queue instead, even if
-/// a target is free now.
-fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> Option<Refusal> {
-    if worker.queues.is_empty() {
-        return None;
-    }
-    let survey = Survey::take(&journey.request, journey.progress(), now)?;
-    worker.queues.are_ahead_of(&survey).then(|| report::queue_refusal("queue_full", &survey))
+/// Whether a first attempt would overtake queued requests. It joins the queue instead, even if a target is
+/// free now.
+fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> bool {
+    !worker.queues.is_empty()
+        && Survey::take(&journey.request, journey.progress(), now)
+            .is_some_and(|survey| worker.queues.are_ahead_of(&survey))
 }
 
 /// Until when a first attempt waits that no target can take now. `None` if it does not wait.

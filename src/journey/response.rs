@@ -1,5 +1,7 @@
 //! The response's callbacks: what follows from each piece of the response to an attempt.
 
+use std::rc::Rc;
+
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
@@ -57,7 +59,7 @@ impl Exchange {
         }
         strip_reserved(&headers, host);
         let head = ResponseHead { headers, status, end_of_stream };
-        let journey = std::rc::Rc::clone(&sent.journey);
+        let journey = Rc::clone(&sent.journey);
         let could_move = || journey.borrow().could_move(now);
         let progress = sent.attempt.headers(head, now, origin, could_move, host);
         sent.proceed(worker, progress, None, now, host)
@@ -205,8 +207,7 @@ impl Sent {
             return;
         };
         let journey = self.journey.borrow();
-        let afresh = Survey::afresh(&journey.request, now);
-        report::advise(next, failed, afresh.as_ref(), sink);
+        journey.advise(stop, failed, now, sink);
         if stop == Stop::NothingLeft
             && let Some(survey) = Survey::take(&journey.request, journey.progress(), now)
         {

@@ -43,6 +43,19 @@ impl ProviderKind {
         }
     }
 
+    /// The name in telemetry: `gen_ai.provider.name`. The conventions permit custom names.
+    pub const fn gen_ai_name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::AzureOpenAi => "azure.ai.openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gcp.gemini",
+            Self::OpenRouter => "openrouter",
+            Self::Mistral => "mistral_ai",
+            Self::OpenAiCompatible => "openai_compatible",
+        }
+    }
+
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

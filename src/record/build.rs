@@ -12,7 +12,6 @@ use crate::base::{Endpoint, ErrorClass, MicroDollars, Timestamp};
 use crate::config::{ClientKey, Mode, Redact};
 use crate::fallback::ClientLimits;
 use crate::outcome::AnsweredBy;
-use crate::provider::ProviderKind;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
 use crate::stream;
 
@@ -222,7 +221,7 @@ impl RecordBuilder {
             target: (*target.name).into(),
             account: (*config.account(target.account)?.name).into(),
             provider: (*provider.name).into(),
-            vendor: vendor(provider.kind).into(),
+            vendor: provider.kind.gen_ai_name().into(),
             model: (*target.model).into(),
             region: target.offers.region.as_deref().map(Text::from),
             host: provider.host.as_str().into(),
@@ -354,19 +353,6 @@ const fn operation(endpoint: Endpoint) -> &'static str {
         Endpoint::Chat | Endpoint::Responses | Endpoint::Messages => "chat",
         Endpoint::Completions => "text_completion",
         Endpoint::Embeddings => "embeddings",
-    }
-}
-
-/// `gen_ai.provider.name`. The conventions permit custom names.
-const fn vendor(kind: ProviderKind) -> &'static str {
-    match kind {
-        ProviderKind::OpenAi => "openai",
-        ProviderKind::AzureOpenAi => "azure.ai.openai",
-        ProviderKind::Anthropic => "anthropic",
-        ProviderKind::Gemini => "gcp.gemini",
-        ProviderKind::OpenRouter => "openrouter",
-        ProviderKind::Mistral => "mistral_ai",
-        ProviderKind::OpenAiCompatible => "openai_compatible",
     }
 }
 

@@ -7,7 +7,7 @@
 use crate::base::{HeaderSink, TargetId};
 use crate::intake::ClientRequest;
 use crate::refusal::ClientRetry;
-use crate::retry::{Failed, Next, Stop};
+use crate::retry::{Failed, Stop};
 use crate::survey::{FallbackReason, Survey};
 use crate::tenancy::{BudgetKind, BudgetSet};
 
@@ -81,8 +81,7 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
 
 /// Tells the client why nothing more is tried, and whether to retry: after a time if waiting helps, and not
 /// by itself if a retry can only add load. `afresh` is a survey for a new request like this one.
-pub fn advise(next: Next, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mut impl Disclosure) {
-    let Next::Stop(stop) = next else { return };
+pub fn advise(stop: Stop, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mut impl Disclosure) {
     // With these a failure never leads to another attempt, so there is nothing to explain.
     if !matches!(stop, Stop::Policy | Stop::NoRetryLoop) {
         sink.tell("x-llm-reason", stop.name());

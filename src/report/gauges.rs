@@ -5,7 +5,7 @@
 //! worker last reported. Every worker sets the same gauges from the shared records, so the last write is
 //! correct.
 
-use crate::base::{ModelId, Timestamp};
+use crate::base::Timestamp;
 use crate::breaker::State;
 use crate::generation::Generation;
 use crate::record::status::Sources;
@@ -34,7 +34,7 @@ impl Gauges {
             let fit = model.tiers.iter().flatten().filter(|id| sources.is_available(**id)).count();
             (Family::TargetsFit, fit)
         });
-        let waiting = (0..config.models().len()).filter_map(ModelId::from_index).map(|id| {
+        let waiting = Series::all_models(config).map(|id| {
             let requests = pending.queue_state(id).requests;
             (Family::WaitingByModel, usize::try_from(requests).unwrap_or(usize::MAX))
         });

@@ -115,12 +115,6 @@ impl BodyEdit {
         self.changes.is_empty()
     }
 
-    /// By how many bytes the body grows; negative if it shrinks.
-    pub fn length_delta(&self) -> i64 {
-        let delta = |change: &Change| self.text(change.with).len() as i64 - change.span.len() as i64;
-        self.changes.iter().map(delta).sum()
-    }
-
     /// The length of the edited body.
     pub fn new_length(&self, old: usize) -> usize {
         let added: usize = self.changes.iter().map(|change| self.text(change.with).len()).sum();

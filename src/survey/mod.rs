@@ -81,7 +81,20 @@ impl<'r> Survey<'r> {
     /// Surveys the targets for a request with this progress. `None` if the configuration lacks the model,
     /// which cannot happen.
     pub fn take(request: &'r ClientRequest, progress: Progress<'r>, now: Timestamp) -> Option<Self> {
-        let model = request.model()?;
+        Some(Self::of(request, request.model()?, progress, now))
+    }
+
+    /// The survey for a new request like this one.
+    pub fn afresh(request: &'r ClientRequest, now: Timestamp) -> Option<Self> {
+        Self::take(request, Progress::default(), now)
+    }
+
+    /// The same survey once more. After a lost race this worker knows more than before.
+    pub fn again(&self) -> Self {
+        Self::of(self.request, self.model, self.progress, self.now)
+    }
+
+    fn of(request: &'r ClientRequest, model: &'r Model, progress: Progress<'r>, now: Timestamp) -> Self {
         let eligibility = Eligibility {
             config: request.config(),
             model,
@@ -97,12 +110,7 @@ impl<'r> Survey<'r> {
             tier.iter().filter_map(move |target| Some((*target, request.config().target(*target)?, number)))
         });
         survey.rows = targets.map(|(id, target, tier)| survey.look_at(id, target, tier)).collect();
-        Some(survey)
-    }
-
-    /// The survey for a new request like this one.
-    pub fn afresh(request: &'r ClientRequest, now: Timestamp) -> Option<Self> {
-        Self::take(request, Progress::default(), now)
+        survey
     }
 
     fn look_at(&self, id: TargetId, target: &Target, tier: u8) -> Row {

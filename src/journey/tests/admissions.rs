@@ -381,6 +381,22 @@ fn losing_the_race_for_one_limit_returns_the_others_and_reserves_no_budget() {
     assert_eq!(next.step, RequestStep::Send, "the key's budget is unused");
 }
 
+#[test]
+fn after_losing_the_race_for_a_limit_the_fallback_reason_is_that_limit() {
+    let target = |model: &str, limits: Value| json!({"provider": "openai", "model": model, "limits": limits});
+    let changes = json!({
+        "targets": {"first": target("one", json!({"requests_per_minute": 1})), "second": target("two", json!({}))},
+        "models": {"chat": {"tiers": [["first"], ["second"]]}},
+    });
+    let (mut fast, mut slow) = two_workers(&changes);
+    assert_eq!(pass(&mut fast, loop_request(CHAT, 1), BODY, 1000).step, RequestStep::Send);
+    let mut lost = pass(&mut slow, loop_request(CHAT, 1), BODY, 1000);
+    lost.answer(&mut slow, &[(":status", "200"), ("content-type", "application/json")], USAGE);
+    assert_eq!(lost.response.get("x-llm-target"), Some("second"));
+    assert_eq!(lost.response.get("x-llm-fallback"), Some("headroom"));
+    assert_eq!(lost.response.get("x-llm-fallback-from"), Some("first"));
+}
+
 /// When a breaker that opened at `NOW` lets a probe through.
 fn half_open() -> Timestamp {
     NOW.after(Duration::from_secs(34))
