@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the stream scenarios on other supported versions of Envoy. All other tests run on the pinned version only. Streams
 # depend on how Envoy holds, injects and ends a response, and that differs between versions.
-# Argument: `oldest`, or `all` supported versions. `all` also runs the retry scenarios.
+# Argument: `oldest`, or `all` supported versions. `all` also runs the scenarios of retries, queues and limits.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,7 +14,7 @@ oldest) versions=$(oldest_envoy) ;;
 all)
     versions=$(supported_envoys)
     # These take long.
-    SCENARIOS+=(quiet retries queue declined)
+    SCENARIOS+=(quiet retries queue declined admissions impatient)
     ;;
 *) die "unknown argument '${1:-}'" "Known: oldest, all" ;;
 esac

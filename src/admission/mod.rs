@@ -166,6 +166,13 @@ impl Admission {
         self.reserved.as_ref()
     }
 
+    /// Takes the reservation out before this attempt is cancelled. Another attempt of the same request
+    /// was sent too, and the reservation covers both.
+    #[must_use = "the reservation is settled with the request"]
+    pub const fn hand_over_reservation(&mut self) -> Option<Reserved> {
+        self.reserved.take()
+    }
+
     /// The attempt was not made: everything is returned.
     pub fn cancel(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
         self.leases.give_back(generation, effects, now);

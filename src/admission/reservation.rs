@@ -75,6 +75,9 @@ impl Reserved {
 
     /// The request is over: what its attempts took replaces the estimate.
     pub fn settle(self, request: &ClientRequest, tried: &[Tried], effects: &mut Effects<'_>, now: Timestamp) {
+        if tried.iter().all(Tried::was_withdrawn) {
+            return self.release(effects, now);
+        }
         let mut actual = Amount::default();
         for attempt in tried {
             let taken = taken_by(request, attempt);

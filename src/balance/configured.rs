@@ -191,7 +191,8 @@ impl Minute {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    /// The counts of a record; `None` if it is none.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
         let (head, slots) = rest.split_first_chunk::<8>()?;
         if *version != VERSION || bytes.len() != RECORD_BYTES {

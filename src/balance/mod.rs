@@ -21,6 +21,8 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
+#[cfg(test)]
+pub use configured::Minute;
 pub use demand::Demand;
 pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};

@@ -27,12 +27,14 @@ pub(super) fn settle(
     blame: Blame,
     now: Timestamp,
 ) {
-    let Some(Ended { outcome, admission }) = sent.attempt.end(end, received, now) else { return };
+    let Some(Ended { outcome, mut admission }) = sent.attempt.end(end, received, now) else { return };
     let request = Rc::clone(&sent.journey.borrow().request);
     let target = sent.attempt.start().target;
     let reserved = if end == End::Withdrawn {
+        let is_only_one = !sent.journey.borrow().was_sent_besides(sent.attempt.slot());
+        let reserved = if is_only_one { None } else { admission.hand_over_reservation() };
         admission.cancel(&request.generation, &mut worker.effects(), now);
-        None
+        reserved
     } else {
         admission.settle(&request.generation, &outcome, blame, &mut worker.effects(), now)
     };

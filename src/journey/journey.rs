@@ -89,6 +89,11 @@ impl Journey {
         u8::try_from(self.tried.len()).unwrap_or(u8::MAX).saturating_add(self.request.forgotten)
     }
 
+    /// Whether an attempt other than the one at `slot` was really made. The edge may hedge.
+    pub(super) fn was_sent_besides(&self, slot: usize) -> bool {
+        self.tried.iter().enumerate().any(|(other, tried)| other != slot && !tried.was_withdrawn())
+    }
+
     /// The limit on what a further attempt may cost; `None` without a limit, and for the first attempt.
     fn spend_ceiling(&self) -> Option<SpendCeiling> {
         let most = self.request.model()?.retry.max_cost.filter(|_| !self.tried.is_empty())?;

@@ -1,6 +1,7 @@
 //! Requests through one or several passes, against a host made of memory.
 
 mod admissions;
+mod admitted;
 mod alarms;
 mod attempts;
 mod balance;

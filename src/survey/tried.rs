@@ -1,7 +1,7 @@
 //! The attempts that a request has made so far.
 
 use crate::base::{ErrorClass, MicroDollars, TargetId, Tokens};
-use crate::outcome::Outcome;
+use crate::outcome::{End, Outcome};
 
 /// One attempt that was made for a request.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,11 @@ impl Tried {
     /// An attempt that is sent now.
     pub const fn new(target: TargetId, expected: Tokens) -> Self {
         Self { target, expected, failure: None, may_return: false, outcome: None }
+    }
+
+    /// Whether the attempt was never really made.
+    pub fn was_withdrawn(&self) -> bool {
+        self.outcome.is_some_and(|outcome| outcome.end == End::Withdrawn)
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::{Ending, Exchange, RequestStep, Worker};
 use super::{CHAT, refusal};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{Dialect, TargetId, Timestamp};
+use crate::breaker::{Availability, Scope};
 use crate::retry::Received;
 
 const BODY: &[u8] = br#"{"messages":[],"model":"chat","max_tokens":96}"#;
@@ -296,6 +297,38 @@ fn a_request_refused_by_envoys_rate_limit_returns_everything() {
     }
 }
 
+/// The edge has hedged, and then Envoy's own rate limit holds the first attempt back.
+#[test]
+fn a_reservation_covers_a_hedge_when_the_first_attempt_is_held_back() {
+    for hedge_is_held_back in [false, true] {
+        let budget = r#"{"requests_per_minute": 1}"#;
+        let mut setup = Setup::with(Shape::Loop, "targets", &json!({}), budget, |changes| {
+            changes["models"]["chat"] = json!({"targets": ["gpt-a", "gpt-b"]});
+        });
+        let mut first = setup.sent("client-key");
+        let mut hedge =
+            pass(&mut setup.worker, request(Shape::Loop, setup.requests, 2, "client-key"), BODY, 1000);
+        assert_eq!(hedge.step, RequestStep::Send);
+        let held_back = |pass: &mut Pass, setup: &mut Setup| {
+            let origin = Origin::Envoy { received: Received::Perhaps };
+            pass.answer_from(&mut setup.worker, origin, &[(":status", "429")], b"");
+            pass.exchange.finish(&mut setup.worker, Ending::Complete, NOW);
+        };
+        held_back(&mut first, &mut setup);
+        let refused = setup.ask("client-key");
+        setup.refused(refused);
+        if hedge_is_held_back {
+            held_back(&mut hedge, &mut setup);
+            setup.sent("client-key");
+        } else {
+            hedge.answer(&mut setup.worker, super::OK_JSON, USAGE);
+            hedge.exchange.finish(&mut setup.worker, Ending::Complete, NOW);
+            let refused = setup.ask("client-key");
+            setup.refused(refused);
+        }
+    }
+}
+
 #[test]
 fn an_abandoned_later_attempt_returns_only_its_own_count() {
     for limit in [json!({"requests_per_minute": ROOM}), json!({"tokens_per_minute": 1000})] {
@@ -378,6 +411,73 @@ fn losing_the_race_for_a_lease_uses_no_limit() {
     slow.tick(half_open());
     assert_eq!(left(&slow, "gpt-a"), [("requests_per_minute", 9 - 5 - 1)], "five failures and one probe");
     probe.exchange.finish(&mut fast, Ending::ClientGone, half_open());
+}
+
+/// Whether the breaker of a target lets one more probe through.
+fn may_probe(worker: &Worker, target: &str) -> bool {
+    let config = &worker.generation.config;
+    let place = config.targets().iter().position(|candidate| &*candidate.name == target).unwrap();
+    let scope = Scope::Target(TargetId::from_index(place).unwrap());
+    let view = worker.generation.health_view.borrow();
+    view.availability(scope, &config.breaker, half_open()) == Availability::Probe
+}
+
+#[test]
+fn a_request_that_loses_the_race_for_a_limit_returns_the_lease() {
+    // Five failures and two probes.
+    let limit = json!({"requests_per_minute": 7});
+    let changes = changes(Shape::Loop, "targets", &limit, PLENTY, |changes| {
+        changes["breaker"] = json!({"probes": 3});
+        changes["models"]["chat"]["retry"] = json!({"attempts": 1});
+    });
+    let (mut fast, mut slow) = two_workers(&changes);
+    open(&mut fast);
+    slow.tick(half_open());
+    let ask = |worker: &mut Worker, number| {
+        pass_at(worker, request(Shape::Loop, number, 1, "other-key"), BODY, 1000, half_open())
+    };
+    let _probes = [1, 2].map(|number| {
+        let probe = ask(&mut fast, number);
+        assert_eq!(probe.step, RequestStep::Send);
+        probe
+    });
+    let lost = ask(&mut slow, 3);
+    assert!(matches!(lost.step, RequestStep::Answer(_)), "the limit is used up");
+    slow.tick(half_open());
+    assert!(may_probe(&slow, "gpt-a"), "the third lease is free");
+}
+
+#[test]
+fn a_request_that_loses_the_race_for_the_accounts_lease_returns_the_targets() {
+    let changes = changes(Shape::Loop, "targets", &json!({}), PLENTY, |changes| {
+        changes["breaker"] = json!({"block": "30s"});
+        changes["targets"]["gpt-b"]["account"] = json!("a");
+        changes["models"]["chat"] = json!({"tiers": [["gpt-a"], ["gpt-b"]], "retry": {"attempts": 1}});
+    });
+    let (mut fast, mut slow) = two_workers(&changes);
+    let ask = |worker: &mut Worker, number, now| {
+        pass_at(worker, request(Shape::Loop, number, 1, "other-key"), BODY, 1000, now)
+    };
+    let fail = |worker: &mut Worker, mut pass: Pass, status: &str| {
+        assert_eq!(pass.step, RequestStep::Send);
+        pass.answer(worker, &[(":status", status), ("content-type", "application/json")], b"{}");
+        pass.exchange.finish(worker, Ending::Complete, NOW);
+    };
+    let last = ask(&mut fast, 1, NOW);
+    for number in 2..12 {
+        let pass = ask(&mut fast, number, NOW);
+        fail(&mut fast, pass, "500");
+    }
+    fail(&mut fast, last, "401");
+    fast.tick(half_open());
+    slow.tick(half_open());
+    assert!(may_probe(&slow, "gpt-a") && may_probe(&slow, "gpt-b"));
+    let probe = ask(&mut fast, 12, half_open());
+    assert_eq!(probe.step, RequestStep::Send);
+    let lost = ask(&mut slow, 13, half_open());
+    assert!(matches!(lost.step, RequestStep::Answer(_)), "the account is probed already");
+    slow.tick(half_open());
+    assert!(!may_probe(&slow, "gpt-a") && may_probe(&slow, "gpt-b"));
 }
 
 #[test]
