@@ -140,17 +140,25 @@ impl Sent {
 
 impl Exchange {
     /// The host could not do what a step needs, so the request must not go on. It is answered instead, and
-    /// everything that it has taken is returned.
-    pub fn abandon(&mut self, worker: &mut Worker, dialect: Dialect, now: Timestamp) -> RequestStep {
-        match std::mem::take(&mut self.phase) {
+    /// everything that it has taken is returned. `unread` is the dialect of the answer to a request of which
+    /// nothing has been read.
+    pub fn abandon(&mut self, worker: &mut Worker, unread: Dialect, now: Timestamp) -> RequestStep {
+        let dialect = match std::mem::take(&mut self.phase) {
             Phase::Sent(mut sent) => {
                 sent.close(worker, now);
                 settle(&mut sent, worker, End::Withdrawn, Received::Never, Blame::NEUTRAL, now);
+                let dialect = sent.attempt.dialect();
                 sent.hand_in(now);
+                dialect
             }
-            Phase::Held(held) => held.leave(worker),
-            _ => {}
-        }
+            Phase::Held(held) => {
+                let dialect = held.journey.borrow().request.endpoint.dialect();
+                held.leave(worker);
+                dialect
+            }
+            Phase::Reading(reading) => reading.endpoint().dialect(),
+            Phase::Fresh | Phase::Foreign | Phase::Answered => unread,
+        };
         self.refuse(worker, Refusal::Internal, dialect)
     }
 

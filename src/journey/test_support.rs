@@ -215,3 +215,14 @@ impl Pass {
         serde_json::from_slice(&self.request.body).unwrap()
     }
 }
+
+/// How a request comes to the filter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shape {
+    OneListener,
+    Loop,
+    /// In the loop, but its journey is not kept.
+    LoopUnkept,
+}
+
+pub const SHAPES: [Shape; 3] = [Shape::OneListener, Shape::Loop, Shape::LoopUnkept];

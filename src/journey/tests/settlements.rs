@@ -25,16 +25,6 @@ const BUDGET: &str = "llm-failsafe/budget/team";
 const CONTENT_WITH_USAGE: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}],\
     \"usage\":{\"prompt_tokens\":7,\"completion_tokens\":5}}\n\n";
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Shape {
-    OneListener,
-    Loop,
-    /// A request in the loop whose journey is not kept.
-    LoopUnkept,
-}
-
-const SHAPES: [Shape; 3] = [Shape::OneListener, Shape::Loop, Shape::LoopUnkept];
-
 /// A worker with one key, one target that takes one request at a time, and a queue.
 struct Setup {
     shape: Shape,
@@ -271,4 +261,20 @@ fn a_request_abandoned_while_held_leaves_the_queue() {
     setup.finish(&mut second.exchange, Ending::Complete);
     assert_eq!(setup.used(), 0);
     setup.assert_nothing_under_way();
+}
+
+#[test]
+fn an_abandoned_request_is_answered_in_its_own_dialect() {
+    let worker = &mut worker(load(CONFIG));
+    let body = br#"{"model":"chat","max_tokens":5,"messages":[]}"#;
+    for (path, is_anthropic) in [(CHAT, false), ("/v1/messages", true)] {
+        let mut sent = pass(worker, loop_request(path, 1), body, 1000);
+        assert_eq!(sent.step, RequestStep::Send, "{path}");
+        let RequestStep::Answer(answer) = sent.exchange.abandon(worker, Dialect::OpenAi, NOW) else {
+            panic!("{path} is answered")
+        };
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["type"] == "error", is_anthropic, "{path}: {body}");
+        sent.exchange.finish(worker, Ending::Complete, NOW);
+    }
 }
