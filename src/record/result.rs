@@ -71,8 +71,7 @@ impl RecordBuilder {
 
     /// The result for metrics. Refusals caused by the request itself or by its key's limits are counted
     /// separately as `declined`.
-    pub fn metric_result(&self) -> &'static str {
-        let (outcome, reason) = self.result();
+    pub fn metric_result(&self, (outcome, reason): (RequestResult, Option<&'static str>)) -> &'static str {
         if outcome != RequestResult::Refused {
             return outcome.name();
         }

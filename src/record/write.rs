@@ -6,16 +6,17 @@
 //! with one that serde writes (`reference.rs`).
 
 use super::builder::{
-    AttemptEntry, AttemptStart, CandidateBuilder, CutChoices, Identity, RecordBuilder, RequestedModel,
+    AttemptEnd, AttemptEntry, AttemptStart, CandidateBuilder, CutChoices, Identity, RecordBuilder,
+    RequestedModel,
 };
 use super::decision::SCHEMA_VERSION;
 use super::line::Line;
 use super::redaction::looks_like_a_model;
-use crate::base::{Timestamp, millis};
+use crate::base::{ErrorClass, Timestamp, millis};
 use crate::fallback::ClientLimits;
-use crate::outcome::{Id, Observed};
+use crate::outcome::Observed;
 use crate::provider::Objection;
-use crate::request::{Affinity, Facts, MediaParts, OutputFormat, Reasoning, ToolChoice, ToolNeeds};
+use crate::request::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, ToolChoice, ToolNeeds};
 use crate::stream::{StreamEnding, StreamFacts, Usage};
 
 impl RecordBuilder {
@@ -80,6 +81,15 @@ impl RecordBuilder {
         if let Some(facts) = needs {
             write_needs(line, facts, client_limits);
         }
+        self.write_attempts(line, attempts);
+        if self.has_open_choice() {
+            self.write_candidates(line, b",\"last_candidates\":", None);
+        }
+        line.unless_zero(b",\"forgotten_attempts\":", (*forgotten).into());
+        self.write_result(line);
+    }
+
+    fn write_attempts(&self, line: &mut Line, attempts: &[AttemptEntry]) {
         let mut before: &[u8] = b",\"attempts\":[";
         for attempt in attempts {
             line.raw(before);
@@ -87,11 +97,6 @@ impl RecordBuilder {
             before = b",";
         }
         line.raw(if attempts.is_empty() { b",\"attempts\":[]" } else { b"]" });
-        if self.has_open_choice() {
-            self.write_candidates(line, b",\"last_candidates\":", None);
-        }
-        line.unless_zero(b",\"forgotten_attempts\":", (*forgotten).into());
-        self.write_result(line);
     }
 
     /// What the client got.
@@ -160,6 +165,41 @@ impl RecordBuilder {
             then,
             ended_at,
         } = attempt;
+        line.number(b"{\"number\":", self.number_of(*slot));
+        line.raw(self.fragments.target(*target).map_or(&[], |target| &target.attempted));
+        let first = || if self.was_tried_before(attempt) { "again" } else { "first_choice" };
+        line.word(b"", why.unwrap_or_else(first));
+        if let Some(strategy) = balance {
+            line.word(b",\"balance\":\"", strategy);
+        }
+        if *probe {
+            line.raw(b",\"probe\":true");
+        }
+        self.write_candidates(line, b",\"candidates\":", Some(*choice));
+        line.maybe(b",\"wait_ms\":", waited.map(millis));
+        line.number(b",\"start_ms\":", self.offset(*sent_at));
+        self.write_observed(line, observed, (*end, *class), *ended_at);
+        if let Some(usage) = usage {
+            write_usage(line, *usage);
+        }
+        if let Some(cost) = self.cost_of(attempt) {
+            line.number(b",\"cost_micro_usd\":", cost.micros());
+        }
+        if let Some(then) = then {
+            line.word(b",\"then\":\"", then);
+        }
+        line.word(b",\"billed\":\"", attempt.billed().name());
+        line.raw(b"}");
+    }
+
+    /// The response to an attempt and its end.
+    fn write_observed(
+        &self,
+        line: &mut Line,
+        observed: &Observed,
+        (end, class): (AttemptEnd, Option<ErrorClass>),
+        ended_at: Timestamp,
+    ) {
         let Observed {
             headers_at,
             content_at,
@@ -176,22 +216,9 @@ impl RecordBuilder {
             unsent: _,
             held_back: _,
         } = observed;
-        line.number(b"{\"number\":", self.number_of(*slot));
-        line.raw(self.fragments.target(*target).map_or(&[], |target| &target.attempted));
-        let first = || if self.was_tried_before(attempt) { "again" } else { "first_choice" };
-        line.word(b"", why.unwrap_or_else(first));
-        if let Some(strategy) = balance {
-            line.word(b",\"balance\":\"", strategy);
-        }
-        if *probe {
-            line.raw(b",\"probe\":true");
-        }
-        self.write_candidates(line, b",\"candidates\":", Some(*choice));
-        line.maybe(b",\"wait_ms\":", waited.map(millis));
-        line.number(b",\"start_ms\":", self.offset(*sent_at));
         line.maybe(b",\"headers_ms\":", headers_at.map(|at| self.offset(at)));
         line.maybe(b",\"first_content_ms\":", content_at.map(|at| self.offset(at)));
-        line.number(b",\"end_ms\":", self.offset(*ended_at));
+        line.number(b",\"end_ms\":", self.offset(ended_at));
         line.maybe(b",\"http.response.status_code\":", status.map(u64::from));
         if let Some(by) = answered_by {
             line.word(b",\"answered_by\":\"", by.name());
@@ -204,7 +231,7 @@ impl RecordBuilder {
             write_error(line, kind.as_deref(), code.as_deref());
         }
         if let Some(id) = provider_request_id {
-            line.text(b",\"provider_request_id\":\"", Id::as_bytes(id));
+            line.text(b",\"provider_request_id\":\"", id.as_bytes());
         }
         line.maybe(b",\"retry_after_ms\":", hint.map(millis));
         line.number(b",\"response_bytes\":", *bytes);
@@ -214,17 +241,6 @@ impl RecordBuilder {
             line.word(b",\"end\":\"", ending_name(ending));
             line.raw(b"}");
         }
-        if let Some(usage) = usage {
-            write_usage(line, *usage);
-        }
-        if let Some(cost) = self.cost_of(attempt) {
-            line.number(b",\"cost_micro_usd\":", cost.micros());
-        }
-        if let Some(then) = then {
-            line.word(b",\"then\":\"", then);
-        }
-        line.word(b",\"billed\":\"", attempt.billed().name());
-        line.raw(b"}");
     }
 
     /// The candidates of a choice; `None` for the last one, which led to no attempt.
@@ -319,27 +335,51 @@ fn write_usage(line: &mut Line, usage: Usage) {
     line.number(b",\"gen_ai.usage.reasoning.output_tokens\":", reasoning);
 }
 
+/// The names of needs that a request has or has not, in the order of [`features`].
+const FEATURES: [&str; 19] = [
+    "hosted_tools",
+    "strict_tools",
+    "forced_tool",
+    "parallel_tools",
+    "sequential_tools",
+    "legacy_functions",
+    "json_object",
+    "json_schema",
+    "other_format",
+    "audio_output",
+    "image_output",
+    "logprobs",
+    "seed",
+    "reasoning",
+    "sealed_reasoning",
+    "include_usage",
+    "store",
+    "no_store",
+    "no_fallback",
+];
+
 fn write_needs(line: &mut Line, facts: &Facts, limits: &ClientLimits) {
+    // What is left out here is not recorded, or is among the features.
     let Facts {
         model: _,
         model_spans: _,
         stream,
-        include_usage,
+        include_usage: _,
         usage_spots: _,
-        tools: ToolNeeds { count: tools, hosted, strict, choice, parallel, legacy_functions },
-        output,
+        tools,
+        output: _,
         media: MediaParts { images, audio, files },
-        audio_output,
-        image_output,
+        audio_output: _,
+        image_output: _,
         max_output_tokens,
         n,
-        logprobs,
-        seed,
-        reasoning,
-        sealed_reasoning,
+        logprobs: _,
+        seed: _,
+        reasoning: _,
+        sealed_reasoning: _,
         state,
-        store,
-        affinity: Affinity { prompt_cache_key: _, user: _, metadata_user: _, conversation: _ },
+        store: _,
+        affinity: _,
         items,
         body_bytes,
         text_bytes,
@@ -347,27 +387,6 @@ fn write_needs(line: &mut Line, facts: &Facts, limits: &ClientLimits) {
         token_ids,
     } = facts;
     let ClientLimits { regions, no_fallback } = limits;
-    let features = [
-        ("hosted_tools", *hosted),
-        ("strict_tools", *strict),
-        ("forced_tool", *choice == ToolChoice::Forced),
-        ("parallel_tools", *parallel == Some(true)),
-        ("sequential_tools", *parallel == Some(false)),
-        ("legacy_functions", *legacy_functions),
-        ("json_object", *output == OutputFormat::JsonObject),
-        ("json_schema", *output == OutputFormat::JsonSchema),
-        ("other_format", *output == OutputFormat::Other),
-        ("audio_output", *audio_output),
-        ("image_output", *image_output),
-        ("logprobs", *logprobs),
-        ("seed", *seed),
-        ("reasoning", *reasoning == Reasoning::Asked),
-        ("sealed_reasoning", *sealed_reasoning),
-        ("include_usage", *include_usage),
-        ("store", *store == Some(true)),
-        ("no_store", *store == Some(false)),
-        ("no_fallback", *no_fallback),
-    ];
     line.raw(if *stream {
         b",\"needs\":{\"gen_ai.request.stream\":true"
     } else {
@@ -380,17 +399,51 @@ fn write_needs(line: &mut Line, facts: &Facts, limits: &ClientLimits) {
     line.unless_zero(b",\"media_bytes\":", *media_bytes);
     line.unless_zero(b",\"token_ids\":", *token_ids);
     line.number(b",\"items\":", (*items).into());
-    line.unless_zero(b",\"tools\":", (*tools).into());
+    line.unless_zero(b",\"tools\":", tools.count.into());
     line.unless_zero(b",\"images\":", (*images).into());
     line.unless_zero(b",\"audio\":", (*audio).into());
     line.unless_zero(b",\"files\":", (*files).into());
-    let named = features.iter().filter(|(_, wanted)| *wanted).map(|(name, _)| *name);
-    write_list(line, b",\"features\":[\"", named);
-    write_list(line, b",\"regions\":[\"", regions.iter().flatten().map(|region| &**region));
-    write_list(line, b",\"state\":[\"", state.kinds().map(|kind| kind.name()));
+    let features = features(facts, *no_fallback);
+    if features.contains(&true) {
+        let named = FEATURES.iter().zip(features).filter(|(_, wanted)| *wanted).map(|(name, _)| *name);
+        write_list(line, b",\"features\":[\"", named);
+    }
+    if let Some(regions) = regions {
+        write_list(line, b",\"regions\":[\"", regions.iter().map(|region| &**region));
+    }
+    if !state.is_empty() {
+        write_list(line, b",\"state\":[\"", state.kinds().map(StateKind::name));
+    }
     line.raw(b"}");
 }
 
+/// Which of [`FEATURES`] a request needs.
+fn features(facts: &Facts, no_fallback: bool) -> [bool; FEATURES.len()] {
+    let ToolNeeds { count: _, hosted, strict, choice, parallel, legacy_functions } = facts.tools;
+    [
+        hosted,
+        strict,
+        choice == ToolChoice::Forced,
+        parallel == Some(true),
+        parallel == Some(false),
+        legacy_functions,
+        facts.output == OutputFormat::JsonObject,
+        facts.output == OutputFormat::JsonSchema,
+        facts.output == OutputFormat::Other,
+        facts.audio_output,
+        facts.image_output,
+        facts.logprobs,
+        facts.seed,
+        facts.reasoning == Reasoning::Asked,
+        facts.sealed_reasoning,
+        facts.include_usage,
+        facts.store == Some(true),
+        facts.store == Some(false),
+        no_fallback,
+    ]
+}
+
+#[cold]
 fn write_list<'t>(line: &mut Line, mut before: &[u8], texts: impl Iterator<Item = &'t str>) {
     let mut is_empty = true;
     for text in texts {

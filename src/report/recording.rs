@@ -34,7 +34,7 @@ pub fn write(record: &SharedRecord, effects: &mut Effects<'_>, now: Timestamp) -
     let policy = record.config().record;
     let (result, reason) = record.result();
     if let RequestedModel::Known(model) = record.model {
-        let end = place(ENDS, record.metric_result());
+        let end = place(ENDS, record.metric_result((result, reason)));
         effects.tally.label(record.config(), Family::RequestsByEnd, (model.index(), end), 1);
         if result == RequestResult::FellBack {
             let why = place(REASONS, reason.unwrap_or_default());
