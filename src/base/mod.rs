@@ -27,5 +27,5 @@ pub use ids::{AccountId, ModelId, ProviderId, TargetId};
 pub use money::MicroDollars;
 pub use rng::{Random, SplitMix64};
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
-pub use time::Timestamp;
+pub use time::{Timestamp, millis};
 pub use tokens::Tokens;

@@ -24,8 +24,13 @@ impl Timestamp {
 
     /// This time plus `span`, saturating.
     pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(millis(span)))
     }
+}
+
+/// Whole milliseconds, saturating. [`Duration::as_millis`] needs 128 bits, which Wasm has not.
+pub const fn millis(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1000).saturating_add(span.subsec_millis() as u64)
 }
 
 #[cfg(test)]
@@ -35,6 +40,19 @@ mod tests {
     #[test]
     fn the_time_since_a_later_timestamp_is_zero() {
         assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn millis_are_whole_and_saturate() {
+        for span in [
+            Duration::ZERO,
+            Duration::from_micros(999),
+            Duration::from_micros(1_001_999),
+            Duration::from_millis(u64::MAX),
+            Duration::MAX,
+        ] {
+            assert_eq!(millis(span), u64::try_from(span.as_millis()).unwrap_or(u64::MAX), "{span:?}");
+        }
     }
 
     #[test]

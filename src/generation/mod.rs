@@ -18,12 +18,15 @@ use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;
 use crate::fallback::Calibration;
+use crate::record::Fragments;
 
 /// One configuration with what one worker knows about it.
 #[derive(Debug)]
 pub struct Generation {
     /// The configuration.
     pub config: Rc<Config>,
+    /// Its parts of decision records.
+    pub fragments: Rc<Fragments>,
     /// The state of the circuit breakers, as this worker last saw it.
     pub health_view: RefCell<HealthView>,
     /// Attempts under way at each target.
@@ -47,13 +50,15 @@ impl Generation {
         speeds.exchange(store);
         let mut headroom = Headroom::new(&config);
         headroom.exchange(store);
+        let config = Rc::new(config);
         Self {
             health_view: RefCell::new(health_view),
             pending: RefCell::new(Pending::new(&config, worker)),
             speeds: RefCell::new(speeds),
             headroom: RefCell::new(headroom),
             estimates: Calibration::new(&config),
-            config: Rc::new(config),
+            fragments: Rc::new(Fragments::new(Rc::clone(&config))),
+            config,
         }
     }
 

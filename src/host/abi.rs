@@ -190,7 +190,7 @@ pub fn property(path: &str) -> Option<Vec<u8>> {
 }
 
 /// Sets a property of the stream. Envoy keeps it as the filter state `wasm.{path}`, which the access log can print.
-pub fn set_property(path: &str, value: &str) -> Result<(), HostError> {
+pub fn set_property(path: &str, value: &[u8]) -> Result<(), HostError> {
     // SAFETY: the host reads path and value during the call.
     check(unsafe { proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) })
 }

@@ -102,7 +102,7 @@ impl HttpContext for Filter {
         }
         if let Some(tokens) = stream.exchange.tokens() {
             // If Envoy does not take the number, the rate-limit filter charges nothing for this stream.
-            let _ = abi::set_property(TOKENS, &tokens.to_string());
+            let _ = abi::set_property(TOKENS, tokens.to_string().as_bytes());
         }
     }
 }

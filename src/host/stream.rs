@@ -69,7 +69,7 @@ pub fn release(id: u32) {
 /// Logs a record.
 pub fn log_record(record: &Written) {
     let level = if record.failed { log::Level::Warn } else { log::Level::Info };
-    log::log!(target: logger::RECORDS, level, "{}", record.json);
+    log::log!(target: logger::RECORDS, level, "{}", String::from_utf8_lossy(&record.json));
 }
 
 /// One stream.
@@ -230,7 +230,7 @@ impl Stream {
         }
         if let Some(key) = self.exchange.take_key() {
             // Without it, the rate-limit filter has no descriptor for the request and lets it pass.
-            let _ = abi::set_property(KEY, &key);
+            let _ = abi::set_property(KEY, key.as_bytes());
         }
         step
     }

@@ -89,7 +89,7 @@ fn choose(
         return Err(NotSent::NoTarget);
     }
     let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
-    journey.note(|record| record.choose_among(report::candidates(&survey)));
+    journey.note(|record| report::note_choice(record, &survey));
     Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
         NotAdmitted::NoTarget => NotSent::NoTarget,
         NotAdmitted::Budget(exhausted) => {

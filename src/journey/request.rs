@@ -46,7 +46,7 @@ impl Exchange {
         };
         worker.tally.count(Metric::Requests);
         let record =
-            RecordBuilder::new(Rc::clone(&generation.config), endpoint, Identity::read(headers), now);
+            RecordBuilder::new(Rc::clone(&generation.fragments), endpoint, Identity::read(headers), now);
         self.record = Some(Rc::new(RefCell::new(record)));
         let dialect = endpoint.dialect();
         if method != "POST" {

@@ -8,7 +8,7 @@ mod observed;
 
 use std::time::Duration;
 
-pub use observed::{AnsweredBy, MAX_ID, Observed, id_of};
+pub use observed::{AnsweredBy, Id, MAX_ID, Observed};
 
 use crate::base::ErrorClass;
 use crate::retry::Received;

@@ -1,5 +1,6 @@
 //! What is observed of a response while it comes, for the decision record.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::base::{HeaderBlock, Timestamp};
@@ -48,7 +49,8 @@ pub struct Observed {
     pub headers_at: Option<Timestamp>,
     /// When its first content came.
     pub content_at: Option<Timestamp>,
-    heard_at: Option<Timestamp>,
+    /// When its last chunk came.
+    pub heard_at: Option<Timestamp>,
     /// The longest time between two chunks.
     pub longest_gap: Duration,
     /// Its status.
@@ -60,7 +62,7 @@ pub struct Observed {
     /// The type and code of its error.
     pub error: (Option<Box<str>>, Option<Box<str>>),
     /// The provider's id of the request.
-    pub provider_request_id: Option<Box<str>>,
+    pub provider_request_id: Option<Id>,
     /// How long the provider asks to wait.
     pub hint: Option<Duration>,
     /// Bytes of its body.
@@ -79,11 +81,13 @@ impl Observed {
         self.headers_at = Some(now);
         self.status = Some(status);
         self.answered_by = Some(AnsweredBy::Provider);
-        self.provider_request_id = headers
+        let id = headers
             .iter()
             .filter(|(name, _)| REQUEST_ID_HEADERS.iter().any(|known| known.as_bytes() == *name))
-            .filter_map(|(_, value)| id_of(value))
+            .map(|(_, value)| value)
+            .filter(|value| Id::fits(value))
             .last();
+        self.provider_request_id = id.and_then(Id::of);
     }
 
     /// A chunk has come. `now` may be up to `TICK` late, so that much is subtracted from a gap.
@@ -100,9 +104,36 @@ impl Observed {
     }
 }
 
-/// An identifier that can be shown: short, visible ASCII.
-pub fn id_of(value: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(value).ok()?;
-    let fits = !text.is_empty() && text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.into())
+/// An identifier that can be shown: short, visible ASCII. It is kept in place, so that it needs no
+/// allocation.
+#[derive(Clone, Copy)]
+pub struct Id {
+    bytes: [u8; MAX_ID],
+    len: u8,
+}
+
+impl Id {
+    /// The identifier with this text. `None` if it cannot be shown.
+    pub fn of(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_ID];
+        bytes.get_mut(..text.len()).filter(|_| Self::fits(text))?.copy_from_slice(text);
+        Some(Self { bytes, len: u8::try_from(text.len()).ok()? })
+    }
+
+    fn fits(text: &[u8]) -> bool {
+        // Without an early exit the compiler looks at many bytes at once.
+        let is_visible = text.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
+        (1..=MAX_ID).contains(&text.len()) && is_visible
+    }
+
+    /// Its text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self.as_bytes()), f)
+    }
 }

@@ -4,13 +4,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES};
+use super::fragments::{Fragments, ModelFragments};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
 use crate::config::Config;
 use crate::fallback::ClientLimits;
-use crate::outcome::{End, Observed, Outcome, id_of};
+use crate::outcome::{End, Id, Observed, Outcome};
 use crate::provider::Objection;
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
+
+/// The state of a target whose breaker is closed.
+pub(super) const HEALTHY: &str = "closed";
 
 /// A session's name longer than this is cut before it is hashed.
 const MAX_SESSION: usize = 256;
@@ -19,7 +23,7 @@ const MAX_SESSION: usize = 256;
 #[derive(Debug)]
 pub struct RecordBuilder {
     /// The configuration that serves it.
-    pub config: Rc<Config>,
+    pub(super) fragments: Rc<Fragments>,
     /// When the request's headers came.
     pub began: Timestamp,
     /// The endpoint that was called.
@@ -31,16 +35,18 @@ pub struct RecordBuilder {
     /// The model that it asks for.
     pub model: RequestedModel,
     /// The facts of its body, without positions.
-    needs: Option<Facts>,
+    pub(super) needs: Option<Facts>,
     /// What the client allows.
     pub client_limits: ClientLimits,
-    /// The attempts that are over, in the order in which they ended.
-    attempts: Vec<AttemptEntry>,
-    candidates: Vec<CandidateBuilder>,
+    /// The attempts that are over, in the order in which they were made.
+    pub(super) attempts: Vec<AttemptEntry>,
+    pub(super) candidates: Vec<CandidateBuilder>,
+    /// Nothing spoke against any target in the first choice, so its candidates are not listed.
+    pub(super) all_healthy: bool,
     /// How many choices have led to an attempt.
-    choices: u8,
+    pub(super) choices: u8,
     /// Where the candidates of a choice begin that has not led to an attempt.
-    open_choice: Option<usize>,
+    pub(super) open_choice: Option<usize>,
     /// Since when the request is held.
     pub held_since: Option<Timestamp>,
     /// Attempts of which this worker knows nothing but the number.
@@ -51,14 +57,14 @@ pub struct RecordBuilder {
     pub broke: Option<&'static str>,
     /// The status and reason with which the filter refused it.
     pub refusal: Option<(u16, &'static str)>,
-    cut_attempts: u32,
-    cut_choices: CutChoices,
+    pub(super) cut_attempts: u32,
+    pub(super) cut_choices: CutChoices,
     /// The same before the last choice.
-    cut_before: CutChoices,
+    pub(super) cut_before: CutChoices,
 }
 
 /// What was cut because of the limits.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct CutChoices {
     pub(super) candidates: u32,
     pub(super) gates: u32,
@@ -80,9 +86,9 @@ pub enum RequestedModel {
 #[derive(Debug, Default)]
 pub struct Identity {
     /// `x-request-id` as Envoy set it.
-    pub request_id: Option<Box<str>>,
-    /// Trace and parent span of `traceparent`, as written.
-    pub trace: Option<Box<str>>,
+    pub request_id: Option<Id>,
+    /// `traceparent`.
+    pub trace: Option<Trace>,
     /// `x-llm-session`.
     pub session: Option<Box<str>>,
 }
@@ -92,39 +98,51 @@ impl Identity {
     pub fn read(headers: &HeaderBlock) -> Self {
         let mut identity = Self::default();
         for (name, value) in headers.iter() {
-            let slot = match name {
-                b"x-request-id" => &mut identity.request_id,
-                b"traceparent" => {
-                    identity.trace = trace_of(value);
-                    continue;
-                }
+            match name {
+                b"x-request-id" => identity.request_id = Id::of(value),
+                b"traceparent" => identity.trace = Trace::of(value),
                 b"x-llm-session" => {
                     let value = value.get(..MAX_SESSION).unwrap_or(value);
                     identity.session = Some(String::from_utf8_lossy(value).into());
-                    continue;
                 }
-                _ => continue,
-            };
-            *slot = id_of(value);
+                _ => {}
+            }
         }
         identity
     }
 }
 
-/// `{trace}-{span}` of a `traceparent` of any version (W3C Trace Context: `{version}-{trace}-{span}-{flags}`).
-fn trace_of(value: &[u8]) -> Option<Box<str>> {
-    let ids = std::str::from_utf8(value.get(3..52)?).ok()?;
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let (trace, span) = ids.split_once('-')?;
-    let told = trace.len() == 32 && hex(trace) && hex(span) && trace.bytes().any(|digit| digit != b'0');
-    told.then(|| ids.into())
+/// Trace and parent span of a `traceparent`, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace {
+    id: [u8; 32],
+    span: [u8; 16],
+}
+
+impl Trace {
+    /// Reads a `traceparent` of any version (W3C Trace Context: `{version}-{trace}-{span}-{flags}`).
+    fn of(value: &[u8]) -> Option<Self> {
+        let (id, after) = value.get(3..)?.split_first_chunk()?;
+        let (span, _) = after.strip_prefix(b"-")?.split_first_chunk()?;
+        let hex = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_told = hex(id) && hex(span) && id.iter().any(|digit| *digit != b'0');
+        is_told.then_some(Self { id: *id, span: *span })
+    }
+
+    pub(super) const fn id(&self) -> &[u8] {
+        &self.id
+    }
+
+    pub(super) const fn span(&self) -> &[u8] {
+        &self.span
+    }
 }
 
 /// A target in a choice.
 #[derive(Debug, Clone)]
 pub struct CandidateBuilder {
     /// The number of the choice.
-    choice: u8,
+    pub(super) choice: u8,
     /// The target.
     pub target: TargetId,
     /// Its tier.
@@ -148,6 +166,12 @@ impl CandidateBuilder {
         rejected: Option<&'static str>,
     ) -> Self {
         Self { choice: 0, target, tier, state, until, rejected, gates: Vec::new() }
+    }
+
+    /// Whether nothing speaks against it.
+    pub fn is_healthy(&self) -> bool {
+        let Self { choice: _, target: _, tier: _, state, until, rejected, gates } = self;
+        *state == HEALTHY && until.is_none() && rejected.is_none() && gates.is_empty()
     }
 
     /// Adds the gates that it does not pass.
@@ -237,6 +261,11 @@ pub struct AttemptEntry {
 }
 
 impl AttemptEntry {
+    /// Whether it ended with a complete response.
+    pub(super) fn is_answered(&self) -> bool {
+        self.end == AttemptEnd::Answered
+    }
+
     /// The entry of an attempt with this outcome.
     pub fn of(
         start: AttemptStart,
@@ -269,18 +298,24 @@ impl AttemptEntry {
 
 impl RecordBuilder {
     /// The record of a request whose headers have come.
-    pub fn new(config: Rc<Config>, endpoint: Endpoint, identity: Identity, now: Timestamp) -> Self {
+    pub const fn new(
+        fragments: Rc<Fragments>,
+        endpoint: Endpoint,
+        identity: Identity,
+        now: Timestamp,
+    ) -> Self {
         Self {
-            config,
+            fragments,
             began: now,
             endpoint,
             identity,
             key: None,
             model: RequestedModel::Nothing,
             needs: None,
-            client_limits: ClientLimits::default(),
+            client_limits: ClientLimits { regions: None, no_fallback: false },
             attempts: Vec::new(),
             candidates: Vec::new(),
+            all_healthy: false,
             choices: 0,
             open_choice: None,
             held_since: None,
@@ -289,9 +324,14 @@ impl RecordBuilder {
             broke: None,
             refusal: None,
             cut_attempts: 0,
-            cut_choices: CutChoices::default(),
-            cut_before: CutChoices::default(),
+            cut_choices: CutChoices { candidates: 0, gates: 0 },
+            cut_before: CutChoices { candidates: 0, gates: 0 },
         }
+    }
+
+    /// The configuration that serves the request.
+    pub fn config(&self) -> &Config {
+        self.fragments.config()
     }
 
     /// The body has been read.
@@ -309,16 +349,26 @@ impl RecordBuilder {
         self.needs.as_ref()
     }
 
-    /// Notes the targets of a choice. An earlier choice that led to no attempt is replaced: a request that is held chooses
-    /// again and again.
+    /// Notes that a choice is among all of the model's targets and that nothing speaks against any of them.
+    /// That is the usual first choice, so it is not listed. `false` if it must be listed.
+    pub fn choose_among_healthy(&mut self) -> bool {
+        if self.choices > 0 || self.model_fragments().is_none_or(|model| model.healthy.is_empty()) {
+            return false;
+        }
+        self.begin_choice();
+        self.all_healthy = true;
+        true
+    }
+
+    /// Notes the targets of a choice.
     pub fn choose_among(&mut self, candidates: impl Iterator<Item = CandidateBuilder>) {
-        let start = *self.open_choice.get_or_insert(self.candidates.len());
-        self.candidates.truncate(start);
-        self.cut_choices = self.cut_before;
+        self.begin_choice();
+        let unlisted = self.healthy_choice(Some(0)).map_or(0, |model| model.targets);
+        self.candidates.reserve_exact(candidates.size_hint().0.min(MAX_CANDIDATES));
         let mut room =
             MAX_GATES.saturating_sub(self.candidates.iter().map(|candidate| candidate.gates.len()).sum());
         for mut candidate in candidates {
-            if self.candidates.len() >= MAX_CANDIDATES {
+            if self.candidates.len().saturating_add(unlisted) >= MAX_CANDIDATES {
                 self.cut_choices.candidates = self.cut_choices.candidates.saturating_add(1);
                 continue;
             }
@@ -334,6 +384,14 @@ impl RecordBuilder {
         }
     }
 
+    /// An earlier choice that led to no attempt is replaced: a request that is held chooses again and again.
+    fn begin_choice(&mut self) {
+        let start = *self.open_choice.get_or_insert(self.candidates.len());
+        self.candidates.truncate(start);
+        self.cut_choices = self.cut_before;
+        self.all_healthy &= self.choices > 0;
+    }
+
     /// The choice just made has led to an attempt, which is sent now.
     pub fn attempt_starts(&mut self, start: AttemptStart) -> AttemptStart {
         let waited = self.held_since.take().map(|since| start.sent_at.since(since));
@@ -344,13 +402,16 @@ impl RecordBuilder {
         start
     }
 
-    /// An attempt is over.
+    /// An attempt is over. Of simultaneous attempts, the later one may end first.
     pub fn attempt_ended(&mut self, attempt: AttemptEntry) {
-        if self.attempts.len() < MAX_ATTEMPTS {
-            self.attempts.push(attempt);
-        } else {
+        if self.attempts.len() >= MAX_ATTEMPTS {
             self.cut_attempts = self.cut_attempts.saturating_add(1);
+            return;
         }
+        // Most requests have one attempt.
+        self.attempts.reserve_exact(1);
+        let before = self.attempts.iter().take_while(|other| other.start.slot <= attempt.start.slot).count();
+        self.attempts.insert(before, attempt);
     }
 
     /// Whether there was more than one attempt.
@@ -359,23 +420,44 @@ impl RecordBuilder {
     }
 
     /// The attempts that are over, in the order in which they were made.
-    pub(super) fn in_order(&self) -> Vec<&AttemptEntry> {
-        let mut attempts: Vec<_> = self.attempts.iter().collect();
-        attempts.sort_by_key(|attempt| attempt.start.slot);
-        attempts
+    pub(super) fn attempts(&self) -> &[AttemptEntry] {
+        &self.attempts
     }
 
-    /// The targets of the choice that led to `attempt`.
-    pub(super) fn candidates_of(&self, attempt: &AttemptEntry) -> impl Iterator<Item = &CandidateBuilder> {
-        let choice = attempt.start.choice;
-        self.candidates.iter().filter(move |candidate| candidate.choice == choice)
+    /// The number of an attempt, from 1.
+    pub(super) fn number_of(&self, slot: usize) -> u64 {
+        (slot as u64).saturating_add(1).saturating_add(self.forgotten.into())
     }
 
-    /// The targets of a last choice that led to no attempt.
-    pub(super) fn last_candidates(&self) -> impl Iterator<Item = &CandidateBuilder> {
-        self.open_choice.and_then(|start| self.candidates.get(start..)).into_iter().flatten()
+    /// Whether an earlier attempt went to the same target.
+    pub(super) fn was_tried_before(&self, attempt: &AttemptEntry) -> bool {
+        let AttemptStart { slot, target, .. } = attempt.start;
+        self.attempts.iter().any(|other| other.start.slot < slot && other.start.target == target)
     }
 
+    /// Whether the last choice has led to no attempt.
+    pub(super) const fn has_open_choice(&self) -> bool {
+        self.open_choice.is_some()
+    }
+
+    /// The model, if nothing spoke against any of its targets in this choice. `None` means the last choice.
+    pub(super) fn healthy_choice(&self, choice: Option<u8>) -> Option<&ModelFragments> {
+        if self.all_healthy && choice.unwrap_or(self.choices) == 0 { self.model_fragments() } else { None }
+    }
+
+    fn model_fragments(&self) -> Option<&ModelFragments> {
+        let RequestedModel::Known(model) = self.model else { return None };
+        self.fragments.model(model)
+    }
+
+    /// The listed targets of a choice. `None` means the last choice, if it has led to no attempt.
+    pub(super) fn listed(&self, choice: Option<u8>) -> impl Iterator<Item = &CandidateBuilder> {
+        let start = if choice.is_some() { Some(0) } else { self.open_choice };
+        let candidates = start.and_then(|start| self.candidates.get(start..)).unwrap_or_default();
+        candidates.iter().filter(move |candidate| choice.is_none_or(|choice| candidate.choice == choice))
+    }
+
+    /// The numbers of cut attempts, and of cut candidates and gates.
     pub(super) const fn cut(&self) -> (u32, CutChoices) {
         (self.cut_attempts, self.cut_choices)
     }

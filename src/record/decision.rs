@@ -1,5 +1,6 @@
-//! The decision record as it is written: its members, their names and units, and its maximum size.
+//! The decision record as a reader sees it: its members, their names and units, and its maximum size.
 //!
+//! The filter itself writes records without these types (`write.rs`), and tests keep the two consistent.
 //! Names with a dot are from OpenTelemetry's conventions, all others are this project's. Times are in
 //! milliseconds; points in time are offsets from `start_unix_ms`. `docs/decision-record.schema.json`
 //! describes the same as a JSON Schema, and tests keep the two consistent.
@@ -26,9 +27,6 @@ pub const MAX_GATE_TEXT: usize = 128;
 
 /// The maximum size of a record, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
-
-/// The usual record fits: one request served by its first choice.
-const USUAL_BYTES: usize = 2048;
 
 /// Text from the configuration or the program, or read back.
 pub type Text<'a> = Cow<'a, str>;
@@ -375,11 +373,9 @@ impl Cut {
 }
 
 impl Record<'_> {
-    /// The record as one line of JSON. `None` if serialization fails, which no value of these types causes.
+    /// The record as one line of JSON, as serde writes it. `None` if serialization fails, which no value of these types causes.
     pub fn to_json(&self) -> Option<String> {
-        let mut line = Vec::with_capacity(USUAL_BYTES);
-        serde_json::to_writer(&mut line, self).ok()?;
-        String::from_utf8(line).ok()
+        serde_json::to_string(self).ok()
     }
 }
 

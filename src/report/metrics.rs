@@ -1,8 +1,6 @@
 //! What attempts and decisions count.
 
-use std::time::Duration;
-
-use crate::base::TargetId;
+use crate::base::{TargetId, millis};
 use crate::config::Config;
 use crate::outcome::{End, Outcome, StreamEnd};
 use crate::record::{Family, Metric, Tally, class_place};
@@ -28,7 +26,6 @@ pub fn count_outcome(outcome: &Outcome, config: &Config, target: TargetId, tally
 
 fn count_by_target(outcome: &Outcome, config: &Config, target: TargetId, tally: &mut Tally) {
     let at = target.index();
-    let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     // The numbers are positions in `OUTCOMES`, the labels of the family.
     let end = match outcome.end {
         End::Complete => 0,
@@ -41,13 +38,13 @@ fn count_by_target(outcome: &Outcome, config: &Config, target: TargetId, tally: 
         tally.label(config, Family::AttemptsBroken, (at, 0), 1);
     }
     if let Some(first) = outcome.first_content {
-        tally.observe(config, Family::FirstContent, at, ms(first));
+        tally.observe(config, Family::FirstContent, at, millis(first));
     }
     if let Some(gap) = outcome.longest_gap {
-        tally.observe(config, Family::LongestGap, at, ms(gap));
+        tally.observe(config, Family::LongestGap, at, millis(gap));
     }
     if outcome.end == End::Complete {
-        tally.observe(config, Family::Duration, at, ms(outcome.took));
+        tally.observe(config, Family::Duration, at, millis(outcome.took));
     }
     if outcome.usage_is_missing() {
         tally.label(config, Family::UsageMissing, (at, 0), 1);

@@ -21,7 +21,7 @@ pub type SharedRecord = Rc<RefCell<RecordBuilder>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// JSON in one line.
-    pub json: String,
+    pub json: Vec<u8>,
     /// Whether Envoy's log gets it, too.
     pub log: bool,
     /// Whether the request was not simply served by its first choice.
@@ -31,14 +31,14 @@ pub struct Written {
 /// The record of a request that is over, if it is to be recorded.
 pub fn write(record: &SharedRecord, effects: &mut Effects<'_>, now: Timestamp) -> Option<Written> {
     let record = record.try_borrow().ok()?;
-    let policy = record.config.record;
+    let policy = record.config().record;
     let (result, reason) = record.result();
     if let RequestedModel::Known(model) = record.model {
-        let end = place(ENDS, record.metric_result());
-        effects.tally.label(&record.config, Family::RequestsByEnd, (model.index(), end), 1);
+        let end = place(ENDS, record.metric_result((result, reason)));
+        effects.tally.label(record.config(), Family::RequestsByEnd, (model.index(), end), 1);
         if result == RequestResult::FellBack {
             let why = place(REASONS, reason.unwrap_or_default());
-            effects.tally.label(&record.config, Family::Fallbacks, (model.index(), why), 1);
+            effects.tally.label(record.config(), Family::Fallbacks, (model.index(), why), 1);
         }
     }
     let failed = result != RequestResult::Served || record.has_moved();
@@ -56,17 +56,26 @@ pub fn write(record: &SharedRecord, effects: &mut Effects<'_>, now: Timestamp) -
         RecordLog::Failures => failed,
         RecordLog::All => true,
     };
-    Some(Written { json: record.record(now).to_json()?, log, failed })
+    Some(Written { json: record.to_json(now), log, failed })
 }
 
-/// The targets of a survey, as the record lists them.
-pub fn candidates(survey: &Survey<'_>) -> impl Iterator<Item = CandidateBuilder> {
+/// Notes the targets of a survey.
+pub fn note_choice(record: &mut RecordBuilder, survey: &Survey<'_>) {
     // In shadow mode neither health nor limits keep a target out.
     let enforced = survey.request.config().mode == Mode::Enforce;
-    survey.rows().iter().map(move |row| candidate(survey, row, enforced))
+    let are_healthy = || survey.rows().iter().all(|row| candidate(row, enforced).is_healthy());
+    if are_healthy() && record.choose_among_healthy() {
+        return;
+    }
+    record.choose_among(survey.rows().iter().map(|row| {
+        let candidate = candidate(row, enforced);
+        // Text is made only for targets that a gate rejects.
+        if row.gate.is_some() { candidate.with_gates(survey.objections(row.target)) } else { candidate }
+    }));
 }
 
-fn candidate(survey: &Survey<'_>, row: &Row, enforced: bool) -> CandidateBuilder {
+/// A target as the record lists it, without its gates.
+fn candidate(row: &Row, enforced: bool) -> CandidateBuilder {
     let (state, until) = match row.health {
         Availability::Available { permille: 1000 } => ("closed", None),
         Availability::Available { .. } => ("slow_start", None),
@@ -89,9 +98,7 @@ fn candidate(survey: &Survey<'_>, row: &Row, enforced: bool) -> CandidateBuilder
         .or_else(|| tried.then_some("tried"))
         .or(unfit)
         .or(shortage.map(|shortage| shortage.of.name()));
-    let candidate = CandidateBuilder::new(row.target, row.tier, (state, until), rejected);
-    // Text is made only for targets that a gate rejects.
-    if row.gate.is_some() { candidate.with_gates(survey.objections(row.target)) } else { candidate }
+    CandidateBuilder::new(row.target, row.tier, (state, until), rejected)
 }
 
 /// What a record says was decided after a failure.

@@ -112,7 +112,7 @@ fn an_error_under_a_200_gets_its_own_status_and_the_record_has_both() {
         assert_eq!(pass.response.get(":status"), Some(status.to_string().as_str()), "{body}");
         assert_eq!(pass.response.body, body.as_bytes(), "the body is unchanged");
         let record = pass.exchange.finish(worker, Ending::Complete, s(1)).unwrap();
-        let record: serde_json::Value = serde_json::from_str(&record.json).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record.json).unwrap();
         assert_eq!(record["http.response.status_code"], status, "{body}");
         assert_eq!(record["attempts"][0]["http.response.status_code"], 200, "{body}");
     }

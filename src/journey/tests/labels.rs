@@ -65,7 +65,7 @@ fn the_longest_gap_is_one_sample_per_stream_with_content() {
     // The time without bytes before the end is a gap, and the record says the same.
     let left = stream(worker, &[(0, CONTENT), (500, CONTENT), (3_600, b"")], Ending::ClientGone).unwrap();
     assert_eq!(samples_of(worker, gap), [(gpt_a, Sample::Value(3_000))]);
-    let record: serde_json::Value = serde_json::from_str(&left.json).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&left.json).unwrap();
     assert_eq!(record["attempts"][0]["stream"]["longest_gap_ms"], 3_000, "{record:#}");
     let mut plain = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 99);
     plain.answer(worker, OK_JSON, br#"{"choices":[{"message":{"content":"hi"}}]}"#);
@@ -89,7 +89,7 @@ fn the_cost_metric_and_the_record_price_cached_input_alike() {
     // 100 uncached tokens at a dollar per million, 900 cached ones at a tenth of that, 10 output tokens at
     // two dollars.
     assert_eq!(samples_of(worker, Family::Cost), [(0, Sample::Add(100 + 90 + 20))]);
-    let record: serde_json::Value = serde_json::from_str(&written.json).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&written.json).unwrap();
     assert_eq!(record["cost"]["micro_usd"], 210, "{record:#}");
 }
 

@@ -1,0 +1,189 @@
+//! The parts of records that depend on nothing but the configuration. They are written once, when it is
+//! loaded.
+
+use std::rc::Rc;
+
+use super::decision::MAX_CANDIDATES;
+use super::line::Line;
+use crate::base::{Endpoint, ModelId, TargetId};
+use crate::config::{ClientKey, Config, Mode, Model, Redact, Target};
+
+/// A configuration, and JSON of it that its records consist of.
+#[derive(Debug)]
+pub struct Fragments {
+    config: Rc<Config>,
+    /// For each endpoint: the policy and the endpoint.
+    endpoints: [Fragment; Endpoint::ALL.len()],
+    /// For each client key: its name and metadata. None if records omit them.
+    keys: Vec<Fragment>,
+    models: Vec<ModelFragments>,
+    targets: Vec<TargetFragments>,
+    /// What follows the cost.
+    pub(super) price_version: Fragment,
+}
+
+type Fragment = Box<[u8]>;
+
+#[derive(Debug)]
+pub(super) struct ModelFragments {
+    /// Its name as the one that was requested.
+    pub(super) requested: Fragment,
+    /// All of its targets as candidates that nothing speaks against. Empty if they are too many.
+    pub(super) healthy: Fragment,
+    /// How many they are.
+    pub(super) targets: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct TargetFragments {
+    /// As the target of an attempt, up to the reason for it.
+    pub(super) attempted: Fragment,
+    /// As a candidate, up to its tier.
+    pub(super) candidate: Fragment,
+    /// As the target that responded.
+    pub(super) responded: Fragment,
+    /// Its model as the one that responded.
+    pub(super) response_model: Fragment,
+}
+
+impl Fragments {
+    /// The fragments of a configuration.
+    pub fn new(config: Rc<Config>) -> Self {
+        let keys = config.keys.iter().flatten().filter(|_| config.record.redact != Redact::Strict);
+        Self {
+            endpoints: Endpoint::ALL.map(|endpoint| fragment(|line| policy(line, &config, endpoint))),
+            keys: keys.map(|one| fragment(|line| key(line, one))).collect(),
+            models: config.models().iter().map(|model| ModelFragments::new(&config, model)).collect(),
+            targets: config.targets().iter().map(|target| TargetFragments::new(&config, target)).collect(),
+            price_version: fragment(|line| {
+                line.hex(b",\"price_version\":\"", config.fingerprint());
+                line.raw(b",\"complete\":");
+            }),
+            config,
+        }
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Rc<Config> {
+        &self.config
+    }
+
+    pub(super) fn endpoint(&self, endpoint: Endpoint) -> &[u8] {
+        self.endpoints.get(endpoint as usize).map_or(&[], |fragment| fragment)
+    }
+
+    pub(super) fn key(&self, key: usize) -> &[u8] {
+        self.keys.get(key).map_or(&[], |fragment| fragment)
+    }
+
+    pub(super) fn model(&self, model: ModelId) -> Option<&ModelFragments> {
+        self.models.get(model.index())
+    }
+
+    pub(super) fn target(&self, target: TargetId) -> Option<&TargetFragments> {
+        self.targets.get(target.index())
+    }
+}
+
+fn fragment(write: impl FnOnce(&mut Line)) -> Fragment {
+    let mut line = Line::new();
+    write(&mut line);
+    line.into_bytes().into_boxed_slice()
+}
+
+fn policy(line: &mut Line, config: &Config, endpoint: Endpoint) {
+    line.hex(b",\"policy\":{\"config_hash\":\"", config.fingerprint());
+    line.word(b",\"mode\":\"", mode_name(config.mode));
+    line.raw(if config.retry_loop { b",\"retry_loop\":true" } else { b",\"retry_loop\":false" });
+    line.word(b",\"filter_version\":\"", env!("CARGO_PKG_VERSION"));
+    line.word(b"},\"endpoint\":\"", endpoint.name());
+    line.word(b",\"gen_ai.operation.name\":\"", operation_name(endpoint));
+}
+
+fn key(line: &mut Line, key: &ClientKey) {
+    line.text(b",\"key_id\":\"", key.name.as_bytes());
+    let mut before: &[u8] = b",\"key_metadata\":{\"";
+    for (name, value) in &key.metadata {
+        line.text(before, name.as_bytes());
+        line.text(b":\"", value.as_bytes());
+        before = b",\"";
+    }
+    if !key.metadata.is_empty() {
+        line.raw(b"}");
+    }
+}
+
+impl ModelFragments {
+    fn new(config: &Config, model: &Model) -> Self {
+        let targets: Vec<_> = (0_u64..)
+            .zip(&model.tiers)
+            .flat_map(|(tier, ids)| ids.iter().map(move |id| (tier, *id)))
+            .collect();
+        let healthy = fragment(|line| {
+            let mut before: &[u8] = b"[";
+            for (tier, target) in &targets {
+                line.raw(before);
+                candidate(line, config.target(*target).map_or("", |target| &target.name));
+                line.number(b"", *tier);
+                line.raw(b",\"state\":\"closed\"}");
+                before = b",";
+            }
+            line.raw(b"]");
+        });
+        let listed = (1..=MAX_CANDIDATES).contains(&targets.len());
+        Self {
+            requested: fragment(|line| line.text(b",\"gen_ai.request.model\":\"", model.name.as_bytes())),
+            healthy: if listed { healthy } else { Fragment::default() },
+            targets: targets.len(),
+        }
+    }
+}
+
+fn candidate(line: &mut Line, name: &str) {
+    line.text(b"{\"target\":\"", name.as_bytes());
+    line.raw(b",\"tier\":");
+}
+
+impl TargetFragments {
+    fn new(config: &Config, target: &Target) -> Self {
+        let attempted = |line: &mut Line| {
+            let account = config.account(target.account).map_or("", |account| &account.name);
+            line.text(b",\"target\":\"", target.name.as_bytes());
+            line.text(b",\"account\":\"", account.as_bytes());
+            if let Some(provider) = config.provider(target.provider) {
+                line.text(b",\"provider\":\"", provider.name.as_bytes());
+                line.word(b",\"gen_ai.provider.name\":\"", provider.kind.gen_ai_name());
+                line.text(b",\"gen_ai.request.model\":\"", target.model.as_bytes());
+                if let Some(region) = &target.offers.region {
+                    line.text(b",\"region\":\"", region.as_bytes());
+                }
+                line.text(b",\"server.address\":\"", provider.host.as_bytes());
+            }
+            line.raw(b",\"why\":\"");
+        };
+        Self {
+            attempted: fragment(attempted),
+            candidate: fragment(|line| candidate(line, &target.name)),
+            responded: fragment(|line| line.text(b",\"target\":\"", target.name.as_bytes())),
+            response_model: fragment(|line| {
+                line.text(b",\"gen_ai.response.model\":\"", target.model.as_bytes());
+            }),
+        }
+    }
+}
+
+pub(super) const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Shadow => "shadow",
+    }
+}
+
+/// `gen_ai.operation.name`.
+pub(super) const fn operation_name(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Chat | Endpoint::Responses | Endpoint::Messages => "chat",
+        Endpoint::Completions => "text_completion",
+        Endpoint::Embeddings => "embeddings",
+    }
+}
