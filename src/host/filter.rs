@@ -57,7 +57,9 @@ pub fn on_response_headers(stream: &RefCell<Stream>, end_of_stream: bool) -> Act
 pub fn on_response_body(stream: &RefCell<Stream>, available: usize, end_of_stream: bool) -> Action {
     Stream::callback(stream, |stream| {
         stream.response_complete = end_of_stream;
-        let at = if stream.exchange.awaits_content() { now() } else { about_now() };
+        // The end of a response is the end of its stream, so it is not read again there.
+        let at = if end_of_stream || stream.exchange.awaits_content() { now() } else { about_now() };
+        stream.ended_at = end_of_stream.then_some(at);
         stream.response_step(|exchange, worker, wire| {
             exchange.response_body(worker, available, end_of_stream, at, wire)
         })
@@ -77,7 +79,8 @@ pub fn on_log(stream: &RefCell<Stream>) {
     let Ok(mut stream) = stream.try_borrow_mut() else { return };
     stream.forget();
     let ending = if stream.response_complete { Ending::Complete } else { ending() };
-    if let Some(record) = stream.finish(ending, now()) {
+    let at = stream.ended_at.unwrap_or_else(now);
+    if let Some(record) = stream.finish(ending, at) {
         // If Envoy does not take the record, the stream has ended all the same.
         let _ = abi::set_property(RECORD, &record.json);
     }

@@ -113,6 +113,8 @@ pub struct Stream {
     shared: Option<Rc<Shared>>,
     pub exchange: Exchange,
     pub response_complete: bool,
+    /// When its last piece of body came.
+    pub ended_at: Option<Timestamp>,
     /// A local response was sent in place of the request, which must not go on.
     answered: bool,
     /// When the stream is looked at next.
@@ -129,6 +131,7 @@ impl Stream {
             shared,
             exchange: Exchange::default(),
             response_complete: false,
+            ended_at: None,
             answered: false,
             scheduled: None,
             queued: false,
