@@ -1,4 +1,5 @@
-//! Warnings for a valid configuration: settings that are probably not intended.
+//! Warnings for a valid configuration: settings that are probably not intended. Routes in an envoy.yaml that do not do what
+//! the configuration leaves to them are mistakes.
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
 use llm_failsafe::config::{Config, Model, Target};
@@ -12,8 +13,14 @@ use crate::source::Loaded;
 const SOON_MS: u64 = 28 * 24 * 60 * 60 * 1000;
 
 /// The report for a valid configuration, with all warnings.
-pub fn report(loaded: &Loaded, now: Timestamp) -> String {
+///
+/// # Errors
+/// Every mistake in the routes of an envoy.yaml.
+pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
     let config = &loaded.config;
+    if !loaded.route_mistakes.is_empty() {
+        return Err(format!("the routes have mistakes:\n  {}", loaded.route_mistakes.join("\n  ")));
+    }
     let mut warnings = Vec::new();
     for model in config.models() {
         single_points(config, model, &mut warnings);
@@ -31,7 +38,7 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> String {
         report.push_str("\n  ");
         report.push_str(&warning);
     }
-    report
+    Ok(report)
 }
 
 fn targets<'a>(config: &'a Config, model: &'a Model) -> impl Iterator<Item = (TargetId, &'a Target)> {

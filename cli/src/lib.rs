@@ -14,6 +14,7 @@ mod failure;
 mod moment;
 mod records;
 mod replay;
+mod routes;
 mod source;
 mod timeline;
 
@@ -34,7 +35,7 @@ where
 {
     let report = match arguments::parse(arguments)? {
         Command::Print(text) => return Ok(text),
-        Command::Check { config } => source::load(&config).map(|loaded| check::report(&loaded, now)),
+        Command::Check { config } => source::load(&config).and_then(|loaded| check::report(&loaded, now)),
         Command::Explain { config, question } => {
             source::load(&config).and_then(|loaded| explain::report(&loaded.config, &question, now))
         }

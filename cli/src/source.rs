@@ -6,12 +6,16 @@ use std::path::Path;
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
+use crate::routes;
+
 /// A valid configuration.
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Environment variables that it reads keys from and that are not set here.
     pub unset: Vec<String>,
+    /// Mistakes in the routes of the envoy.yaml that contains it.
+    pub route_mistakes: Vec<String>,
 }
 
 /// Reads the configuration in `path`: JSON, YAML, or an `envoy.yaml` that contains it.
@@ -20,7 +24,7 @@ pub struct Loaded {
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let bytes = plugin(&text, path)?;
+    let (bytes, route_mistakes) = plugin(&text, path)?;
     let unset = RefCell::new(Vec::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -35,12 +39,12 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
     let mut unset = unset.into_inner();
     unset.sort();
     unset.dedup();
-    Ok(Loaded { config, unset })
+    Ok(Loaded { config, unset, route_mistakes })
 }
 
 /// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
-/// parsing would hide, such as a duplicate name.
-fn plugin(text: &str, path: &Path) -> Result<String, String> {
+/// parsing would hide, such as a duplicate name. With it come the mistakes in the routes of an envoy.yaml.
+fn plugin(text: &str, path: &Path) -> Result<(String, Vec<String>), String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
@@ -48,14 +52,15 @@ fn plugin(text: &str, path: &Path) -> Result<String, String> {
         serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
     };
     if tree.get("static_resources").is_none() {
-        return Ok(if is_json { text.to_owned() } else { tree.to_string() });
+        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, Vec::new()));
     }
     let mut found = Vec::new();
     collect(&tree, &mut found);
+    let with_routes = |configuration: &String| Ok((configuration.clone(), routes::mistakes(&tree)));
     match found.as_slice() {
-        [one] => Ok(one.clone()),
+        [one] => with_routes(one),
         [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),
-        [first, others @ ..] if others.iter().all(|other| other == first) => Ok(first.clone()),
+        [first, others @ ..] if others.iter().all(|other| other == first) => with_routes(first),
         _ => Err(format!("{}: contains several filters with different configurations", path.display())),
     }
 }

@@ -91,9 +91,13 @@ impl Gateway {
         self
     }
 
-    /// Replaces the filter's configuration. `retry_loop` is set for the loop.
+    /// Replaces the filter's configuration. `retry_loop` is set for the loop, and `route_strips_headers` as the shipped routes
+    /// need it, unless the configuration says otherwise.
     pub fn plugin(mut self, configuration: &Value) -> Self {
         let mut configuration = configuration.clone();
+        if configuration.get("route_strips_headers").is_none() {
+            configuration["route_strips_headers"] = json!(true);
+        }
         if self.shape == Shape::Loop {
             configuration["retry_loop"] = json!(true);
         }

@@ -11,6 +11,7 @@ pub mod envoy;
 pub mod gateway;
 mod grpc;
 pub mod imports;
+pub mod module;
 pub mod otlp;
 pub mod paths;
 pub mod provider;

@@ -8,6 +8,7 @@ use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, connection_manager, edge_host};
+use integration_tests::module;
 use integration_tests::paths;
 use integration_tests::provider::{Script, errors};
 use integration_tests::records;
@@ -15,84 +16,11 @@ use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const EXPORTS: u8 = 7;
-const IMPORTS: u8 = 2;
-const CODE: u8 = 10;
-
-/// Reads a LEB128 number.
-fn number(module: &[u8], at: &mut usize) -> usize {
-    let (mut value, mut shift) = (0, 0);
-    loop {
-        let byte = module[*at];
-        *at += 1;
-        value |= usize::from(byte & 0x7f) << shift;
-        shift += 7;
-        if byte & 0x80 == 0 {
-            return value;
-        }
-    }
-}
-
-fn name<'m>(module: &'m [u8], at: &mut usize) -> &'m [u8] {
-    let length = number(module, at);
-    *at += length;
-    &module[*at - length..*at]
-}
-
-/// The offset of a section's contents.
-fn section(module: &[u8], wanted: u8) -> usize {
-    let mut at = 8;
-    loop {
-        let kind = module[at];
-        at += 1;
-        let length = number(module, &mut at);
-        if kind == wanted {
-            return at;
-        }
-        at += length;
-    }
-}
-
-/// Overwrites the body of an exported function with a trap.
-fn trap(module: &mut [u8], export: &str) {
-    let mut at = section(module, IMPORTS);
-    let mut imported = 0;
-    for _ in 0..number(module, &mut at) {
-        name(module, &mut at);
-        name(module, &mut at);
-        assert_eq!(module[at], 0, "only functions are imported");
-        at += 1;
-        number(module, &mut at);
-        imported += 1;
-    }
-    let mut at = section(module, EXPORTS);
-    let mut function = None;
-    for _ in 0..number(module, &mut at) {
-        let is_wanted = name(module, &mut at) == export.as_bytes();
-        at += 1;
-        let index = number(module, &mut at);
-        function = if is_wanted { Some(index) } else { function };
-    }
-    let mut at = section(module, CODE);
-    number(module, &mut at);
-    for _ in imported..function.unwrap_or_else(|| panic!("{export} is not exported")) {
-        let length = number(module, &mut at);
-        at += length;
-    }
-    let length = number(module, &mut at);
-    let body = &mut module[at..at + length];
-    let (no_locals, unreachable, nop, end) = (0x00, 0x00, 0x01, 0x0b);
-    body.fill(nop);
-    body[0] = no_locals;
-    body[1] = unreachable;
-    body[length - 1] = end;
-}
-
 fn crashing_module(dir: &Path) -> PathBuf {
-    let mut module = std::fs::read(paths::wasm()).unwrap();
-    trap(&mut module, "proxy_on_queue_ready");
+    let mut bytes = std::fs::read(paths::wasm()).unwrap();
+    module::trap(&mut bytes, "proxy_on_queue_ready");
     let path = dir.join("crashing.wasm");
-    std::fs::write(&path, module).unwrap();
+    std::fs::write(&path, bytes).unwrap();
     path
 }
 

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 const FAILED: &str = "wasmcustom.llm_failsafe_host_calls_failed";
 
 /// What the filter needs of Envoy and Envoy of the filter.
-const CAPABILITIES: [&str; 39] = [
+const CAPABILITIES: [&str; 38] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -36,7 +36,6 @@ const CAPABILITIES: [&str; 39] = [
     "proxy_log",
     "proxy_on_configure",
     "proxy_on_context_create",
-    "proxy_on_done",
     "proxy_on_log",
     "proxy_on_queue_ready",
     "proxy_on_request_body",

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use integration_tests::client::{Protocol, Request};
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{ReceivedRequest, Script, ScriptedProvider, errors};
 use integration_tests::scene::Scene;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
 
 /// Headers that a provider must not see, or that must not control Envoy or the filter.
-const UNWELCOME: [(&str, &str); 31] = [
+const UNWELCOME: [(&str, &str); 32] = [
     ("authorization", "Bearer client-secret"),
     ("x-api-key", "client-secret"),
     ("api-key", "client-secret"),
@@ -41,6 +41,7 @@ const UNWELCOME: [(&str, &str); 31] = [
     ("x-envoy-original-path", "/elsewhere"),
     ("x-llm-journey", "00000000-0000-4000-8000-000000000002"),
     ("x-llm-cluster", "elsewhere"),
+    ("x-llm-strip-cluster", "elsewhere"),
     ("x-llm-retry", "server"),
     ("x-llm-session", "s1"),
     ("x-llm-target", "elsewhere"),
@@ -129,6 +130,42 @@ async fn a_provider_sees_only_the_request_itself() {
         }
         assert_eq!(b.received().len(), if shape == Shape::Loop { 2 } else { 0 });
     }
+}
+
+/// Without `route_strips_headers` the filter removes everything itself, and any route will do.
+#[tokio::test]
+async fn the_filter_strips_requests_itself_if_the_route_does_not() {
+    for shape in SHAPES {
+        let gateway = Gateway::new(shape)
+            .configure(&json!({"route_strips_headers": false, "models": {"chat": {"tiers": [["gpt-a"]]}}}));
+        let gateway = gateway.edit(|config| drop(stripping_route(config, shape)));
+        let scene = gateway.start_with([("a", ["openai", "anthropic"])]).await;
+        let answer = unwelcome_chat(false, Protocol::Http1).send(scene.envoy.port()).await.unwrap();
+        assert_eq!(answer.status, 200, "{shape:?}");
+        assert_clean(&scene.providers[0].received()[0], "api.openai.com", "Bearer sk-openai-a-secret");
+    }
+}
+
+/// If the filter leaves headers to a route that does not strip, no provider gets the request.
+#[tokio::test]
+async fn a_request_never_leaves_through_a_route_that_does_not_strip() {
+    for shape in SHAPES {
+        let gateway = Gateway::new(shape).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+        let gateway = gateway.edit(|config| drop(stripping_route(config, shape)));
+        let scene = gateway.start_with([("a", ["openai", "anthropic"])]).await;
+        let answer = unwelcome_chat(false, Protocol::Http1).send(scene.envoy.port()).await.unwrap();
+        assert_eq!(answer.status, 503, "{shape:?}");
+        assert_eq!(scene.providers[0].received().len(), 0, "{shape:?}");
+    }
+}
+
+/// Takes out the route that strips.
+fn stripping_route(config: &mut Value, shape: Shape) -> Value {
+    let listener = if shape == Shape::Loop { 1 } else { 0 };
+    let host = &mut connection_manager(config, listener)["route_config"]["virtual_hosts"][0];
+    let route = host["routes"].as_array_mut().unwrap().remove(0);
+    assert_eq!(route["route"]["cluster_header"], "x-llm-strip-cluster");
+    route
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod breakers;
 mod budgets;
 mod ceilings;
 mod configuration;
+mod contexts;
 mod crash;
 mod declined;
 mod demo;

@@ -2,7 +2,7 @@
 
 use crate::base::{Endpoint, HeaderSink};
 use crate::config::{Config, Target};
-use crate::intake::{CLUSTER_HEADER, CallHeaders};
+use crate::intake::{ACCEPTED_ENCODING, CallHeaders, StrippedBy};
 use crate::provider;
 
 /// Addresses the request to `target`. `false` if the target's provider does not support the endpoint, which
@@ -24,9 +24,12 @@ pub fn address_to(
     if !provider::upstream_path(at.kind, endpoint, prefix, version, &target.model, query, &mut path) {
         return false;
     }
-    sink.set(CLUSTER_HEADER, &at.cluster);
+    let stripped_by = StrippedBy::of(config);
+    sink.set(stripped_by.cluster_header(), &at.cluster);
     sink.set(":authority", &at.host);
-    sink.set(":path", &path);
+    if !call.called(endpoint, &path) {
+        sink.set(":path", &path);
+    }
     // A client's key is for this filter. It is passed on only if the operator configured neither client
     // keys nor a credential for the target. Then the client, or Envoy's credential injector, provides the
     // credential.
@@ -46,8 +49,9 @@ pub fn address_to(
             sink.set(name, value);
         }
     }
-    // A compressed response could not be judged, only passed on.
-    sink.set("accept-encoding", "identity");
+    if stripped_by == StrippedBy::Filter && !call.plain_response {
+        sink.set("accept-encoding", ACCEPTED_ENCODING);
+    }
     for (name, value) in &at.headers {
         sink.set(name, value);
     }

@@ -1,9 +1,7 @@
-use std::ops::Range;
-
-/// How many headers of one block are indexed. Envoy itself rejects more than 100 by default.
+/// How many headers of one block are read. Envoy itself rejects more than 100 by default.
 pub const MAX_HEADERS: usize = 1024;
 
-/// A header map as the host passes it: one block of bytes, indexed in place.
+/// A header map as the host passes it: one block of bytes, read in place.
 ///
 /// The map is read whole and once, because each read copies bytes into the VM and allocates there. Headers
 /// are changed one by one ([`HeaderSink`]): that is cheap, and writing the whole map back would touch
@@ -11,40 +9,37 @@ pub const MAX_HEADERS: usize = 1024;
 ///
 /// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
 /// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
-/// the headers before the first malformed one.
+/// the headers before the first malformed one. The lengths come first, so a search passes over most headers
+/// without looking at their text, and an index of its own would gain nothing.
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
-    entries: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// The headers of a block that are not read yet.
+struct Headers<'a> {
+    lengths: std::slice::Iter<'a, [u8; 8]>,
+    text: &'a [u8],
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [a, b, c, d, e, f, g, h] = *self.lengths.next()?;
+        let length = |bytes| u32::from_le_bytes(bytes) as usize;
+        let (name, rest) = self.text.split_at_checked(length([a, b, c, d]))?;
+        let (value, rest) = rest.get(1..)?.split_at_checked(length([e, f, g, h]))?;
+        // The NUL after the last value may be missing.
+        self.text = rest.get(1..).unwrap_or_default();
+        Some((name, value))
+    }
 }
 
 impl HeaderBlock {
-    /// Indexes a block.
-    pub fn parse(bytes: Vec<u8>) -> Self {
-        let mut entries = Vec::new();
-        let word = |at: usize| -> Option<usize> {
-            let four: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-            usize::try_from(u32::from_le_bytes(four)).ok()
-        };
-        let count = word(0).unwrap_or(0).min(MAX_HEADERS);
-        entries.reserve(count.min(bytes.len() / 10));
-        let mut text_at =
-            word(0).and_then(|all| all.checked_mul(8)).and_then(|lengths| lengths.checked_add(4));
-        for index in 0..count {
-            let entry = (|| {
-                let start = text_at?;
-                let name_len = word(4 + index * 8)?;
-                let value_len = word(8 + index * 8)?;
-                let name = start..start.checked_add(name_len)?;
-                let value_start = name.end.checked_add(1)?;
-                let value = value_start..value_start.checked_add(value_len)?;
-                (value.end <= bytes.len()).then_some((name, value))
-            })();
-            let Some((name, value)) = entry else { break };
-            text_at = value.end.checked_add(1);
-            entries.push((name, value));
-        }
-        Self { bytes, entries }
+    /// A block as the host passes it.
+    pub const fn parse(bytes: Vec<u8>) -> Self {
+        Self { bytes }
     }
 
     /// The block of these headers.
@@ -70,9 +65,15 @@ impl HeaderBlock {
 
     /// Every header in order: name and value as bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries
-            .iter()
-            .filter_map(|(name, value)| Some((self.bytes.get(name.clone())?, self.bytes.get(value.clone())?)))
+        self.headers().unwrap_or(Headers { lengths: [].iter(), text: &[] }).fuse()
+    }
+
+    fn headers(&self) -> Option<Headers<'_>> {
+        let (count, rest) = self.bytes.split_first_chunk()?;
+        let count = u32::from_le_bytes(*count) as usize;
+        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let (lengths, _) = lengths.as_chunks();
+        Some(Headers { lengths: lengths.get(..MAX_HEADERS).unwrap_or(lengths).iter(), text })
     }
 
     /// The first value of the header with this lower-case name.
@@ -118,6 +119,31 @@ mod tests {
         let block = HeaderBlock::parse(bytes);
         assert_eq!(block.get("a"), None);
         assert_eq!(block.get_bytes("a"), Some(&[0xff][..]));
+    }
+
+    #[test]
+    fn a_malformed_block_yields_the_headers_before_the_first_malformed_one() {
+        let block = HeaderBlock::encode(&[("a", "1"), ("b", "22"), ("c", "333")]);
+        let names = |bytes: &[u8]| {
+            HeaderBlock::parse(bytes.to_vec()).iter().map(|(name, _)| name.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&block), [b"a", b"b", b"c"]);
+        assert_eq!(names(&block[..block.len() - 1]), [b"a", b"b", b"c"], "only the last NUL is missing");
+        assert_eq!(names(&block[..block.len() - 2]), [b"a", b"b"]);
+        let mut long_name = block.clone();
+        long_name[12] = 200;
+        assert_eq!(names(&long_name), [b"a"]);
+        let mut many = block.clone();
+        many[..4].fill(0xff);
+        assert_eq!(names(&many), Vec::<Vec<u8>>::new());
+        assert_eq!(names(&block[..20]), Vec::<Vec<u8>>::new(), "the lengths are cut off");
+        assert_eq!(names(&[]), Vec::<Vec<u8>>::new());
+    }
+
+    #[test]
+    fn no_more_headers_than_the_limit_are_read() {
+        let block = HeaderBlock::of(&vec![("a", "1"); MAX_HEADERS + 1]);
+        assert_eq!(block.iter().count(), MAX_HEADERS);
     }
 
     proptest! {

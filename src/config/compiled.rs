@@ -41,6 +41,8 @@ pub struct Config {
     pub record: RecordPolicy,
     /// Whether this filter runs in the retry loop and may trust the edge's headers.
     pub retry_loop: bool,
+    /// Whether the route behind this filter removes the private headers that nearly every request has.
+    pub route_strips_headers: bool,
     /// Whether Envoy's rate-limit filter follows this one and gets the request's key and usage.
     pub fleet_rate_limit: bool,
     /// Whether any model is sticky by conversation, so that conversations must be identified.

@@ -37,6 +37,7 @@ pub(super) struct RawConfig {
     pub mode: Option<String>,
     pub record: Option<Mapping<RawRecord>>,
     pub retry_loop: Option<bool>,
+    pub route_strips_headers: Option<bool>,
     pub fleet_rate_limit: Option<bool>,
 }
 

@@ -81,6 +81,7 @@ fn full() -> Value {
         },
         "mode": "shadow",
         "retry_loop": true,
+        "route_strips_headers": true,
     })
 }
 
@@ -108,7 +109,7 @@ fn everything(config: &Config) -> String {
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
     let names: BTreeMap<_, _> = config.model_by_name.iter().collect();
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
         config.providers(),
         config.accounts(),
         config.targets(),
@@ -120,6 +121,7 @@ fn everything(config: &Config) -> String {
         config.breaker,
         config.mode,
         config.retry_loop,
+        config.route_strips_headers,
         config.fingerprint(),
     )
 }

@@ -1,7 +1,7 @@
 //! The host's functions (proxy-wasm ABI 0.2.1). Each returns its status.
 //!
-//! The SDK's own wrappers panic on a status that they do not expect, and a panic ends the VM with all its streams. So the
-//! SDK only dispatches the callbacks; the calls to Envoy are made here.
+//! There is an SDK for this ABI. Its wrappers panic on a status that they do not expect, and a panic ends the VM with all its
+//! streams; its dispatcher exports every callback. So the calls are made here, and the callbacks are in `dispatch`.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -110,7 +110,7 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, H
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this block from `proxy_on_memory_allocate`, which makes it as a vector of exactly `size`
+    // SAFETY: the host got this block from `proxy_on_memory_allocate`, which makes it as a boxed slice of exactly `size`
     // bytes, has filled it, and hands it over.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }

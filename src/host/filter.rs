@@ -1,15 +1,11 @@
-//! The context of one stream: hands Envoy's callbacks to the stream.
+//! Envoy's callbacks for one stream: reads what the core asks for and hands it over.
 
 use std::cell::RefCell;
-use std::rc::Rc;
-
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 
 use super::abi::{self, Map};
 use super::clock::{about_now, now};
-use super::shared::Shared;
-use super::stream::{self, Stream};
+use super::dispatch::Action;
+use super::stream::Stream;
 use crate::attempt::Origin;
 use crate::journey::Ending;
 
@@ -18,92 +14,79 @@ const TOKENS: &str = "llm_tokens";
 /// The name under which Envoy's access log finds a request's record: `%FILTER_STATE(wasm.llm_record:PLAIN)%`.
 const RECORD: &str = "llm_record";
 
-/// The stream context.
-pub struct Filter {
-    stream: Rc<RefCell<Stream>>,
+/// The request's headers have come.
+pub fn on_request_headers(stream: &RefCell<Stream>, end_of_stream: bool) -> Action {
+    Stream::callback(stream, |stream| match abi::headers(Map::Request) {
+        Ok(headers) => stream.request_step(|exchange, worker, wire| {
+            exchange.request_headers(worker, &headers, end_of_stream, now(), wire)
+        }),
+        Err(error) => stream.unreadable(error),
+    })
 }
 
-impl Filter {
-    pub fn new(id: u32, shared: Option<Rc<Shared>>) -> Self {
-        Self { stream: Rc::new(RefCell::new(Stream::new(id, shared))) }
-    }
-
-    fn callback(&self, run: impl FnOnce(&mut Stream) -> Action) -> Action {
-        Stream::callback(&self.stream, run)
-    }
+/// More of the request's body has come.
+pub fn on_request_body(stream: &RefCell<Stream>, available: usize, end_of_stream: bool) -> Action {
+    Stream::callback(stream, |stream| {
+        // At its end the request is sent. The provider's time is measured from then on.
+        let at = if end_of_stream { now() } else { about_now() };
+        stream.request_step(|exchange, worker, wire| {
+            exchange.request_body(worker, available, end_of_stream, at, wire)
+        })
+    })
 }
 
-impl Context for Filter {}
+/// The request ends with trailers.
+pub fn on_request_trailers(stream: &RefCell<Stream>) -> Action {
+    Stream::callback(stream, |stream| {
+        stream.request_step(|exchange, worker, wire| exchange.request_trailers(worker, now(), wire))
+    })
+}
 
-impl HttpContext for Filter {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        self.callback(|stream| match abi::headers(Map::Request) {
-            Ok(headers) => stream.request_step(|exchange, worker, wire| {
-                exchange.request_headers(worker, &headers, end_of_stream, now(), wire)
-            }),
-            Err(error) => stream.unreadable(error),
+/// The response's headers have come.
+pub fn on_response_headers(stream: &RefCell<Stream>, end_of_stream: bool) -> Action {
+    let headers = abi::headers(Map::Response).unwrap_or_default();
+    Stream::callback(stream, |stream| {
+        stream.response_complete = end_of_stream;
+        stream.response_step(|exchange, worker, wire| {
+            exchange.response_headers(worker, headers, end_of_stream, now(), origin, wire)
         })
-    }
+    })
+}
 
-    fn on_http_request_body(&mut self, available: usize, end_of_stream: bool) -> Action {
-        self.callback(|stream| {
-            // At its end the request is sent. The provider's time is measured from then on.
-            let at = if end_of_stream { now() } else { about_now() };
-            stream.request_step(|exchange, worker, wire| {
-                exchange.request_body(worker, available, end_of_stream, at, wire)
-            })
+/// More of the response has come.
+pub fn on_response_body(stream: &RefCell<Stream>, available: usize, end_of_stream: bool) -> Action {
+    Stream::callback(stream, |stream| {
+        stream.response_complete = end_of_stream;
+        // The end of a response is the end of its stream, so it is not read again there.
+        let at = if end_of_stream || stream.exchange.awaits_content() { now() } else { about_now() };
+        stream.ended_at = end_of_stream.then_some(at);
+        stream.response_step(|exchange, worker, wire| {
+            exchange.response_body(worker, available, end_of_stream, at, wire)
         })
-    }
+    })
+}
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        self.callback(|stream| {
-            stream.request_step(|exchange, worker, wire| exchange.request_trailers(worker, now(), wire))
-        })
-    }
+/// The response ends with trailers.
+pub fn on_response_trailers(stream: &RefCell<Stream>) -> Action {
+    Stream::callback(stream, |stream| {
+        stream.response_complete = true;
+        stream.response_step(|exchange, worker, wire| exchange.response_trailers(worker, about_now(), wire))
+    })
+}
 
-    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let headers = abi::headers(Map::Response).unwrap_or_default();
-        self.callback(|stream| {
-            stream.response_complete = end_of_stream;
-            stream.response_step(|exchange, worker, wire| {
-                exchange.response_headers(worker, headers, end_of_stream, now(), origin, wire)
-            })
-        })
+/// The stream is over. This is its last callback.
+pub fn on_log(stream: &RefCell<Stream>) {
+    let Ok(mut stream) = stream.try_borrow_mut() else { return };
+    stream.forget();
+    let ending = if stream.response_complete { Ending::Complete } else { ending() };
+    let at = stream.ended_at.unwrap_or_else(now);
+    if let Some(record) = stream.finish(ending, at) {
+        // If Envoy does not take the record, the stream has ended all the same.
+        let _ = abi::set_property(RECORD, &record.json);
     }
-
-    fn on_http_response_body(&mut self, available: usize, end_of_stream: bool) -> Action {
-        self.callback(|stream| {
-            stream.response_complete = end_of_stream;
-            let at = if stream.exchange.awaits_content() { now() } else { about_now() };
-            stream.response_step(|exchange, worker, wire| {
-                exchange.response_body(worker, available, end_of_stream, at, wire)
-            })
-        })
-    }
-
-    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        self.callback(|stream| {
-            stream.response_complete = true;
-            stream
-                .response_step(|exchange, worker, wire| exchange.response_trailers(worker, about_now(), wire))
-        })
-    }
-
-    fn on_log(&mut self) {
-        let Ok(mut stream) = self.stream.try_borrow_mut() else { return };
-        stream.stop_waiting();
-        let ending = if stream.response_complete { Ending::Complete } else { ending() };
-        if let Some(Some(record)) = stream.step(|exchange, worker| exchange.finish(worker, ending, now())) {
-            // If Envoy does not take the record, the stream has ended all the same.
-            let _ = abi::set_property(RECORD, &record.json);
-            if record.log {
-                stream::log_record(&record);
-            }
-        }
-        if let Some(tokens) = stream.exchange.tokens() {
-            // If Envoy does not take the number, the rate-limit filter charges nothing for this stream.
-            let _ = abi::set_property(TOKENS, tokens.to_string().as_bytes());
-        }
+    if let Some(tokens) = stream.exchange.tokens() {
+        // If Envoy does not take the number, the rate-limit filter charges nothing for this stream.
+        let _ = abi::set_property(TOKENS, tokens.to_string().as_bytes());
     }
 }
 

@@ -9,6 +9,8 @@ mod abi;
 mod calls;
 #[cfg(target_family = "wasm")]
 mod clock;
+#[cfg(target_family = "wasm")]
+mod dispatch;
 mod failure;
 #[cfg(target_family = "wasm")]
 mod filter;
@@ -23,12 +25,6 @@ mod shared;
 mod store;
 #[cfg(target_family = "wasm")]
 mod stream;
-mod waiting;
+mod streams;
 #[cfg(target_family = "wasm")]
 mod wire;
-
-#[cfg(target_family = "wasm")]
-proxy_wasm::main! {{
-    root::start_logging();
-    proxy_wasm::set_root_context(|_| -> Box<dyn proxy_wasm::traits::RootContext> { Box::new(root::Root::new()) });
-}}

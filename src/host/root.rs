@@ -5,14 +5,10 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
-
 use super::abi::{self, Buffer};
-use super::filter::Filter;
 use super::logger::{self, Logger};
 use super::shared::Shared;
-use super::{calls, clock, stream};
+use super::{calls, clock, dispatch, stream};
 use crate::config;
 use crate::record::Metric;
 
@@ -51,12 +47,14 @@ impl Root {
             shared.metrics.raise(Metric::WasmMemory, pages as u64 * 65_536);
         }
     }
-}
 
-impl Context for Root {}
+    /// What its streams share. `None` without a configuration.
+    pub fn shared(&self) -> Option<Rc<Shared>> {
+        self.shared.clone()
+    }
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
+    /// A configuration has come. Returns whether it is good.
+    pub fn on_configure(&mut self) -> bool {
         refresh_log_level();
         let bytes = abi::read_buffer(Buffer::PluginConfiguration, 0, MAX_CONFIGURATION).unwrap_or_default();
         match config::load(&bytes, &environment) {
@@ -82,7 +80,8 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    /// The timer.
+    pub fn on_tick(&mut self) {
         refresh_log_level();
         let Some(shared) = self.shared.clone() else { return };
         let mut worker = shared.worker.borrow_mut();
@@ -93,25 +92,20 @@ impl RootContext for Root {
         orphans.iter().for_each(stream::log_record);
         stream::wake_due(now);
         self.report_memory(&shared);
+        stream::sweep(now);
+        dispatch::sweep();
         // A request's host calls do not include those of the tick.
         let _ = calls::take();
     }
+}
 
-    fn on_queue_ready(&mut self, queue: u32) {
-        while let Ok(item) = abi::dequeue(queue) {
-            match item.try_into() {
-                Ok(id) => stream::release(u32::from_le_bytes(id)),
-                Err(_) => stream::wake_queued(),
-            }
+/// Streams were put into the queue that wakes them.
+pub fn on_queue_ready(queue: u32) {
+    while let Ok(item) = abi::dequeue(queue) {
+        match item.try_into() {
+            Ok(id) => stream::release(u32::from_le_bytes(id)),
+            Err(_) => stream::wake_queued(),
         }
-    }
-
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Filter::new(context_id, self.shared.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }
 

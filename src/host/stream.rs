@@ -3,16 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use proxy_wasm::types::Action;
-
+use super::dispatch::Action;
 use super::failure::{self, Call, HostError, StreamControl};
 use super::shared::Shared;
-use super::waiting::Waiting;
+use super::streams::Streams;
 use super::wire::Wire;
 use super::{abi, clock, logger, metrics};
 use crate::answer::Release;
 use crate::base::{Dialect, HeaderBlock, Timestamp};
-use crate::journey::{AlarmStep, Exchange, RequestStep, Worker};
+use crate::journey::{AlarmStep, Ending, Exchange, RequestStep, Worker};
 use crate::refusal::LocalAnswer;
 use crate::report::Written;
 
@@ -22,13 +21,49 @@ const KEY: &str = "llm_key";
 /// The item of the wake-up queue that means all queued requests. Any other item is the id of a stream.
 const QUEUED: &[u8] = b"queued";
 
+/// How many streams each tick looks at to find those that Envoy has deleted.
+const CHECKED_PER_TICK: usize = 32;
+/// The ABI's status for a context that does not exist.
+const BAD_ARGUMENT: i32 = 2;
+
 thread_local! {
-    static WAITING: RefCell<Waiting<Stream>> = RefCell::default();
+    static STREAMS: RefCell<Streams<Stream>> = RefCell::default();
+}
+
+/// Creates a stream. `shared` is `None` without a configuration, which Envoy never lets happen; then everything passes.
+pub fn create(id: u32, shared: Option<Rc<Shared>>) {
+    STREAMS.with_borrow_mut(|streams| streams.add(id, Rc::new(RefCell::new(Stream::new(id, shared)))));
+}
+
+/// The stream of a context.
+pub fn get(id: u32) -> Option<Rc<RefCell<Stream>>> {
+    STREAMS.with_borrow(|streams| streams.get(id))
+}
+
+/// Whether Envoy has deleted a context. Any other status, such as that of a call that is withheld, says nothing.
+pub fn is_deleted(id: u32) -> bool {
+    abi::set_effective_context(id) == Err(HostError(BAD_ARGUMENT))
+}
+
+/// Ends streams that Envoy has deleted without their last callback (`proxy_on_log`). In a listener that does not happen. As
+/// a filter of an upstream cluster, every stream ends so.
+pub fn sweep(now: Timestamp) {
+    for _ in 0..CHECKED_PER_TICK {
+        let Some((id, stream)) = STREAMS.with_borrow_mut(Streams::next_to_check) else { return };
+        if !is_deleted(id) {
+            continue;
+        }
+        let Ok(mut stream) = stream.try_borrow_mut() else { continue };
+        log::warn!("stream {id}: Envoy has deleted it without its last callback");
+        stream.forget();
+        // It is not known how it ended, so no target is blamed.
+        stream.finish(Ending::ClientGone, now);
+    }
 }
 
 /// Looks at every stream that is due.
 pub fn wake_due(now: Timestamp) {
-    let mut due = WAITING.with_borrow_mut(|waiting| waiting.take_due(now));
+    let mut due = STREAMS.with_borrow_mut(|streams| streams.take_due(now));
     // Requests in a queue keep its order.
     due.sort_by_key(|(_, stream)| stream.try_borrow().ok().and_then(|stream| stream.exchange.position()));
     for (_, stream) in due {
@@ -43,7 +78,7 @@ pub fn wake_due(now: Timestamp) {
 /// Looks at every queued request, in the order of the queues. An attempt has ended, so there may be room for another.
 pub fn wake_queued() {
     let now = clock::now();
-    let mut queued = WAITING.with_borrow(Waiting::queued);
+    let mut queued = STREAMS.with_borrow(Streams::queued);
     queued.sort_by_key(|(_, stream)| stream.try_borrow().ok().and_then(|stream| stream.exchange.position()));
     for (_, stream) in queued {
         let Ok(mut stream) = stream.try_borrow_mut() else { continue };
@@ -55,7 +90,7 @@ pub fn wake_queued() {
 
 /// Releases the first chunk of a stream.
 pub fn release(id: u32) {
-    let Some(stream) = WAITING.with_borrow(|waiting| waiting.get(id)) else { return };
+    let Some(stream) = get(id) else { return };
     let Ok(mut stream) = stream.try_borrow_mut() else { return };
     if stream.select() && stream.resume_response() {
         stream.exchange.released();
@@ -78,6 +113,8 @@ pub struct Stream {
     shared: Option<Rc<Shared>>,
     pub exchange: Exchange,
     pub response_complete: bool,
+    /// When its last piece of body came.
+    pub ended_at: Option<Timestamp>,
     /// A local response was sent in place of the request, which must not go on.
     answered: bool,
     /// When the stream is looked at next.
@@ -88,13 +125,13 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A new stream. Without a configuration, which Envoy never lets happen, everything passes.
-    pub fn new(id: u32, shared: Option<Rc<Shared>>) -> Self {
+    fn new(id: u32, shared: Option<Rc<Shared>>) -> Self {
         Self {
             id,
             shared,
             exchange: Exchange::default(),
             response_complete: false,
+            ended_at: None,
             answered: false,
             scheduled: None,
             queued: false,
@@ -103,7 +140,7 @@ impl Stream {
     }
 
     /// Runs a callback, and then schedules the stream.
-    pub fn callback(this: &Rc<RefCell<Self>>, run: impl FnOnce(&mut Self) -> Action) -> Action {
+    pub fn callback(this: &RefCell<Self>, run: impl FnOnce(&mut Self) -> Action) -> Action {
         // Envoy does not call back during a call, so the stream is not borrowed.
         let Ok(mut stream) = this.try_borrow_mut() else { return Action::Continue };
         let action = run(&mut stream);
@@ -111,10 +148,9 @@ impl Stream {
         // A moment that moves on needs nothing: the stream is scheduled again when the earlier moment comes.
         let due = stream.exchange.due();
         if due.is_some_and(|due| stream.scheduled.is_none_or(|scheduled| due < scheduled)) {
-            WAITING.with_borrow_mut(|waiting| match stream.scheduled {
-                Some(scheduled) => waiting.unschedule(stream.id, scheduled),
-                None => waiting.add(stream.id, Rc::clone(this)),
-            });
+            if let Some(scheduled) = stream.scheduled {
+                STREAMS.with_borrow_mut(|streams| streams.unschedule(stream.id, scheduled));
+            }
             stream.schedule();
         }
         action
@@ -206,9 +242,18 @@ impl Stream {
     }
 
     /// Forgets the stream, which has ended.
-    pub fn stop_waiting(&mut self) {
+    pub fn forget(&mut self) {
         let scheduled = self.scheduled.take();
-        WAITING.with_borrow_mut(|waiting| waiting.remove(self.id, scheduled));
+        STREAMS.with_borrow_mut(|streams| streams.remove(self.id, scheduled));
+    }
+
+    /// Ends its exchange. Returns the request's record with its last pass, after logging it if it is to be logged.
+    pub fn finish(&mut self, ending: Ending, now: Timestamp) -> Option<Written> {
+        let record = self.step(|exchange, worker| exchange.finish(worker, ending, now))??;
+        if record.log {
+            log_record(&record);
+        }
+        Some(record)
     }
 
     fn checked_request_step(
@@ -338,7 +383,7 @@ impl Stream {
         let queued = self.exchange.position().is_some();
         if queued != self.queued {
             self.queued = queued;
-            WAITING.with_borrow_mut(|waiting| waiting.set_queued(self.id, queued));
+            STREAMS.with_borrow_mut(|streams| streams.set_queued(self.id, queued));
         }
     }
 
@@ -346,7 +391,7 @@ impl Stream {
     fn schedule(&mut self) {
         self.scheduled = self.exchange.due();
         if let Some(at) = self.scheduled {
-            WAITING.with_borrow_mut(|waiting| waiting.schedule(self.id, at));
+            STREAMS.with_borrow_mut(|streams| streams.schedule(self.id, at));
         }
     }
 

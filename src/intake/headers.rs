@@ -4,42 +4,86 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::journey_id::JourneyId;
-use crate::base::{HeaderBlock, HeaderSink};
-use crate::config::{self, ClientKey, Priority};
+use crate::base::{Endpoint, HeaderBlock, HeaderSink};
+use crate::config::{self, ClientKey, Config, Priority};
 use crate::fallback::ClientLimits;
 use crate::provider;
 use crate::refusal::Refusal;
 
-/// The header from which the inner route reads the cluster.
+/// The header from which the route reads the cluster.
 pub const CLUSTER_HEADER: &str = "x-llm-cluster";
 
+/// The same for a route that strips requests (`route_strips_headers` of the configuration). The name is another
+/// one so that a route which does not strip finds no cluster, and a request with private headers goes nowhere.
+pub const STRIPPING_CLUSTER_HEADER: &str = "x-llm-strip-cluster";
+
+/// What a route that strips removes besides [`STRIPPING_CLUSTER_HEADER`]: headers that Envoy puts on nearly
+/// every request. It also has to set `accept-encoding` to [`ACCEPTED_ENCODING`].
+pub const STRIPPED_BY_ROUTE: [&str; 5] =
+    ["x-request-id", "x-forwarded-for", "x-envoy-attempt-count", "x-envoy-external-address", "x-llm-journey"];
+
+/// A compressed response could not be judged, only passed on.
+pub const ACCEPTED_ENCODING: &str = "identity";
+
 /// Headers that no provider may see, by name: what Envoy adds about the hop, and what identifies the client.
-const PRIVATE: [&str; 9] = [
-    "x-request-id",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-client-ip",
-    "cookie",
-    "proxy-authorization",
-    "expect",
-    "te",
+const PRIVATE: [&[u8]; 9] = [
+    b"x-request-id",
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"cookie",
+    b"proxy-authorization",
+    b"expect",
+    b"te",
 ];
 
 /// The same by prefix.
-const PRIVATE_PREFIXES: [&str; 3] = ["x-envoy-", "x-forwarded-", "x-llm-"];
+const PRIVATE_PREFIXES: [&[u8]; 3] = [b"x-envoy-", b"x-forwarded-", b"x-llm-"];
 
 /// Envoy finds no route for a request without this one. The inner route removes it
 /// (`request_headers_to_remove`).
-const NEEDED_FOR_ROUTING: &str = "x-forwarded-proto";
+const NEEDED_FOR_ROUTING: &[u8] = b"x-forwarded-proto";
+
+/// Who removes private headers from a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StrippedBy {
+    /// The filter removes all of them.
+    Filter,
+    /// The route removes those in [`STRIPPED_BY_ROUTE`]. The filter removes the others.
+    Route,
+}
+
+impl StrippedBy {
+    /// Who strips requests for models. Requests to other paths are always stripped by the filter.
+    pub const fn of(config: &Config) -> Self {
+        if config.route_strips_headers { Self::Route } else { Self::Filter }
+    }
+
+    /// The header from which the route reads the cluster.
+    pub const fn cluster_header(self) -> &'static str {
+        match self {
+            Self::Filter => CLUSTER_HEADER,
+            Self::Route => STRIPPING_CLUSTER_HEADER,
+        }
+    }
+
+    fn leaves(self, name: &str) -> bool {
+        self == Self::Route && STRIPPED_BY_ROUTE.contains(&name)
+    }
+}
+
+fn is_private(name: &[u8]) -> bool {
+    let by_prefix = name.starts_with(b"x-") && PRIVATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    (by_prefix || PRIVATE.contains(&name)) && name != NEEDED_FOR_ROUTING
+}
 
 /// Removes what no provider may see. Credentials are handled when the target is known.
-pub fn strip_private(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
-    for (name, _) in headers.iter() {
-        let Ok(name) = std::str::from_utf8(name) else { continue };
-        let private =
-            PRIVATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || PRIVATE.contains(&name);
-        if private && name != NEEDED_FOR_ROUTING {
+pub fn strip_private(headers: &HeaderBlock, by: StrippedBy, sink: &mut impl HeaderSink) {
+    for (name, _) in headers.iter().filter(|(name, _)| is_private(name)) {
+        if let Ok(name) = std::str::from_utf8(name)
+            && !by.leaves(name)
+        {
             sink.remove(name);
         }
     }
@@ -56,9 +100,19 @@ pub struct CallHeaders {
     pub anthropic_version: bool,
     /// The length that it announced.
     pub length: Option<usize>,
+    /// Whether it accepts a response as it is and no other.
+    pub plain_response: bool,
 }
 
 impl CallHeaders {
+    /// Whether the client called exactly this path, with its query.
+    pub fn called(&self, endpoint: Endpoint, path: &str) -> bool {
+        path.strip_prefix(endpoint.client_path()).is_some_and(|rest| match &self.query {
+            Some(query) => rest.strip_prefix('?') == Some(query),
+            None => rest.is_empty(),
+        })
+    }
+
     /// Reads them from a request's headers.
     pub fn read(headers: &HeaderBlock) -> Self {
         let path = headers.get(":path").unwrap_or_default();
@@ -67,6 +121,9 @@ impl CallHeaders {
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
+        let mut accepted = headers.iter().filter(|(name, _)| *name == b"accept-encoding");
+        call.plain_response = accepted.next().is_some_and(|(_, value)| value == ACCEPTED_ENCODING.as_bytes())
+            && accepted.next().is_none();
         for (name, _) in headers.iter() {
             if name == b"anthropic-version" {
                 call.anthropic_version = true;
@@ -144,4 +201,78 @@ fn timeout(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
     let text = text.trim();
     let limit = config::duration(text).or_else(|| config::duration(&format!("{text}s")));
     limit.filter(|limit| !limit.is_zero()).map(Some).ok_or(Refusal::InvalidTimeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::test_support::FakeWire;
+
+    const REQUEST: [(&str, &str); 12] = [
+        (":path", "/v1/chat/completions"),
+        ("x-request-id", "1"),
+        ("x-envoy-attempt-count", "1"),
+        ("x-envoy-external-address", "10.0.0.1"),
+        ("x-llm-journey", "2"),
+        ("x-llm-strip-cluster", "elsewhere"),
+        ("x-llm-session", "3"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("cookie", "4"),
+        ("x-stainless-lang", "python"),
+        ("te", "trailers"),
+    ];
+
+    fn left_by(by: StrippedBy) -> Vec<String> {
+        let mut wire = FakeWire::new(&REQUEST);
+        strip_private(&HeaderBlock::of(&REQUEST), by, &mut wire);
+        wire.headers.into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn the_filter_removes_all_private_headers_but_those_that_the_route_removes() {
+        assert_eq!(left_by(StrippedBy::Filter), [":path", "x-forwarded-proto", "x-stainless-lang"]);
+        assert_eq!(
+            left_by(StrippedBy::Route),
+            [
+                ":path",
+                "x-request-id",
+                "x-envoy-attempt-count",
+                "x-envoy-external-address",
+                "x-llm-journey",
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-stainless-lang",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_path_is_the_one_that_was_called_only_with_its_query() {
+        for (called, path, same) in [
+            ("/v1/chat/completions", "/v1/chat/completions", true),
+            ("/v1/chat/completions?a=1", "/v1/chat/completions?a=1", true),
+            ("/v1/chat/completions?", "/v1/chat/completions", false),
+            ("/v1/chat/completions", "/v1/chat/completions?api-version=1", false),
+            ("/v1/chat/completions?a=1", "/v1/chat/completions", false),
+            ("/v1/chat/completions", "/openai/v1/chat/completions", false),
+        ] {
+            let call = CallHeaders::read(&HeaderBlock::of(&[(":path", called)]));
+            assert_eq!(call.called(Endpoint::Chat, path), same, "{called} {path}");
+        }
+    }
+
+    #[test]
+    fn only_identity_alone_means_a_plain_response() {
+        for (accepted, plain) in [
+            (&[][..], false),
+            (&["identity"], true),
+            (&["gzip"], false),
+            (&["identity", "gzip"], false),
+            (&["identity", "identity"], false),
+        ] {
+            let headers: Vec<_> = accepted.iter().map(|value| ("accept-encoding", *value)).collect();
+            assert_eq!(CallHeaders::read(&HeaderBlock::of(&headers)).plain_response, plain, "{accepted:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Paths that are not endpoints of a model: the list of models, and all others, which are refused or passed
 //! on as configured.
 
-use super::headers::{CLUSTER_HEADER, strip_private};
+use super::headers::{StrippedBy, strip_private};
 use super::models;
 use super::reading::authenticate;
 use crate::base::{Dialect, HeaderBlock, HeaderSink};
@@ -65,12 +65,13 @@ fn pass_on(
         OtherPaths::Cluster(cluster) => cluster,
     };
     authenticate(generation, headers)?;
-    strip_private(headers, sink);
+    let by = StrippedBy::Filter;
+    strip_private(headers, by, sink);
     if generation.config.keys.is_some() {
         for name in provider::CREDENTIAL_HEADERS {
             sink.remove(name);
         }
     }
-    sink.set(CLUSTER_HEADER, cluster);
+    sink.set(by.cluster_header(), cluster);
     Ok(())
 }

@@ -114,6 +114,7 @@ pub(super) fn compile(
         mode,
         record,
         retry_loop: raw.retry_loop.unwrap_or(false),
+        route_strips_headers: raw.route_strips_headers.unwrap_or(false),
         fleet_rate_limit: raw.fleet_rate_limit.unwrap_or(false),
         fingerprint,
     })
