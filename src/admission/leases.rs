@@ -3,7 +3,7 @@
 use crate::base::{Random, TargetId, Timestamp};
 use crate::breaker::{Availability, Blame, Change, HealthSignal, Scope, Ticket, Transition};
 use crate::config::Config;
-use crate::generation::{Effects, Generation, scopes};
+use crate::generation::{Effects, Generation, is_untroubled, scopes};
 use crate::record::{Family, Metric};
 
 /// The breaker tickets of one attempt, for its target, account and endpoint. A ticket is a lease if the
@@ -26,6 +26,11 @@ impl Leases {
     ) -> Option<Self> {
         let config = &*generation.config;
         let scopes = scopes(config, target)?;
+        let view = generation.health_view.borrow();
+        if is_untroubled(&view, scopes.iter()) {
+            return Some(Self { target, tickets: scopes.map(|scope| view.ticket(scope)) });
+        }
+        drop(view);
         let mut leases = Self { target, tickets: [None; 3] };
         for (slot, scope) in scopes.into_iter().enumerate() {
             let mut view = generation.health_view.borrow_mut();

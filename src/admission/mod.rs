@@ -49,8 +49,8 @@ pub enum NotAdmitted {
 impl Admission {
     /// Admits an attempt at the best target of the survey. The first attempt of a request reserves what the
     /// request is expected to take in the budget of its client key; later attempts use the same
-    /// reservation.
-    pub fn take(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Result<Self, NotAdmitted> {
+    /// reservation. After a lost race `survey` is a newer one.
+    pub fn take(survey: &mut Survey<'_>, effects: &mut Effects<'_>) -> Result<Self, NotAdmitted> {
         let admitted = Self::choose(survey, effects);
         count_watched_substitutes(survey, admitted.as_ref(), effects);
         let mut admission = admitted.ok_or(NotAdmitted::NoTarget)?;
@@ -73,7 +73,7 @@ impl Admission {
         }
     }
 
-    fn choose(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
+    fn choose(survey: &mut Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
         if survey.request.config().mode == Mode::Shadow {
             return Self::choose_in_shadow(survey, effects);
         }
@@ -88,17 +88,27 @@ impl Admission {
             selection.lost(target);
             newer = Some(survey.again());
         }
-        let survey = newer.as_ref().unwrap_or(survey);
-        if survey.model().when_all_open == WhenAllOpen::TryAnyway {
-            // Breakers are ignored then. A configured limit is a promise and still applies.
-            let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
-            return survey.least_bad_first().into_iter().find_map(|target| {
-                let leases = Leases::take_anyway(&survey.request.generation, target)?;
-                let counted = count(survey, target, effects)?;
-                Some(Self { is_anyway: true, ..Self::new(survey, target, leases, counted, why) })
-            });
+        if let Some(newer) = newer {
+            *survey = newer;
         }
-        None
+        if survey.model().when_all_open != WhenAllOpen::TryAnyway {
+            return None;
+        }
+        let admission = Self::anyway(survey, effects);
+        if admission.is_none() {
+            *survey = survey.again();
+        }
+        admission
+    }
+
+    /// Ignores the breakers. A configured limit is a promise and still applies.
+    fn anyway(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
+        let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
+        survey.least_bad_first().into_iter().find_map(|target| {
+            let leases = Leases::take_anyway(&survey.request.generation, target)?;
+            let counted = count(survey, target, effects)?;
+            Some(Self { is_anyway: true, ..Self::new(survey, target, leases, counted, why) })
+        })
     }
 
     /// Takes leases and counts the request against the target's limits. `None` when another request was
@@ -124,7 +134,7 @@ impl Admission {
             effects.tally.count(metric);
         }
         let leases = lease.or_else(|| Leases::take_anyway(generation, target))?;
-        let demand = Demand::of(survey.request.expected(target));
+        let demand = Demand::of(survey.expected(target));
         let counted = generation.headroom.borrow_mut().count_anyway(effects.store, target, demand, now);
         Some(Self::new(survey, target, leases, counted, survey.fallback_reason(target)))
     }
@@ -136,7 +146,7 @@ impl Admission {
         counted: CountedRequest,
         why: Option<FallbackReason>,
     ) -> Self {
-        let expected = survey.request.expected(target);
+        let expected = survey.expected(target);
         Self { target, expected, leases, counted, reserved: None, why, is_anyway: false }
     }
 
@@ -209,7 +219,7 @@ impl Admission {
 
 /// Counts the request against the target's configured limits; `None` when they leave no room for it.
 fn count(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<CountedRequest> {
-    let demand = Demand::of(survey.request.expected(target));
+    let demand = Demand::of(survey.expected(target));
     let mut headroom = survey.request.generation.headroom.borrow_mut();
     headroom.count(effects.store, target, demand, survey.now)
 }

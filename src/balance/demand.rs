@@ -10,7 +10,21 @@ pub struct Demand(pub(super) [u64; Meter::COUNT]);
 impl Demand {
     /// One request of so many tokens.
     pub const fn of(tokens: Tokens) -> Self {
-        Self([1, tokens.total(), tokens.input, tokens.output])
+        Self::of_several(1, tokens)
+    }
+
+    pub(super) const NOTHING: Self = Self([0; Meter::COUNT]);
+
+    /// So many requests of so many tokens in all.
+    pub(super) const fn of_several(requests: u64, tokens: Tokens) -> Self {
+        Self([requests, tokens.total(), tokens.input, tokens.output])
+    }
+
+    pub(super) fn plus(mut self, other: Self) -> Self {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.saturating_add(more);
+        }
+        self
     }
 
     /// Its tokens, input and output.

@@ -183,10 +183,12 @@ impl Headroom {
     }
 
     /// How much room `target` has for a request.
-    pub fn room(&self, target: TargetId, demand: Demand, in_flight: &dyn InFlight, now: Timestamp) -> Room {
+    pub fn room(&self, target: TargetId, demand: Demand, in_flight: &impl InFlight, now: Timestamp) -> Room {
         let Some(limits) = self.targets.get(target.index()) else { return Room::Fits { permille: 1000 } };
         let mut room = Room::Fits { permille: 1000 };
-        if let Some((reported, targets)) = self.reported.get(limits.reported) {
+        if let Some((reported, targets)) = self.reported.get(limits.reported)
+            && reported.is_known()
+        {
             room = room.and(room_within_reported(reported, targets, demand, in_flight, now));
         }
         for (quota, index) in limits.configured.iter().flatten() {
@@ -346,20 +348,18 @@ fn room_within_reported(
     reported: &ReportedLimits,
     targets: &[TargetId],
     demand: Demand,
-    in_flight: &dyn InFlight,
+    in_flight: &impl InFlight,
     now: Timestamp,
 ) -> Room {
     let mut room = Room::Fits { permille: 1000 };
+    // Under way without a response, so the provider may not have counted it yet.
+    let unanswered = targets.iter().fold(Demand::NOTHING, |sum, target| {
+        let (requests, tokens) = in_flight.unanswered(*target);
+        sum.plus(Demand::of_several(requests.into(), tokens))
+    });
     for meter in Meter::ALL {
         let Some(left) = reported.left(meter, now) else { continue };
-        let unanswered = targets.iter().fold(0_u64, |sum, target| {
-            let (requests, tokens) = in_flight.unanswered(*target);
-            let Demand(mut demand) = Demand::of(tokens);
-            if let Some(first) = demand.first_mut() {
-                *first = requests.into();
-            }
-            sum.saturating_add(Demand(demand).at(meter))
-        });
+        let unanswered = unanswered.at(meter);
         let reserve = match left.limit {
             Some(limit) if !in_flight.is_only_worker() => limit / RESERVE,
             _ => 0,
@@ -382,7 +382,7 @@ fn room_within_configured(
     counts: &ConfiguredLimits,
     targets: &[TargetId],
     demand: Demand,
-    in_flight: &dyn InFlight,
+    in_flight: &impl InFlight,
     now: Timestamp,
 ) -> Room {
     let pending = targets.iter().fold(0_u32, |sum, target| sum.saturating_add(in_flight.attempts(*target)));

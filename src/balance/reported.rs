@@ -30,6 +30,8 @@ struct Report {
 pub struct ReportedLimits {
     key: Box<str>,
     reports: [Option<Report>; Meter::COUNT],
+    /// Whether there is any report.
+    is_known: bool,
     /// The shared record does not have the last change yet.
     unshared: bool,
 }
@@ -37,7 +39,12 @@ pub struct ReportedLimits {
 impl ReportedLimits {
     /// No report yet; `key` names the shared record.
     pub fn new(key: Box<str>) -> Self {
-        Self { key, reports: [None; Meter::COUNT], unshared: false }
+        Self { key, reports: [None; Meter::COUNT], is_known: false, unshared: false }
+    }
+
+    /// Whether the provider has reported any limit.
+    pub const fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// Takes in a new report.
@@ -45,7 +52,7 @@ impl ReportedLimits {
         for (report, left) in self.reports.iter_mut().zip(headroom) {
             if let Some(left) = left {
                 *report = Some(Report { left: *left, reported_at: now });
-                self.unshared = true;
+                (self.is_known, self.unshared) = (true, true);
             }
         }
     }
@@ -86,6 +93,7 @@ impl ReportedLimits {
         };
         if let Some(shared) = shared {
             self.reports = merge(reports, shared);
+            self.is_known = self.reports.iter().any(Option::is_some);
         }
     }
 }

@@ -96,6 +96,13 @@ impl Health {
         }
     }
 
+    /// Whether nothing has ever kept requests from it, so that it is available at any time.
+    pub(super) const fn is_untroubled(&self) -> bool {
+        matches!(self.phase, BreakerPhase::Closed { ramp: false, .. })
+            && self.throttle.is_none()
+            && self.order.is_none()
+    }
+
     /// The ticket of an attempt through a scope that is available.
     pub const fn ticket(&self) -> Ticket {
         Ticket { generation: self.generation, lease: None }

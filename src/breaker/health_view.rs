@@ -108,6 +108,11 @@ impl HealthView {
             .map_or(Availability::Available { permille: 1000 }, |health| health.availability(policy, now))
     }
 
+    /// Whether a scope is available in full without a look at the time. Nearly all are.
+    pub fn is_untroubled(&self, scope: Scope) -> bool {
+        self.health(scope).is_none_or(Health::is_untroubled)
+    }
+
     /// The ticket of an attempt through a scope that is available.
     pub fn ticket(&self, scope: Scope) -> Option<Ticket> {
         self.health(scope).map(Health::ticket)

@@ -27,6 +27,13 @@ pub struct Boundaries {
     pub max_request_cost: Option<MicroDollars>,
 }
 
+impl Boundaries {
+    /// Whether they exclude no target.
+    pub fn allow_everything(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// An allow list and a deny list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access<Id> {

@@ -98,7 +98,7 @@ impl<'a> Eligibility<'a> {
     }
 
     /// Every gate that rejects `target`, in their order.
-    pub fn closed_gates(&self, target: TargetId) -> impl Iterator<Item = Gate> {
+    pub fn closed_gates(self, target: TargetId) -> impl Iterator<Item = Gate> {
         let candidate = self.candidate(target);
         Gate::all().filter(move |gate| candidate.is_some_and(|candidate| self.is_closed(*gate, candidate)))
     }
@@ -199,9 +199,8 @@ impl<'a> Eligibility<'a> {
         provider::dropped(candidate.provider.kind, self.needs.endpoint).contains(capability)
     }
 
-    /// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.
     fn is_bounded_by_window(&self) -> bool {
-        self.needs.endpoint != Endpoint::Embeddings
+        is_bounded_by_window(self.needs.endpoint)
     }
 
     /// Tokens of prompt and response, with the margin of an estimate.
@@ -211,8 +210,7 @@ impl<'a> Eligibility<'a> {
 
     /// Tokens of the prompt at `id`, with the margin.
     pub(super) fn input_tokens(&self, id: TargetId) -> u64 {
-        let expected = self.needs.expected(id, self.estimates).input;
-        expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
+        with_margin(self.needs.expected(id, self.estimates).input)
     }
 
     /// The estimated maximum cost of the request; `None` without a declared price. A response without a
@@ -244,6 +242,16 @@ impl<'a> Eligibility<'a> {
         let mut holders = self.state_holders().peekable();
         holders.peek().is_some() && holders.all(here)
     }
+}
+
+/// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.
+pub(super) fn is_bounded_by_window(endpoint: Endpoint) -> bool {
+    endpoint != Endpoint::Embeddings
+}
+
+/// An estimate of tokens with the margin.
+pub(super) const fn with_margin(expected: u64) -> u64 {
+    expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
 }
 
 /// Whether a target is in none of these regions. An undeclared region counts as outside.

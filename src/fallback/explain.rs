@@ -24,7 +24,7 @@ pub struct Violation {
 
 impl Eligibility<'_> {
     /// Every gate that rejects `target`, with what was needed and offered.
-    pub fn violations(&self, target: TargetId) -> impl Iterator<Item = Violation> {
+    pub fn violations(self, target: TargetId) -> impl Iterator<Item = Violation> {
         let candidate = self.candidate(target);
         self.closed_gates(target).filter_map(move |gate| {
             let candidate = candidate?;

@@ -19,6 +19,9 @@
 //! Refusing it for every model with a second account would make fallback and conversations exclude each
 //! other.
 //!
+//! **Masks.** Nearly every target passes every gate. A mask tells so without asking them ([`GateMasks`]). Names and
+//! reasons are made only for a target that is rejected.
+//!
 //! **What does it ignore?** Health (`breaker`) and which target is best (`balance`). It does not change a
 //! request to make it fit: a parameter is never dropped.
 
@@ -27,6 +30,7 @@ mod eligibility;
 mod estimate;
 mod explain;
 mod gate;
+mod masks;
 mod needs;
 mod substitution;
 #[cfg(test)]
@@ -37,4 +41,5 @@ pub use eligibility::{ClientLimits, Eligibility, MAX_REQUEST_REGIONS, PastAttemp
 pub use estimate::PromptSize;
 pub use explain::Violation;
 pub use gate::{Gate, GateKind};
+pub use masks::{GateMask, GateMasks, NeedsMask};
 pub use needs::Needs;

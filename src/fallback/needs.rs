@@ -73,10 +73,14 @@ impl Needs {
     pub fn expected(&self, target: TargetId, estimates: Option<&Calibration>) -> Tokens {
         let size = self.size.tokens();
         let input = estimates.map_or(size, |estimates| estimates.tokens(target, size));
-        let output = match self.endpoint {
+        Tokens { input, output: self.expected_output() }
+    }
+
+    /// The longest permitted response in tokens, the same at every target.
+    pub fn expected_output(&self) -> u64 {
+        match self.endpoint {
             Endpoint::Embeddings => 0,
             _ => self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(self.answers),
-        };
-        Tokens { input, output }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What each gate admits and rejects, and what holds for all gates.
 
+mod masks;
 mod needs;
 mod properties;
 mod substitution;

@@ -11,13 +11,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{availability, failing_permille, scopes};
+pub use target_health::{availability, failing_permille, is_untroubled, scopes};
 
 use crate::balance::{Headroom, InFlight, SpeedView};
 use crate::base::{Store, TargetId, Timestamp, Tokens};
 use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;
-use crate::fallback::Calibration;
+use crate::fallback::{Calibration, GateMasks};
 use crate::record::Fragments;
 
 /// One configuration with what one worker knows about it.
@@ -37,6 +37,8 @@ pub struct Generation {
     pub headroom: RefCell<Headroom>,
     /// How targets count tokens.
     pub estimates: Calibration,
+    /// Which requests pass all gates.
+    pub gate_masks: GateMasks,
 }
 
 impl Generation {
@@ -57,6 +59,7 @@ impl Generation {
             speeds: RefCell::new(speeds),
             headroom: RefCell::new(headroom),
             estimates: Calibration::new(&config),
+            gate_masks: GateMasks::of(&config),
             fragments: Rc::new(Fragments::new(Rc::clone(&config))),
             config,
         }

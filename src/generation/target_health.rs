@@ -19,8 +19,29 @@ pub fn availability(
     target: TargetId,
     now: Timestamp,
 ) -> Availability {
+    let scopes = scopes(config, target);
+    if is_untroubled(health_view, scopes.iter().flatten()) {
+        let availability = Availability::Available { permille: 1000 };
+        debug_assert_eq!(worst_of(health_view, config, scopes.into_iter().flatten(), now), availability);
+        return availability;
+    }
+    worst_of(health_view, config, scopes.into_iter().flatten(), now)
+}
+
+/// Whether all of these scopes are available in full, without a look at the time.
+pub fn is_untroubled<'a>(health_view: &HealthView, mut scopes: impl Iterator<Item = &'a Scope>) -> bool {
+    scopes.all(|scope| health_view.is_untroubled(*scope))
+}
+
+#[cold]
+fn worst_of(
+    health_view: &HealthView,
+    config: &Config,
+    scopes: impl Iterator<Item = Scope>,
+    now: Timestamp,
+) -> Availability {
     let mut worst = Availability::Available { permille: 1000 };
-    for scope in scopes(config, target).into_iter().flatten() {
+    for scope in scopes {
         worst = match (worst, health_view.availability(scope, &config.breaker, now)) {
             (Availability::Unavailable(one), Availability::Unavailable(other)) => {
                 Availability::Unavailable(later(one, other))

@@ -77,8 +77,8 @@ impl ClientRequest {
 
     /// When the whole request must be over.
     pub fn deadline(&self) -> Timestamp {
-        let policy = self.model().map(|model| model.stream).unwrap_or_default();
-        self.began.after(policy.narrowed(false, self.timeout).total)
+        let total = self.model().map_or_else(|| StreamPolicy::default().total, |model| model.stream.total);
+        self.began.after(self.timeout.map_or(total, |limit| limit.min(total)))
     }
 
     /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their

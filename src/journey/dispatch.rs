@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use super::exchange::{Exchange, Phase, RequestHost};
+use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
-use crate::admission::{Admission, NotAdmitted};
+use crate::admission::{Admission, Exhausted, NotAdmitted};
 use crate::attempt::{Attempt, Outgoing, OutgoingBody, prepare};
 use crate::base::Timestamp;
 use crate::intake::{CallHeaders, ClientRequest};
@@ -15,28 +16,46 @@ use crate::refusal::Refusal;
 use crate::report;
 use crate::survey::{Survey, Tried};
 
+/// A request that may be sent now.
+pub(super) struct Ready<'a> {
+    pub(super) journey: &'a SharedJourney,
+    pub(super) call: &'a CallHeaders,
+    pub(super) body: OutgoingBody<'a>,
+    /// Whether it is new, so that it must not overtake queued requests.
+    pub(super) is_new: bool,
+}
+
 /// Why a request was not sent.
-pub(super) enum NotSent {
-    /// No target can take it now, or its total time is over. It may wait. `Journey::no_target` has the
-    /// refusal, which is not built for each look of a request that goes on waiting.
-    NoTarget,
+pub(super) enum NotSent<T> {
+    /// It may wait. This is what the caller makes of the survey that the choice was made from, so that it
+    /// needs no survey of its own.
+    NoTarget(T),
     /// Waiting would not help.
     Refused(Refusal),
 }
 
+/// What keeps a request from a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// No target can take it now, or its total time is over.
+    ByTargets,
+    /// Requests wait that it must not overtake, even if a target is free.
+    ByQueue,
+}
+
 impl Exchange {
     /// Sends the request to the best target. Nothing is taken unless it is sent.
-    pub(super) fn dispatch<H: RequestHost>(
+    pub(super) fn dispatch<H: RequestHost, T>(
         &mut self,
         worker: &mut Worker,
-        journey: &SharedJourney,
-        call: &CallHeaders,
-        body: OutgoingBody<'_>,
+        ready: Ready<'_>,
         now: Timestamp,
         host: &mut H,
-    ) -> Result<(), NotSent> {
+        no_target: impl FnOnce(&mut Worker, &Journey, &Survey<'_>, Kept) -> T,
+    ) -> Result<(), NotSent<T>> {
+        let Ready { journey, call, body, is_new } = ready;
+        let admission = choose(worker, &journey.borrow(), is_new, now, no_target)?;
         let request = Rc::clone(&journey.borrow().request);
-        let admission = choose(worker, journey, &request, now)?;
         let Some(outgoing) = prepare(&request, admission.target(), call, body, host) else {
             admission.cancel(&request.generation, &mut worker.effects(), now);
             return Err(NotSent::Refused(Refusal::Internal));
@@ -77,23 +96,30 @@ impl Exchange {
 }
 
 /// Chooses a target and takes what an attempt there needs.
-fn choose(
+fn choose<T>(
     worker: &mut Worker,
-    journey: &SharedJourney,
-    request: &ClientRequest,
+    journey: &Journey,
+    is_new: bool,
     now: Timestamp,
-) -> Result<Admission, NotSent> {
-    let journey = journey.borrow();
-    // A held request is checked on a tick, which may come after its deadline.
-    if now >= request.deadline() {
-        return Err(NotSent::NoTarget);
+    no_target: impl FnOnce(&mut Worker, &Journey, &Survey<'_>, Kept) -> T,
+) -> Result<Admission, NotSent<T>> {
+    let request = &journey.request;
+    let Some(mut survey) = Survey::take(request, journey.progress(), now) else {
+        return Err(NotSent::Refused(Refusal::Internal));
+    };
+    if is_new && worker.queues.are_ahead_of(&survey) {
+        return Err(NotSent::NoTarget(no_target(worker, journey, &survey, Kept::ByQueue)));
     }
-    let survey = Survey::take(request, journey.progress(), now).ok_or(NotSent::Refused(Refusal::Internal))?;
-    journey.note(|record| report::note_choice(record, &survey));
-    Admission::take(&survey, &mut worker.effects()).map_err(|not_admitted| match not_admitted {
-        NotAdmitted::NoTarget => NotSent::NoTarget,
-        NotAdmitted::Budget(exhausted) => {
-            NotSent::Refused(Refusal::BudgetExhausted { budget: exhausted.budget, wait_s: exhausted.wait_s })
+    // A held request is checked on a tick, which may come after its deadline.
+    if now < request.deadline() {
+        journey.note(|record| report::note_choice(record, &survey));
+        match Admission::take(&mut survey, &mut worker.effects()) {
+            Ok(admission) => return Ok(admission),
+            Err(NotAdmitted::Budget(Exhausted { budget, wait_s })) => {
+                return Err(NotSent::Refused(Refusal::BudgetExhausted { budget, wait_s }));
+            }
+            Err(NotAdmitted::NoTarget) => {}
         }
-    })
+    }
+    Err(NotSent::NoTarget(no_target(worker, journey, &survey, Kept::ByTargets)))
 }

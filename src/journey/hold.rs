@@ -9,7 +9,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::dispatch::NotSent;
+use super::dispatch::{NotSent, Ready};
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::held::Held;
 use super::worker::Worker;
@@ -18,9 +18,7 @@ use crate::base::Timestamp;
 use crate::queue::{Entry, Joining};
 use crate::record::Metric;
 use crate::refusal::Refusal;
-use crate::report;
 use crate::retry::Position;
-use crate::survey::Survey;
 
 /// How often a queued request checks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -37,20 +35,19 @@ impl Exchange {
     }
 
     /// Holds a request in a queue, or refuses it when the queue is full.
-    pub(super) fn hold_in_queue(&mut self, worker: &mut Worker, held: Held, now: Timestamp) -> RequestStep {
+    pub(super) fn hold_in_queue(
+        &mut self,
+        worker: &mut Worker,
+        held: Held,
+        joining: Option<Joining>,
+        now: Timestamp,
+    ) -> RequestStep {
         self.note(|record| record.held_since = Some(now));
-        let journey = held.journey.borrow();
-        let request = Rc::clone(&journey.request);
-        let survey = Survey::take(&request, journey.progress(), held.at);
-        let joined = survey.as_ref().and_then(|survey| worker.queues.join(&Joining::of(survey), now));
-        let Some(entry) = joined else {
+        let Some(entry) = joining.and_then(|joining| worker.queues.join(&joining, now)) else {
             worker.tally.count(Metric::GaveUpQueueFull);
-            let refusal =
-                survey.map_or(Refusal::Internal, |survey| report::queue_refusal("queue_full", &survey));
-            return self.refuse_after(worker, refusal, &journey);
+            let journey = held.journey.borrow();
+            return self.refuse_after(worker, journey.not_queued("queue_full", held.at), &journey);
         };
-        drop(survey);
-        drop(journey);
         self.hold(worker, Held { entry: Some(entry), ..held })
     }
 
@@ -99,11 +96,16 @@ impl Exchange {
     pub fn wake<H: RequestHost>(&mut self, worker: &mut Worker, now: Timestamp, host: &mut H) -> RequestStep {
         let Some(mut held) = self.take_due(now) else { return RequestStep::Hold };
         let its_turn = held.entry.as_ref().is_none_or(|entry| worker.queues.may_try(entry, now));
+        let is_last = now >= held.until;
         let sent = if its_turn {
-            let journey = Rc::clone(&held.journey);
-            self.dispatch(worker, &journey, &held.call, OutgoingBody::Begun(held.buffered), now, host)
+            let body = OutgoingBody::Begun(held.buffered);
+            let ready = Ready { journey: &held.journey, call: &held.call, body, is_new: false };
+            self.dispatch(worker, ready, now, host, |_, journey, survey, _| {
+                // The refusal is not built for each look of a request that goes on waiting.
+                (survey.is_short_of_concurrency(), is_last.then(|| journey.no_target(survey)))
+            })
         } else {
-            Err(NotSent::NoTarget)
+            Err(NotSent::NoTarget((false, None)))
         };
         match sent {
             Ok(()) => {
@@ -111,11 +113,11 @@ impl Exchange {
                 held.entry.into_iter().for_each(|entry| worker.queues.go(entry));
                 RequestStep::Send
             }
-            Err(NotSent::NoTarget) => {
+            Err(NotSent::NoTarget((for_concurrency, refusal))) => {
                 if let Some(entry) = held.entry.as_ref().filter(|_| its_turn) {
-                    worker.queues.found_none(entry, held.journey.borrow().is_short_of_concurrency(now));
+                    worker.queues.found_none(entry, for_concurrency);
                 }
-                if now < held.until {
+                if !is_last {
                     held.at = now.after(LOOK_AGAIN).min(held.until);
                     self.phase = Phase::Held(held);
                     return RequestStep::Hold;
@@ -123,10 +125,8 @@ impl Exchange {
                 if held.entry.is_some() {
                     worker.tally.count(Metric::QueueTimeouts);
                 }
-                let refusal = {
-                    let journey = held.journey.borrow();
-                    if its_turn { journey.no_target(now) } else { journey.not_queued("queue_timeout", now) }
-                };
+                let refusal =
+                    refusal.unwrap_or_else(|| held.journey.borrow().not_queued("queue_timeout", now));
                 self.release(worker, *held, refusal)
             }
             Err(NotSent::Refused(refusal)) => self.release(worker, *held, refusal),

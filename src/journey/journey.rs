@@ -7,12 +7,12 @@ use crate::base::{ClassSet, Random, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
 use crate::outcome::Outcome;
-use crate::queue::Queues;
+use crate::queue::{Joining, Queues};
 use crate::record::RecordBuilder;
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report::{self, Disclosure, SharedRecord};
 use crate::retry::{self, Failed, Next, Permission, Received, Retries, Situation, Spent, Stop};
-use crate::survey::{Progress, SpendCeiling, Survey, Tried};
+use crate::survey::{Progress, SpendCeiling, Survey, Tried, has_options};
 use crate::tenancy::BudgetSet;
 
 /// What the decision after a failure needs of the worker.
@@ -142,7 +142,7 @@ impl Journey {
             && self.request.model().is_some_and(|model| {
                 self.attempts() < model.retry.attempts && model.fallback_on != ClassSet::default()
             })
-            && Survey::take(&self.request, self.progress(), now).is_some_and(|survey| survey.has_options())
+            && has_options(&self.request, self.progress(), now)
     }
 
     /// Decides what follows the failure of the attempt at `slot`.
@@ -261,16 +261,16 @@ impl Journey {
 
     /// The refusal of a request that no target can take now, or whose total time is over before one could be
     /// asked.
-    pub(super) fn no_target(&self, now: Timestamp) -> Refusal {
+    pub(super) fn no_target(&self, survey: &Survey<'_>) -> Refusal {
+        let now = survey.now;
         let is_over = now >= self.request.deadline();
         match self.tried.last() {
             Some(last) if is_over => {
                 let client_retry = self.client_retry(Stop::Deadline, now);
-                self.exhausted(report::status_after(last.failure), client_retry, now)
+                report::exhausted(survey, report::status_after(last.failure), client_retry)
             }
-            None if is_over => self.not_queued("queue_timeout", now),
-            _ => Survey::take(&self.request, self.progress(), now)
-                .map_or(Refusal::Internal, |survey| report::no_target(&survey)),
+            None if is_over => report::queue_refusal("queue_timeout", survey),
+            _ => report::no_target(survey),
         }
     }
 
@@ -280,9 +280,8 @@ impl Journey {
             .map_or(Refusal::Internal, |survey| report::queue_refusal(why, &survey))
     }
 
-    /// Whether a target cannot take the request only because of its attempts under way.
-    pub(super) fn is_short_of_concurrency(&self, now: Timestamp) -> bool {
-        Survey::take(&self.request, self.progress(), now)
-            .is_some_and(|survey| survey.is_short_of_concurrency())
+    /// As what a later attempt joins a queue that is to be tried at `at`.
+    pub(super) fn joining(&self, at: Timestamp) -> Option<Joining> {
+        Survey::take(&self.request, self.progress(), at).map(|survey| Joining::of(&survey))
     }
 }

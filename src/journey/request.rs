@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::dispatch::NotSent;
+use super::dispatch::{Kept, NotSent, Ready};
 use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::held::Held;
 use super::journey::Journey;
@@ -14,7 +14,7 @@ use crate::base::{Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
     self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, StrippedBy, Understood, strip_private,
 };
-use crate::queue::{Waiting, held_until};
+use crate::queue::{Joining, Waiting, held_until};
 use crate::record::{Identity, Metric, RecordBuilder, RequestedModel};
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report;
@@ -194,28 +194,19 @@ impl Exchange {
             return self.refuse_after(worker, refusal, &journey);
         }
         let journey = Rc::new(RefCell::new(journey));
-        let overtakes = overtakes(worker, &journey.borrow(), now);
-        let sent = if overtakes {
-            Err(NotSent::NoTarget)
-        } else {
-            self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host)
-        };
-        let refusal = match sent {
+        let body_len = body.len;
+        let ready = Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&body), is_new: true };
+        let refusal = match self.dispatch(worker, ready, now, host, waits) {
             Ok(()) => {
                 self.keep(worker, id, &journey);
                 return RequestStep::Send;
             }
-            Err(NotSent::Refused(refusal)) => refusal,
-            Err(NotSent::NoTarget) => {
-                let until = waits(worker, &journey.borrow(), now);
-                if let Some(until) = until {
-                    self.keep(worker, id, &journey);
-                    let held = Held::new(journey, call, now, until).with_body(body.len);
-                    return self.hold_in_queue(worker, held, now);
-                }
-                let journey = journey.borrow();
-                if overtakes { journey.not_queued("queue_full", now) } else { journey.no_target(now) }
+            Err(NotSent::NoTarget(Ok((until, joining)))) => {
+                self.keep(worker, id, &journey);
+                let held = Held::new(journey, call, now, until).with_body(body_len);
+                return self.hold_in_queue(worker, held, Some(joining), now);
             }
+            Err(NotSent::NoTarget(Err(refusal)) | NotSent::Refused(refusal)) => refusal,
         };
         self.refuse(worker, refusal, dialect)
     }
@@ -244,20 +235,25 @@ impl Exchange {
             let until = held_until(&shared.borrow().request, at, now);
             let held = Held::new(Rc::clone(shared), call, at, until);
             return match granted {
-                Some(Next::Wait { .. }) => self.hold_in_queue(worker, held, now),
+                Some(Next::Wait { .. }) => {
+                    let joining = shared.borrow().joining(at);
+                    self.hold_in_queue(worker, held, joining, now)
+                }
                 _ => self.hold_alone(worker, held, now),
             };
         }
         let allowed = granted.is_some() || (hedges && shared.borrow().could_move(now));
         let sent = if allowed {
-            self.dispatch(worker, shared, &call, OutgoingBody::Begun(0), now, host)
+            let body = OutgoingBody::Begun(0);
+            let ready = Ready { journey: shared, call: &call, body, is_new: false };
+            self.dispatch(worker, ready, now, host, |_, _, _, _| ())
         } else {
-            Err(NotSent::NoTarget)
+            Err(NotSent::NoTarget(()))
         };
         match sent {
             Ok(()) => RequestStep::Send,
             Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
-            Err(NotSent::NoTarget) => {
+            Err(NotSent::NoTarget(())) => {
                 let journey = shared.borrow();
                 // If a further attempt was granted, no target for it is left since then.
                 let gave_up = if granted.is_some() { Some(Stop::NothingLeft) } else { journey.gave_up() };
@@ -289,23 +285,21 @@ impl Exchange {
     }
 }
 
-/// Whether a first attempt would overtake queued requests. It joins the queue instead, even if a target is
-/// free now.
-fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> bool {
-    !worker.queues.is_empty()
-        && Survey::take(&journey.request, journey.progress(), now)
-            .is_some_and(|survey| worker.queues.are_ahead_of(&survey))
-}
-
-/// Until when a first attempt waits that no target can take now. `None` if it does not wait.
-fn waits(worker: &mut Worker, journey: &Journey, now: Timestamp) -> Option<Timestamp> {
-    let survey = Survey::take(&journey.request, journey.progress(), now)?;
-    match worker.queues.first_attempt_waits(&survey) {
-        Waiting::Until(until) => Some(until),
-        Waiting::No => None,
-        Waiting::QueueFull => {
-            worker.tally.count(Metric::GaveUpQueueFull);
-            None
-        }
+/// Until when a first attempt waits that no target gets now, and as what it joins the queue. Or why it does
+/// not wait.
+fn waits(
+    worker: &mut Worker,
+    journey: &Journey,
+    survey: &Survey<'_>,
+    kept: Kept,
+) -> Result<(Timestamp, Joining), Refusal> {
+    match worker.queues.first_attempt_waits(survey) {
+        Waiting::Until(until) => return Ok((until, Joining::of(survey))),
+        Waiting::QueueFull => worker.tally.count(Metric::GaveUpQueueFull),
+        Waiting::No => {}
     }
+    Err(match kept {
+        Kept::ByTargets => journey.no_target(survey),
+        Kept::ByQueue => report::queue_refusal("queue_full", survey),
+    })
 }

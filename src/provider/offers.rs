@@ -127,6 +127,11 @@ impl CapabilitySet {
         self.0 == 0
     }
 
+    /// One bit for each capability in the set.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
     /// Its capabilities, in the order of the documentation.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL.into_iter().filter(move |capability| self.contains(*capability))

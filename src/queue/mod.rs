@@ -30,9 +30,9 @@ pub struct Queues {
 
 /// A request that is to wait.
 #[derive(Debug)]
-pub struct Joining<'a> {
+pub struct Joining {
     /// The model that it asks for.
-    model: &'a Rc<str>,
+    model: Rc<str>,
     /// The mark of the targets that may take it.
     targets: u64,
     /// How many may wait.
@@ -96,6 +96,11 @@ impl Queues {
         waiting < policy.max_waiting && held <= policy.max_waiting_bytes
     }
 
+    /// Whether any request waits for a model.
+    fn has_waiting(&self, model: &str) -> bool {
+        self.of_model(model).next().is_some()
+    }
+
     /// Whether requests wait that a new one of this priority must not overtake.
     fn is_ahead(&self, model: &Rc<str>, targets: u64, priority: Priority) -> bool {
         let queue = self.by_targets.get(&(Rc::clone(model), targets));
@@ -103,7 +108,7 @@ impl Queues {
     }
 
     /// Takes the last position of its priority; `None` when the model's queues are full.
-    pub fn join(&mut self, joining: &Joining<'_>, now: Timestamp) -> Option<Entry> {
+    pub fn join(&mut self, joining: &Joining, now: Timestamp) -> Option<Entry> {
         let Joining { model, targets, policy, priority, bytes, for_concurrency } = joining;
         if !self.has_room(model, policy, *bytes) {
             return None;

@@ -1,5 +1,7 @@
 //! Whether a request may wait, and until when.
 
+use std::rc::Rc;
+
 use super::{Joining, Queues};
 use crate::base::Timestamp;
 use crate::config::QueuePolicy;
@@ -34,8 +36,9 @@ impl Queues {
     /// attempts wait, and they are not ahead of a new request.
     pub fn are_ahead_of(&self, survey: &Survey<'_>) -> bool {
         let model = survey.model();
-        model.retry.queue.is_some()
-            && !self.is_empty()
+        !self.is_empty()
+            && model.retry.queue.is_some()
+            && self.has_waiting(&model.name)
             && self.is_ahead(&model.name, survey.targets_mark(), survey.request.priority)
     }
 
@@ -55,11 +58,11 @@ impl Queues {
     }
 }
 
-impl<'a> Joining<'a> {
+impl Joining {
     /// Describes the request of this survey.
-    pub fn of(survey: &Survey<'a>) -> Self {
+    pub fn of(survey: &Survey<'_>) -> Self {
         Self {
-            model: &survey.model().name,
+            model: Rc::clone(&survey.model().name),
             targets: survey.targets_mark(),
             policy: policy(survey.request),
             priority: survey.request.priority,

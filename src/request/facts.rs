@@ -200,6 +200,9 @@ impl StateKind {
 pub struct StateSet(u8);
 
 impl StateSet {
+    /// The set of all kinds.
+    pub const ALL: Self = Self((1 << StateKind::ALL.len()) - 1);
+
     /// The set of these kinds.
     pub fn of(kinds: &[StateKind]) -> Self {
         kinds.iter().fold(Self::default(), |set, kind| set.with(*kind, true))

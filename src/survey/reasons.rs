@@ -1,6 +1,7 @@
 //! Why targets cannot be asked, for clients, operators and the decision record.
 
-use super::{Row, Survey};
+use super::Survey;
+use super::row::Row;
 use crate::balance::{Room, Shortage};
 use crate::base::{TargetId, Timestamp};
 use crate::breaker::{Availability, Unavailable};
@@ -79,7 +80,7 @@ impl Survey<'_> {
 
     /// The gates that `target` does not pass, with what was needed and what it offers.
     pub fn objections(&self, target: TargetId) -> impl Iterator<Item = Objection> {
-        self.eligibility.violations(target).map(|violation| Objection {
+        self.asked.eligibility().violations(target).map(|violation| Objection {
             gate: violation.gate.name(),
             needed: violation.needed,
             offered: violation.offered,
@@ -89,11 +90,12 @@ impl Survey<'_> {
     /// Why no target may take the request. If a target only lacks a capability, the client can change its
     /// request, so that reason comes first.
     pub fn ineligible(&self) -> Ineligible {
+        let eligibility = self.asked.eligibility();
         let mut why = None;
         for row in &self.rows {
-            let only = |kind| self.eligibility.closed_gates(row.target).all(|gate| gate.kind() == kind);
+            let only = |kind| eligibility.closed_gates(row.target).all(|gate| gate.kind() == kind);
             if only(GateKind::Request) {
-                if !self.eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
+                if !eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
                     why = Some(Ineligible::Needs);
                 } else if why != Some(Ineligible::Needs) {
                     why = Some(Ineligible::TooLong);
@@ -108,7 +110,7 @@ impl Survey<'_> {
     /// Why `chosen` is not the target that would have been asked first: the failure of another target, or
     /// what kept the first tier out. `None` when it is.
     pub fn fallback_reason(&self, chosen: TargetId) -> Option<FallbackReason> {
-        let mut elsewhere = self.progress.tried.iter().rev().filter(|attempt| attempt.target != chosen);
+        let mut elsewhere = self.progress().tried.iter().rev().filter(|attempt| attempt.target != chosen);
         if let Some((class, target)) = elsewhere.find_map(|attempt| Some((attempt.failure?, attempt.target)))
         {
             return Some(FallbackReason { reason: class.name(), from: Some(target) });
@@ -140,6 +142,6 @@ impl Survey<'_> {
 
     /// Whether the rules for substitutes are in shadow mode.
     pub fn watches_substitutes(&self) -> bool {
-        self.model.substitution.mode == Mode::Shadow
+        self.model().substitution.mode == Mode::Shadow
     }
 }

@@ -1,12 +1,14 @@
 //! What remains for a request: whether any target may still be asked, and when.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use super::{Obstacle, Round, Row, Survey};
+use super::look::{Asked, Look};
+use super::row::{Round, Row};
+use super::tried::Progress;
+use super::{Obstacle, Survey};
 use crate::balance::{LimitKind, Shortage};
-use crate::base::{TargetId, Timestamp};
+use crate::base::{TargetId, Timestamp, mix};
 use crate::breaker::Unavailable;
 use crate::config::{Mode, WhenAllOpen};
+use crate::intake::ClientRequest;
 use crate::retry::{Reach, RemainingOptions};
 
 /// When a request could be sent that no target can take now.
@@ -32,7 +34,7 @@ impl Survey<'_> {
     }
 
     fn remaining_of(&self, failed: TargetId, is_candidate: fn(&Row, Round) -> bool) -> RemainingOptions {
-        let ignores_health = self.ignores_health();
+        let ignores_health = self.asked.ignores_health();
         let may = |row: &Row| ignores_health || row.fitness().is_ok();
         let its_tier = self.row(failed).map(|row| row.tier);
         let reach = |row: &Row| if its_tier == Some(row.tier) { Reach::Account } else { Reach::Tier };
@@ -49,18 +51,10 @@ impl Survey<'_> {
         }
     }
 
-    /// Whether a further attempt would have a target, if the attempt under way failed now.
-    pub fn has_options(&self) -> bool {
-        let ignores_health = self.ignores_health();
-        let last = self.progress.tried.last().and_then(|attempt| self.row(attempt.target));
-        last.is_some_and(|row| row.attempts < self.model.retry.attempts_per_target)
-            || self.candidates(Round::Untried).any(|row| ignores_health || row.fitness().is_ok())
-    }
-
     /// When a request that no target can take now could be sent. A rate limit ends by itself. Requests wait
     /// for an open breaker only if the model says `when_all_open: queue`.
     pub fn free_at(&self) -> FreeAt {
-        let queues = self.model.when_all_open == WhenAllOpen::Queue;
+        let queues = self.model().when_all_open == WhenAllOpen::Queue;
         let mut soonest = FreeAt::Unknown;
         for row in self.candidates(Round::Untried) {
             let until = match row.fitness() {
@@ -84,7 +78,7 @@ impl Survey<'_> {
 
     /// When the first target may be asked again. `None` if one may be asked now, or if the time is unknown.
     pub fn soonest(&self) -> Option<Timestamp> {
-        if self.has_options() {
+        if self.asked.has_options(|good| self.rows.iter().any(good)) {
             return None;
         }
         self.obstacles().filter_map(|(_, obstacle)| obstacle.until()).min()
@@ -93,10 +87,9 @@ impl Survey<'_> {
     /// A hash of the targets that may take the request, now or later. Requests with the same mark wait in
     /// one queue.
     pub fn targets_mark(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
         let may = |row: &&Row| row.is_candidate(Round::Untried) || row.is_candidate(Round::Returning);
-        self.rows.iter().filter(may).for_each(|row| row.target.index().hash(&mut hasher));
-        hasher.finish()
+        let targets = self.rows.iter().filter(may).map(|row| row.target.index() as u64);
+        targets.fold(0, |mark, target| mix(mark ^ mix(target.wrapping_add(1))))
     }
 
     /// Whether a target cannot take the request only because of its attempts under way (`max_pending`).
@@ -104,6 +97,25 @@ impl Survey<'_> {
         self.all_candidates().any(|row| {
             matches!(row.fitness(), Err(Obstacle::Limit(Shortage { of: LimitKind::MaxPending, .. })))
         })
+    }
+}
+
+/// Whether a further attempt would have a target, if the attempt under way failed now. Looks at no more targets
+/// than that takes.
+pub fn has_options(request: &ClientRequest, progress: Progress<'_>, now: Timestamp) -> bool {
+    Asked::of(request, progress, now)
+        .is_some_and(|asked| asked.has_options(|good| Look::at(asked).rows().any(|row| good(&row))))
+}
+
+impl Asked<'_> {
+    /// `any` says whether a question holds for any target. It is asked only if the last target may not be
+    /// asked again.
+    fn has_options(&self, any: impl FnOnce(&dyn Fn(&Row) -> bool) -> bool) -> bool {
+        let ignores_health = self.ignores_health();
+        let mut targets = self.model.tiers.iter().flatten();
+        let last = self.progress.tried.last().filter(|last| targets.any(|target| *target == last.target));
+        last.is_some_and(|last| self.attempts_at(last.target) < self.model.retry.attempts_per_target)
+            || any(&|row| row.is_candidate(Round::Untried) && (ignores_health || row.fitness().is_ok()))
     }
 
     /// Whether targets are asked whatever their health.

@@ -4,7 +4,8 @@
 //! within it. If there is none, a target that was tried before and may be tried again is used. A target in
 //! slow start, or close to its limits, takes part according to its share, unless no other target is left.
 
-use super::{Round, Row, Survey};
+use super::Survey;
+use super::row::{Round, Row};
 use crate::balance::{self, Room};
 use crate::base::{Random, TargetId};
 use crate::breaker::Availability;
@@ -72,7 +73,7 @@ impl Survey<'_> {
     fn draw(&self, round: Round, ramp: u16, lost: &[TargetId], rng: &mut impl Random) -> Option<TargetId> {
         // A strategy without chance ignores weights, so a lower weight has no effect. With such a strategy
         // a target close to its limits has to exceed the draw like one in slow start.
-        let by_chance = !matches!(self.model.balance, Balance::Cheapest | Balance::Sticky { .. });
+        let by_chance = !matches!(self.model().balance, Balance::Cheapest | Balance::Sticky { .. });
         let mut from = |tier: &[Row], shares: bool| {
             let candidates = tier.iter().filter_map(|row| {
                 if lost.contains(&row.target) || !row.is_candidate(round) {
@@ -91,7 +92,7 @@ impl Survey<'_> {
                     Room::Fits { .. } | Room::Full(_) => None,
                 }
             });
-            balance::choose(&self.model.balance, self.request.session, candidates, rng)
+            balance::choose(&self.model().balance, self.request.session, candidates, rng)
         };
         self.tiers().find_map(|tier| from(tier, true).or_else(|| from(tier, false)))
     }
@@ -105,7 +106,7 @@ impl Survey<'_> {
         let target = [Round::Untried, Round::Returning].into_iter().find_map(|round| {
             self.tiers().find_map(|tier| {
                 let all = tier.iter().filter(|row| row.is_candidate(round)).map(|row| row.candidate(1000));
-                balance::choose(&self.model.balance, self.request.session, all, rng)
+                balance::choose(&self.model().balance, self.request.session, all, rng)
             })
         })?;
         let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Availability::Unavailable(_)));

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Targets and boundaries of every kind, drawn from few values so that they interact.
-fn some_targets() -> impl Strategy<Value = Value> {
+pub fn some_targets() -> impl Strategy<Value = Value> {
     let field = |name: &'static str, values: Vec<Value>| {
         prop::option::of(prop::sample::select(values)).prop_map(move |value| (name, value))
     };
@@ -29,7 +29,7 @@ fn some_targets() -> impl Strategy<Value = Value> {
 }
 
 /// Each kind of boundary in two strengths: the second is stricter.
-const STRENGTHS: [(&str, [&str; 2]); 12] = [
+pub const STRENGTHS: [(&str, [&str; 2]); 12] = [
     ("region", [r#"["eu", "us"]"#, r#"["eu"]"#]),
     ("zero_retention", ["", r#""required""#]),
     ("min_quality", ["1", "3"]),

@@ -294,9 +294,9 @@ impl World {
                 };
                 let request = ClientRequest { session, ..request_with(generation, facts) };
                 let progress = Progress { tried: &tried, ..Progress::default() };
-                let survey = Survey::take(&request, progress, at(now_ms))?;
+                let mut survey = Survey::take(&request, progress, at(now_ms))?;
                 let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
-                let admission = Admission::take(&survey, &mut effects).ok()?;
+                let admission = Admission::take(&mut survey, &mut effects).ok()?;
                 Some((admission.target(), Some(admission)))
             }
         }

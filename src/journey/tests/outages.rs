@@ -211,9 +211,9 @@ impl Simulation {
         let VirtualWorker { generation, memory, tally } = &mut self.workers[worker];
         let request = some_request(generation);
         let progress = Progress { tried: &tried, ..Progress::default() };
-        let survey = Survey::take(&request, progress, at(now_ms)).unwrap();
+        let mut survey = Survey::take(&request, progress, at(now_ms)).unwrap();
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
-        let Ok(admission) = Admission::take(&survey, &mut effects) else {
+        let Ok(admission) = Admission::take(&mut survey, &mut effects) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
             *count += 1;
             return;

@@ -1,0 +1,140 @@
+//! A mask says what the gates say.
+
+use proptest::prelude::*;
+
+use super::properties::{STRENGTHS, some_targets};
+use super::*;
+use crate::base::ModelId;
+use crate::config::Boundaries;
+use crate::provider::CapabilitySet;
+use crate::request::StateSet;
+
+const NAMES: [&str; 4] = ["first", "other", "near", "far"];
+
+/// Needs of every kind. Rare ones are rare, so that many requests pass.
+fn some_needs() -> impl Strategy<Value = Needs> {
+    let capability = prop::option::weighted(0.2, prop::sample::select(Capability::ALL.to_vec()));
+    let tokens =
+        prop::sample::select(vec![None, Some(0), Some(100), Some(4_096), Some(4_097), Some(u64::MAX)]);
+    (
+        prop::sample::select(Endpoint::ALL.to_vec()),
+        (capability.clone(), capability),
+        any::<bool>(),
+        prop::sample::select(vec![0_u64, 9_000, 23_800, 24_000, 58_000, u64::MAX]),
+        tokens,
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning)| {
+            let capabilities = [one, other].into_iter().flatten();
+            Needs {
+                endpoint,
+                capabilities: capabilities.fold(CapabilitySet::default(), |set, one| set.with(one, true)),
+                streamed,
+                size: PromptSize { text_bytes: bytes, ..PromptSize::default() },
+                asked_output,
+                answers: 1,
+                state: if state { StateSet::ALL } else { StateSet::default() },
+                sealed_reasoning,
+            }
+        })
+}
+
+/// The configuration of `some_targets` in which `far` is at a vendor that drops some parameters. `other` may
+/// not stream.
+fn config_of(targets: &Value, levels: &[usize], expires: bool, other_streams: bool) -> Config {
+    let mut fallback = json!({});
+    for ((name, strengths), level) in STRENGTHS.iter().zip(levels) {
+        let written = level.checked_sub(1).map_or("", |level| strengths[level]);
+        if !written.is_empty() {
+            fallback[*name] = serde_json::from_str(written).unwrap();
+        }
+    }
+    if expires {
+        fallback["approved"] = json!([{"from": "first", "to": "far", "until": "2026-06-01"}]);
+    }
+    let mut config = config_json(targets.clone(), fallback);
+    config["providers"]["far"] = json!({"kind": "anthropic"});
+    config["targets"]["other"]["streaming"] = json!(other_streams);
+    load(&config)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_mask_says_what_the_gates_say(
+        targets in some_targets(),
+        levels in prop::collection::vec(prop_oneof![14 => Just(0_usize), 1 => Just(1), 1 => Just(2)], STRENGTHS.len()),
+        (expires, other_streams) in (prop::bool::weighted(0.1), any::<bool>()),
+        needs in some_needs(),
+        no_fallback in any::<bool>(),
+        region in prop::option::weighted(0.2, prop::sample::select(vec!["eu", "us"])),
+        bounded_key in prop::option::weighted(0.3, any::<bool>()),
+        past in prop::collection::vec(
+            (0..4_usize, prop::option::of(prop::sample::select(
+                vec![ErrorClass::Server, ErrorClass::Timeout, ErrorClass::ContextLength]
+            ))),
+            0..3
+        ),
+        learned in prop::option::of(0..4_usize),
+    ) {
+        let config = config_of(&targets, &levels, expires, other_streams);
+        let model = &config.models()[0];
+        let client = ClientLimits { regions: region.map(|region| vec![Rc::from(region)]), no_fallback };
+        let key = bounded_key.map(|bounded| Boundaries { zero_retention: bounded, ..Boundaries::default() });
+        let estimates = Calibration::new(&config);
+        for _ in 0..50 {
+            learned.map(|index| estimates.learn(target(&config, NAMES[index]), 1_000, 2_000));
+        }
+        let past: Vec<_> = past.iter().map(|(index, class)| (target(&config, NAMES[*index]), *class)).collect();
+        let eligibility = Eligibility {
+            config: &config,
+            model,
+            key: key.as_ref(),
+            client: &client,
+            needs: &needs,
+            past: PastAttempts::of(past.iter().copied()),
+            estimates: Some(&estimates),
+            now: NOON,
+        };
+        let failures = || past.iter().map(|(_, class)| *class);
+        let asked = NeedsMask::of(&needs, key.as_ref(), &client, failures());
+        // What only the gates know.
+        let is_ordinary = region.is_none()
+            && bounded_key != Some(true)
+            && past.is_empty()
+            && model.boundaries.max_request_cost.is_none()
+            && !expires;
+        let masks = GateMasks::of(&config);
+        let ids: Vec<_> = model.tiers.iter().flatten().copied().collect();
+        let masks = masks.of_model(ModelId::from_index(0).unwrap());
+        prop_assert_eq!(masks.len(), ids.len());
+        for (id, mask) in ids.into_iter().zip(masks) {
+            let offers = &config.target(id).unwrap().offers;
+            let input = needs.expected(id, Some(&estimates)).input;
+            let passes = mask.passes(&asked, offers, input);
+            let gate = eligibility.first_gate(id);
+            prop_assert!(gate.is_none() || !passes, "{:?}", gate);
+            if is_ordinary {
+                prop_assert_eq!(passes, gate.is_none(), "{:?}", gate);
+            }
+        }
+    }
+}
+
+/// After a failure in the retry loop a mask still answers, unless rules compare with what was tried.
+#[test]
+fn a_mask_answers_for_a_later_attempt() {
+    let passes = |fallback: Value, class: ErrorClass| {
+        let config = config(json!({}), fallback);
+        let needs = chat(json!({}));
+        let asked = NeedsMask::of(&needs, None, &ClientLimits::default(), std::iter::once(Some(class)));
+        let masks = GateMasks::of(&config);
+        let far = &masks.of_model(ModelId::from_index(0).unwrap())[3];
+        far.passes(&asked, &config.target(target(&config, "far")).unwrap().offers, 10)
+    };
+    assert!(passes(json!({}), ErrorClass::Server));
+    assert!(!passes(json!({}), ErrorClass::ContextLength), "the windows are compared");
+    assert!(!passes(json!({"leave_provider": ["server"]}), ErrorClass::Server));
+}
