@@ -171,7 +171,7 @@ impl Exchange {
     ) -> RequestStep {
         let dialect = reading.endpoint().dialect();
         let understood = reading.finish(now, |facts| self.note(|record| record.read(facts)));
-        let Understood { request, body, call, id } = match understood {
+        let Understood { request, mut body, call, id } = match understood {
             Ok(understood) => understood,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
@@ -198,7 +198,7 @@ impl Exchange {
         let sent = if overtakes {
             Err(NotSent::NoTarget)
         } else {
-            self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&body), now, host)
+            self.dispatch(worker, &journey, &call, OutgoingBody::Whole(&mut body), now, host)
         };
         let refusal = match sent {
             Ok(()) => {

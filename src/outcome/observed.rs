@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{HeaderBlock, Timestamp};
+use crate::base::{HeaderBlock, ShortText, Timestamp};
 use crate::provider::Failure;
 use crate::stream::StreamFacts;
 
@@ -60,7 +60,7 @@ pub struct Observed {
     /// The type and code of its error.
     pub error: (Option<Box<str>>, Option<Box<str>>),
     /// The provider's id of the request.
-    pub provider_request_id: Option<Box<str>>,
+    pub provider_request_id: Option<ShortText>,
     /// How long the provider asks to wait.
     pub hint: Option<Duration>,
     /// Bytes of its body.
@@ -101,8 +101,8 @@ impl Observed {
 }
 
 /// An identifier that can be shown: short, visible ASCII.
-pub fn id_of(value: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(value).ok()?;
-    let fits = !text.is_empty() && text.len() <= MAX_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.into())
+pub fn id_of(value: &[u8]) -> Option<ShortText> {
+    let fits = !value.is_empty() && value.len() <= MAX_ID && value.iter().all(u8::is_ascii_graphic);
+    let text = std::str::from_utf8(value).ok().filter(|_| fits)?;
+    Some(text.into())
 }

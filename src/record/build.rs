@@ -240,7 +240,11 @@ impl RecordBuilder {
             class: attempt.class.map(|class| class.name().into()),
             provider_error: (kind.is_some() || code.is_some())
                 .then(|| ProviderError { kind: said(kind), code: said(code) }),
-            provider_request_id: said(&attempt.observed.provider_request_id),
+            provider_request_id: attempt
+                .observed
+                .provider_request_id
+                .as_deref()
+                .map(|id| id.to_owned().into()),
             retry_after_ms: attempt.observed.hint.map(ms),
             response_bytes: attempt.observed.bytes,
             stream: attempt.observed.stream.map(|stream| StreamRecord {

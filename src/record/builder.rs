@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES};
-use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, ShortText, TargetId, Timestamp};
 use crate::config::Config;
 use crate::fallback::ClientLimits;
 use crate::outcome::{End, Observed, Outcome, id_of};
@@ -80,7 +80,7 @@ pub enum RequestedModel {
 #[derive(Debug, Default)]
 pub struct Identity {
     /// `x-request-id` as Envoy set it.
-    pub request_id: Option<Box<str>>,
+    pub request_id: Option<ShortText>,
     /// Trace and parent span of `traceparent`, as written.
     pub trace: Option<Box<str>>,
     /// `x-llm-session`.
@@ -298,7 +298,7 @@ impl RecordBuilder {
     pub fn read(&mut self, facts: &Facts) {
         self.needs = Some(Facts {
             model: ModelField::Absent,
-            model_spans: Vec::new(),
+            model_spans: Default::default(),
             usage_spots: UsageSpots::default(),
             ..*facts
         });
