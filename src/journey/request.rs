@@ -66,12 +66,14 @@ impl Exchange {
             let refusal = reading.finish(now, |_| {}).err().unwrap_or(Refusal::NoModel);
             return self.refuse(worker, refusal, dialect);
         }
-        self.phase = Phase::Reading(Box::new(reading));
+        self.phase = Phase::Reading(reading);
         RequestStep::Hold
     }
 
     /// A request that is for no model: an operator's, the list of models, or one for the operator's other
     /// cluster.
+    #[cold]
+    #[inline(never)]
     fn other_request(
         &mut self,
         worker: &mut Worker,
@@ -116,7 +118,7 @@ impl Exchange {
                     return self.refuse(worker, refusal, dialect);
                 }
                 if end_of_stream {
-                    return self.first_attempt(worker, *reading, now, host);
+                    return self.first_attempt(worker, reading, now, host);
                 }
                 self.phase = Phase::Reading(reading);
                 RequestStep::Hold
@@ -148,7 +150,7 @@ impl Exchange {
         host: &mut H,
     ) -> RequestStep {
         match std::mem::take(&mut self.phase) {
-            Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
+            Phase::Reading(reading) => self.first_attempt(worker, reading, now, host),
             Phase::Held(mut held) => {
                 held.complete = true;
                 self.phase = Phase::Held(held);
@@ -165,7 +167,7 @@ impl Exchange {
     fn first_attempt<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
-        reading: Reading,
+        reading: Box<Reading>,
         now: Timestamp,
         host: &mut H,
     ) -> RequestStep {
@@ -194,7 +196,7 @@ impl Exchange {
             return self.refuse_after(worker, refusal, &journey);
         }
         let journey = Rc::new(RefCell::new(journey));
-        let overtakes = overtakes(worker, &journey.borrow(), now);
+        let overtakes = !worker.queues.is_empty() && is_behind_others(worker, &journey.borrow(), now);
         let sent = if overtakes {
             Err(NotSent::NoTarget)
         } else {
@@ -226,6 +228,7 @@ impl Exchange {
     /// The edge may retry for a reason of its own: `retry_on` contains `reset` for a hop to the inner
     /// listener that breaks without a response. That makes no policy. Each pass acts on what was decided
     /// after the last failure, and if nothing was granted, the client gets the list of what was tried.
+    #[inline(never)]
     fn next_attempt<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
@@ -289,15 +292,18 @@ impl Exchange {
     }
 }
 
-/// Whether a first attempt would overtake queued requests. It joins the queue instead, even if a target is
+/// Whether a first attempt would overtake queued requests, if there are any. It joins the queue instead, even if a target is
 /// free now.
-fn overtakes(worker: &Worker, journey: &Journey, now: Timestamp) -> bool {
-    !worker.queues.is_empty()
-        && Survey::take(&journey.request, journey.progress(), now)
-            .is_some_and(|survey| worker.queues.are_ahead_of(&survey))
+#[cold]
+#[inline(never)]
+fn is_behind_others(worker: &Worker, journey: &Journey, now: Timestamp) -> bool {
+    Survey::take(&journey.request, journey.progress(), now)
+        .is_some_and(|survey| worker.queues.are_ahead_of(&survey))
 }
 
 /// Until when a first attempt waits that no target can take now. `None` if it does not wait.
+#[cold]
+#[inline(never)]
 fn waits(worker: &mut Worker, journey: &Journey, now: Timestamp) -> Option<Timestamp> {
     let survey = Survey::take(&journey.request, journey.progress(), now)?;
     match worker.queues.first_attempt_waits(&survey) {

@@ -106,12 +106,13 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(mut self, body_bytes: usize) -> Facts {
-        self.facts.body_bytes = body_bytes as u64;
-        self.turns.add_to(&mut self.facts);
-        self.tools.add_to(&mut self.facts);
-        self.options.add_to(&mut self.facts);
-        self.facts
+    pub(super) fn finish(&mut self, body_bytes: usize) -> Facts {
+        let facts = &mut self.facts;
+        facts.body_bytes = body_bytes as u64;
+        self.turns.add_to(facts);
+        self.tools.add_to(facts);
+        self.options.add_to(facts);
+        std::mem::take(facts)
     }
 
     fn note_model(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
