@@ -64,7 +64,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!((new_len, edit.new_length(long.len())), (edited.len(), edited.len()));
     if long.len() <= EDIT_WINDOW_BYTES {
         let mut known = Held(long.clone());
-        assert_eq!(edit.apply_known(&mut known, &long), Ok(new_len));
+        assert_eq!(edit.apply_known(&mut known, long.clone()), Ok(new_len));
         assert_eq!(known.0, edited);
     }
     let chunk_len = (usize::from(*chunk) + 1) * if padding % 8 == 0 { 1 } else { 500 };

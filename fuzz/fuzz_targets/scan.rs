@@ -33,7 +33,7 @@ fn check_facts(facts: &Facts, parsed: &Value, body: &[u8]) {
     }
     match (&facts.model, parsed.get("model")) {
         (ModelField::Absent, None) => assert!(facts.model_spans.is_empty()),
-        (ModelField::Text { value }, Some(Value::String(model))) => assert_eq!(value, model),
+        (ModelField::Text { value }, Some(Value::String(model))) => assert_eq!(value.as_str(), model),
         (ModelField::TooLong, Some(Value::String(model))) => assert!(model.len() > 256),
         (ModelField::NotText, Some(model)) => assert!(!model.is_string()),
         (found, model) => panic!("{found:?} for {model:?}"),

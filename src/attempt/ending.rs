@@ -122,8 +122,9 @@ impl Attempt {
         }
     }
 
-    /// What the record says about it.
-    pub fn into_entry(self, now: Timestamp) -> AttemptEntry {
-        AttemptEntry::of(self.start, self.observed, self.outcome.as_ref(), self.then, now)
+    /// What the record says about it. To be taken once.
+    pub fn take_entry(&mut self, now: Timestamp) -> AttemptEntry {
+        let observed = std::mem::take(&mut self.observed);
+        AttemptEntry::of(self.start, observed, self.outcome.as_ref(), self.then, now)
     }
 }

@@ -56,7 +56,7 @@ pub struct Attempt {
     first_content: Option<Duration>,
     is_slow: bool,
     injects_usage: bool,
-    editor: Option<StreamEditor>,
+    editor: Option<Box<StreamEditor>>,
 }
 
 /// How far the response is.

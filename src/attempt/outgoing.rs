@@ -5,16 +5,18 @@
 //! Its place would be in [`prepare`], between addressing and editing, and before the gatekeeper of the
 //! response (`src/answer/gatekeeper.rs`).
 
+use std::rc::Rc;
+
 use super::addressing::address_to;
-use crate::base::{HeaderSink, TargetId};
+use crate::base::{Decimal, HeaderSink, TargetId};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
 use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
 
 /// The body of a request, as far as the host has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub enum OutgoingBody<'a> {
-    /// All of it.
-    Whole(&'a HeldBody),
+    /// All of it. What is known of it is used up by the edit.
+    Whole(&'a mut HeldBody),
     /// Its first bytes. The rest is edited as it streams by.
     Begun(usize),
 }
@@ -22,7 +24,7 @@ pub enum OutgoingBody<'a> {
 /// A request that is addressed, and edited as far as its body has come.
 pub struct Outgoing {
     /// What edits the rest of the body.
-    pub editor: Option<StreamEditor>,
+    pub editor: Option<Box<StreamEditor>>,
     /// Whether the filter added a request for usage to the body.
     pub injects_usage: bool,
 }
@@ -41,7 +43,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     if !address_to(config, target, request.endpoint, call, host) {
         return None;
     }
-    let mut edit = BodyEdit::of_model(&request.facts, &target.model);
+    let mut edit = BodyEdit::of_model(&request.facts, Rc::clone(&target.model));
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
     if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
         edit = edit.asking_for_usage(&request.facts);
@@ -50,20 +52,23 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     if edit.is_noop() {
         return Some(Outgoing { editor: None, injects_usage });
     }
-    if let Some(length) = call.length {
-        host.set("content-length", &edit.new_length(length).to_string());
+    if let Some(old) = call.length {
+        let new = edit.new_length(old);
+        if new != old {
+            host.set("content-length", Decimal::of(new as u64).as_str());
+        }
     }
     let editor = match body {
-        OutgoingBody::Whole(HeldBody { window: Some(window), .. }) => {
-            edit.apply_known(host, window).ok()?;
-            None
-        }
-        OutgoingBody::Whole(HeldBody { len, window: None }) => {
-            edit.apply_held(host, *len).ok()?;
+        OutgoingBody::Whole(HeldBody { len, window }) => {
+            match window.take() {
+                Some(window) => edit.apply_known(host, window),
+                None => edit.apply_held(host, *len),
+            }
+            .ok()?;
             None
         }
         OutgoingBody::Begun(len) => {
-            let mut editor = StreamEditor::new(edit);
+            let mut editor = Box::new(StreamEditor::new(edit));
             if len > 0 {
                 editor.edit_chunk(host, len).ok()?;
             }

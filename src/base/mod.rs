@@ -4,8 +4,10 @@
 //! Nothing here makes decisions or depends on Envoy, a provider or a configuration.
 
 mod date;
+mod decimal;
 mod endpoint;
 mod error_class;
+mod few;
 mod hash;
 mod headers;
 mod ids;
@@ -13,19 +15,27 @@ pub mod json;
 #[cfg(test)]
 pub(crate) mod memory;
 mod money;
+mod names;
+mod one_or_more;
 mod rng;
+mod short_text;
 mod store;
 mod time;
 mod tokens;
 
 pub use date::{days_in, days_since_epoch};
+pub use decimal::Decimal;
 pub use endpoint::{Dialect, Endpoint, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
+pub use few::Few;
 pub use hash::{FNV_BASIS, fnv1a, mix};
 pub use headers::{HeaderBlock, HeaderSink};
 pub use ids::{AccountId, ModelId, ProviderId, TargetId};
 pub use money::MicroDollars;
+pub use names::{Names, same_bytes};
+pub use one_or_more::OneOrMore;
 pub use rng::{Random, SplitMix64};
+pub use short_text::ShortText;
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
 pub use time::{Timestamp, millis};
 pub use tokens::Tokens;

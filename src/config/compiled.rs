@@ -1,7 +1,6 @@
 //! The configuration that the filter runs: all references are resolved and all numbers are within their
 //! bounds.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +21,8 @@ pub struct Config {
     pub(super) accounts: Vec<Account>,
     pub(super) targets: Vec<Target>,
     pub(super) models: Vec<Model>,
-    pub(super) model_by_name: HashMap<Rc<str>, ModelId>,
+    /// Sorted by name: a search among a few names is cheaper than a keyed hash.
+    pub(super) models_by_name: Vec<(Rc<str>, ModelId)>,
     /// Client keys; `None` if the configuration has no keys and every client may use every model.
     pub keys: Option<Vec<ClientKey>>,
     /// The keys for the paths `/llm-failsafe/…`. Without keys, these paths do not exist.
@@ -414,7 +414,8 @@ impl Config {
 
     /// The logical model named `name`.
     pub fn model_named(&self, name: &str) -> Option<ModelId> {
-        self.model_by_name.get(name).copied()
+        let place = self.models_by_name.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        self.models_by_name.get(place).map(|(_, model)| *model)
     }
 
     /// A hash of the configuration that is the same everywhere. It does not depend on credentials or header

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prost::Message;
@@ -107,7 +106,7 @@ fn everything(config: &Config) -> String {
     let secrets: Vec<_> =
         config.accounts().iter().map(|account| account.key.as_ref().map(Secret::expose)).collect();
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
-    let names: BTreeMap<_, _> = config.model_by_name.iter().collect();
+    let names = &config.models_by_name;
     format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
         config.providers(),

@@ -63,7 +63,7 @@ impl LoopPass {
 /// A request that was understood.
 pub struct Understood {
     /// The request.
-    pub request: ClientRequest,
+    pub request: Rc<ClientRequest>,
     /// Its body.
     pub body: HeldBody,
     /// What decides how it is addressed.
@@ -89,7 +89,7 @@ impl Reading {
         pass: LoopPass,
         headers: &HeaderBlock,
         client_key: Option<usize>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Box<Self>, Refusal> {
         let config = &*generation.config;
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(Refusal::Encoding);
@@ -103,7 +103,7 @@ impl Reading {
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
         let Wishes { no_fallback, timeout, regions, priority } = Wishes::read(headers, key)?;
         let tracks_conversations = config.tracks_conversations;
-        Ok(Self {
+        Ok(Box::new(Self {
             generation: Rc::clone(generation),
             endpoint,
             call,
@@ -117,7 +117,7 @@ impl Reading {
             priority,
             id: pass.id,
             earlier_attempts: pass.attempt.saturating_sub(1),
-        })
+        }))
     }
 
     /// The endpoint that was called.
@@ -146,29 +146,35 @@ impl Reading {
     }
 
     /// The body is complete. `note` gets its facts even if the request is refused.
-    pub fn finish(self, now: Timestamp, note: impl FnOnce(&Facts)) -> Result<Understood, Refusal> {
+    pub fn finish(
+        mut self: Box<Self>,
+        now: Timestamp,
+        note: impl FnOnce(&Facts),
+    ) -> Result<Understood, Refusal> {
         let facts = self.scanner.finish().map_err(Refusal::Body)?;
         note(&facts);
         let config = &*self.generation.config;
         let model = models::logical_model(config, &facts, self.client_key)?;
         let session =
             config.model(model).and_then(|model| self.session_hints.session(&model.balance, facts.affinity));
-        let request = ClientRequest {
-            generation: self.generation,
+        let request = Rc::new(ClientRequest {
+            generation: Rc::clone(&self.generation),
             endpoint: self.endpoint,
             model,
             needs: Needs::of(&facts, self.endpoint),
             facts,
             session,
             client_key: self.client_key,
-            client_limits: self.client_limits,
+            client_limits: std::mem::take(&mut self.client_limits),
             began: now,
             timeout: self.timeout,
             priority: self.priority,
             forgotten: self.earlier_attempts,
-        };
-        let call = CallHeaders { length: self.call.length.map(|_| self.seen), ..self.call };
-        Ok(Understood { request, body: HeldBody { len: self.seen, window: self.window }, call, id: self.id })
+        });
+        let mut call = std::mem::take(&mut self.call);
+        call.length = call.length.map(|_| self.seen);
+        let body = HeldBody { len: self.seen, window: self.window.take() };
+        Ok(Understood { request, body, call, id: self.id })
     }
 }
 

@@ -58,6 +58,8 @@ fn learn(request: &ClientRequest, sent: &Sent, outcome: &Outcome, now: Timestamp
 }
 
 /// An attempt failed before the client got anything of its response. Decides what follows.
+#[cold]
+#[inline(never)]
 pub(super) fn failed(
     sent: &mut Sent,
     worker: &mut Worker,
@@ -132,8 +134,8 @@ impl Sent {
         self.attempt.close(now)
     }
 
-    fn hand_in(self, now: Timestamp) {
-        let entry = self.attempt.into_entry(now);
+    fn hand_in(&mut self, now: Timestamp) {
+        let entry = self.attempt.take_entry(now);
         self.journey.borrow().note(|record| record.attempt_ended(entry));
     }
 }
@@ -142,6 +144,8 @@ impl Exchange {
     /// The host could not do what a step needs, so the request must not go on. It is answered instead, and
     /// everything that it has taken is returned. `unread` is the dialect of the answer to a request of which
     /// nothing has been read.
+    #[cold]
+    #[inline(never)]
     pub fn abandon(&mut self, worker: &mut Worker, unread: Dialect, now: Timestamp) -> RequestStep {
         let dialect = match std::mem::take(&mut self.phase) {
             Phase::Sent(mut sent) => {
@@ -204,6 +208,8 @@ impl Exchange {
     }
 
     /// The stream ended before the request could be sent.
+    #[cold]
+    #[inline(never)]
     fn note_incomplete(&self, worker: &mut Worker, ending: Ending) {
         if ending == Ending::ClientGone {
             worker.tally.count(Metric::ClientAborts);

@@ -77,6 +77,8 @@ pub(super) struct Sent {
 
 impl Exchange {
     /// Refuses a request that may have had attempts. The client is told how many.
+    #[cold]
+    #[inline(never)]
     pub(super) fn refuse_after(
         &mut self,
         worker: &mut Worker,
@@ -90,6 +92,8 @@ impl Exchange {
         step
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
         let (status, reason) = refusal.code();
         log::debug!("request is refused with {status}, {reason}");

@@ -29,12 +29,16 @@ const BODY_OVERDUE: Duration = Duration::from_secs(5);
 
 impl Exchange {
     /// Holds a request until a moment of its own.
+    #[cold]
+    #[inline(never)]
     pub(super) fn hold_alone(&mut self, worker: &mut Worker, held: Held, now: Timestamp) -> RequestStep {
         self.note(|record| record.held_since = Some(now));
         self.hold(worker, held)
     }
 
     /// Holds a request in a queue, or refuses it when the queue is full.
+    #[cold]
+    #[inline(never)]
     pub(super) fn hold_in_queue(
         &mut self,
         worker: &mut Worker,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::admission::{Reserved, spent_by};
-use crate::base::{ClassSet, Random, TargetId, Timestamp};
+use crate::base::{ClassSet, OneOrMore, Random, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
 use crate::outcome::Outcome;
@@ -27,7 +27,7 @@ pub(super) struct FailureContext<'a> {
 pub struct Journey {
     pub(super) request: Rc<ClientRequest>,
     record: Option<SharedRecord>,
-    tried: Vec<Tried>,
+    tried: OneOrMore<Tried>,
     /// Whether a failure may lead to another attempt.
     permission: Permission,
     /// The decision after the last failure, if the request goes on. The next pass acts on it.
@@ -47,11 +47,11 @@ pub struct Journey {
 impl Journey {
     /// A request that was understood. Until it is kept for further passes, no failure leads to another
     /// attempt.
-    pub(super) fn new(request: ClientRequest, record: Option<SharedRecord>) -> Self {
+    pub(super) fn new(request: Rc<ClientRequest>, record: Option<SharedRecord>) -> Self {
         Self {
-            request: Rc::new(request),
+            request,
             record,
-            tried: Vec::new(),
+            tried: OneOrMore::new(),
             permission: Permission::Denied(Stop::NoRetryLoop),
             granted: None,
             failed: None,

@@ -10,11 +10,12 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::journey::Journey;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, fnv1a, mix};
 use crate::intake::JourneyId;
 
 /// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two
@@ -29,11 +30,31 @@ pub type SharedJourney = Rc<RefCell<Journey>>;
 /// Journeys by id. Their number is limited, and a journey whose next attempt never comes ends.
 #[derive(Debug, Default)]
 pub struct Journeys {
-    kept: HashMap<JourneyId, Kept>,
+    kept: HashMap<JourneyId, Kept, BuildHasherDefault<IdHasher>>,
     /// When each wait ends, in the order in which the waits began. An entry whose wait has already ended is
     /// recognized by its serial number and skipped.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
+}
+
+/// The hash of a journey's id. The edge makes each id at random and overwrites what a client sends, so no client can
+/// choose ids that collide, and a keyed hash would only cost time.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fnv1a(self.0, bytes);
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        // Both halves; the casts cut on purpose.
+        self.0 = mix(id as u64 ^ (id >> 64) as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]

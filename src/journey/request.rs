@@ -66,12 +66,14 @@ impl Exchange {
             let refusal = reading.finish(now, |_| {}).err().unwrap_or(Refusal::NoModel);
             return self.refuse(worker, refusal, dialect);
         }
-        self.phase = Phase::Reading(Box::new(reading));
+        self.phase = Phase::Reading(reading);
         RequestStep::Hold
     }
 
     /// A request that is for no model: an operator's, the list of models, or one for the operator's other
     /// cluster.
+    #[cold]
+    #[inline(never)]
     fn other_request(
         &mut self,
         worker: &mut Worker,
@@ -116,7 +118,7 @@ impl Exchange {
                     return self.refuse(worker, refusal, dialect);
                 }
                 if end_of_stream {
-                    return self.first_attempt(worker, *reading, now, host);
+                    return self.first_attempt(worker, reading, now, host);
                 }
                 self.phase = Phase::Reading(reading);
                 RequestStep::Hold
@@ -148,7 +150,7 @@ impl Exchange {
         host: &mut H,
     ) -> RequestStep {
         match std::mem::take(&mut self.phase) {
-            Phase::Reading(reading) => self.first_attempt(worker, *reading, now, host),
+            Phase::Reading(reading) => self.first_attempt(worker, reading, now, host),
             Phase::Held(mut held) => {
                 held.complete = true;
                 self.phase = Phase::Held(held);
@@ -165,13 +167,13 @@ impl Exchange {
     fn first_attempt<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
-        reading: Reading,
+        reading: Box<Reading>,
         now: Timestamp,
         host: &mut H,
     ) -> RequestStep {
         let dialect = reading.endpoint().dialect();
         let understood = reading.finish(now, |facts| self.note(|record| record.read(facts)));
-        let Understood { request, body, call, id } = match understood {
+        let Understood { request, mut body, call, id } = match understood {
             Ok(understood) => understood,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
@@ -195,7 +197,7 @@ impl Exchange {
         }
         let journey = Rc::new(RefCell::new(journey));
         let body_len = body.len;
-        let ready = Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&body), is_new: true };
+        let ready = Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&mut body), is_new: true };
         let refusal = match self.dispatch(worker, ready, now, host, waits) {
             Ok(()) => {
                 self.keep(worker, id, &journey);
@@ -217,6 +219,7 @@ impl Exchange {
     /// The edge may retry for a reason of its own: `retry_on` contains `reset` for a hop to the inner
     /// listener that breaks without a response. That makes no policy. Each pass acts on what was decided
     /// after the last failure, and if nothing was granted, the client gets the list of what was tried.
+    #[inline(never)]
     fn next_attempt<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
@@ -287,6 +290,8 @@ impl Exchange {
 
 /// Until when a first attempt waits that no target gets now, and as what it joins the queue. Or why it does
 /// not wait.
+#[cold]
+#[inline(never)]
 fn waits(
     worker: &mut Worker,
     journey: &Journey,

@@ -104,7 +104,7 @@ pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest 
 
 pub fn some_journey() -> SharedJourney {
     let generation = Rc::new(Generation::new(load(CONFIG), 0, &mut Memory::new()));
-    Rc::new(RefCell::new(Journey::new(some_request(&generation), None)))
+    Rc::new(RefCell::new(Journey::new(Rc::new(some_request(&generation)), None)))
 }
 
 /// What an attempt came to that ended so and said nothing else.

@@ -338,7 +338,7 @@ impl RecordBuilder {
     pub fn read(&mut self, facts: &Facts) {
         self.needs = Some(Facts {
             model: ModelField::Absent,
-            model_spans: Vec::new(),
+            model_spans: Default::default(),
             usage_spots: UsageSpots::default(),
             ..*facts
         });

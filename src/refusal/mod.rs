@@ -198,6 +198,8 @@ impl Refusal {
     }
 
     /// The response in the client's dialect.
+    #[cold]
+    #[inline(never)]
     pub fn answer(self, dialect: Dialect) -> LocalAnswer {
         let (status, code) = self.code();
         let mut headers = vec![("x-llm-reason", code.to_owned())];

@@ -4,7 +4,7 @@
 //! SDK knows that error. Why other targets could not help is for the operator: `x-llm-reason` and
 //! `x-llm-rejected` say it.
 
-use crate::base::{HeaderSink, TargetId};
+use crate::base::{Decimal, HeaderSink, TargetId};
 use crate::intake::ClientRequest;
 use crate::refusal::ClientRetry;
 use crate::retry::{Failed, Stop};
@@ -66,7 +66,7 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
     let Some(target) = config.target(attempt.target) else { return };
     sink.tell("x-llm-target", &target.name);
     sink.tell("x-llm-model", &target.model);
-    sink.tell("x-llm-attempts", &attempt.attempts.to_string());
+    sink.tell("x-llm-attempts", Decimal::of(attempt.attempts.into()).as_str());
     if let Some(FallbackReason { reason, from }) = attempt.why {
         sink.tell("x-llm-fallback", reason);
         if let Some(from) = from.and_then(|from| config.target(from)) {
@@ -98,7 +98,7 @@ pub fn advise(stop: Stop, failed: Failed, afresh: Option<&Survey<'_>>, sink: &mu
             sink.untell(name);
         }
         if let Some(seconds) = ClientRetry::after(Some(wait)).wait_s() {
-            sink.tell("retry-after", &seconds.to_string());
+            sink.tell("retry-after", Decimal::of(seconds).as_str());
         }
     }
     if ClientRetry::after(wait.or(failed.hint)).forbids_retries() {

@@ -5,8 +5,12 @@
 //! need all those megabytes in Wasm memory, which never shrinks. Instead, the body is rotated once: windows
 //! are removed from the front and appended at the end.
 
+use std::rc::Rc;
+
 use super::facts::{Facts, ModelField};
+use super::plain_run::plain_run;
 use super::token::Span;
+use crate::base::Few;
 
 /// The longest read from the buffer, and the longest prefix that is rewritten in one piece.
 pub const EDIT_WINDOW_BYTES: usize = 64 * 1024;
@@ -55,35 +59,78 @@ pub enum EditError<E> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyEdit {
     /// Ordered, disjoint and not empty.
-    changes: Vec<Change>,
-    /// The new model as a quoted JSON string.
-    model: Vec<u8>,
+    changes: Few<Change, USUAL_CHANGES>,
+    model: NewName,
     asks_for_usage: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A body has one model, and one place to ask for usage.
+const USUAL_CHANGES: usize = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Change {
     span: Span,
     with: With,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum With {
+    #[default]
     Model,
     Text(&'static [u8]),
+}
+
+/// The new name of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NewName {
+    /// A name that is written between quotes as it is.
+    Plain(Rc<str>),
+    /// A JSON string.
+    Quoted(Vec<u8>),
+}
+
+impl NewName {
+    fn of(name: Rc<str>) -> Self {
+        if plain_run(name.as_bytes()) == name.len() { Self::Plain(name) } else { Self::escaped(&name) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn escaped(name: &str) -> Self {
+        Self::Quoted(serde_json::Value::from(name).to_string().into_bytes())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(name) => name.len() + 2,
+            Self::Quoted(quoted) => quoted.len(),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain(name) => {
+                out.push(b'"');
+                out.extend_from_slice(name.as_bytes());
+                out.push(b'"');
+            }
+            Self::Quoted(quoted) => out.extend_from_slice(quoted),
+        }
+    }
 }
 
 impl BodyEdit {
     /// The edit that replaces every model of the scanned body by `new_model`. It changes nothing if the body
     /// has one model that already equals `new_model` when decoded.
-    pub fn of_model(facts: &Facts, new_model: &str) -> Self {
+    pub fn of_model(facts: &Facts, new_model: impl Into<Rc<str>>) -> Self {
+        let new_model = new_model.into();
         let spans = &facts.model_spans;
         let same =
-            matches!(&facts.model, ModelField::Text { value } if value == new_model) && spans.len() == 1;
+            matches!(&facts.model, ModelField::Text { value } if *value == *new_model) && spans.len() == 1;
         let changed = spans.iter().filter(|_| !same);
         Self {
             changes: changed.map(|span| Change { span: *span, with: With::Model }).collect(),
-            model: serde_json::Value::from(new_model).to_string().into_bytes(),
+            model: NewName::of(new_model),
             asks_for_usage: false,
         }
     }
@@ -91,18 +138,29 @@ impl BodyEdit {
     /// The edit that replaces these spans of a body by `quoted`. The spans must be ordered and disjoint.
     pub fn of_spans(spans: impl Iterator<Item = Span>, quoted: &[u8]) -> Self {
         let changes = spans.map(|span| Change { span, with: With::Model }).collect();
-        Self { changes, model: quoted.to_vec(), asks_for_usage: false }
+        Self { changes, model: NewName::Quoted(quoted.to_vec()), asks_for_usage: false }
     }
 
     /// Adds `stream_options.include_usage: true` to the edit, if the body allows it.
     pub fn asking_for_usage(mut self, facts: &Facts) -> Self {
         if let Some(changes) = facts.usage_spots.changes().filter(|_| !facts.model_spans.is_empty()) {
-            let changes = changes.into_iter().map(|(span, text)| Change { span, with: With::Text(text) });
-            self.changes.extend(changes);
-            self.changes.sort_by_key(|change| change.span.start);
+            for (span, text) in changes {
+                self.insert(Change { span, with: With::Text(text) });
+            }
             self.asks_for_usage = true;
         }
         self
+    }
+
+    /// Adds a change in the order of the body.
+    fn insert(&mut self, change: Change) {
+        let place = self.changes.partition_point(|earlier| earlier.span.start < change.span.start);
+        let len = self.changes.len();
+        self.changes.push(change);
+        self.changes.copy_within(place..len, place + 1);
+        if let Some(free) = self.changes.get_mut(place) {
+            *free = change;
+        }
     }
 
     /// Whether the edit adds a request for usage.
@@ -117,15 +175,22 @@ impl BodyEdit {
 
     /// The length of the edited body.
     pub fn new_length(&self, old: usize) -> usize {
-        let added: usize = self.changes.iter().map(|change| self.text(change.with).len()).sum();
+        let added: usize = self.changes.iter().map(|change| self.len_of(change.with)).sum();
         let removed: usize = self.changes.iter().map(|change| change.span.len()).sum();
         (old + added).saturating_sub(removed)
     }
 
-    fn text(&self, with: With) -> &[u8] {
+    fn len_of(&self, with: With) -> usize {
         match with {
-            With::Model => &self.model,
-            With::Text(text) => text,
+            With::Model => self.model.len(),
+            With::Text(text) => text.len(),
+        }
+    }
+
+    fn write(&self, with: With, out: &mut Vec<u8>) {
+        match with {
+            With::Model => self.model.write(out),
+            With::Text(text) => out.extend_from_slice(text),
         }
     }
 
@@ -144,20 +209,30 @@ impl BodyEdit {
     }
 
     /// Like [`apply_held`](Self::apply_held), for a body that has already been read and is at most
-    /// [`EDIT_WINDOW_BYTES`] long.
+    /// [`EDIT_WINDOW_BYTES`] long. If one place changes, `body` is edited in place.
     ///
     /// # Errors
     /// The buffer failed; the body must not be sent.
     pub fn apply_known<B: BodyBuffer>(
         &self,
         buffer: &mut B,
-        body: &[u8],
+        mut body: Vec<u8>,
     ) -> Result<usize, EditError<B::Error>> {
-        let front = body.get(..self.touched(0, body.len())).unwrap_or_default();
-        if front.is_empty() {
-            return Ok(body.len());
+        let len = body.len();
+        let touched = self.touched(0, len);
+        if touched == 0 {
+            return Ok(len);
         }
-        self.rewrite_front(0, buffer, front, body.len())
+        body.truncate(touched);
+        match *self.changes {
+            [Change { span, with }] => {
+                body.truncate(span.start);
+                self.write(with, &mut body);
+            }
+            _ => body = self.edited(0, &body),
+        }
+        buffer.replace_front(touched, &body).map_err(EditError::Buffer)?;
+        Ok(len - touched + body.len())
     }
 
     fn rewrite_front<B: BodyBuffer>(
@@ -223,13 +298,14 @@ impl BodyEdit {
     /// Edits `bytes`, which start at `offset` of the body. The new value is written where a span begins; the
     /// rest of the span, also in later windows, is dropped.
     fn edited(&self, offset: usize, bytes: &[u8]) -> Vec<u8> {
-        let mut new = Vec::with_capacity(bytes.len() + self.model.len());
+        let added = self.changes.iter().map(|change| self.len_of(change.with)).sum::<usize>();
+        let mut new = Vec::with_capacity(bytes.len() + added);
         let mut kept_to = 0;
         for Change { span, with } in &self.changes {
             let start = span.start.saturating_sub(offset).min(bytes.len());
             new.extend_from_slice(bytes.get(kept_to..start).unwrap_or_default());
             if span.start >= offset && start < bytes.len() {
-                new.extend_from_slice(self.text(*with));
+                self.write(*with, &mut new);
             }
             kept_to = kept_to.max(span.end.saturating_sub(offset).min(bytes.len()));
         }

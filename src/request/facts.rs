@@ -2,6 +2,7 @@
 
 use super::token::Span;
 use super::usage_spots::UsageSpots;
+use crate::base::{Few, ShortText};
 
 /// The result of one scan of a body.
 ///
@@ -14,7 +15,7 @@ pub struct Facts {
     pub model: ModelField,
     /// The values of all top-level `model` members, including quotes, in the order of the body; at most
     /// [`MAX_MODEL_MEMBERS`](super::MAX_MODEL_MEMBERS).
-    pub model_spans: Vec<Span>,
+    pub model_spans: Few<Span, 1>,
     /// `stream` is `true`.
     pub stream: bool,
     /// `stream_options.include_usage` is `true`.
@@ -75,7 +76,7 @@ pub enum ModelField {
     /// A name.
     Text {
         /// The decoded name, at most [`MAX_KEPT_BYTES`](super::MAX_KEPT_BYTES) long; it may be empty.
-        value: String,
+        value: ShortText,
     },
     /// Not a string, or a string that cannot be decoded (invalid UTF-8, half a surrogate pair).
     NotText,

@@ -8,7 +8,7 @@ use super::error::ScanError;
 use super::limits::MAX_DEPTH;
 use super::number::NumberState;
 use super::plain_run::plain_run;
-use super::text::{Gatherer, Kept, Want};
+use super::text::{Gatherer, Kept, MAX_KEPT_BYTES, Want};
 use super::token::{Container, Span, Value};
 
 /// Receives what the lexer reads, in the order of the body.
@@ -44,6 +44,24 @@ enum Literal {
     Null,
 }
 
+impl Literal {
+    const fn text(self) -> &'static [u8] {
+        match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        }
+    }
+
+    const fn value(self) -> Value<'static> {
+        match self {
+            Self::True => Value::Bool(true),
+            Self::False => Value::Bool(false),
+            Self::Null => Value::Null,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Start,
@@ -57,7 +75,7 @@ enum State {
     Escape(Role),
     Unicode { role: Role, digits: u8, unit: u16 },
     Number(NumberState),
-    Literal { rest: &'static [u8], literal: Literal },
+    Literal { literal: Literal, read: u8 },
     End,
 }
 
@@ -95,14 +113,19 @@ impl Lexer {
     pub fn feed<S: Sink>(&mut self, window: &[u8], sink: &mut S) -> Result<(), ScanError> {
         let mut at = 0;
         while let Some(&byte) = window.get(at) {
-            at = match self.state {
-                State::String(role) => self.string(role, window, at, sink)?,
-                State::Number(number) => self.number(number, window, at, sink)?,
-                State::Escape(role) => self.escape(role, byte, at)?,
-                State::Unicode { role, digits, unit } => self.unicode(role, digits, unit, byte, at)?,
-                State::Literal { rest, literal } => self.literal(rest, literal, byte, at, sink)?,
-                _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => at + 1,
-                between => {
+            at = match (self.state, byte) {
+                (State::FirstKey | State::NextKey, b'"') => self.key(window, at + 1, sink)?,
+                (State::Value | State::FirstElement, b'"') => self.text(window, at + 1, sink)?,
+                (State::String(role), _) => self.string(role, window, at, 0, sink)?,
+                (State::Number(number), _) => self.number(number, window, at, 0, sink)?,
+                (State::Escape(role), _) => self.escape(role, byte, at)?,
+                (State::Unicode { role, digits, unit }, _) => self.unicode(role, digits, unit, byte, at)?,
+                (State::Literal { literal, read }, _) => self.literal(literal, read, window, at, sink)?,
+                (_, b' ' | b'\n' | b'\r' | b'\t') => at + 1,
+                (State::Value | State::FirstElement, b't' | b'f' | b'n' | b'-' | b'0'..=b'9') => {
+                    self.bare(byte, window, at, sink)?
+                }
+                (between, _) => {
                     self.between(between, byte, at, sink)?;
                     at + 1
                 }
@@ -142,23 +165,12 @@ impl Lexer {
         }
     }
 
-    /// Reads a byte that is neither white space nor inside a string, number or literal.
+    /// Reads a byte that is neither white space nor part of a string, number or literal.
     #[inline]
     fn between<S: Sink>(&mut self, state: State, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
         match (state, byte) {
-            (State::Value | State::FirstElement, b'"') => {
-                self.value_start = self.base + at;
-                self.gatherer.begin(sink.want());
-                self.state = State::String(Role::Value);
-            }
-            (State::FirstKey | State::NextKey, b'"') => {
-                self.gatherer.begin(Want::Text);
-                self.state = State::String(Role::Key);
-            }
             (State::Colon, b':') => self.state = State::Value,
-            (State::AfterValue, b',') => {
-                self.state = if self.in_object() { State::NextKey } else { State::Value };
-            }
+            (State::AfterValue, b',') => self.comma(),
             (State::AfterValue, b'}') if self.in_object() => self.close(at, sink),
             (State::AfterValue, b']') if !self.in_object() => self.close(at, sink),
             (State::FirstKey, b'}') | (State::FirstElement, b']') => self.close(at, sink),
@@ -166,79 +178,67 @@ impl Lexer {
                 self.open(Container::Object, at, sink)?;
             }
             (State::Value | State::FirstElement, b'[') => self.open(Container::Array, at, sink)?,
-            (State::Value | State::FirstElement, _) => self.begin_bare(byte, at, sink)?,
             _ => return Err(self.unexpected(byte, at)),
         }
         Ok(())
     }
 
-    /// Begins a number or literal.
-    fn begin_bare<S: Sink>(&mut self, byte: u8, at: usize, sink: &mut S) -> Result<(), ScanError> {
-        self.value_start = self.base + at;
-        self.state = match byte {
-            b't' => State::Literal { rest: b"rue", literal: Literal::True },
-            b'f' => State::Literal { rest: b"alse", literal: Literal::False },
-            b'n' => State::Literal { rest: b"ull", literal: Literal::Null },
-            _ => {
-                let number = NumberState::begin(byte).ok_or_else(|| self.unexpected(byte, at))?;
-                self.gatherer.begin(sink.want());
-                self.gatherer.plain(&[byte]);
-                State::Number(number)
-            }
-        };
-        Ok(())
+    const fn comma(&mut self) {
+        self.state = if self.in_object() { State::NextKey } else { State::Value };
     }
 
-    /// Reads to the end of the string or of the window.
+    /// Reads a key that begins at `at`, and its colon if that follows. Nearly every key is complete in the window
+    /// and has no escapes: it is read at once.
     #[inline]
+    fn key<S: Sink>(&mut self, window: &[u8], at: usize, sink: &mut S) -> Result<usize, ScanError> {
+        let rest = window.get(at..).unwrap_or_default();
+        let plain = plain_run(rest);
+        let [b'"', after @ ..] = rest.get(plain..).unwrap_or_default() else {
+            self.gatherer.begin(Want::Text);
+            return self.string(Role::Key, window, at, plain, sink);
+        };
+        let key = rest.get(..plain).filter(|key| key.len() <= MAX_KEPT_BYTES);
+        sink.key(key);
+        let colon = matches!(after, [b':', ..]);
+        self.state = if colon { State::Value } else { State::Colon };
+        Ok(at + plain + 1 + usize::from(colon))
+    }
+
+    /// Reads a text value that begins at `at`, and the comma after it if that follows.
+    #[inline]
+    fn text<S: Sink>(&mut self, window: &[u8], at: usize, sink: &mut S) -> Result<usize, ScanError> {
+        let start = (self.base + at).saturating_sub(1);
+        let want = sink.want();
+        let rest = window.get(at..).unwrap_or_default();
+        let plain = plain_run(rest);
+        let [b'"', after @ ..] = rest.get(plain..).unwrap_or_default() else {
+            self.value_start = start;
+            self.gatherer.begin(want);
+            return self.string(Role::Value, window, at, plain, sink);
+        };
+        let end = at + plain + 1;
+        let kept = Kept::of_whole(want, rest.get(..plain).unwrap_or_default());
+        sink.scalar(Value::Text { kept, length: plain }, Span { start, end: self.base + end })?;
+        let comma = matches!(after, [b',', ..]);
+        if comma {
+            self.comma();
+        } else {
+            self.state = State::AfterValue;
+        }
+        Ok(end + usize::from(comma))
+    }
+
+    /// Reads on in a string to its end or to that of the window. `plain` bytes from `at` are known to be plain.
     fn string<S: Sink>(
         &mut self,
         role: Role,
         window: &[u8],
-        mut at: usize,
+        at: usize,
+        plain: usize,
         sink: &mut S,
     ) -> Result<usize, ScanError> {
-        loop {
-            let rest = window.get(at..).unwrap_or_default();
-            let (plain, rest) = rest.split_at_checked(plain_run(rest)).unwrap_or_default();
-            at += plain.len();
-            match rest {
-                [b'"', ..] => {
-                    self.end_string(role, plain, at, sink)?;
-                    return Ok(at + 1);
-                }
-                // Escapes are common, so a complete one is read here without a state change.
-                [b'\\', escape @ ..] => {
-                    self.gatherer.plain(plain);
-                    match (escape, escape.get(1..5).and_then(utf16_unit)) {
-                        ([b'u', ..], Some(unit)) => {
-                            self.gatherer.unit(unit);
-                            at += 6;
-                        }
-                        ([b'u', ..] | [], _) => {
-                            self.state = State::Escape(role);
-                            return Ok(at + 1);
-                        }
-                        ([simple, ..], _) => at = self.escape(role, *simple, at + 1)?,
-                    }
-                }
-                [_, ..] => return Err(self.not_json(at, "no control character in a string")),
-                [] => {
-                    self.gatherer.plain(plain);
-                    return Ok(at);
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn end_string<S: Sink>(
-        &mut self,
-        role: Role,
-        last: &[u8],
-        quote: usize,
-        sink: &mut S,
-    ) -> Result<(), ScanError> {
+        let (stop, last) = self.gather(role, window, at, plain)?;
+        let Some(last) = last else { return Ok(stop) };
         let (kept, length) = self.gatherer.finish(last);
         match role {
             Role::Key => {
@@ -246,12 +246,58 @@ impl Lexer {
                 self.state = State::Colon;
             }
             Role::Value => {
-                let span = Span { start: self.value_start, end: self.base + quote + 1 };
+                let span = Span { start: self.value_start, end: self.base + stop };
                 sink.scalar(Value::Text { kept, length }, span)?;
                 self.state = State::AfterValue;
             }
         }
-        Ok(())
+        Ok(stop)
+    }
+
+    /// Gathers a string to its end or to that of the window. Returns where to go on, and the last plain bytes if the
+    /// string has ended; these are not gathered.
+    #[inline(never)]
+    fn gather<'w>(
+        &mut self,
+        role: Role,
+        window: &'w [u8],
+        mut at: usize,
+        mut plain: usize,
+    ) -> Result<(usize, Option<&'w [u8]>), ScanError> {
+        loop {
+            let rest = window.get(at..).unwrap_or_default();
+            if plain == 0 {
+                plain = plain_run(rest);
+            }
+            let (run, rest) = rest.split_at_checked(plain).unwrap_or_default();
+            at += plain;
+            plain = 0;
+            match rest {
+                [b'"', ..] => return Ok((at + 1, Some(run))),
+                // Escapes are common, so a complete one is read here without a state change.
+                [b'\\', escape @ ..] => {
+                    self.gatherer.plain(run);
+                    self.state = State::String(role);
+                    match (escape, escape.get(1..5).and_then(utf16_unit)) {
+                        ([b'u', ..], Some(unit)) => {
+                            self.gatherer.unit(unit);
+                            at += 6;
+                        }
+                        ([b'u', ..] | [], _) => {
+                            self.state = State::Escape(role);
+                            return Ok((at + 1, None));
+                        }
+                        ([simple, ..], _) => at = self.escape(role, *simple, at + 1)?,
+                    }
+                }
+                [_, ..] => return Err(self.not_json(at, "no control character in a string")),
+                [] => {
+                    self.gatherer.plain(run);
+                    self.state = State::String(role);
+                    return Ok((at, None));
+                }
+            }
+        }
     }
 
     fn escape(&mut self, role: Role, byte: u8, at: usize) -> Result<usize, ScanError> {
@@ -273,6 +319,8 @@ impl Lexer {
         Ok(at + 1)
     }
 
+    #[cold]
+    #[inline(never)]
     fn unicode(
         &mut self,
         role: Role,
@@ -292,15 +340,39 @@ impl Lexer {
         Ok(at + 1)
     }
 
+    /// Begins a number or literal.
+    #[inline]
+    fn bare<S: Sink>(
+        &mut self,
+        byte: u8,
+        window: &[u8],
+        at: usize,
+        sink: &mut S,
+    ) -> Result<usize, ScanError> {
+        self.value_start = self.base + at;
+        let literal = match byte {
+            b't' => Literal::True,
+            b'f' => Literal::False,
+            b'n' => Literal::Null,
+            _ => {
+                let number = NumberState::begin(byte).ok_or_else(|| self.unexpected(byte, at))?;
+                self.gatherer.begin(sink.want());
+                return self.number(number, window, at, 1, sink);
+            }
+        };
+        self.literal(literal, 1, window, at + 1, sink)
+    }
+
+    /// Reads on in a number whose bytes begin at `at`, `taken` of them already in `number`.
     fn number<S: Sink>(
         &mut self,
         mut number: NumberState,
         window: &[u8],
         at: usize,
+        mut taken: usize,
         sink: &mut S,
     ) -> Result<usize, ScanError> {
         let rest = window.get(at..).unwrap_or_default();
-        let mut taken = 0;
         let ended = loop {
             match rest.get(taken) {
                 None => break false,
@@ -312,45 +384,46 @@ impl Lexer {
             taken += 1;
         };
         let stop = at + taken;
-        self.gatherer.plain(rest.get(..taken).unwrap_or_default());
-        self.state = State::Number(number);
-        if ended {
-            if !number.may_end() {
-                return Err(self.not_json(stop, "a digit"));
-            }
-            let span = Span { start: self.value_start, end: self.base + stop };
-            let (kept, _) = self.gatherer.finish(b"");
-            sink.scalar(Value::Number(kept), span)?;
-            self.state = State::AfterValue;
+        let text = rest.get(..taken).unwrap_or_default();
+        if !ended {
+            self.gatherer.plain(text);
+            self.state = State::Number(number);
+            return Ok(stop);
         }
+        if !number.may_end() {
+            return Err(self.not_json(stop, "a digit"));
+        }
+        let span = Span { start: self.value_start, end: self.base + stop };
+        let (kept, _) = self.gatherer.finish(text);
+        sink.scalar(Value::Number(kept), span)?;
+        self.state = State::AfterValue;
         Ok(stop)
     }
 
+    /// Reads on in a literal of which `read` bytes have been read.
     fn literal<S: Sink>(
         &mut self,
-        rest: &'static [u8],
         literal: Literal,
-        byte: u8,
-        at: usize,
+        mut read: u8,
+        window: &[u8],
+        mut at: usize,
         sink: &mut S,
     ) -> Result<usize, ScanError> {
-        match rest.split_first() {
-            Some((expected, rest)) if *expected == byte => {
-                if rest.is_empty() {
-                    let value = match literal {
-                        Literal::True => Value::Bool(true),
-                        Literal::False => Value::Bool(false),
-                        Literal::Null => Value::Null,
-                    };
-                    sink.scalar(value, Span { start: self.value_start, end: self.base + at + 1 })?;
-                    self.state = State::AfterValue;
-                } else {
-                    self.state = State::Literal { rest, literal };
+        let rest = literal.text().get(usize::from(read)..).unwrap_or_default();
+        for expected in rest {
+            match window.get(at) {
+                Some(byte) if byte == expected => {}
+                Some(_) => return Err(self.not_json(at, "true, false or null")),
+                None => {
+                    self.state = State::Literal { literal, read };
+                    return Ok(at);
                 }
-                Ok(at + 1)
             }
-            _ => Err(self.not_json(at, "true, false or null")),
+            (at, read) = (at + 1, read + 1);
         }
+        sink.scalar(literal.value(), Span { start: self.value_start, end: self.base + at })?;
+        self.state = State::AfterValue;
+        Ok(at)
     }
 
     fn open<S: Sink>(&mut self, container: Container, at: usize, sink: &mut S) -> Result<(), ScanError> {
@@ -379,6 +452,8 @@ impl Lexer {
         self.containers & 1 == 1
     }
 
+    #[cold]
+    #[inline(never)]
     fn unexpected(&self, byte: u8, at: usize) -> ScanError {
         let offset = self.base + at;
         let expected = match self.state {

@@ -42,11 +42,11 @@ impl Scanner {
         read
     }
 
-    /// Ends the body.
+    /// Ends the body and returns its facts, once.
     ///
     /// # Errors
     /// The error that [`feed`](Self::feed) returned, [`ScanError::Truncated`] or [`ScanError::Empty`].
-    pub fn finish(self) -> Result<Facts, ScanError> {
+    pub fn finish(&mut self) -> Result<Facts, ScanError> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }

@@ -3,9 +3,12 @@
 //! One table serves all endpoints: OpenAI's chat, responses, completions and embeddings, Anthropic's
 //! messages, and the additions of Gemini and OpenRouter.
 
+use crate::base::Names;
+
 /// The meaning of a value by its place. A value at [`Spot::Other`], and everything in it, has no meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Spot {
+    #[default]
     Other,
     Root,
     Model,
@@ -124,8 +127,8 @@ impl Spot {
     #[inline]
     pub(super) fn member(self, key: &[u8]) -> Self {
         match (self, key) {
-            (Self::Root, _) => Self::of_root(key),
-            (Self::Part, _) => Self::of_part(key),
+            (Self::Root, _) => IN_ROOT.get(key).unwrap_or_default(),
+            (Self::Part, _) => IN_PART.get(key).unwrap_or_default(),
             (Self::StreamOptions, b"include_usage") => Self::IncludeUsage,
             (Self::Tool, b"type") => Self::ToolType,
             (Self::Tool, b"strict") => Self::ToolStrict,
@@ -173,69 +176,71 @@ impl Spot {
             _ => Self::Other,
         }
     }
-
-    fn of_root(key: &[u8]) -> Self {
-        match key {
-            b"model" => Self::Model,
-            b"stream" => Self::Stream,
-            b"stream_options" => Self::StreamOptions,
-            b"messages" => Self::Turns(TurnsKey::Messages),
-            b"input" => Self::Turns(TurnsKey::Input),
-            b"prompt" => Self::Turns(TurnsKey::Prompt),
-            b"system" => Self::Turns(TurnsKey::System),
-            b"instructions" => Self::Turns(TurnsKey::Instructions),
-            b"tools" => Self::Tools,
-            b"tool_choice" => Self::ToolChoice,
-            b"parallel_tool_calls" => Self::ParallelToolCalls,
-            b"mcp_servers" => Self::McpServers,
-            b"web_search_options" => Self::WebSearchOptions,
-            b"functions" => Self::Functions,
-            b"response_format" => Self::Format(FormatKey::ResponseFormat),
-            b"output_format" => Self::Format(FormatKey::OutputFormat),
-            b"output_config" => Self::OutputConfig,
-            b"text" => Self::TextOptions,
-            b"modalities" => Self::Modalities,
-            b"max_tokens" => Self::OutputTokens(TokensKey::Any),
-            b"max_completion_tokens" => Self::OutputTokens(TokensKey::Completion),
-            b"max_output_tokens" => Self::OutputTokens(TokensKey::Output),
-            b"n" => Self::N,
-            b"logprobs" => Self::Logprobs,
-            b"top_logprobs" => Self::TopLogprobs,
-            b"seed" => Self::Seed,
-            b"reasoning_effort" => Self::ReasoningEffort,
-            b"reasoning" => Self::Reasoning,
-            b"thinking" => Self::Thinking,
-            b"previous_response_id" => Self::PreviousResponse,
-            b"conversation" => Self::Conversation,
-            b"background" => Self::Background,
-            b"container" => Self::Container,
-            b"cached_content" => Self::CachedContent,
-            b"extra_body" => Self::ExtraBody,
-            b"store" => Self::Store,
-            b"user" => Self::User,
-            b"prompt_cache_key" => Self::PromptCacheKey,
-            b"metadata" => Self::Metadata,
-            _ => Self::Other,
-        }
-    }
-
-    fn of_part(key: &[u8]) -> Self {
-        match key {
-            b"type" => Self::PartType,
-            b"text" => Self::PartText,
-            b"role" => Self::PartRole,
-            b"content" | b"output" => Self::Part,
-            b"image_url" | b"input_audio" | b"audio_url" | b"file" | b"file_data" | b"video_url" => {
-                Self::Media
-            }
-            b"source" => Self::Source,
-            b"file_id" => Self::FileId,
-            b"audio" => Self::EarlierAudio,
-            b"signature" => Self::PartSignature,
-            b"encrypted_content" | b"thought_signature" => Self::Sealed,
-            b"reasoning_details" => Self::ReasoningDetails,
-            b"tool_calls" | b"extra_content" => Self::ToolCalls,
-            _ => Self::Other,
-        }
-    }
 }
+
+/// The members of the body's object.
+static IN_ROOT: Names<Spot, 128> = Names::new(&[
+    (b"model", Spot::Model),
+    (b"stream", Spot::Stream),
+    (b"stream_options", Spot::StreamOptions),
+    (b"messages", Spot::Turns(TurnsKey::Messages)),
+    (b"input", Spot::Turns(TurnsKey::Input)),
+    (b"prompt", Spot::Turns(TurnsKey::Prompt)),
+    (b"system", Spot::Turns(TurnsKey::System)),
+    (b"instructions", Spot::Turns(TurnsKey::Instructions)),
+    (b"tools", Spot::Tools),
+    (b"tool_choice", Spot::ToolChoice),
+    (b"parallel_tool_calls", Spot::ParallelToolCalls),
+    (b"mcp_servers", Spot::McpServers),
+    (b"web_search_options", Spot::WebSearchOptions),
+    (b"functions", Spot::Functions),
+    (b"response_format", Spot::Format(FormatKey::ResponseFormat)),
+    (b"output_format", Spot::Format(FormatKey::OutputFormat)),
+    (b"output_config", Spot::OutputConfig),
+    (b"text", Spot::TextOptions),
+    (b"modalities", Spot::Modalities),
+    (b"max_tokens", Spot::OutputTokens(TokensKey::Any)),
+    (b"max_completion_tokens", Spot::OutputTokens(TokensKey::Completion)),
+    (b"max_output_tokens", Spot::OutputTokens(TokensKey::Output)),
+    (b"n", Spot::N),
+    (b"logprobs", Spot::Logprobs),
+    (b"top_logprobs", Spot::TopLogprobs),
+    (b"seed", Spot::Seed),
+    (b"reasoning_effort", Spot::ReasoningEffort),
+    (b"reasoning", Spot::Reasoning),
+    (b"thinking", Spot::Thinking),
+    (b"previous_response_id", Spot::PreviousResponse),
+    (b"conversation", Spot::Conversation),
+    (b"background", Spot::Background),
+    (b"container", Spot::Container),
+    (b"cached_content", Spot::CachedContent),
+    (b"extra_body", Spot::ExtraBody),
+    (b"store", Spot::Store),
+    (b"user", Spot::User),
+    (b"prompt_cache_key", Spot::PromptCacheKey),
+    (b"metadata", Spot::Metadata),
+]);
+
+/// The members of a message, an item or a content block.
+static IN_PART: Names<Spot, 64> = Names::new(&[
+    (b"type", Spot::PartType),
+    (b"text", Spot::PartText),
+    (b"role", Spot::PartRole),
+    (b"content", Spot::Part),
+    (b"output", Spot::Part),
+    (b"image_url", Spot::Media),
+    (b"input_audio", Spot::Media),
+    (b"audio_url", Spot::Media),
+    (b"file", Spot::Media),
+    (b"file_data", Spot::Media),
+    (b"video_url", Spot::Media),
+    (b"source", Spot::Source),
+    (b"file_id", Spot::FileId),
+    (b"audio", Spot::EarlierAudio),
+    (b"signature", Spot::PartSignature),
+    (b"encrypted_content", Spot::Sealed),
+    (b"thought_signature", Spot::Sealed),
+    (b"reasoning_details", Spot::ReasoningDetails),
+    (b"tool_calls", Spot::ToolCalls),
+    (b"extra_content", Spot::ToolCalls),
+]);

@@ -36,6 +36,20 @@ pub enum Kept<'a> {
     Hash(u64),
 }
 
+impl<'a> Kept<'a> {
+    /// What is kept of a string or number without escapes that came in one piece.
+    #[inline]
+    pub(super) fn of_whole(want: Want, text: &'a [u8]) -> Self {
+        match want {
+            Want::Length => Self::Nothing,
+            Want::Text if text.len() <= MAX_KEPT_BYTES => Self::Text(text),
+            Want::Text => Self::TooLong,
+            Want::Hash => Self::Hash(fnv1a(FNV_BASIS, text)),
+            Want::Opening => Self::Hash(fnv1a(FNV_BASIS, text.get(..MAX_OPENING_BYTES).unwrap_or(text))),
+        }
+    }
+}
+
 /// Gathers one string or number that may come in many pieces.
 #[derive(Debug)]
 pub(super) struct Gatherer {
@@ -105,14 +119,8 @@ impl Gatherer {
     /// piece.
     #[inline]
     pub(super) fn finish<'a>(&'a mut self, last: &'a [u8]) -> (Kept<'a>, usize) {
-        let whole = self.length == 0 && self.high_surrogate.is_none() && !self.undecodable;
-        if whole && !matches!(self.want, Want::Hash | Want::Opening) {
-            let kept = match self.want {
-                Want::Text if last.len() <= MAX_KEPT_BYTES => Kept::Text(last),
-                Want::Text => Kept::TooLong,
-                Want::Length | Want::Hash | Want::Opening => Kept::Nothing,
-            };
-            return (kept, last.len());
+        if self.length == 0 && self.high_surrogate.is_none() && !self.undecodable {
+            return (Kept::of_whole(self.want, last), last.len());
         }
         self.plain(last);
         self.undecodable |= self.high_surrogate.is_some();

@@ -3,7 +3,7 @@
 use super::text::Kept;
 
 /// A range of bytes of the body, from `start` up to but not including `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     /// The first byte.
     pub start: usize,
@@ -24,9 +24,10 @@ impl Span {
 }
 
 /// An object or an array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Container {
     /// `{…}`
+    #[default]
     Object,
     /// `[…]`
     Array,

@@ -5,13 +5,14 @@
 
 use super::limits::MAX_USAGE_SPOTS;
 use super::token::{Container, Span, Value};
+use crate::base::Few;
 
 /// The places to change in one body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UsageSpots {
     /// Where the body's object begins.
     root: usize,
-    spots: Vec<(Span, Text)>,
+    spots: Few<(Span, Text), 2>,
     /// The index of the opening brace of the current `stream_options`, as long as it has no `include_usage`.
     open: Option<usize>,
     /// The body cannot be changed: a value has another type, or there are too many places.
@@ -19,9 +20,10 @@ pub struct UsageSpots {
 }
 
 /// What replaces a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Text {
     /// Replaces the value of `include_usage`.
+    #[default]
     True,
     /// Replaces the null in `stream_options: null`.
     Object,
@@ -45,15 +47,14 @@ impl Text {
 impl UsageSpots {
     /// The replacements in the order of the body; `None` if the body must be left as it is. The body's object
     /// must have a member.
-    pub(super) fn changes(&self) -> Option<Vec<(Span, &'static [u8])>> {
+    pub(super) fn changes(&self) -> Option<impl Iterator<Item = (Span, &'static [u8])>> {
         if self.impossible {
             return None;
         }
-        if self.spots.is_empty() {
-            let brace = Span { start: self.root, end: self.root.saturating_add(1) };
-            return Some(vec![(brace, br#"{"stream_options":{"include_usage":true},"#)]);
-        }
-        Some(self.spots.iter().map(|(span, text)| (*span, text.bytes())).collect())
+        let brace = Span { start: self.root, end: self.root.saturating_add(1) };
+        let whole: (_, &'static [u8]) = (brace, br#"{"stream_options":{"include_usage":true},"#);
+        let whole = self.spots.is_empty().then_some(whole);
+        Some(whole.into_iter().chain(self.spots.iter().map(|(span, text)| (*span, text.bytes()))))
     }
 
     pub(super) const fn root(&mut self, start: usize) {

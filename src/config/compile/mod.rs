@@ -90,9 +90,10 @@ pub(super) fn compile(
 
     let models = all_or_none(models)?;
     let ids = models.iter().enumerate();
-    let model_by_name = ids
+    let mut models_by_name: Vec<_> = ids
         .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
         .collect();
+    models_by_name.sort();
     let (targets, keys) = (all_or_none(targets)?, keys?);
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     let tracks_conversations = models.iter().any(
@@ -104,7 +105,7 @@ pub(super) fn compile(
         accounts: all_or_none(accounts)?,
         targets,
         models,
-        model_by_name,
+        models_by_name,
         keys,
         operators: operators?,
         other_paths: other_paths?,

@@ -14,9 +14,10 @@ use super::limits::MAX_MODEL_MEMBERS;
 use super::spot::{Spot, TurnsKey};
 use super::text::{Kept, Want};
 use super::token::{Container, Span, Value};
+use crate::base::{Few, Names, ShortText};
 
 /// An open container that has a meaning.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Frame {
     spot: Spot,
     container: Container,
@@ -29,8 +30,9 @@ struct Frame {
 }
 
 /// The kind of a part or source, from its `type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Kind {
+    #[default]
     Plain,
     Image,
     Audio,
@@ -42,24 +44,36 @@ enum Kind {
 
 impl Kind {
     fn of(kind: &[u8]) -> Self {
-        match kind {
-            b"image_url" | b"input_image" | b"image" | b"computer_screenshot" => Self::Image,
-            b"input_audio" | b"audio_url" | b"audio" => Self::Audio,
-            b"file" | b"input_file" | b"document" | b"container_upload" | b"video_url" | b"input_video" => {
-                Self::File
-            }
-            b"thinking" => Self::Thinking,
-            b"redacted_thinking" => Self::RedactedThinking,
-            b"item_reference" => Self::ItemReference,
-            _ => Self::Plain,
-        }
+        KINDS.get(kind).unwrap_or_default()
     }
 }
+
+static KINDS: Names<Kind, 64> = Names::new(&[
+    (b"image_url", Kind::Image),
+    (b"input_image", Kind::Image),
+    (b"image", Kind::Image),
+    (b"computer_screenshot", Kind::Image),
+    (b"input_audio", Kind::Audio),
+    (b"audio_url", Kind::Audio),
+    (b"audio", Kind::Audio),
+    (b"file", Kind::File),
+    (b"input_file", Kind::File),
+    (b"document", Kind::File),
+    (b"container_upload", Kind::File),
+    (b"video_url", Kind::File),
+    (b"input_video", Kind::File),
+    (b"thinking", Kind::Thinking),
+    (b"redacted_thinking", Kind::RedactedThinking),
+    (b"item_reference", Kind::ItemReference),
+]);
+
+/// Frames that need no memory of their own: those of a message whose content is a list of parts, and of one part.
+const USUAL_DEPTH: usize = 6;
 
 /// Collects the facts of one body.
 #[derive(Debug)]
 pub(super) struct Collector {
-    frames: Vec<Frame>,
+    frames: Few<Frame, USUAL_DEPTH>,
     /// The number of open containers without a meaning.
     skipped: u8,
     /// The meaning of the next value.
@@ -81,7 +95,7 @@ impl Collector {
     pub(super) fn new() -> Self {
         Self {
             hashes_conversations: true,
-            frames: Vec::new(),
+            frames: Few::default(),
             skipped: 0,
             next: Spot::Root,
             turns_key: TurnsKey::Messages,
@@ -92,12 +106,13 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(mut self, body_bytes: usize) -> Facts {
-        self.facts.body_bytes = body_bytes as u64;
-        self.turns.add_to(&mut self.facts);
-        self.tools.add_to(&mut self.facts);
-        self.options.add_to(&mut self.facts);
-        self.facts
+    pub(super) fn finish(&mut self, body_bytes: usize) -> Facts {
+        let facts = &mut self.facts;
+        facts.body_bytes = body_bytes as u64;
+        self.turns.add_to(facts);
+        self.tools.add_to(facts);
+        self.options.add_to(facts);
+        std::mem::take(facts)
     }
 
     fn note_model(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
@@ -107,7 +122,7 @@ impl Collector {
         self.facts.model_spans.push(span);
         self.facts.model = match value {
             Value::Text { kept: Kept::Text(name), .. } => match std::str::from_utf8(name) {
-                Ok(name) => ModelField::Text { value: name.to_owned() },
+                Ok(name) => ModelField::Text { value: ShortText::from(name) },
                 Err(_) => ModelField::NotText,
             },
             Value::Text { kept: Kept::TooLong, .. } => ModelField::TooLong,

@@ -2,6 +2,7 @@
 
 use super::tally::{ReasoningOptions, Tool, Turns};
 use super::{Collector, Kind};
+use crate::base::same_bytes;
 use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
 use crate::request::number::as_count;
 use crate::request::spot::{FormatKey, Spot};
@@ -230,7 +231,7 @@ const fn boolean(value: Value<'_>) -> Option<bool> {
 }
 
 fn is_text(value: Value<'_>, texts: &[&[u8]]) -> bool {
-    matches!(value, Value::Text { kept: Kept::Text(text), .. } if texts.contains(&text))
+    matches!(value, Value::Text { kept: Kept::Text(text), .. } if texts.iter().any(|one| same_bytes(one, text)))
 }
 
 const fn is_empty_text(value: Value<'_>) -> bool {

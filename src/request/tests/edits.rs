@@ -81,7 +81,7 @@ fn held_with(edit: &BodyEdit, body: &str, most_put_in: usize) -> Held {
     assert!(buffer.largest_write <= EDIT_WINDOW_BYTES + most_put_in);
     if body.len() <= EDIT_WINDOW_BYTES {
         let mut unread = Held::of(body);
-        assert_eq!(edit.apply_known(&mut unread, body.as_bytes()), Ok(new_len));
+        assert_eq!(edit.apply_known(&mut unread, body.as_bytes().to_vec()), Ok(new_len));
         assert_eq!((unread.reads, &unread.bytes), (0, &buffer.bytes));
     }
     buffer

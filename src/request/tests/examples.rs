@@ -15,7 +15,7 @@ fn check<T: PartialEq + std::fmt::Debug>(fact: impl Fn(&Facts) -> T, cases: &[(&
 }
 
 fn text(value: &str) -> ModelField {
-    ModelField::Text { value: value.to_owned() }
+    ModelField::Text { value: value.into() }
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn all_facts_of_a_chat_request_are_found() {
     assert!(affinity.user.is_some() && affinity.metadata_user.is_none());
     let expected = Facts {
         model: text("gpt-4.1"),
-        model_spans: vec![Span { start, end: start + 9 }],
+        model_spans: [Span { start, end: start + 9 }].into_iter().collect(),
         stream: true,
         include_usage: true,
         usage_spots: facts.usage_spots.clone(),

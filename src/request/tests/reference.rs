@@ -37,7 +37,7 @@ pub(super) fn facts_of(body: &Json) -> Facts {
         .sum();
     Facts {
         model: model(body.last("model")),
-        model_spans: Vec::new(),
+        model_spans: Default::default(),
         stream: is_true(body.last("stream")),
         usage_spots: UsageSpots::default(),
         include_usage: is_true(body.last("stream_options").and_then(|options| options.last("include_usage"))),
@@ -81,7 +81,7 @@ fn model(value: Option<&Json>) -> ModelField {
     match value {
         None => ModelField::Absent,
         Some(Json::Text(text)) if text.len() > MAX_KEPT_BYTES => ModelField::TooLong,
-        Some(Json::Text(text)) => ModelField::Text { value: text.clone() },
+        Some(Json::Text(text)) => ModelField::Text { value: text.as_str().into() },
         Some(_) => ModelField::NotText,
     }
 }

@@ -9,7 +9,7 @@ use super::reference::facts_of;
 use super::{scan, scan_in};
 
 fn without_positions(mut facts: Facts) -> Facts {
-    facts.model_spans.clear();
+    facts.model_spans = Default::default();
     facts.usage_spots = UsageSpots::default();
     facts.body_bytes = 0;
     facts
