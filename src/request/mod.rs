@@ -45,6 +45,7 @@ pub use facts::{
 };
 pub use lexer::{Lexer, Sink};
 pub use limits::{MAX_DEPTH, MAX_MODEL_MEMBERS, MAX_OPENING_TEXTS, MAX_USAGE_SPOTS};
+pub use plain_run::plain_run;
 pub use scan::Scanner;
 pub use text::{Kept, MAX_KEPT_BYTES, MAX_OPENING_BYTES, Want};
 pub use token::{Container, Span, Value};

@@ -11,7 +11,7 @@ const SPACES: u64 = LOW_BITS * b' ' as u64;
 
 /// How many bytes at the start of `bytes` are neither a quote nor a backslash nor a control character.
 #[inline]
-pub(super) fn plain_run(bytes: &[u8]) -> usize {
+pub fn plain_run(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let marks = marks(u64::from_le_bytes(*word));
