@@ -19,8 +19,8 @@ help: ## List the targets (the default)
 	@echo "  WASM_TOOLCHAIN=…        default (the cargo on your PATH) or debian (Debian's packages); otherwise detected"
 	@echo "  FUZZ_SECONDS=60         time per fuzz target"
 
-setup: ## Fetch Envoy, the Wasm target, lint tools and the Python SDKs for tests into .tools (a second run does nothing)
-	@scripts/setup.sh wasm lint envoy envoy-oldest python
+setup: ## Fetch Envoy, the Wasm target, wasm-opt, lint tools and the Python SDKs for tests into .tools (a second run does nothing)
+	@scripts/setup.sh wasm wasm-opt lint envoy envoy-oldest python
 
 build: ## Build the filter as dist/llm_failsafe.wasm
 	@scripts/setup.sh wasm

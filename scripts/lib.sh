@@ -12,6 +12,9 @@ WASM_TARGET=wasm32-wasip1
 WASM_FEATURES="-C target-feature=+simd128"
 WASM_TOOLCHAIN_FILE=$TOOLS/wasm-toolchain
 LINT_TOOLS=$TOOLS/lint
+# The npm package binaryen contains wasm-opt as a program for Node, the same for every platform.
+WASM_OPT_VERSION=132.0.0
+WASM_OPT_HOME=$TOOLS/wasm-opt/$WASM_OPT_VERSION
 # More threads than processors, because most tests wait for Envoy.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) + 2))}
 # Debian's toolchain is another compiler. In a shared target directory each would rebuild what the other built.
@@ -58,6 +61,9 @@ lint_tool() {
         command -v "$1"
     fi
 }
+
+# wasm_opt ARGS…: runs the wasm-opt that scripts/setup.sh fetched.
+wasm_opt() { node "$WASM_OPT_HOME/bin/wasm-opt" "$@"; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

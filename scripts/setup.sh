@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
-# Arguments: any of wasm, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose.
-# Without arguments: wasm, lint, envoy, envoy-oldest, python.
+# Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose.
+# Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,6 +10,8 @@
 MIN_PYTHON_MINOR=11
 RUSTUP_SECONDS=60
 APT_SECONDS=900
+# Of the file that `npm pack` fetches. Change it together with WASM_OPT_VERSION in scripts/lib.sh.
+WASM_OPT_SHA256=6543555fb29bb92548f325c7dc18e9ab7dbb1215edda25993d1e3f71d85b8618
 DOWNLOAD_SECONDS=600
 DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src lld-19 wasi-libc)
 DEBIAN_LINT_PACKAGE=rust-web-clippy
@@ -144,6 +146,38 @@ no_wasm_target() {
         "rustup target add $WASM_TARGET" \
         "Debian or Ubuntu, as root: apt-get install ${DEBIAN_PACKAGES[*]} $DEBIAN_LINT_PACKAGE" \
         "your distribution's Rust standard library for $WASM_TARGET"
+}
+
+# ---- wasm-opt ----
+
+# `make build` works without it, so a machine that cannot have it is no error here. scripts/build.sh says what is missing.
+setup_wasm_opt() {
+    [ -f "$WASM_OPT_HOME/bin/wasm-opt" ] && return
+    if ! have npm; then
+        say "setup: npm is missing, so the filter is built without wasm-opt. On Debian or Ubuntu: apt-get install npm"
+        return
+    fi
+    say "setup: fetching wasm-opt $WASM_OPT_VERSION (about 25 MB)"
+    local work file
+    work=$(mktemp -d "$TOOLS/wasm-opt-download.XXXXXX")
+    if (cd "$work" && bounded "$DOWNLOAD_SECONDS" npm pack --silent "binaryen@$WASM_OPT_VERSION") \
+        >"$TOOLS/probe/wasm-opt.log" 2>&1; then
+        file=$work/binaryen-$WASM_OPT_VERSION.tgz
+        need_python
+        [ "$(sha256 "$file")" = "$WASM_OPT_SHA256" ] ||
+            die "wasm-opt $WASM_OPT_VERSION (npm package binaryen) is not the file that scripts/setup.sh expects"
+        tar -xzf "$file" -C "$work" package/bin/wasm-opt package/bin/package.json package/LICENSE
+        mkdir -p "$(dirname "$WASM_OPT_HOME")"
+        mv "$work/package" "$WASM_OPT_HOME"
+    else
+        say "setup: wasm-opt could not be fetched with npm, so the filter is built without it:"
+        tail -n 3 "$TOOLS/probe/wasm-opt.log"
+    fi
+    rm -rf "$work"
+}
+
+sha256() {
+    python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$1"
 }
 
 # ---- Envoy ----
@@ -291,10 +325,11 @@ setup_prometheus() {
 }
 
 mkdir -p "$TOOLS/probe"
-[ $# -gt 0 ] || set -- wasm lint envoy envoy-oldest python
+[ $# -gt 0 ] || set -- wasm wasm-opt lint envoy envoy-oldest python
 for part in "$@"; do
     case $part in
     wasm) setup_wasm ;;
+    wasm-opt) setup_wasm_opt ;;
     lint) setup_lint ;;
     envoy) setup_envoy "${ENVOY_VERSION:-$(cat ENVOY_VERSION)}" ;;
     envoy-oldest) setup_envoy "$(oldest_envoy)" ;;
@@ -303,6 +338,6 @@ for part in "$@"; do
     chromium) setup_chromium ;;
     prometheus) setup_prometheus ;;
     compose) setup_compose ;;
-    *) die "unknown part '$part'" "Known: wasm, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
     esac
 done
