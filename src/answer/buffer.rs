@@ -5,22 +5,22 @@ use crate::request::BodyBuffer;
 /// The most that is read from the host at once. It bounds what a response of any size costs the VM.
 pub(super) const WINDOW: usize = 16 * 1024;
 
-/// Reads the first `len` bytes of the buffer, at most `window` at once. If they came in one piece, they are
-/// returned, so that they need not be read again.
+/// Reads the first `len` bytes of the buffer, at most `window` at once. `read` may take them. If they came in
+/// one piece and were not taken, they are returned, so that they need not be read again.
 pub(super) fn read_windows<B: BodyBuffer>(
     host: &mut B,
     len: usize,
     window: usize,
-    mut read: impl FnMut(&[u8]),
+    mut read: impl FnMut(&mut Vec<u8>),
 ) -> Result<Option<Vec<u8>>, B::Error> {
     let mut at = 0;
     while at < len {
-        let bytes = host.read(at, window.min(len - at))?;
+        let mut bytes = host.read(at, window.min(len - at))?;
         if bytes.is_empty() {
             break;
         }
         at += bytes.len();
-        read(&bytes);
+        read(&mut bytes);
         if bytes.len() == len {
             return Ok(Some(bytes));
         }

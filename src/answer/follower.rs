@@ -14,7 +14,7 @@ enum Response {
     /// It is not read: it cannot be read, or nothing more is to be learned from it.
     Unread,
     /// JSON. Its usage may be anywhere in it, and only its end shows whether it is an error object.
-    Plain(Box<PlainFollower>),
+    Plain(PlainFollower),
     Stream(Box<StreamFollower>),
 }
 
@@ -25,7 +25,7 @@ impl Follower {
     }
 
     pub(super) fn of_plain(plain: PlainFollower) -> Self {
-        Self(Response::Plain(Box::new(plain)))
+        Self(Response::Plain(plain))
     }
 
     pub(super) fn of_stream(stream: StreamFollower) -> Self {

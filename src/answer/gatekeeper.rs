@@ -75,7 +75,7 @@ enum Subject {
     /// The provider's status says failure; the body says which.
     Error { status: u16, body: Vec<u8> },
     /// JSON under a success status.
-    Plain(PlainReader),
+    Plain(Box<PlainReader>),
     /// A web page under a success status.
     Page,
     /// An event stream under a success status. `content` says whether any has come.
@@ -116,7 +116,7 @@ impl Gatekeeper {
                 Subject::Stream { reader: Box::new(reader), gate, content: false }
             }
             // Also if a stream was asked for, because some servers respond in one piece anyway.
-            Media::Json => Subject::Plain(PlainReader::new(endpoint)),
+            Media::Json => Subject::Plain(Box::new(PlainReader::new(endpoint))),
             Media::Page => Subject::Page,
         };
         Some(Self { model_name, ..Self::new(kind, headers, subject) })
@@ -124,7 +124,7 @@ impl Gatekeeper {
 
     /// For a response that says success and has neither a body nor a type.
     pub fn of_nothing(kind: ProviderKind, endpoint: Endpoint) -> Self {
-        Self::new(kind, HeaderBlock::default(), Subject::Plain(PlainReader::new(endpoint)))
+        Self::new(kind, HeaderBlock::default(), Subject::Plain(Box::new(PlainReader::new(endpoint))))
     }
 
     /// Whether the response is held at all. `could_move` says whether there is another target to ask.
@@ -212,7 +212,7 @@ impl Gatekeeper {
                 break;
             }
             self.seen += window.len();
-            let by_window = self.judge(&window);
+            let by_window = self.judge(window);
             judgement = judgement.or(by_window);
             // A follower must have read everything, so these two are read to the end of the buffer.
             if judgement.is_some() && !matches!(self.subject, Subject::Stream { .. } | Subject::Plain(_)) {
@@ -222,12 +222,12 @@ impl Gatekeeper {
         judgement
     }
 
-    fn judge(&mut self, window: &[u8]) -> Option<Judgement> {
+    fn judge(&mut self, window: Vec<u8>) -> Option<Judgement> {
         match &mut self.subject {
             Subject::Envoy { .. } => None,
             Subject::Page => (self.seen >= MAX_HELD_PLAIN).then(|| Err(of_class(ErrorClass::Server))),
             Subject::Error { body, .. } => {
-                body.extend_from_slice(window);
+                body.extend_from_slice(&window);
                 (body.len() >= MAX_ERROR_BODY).then(|| self.judge_at_end())
             }
             Subject::Plain(reader) => {
@@ -236,7 +236,7 @@ impl Gatekeeper {
             }
             Subject::Stream { reader, gate, content } => {
                 let mut judgement = None;
-                reader.feed(window, |sign| judge_event(sign, gate.until, &mut judgement, content));
+                reader.feed(&window, |sign| judge_event(sign, gate.until, &mut judgement, content));
                 judgement.or((self.seen >= gate.max_bytes).then_some(Ok(())))
             }
         }

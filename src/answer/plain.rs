@@ -15,22 +15,27 @@ pub const MAX_HELD_PLAIN: usize = 16 * 1024;
 pub(super) struct PlainReader {
     /// The bytes so far, while it can still be an error object that has not been judged.
     head: Option<Vec<u8>>,
-    answer: Box<AnswerReader>,
+    answer: AnswerReader,
 }
 
 impl PlainReader {
     /// A response of which nothing has come.
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { head: Some(Vec::new()), answer: Box::new(AnswerReader::new(endpoint)) }
+        Self { head: Some(Vec::new()), answer: AnswerReader::new(endpoint) }
     }
 
-    /// Reads the next bytes.
-    pub(super) fn feed(&mut self, window: &[u8]) {
-        self.answer.feed(window);
-        match &mut self.head {
-            Some(head) if head.len() + window.len() <= MAX_HELD_PLAIN => head.extend_from_slice(window),
-            _ => self.head = None,
-        }
+    /// Reads the next bytes. It keeps the first ones without a copy, because most responses come in one piece.
+    pub(super) fn feed(&mut self, window: Vec<u8>) {
+        self.answer.feed(&window);
+        self.head = match self.head.take() {
+            Some(head) if head.len() + window.len() > MAX_HELD_PLAIN => None,
+            Some(head) if head.is_empty() => Some(window),
+            Some(mut head) => {
+                head.extend_from_slice(&window);
+                Some(head)
+            }
+            None => None,
+        };
     }
 
     /// Whether it is too long to be an error object.
@@ -76,8 +81,8 @@ struct Renaming {
 pub(super) struct PlainFollower {
     kind: ProviderKind,
     headers: HeaderBlock,
-    reader: PlainReader,
-    renaming: Option<Renaming>,
+    reader: Box<PlainReader>,
+    renaming: Option<Box<Renaming>>,
 }
 
 impl PlainFollower {
@@ -86,14 +91,14 @@ impl PlainFollower {
     pub(super) fn new(
         kind: ProviderKind,
         headers: HeaderBlock,
-        mut reader: PlainReader,
+        mut reader: Box<PlainReader>,
         rename_to: Option<&str>,
     ) -> Self {
         // What has been read has been judged, and is not needed any more.
         reader.head = reader.head.filter(Vec::is_empty);
         let has_length = headers.get_bytes("content-length").is_some();
-        let renaming =
-            rename_to.map(|name| Renaming { names: ModelNames::in_plain(name), has_length, waiting: 0 });
+        let renaming = |name| Renaming { names: ModelNames::in_plain(name), has_length, waiting: 0 };
+        let renaming = rename_to.map(|name| Box::new(renaming(name)));
         Self { kind, headers, reader, renaming }
     }
 
@@ -105,10 +110,10 @@ impl PlainFollower {
         let mut any = false;
         let read = read_windows(&mut After { host, skipped: waiting }, new_bytes, WINDOW, |window| {
             any = true;
-            reader.feed(window);
             if let Some(renaming) = renaming {
                 renaming.names.read(window);
             }
+            reader.feed(std::mem::take(window));
         });
         let release = match renaming {
             Some(renaming) => renaming.release(host, available, end).0,

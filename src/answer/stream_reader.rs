@@ -6,7 +6,7 @@ use super::injected_usage::InjectedUsage;
 use super::report::AnswerFacts;
 use crate::base::ErrorClass;
 use crate::provider::{self, Failure, ProviderKind};
-use crate::stream::{self, Event, Framer, Meaning, StreamDialect, StreamEnding, StreamState};
+use crate::stream::{self, Event, Framer, Meaning, Pattern, StreamDialect, StreamEnding, StreamState};
 
 /// What one event means for the answer.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) enum Sign {
 pub(super) struct StreamReader {
     framer: Framer,
     events: Events,
+    pattern: Pattern,
 }
 
 /// What the events have said.
@@ -42,16 +43,61 @@ impl StreamReader {
     pub(super) fn new(kind: ProviderKind, dialect: StreamDialect, hide_usage: bool) -> Self {
         let state = StreamState::new(dialect);
         let injected_usage = hide_usage.then(InjectedUsage::default);
-        Self { framer: Framer::new(), events: Events { kind, state, failed: None, injected_usage } }
+        let events = Events { kind, state, failed: None, injected_usage };
+        Self { framer: Framer::new(), events, pattern: Pattern::default() }
+    }
+
+    /// The same without the short way for events that repeat an earlier one.
+    #[cfg(test)]
+    pub(super) fn without_pattern(self) -> Self {
+        Self { pattern: Pattern::disabled(), ..self }
+    }
+
+    /// Whether an event repeats the remembered one.
+    #[cfg(test)]
+    pub(super) fn repeats(&mut self, event: &[u8]) -> bool {
+        self.pattern.repeated_by(event).is_some()
     }
 
     /// Reads the next bytes and reports each event that they complete.
     pub(super) fn feed(&mut self, window: &[u8], mut on_event: impl FnMut(Sign)) {
-        let Self { framer, events } = self;
-        if let Some(injected) = &mut events.injected_usage {
-            injected.window_begins(framer, window);
+        let rest = self.pass_repeated(window, &mut on_event);
+        if rest.is_empty() {
+            return;
         }
-        framer.feed(window, |event| on_event(events.read(&event)));
+        let Self { framer, events, pattern } = self;
+        if let Some(injected) = &mut events.injected_usage {
+            injected.window_begins(framer, rest);
+        }
+        let from = framer.position();
+        let mut content = None;
+        framer.feed(rest, |event| {
+            let sign = events.read(&event);
+            if events.state.is_content_only() {
+                content = Some(event.start..event.end);
+            }
+            on_event(sign);
+        });
+        // An event that began in an earlier window is not in this one.
+        let place = |offset: u64| usize::try_from(offset.checked_sub(from)?).ok();
+        let content = content.and_then(|event| rest.get(place(event.start)?..place(event.end)?));
+        if let Some(event) = content {
+            pattern.learn(event);
+        }
+    }
+
+    /// Passes the events at the start of `window` that repeat an earlier one with content. Returns the rest.
+    fn pass_repeated<'w>(&mut self, window: &'w [u8], on_event: &mut impl FnMut(Sign)) -> &'w [u8] {
+        let mut rest = window;
+        while self.framer.is_between_events()
+            && let Some(length) = self.pattern.repeated_by(rest)
+            && self.framer.pass(length)
+        {
+            self.events.state.repeat();
+            on_event(Sign::Content);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        rest
     }
 
     /// Reads the next bytes of a stream that is passed on. Says how many events with content they complete,
@@ -65,7 +111,7 @@ impl StreamReader {
 
     /// The stream is over; an event that was cut off is reported if it can be read.
     pub(super) fn finish(&mut self, mut on_event: impl FnMut(Sign)) {
-        let Self { framer, events } = self;
+        let Self { framer, events, .. } = self;
         framer.finish(|event| on_event(events.read(&event)));
     }
 

@@ -64,7 +64,7 @@ enum Answer {
     /// Nothing has come.
     Awaited,
     /// Headers and body are held until it is clear what they are.
-    Held(Box<Gatekeeper>),
+    Held(Gatekeeper),
     /// It goes to the client and is read to its end, because only the end shows whether it was a success.
     Passed(Follower),
     /// It failed. The edge discards it and starts another attempt.

@@ -141,7 +141,7 @@ impl Attempt {
     }
 
     fn hold(&mut self, gatekeeper: Gatekeeper) -> Progress {
-        self.answer = Answer::Held(Box::new(gatekeeper));
+        self.answer = Answer::Held(gatekeeper);
         Progress::Held
     }
 

@@ -80,9 +80,9 @@ impl Attempt {
     }
 
     fn due_in_time(&self) -> Option<Timestamp> {
-        // Once the response is over, nothing more is to be done.
-        self.watch.due()?;
         match &self.answer {
+            // Once the response is over, nothing more is to be done.
+            _ if self.watch.is_over() => None,
             Answer::Held(gatekeeper) if gatekeeper.is_stream() => self.gate_until(),
             Answer::Passed(follower) if follower.is_stream() && !follower.has_ended_with_notice() => {
                 self.keep_alive.map(|keep_alive| keep_alive.due())

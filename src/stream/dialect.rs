@@ -70,6 +70,8 @@ pub struct StreamState {
     finish: Option<FinishReason>,
     answers: Answers,
     events: u64,
+    /// The last event brought content and nothing else.
+    is_content_only: bool,
 }
 
 /// What has come of a stream.
@@ -91,6 +93,7 @@ impl StreamState {
             finish: None,
             answers: Answers::default(),
             events: 0,
+            is_content_only: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl StreamState {
         if let Some(usage) = &reading.usage {
             self.counts.update(usage);
         }
+        self.is_content_only = reading.is_content_only() && event.form == Form::Whole;
         self.finish = reading.finish.or(self.finish);
         self.answers.add(reading.answers);
         self.phase = match (self.phase, reading.meaning) {
@@ -110,6 +114,17 @@ impl StreamState {
             (phase, _) => phase,
         };
         reading.meaning
+    }
+
+    /// Another event that [repeats](super::Pattern) one which brought content and nothing else.
+    pub const fn repeat(&mut self) {
+        self.events = self.events.saturating_add(1);
+    }
+
+    /// Whether the last event that was read brought content and nothing else, so that one which repeats it
+    /// changes nothing.
+    pub const fn is_content_only(&self) -> bool {
+        self.is_content_only
     }
 
     /// Number of events read.

@@ -156,6 +156,26 @@ impl Framer {
         self.dispatch(&mut Fresh::default(), Form::Torn, &mut on_event);
     }
 
+    /// Whether the next byte begins an event or a comment.
+    pub fn is_between_events(&self) -> bool {
+        self.at_boundary()
+            && self.progress == Progress::Between
+            && self.line == Line::Unbegun
+            && !self.after_cr
+            && !self.on_first_line
+    }
+
+    /// Passes the next `len` bytes, which are one whole event that ends with a line feed. `false` if they have
+    /// to be [fed](Self::feed).
+    pub fn pass(&mut self, len: usize) -> bool {
+        let passes = self.is_between_events() && len <= self.max_event;
+        if passes {
+            self.position += len as u64;
+            self.boundary = self.position;
+        }
+        passes
+    }
+
     /// Whether the stream is between two events, so that an event could be inserted here.
     pub const fn at_boundary(&self) -> bool {
         self.boundary == self.position

@@ -166,6 +166,11 @@ impl<'e> Reading<'e> {
         Self { meaning, usage: None, finish: None, answers: Answers::default() }
     }
 
+    /// Whether it is content, and neither usage nor a finish reason.
+    pub(super) fn is_content_only(&self) -> bool {
+        self.meaning == Meaning::Content && self.usage.is_none() && self.finish.is_none()
+    }
+
     /// The only choice of a dialect without several has finished.
     pub(super) fn finished(mut self, reason: FinishReason) -> Self {
         self.finish = Some(reason);

@@ -1,7 +1,8 @@
 //! Reads responses as they pass: SSE framing, the meaning of events in each dialect, token usage, model
 //! names, and the clocks of an attempt.
 //!
-//! [`Framer`] turns bytes into events and [`StreamState`] turns events into meanings. [`AnswerReader`] reads
+//! [`Framer`] turns bytes into events and [`StreamState`] turns events into meanings. [`Pattern`] spares both
+//! for events that repeat an earlier one. [`AnswerReader`] reads
 //! the usage of a response that is not a stream. [`ModelFinder`] finds where a response names its model. None
 //! of them keeps text or knows the time. [`Watch`] holds the clocks of one attempt, and [`Deadlines`] says
 //! when to check which stream of a worker. Both get the time as an argument.
@@ -22,6 +23,7 @@ mod messages;
 mod minimum_rate;
 mod model_name;
 mod notice;
+mod pattern;
 mod plain;
 #[cfg(test)]
 mod plain_tests;
@@ -39,6 +41,7 @@ pub use keep_alive::{KeepAlive, keep_alive};
 pub use meaning::{EventFailure, FinishReason, Meaning, StreamEnding, Terminal};
 pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;
+pub use pattern::{MAX_FREE_VALUES, MAX_IN_VAIN, MAX_PATTERN, Pattern};
 pub use plain::AnswerReader;
 pub use usage::{MAX_TOKENS, Usage};
 pub use watch::{Alarm, Watch};

@@ -99,28 +99,38 @@ impl Watch {
     /// The earliest time at which a limit is exceeded if no bytes come until then.
     pub fn due(&self) -> Option<(Timestamp, Alarm)> {
         let total = (self.total_until, Alarm::Total);
-        let idle = (self.received_at.after(self.policy.idle), Alarm::Idle);
-        let min_rate = self.min_rate.as_ref().and_then(MinimumRate::due);
-        let min_rate = min_rate.map_or(total, |at| (at, Alarm::BelowMinimumRate));
-        let waits: &[(Timestamp, Alarm)] = match self.wait {
+        Some(match self.wait {
             WaitingFor::Over => return None,
-            WaitingFor::End { at } => return Some((at, Alarm::Idle)),
-            WaitingFor::Plain => &[total, (self.sent_at.after(self.policy.answer), Alarm::Answer)],
+            WaitingFor::End { at } => (at, Alarm::Idle),
+            WaitingFor::Plain => earlier(total, (self.sent_at.after(self.policy.answer), Alarm::Answer)),
             // Before the first content the provider may be silent for as long as this limit permits.
             WaitingFor::First => {
-                &[total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent)]
+                earlier(total, (self.sent_at.after(self.policy.first_content), Alarm::FirstContent))
             }
             WaitingFor::Rest { content_at } => {
-                &[total, idle, min_rate, (content_at.after(self.policy.content_idle), Alarm::ContentIdle)]
+                let idle = (self.received_at.after(self.policy.idle), Alarm::Idle);
+                let content_idle = (content_at.after(self.policy.content_idle), Alarm::ContentIdle);
+                let min_rate = self.min_rate.as_ref().and_then(MinimumRate::due);
+                let min_rate = min_rate.map_or(total, |at| (at, Alarm::BelowMinimumRate));
+                earlier(earlier(earlier(total, idle), min_rate), content_idle)
             }
-        };
-        waits.iter().copied().min_by_key(|(at, _)| *at)
+        })
+    }
+
+    /// Whether no limit applies any more.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.wait, WaitingFor::Over)
     }
 
     /// The limit that is exceeded at `now`.
     pub fn alarm(&self, now: Timestamp) -> Option<Alarm> {
         self.due().filter(|(at, _)| *at <= now).map(|(_, alarm)| alarm)
     }
+}
+
+/// The earlier of two limits, the first if they are exceeded at the same time.
+const fn earlier(one: (Timestamp, Alarm), other: (Timestamp, Alarm)) -> (Timestamp, Alarm) {
+    if other.0.as_millis() < one.0.as_millis() { other } else { one }
 }
 
 #[cfg(test)]

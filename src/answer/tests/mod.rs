@@ -3,6 +3,7 @@
 mod gates;
 mod injected_usage;
 mod renaming;
+mod repeats;
 mod streams;
 
 use super::{Follower, Gatekeeper, Release, Terms};
