@@ -311,7 +311,11 @@ impl RecordBuilder {
                     | ErrorClass::NotFound
                     | ErrorClass::Invalid
                     | ErrorClass::TooLarge
-                    | ErrorClass::ContextLength,
+                    | ErrorClass::ContextLength
+                    | ErrorClass::ModelQuota
+                    | ErrorClass::Unsuitable
+                    | ErrorClass::StateNotFound
+                    | ErrorClass::Conflict,
                 ) if attempt.observed.answered_by == Some(AnsweredBy::Provider) => Billed::No,
                 _ => Billed::Maybe,
             },
