@@ -29,6 +29,7 @@ fn outcome(how: u8) -> HealthSignal {
         3 | 4 => HealthSignal::Failure(ErrorClass::Server),
         5 => HealthSignal::Blocked(ErrorClass::Auth),
         6 => HealthSignal::Neutral,
+        _ if how & 64 != 0 => HealthSignal::Exhausted(None),
         _ => HealthSignal::Throttled((how >= 128).then(|| Duration::from_secs(u64::from(how)))),
     }
 }

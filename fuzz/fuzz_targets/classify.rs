@@ -11,7 +11,9 @@ use llm_failsafe::provider::{
     failure_in_success, should_retry, wait_hint,
 };
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
+    "x-ratelimit-reset",
+    "anthropic-ratelimit-unified-reset",
     "retry-after",
     "retry-after-ms",
     "x-ms-retry-after-ms",

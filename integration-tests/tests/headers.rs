@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
 
 /// Headers that a provider must not see, or that must not control Envoy or the filter.
-const UNWELCOME: [(&str, &str); 32] = [
+const UNWELCOME: [(&str, &str); 34] = [
+    ("openai-organization", "org-of-the-client"),
+    ("openai-project", "proj-of-the-client"),
     ("authorization", "Bearer client-secret"),
     ("x-api-key", "client-secret"),
     ("api-key", "client-secret"),

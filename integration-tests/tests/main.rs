@@ -12,6 +12,7 @@ mod peers;
 mod scenes;
 mod telemetry;
 
+mod accounts;
 mod admissions;
 mod balance;
 mod bodies;
@@ -53,6 +54,7 @@ mod provider;
 mod queue;
 mod quiet;
 mod records;
+mod refused_requests;
 mod reloads;
 mod requests;
 mod response_model;

@@ -79,6 +79,9 @@ impl Leases {
     /// The attempt is over. Each scope gets its part of the blame.
     pub fn report(self, generation: &Generation, blame: Blame, effects: &mut Effects<'_>, now: Timestamp) {
         let jitter = effects.rng.next_u64();
+        if matches!(blame.target, HealthSignal::Exhausted(_)) {
+            rest_pool(generation, self.target, blame.target, effects, now);
+        }
         self.tell(generation, blame, jitter, effects, now);
     }
 
@@ -119,6 +122,36 @@ impl Leases {
                 effects.tally.label(config, Family::ProbesByName, (place, 0), 1);
             }
         }
+    }
+}
+
+/// The other accounts of a quota pool share the allowance for a model that `target` has used up, so their
+/// targets of this model rest too.
+fn rest_pool(
+    generation: &Generation,
+    target: TargetId,
+    signal: HealthSignal,
+    effects: &mut Effects<'_>,
+    now: Timestamp,
+) {
+    let config = &*generation.config;
+    let pool = |account| config.account(account).and_then(|account| account.quota_pool.as_deref());
+    let Some(used_up) = config.target(target) else { return };
+    let Some(shared_pool) = pool(used_up.account) else { return };
+    for (index, other) in config.targets().iter().enumerate() {
+        let Some(id) = TargetId::from_index(index).filter(|id| *id != target) else { continue };
+        let is_shared = other.provider == used_up.provider && other.model == used_up.model;
+        if !is_shared || pool(other.account) != Some(shared_pool) {
+            continue;
+        }
+        let scope = Scope::Target(id);
+        let mut view = generation.health_view.borrow_mut();
+        let Some(ticket) = view.ticket(scope) else { continue };
+        let Change { result, shared } =
+            view.report(effects.store, scope, &config.breaker, (ticket, signal), now, 0);
+        drop(view);
+        effects.note_shared(shared);
+        count_transition(config, scope, result, effects);
     }
 }
 

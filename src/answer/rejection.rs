@@ -72,10 +72,14 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
     code.filter(|status| (400..600).contains(status)).unwrap_or(match failure.class {
         ErrorClass::Auth => 401,
         ErrorClass::Permission => 403,
-        ErrorClass::NotFound => 404,
+        ErrorClass::NotFound | ErrorClass::StateNotFound => 404,
+        ErrorClass::Conflict => 409,
         ErrorClass::TooLarge => 413,
-        ErrorClass::Invalid | ErrorClass::ContextLength | ErrorClass::ContentPolicy => 400,
-        ErrorClass::RateLimited | ErrorClass::QuotaExhausted => 429,
+        ErrorClass::Invalid
+        | ErrorClass::ContextLength
+        | ErrorClass::ContentPolicy
+        | ErrorClass::Unsuitable => 400,
+        ErrorClass::RateLimited | ErrorClass::QuotaExhausted | ErrorClass::ModelQuota => 429,
         ErrorClass::Overloaded => 503,
         ErrorClass::Timeout => 504,
         ErrorClass::Server

@@ -13,7 +13,7 @@ pub enum ErrorClass {
     RateLimited,
     /// The account's money or long-term allowance is used up.
     QuotaExhausted,
-    /// The account's credential is rejected.
+    /// The account's credential is rejected, or the account is suspended.
     Auth,
     /// The account lacks the permission.
     Permission,
@@ -35,11 +35,19 @@ pub enum ErrorClass {
     StreamError,
     /// A stream exceeded an idle timeout.
     StreamStalled,
+    /// The account's long-term allowance for this model is used up. Its other models may be asked.
+    ModelQuota,
+    /// This target cannot serve this request. Another target may, and this one may serve others.
+    Unsuitable,
+    /// The account does not know, or cannot read, something stored that the request refers to.
+    StateNotFound,
+    /// Another request is changing something that this one refers to.
+    Conflict,
 }
 
 impl ErrorClass {
-    /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    /// Every class. Records of breakers hold positions in this list, so new ones are added at its end.
+    pub const ALL: [Self; 21] = [
         Self::Transport,
         Self::Timeout,
         Self::Overloaded,
@@ -57,6 +65,10 @@ impl ErrorClass {
         Self::StreamTruncated,
         Self::StreamError,
         Self::StreamStalled,
+        Self::ModelQuota,
+        Self::Unsuitable,
+        Self::StateNotFound,
+        Self::Conflict,
     ];
 
     /// Its name in configurations, headers, metrics and records.
@@ -79,6 +91,10 @@ impl ErrorClass {
             Self::StreamTruncated => "stream_truncated",
             Self::StreamError => "stream_error",
             Self::StreamStalled => "stream_stalled",
+            Self::ModelQuota => "model_quota",
+            Self::Unsuitable => "unsuitable",
+            Self::StateNotFound => "state_not_found",
+            Self::Conflict => "conflict",
         }
     }
 

@@ -24,9 +24,7 @@ impl Timestamp {
 
     /// This time plus `span`, saturating.
     pub const fn after(self, span: Duration) -> Self {
-        // `as_millis` would compute with 128 bits.
-        let ms = span.as_secs().saturating_mul(1000).saturating_add(span.subsec_millis() as u64);
-        Self(self.0.saturating_add(ms))
+        Self(self.0.saturating_add(millis(span)))
     }
 }
 

@@ -57,6 +57,7 @@ impl Blame {
             | ErrorClass::StreamError
             | ErrorClass::StreamStalled => Self { target: HealthSignal::Failure(class), ..answered },
             ErrorClass::RateLimited => Self { target: HealthSignal::Throttled(hint), ..answered },
+            ErrorClass::ModelQuota => Self { target: HealthSignal::Exhausted(hint), ..answered },
             ErrorClass::QuotaExhausted | ErrorClass::Auth => Self {
                 target: HealthSignal::Neutral,
                 account: HealthSignal::Blocked(class),
@@ -66,7 +67,10 @@ impl Blame {
             | ErrorClass::Invalid
             | ErrorClass::TooLarge
             | ErrorClass::ContextLength
-            | ErrorClass::ContentPolicy => answered,
+            | ErrorClass::ContentPolicy
+            | ErrorClass::Unsuitable
+            | ErrorClass::StateNotFound
+            | ErrorClass::Conflict => answered,
             ErrorClass::ClientAbort => Self::NEUTRAL,
         }
     }
@@ -83,7 +87,10 @@ mod tests {
             let hurt = |outcome| {
                 matches!(
                     outcome,
-                    HealthSignal::Failure(_) | HealthSignal::Blocked(_) | HealthSignal::Throttled(_)
+                    HealthSignal::Failure(_)
+                        | HealthSignal::Blocked(_)
+                        | HealthSignal::Throttled(_)
+                        | HealthSignal::Exhausted(_)
                 )
             };
             let hurts = [blame.target, blame.account, blame.endpoint].map(hurt);
@@ -91,7 +98,7 @@ mod tests {
                 "transport" => [false, false, true],
                 "quota_exhausted" | "auth" => [false, true, false],
                 "permission" | "invalid" | "too_large" | "context_length" | "content_policy"
-                | "client_abort" => [false; 3],
+                | "client_abort" | "unsuitable" | "state_not_found" | "conflict" => [false; 3],
                 _ => [true, false, false],
             };
             assert_eq!(hurts, expected, "{}", class.name());

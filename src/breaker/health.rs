@@ -2,7 +2,7 @@
 //!
 //! **Rate limits.** A rate limit is not an illness. It sets a time until which the scope gets no requests:
 //! the provider's hint, at most an hour. Without a hint it is 1 second, doubled for each further rate limit
-//! in a row, at most 60 seconds.
+//! in a row, at most 60 seconds. For an allowance that is used up it is the hint, at most a day, or an hour.
 //!
 //! **`retry-after` while a probe runs** is 1 second. The probe's lease of a minute is an upper bound that is
 //! rarely reached, so a client would wait for nothing.
@@ -29,6 +29,10 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 const PROBE_RETRY: Duration = Duration::from_secs(1);
 /// The longest hint that is believed: a provider's mistake must not take a target away for days.
 const THROTTLE_HINT_MAX: Duration = Duration::from_secs(3600);
+/// The longest rest of a scope whose allowance is used up. Allowances are usually per day.
+const REST_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long such a scope rests if the provider does not say when the allowance is renewed.
+const REST_WITHOUT_HINT: Duration = Duration::from_secs(3600);
 
 /// Workers read the clock at slightly different moments, so a time noted by another worker may lie ahead by
 /// this much. If it lies further ahead, the clock has stepped back since.
@@ -137,7 +141,13 @@ impl Health {
         jitter: u64,
     ) -> Option<Transition> {
         let (throttled, outcome) = match outcome {
-            HealthSignal::Throttled(hint) => (self.throttle(hint, now), outcome),
+            HealthSignal::Throttled(hint) => {
+                (self.throttle(hint.map(|hint| hint.min(THROTTLE_HINT_MAX)), now), outcome)
+            }
+            HealthSignal::Exhausted(hint) => {
+                let rest = hint.unwrap_or(REST_WITHOUT_HINT).min(REST_MAX);
+                (self.throttle(Some(rest), now), HealthSignal::Throttled(hint))
+            }
             // No longer than an open breaker: after that a probe tells more than the hint.
             HealthSignal::FailureFor(class, hint) => {
                 (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
@@ -164,8 +174,8 @@ impl Health {
                 let Some(rule) = self.trip_rule(policy, now) else { return throttled };
                 Some(Transition::Opened(self.open(policy, TripReason { rule, class }, now, jitter)))
             }
-            // Replaced by `Failure` above.
-            (_, HealthSignal::FailureFor(..)) => throttled,
+            // Replaced above.
+            (_, HealthSignal::FailureFor(..) | HealthSignal::Exhausted(_)) => throttled,
             (BreakerPhase::Closed { .. }, HealthSignal::Blocked(class)) => {
                 let reason = TripReason { rule: TripRule::Blocked, class };
                 Some(Transition::Opened(self.open(policy, reason, now, jitter)))
@@ -345,7 +355,7 @@ impl Health {
             (None, None) => 0,
         };
         let time = match hint {
-            Some(hint) => hint.min(THROTTLE_HINT_MAX),
+            Some(hint) => hint,
             None => THROTTLE_FIRST.saturating_mul(1 << strikes.min(10)).min(THROTTLE_MAX),
         };
         let until = now.after(time);

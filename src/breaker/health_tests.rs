@@ -269,6 +269,23 @@ fn a_rate_limit_is_no_failure_and_the_latest_deadline_wins() {
 }
 
 #[test]
+fn a_used_up_allowance_rests_until_it_is_renewed() {
+    const DAY: u64 = 24 * 3600;
+    for (hint, rest) in [(Some(5 * 3600), 5 * 3600), (Some(40 * 3600), DAY), (None, 3600)] {
+        let mut health = Health::default();
+        let signal = HealthSignal::Exhausted(hint.map(Duration::from_secs));
+        assert_eq!(attempt(&mut health, signal, at(0)), Some(Transition::Throttled));
+        assert!(!is_available(&health, at(rest - 1)), "{hint:?}");
+        assert!(is_available(&health, at(rest)), "{hint:?}");
+        assert_eq!(health.consecutive(), 0);
+    }
+    // A rate limit is believed for an hour only.
+    let mut health = Health::default();
+    attempt(&mut health, HealthSignal::Throttled(Some(Duration::from_secs(DAY))), at(0));
+    assert!(is_available(&health, at(3600)));
+}
+
+#[test]
 fn a_rate_limited_probe_returns_its_lease() {
     let mut health = tripped();
     assert_eq!(probe(&mut health, HealthSignal::Throttled(None), at(30)), Some(Transition::Throttled));

@@ -104,6 +104,8 @@ pub enum HealthSignal {
     Blocked(ErrorClass),
     /// A rate limit, with the provider's hint on how long to wait.
     Throttled(Option<Duration>),
+    /// A long-term allowance is used up, with the provider's hint on when it is renewed.
+    Exhausted(Option<Duration>),
     /// Nothing was learned about this scope.
     Neutral,
 }

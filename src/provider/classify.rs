@@ -1,12 +1,12 @@
 //! Classifies a provider's error response.
 //!
-//! The first of these that applies decides: the vendor's own rules, names narrower than a status, phrases
-//! about the context window, the status, and without a status the names that say as much as one. A message
-//! may quote the client, so a phrase in it never blocks an account unless the message begins with it.
+//! The first of these that applies decides: the vendor's own rules; a refusal that depends on the request;
+//! a code of a dead account; names narrower than a status; phrases about the context window; words about a
+//! dead account; the status; and without a status the names that say as much as one.
 
 use super::error_body::{ErrorBody, truncated_name};
 use super::evidence::Evidence;
-use super::{ProviderKind, anthropic, gemini, mistral, names, openai, openrouter};
+use super::{ProviderKind, accounts, anthropic, gemini, mistral, names, openai, openrouter, request_bound};
 use crate::base::{ErrorClass, HeaderBlock};
 
 /// How a request failed, and what the provider called it.
@@ -47,18 +47,27 @@ pub fn classify_event(kind: ProviderKind, event_data: &[u8]) -> Option<Failure> 
 
 fn failure(kind: ProviderKind, evidence: Evidence, otherwise: ErrorClass) -> Failure {
     let code = evidence.body.code();
-    let names = || code.as_deref().into_iter().chain(evidence.body.kind()).chain(evidence.header);
-    let class = vendor_class(kind, &evidence)
-        .or_else(|| names::narrow(names()))
+    let class = gemini::daily_quota(&evidence)
+        .or_else(|| vendor_class(kind, &evidence))
+        .or_else(|| request_bound::class(&evidence))
+        .or_else(|| accounts::by_code(&evidence))
+        .or_else(|| named(&evidence))
         .or_else(|| context_length(&evidence))
+        .or_else(|| accounts::by_words(&evidence))
         .or_else(|| evidence.status.map(by_status))
-        .or_else(|| names::broad(names()))
+        .or_else(|| names::broad(evidence.names()))
         .unwrap_or(otherwise);
-    Failure {
-        class,
-        kind: evidence.kind().and_then(truncated_name),
-        code: code.as_deref().and_then(truncated_name),
-    }
+    Failure { class, kind: evidence.kind().and_then(truncated_name), code: code.and_then(truncated_name) }
+}
+
+/// The class of the error's name. Vendors give some names to dead accounts too, and only the message tells.
+fn named(evidence: &Evidence) -> Option<ErrorClass> {
+    let class = names::narrow(evidence.names())?;
+    let dead = match class {
+        ErrorClass::Permission | ErrorClass::RateLimited => accounts::by_words(evidence),
+        _ => None,
+    };
+    Some(dead.unwrap_or(class))
 }
 
 fn vendor_class(kind: ProviderKind, evidence: &Evidence) -> Option<ErrorClass> {
@@ -101,7 +110,7 @@ fn context_length(evidence: &Evidence) -> Option<ErrorClass> {
 /// The class of a status alone.
 ///
 /// A redirect is a server failure: these APIs do not redirect, so a proxy in front of the provider sent it,
-/// and the request was not served. 409 and 425 ask for the request to be sent again. 424 is a model that
+/// and the request was not served. 425 asks for the request to be sent again. 424 is a model that
 /// failed. 499 is a provider that believes its client left; a client that did leave would not see it. 498 is
 /// Groq's lack of capacity. 522 and 524 are Cloudflare's timeouts.
 fn by_status(status: u16) -> ErrorClass {
@@ -114,7 +123,8 @@ fn by_status(status: u16) -> ErrorClass {
         413 => ErrorClass::TooLarge,
         429 => ErrorClass::RateLimited,
         498 | 503 | 529 => ErrorClass::Overloaded,
-        409 | 424 | 425 | 499 => ErrorClass::Server,
+        409 => ErrorClass::Conflict,
+        424 | 425 | 499 => ErrorClass::Server,
         400..=497 => ErrorClass::Invalid,
         _ => ErrorClass::Server,
     }

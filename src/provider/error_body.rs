@@ -3,6 +3,7 @@
 use memchr::memmem;
 use serde_json::{Map, Value};
 
+use super::body_hints;
 use crate::base::json::{first_element, members};
 
 /// How many bytes are read of an error body, or of an error within a response.
@@ -12,7 +13,7 @@ pub const MAX_ERROR_BODY: usize = 16 * 1024;
 pub const MAX_NAME: usize = 64;
 
 /// The members that are read, at the top level and in `response` and `choices`.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 21] = [
     "error",
     "type",
     "object",
@@ -27,20 +28,35 @@ const MEMBERS: [&str; 14] = [
     "param",
     "details",
     "metadata",
+    "reason",
+    "title",
+    "msg",
+    "errors",
+    "error_code",
+    "error_msg",
+    "base_resp",
 ];
 
+/// The longest body that is read as a message although it is no JSON, in bytes.
+const MAX_PLAIN_TEXT: usize = 512;
+
 /// An error's members without their wrapper. Known shapes: `{"error":{…}}`, the same within an array, flat
-/// members, `{"response":{"error":{…}}}`, `{"choices":[{"error":{…}}]}` and `{"error":"text"}`.
+/// members, `{"response":{"error":{…}}}`, `{"choices":[{"error":{…}}]}`, `{"errors":[{…}]}`, `{"detail":{…}}`,
+/// `{"base_resp":{…}}` and `{"error":"text"}`.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     members: Map<String, Value>,
+    code: Option<String>,
 }
 
 impl ErrorBody {
     /// The error in the body of a failed request; empty if nothing can be read.
     pub(super) fn of_failure(body: &[u8]) -> Self {
-        let body = body.get(..MAX_ERROR_BODY).unwrap_or(body);
-        Self::of_wrapper(excerpt(body, true))
+        let beginning = body.get(..MAX_ERROR_BODY).unwrap_or(body);
+        match plain_text(body) {
+            Some(text) => Self::of_members(Map::from_iter([("message".to_owned(), Value::from(text))])),
+            None => Self::of_wrapper(excerpt(beginning, true)),
+        }
     }
 
     /// The error within a successful response or a stream event, if there is one.
@@ -58,18 +74,36 @@ impl ErrorBody {
     }
 
     fn of_wrapper(mut wrapper: Map<String, Value>) -> Self {
-        let members = match wrapper.remove("error") {
-            Some(Value::Object(error)) => error,
-            Some(Value::String(message)) => {
-                wrapper.insert("message".to_owned(), Value::String(message));
-                wrapper
+        match wrapper.remove("error") {
+            Some(Value::Object(mut error)) => {
+                // A hint may stand next to the error.
+                wrapper.retain(|name, _| body_hints::is_hint(name));
+                for (name, value) in wrapper {
+                    error.entry(name).or_insert(value);
+                }
+                Self::of_members(error)
+            }
+            Some(Value::String(text)) => {
+                // Next to a message it is a name: `{"error":"insufficient_quota","message":"…"}`.
+                let name =
+                    if wrapper.get("message").is_some_and(Value::is_string) { "code" } else { "message" };
+                if name == "message" || !wrapper.contains_key("code") {
+                    wrapper.insert(name.to_owned(), Value::String(text));
+                }
+                Self::of_members(wrapper)
             }
             _ => match nested_error(&mut wrapper) {
-                Some(error) => error,
-                None => wrapper,
+                Some(error) => Self::of_members(error),
+                None => Self::of_members(wrapper),
             },
-        };
-        Self { members }
+        }
+    }
+
+    fn of_members(members: Map<String, Value>) -> Self {
+        let code =
+            ["code", "error_code", "status_code"].into_iter().find_map(|name| as_code(members.get(name)?));
+        let deep = || members.get("details").and_then(|details| as_code(details.get("error_code")?));
+        Self { code: code.or_else(deep), members }
     }
 
     /// The non-empty string at this path.
@@ -86,6 +120,15 @@ impl ErrorBody {
         self.members.get(name)
     }
 
+    pub(super) const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+
+    /// The object at this path.
+    pub(super) fn object(&self, path: &[&str]) -> Option<&Map<String, Value>> {
+        path.iter().try_fold(&self.members, |members, name| members.get(*name)?.as_object())
+    }
+
     /// The error type: `type`, OpenRouter's and TGI's `error_type`, or Gemini's `status`, which is in
     /// capitals.
     pub(super) fn kind(&self) -> Option<&str> {
@@ -97,19 +140,24 @@ impl ErrorBody {
             })
     }
 
-    /// The error code: `code` (a number as its digits) or Anthropic's `details.error_code`.
-    pub(super) fn code(&self) -> Option<String> {
-        match self.members.get("code") {
-            Some(Value::String(code)) if !code.is_empty() => Some(code.clone()),
-            Some(Value::Number(code)) if code.is_i64() => Some(code.to_string()),
-            _ => self.text(&["details", "error_code"]).map(str::to_owned),
-        }
+    /// The error code: `code`, `error_code` or `status_code` (a number as its digits), or Anthropic's
+    /// `details.error_code`.
+    pub(super) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// The reasons in the details of a Google error, or a `reason` of the error itself.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = &str> {
+        let details = self.get("details").and_then(Value::as_array).into_iter().flatten();
+        let reasons = details.filter_map(|detail| detail.get("reason")?.as_str());
+        reasons.chain(self.text(&["reason"])).filter(|reason| !reason.is_empty())
     }
 
     /// The HTTP status, 400 to 599, from `code` or `status`, for errors that come without a status of their
     /// own.
     pub(super) fn status(&self) -> Option<u16> {
-        [self.code(), self.members.get("status").map(Value::to_string)]
+        let status = self.members.get("status").map(Value::to_string);
+        [self.code(), status.as_deref()]
             .into_iter()
             .flatten()
             .find_map(|text| text.parse().ok().filter(|status| (400..600).contains(status)))
@@ -117,7 +165,29 @@ impl ErrorBody {
 
     /// The error message; empty if there is none.
     pub(super) fn message(&self) -> &str {
-        self.text(&["message"]).or_else(|| self.text(&["detail"])).unwrap_or_default()
+        ["message", "detail", "msg", "error_msg", "status_msg", "title"]
+            .into_iter()
+            .find_map(|name| self.text(&[name]))
+            .unwrap_or_default()
+    }
+}
+
+/// A code as text: a number as its digits.
+fn as_code(value: &Value) -> Option<String> {
+    match value {
+        Value::String(code) if !code.is_empty() => Some(code.clone()),
+        Value::Number(code) if code.is_i64() => Some(code.to_string()),
+        _ => None,
+    }
+}
+
+/// A short body that is plain text, or a JSON string.
+fn plain_text(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= MAX_PLAIN_TEXT)?.trim();
+    match text.as_bytes().first()? {
+        b'{' | b'[' | b'<' | 0xef => None,
+        b'"' => serde_json::from_str(text).ok(),
+        _ => Some(text.to_owned()),
     }
 }
 
@@ -141,7 +211,7 @@ fn excerpt(text: &[u8], top: bool) -> Map<String, Value> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut found = Map::new();
     for (name, raw) in first_element(text).into_iter().flat_map(members) {
-        let Some(name) = MEMBERS.into_iter().find(|known| known.as_bytes() == name) else { continue };
+        let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_read(name)) else { continue };
         let value = match name {
             // These can hold the whole response, so only their own error members are taken.
             "response" | "choices" if top => Some(excerpt(raw, false).into()),
@@ -154,6 +224,10 @@ fn excerpt(text: &[u8], top: bool) -> Map<String, Value> {
         }
     }
     found
+}
+
+fn is_read(name: &str) -> bool {
+    MEMBERS.contains(&name) || body_hints::is_hint(name)
 }
 
 /// Whether a successful response or an event with these members is an error.
@@ -182,10 +256,32 @@ fn is_meaningful(error: &Value) -> bool {
 }
 
 fn nested_error(wrapper: &mut Map<String, Value>) -> Option<Map<String, Value>> {
-    ["response", "choices"].into_iter().find_map(|outer| {
+    let nested = ["response", "choices"].into_iter().find_map(|outer| {
         match wrapper.get_mut(outer)?.get_mut("error")?.take() {
             Value::Object(error) => Some(error),
             _ => None,
         }
-    })
+    });
+    nested
+        .or_else(|| match wrapper.get_mut("errors")?.get_mut(0)?.take() {
+            Value::Object(error) => Some(error),
+            Value::String(text) => Some(Map::from_iter([("message".to_owned(), Value::String(text))])),
+            _ => None,
+        })
+        .or_else(|| match wrapper.get_mut("base_resp")?.take() {
+            Value::Object(error) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match wrapper.get_mut("detail")?.take() {
+            Value::Object(mut error) => {
+                if let Some(text @ Value::String(_)) = error.remove("error") {
+                    error.entry("message").or_insert(text);
+                }
+                Some(error)
+            }
+            other => {
+                wrapper.insert("detail".to_owned(), other);
+                None
+            }
+        })
 }

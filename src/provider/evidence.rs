@@ -3,6 +3,9 @@
 use super::error_body::ErrorBody;
 use crate::base::HeaderBlock;
 
+/// Words that relays write for an absent parameter.
+const NO_PARAM: [&str; 2] = ["none", "null"];
+
 #[derive(Clone, Copy)]
 pub(super) struct Evidence<'a> {
     pub(super) body: &'a ErrorBody,
@@ -24,6 +27,19 @@ impl<'a> Evidence<'a> {
 
     pub(super) const fn from_event(body: &'a ErrorBody, status: Option<u16>) -> Self {
         Self { body, status, retry_after: false, header: None }
+    }
+
+    /// What the error is called: its code, its type, the name from a header, and the reasons of a Google error.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        let body = self.body;
+        body.code().into_iter().chain(body.kind()).chain(self.header).chain(body.reasons())
+    }
+
+    /// The member of the request that the error is about.
+    pub(super) fn param(&self) -> Option<&'a str> {
+        self.body
+            .text(&["param"])
+            .filter(|param| !NO_PARAM.iter().any(|none| none.eq_ignore_ascii_case(param)))
     }
 
     /// The error's type, from the body or else from the header.

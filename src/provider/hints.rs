@@ -4,38 +4,61 @@
 //! a point in time stands where a duration belongs. So a hint that is malformed, negative, zero, past or
 //! implausibly long is ignored, and the next one in order is read. Without a hint the retry back-off applies.
 //! A wrong hint would send the request straight back to a full provider, or block a target for no reason.
+//!
+//! A number above 10⁹ is no wait but a moment since 1970: in seconds, or above 10¹² in milliseconds.
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::Value;
-
-use super::error_body::ErrorBody;
+use super::body_hints;
 use crate::base::{HeaderBlock, Timestamp, days_in, days_since_epoch};
 
 /// The longest wait that is returned; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest plausible wait, in milliseconds (366 days). Larger numbers are usually timestamps since 1970.
+/// The longest plausible wait, in milliseconds (366 days).
 const MAX_PLAUSIBLE_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
 
 /// The longest text that is read as a time, in bytes. The longest valid one is an HTTP date of 33 bytes.
-const MAX_TEXT: usize = 64;
+pub(super) const MAX_TEXT: usize = 64;
+
+/// A larger number is seconds since 1970.
+const MIN_EPOCH_SECONDS: f64 = 1e9;
+
+/// A larger number is milliseconds since 1970.
+const MIN_EPOCH_MILLISECONDS: f64 = 1e12;
 
 /// The status for a reached limit. Other responses carry reset times too, of limits that are not reached.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// The headers of OpenAI's limits: what remains, and when the limit resets.
-const OPENAI_LIMITS: [(&str, &str); 2] = [
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
-];
-
-/// The headers of Anthropic's limits: what remains, and when the limit resets.
-const ANTHROPIC_LIMITS: [(&str, &str); 4] = [
-    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
-    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
-    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
-    ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+/// Headers that say what remains of a limit, and when it resets. A group counts before the next one. The
+/// reset is a Go duration, seconds, or a moment.
+const LIMITS: [&[(&str, &str)]; 5] = [
+    // OpenAI, Azure, Groq, Fireworks, Cerebras.
+    &[
+        ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+        ("x-ratelimit-remaining-project-tokens", "x-ratelimit-reset-project-tokens"),
+        ("x-ratelimit-remaining-requests-day", "x-ratelimit-reset-requests-day"),
+        ("x-ratelimit-remaining-tokens-minute", "x-ratelimit-reset-tokens-minute"),
+        ("x-ratelimit-remaining-tokens-day", "x-ratelimit-reset-tokens-day"),
+    ],
+    // Anthropic's API.
+    &[
+        ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+        ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+        ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+        ("anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
+    ],
+    // Anthropic's plans.
+    &[("", "anthropic-ratelimit-unified-reset")],
+    // OpenRouter, GitHub, Mistral and many relays.
+    &[
+        ("x-ratelimit-remaining", "x-ratelimit-reset"),
+        ("x-rate-limit-remaining", "x-rate-limit-reset"),
+        ("ratelimit-remaining", "ratelimit-reset"),
+        ("ratelimitbysize-remaining", "ratelimitbysize-reset"),
+    ],
+    &[("", "x-ratelimit-reset-after")],
 ];
 
 /// How long the provider asks the client to wait from `now` on: more than zero, at most [`MAX_HINT`], in
@@ -43,17 +66,14 @@ const ANTHROPIC_LIMITS: [(&str, &str); 4] = [
 ///
 /// 1. `retry-after-ms`, `x-ms-retry-after-ms`: milliseconds.
 /// 2. `retry-after`: seconds or an HTTP date.
-/// 3. With a 429 only, `x-ratelimit-reset-{requests,tokens}`: a Go duration (`6m0s`) or seconds (Azure). The
-///    latest reset of the exhausted limits counts. A limit is not exhausted if its `x-ratelimit-remaining-…`
-///    is above zero.
-/// 4. With a 429 only, `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-reset`: RFC 3339, in
-///    the same way.
-/// 5. `retryDelay` (`"30s"`) in the `details` of a Google error in `body`, of which the first
-///    [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes are read.
+/// 3. With a 429 only, the headers of a limit (`x-ratelimit-reset-tokens`, `anthropic-ratelimit-…-reset`,
+///    `x-ratelimit-reset`, …): a Go duration (`6m0s`), seconds, or a moment. The latest reset of the
+///    exhausted limits counts. A limit is not exhausted if what remains of it is above zero.
+/// 4. The body: see [`body_hints`]. Of it the first [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes are read.
 pub fn wait_hint(headers: &HeaderBlock, body: &[u8], status: u16, now: Timestamp) -> Option<Duration> {
     retry_after_hint(headers, now)
         .or_else(|| latest_reset(headers, status, now))
-        .or_else(|| retry_delay(body))
+        .or_else(|| body_hints::wait(body, status, now))
         .map(|WaitHint(wait)| wait)
 }
 
@@ -66,12 +86,47 @@ pub fn should_retry(headers: &HeaderBlock) -> Option<bool> {
         .find_map(|(word, meaning)| value.eq_ignore_ascii_case(word).then_some(meaning))
 }
 
+/// The milliseconds since 1970 that a number means, if it is too large to be a wait.
+pub(super) fn epoch_ms(number: f64) -> Option<u64> {
+    // The casts saturate.
+    if number > MIN_EPOCH_MILLISECONDS {
+        Some(number as u64)
+    } else if number > MIN_EPOCH_SECONDS {
+        Some((number * 1000.0) as u64)
+    } else {
+        None
+    }
+}
+
 /// A plausible wait, at most [`MAX_HINT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct WaitHint(Duration);
+pub(super) struct WaitHint(pub(super) Duration);
+
+/// What a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Milliseconds from now.
+    Milliseconds,
+    /// Seconds from now.
+    Seconds,
+    /// Only a moment is meant.
+    Moment,
+}
 
 impl WaitHint {
-    fn of_millis(ms: f64) -> Option<Self> {
+    /// A number of `unit`, or a moment since 1970 if it is too large for a wait.
+    pub(super) fn of_number(number: f64, unit: Unit, now: Timestamp) -> Option<Self> {
+        if let Some(moment) = epoch_ms(number) {
+            return Self::until(moment, now);
+        }
+        match unit {
+            Unit::Milliseconds => Self::of_millis(number),
+            Unit::Seconds => Self::of_millis(number * 1000.0),
+            Unit::Moment => None,
+        }
+    }
+
+    pub(super) fn of_millis(ms: f64) -> Option<Self> {
         // NaN fails both comparisons.
         if !(ms > 0.0 && ms <= MAX_PLAUSIBLE_MS) {
             return None;
@@ -79,10 +134,6 @@ impl WaitHint {
         // Rounded up, because a request that comes too early is rejected again. Below the bound the cast is
         // exact.
         Some(Self(Duration::from_millis(ms.ceil() as u64).min(MAX_HINT)))
-    }
-
-    fn of_seconds(seconds: f64) -> Option<Self> {
-        Self::of_millis(seconds * 1000.0)
     }
 
     /// From `now` to `moment_ms`, which is in milliseconds since the epoch.
@@ -101,36 +152,61 @@ pub(super) fn retry_after(headers: &HeaderBlock, now: Timestamp) -> Option<Durat
 }
 
 fn retry_after_hint(headers: &HeaderBlock, now: Timestamp) -> Option<WaitHint> {
-    let millis = |name| WaitHint::of_millis(decimal(text(headers, name)?)?);
-    let seconds_or_date = |text| decimal(text).map_or_else(|| http_date(text, now), WaitHint::of_seconds);
-    millis("retry-after-ms")
-        .or_else(|| millis("x-ms-retry-after-ms"))
-        .or_else(|| text(headers, "retry-after").and_then(seconds_or_date))
+    let millis = |name| WaitHint::of_number(decimal(text(headers, name)?)?, Unit::Milliseconds, now);
+    millis("retry-after-ms").or_else(|| millis("x-ms-retry-after-ms")).or_else(|| {
+        let text = text(headers, "retry-after")?;
+        // By the standard it has no unit.
+        if text.bytes().last().is_some_and(|byte| byte.is_ascii_lowercase()) {
+            return None;
+        }
+        text_hint(text, Unit::Seconds, now)
+    })
 }
 
 fn latest_reset(headers: &HeaderBlock, status: u16, now: Timestamp) -> Option<WaitHint> {
     if status != TOO_MANY_REQUESTS {
         return None;
     }
-    let latest = |limits: &[(&str, &str)], read: &dyn Fn(&str) -> Option<WaitHint>| {
+    LIMITS.iter().find_map(|limits| {
         let exhausted = limits.iter().filter(|(remaining, _)| !is_above_zero(headers, remaining));
-        exhausted.filter_map(|(_, reset)| read(text(headers, reset)?)).max()
+        exhausted.filter_map(|(_, reset)| text_hint(text(headers, reset)?, Unit::Seconds, now)).max()
+    })
+}
+
+/// A wait as a number, as a Go duration, or as a moment: RFC 3339 or an HTTP date.
+pub(super) fn text_hint(text: &str, unit: Unit, now: Timestamp) -> Option<WaitHint> {
+    if let Some(number) = decimal(text) {
+        return WaitHint::of_number(number, unit, now);
+    }
+    let duration = || if unit == Unit::Moment { None } else { go_duration(text) };
+    duration().or_else(|| WaitHint::until(rfc3339_ms(text)?, now)).or_else(|| http_date(text, now))
+}
+
+/// The time until the next midnight in California, when Google renews daily quotas.
+pub(super) fn until_pacific_midnight(now: Timestamp) -> Option<WaitHint> {
+    const HOUR_MS: i64 = 3_600_000;
+    let now_ms = i64::try_from(now.as_millis()).ok()?;
+    // The offset changes at night, but which of the two midnights is meant then does not matter.
+    let local_ms = now_ms - if is_summer_in_california(now_ms) { 7 } else { 8 } * HOUR_MS;
+    let left_ms = 24 * HOUR_MS - local_ms.rem_euclid(24 * HOUR_MS);
+    WaitHint::of_millis(left_ms as f64)
+}
+
+/// Whether daylight saving time is in force: from the second Sunday in March to the first one in November.
+fn is_summer_in_california(now_ms: i64) -> bool {
+    let day = now_ms.div_euclid(86_400_000);
+    // 1970-01-01 was a Thursday; Sunday is 0.
+    let sunday_from = |year, month, day_of_month| {
+        let first = days_since_epoch(year, month, day_of_month);
+        first + (7 - (first + 4).rem_euclid(7)).rem_euclid(7)
     };
-    latest(&OPENAI_LIMITS, &|text| decimal(text).map_or_else(|| go_duration(text), WaitHint::of_seconds))
-        .or_else(|| latest(&ANTHROPIC_LIMITS, &|text| WaitHint::until(rfc3339_ms(text)?, now)))
+    let year =
+        (1970..).take(400).take_while(|year| days_since_epoch(*year, 1, 1) <= day).last().unwrap_or(1970);
+    (sunday_from(year, 3, 8)..sunday_from(year, 11, 1)).contains(&day)
 }
 
 fn is_above_zero(headers: &HeaderBlock, name: &str) -> bool {
     text(headers, name).and_then(decimal).is_some_and(|value| value > 0.0)
-}
-
-/// The wait in `{"error":{"details":[{"@type":"…/google.rpc.RetryInfo","retryDelay":"30s"}]}}`. It is
-/// protobuf's JSON form of a duration, which is also a Go duration.
-fn retry_delay(body: &[u8]) -> Option<WaitHint> {
-    let error = ErrorBody::of_failure(body);
-    let details = error.get("details").and_then(Value::as_array)?;
-    let delays = details.iter().filter_map(|detail| detail.get("retryDelay")?.as_str());
-    delays.filter(|delay| delay.len() <= MAX_TEXT).find_map(go_duration)
 }
 
 /// A number without sign or exponent: `7`, `1.5`. Not negative, always finite.

@@ -70,7 +70,7 @@ fn retry_after_is_seconds_or_an_http_date() {
             ("Fri, 31 Dec 9999 23:59:59 GMT", None),
             ("Sun, 15 Jun 2025 12:00:20 CEST", None),
             ("172800", Some(MAX_HINT)),
-            ("1749988830", None),
+            ("1749988830", secs(30)),
             ("0", None),
             ("-5", None),
             ("+5", None),
@@ -108,7 +108,7 @@ fn resets_are_go_durations_or_bare_seconds() {
         ("6x", None),
         ("1..5s", None),
         ("9999999999h", None),
-        ("1749988830", None),
+        ("1749988830", secs(30)),
         ("", None),
     ];
     check(429, "x-ratelimit-reset-requests", &table);
@@ -149,7 +149,7 @@ fn anthropics_resets_are_timestamps() {
         ("25-06-15T12:00:30Z", None),
         ("+025-06-15T12:00:30Z", None),
         ("2025-06-15", None),
-        ("30", None),
+        ("30", secs(30)),
         ("", None),
     ];
     for kind in ["requests", "tokens", "input-tokens", "output-tokens"] {
@@ -225,7 +225,7 @@ fn googles_delay_is_read_from_the_body() {
         (json!("0s"), None),
         (json!("-3s"), None),
         (json!("s"), None),
-        (json!(30), None),
+        (json!(30), secs(30)),
         (json!({"seconds": 30}), None),
         (json!(null), None),
         (json!("9".repeat(1000) + "s"), None),
@@ -242,6 +242,54 @@ fn googles_delay_is_read_from_the_body() {
     // It counts with a 503 too, which is not a rate limit.
     let body = error(json!("5s")).to_string();
     assert_eq!(wait_hint(&HeaderBlock::of(&[]), body.as_bytes(), 503, NOW), secs(5));
+}
+
+#[test]
+fn large_numbers_are_moments_in_seconds_or_milliseconds() {
+    let table = [
+        ("1749988830", secs(30)),
+        ("1749988830.5", ms(30_500)),
+        ("1749988830000", secs(30)),
+        ("1749988800", None),
+        ("1749988000000", None),
+        ("1000000001", None),
+        ("1781000000", Some(MAX_HINT)),
+        ("99999999999", None),
+        ("9999999999999", None),
+    ];
+    for name in [
+        "x-ratelimit-reset",
+        "x-ratelimit-reset-requests",
+        "ratelimit-reset",
+        "anthropic-ratelimit-unified-reset",
+        "anthropic-ratelimit-tokens-reset",
+    ] {
+        check(429, name, &table);
+    }
+    check(503, "retry-after", &table);
+    check(503, "retry-after-ms", &table);
+}
+
+#[test]
+fn general_resets_count_if_nothing_remains() {
+    for (name, value, expected) in [
+        ("x-ratelimit-reset", "45", secs(45)),
+        ("x-ratelimit-reset", "1m30s", secs(90)),
+        ("x-ratelimit-reset", "2025-06-15T12:00:30Z", secs(30)),
+        ("x-ratelimit-reset", "Sun, 15 Jun 2025 12:00:20 GMT", secs(20)),
+        ("x-rate-limit-reset", "45", secs(45)),
+        ("ratelimit-reset", "45", secs(45)),
+        ("ratelimitbysize-reset", "46", secs(46)),
+        ("x-ratelimit-reset-after", "1.5", ms(1500)),
+        ("x-ratelimit-reset-requests-day", "33011.382867", ms(33_011_383)),
+        ("x-ratelimit-reset-tokens-minute", "11.38", ms(11_380)),
+        ("x-ratelimit-reset-project-tokens", "6m0s", secs(360)),
+    ] {
+        assert_eq!(hint(429, &[(name, value)]), expected, "{name}: {value}");
+        assert_eq!(hint(500, &[(name, value)]), None, "{name}: {value}");
+    }
+    let left = [("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "1749988830000")];
+    assert_eq!(hint(429, &left), None);
 }
 
 #[test]
@@ -280,7 +328,9 @@ fn should_retry_is_true_false_or_absent() {
     assert_eq!(should_retry(&HeaderBlock::of(&[])), None);
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
+    "x-ratelimit-reset",
+    "anthropic-ratelimit-unified-reset",
     "retry-after-ms",
     "x-ms-retry-after-ms",
     "retry-after",
@@ -310,6 +360,10 @@ proptest! {
             prop::collection::vec(any::<u8>(), 0..200),
             odd_value()
                 .prop_map(|delay| json!({"error": {"details": [{"retryDelay": delay}]}}).to_string().into()),
+            odd_value().prop_map(|wait| {
+                json!({"error": {"message": format!("Please retry in {wait}"), "resets_at": wait}}).to_string().into()
+            }),
+            any::<f64>().prop_map(|wait| json!({"retry_after_ms": wait}).to_string().into()),
         ],
         status in prop_oneof![Just(429), any::<u16>()],
         now: u64,

@@ -8,7 +8,7 @@ use crate::base::ErrorClass;
 const NO_CAPACITY: &str = "3505";
 
 pub(super) fn class(evidence: &Evidence) -> Option<ErrorClass> {
-    let no_capacity = evidence.body.code().as_deref() == Some(NO_CAPACITY)
+    let no_capacity = evidence.body.code() == Some(NO_CAPACITY)
         || evidence.body.message().starts_with("Service tier capacity exceeded");
     (evidence.status == Some(429) && no_capacity).then_some(ErrorClass::Overloaded)
 }

@@ -3,15 +3,21 @@
 //! - `table`: which endpoints a vendor has and how they are called; `path` builds the upstream path.
 //! - `offers`: what every model of a vendor can do.
 //! - `classify`: which class an error has. One file per vendor family holds that vendor's own rules; `names`
-//!   holds the error names that all share; `error_body` reads the error out of a body.
-//! - `hints`: how long the provider asks clients to wait; `rate_limits`: what it reports of its rate limits.
+//!   holds the error names that all share; `error_body` reads the error out of a body, and `wording` what its
+//!   message says.
+//! - `accounts`: how an account is recognised that is dead; `request_bound`: how a refusal that says nothing
+//!   about the target.
+//! - `hints`: how long the provider asks clients to wait, in headers; `body_hints`: the same in bodies;
+//!   `rate_limits`: what it reports of its rate limits.
 //! - `answer`: the filter's own responses in the client's dialect.
 //!
 //! This module only states facts. `retry` decides what to do about a failure, and `fallback` decides which
 //! target may be tried.
 
+mod accounts;
 mod answer;
 mod anthropic;
+mod body_hints;
 mod classify;
 mod error_body;
 mod evidence;
@@ -25,7 +31,9 @@ mod openai;
 mod openrouter;
 mod path;
 mod rate_limits;
+mod request_bound;
 mod table;
+mod wording;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};

@@ -1,4 +1,5 @@
-//! The error types and codes that vendors use.
+//! The error types and codes that vendors use, except those of dead accounts (`accounts`) and of refusals
+//! that depend on the request (`request_bound`).
 //!
 //! The narrow names say more than a status, so they decide whatever the status is: a 429 may be a rate limit
 //! or an account without money. The broad names say no more than a status, so they count only without one:
@@ -8,15 +9,6 @@ use crate::base::ErrorClass;
 
 /// Names that are narrower than any status.
 const NARROW: &[(&str, ErrorClass)] = &[
-    ("insufficient_quota", ErrorClass::QuotaExhausted),
-    ("credit_balance_exhausted", ErrorClass::QuotaExhausted),
-    ("organization_usage_limit_exceeded", ErrorClass::QuotaExhausted),
-    ("billing_hard_limit_reached", ErrorClass::QuotaExhausted),
-    ("billing_not_active", ErrorClass::QuotaExhausted),
-    ("billing_error", ErrorClass::QuotaExhausted),
-    ("payment_required", ErrorClass::QuotaExhausted),
-    ("quota_exceeded", ErrorClass::QuotaExhausted),
-    ("exceeded_current_quota_error", ErrorClass::QuotaExhausted),
     ("rate_limit_exceeded", ErrorClass::RateLimited),
     ("rate_limit_error", ErrorClass::RateLimited),
     ("rate_limited", ErrorClass::RateLimited),
@@ -33,6 +25,8 @@ const NARROW: &[(&str, ErrorClass)] = &[
     ("moderation_blocked", ErrorClass::ContentPolicy),
     ("data_inspection_failed", ErrorClass::ContentPolicy),
     ("refusal", ErrorClass::ContentPolicy),
+    ("sensitive_words_detected", ErrorClass::ContentPolicy),
+    ("prompt_blocked", ErrorClass::ContentPolicy),
     ("server_is_overloaded", ErrorClass::Overloaded),
     ("overloaded_error", ErrorClass::Overloaded),
     ("engine_overloaded_error", ErrorClass::Overloaded),
@@ -41,10 +35,6 @@ const NARROW: &[(&str, ErrorClass)] = &[
     ("model_not_found", ErrorClass::NotFound),
     ("deploymentnotfound", ErrorClass::NotFound),
     ("not_found_error", ErrorClass::NotFound),
-    ("previous_response_not_found", ErrorClass::Invalid),
-    ("invalid_api_key", ErrorClass::Auth),
-    ("account_deactivated", ErrorClass::Auth),
-    ("authentication_error", ErrorClass::Auth),
     ("permission_error", ErrorClass::Permission),
     ("unsupported_country_region_territory", ErrorClass::Permission),
     ("request_too_large", ErrorClass::TooLarge),
@@ -55,9 +45,6 @@ const NARROW: &[(&str, ErrorClass)] = &[
     ("servicequotaexceededexception", ErrorClass::RateLimited),
     ("throttlingexception", ErrorClass::RateLimited),
     ("modelnotreadyexception", ErrorClass::RateLimited),
-    ("unrecognizedclientexception", ErrorClass::Auth),
-    ("expiredtokenexception", ErrorClass::Auth),
-    ("invalidsignatureexception", ErrorClass::Auth),
     ("accessdeniedexception", ErrorClass::Permission),
     ("resourcenotfoundexception", ErrorClass::NotFound),
     ("modeltimeoutexception", ErrorClass::Timeout),
@@ -84,7 +71,6 @@ const BROAD: &[(&str, ErrorClass)] = &[
     ("permissiondeniederror", ErrorClass::Permission),
     ("authentication", ErrorClass::Auth),
     ("unauthenticated", ErrorClass::Auth),
-    ("authenticationerror", ErrorClass::Auth),
     ("not_found", ErrorClass::NotFound),
     ("notfounderror", ErrorClass::NotFound),
     ("resource_exhausted", ErrorClass::RateLimited),
@@ -96,7 +82,6 @@ const BROAD: &[(&str, ErrorClass)] = &[
     ("server_error", ErrorClass::Server),
     ("server", ErrorClass::Server),
     ("api_error", ErrorClass::Server),
-    ("conflict_error", ErrorClass::Server),
     ("internal", ErrorClass::Server),
     ("internal_error", ErrorClass::Server),
     ("internal_server_error", ErrorClass::Server),
@@ -104,26 +89,14 @@ const BROAD: &[(&str, ErrorClass)] = &[
     ("provider_unavailable", ErrorClass::Server),
 ];
 
-/// The class of the first narrow name. An exhausted quota takes precedence because it must not be retried.
-pub(super) fn narrow<'a>(names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
-    let mut first = None;
-    for name in names {
-        match spend_limit(name).or_else(|| look_up(NARROW, name)) {
-            Some(ErrorClass::QuotaExhausted) => return Some(ErrorClass::QuotaExhausted),
-            class => first = first.or(class),
-        }
-    }
-    first
+/// The class of the first narrow name.
+pub(super) fn narrow<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
+    names.find_map(|name| look_up(NARROW, name))
 }
 
 /// The class of the first broad name.
 pub(super) fn broad<'a>(mut names: impl Iterator<Item = &'a str>) -> Option<ErrorClass> {
     names.find_map(|name| look_up(BROAD, name))
-}
-
-/// `project_spend_limit_exceeded`, `organization_spend_limit_exceeded` and similar names.
-fn spend_limit(name: &str) -> Option<ErrorClass> {
-    name.to_ascii_lowercase().ends_with("_spend_limit_exceeded").then_some(ErrorClass::QuotaExhausted)
 }
 
 fn look_up(table: &[(&str, ErrorClass)], name: &str) -> Option<ErrorClass> {
@@ -141,12 +114,5 @@ mod tests {
             assert!(!names[..at].contains(name), "{name}");
             assert_eq!(*name, name.to_ascii_lowercase());
         }
-    }
-
-    #[test]
-    fn an_exhausted_quota_takes_precedence_over_a_rate_limit() {
-        let names = ["rate_limit_exceeded", "insufficient_quota"];
-        assert_eq!(narrow(names.into_iter()), Some(ErrorClass::QuotaExhausted));
-        assert_eq!(narrow(["Project_Spend_Limit_Exceeded"].into_iter()), Some(ErrorClass::QuotaExhausted));
     }
 }

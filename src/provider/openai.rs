@@ -1,20 +1,19 @@
 //! The error rules of OpenAI, Azure OpenAI and compatible servers.
 
 use super::evidence::Evidence;
+use super::request_bound;
 use crate::base::ErrorClass;
 
-/// How the message begins for a request larger than the account's tokens per minute. OpenAI sends it as a
-/// rate limit, Groq as a 413, but waiting does not help. Treated as a rate limit, one client's huge request
-/// would block the small requests of all others.
-const LARGER_THAN_RATE_LIMIT: &str = "Request too large for";
+/// What Alibaba's messages contain for a limit of tokens per minute, which has the name of a used-up quota.
+const MINUTE_LIMITS: [&str; 2] = ["error-code#token-limit", "llocated quota exceeded"];
 
 pub(super) fn class(evidence: &Evidence) -> Option<ErrorClass> {
     match evidence.status {
-        Some(413) => Some(ErrorClass::TooLarge),
-        Some(429) if evidence.body.message().starts_with(LARGER_THAN_RATE_LIMIT) => {
-            Some(ErrorClass::TooLarge)
+        // Groq gives the name of a rate limit to it.
+        Some(413) if request_bound::class(evidence).is_none() => Some(ErrorClass::TooLarge),
+        Some(429) if MINUTE_LIMITS.iter().any(|limit| evidence.body.message().contains(limit)) => {
+            Some(ErrorClass::RateLimited)
         }
-        Some(404) if concerns_client_data(evidence) => Some(ErrorClass::Invalid),
         _ if is_flagged(evidence) => Some(ErrorClass::ContentPolicy),
         _ => None,
     }
@@ -27,9 +26,4 @@ fn is_flagged(evidence: &Evidence) -> bool {
     inner == Some("ResponsibleAIPolicyViolation")
         || (evidence.body.text(&["code"]) == Some("invalid_prompt")
             && evidence.body.message().contains("flagged"))
-}
-
-/// Whether a previous response, item or file is missing rather than the model.
-fn concerns_client_data(evidence: &Evidence) -> bool {
-    evidence.body.text(&["param"]).is_some_and(|param| param != "model")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ProviderKind;
-use super::hints::{decimal, go_duration_ms, retry_after, rfc3339_ms};
+use super::hints::{decimal, epoch_ms, go_duration_ms, retry_after, rfc3339_ms};
 use crate::base::{HeaderBlock, Timestamp};
 
 /// The assumed time until a limit resets if the provider does not give one: rate limits are usually per
@@ -140,8 +140,12 @@ impl LimitHeaders {
     }
 }
 
-/// An RFC 3339 timestamp, or a time from now in seconds or as a Go duration.
+/// An RFC 3339 timestamp, a number of seconds or milliseconds since 1970, or a time from now in seconds or as
+/// a Go duration.
 fn reset(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Some(moment) = decimal(text).and_then(epoch_ms) {
+        return Some(Timestamp::from_millis(moment));
+    }
     let ms = decimal(text).map(|seconds| seconds * 1000.0).or_else(|| go_duration_ms(text));
     if let Some(ms) = ms {
         // Rounded up, because a request that comes too early is rejected. The cast saturates.

@@ -7,9 +7,11 @@
 use super::ProviderKind;
 use crate::base::{Dialect, Endpoint, EndpointSet};
 
-/// The request headers that carry credentials. Code that sets one of them for a provider must remove the
-/// others, so that a client's key is never sent to another vendor.
-pub const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// The request headers that carry credentials, or say whose they are. Code that sets one of them for a
+/// provider must remove the others, so that a client's key is never sent to another vendor. OpenAI rejects a
+/// key that comes with the organisation or the project of another one.
+pub const CREDENTIAL_HEADERS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "openai-organization", "openai-project"];
 
 /// How a credential is written into its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

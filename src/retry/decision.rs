@@ -282,6 +282,7 @@ pub fn may_return(class: ErrorClass, should_retry: Option<bool>) -> bool {
             | ErrorClass::StreamTruncated
             | ErrorClass::StreamError
             | ErrorClass::StreamStalled
+            | ErrorClass::Conflict
     ))
 }
 

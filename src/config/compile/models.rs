@@ -15,7 +15,7 @@ use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
-const DEFAULT_FALLBACK_ON: [ErrorClass; 11] = [
+const DEFAULT_FALLBACK_ON: [ErrorClass; 15] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
     ErrorClass::Overloaded,
@@ -27,6 +27,10 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 11] = [
     ErrorClass::StreamTruncated,
     ErrorClass::StreamError,
     ErrorClass::StreamStalled,
+    ErrorClass::ModelQuota,
+    ErrorClass::Unsuitable,
+    ErrorClass::StateNotFound,
+    ErrorClass::Conflict,
 ];
 
 pub(super) fn model(

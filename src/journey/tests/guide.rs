@@ -82,7 +82,9 @@ fn blamed(class: ErrorClass) -> &'static str {
         Blame { endpoint: HealthSignal::Failure(_), .. } => "endpoint",
         Blame { account: HealthSignal::Blocked(_), .. } => "account",
         Blame { target: HealthSignal::Failure(_), .. } => "target",
-        Blame { target: HealthSignal::Throttled(_), .. } => "limit of the target",
+        Blame { target: HealthSignal::Throttled(_) | HealthSignal::Exhausted(_), .. } => {
+            "limit of the target"
+        }
         _ => "nothing",
     }
 }
@@ -128,15 +130,17 @@ fn retry_hints_are_read_in_the_order_of_the_page() {
     let rows = table("what says it");
     for place in 0..rows.len() {
         let mut headers = Vec::new();
-        let mut body = String::new();
+        let mut error = serde_json::json!({});
         // This hint is given, and all after it on the page.
         for row in &rows[place..] {
             let (name, value) = row[1].split_once(": ").unwrap();
             match name {
-                "retryDelay" => body = format!(r#"{{"error":{{"details":[{{"retryDelay":"{value}"}}]}}}}"#),
+                "retryDelay" => error["details"] = serde_json::json!([{"retryDelay": value}]),
+                "message" | "resets_in_seconds" => error[name] = value.into(),
                 name => headers.push((name, value)),
             }
         }
+        let body = serde_json::json!({ "error": error }).to_string();
         let wait = provider::wait_hint(&HeaderBlock::of(&headers), body.as_bytes(), 429, NOW).unwrap();
         assert_eq!(rows[place][2], format!("{} ms", wait.as_millis()), "{}", rows[place][1]);
     }
