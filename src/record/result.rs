@@ -139,7 +139,11 @@ impl AttemptEntry {
                     | ErrorClass::NotFound
                     | ErrorClass::Invalid
                     | ErrorClass::TooLarge
-                    | ErrorClass::ContextLength,
+                    | ErrorClass::ContextLength
+                    | ErrorClass::ModelQuota
+                    | ErrorClass::Unsuitable
+                    | ErrorClass::StateNotFound
+                    | ErrorClass::Conflict,
                 ) if self.observed.answered_by == Some(AnsweredBy::Provider) => Billed::No,
                 _ => Billed::Maybe,
             },
