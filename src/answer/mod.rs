@@ -12,7 +12,8 @@
 //!
 //! A chunk of a stream takes this way: [`Follower::chunk`], `StreamFollower::chunk`,
 //! `StreamReader::follow`. That hands the bytes to the [`Framer`](crate::stream::Framer) and each event to
-//! the [`StreamState`](crate::stream::StreamState). Then `StreamFollower::arrange` leaves in the host's
+//! the [`StreamState`](crate::stream::StreamState), unless the event repeats an earlier one
+//! ([`Pattern`](crate::stream::Pattern)). Then `StreamFollower::arrange` leaves in the host's
 //! buffer what the client gets. A chunk that ends with a whole event and has nothing to change is read once
 //! and not written.
 //!

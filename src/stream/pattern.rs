@@ -6,8 +6,9 @@
 //!
 //! **Why it is safe.** Every byte is either equal to the byte of the remembered event or belongs to a *free*
 //! value. No dialect reads more of a free value than its type and whether it is empty, so the event means the
-//! same: a free text may be any text that is not empty, and a free number any number. What does not fit is read the ordinary way, and so is everything that may change the state of a stream: only an
-//! event that brings content and nothing else is remembered.
+//! same: a free text may be any text that is not empty, and a free number any number. What does not fit is
+//! read the ordinary way, and so is everything that may change the state of a stream: only an event that
+//! brings content and nothing else is remembered.
 
 use memchr::memchr2;
 
@@ -22,7 +23,8 @@ pub const MAX_FREE_VALUES: usize = 24;
 /// How many events in a row are remembered in vain. After that a stream is read the ordinary way only.
 pub const MAX_IN_VAIN: u8 = 8;
 
-/// The members whose value a dialect reads. `pattern_tests` compares the two ways of reading.
+/// The members whose scalar value a dialect reads. A property test in `src/answer/tests/repeats.rs` compares
+/// this with the ordinary way.
 const READ: [&[u8]; 10] = [
     b"type",
     b"object",
@@ -35,6 +37,9 @@ const READ: [&[u8]; 10] = [
     b"status",
     b"code",
 ];
+
+/// The members that hold counts. An event with counts is not remembered.
+const USAGE: [&[u8]; 2] = [b"usage", b"usageMetadata"];
 
 /// The last remembered event of one stream. Memory: at most [`MAX_PATTERN`] bytes and [`MAX_FREE_VALUES`]
 /// places.
@@ -181,23 +186,37 @@ fn only_data(event: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 /// Finds the free values of `data`, which begins at `start` of the event. `false` if it is not one JSON
-/// object.
+/// object, or if it has counts.
 fn find_free(data: &[u8], start: usize, found: &mut Vec<Free>) -> bool {
-    let mut finder = Finder { start, found, is_free: false };
+    let mut finder = Finder { start, found, next: Member::Other, has_usage: false };
     let mut lexer = Lexer::new();
-    lexer.feed(data, &mut finder).is_ok() && lexer.finish().is_ok()
+    let is_whole = lexer.feed(data, &mut finder).is_ok() && lexer.finish().is_ok();
+    is_whole && !finder.has_usage
+}
+
+/// What the next value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Member {
+    /// A value that a dialect reads, or an element of an array.
+    Other,
+    Free,
+    Usage,
 }
 
 struct Finder<'f> {
     start: usize,
     found: &'f mut Vec<Free>,
-    /// Whether the next value is that of a member which no dialect reads.
-    is_free: bool,
+    next: Member,
+    has_usage: bool,
 }
 
 impl Sink for Finder<'_> {
     fn key(&mut self, key: Option<&[u8]>) {
-        self.is_free = key.is_some_and(|key| !READ.contains(&key));
+        self.next = match key {
+            Some(key) if USAGE.contains(&key) => Member::Usage,
+            Some(key) if !READ.contains(&key) => Member::Free,
+            _ => Member::Other,
+        };
     }
 
     fn want(&self) -> Want {
@@ -205,7 +224,8 @@ impl Sink for Finder<'_> {
     }
 
     fn scalar(&mut self, value: Value<'_>, span: Span) -> Result<(), ScanError> {
-        if !std::mem::take(&mut self.is_free) || self.found.len() >= MAX_FREE_VALUES {
+        let member = std::mem::replace(&mut self.next, Member::Other);
+        if member != Member::Free || self.found.len() >= MAX_FREE_VALUES {
             return Ok(());
         }
         let (start, end) = (self.start + span.start, self.start + span.end);
@@ -220,12 +240,12 @@ impl Sink for Finder<'_> {
     }
 
     fn open(&mut self, _container: Container, _start: usize) -> Result<(), ScanError> {
-        self.is_free = false;
+        self.has_usage |= std::mem::replace(&mut self.next, Member::Other) == Member::Usage;
         Ok(())
     }
 
     fn close(&mut self, _end: usize) {
-        self.is_free = false;
+        self.next = Member::Other;
     }
 }
 

@@ -88,6 +88,16 @@ fn members_that_a_dialect_reads_are_not_free() {
 }
 
 #[test]
+fn an_event_with_counts_is_not_remembered() {
+    for name in ["usage", "usageMetadata"] {
+        for (value, repeated) in [("null", true), ("{}", false), ("{\"prompt_tokens\":-1}", false)] {
+            let event = format!("data: {{\"a\":\"x\",\"{name}\":{value}}}\n\n");
+            assert_eq!(repeats(&event, &event), repeated, "{event}");
+        }
+    }
+}
+
+#[test]
 fn only_events_with_one_line_of_data_are_remembered() {
     for event in [
         "event: delta\ndata: {\"a\":\"x\"}\n\n",
