@@ -136,7 +136,7 @@ impl Collector {
             self.facts.include_usage = false;
             self.facts.usage_spots.options(value, span);
         } else {
-            self.facts.include_usage = value == Value::Bool(true);
+            self.facts.include_usage = matches!(value, Value::Bool(true));
             self.facts.usage_spots.include_usage(span);
         }
     }
@@ -197,15 +197,14 @@ impl Collector {
 impl Sink for Collector {
     #[inline]
     fn key(&mut self, key: Option<&[u8]>) {
-        if self.skipped == 0 {
-            if self.frames.last().is_some_and(|frame| frame.spot == Spot::StreamOptions) {
-                self.facts.usage_spots.option();
-            }
-            self.next = match (self.frames.last(), key) {
-                (Some(frame), Some(key)) => frame.spot.member(key),
-                _ => Spot::Other,
-            };
+        if self.skipped > 0 {
+            return;
         }
+        let within = self.frames.last().map_or(Spot::Other, |frame| frame.spot);
+        if within == Spot::StreamOptions {
+            self.facts.usage_spots.option();
+        }
+        self.next = key.map_or(Spot::Other, |key| within.member(key));
     }
 
     #[inline]

@@ -19,14 +19,14 @@ impl Collector {
             let turns = self.turns();
             turns.items = turns.items.saturating_add(1);
         }
-        let present = value != Value::Null;
+        let present = !matches!(value, Value::Null);
         match self.next {
             Spot::Other => {}
             Spot::Stream => self.facts.stream = is_true(value),
             Spot::N => self.facts.n = count(value),
             Spot::Seed => self.facts.seed = present,
-            Spot::Logprobs => self.options.logprobs = present && value != Value::Bool(false),
-            Spot::TopLogprobs => self.options.top_logprobs = present && value != Value::Bool(false),
+            Spot::Logprobs => self.options.logprobs = present && !is_false(value),
+            Spot::TopLogprobs => self.options.top_logprobs = present && !is_false(value),
             Spot::OutputTokens(key) => self.options.set_tokens(key, count(value)),
             Spot::Modalities => (self.facts.audio_output, self.facts.image_output) = (false, false),
             Spot::Modality => {
@@ -101,7 +101,7 @@ impl Collector {
                 options.reasoning = ReasoningOptions { present, ..ReasoningOptions::default() }
             }
             Spot::ReasoningInnerEffort => options.reasoning.no_effort = is_text(value, &[b"none"]),
-            Spot::ReasoningEnabled => options.reasoning.not_enabled = value == Value::Bool(false),
+            Spot::ReasoningEnabled => options.reasoning.not_enabled = is_false(value),
             Spot::Thinking => options.thinking = present,
             Spot::ThinkingType => options.thinking = !is_text(value, &[b"disabled"]),
             _ => {}
@@ -192,11 +192,14 @@ impl Collector {
                 tools.state = tools.state.with(StateKind::Container, true);
             }
             Spot::ToolFile => tools.state = tools.state.with(StateKind::File, true),
-            Spot::McpServers => tools.mcp_servers = present && value != Value::Opening(Container::Array),
+            Spot::McpServers => {
+                tools.mcp_servers = present && !matches!(value, Value::Opening(Container::Array))
+            }
             Spot::McpServer => tools.mcp_servers = true,
             Spot::WebSearchOptions => tools.web_search = present,
             Spot::Functions => {
-                self.facts.tools.legacy_functions = present && value != Value::Opening(Container::Array);
+                self.facts.tools.legacy_functions =
+                    present && !matches!(value, Value::Opening(Container::Array));
             }
             Spot::Function => self.facts.tools.legacy_functions = true,
             Spot::ToolChoice => {
@@ -222,8 +225,12 @@ impl Collector {
     }
 }
 
-fn is_true(value: Value<'_>) -> bool {
-    value == Value::Bool(true)
+const fn is_true(value: Value<'_>) -> bool {
+    matches!(value, Value::Bool(true))
+}
+
+const fn is_false(value: Value<'_>) -> bool {
+    matches!(value, Value::Bool(false))
 }
 
 const fn boolean(value: Value<'_>) -> Option<bool> {
@@ -252,6 +259,6 @@ const fn hash(value: Value<'_>) -> Option<u64> {
 
 /// An object counts as forced until its `type` is read.
 fn tool_choice(value: Value<'_>) -> ToolChoice {
-    let free = value == Value::Null || is_text(value, &[b"none", b"auto"]);
+    let free = matches!(value, Value::Null) || is_text(value, &[b"none", b"auto"]);
     if free { ToolChoice::Free } else { ToolChoice::Forced }
 }
