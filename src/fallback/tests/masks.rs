@@ -84,8 +84,8 @@ proptest! {
         let client = ClientLimits { regions: region.map(|region| vec![Rc::from(region)]), no_fallback };
         let key = bounded_key.map(|bounded| Boundaries { zero_retention: bounded, ..Boundaries::default() });
         let estimates = Calibration::new(&config);
-        for _ in 0..50 {
-            learned.map(|index| estimates.learn(target(&config, NAMES[index]), 1_000, 2_000));
+        for index in learned.iter().cycle().take(50) {
+            estimates.learn(target(&config, NAMES[*index]), 1_000, 2_000);
         }
         let past: Vec<_> = past.iter().map(|(index, class)| (target(&config, NAMES[*index]), *class)).collect();
         let eligibility = Eligibility {
