@@ -7,44 +7,10 @@ use serde_json::{Map, Value};
 
 use super::error_body::{ErrorBody, truncate};
 use super::gemini;
-use super::hints::{MAX_TEXT, Unit, WaitHint, decimal, text_hint, until_pacific_midnight};
+use super::hint_names::{Unit, unit};
+use super::waits::{MAX_TEXT, WaitHint, decimal, text_hint, until_pacific_midnight};
 use super::wording::MAX_READ;
 use crate::base::Timestamp;
-
-/// Members that hold a wait or a moment, and what a small number in them counts. Letter case, `_` and `-` do
-/// not matter.
-const MEMBERS: [(&str, Unit); 27] = [
-    ("retryaftermilliseconds", Unit::Milliseconds),
-    ("retryafterms", Unit::Milliseconds),
-    ("xmsretryafterms", Unit::Milliseconds),
-    ("resetsinms", Unit::Milliseconds),
-    ("retrydelayms", Unit::Milliseconds),
-    ("retryafterseconds", Unit::Seconds),
-    ("retryaftersec", Unit::Seconds),
-    ("retryafter", Unit::Seconds),
-    ("retryin", Unit::Seconds),
-    ("retryinseconds", Unit::Seconds),
-    ("retrydelay", Unit::Seconds),
-    ("quotaresetdelay", Unit::Seconds),
-    ("resetsinseconds", Unit::Seconds),
-    ("resetinseconds", Unit::Seconds),
-    ("resetafterseconds", Unit::Seconds),
-    ("resetafter", Unit::Seconds),
-    ("resetsin", Unit::Seconds),
-    ("resetin", Unit::Seconds),
-    ("waitseconds", Unit::Seconds),
-    ("quotaresettimestamp", Unit::Seconds),
-    ("retryat", Unit::Seconds),
-    ("resetat", Unit::Seconds),
-    ("resetsat", Unit::Seconds),
-    ("resettime", Unit::Seconds),
-    ("nextreset", Unit::Seconds),
-    ("xratelimitreset", Unit::Seconds),
-    ("ratelimitreset", Unit::Seconds),
-];
-
-/// The longest name of a member that is compared, in bytes.
-const MAX_MEMBER_NAME: usize = 32;
 
 /// Where members with a wait may be, besides the error itself.
 const PLACES: [&[&str]; 4] = [&["metadata"], &["metadata", "headers"], &["details"], &["headers"]];
@@ -71,11 +37,6 @@ const LEADS: [&str; 15] = [
 /// The statuses under which a message may name a wait. Under others it may quote the client.
 const fn is_busy(status: u16) -> bool {
     matches!(status, 429 | 503 | 529)
-}
-
-/// Whether a member of this name holds a wait.
-pub(super) fn is_hint(name: &str) -> bool {
-    unit(name).is_some()
 }
 
 /// The wait that the body of an error asks for. A member counts more than the message. For a daily quota of
@@ -117,17 +78,6 @@ fn in_members(members: &Map<String, Value>, now: Timestamp) -> Option<WaitHint> 
         found = hint.map(|hint| (place, hint)).or(found);
     }
     found.map(|(_, hint)| hint)
-}
-
-fn unit(name: &str) -> Option<(usize, Unit)> {
-    if name.len() > MAX_MEMBER_NAME {
-        return None;
-    }
-    let is_same = |known: &str| {
-        let letters = name.bytes().filter(|byte| *byte != b'_' && *byte != b'-');
-        letters.map(|byte| byte.to_ascii_lowercase()).eq(known.bytes())
-    };
-    MEMBERS.iter().enumerate().find(|(_, (known, _))| is_same(known)).map(|(place, (_, unit))| (place, *unit))
 }
 
 /// A wait in a message: `Please retry in 55.8s.`, `try again in 5 minutes`, `regain access on 2026-12-01 at

@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::hints::{MAX_HINT, WaitHint};
-use super::super::wait_hint;
 use super::*;
 use crate::base::HeaderBlock;
+use crate::provider::{MAX_HINT, wait_hint};
 
 /// 2025-06-15T12:00:00Z, a Sunday.
 const NOW: Timestamp = Timestamp::from_millis(1_749_988_800_000);

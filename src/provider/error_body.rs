@@ -3,7 +3,7 @@
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::body_hints;
+use super::hint_names::is_hint;
 use crate::base::json::{first_element, members};
 
 /// How many bytes are read of an error body, or of an error within a response.
@@ -77,7 +77,7 @@ impl ErrorBody {
         match wrapper.remove("error") {
             Some(Value::Object(mut error)) => {
                 // A hint may stand next to the error.
-                wrapper.retain(|name, _| body_hints::is_hint(name));
+                wrapper.retain(|name, _| is_hint(name));
                 for (name, value) in wrapper {
                     error.entry(name).or_insert(value);
                 }
@@ -227,7 +227,7 @@ fn excerpt(text: &[u8], top: bool) -> Map<String, Value> {
 }
 
 fn is_read(name: &str) -> bool {
-    MEMBERS.contains(&name) || body_hints::is_hint(name)
+    MEMBERS.contains(&name) || is_hint(name)
 }
 
 /// Whether a successful response or an event with these members is an error.

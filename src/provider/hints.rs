@@ -7,25 +7,12 @@
 //!
 //! A number above 10⁹ is no wait but a moment since 1970: in seconds, or above 10¹² in milliseconds.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::body_hints;
-use crate::base::{HeaderBlock, Timestamp, days_in, days_since_epoch};
-
-/// The longest wait that is returned; a longer one is cut to it.
-pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The longest plausible wait, in milliseconds (366 days).
-const MAX_PLAUSIBLE_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
-
-/// The longest text that is read as a time, in bytes. The longest valid one is an HTTP date of 33 bytes.
-pub(super) const MAX_TEXT: usize = 64;
-
-/// A larger number is seconds since 1970.
-const MIN_EPOCH_SECONDS: f64 = 1e9;
-
-/// A larger number is milliseconds since 1970.
-const MIN_EPOCH_MILLISECONDS: f64 = 1e12;
+use super::hint_names::Unit;
+use super::waits::{MAX_TEXT, WaitHint, decimal, text_hint};
+use crate::base::{HeaderBlock, Timestamp};
 
 /// The status for a reached limit. Other responses carry reset times too, of limits that are not reached.
 const TOO_MANY_REQUESTS: u16 = 429;
@@ -86,62 +73,6 @@ pub fn should_retry(headers: &HeaderBlock) -> Option<bool> {
         .find_map(|(word, meaning)| value.eq_ignore_ascii_case(word).then_some(meaning))
 }
 
-/// The milliseconds since 1970 that a number means, if it is too large to be a wait.
-pub(super) fn epoch_ms(number: f64) -> Option<u64> {
-    // The casts saturate.
-    if number > MIN_EPOCH_MILLISECONDS {
-        Some(number as u64)
-    } else if number > MIN_EPOCH_SECONDS {
-        Some((number * 1000.0) as u64)
-    } else {
-        None
-    }
-}
-
-/// A plausible wait, at most [`MAX_HINT`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct WaitHint(pub(super) Duration);
-
-/// What a number counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// Milliseconds from now.
-    Milliseconds,
-    /// Seconds from now.
-    Seconds,
-    /// Only a moment is meant.
-    Moment,
-}
-
-impl WaitHint {
-    /// A number of `unit`, or a moment since 1970 if it is too large for a wait.
-    pub(super) fn of_number(number: f64, unit: Unit, now: Timestamp) -> Option<Self> {
-        if let Some(moment) = epoch_ms(number) {
-            return Self::until(moment, now);
-        }
-        match unit {
-            Unit::Milliseconds => Self::of_millis(number),
-            Unit::Seconds => Self::of_millis(number * 1000.0),
-            Unit::Moment => None,
-        }
-    }
-
-    pub(super) fn of_millis(ms: f64) -> Option<Self> {
-        // NaN fails both comparisons.
-        if !(ms > 0.0 && ms <= MAX_PLAUSIBLE_MS) {
-            return None;
-        }
-        // Rounded up, because a request that comes too early is rejected again. Below the bound the cast is
-        // exact.
-        Some(Self(Duration::from_millis(ms.ceil() as u64).min(MAX_HINT)))
-    }
-
-    /// From `now` to `moment_ms`, which is in milliseconds since the epoch.
-    fn until(moment_ms: u64, now: Timestamp) -> Option<Self> {
-        Self::of_millis(moment_ms.saturating_sub(now.as_millis()) as f64)
-    }
-}
-
 fn text<'a>(headers: &'a HeaderBlock, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.trim_ascii()).filter(|text| text.len() <= MAX_TEXT)
 }
@@ -173,141 +104,8 @@ fn latest_reset(headers: &HeaderBlock, status: u16, now: Timestamp) -> Option<Wa
     })
 }
 
-/// A wait as a number, as a Go duration, or as a moment: RFC 3339 or an HTTP date.
-pub(super) fn text_hint(text: &str, unit: Unit, now: Timestamp) -> Option<WaitHint> {
-    if let Some(number) = decimal(text) {
-        return WaitHint::of_number(number, unit, now);
-    }
-    let duration = || if unit == Unit::Moment { None } else { go_duration(text) };
-    duration().or_else(|| WaitHint::until(rfc3339_ms(text)?, now)).or_else(|| http_date(text, now))
-}
-
-/// The time until the next midnight in California, when Google renews daily quotas.
-pub(super) fn until_pacific_midnight(now: Timestamp) -> Option<WaitHint> {
-    const HOUR_MS: i64 = 3_600_000;
-    let now_ms = i64::try_from(now.as_millis()).ok()?;
-    // The offset changes at night, but which of the two midnights is meant then does not matter.
-    let local_ms = now_ms - if is_summer_in_california(now_ms) { 7 } else { 8 } * HOUR_MS;
-    let left_ms = 24 * HOUR_MS - local_ms.rem_euclid(24 * HOUR_MS);
-    WaitHint::of_millis(left_ms as f64)
-}
-
-/// Whether daylight saving time is in force: from the second Sunday in March to the first one in November.
-fn is_summer_in_california(now_ms: i64) -> bool {
-    let day = now_ms.div_euclid(86_400_000);
-    // 1970-01-01 was a Thursday; Sunday is 0.
-    let sunday_from = |year, month, day_of_month| {
-        let first = days_since_epoch(year, month, day_of_month);
-        first + (7 - (first + 4).rem_euclid(7)).rem_euclid(7)
-    };
-    let year =
-        (1970..).take(400).take_while(|year| days_since_epoch(*year, 1, 1) <= day).last().unwrap_or(1970);
-    (sunday_from(year, 3, 8)..sunday_from(year, 11, 1)).contains(&day)
-}
-
 fn is_above_zero(headers: &HeaderBlock, name: &str) -> bool {
     text(headers, name).and_then(decimal).is_some_and(|value| value > 0.0)
-}
-
-/// A number without sign or exponent: `7`, `1.5`. Not negative, always finite.
-pub(super) fn decimal(text: &str) -> Option<f64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if is_plain && text.len() <= MAX_TEXT { text.parse().ok() } else { None }
-}
-
-/// An HTTP date in any of the three forms of RFC 9110 §5.6.7.
-fn http_date(text: &str, now: Timestamp) -> Option<WaitHint> {
-    let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    WaitHint::until(u64::try_from(since_epoch.as_millis()).ok()?, now)
-}
-
-/// A duration as Go's `time.Duration` prints it, or with days: `6m0s`, `12ms`, `1h2m3.5s`, `1d`.
-fn go_duration(text: &str) -> Option<WaitHint> {
-    WaitHint::of_millis(go_duration_ms(text)?)
-}
-
-/// A Go duration in milliseconds; may be zero.
-pub(super) fn go_duration_ms(text: &str) -> Option<f64> {
-    let mut rest = text;
-    let mut ms = 0.0;
-    while !rest.is_empty() {
-        let is_digit = |c: char| c.is_ascii_digit() || c == '.';
-        let (number, tail) = rest.split_at_checked(rest.find(|c| !is_digit(c))?)?;
-        let (unit, tail) = tail.split_at_checked(tail.find(is_digit).unwrap_or(tail.len()))?;
-        ms += decimal(number)? * unit_ms(unit)?;
-        rest = tail;
-    }
-    Some(ms)
-}
-
-/// Go's units in milliseconds. Go accepts both the micro sign and the Greek letter.
-fn unit_ms(unit: &str) -> Option<f64> {
-    match unit {
-        "ns" => Some(1e-6),
-        "us" | "\u{b5}s" | "\u{3bc}s" => Some(1e-3),
-        "ms" => Some(1.0),
-        "s" => Some(1e3),
-        "m" => Some(60e3),
-        "h" => Some(3_600e3),
-        "d" => Some(86_400e3),
-        _ => None,
-    }
-}
-
-/// An RFC 3339 timestamp in milliseconds since the epoch. It may have any offset, either letter case, and any
-/// number of fractional digits, of which three count. `None` also for times before 1970.
-pub(super) fn rfc3339_ms(text: &str) -> Option<u64> {
-    let (date, time) = text.split_once(['T', 't', ' '])?;
-    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-    let (clock, zone) = time.split_at_checked(time.find(['Z', 'z', '+', '-'])?)?;
-    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, part)| (clock, Some(part)));
-    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    // A leap second counts as the first second of the next minute.
-    let is_possible = (1..=12).contains(&month)
-        && (1..=days_in(year, month)).contains(&day)
-        && hour <= 23
-        && minute <= 59
-        && second <= 60;
-    if !is_possible {
-        return None;
-    }
-    let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes(zone)?;
-    let ms = (minutes * 60 + second) * 1000 + fraction.map_or(Some(0), fraction_ms)?;
-    u64::try_from(ms).ok()
-}
-
-/// Splits `text` at `separator` into unsigned numbers of exactly these lengths.
-fn numbers<const N: usize>(text: &str, separator: char, lengths: [usize; N]) -> Option<[i64; N]> {
-    let mut parts = text.split(separator);
-    let mut numbers = [0; N];
-    for (number, length) in numbers.iter_mut().zip(lengths) {
-        *number = digits(parts.next().filter(|part| part.len() == length)?)?;
-    }
-    parts.next().is_none().then_some(numbers)
-}
-
-fn digits(text: &str) -> Option<i64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
-}
-
-fn fraction_ms(fraction: &str) -> Option<i64> {
-    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits(&format!("{:0<3}", fraction.get(..3).unwrap_or(fraction)))
-}
-
-/// The offset of local time from UTC, in minutes: `Z`, `+02:00`, `-07:30`.
-fn offset_minutes(zone: &str) -> Option<i64> {
-    if zone.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let (sign, offset) = match zone.strip_prefix('-') {
-        Some(offset) => (-1, offset),
-        None => (1, zone.strip_prefix('+')?),
-    };
-    let [hours, minutes] = numbers(offset, ':', [2, 2])?;
-    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
 }
 
 #[cfg(test)]

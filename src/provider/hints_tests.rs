@@ -1,7 +1,10 @@
+use std::time::UNIX_EPOCH;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::provider::MAX_HINT;
 
 /// 2025-06-15T12:00:00Z, a Sunday.
 const NOW: Timestamp = Timestamp::from_millis(1_749_988_800_000);

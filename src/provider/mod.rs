@@ -8,7 +8,7 @@
 //! - `accounts`: how an account is recognised that is dead; `request_bound`: how a refusal that says nothing
 //!   about the target.
 //! - `hints`: how long the provider asks clients to wait, in headers; `body_hints`: the same in bodies;
-//!   `rate_limits`: what it reports of its rate limits.
+//!   `waits`: the forms in which they write it; `rate_limits`: what it reports of its rate limits.
 //! - `answer`: the filter's own responses in the client's dialect.
 //!
 //! This module only states facts. `retry` decides what to do about a failure, and `fallback` decides which
@@ -22,6 +22,7 @@ mod classify;
 mod error_body;
 mod evidence;
 mod gemini;
+mod hint_names;
 mod hints;
 mod kind;
 mod mistral;
@@ -33,12 +34,13 @@ mod path;
 mod rate_limits;
 mod request_bound;
 mod table;
+mod waits;
 mod wording;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success};
 pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
-pub use hints::{MAX_HINT, should_retry, wait_hint};
+pub use hints::{should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
 pub use path::upstream_path;
@@ -47,3 +49,4 @@ pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,
 };
+pub use waits::MAX_HINT;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ProviderKind;
-use super::hints::{decimal, epoch_ms, go_duration_ms, retry_after, rfc3339_ms};
+use super::hints::retry_after;
+use super::waits::{decimal, epoch_ms, go_duration_ms, rfc3339_ms};
 use crate::base::{HeaderBlock, Timestamp};
 
 /// The assumed time until a limit resets if the provider does not give one: rate limits are usually per

@@ -143,11 +143,19 @@ fn the_page_on_providers_names_every_vendor_and_existing_tests() {
     const PAGE: &str = include_str!("../../../docs/providers.md");
     const HINTS: &str = concat!(include_str!("../hints_tests.rs"), include_str!("../body_hints_tests.rs"));
     const OWN: &str = include_str!("accounts.rs");
-    let tables: Vec<_> =
-        std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/provider/classify_tests"))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+    const TABLES: [&str; 11] = [
+        "anthropic.txt",
+        "azure.txt",
+        "bedrock.txt",
+        "compatible.txt",
+        "gemini.txt",
+        "mistral.txt",
+        "openai.txt",
+        "openrouter.txt",
+        "dead_accounts.txt",
+        "living_accounts.txt",
+        "request_bound.txt",
+    ];
     let rows: Vec<Vec<&str>> = PAGE
         .lines()
         .skip_while(|line| !line.starts_with("| vendor |"))
@@ -162,7 +170,7 @@ fn the_page_on_providers_names_every_vendor_and_existing_tests() {
         for cell in &row[2..4] {
             let tests: Vec<_> = cell.split(", ").map(|test| test.trim_matches('`')).collect();
             for test in tests {
-                let exists = tables.iter().any(|table| table == test)
+                let exists = TABLES.contains(&test)
                     || [HINTS, OWN].iter().any(|file| file.contains(&format!("fn {test}(")));
                 assert!(exists, "{}: {test}", row[1]);
             }
