@@ -97,7 +97,7 @@ async fn every_stream_of_a_listener_is_forgotten_in_its_last_callback() {
         }));
         let scene = gateway.start_with(["p"]).await;
         end_streams(scene.envoy.port(), &scene.providers[0]).await;
-        scene.envoy.wait_until_idle().await;
+        scene.envoy.wait_for_count("attempts_in_flight", 0).await;
         // Several rounds of the tick's check.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let log = scene.envoy.log();
@@ -133,6 +133,6 @@ async fn a_stream_that_envoy_deletes_without_its_last_callback_is_ended_on_a_tic
     assert_eq!(read.status, 200, "{}", read.text());
     scene.envoy.wait_for_log(LOST).await;
     // What the lost stream held is returned.
-    scene.envoy.wait_until_idle().await;
+    scene.envoy.wait_for_count("attempts_in_flight", 0).await;
     assert_eq!(scene.envoy.log().matches(LOST).count(), 1);
 }
