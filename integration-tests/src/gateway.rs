@@ -95,8 +95,8 @@ impl Gateway {
     /// need it, unless the configuration says otherwise.
     pub fn plugin(mut self, configuration: &Value) -> Self {
         let mut configuration = configuration.clone();
-        if configuration.get("route_strips_headers").is_none() {
-            configuration["route_strips_headers"] = json!(true);
+        if let Some(fields) = configuration.as_object_mut() {
+            fields.entry("route_strips_headers").or_insert(json!(true));
         }
         if self.shape == Shape::Loop {
             configuration["retry_loop"] = json!(true);

@@ -3,24 +3,17 @@
 //!
 //! Two are left out on purpose. `proxy_on_done` could only delay the end of a context. `proxy_on_delete` would be one more
 //! call per request, and `proxy_on_log` is the last one of a stream already. What Envoy deletes without that call is found
-//! on the tick (`stream::sweep`, [`sweep`]).
+//! on the tick (`stream::sweep` and [`sweep`]).
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::calls;
 use super::filter;
 use super::root::{self, Root};
-use super::stream::{self, Stream};
-
-/// What Envoy does next with headers or a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Action {
-    Continue = 0,
-    Pause = 1,
-}
+use super::stream::{self, Action, Stream};
 
 type SharedRoot = Rc<RefCell<Root>>;
 
@@ -34,7 +27,7 @@ fn root(id: u32) -> Option<SharedRoot> {
 }
 
 /// Forgets the root contexts that Envoy has deleted.
-pub fn sweep() {
+fn sweep() {
     ROOTS.with_borrow_mut(|roots| roots.retain(|id, _| !stream::is_deleted(*id)));
 }
 
@@ -85,6 +78,9 @@ extern "C" fn proxy_on_tick(id: u32) {
     {
         root.on_tick();
     }
+    sweep();
+    // A request's host calls do not include those of the tick.
+    let _ = calls::take();
 }
 
 #[unsafe(no_mangle)]

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 
 use super::abi::{self, Map};
 use super::clock::{about_now, now};
-use super::dispatch::Action;
-use super::stream::Stream;
+use super::stream::{Action, Stream};
 use crate::attempt::Origin;
 use crate::journey::Ending;
 

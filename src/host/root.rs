@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::abi::{self, Buffer};
 use super::logger::{self, Logger};
 use super::shared::Shared;
-use super::{calls, clock, dispatch, stream};
+use super::{clock, stream};
 use crate::config;
 use crate::record::Metric;
 
@@ -93,9 +93,6 @@ impl Root {
         stream::wake_due(now);
         self.report_memory(&shared);
         stream::sweep(now);
-        dispatch::sweep();
-        // A request's host calls do not include those of the tick.
-        let _ = calls::take();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::dispatch::Action;
 use super::failure::{self, Call, HostError, StreamControl};
 use super::shared::Shared;
 use super::streams::Streams;
@@ -25,6 +24,14 @@ const QUEUED: &[u8] = b"queued";
 const CHECKED_PER_TICK: usize = 32;
 /// The ABI's status for a context that does not exist.
 const BAD_ARGUMENT: i32 = 2;
+
+/// What Envoy does next with headers or a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Action {
+    Continue = 0,
+    Pause = 1,
+}
 
 thread_local! {
     static STREAMS: RefCell<Streams<Stream>> = RefCell::default();
