@@ -91,6 +91,11 @@ impl Gateway {
         self
     }
 
+    /// The filter's configuration.
+    pub fn configuration(&mut self) -> Value {
+        self.filter()["configuration"]["value"].clone()
+    }
+
     /// Replaces the filter's configuration. `retry_loop` is set for the loop.
     pub fn plugin(mut self, configuration: &Value) -> Self {
         let mut configuration = configuration.clone();
