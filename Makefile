@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-all-envoys lint bench fuzz fmt clean
+.PHONY: help setup build demo test test-all-envoys lint bench bench-count fuzz fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -43,11 +43,17 @@ lint: ## Check formatting, clippy, minimum Rust, dependencies (deny.toml) and sh
 	@scripts/setup.sh wasm lint
 	@scripts/lint.sh
 
-bench: ## Measure the cost of the filter in a real Envoy (docs/performance.md); BENCH_ARGS="--against other.wasm"
+bench: ## Measure CPU and waits with the filter in a real Envoy (docs/performance.md); BENCH_ARGS="--against other.wasm"
 	@scripts/setup.sh wasm envoy
-	@scripts/build.sh --count-host-calls
 	@scripts/build.sh
+	@scripts/build-floor.sh
 	cargo run --profile measure -q -p integration-tests --bin bench -- $(BENCH_ARGS)
+
+bench-count: ## Count what a request costs: instructions, allocations, host calls, and code touched in a real Envoy
+	@scripts/setup.sh wasm envoy
+	@scripts/build.sh
+	cargo run -q -p counting
+	cargo run --profile measure -q -p integration-tests --bin bench -- --count-instructions
 
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
 	@scripts/fuzz.sh

@@ -91,6 +91,11 @@ impl Gateway {
         self
     }
 
+    /// The filter's configuration.
+    pub fn configuration(&mut self) -> Value {
+        self.filter()["configuration"]["value"].clone()
+    }
+
     /// Replaces the filter's configuration. `retry_loop` is set for the loop, and `route_strips_headers` as the shipped routes
     /// need it, unless the configuration says otherwise.
     pub fn plugin(mut self, configuration: &Value) -> Self {

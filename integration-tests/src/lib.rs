@@ -20,6 +20,7 @@ pub mod rate_limit;
 pub mod records;
 pub mod scene;
 pub mod tools;
+pub mod traffic;
 pub mod turns;
 
 /// How long anything that must happen may take. It is only a bound, long enough for a busy machine: tests wait for events.

@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::provider::{Acknowledged, Provider};
-use crate::traffic::{OTHER_EVENTS, Workload};
+use integration_tests::traffic::{OTHER_EVENTS, Workload};
 
 /// The number of connections.
 pub const LANES: usize = 8;
 
 /// How long one batch of requests may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Load {
     lanes: Vec<Lane>,

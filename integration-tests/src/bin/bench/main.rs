@@ -6,26 +6,29 @@
 mod cpu;
 mod latency;
 mod load;
+mod pin;
 mod provider;
 mod report;
 mod setup;
-mod traffic;
+mod step;
+mod trace;
+mod vm;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use integration_tests::traffic::Workload;
 use load::Load;
 use provider::Provider;
-use report::{HostCalls, Measured, Report};
+use report::{Measured, Report};
 use setup::{Running, Setup};
-use traffic::Workload;
 
 /// Rounds of each workload. The first ones are warm-up and are not counted.
 const ROUNDS: usize = 24;
 const WARM_UP: usize = 2;
 
 /// No round begins after this time.
-const TIME_LIMIT: Duration = Duration::from_secs(140);
+const TIME_LIMIT: Duration = Duration::from_secs(200);
 
 /// The set-ups take turns often, because other load on the machine varies.
 const CHAT: Share = Share { workload: Workload::Chat, exchanges: 2_048, turns: 8 };
@@ -35,15 +38,16 @@ const CHUNKS: usize = 500;
 /// Exchanges at the beginning of each turn that are not measured.
 const BRIEF: usize = 16;
 
-/// Exchanges for counting host calls. The counts do not vary, so a few are enough.
-const COUNTED: usize = 80;
-const FEW_CHUNKS: usize = 100;
-
-const USAGE: &str = "usage: bench [--against other.wasm]… [--only chat|stream]";
+const USAGE: &str =
+    "usage: bench [--against other.wasm]… [--only chat|stream], or: bench --count-instructions";
 
 fn main() {
     let options = Options::read();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    if options.count_instructions {
+        return runtime.block_on(async { vm::print(&Provider::start().await).await });
+    }
+    pin::for_load();
     let report = runtime.block_on(run(options));
     report.print();
     report.save();
@@ -55,6 +59,8 @@ struct Options {
     against: Vec<PathBuf>,
     /// The only workload to measure.
     only: Option<String>,
+    /// Counts machine instructions instead.
+    count_instructions: bool,
 }
 
 impl Options {
@@ -62,6 +68,10 @@ impl Options {
         let mut options = Self::default();
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
+            if name == "--count-instructions" {
+                options.count_instructions = true;
+                continue;
+            }
             let value = arguments.next().expect(USAGE);
             match name.as_str() {
                 "--against" => options.against.push(std::env::current_dir().expect("a folder").join(value)),
@@ -82,10 +92,9 @@ async fn run(options: Options) -> Report {
     let provider = Provider::start().await;
     let mut setups = Vec::new();
     for setup in Setup::all(&options.against) {
-        setups.push(setup.start(provider.port(), None).await);
+        setups.push(setup.start(provider.port()).await);
     }
 
-    let calls = count_calls(&provider).await;
     let mut workloads = Vec::new();
     for (name, share, until) in [("chat", CHAT, TIME_LIMIT / 2), ("stream", STREAM, TIME_LIMIT)] {
         if options.wants(name) {
@@ -101,7 +110,7 @@ async fn run(options: Options) -> Report {
         memory.push(running.envoy.stat("wasmcustom.llm_failsafe_wasm_memory_bytes").await);
     }
     let setups = setups.into_iter().map(|running| running.setup).collect();
-    Report { setups, workloads, latency, calls, memory, elapsed: start.elapsed() }
+    Report { setups, workloads, latency, memory, elapsed: start.elapsed() }
 }
 
 /// The load of each set-up in a round.
@@ -144,29 +153,4 @@ async fn measure(provider: &Provider, setups: &[Running], share: Share, limit: D
     }
     eprintln!();
     measured
-}
-
-/// Counts host calls with the build that counts them.
-async fn count_calls(provider: &Provider) -> Vec<HostCalls> {
-    let mut all = Vec::new();
-    for setup in Setup::with_filter() {
-        let running = setup.start(provider.port(), Some(setup::counting_build())).await;
-        let mut load = Load::connect(running.envoy.port(), provider).await;
-        let mut calls_of = async |workload| {
-            let before = running.host_calls().await;
-            load.send(workload, COUNTED).await;
-            (running.host_calls().await - before) as f64 / COUNTED as f64
-        };
-        let request = calls_of(Workload::Chat).await;
-        let short = calls_of(Workload::Stream { chunks: FEW_CHUNKS }).await;
-        let long = calls_of(Workload::Stream { chunks: CHUNKS }).await;
-        let chunk = (long - short) / (CHUNKS - FEW_CHUNKS) as f64;
-        all.push(HostCalls {
-            setup: running.setup,
-            request,
-            stream: short - chunk * FEW_CHUNKS as f64,
-            chunk,
-        });
-    }
-    all
 }

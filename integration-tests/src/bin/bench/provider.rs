@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::load::LANES;
-use crate::traffic::{self, CHUNKS_HEADER, LANE_HEADER};
+use integration_tests::traffic::{self, CHUNKS_HEADER, LANE_HEADER};
 
 /// For each connection of the load: the number of chunks that it has received.
 pub type Acknowledged = Arc<[Semaphore; LANES]>;

@@ -9,8 +9,9 @@ use integration_tests::paths;
 use serde_json::{Value, json};
 
 use crate::latency::Latency;
+use crate::pin;
 use crate::setup::Setup;
-use crate::traffic::Workload;
+use integration_tests::traffic::Workload;
 
 /// The folder for the files, from the repository's root. It is not under version control.
 const FOLDER: &str = "target/bench";
@@ -24,23 +25,11 @@ pub struct Measured {
     pub busy: Vec<Vec<f64>>,
 }
 
-/// The host calls of a set-up with the filter.
-pub struct HostCalls {
-    pub setup: Setup,
-    /// Per chat request.
-    pub request: f64,
-    /// Per stream, without its chunks.
-    pub stream: f64,
-    /// Per content chunk.
-    pub chunk: f64,
-}
-
 pub struct Report {
     pub setups: Vec<Setup>,
     pub workloads: Vec<(Workload, Measured)>,
     /// For each set-up; empty if not measured.
     pub latency: Vec<Latency>,
-    pub calls: Vec<HostCalls>,
     /// The Wasm memory of each set-up in bytes.
     pub memory: Vec<Option<u64>>,
     pub elapsed: Duration,
@@ -111,12 +100,12 @@ impl Report {
     }
 
     fn markdown(&self) -> String {
-        let mut text = format!("{}\n", machine());
+        let mut text = format!("{}\n{}\n", machine(), pin::described());
         for (workload, measured) in &self.workloads {
             let _ = writeln!(
                 text,
-                "\n| Envoy CPU per {0} | µs | ratio (min to max of {1} rounds) | aim | host calls | Wasm memory | busy |\n\
-                 |:--|--:|:--|--:|--:|--:|--:|",
+                "\n| Envoy CPU per {0} | µs | ratio (min to max of {1} rounds) | aim | Wasm memory | busy |\n\
+                 |:--|--:|:--|--:|--:|--:|",
                 workload.name(),
                 measured.rounds.len()
             );
@@ -124,28 +113,19 @@ impl Report {
                 let ratio = measured.ratio(at);
                 let _ = writeln!(
                     text,
-                    "| {:<36} | {:>6.1} | {:.2} ({:.2} to {:.2}) | {:>6} | {:>4} | {:>8} | {:>3.0} % |",
+                    "| {:<36} | {:>6.1} | {:.2} ({:.2} to {:.2}) | {:>6} | {:>8} | {:>3.0} % |",
                     setup.name,
                     measured.cost(at).median,
                     ratio.median,
                     ratio.min,
                     ratio.max,
                     aim(*workload, setup).map_or(String::from("–"), |aim| format!("≤ {aim}")),
-                    self.calls_of(*workload, setup)
-                        .map_or(String::from("–"), |calls| format!("{calls:.1}")),
                     self.memory[at].map_or(String::from("–"), |bytes| format!("{} KiB", bytes / 1_024)),
                     measured.busy(at) * 100.0,
                 );
             }
         }
         text.push_str(&self.waits());
-        for calls in &self.calls {
-            let _ = write!(
-                text,
-                "\n{}: {:.1} host calls per stream without its chunks.",
-                calls.setup.name, calls.stream
-            );
-        }
         let _ = writeln!(text, "\nTook {} s.", self.elapsed.as_secs());
         text
     }
@@ -186,7 +166,6 @@ impl Report {
                     "microseconds": measured.cost(at).json(),
                     "ratio": measured.ratio(at).json(),
                     "aim": aim(*workload, setup),
-                    "host_calls": self.calls_of(*workload, setup),
                     "wasm_memory_bytes": self.memory[at],
                     "busy": measured.busy(at),
                 })
@@ -195,24 +174,16 @@ impl Report {
         });
         json!({"machine": machine(), "workloads": workloads.collect::<Vec<_>>(), "latency": latency, "seconds": self.elapsed.as_secs()})
     }
-
-    /// Only for the usual build, because other builds may make other calls.
-    fn calls_of(&self, workload: Workload, setup: &Setup) -> Option<f64> {
-        let calls = self.calls.iter().find(|calls| calls.setup.name == setup.name)?;
-        Some(match workload {
-            Workload::Chat => calls.request,
-            Workload::Stream { .. } => calls.chunk,
-        })
-    }
 }
 
 /// The project's upper limit, as a ratio to Envoy without the filter.
 fn aim(workload: Workload, setup: &Setup) -> Option<f64> {
     match (workload, setup.shape) {
-        _ if !setup.filtered => None,
-        (Workload::Chat, Shape::Single) => Some(1.35),
-        (Workload::Chat, Shape::Loop) => Some(2.1),
-        (Workload::Stream { .. }, _) => Some(1.2),
+        _ if !setup.is_ours() => None,
+        (Workload::Chat, Shape::Single) => Some(1.8),
+        (Workload::Chat, Shape::Loop) => Some(2.55),
+        (Workload::Stream { .. }, Shape::Single) => Some(1.27),
+        (Workload::Stream { .. }, Shape::Loop) => Some(1.47),
     }
 }
 
@@ -221,4 +192,30 @@ fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     format!("{cores} cores ({}), one Envoy worker, 8 connections", model.unwrap_or("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Measured, Spread};
+
+    #[test]
+    fn ratios_compare_within_a_round() {
+        let mut measured = Measured::new(2);
+        let micros = |all: [u64; 2]| all.map(Duration::from_micros);
+        for (alone, filter) in [(100, 200), (200, 300), (400, 1_000)] {
+            measured.add(&micros([alone, filter]), &micros([2 * alone, 2 * filter]), 10);
+        }
+        let ratio = measured.ratio(1);
+        assert_eq!([ratio.min, ratio.median, ratio.max], [1.5, 2.0, 2.5]);
+        assert!((measured.cost(0).median - 20.0).abs() < 1e-9, "200 µs for ten requests");
+        assert!((measured.busy(1) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]);
+        assert_eq!([spread.min, spread.median, spread.max], [1.0, 2.5, 4.0]);
+    }
 }

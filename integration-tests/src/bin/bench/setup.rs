@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
-use integration_tests::paths;
+use integration_tests::gateway::Shape;
+use integration_tests::{paths, traffic};
 use serde_json::{Value, json};
+
+use crate::pin;
 
 /// One of the compared Envoys.
 #[derive(Clone, Debug)]
@@ -14,7 +16,7 @@ pub struct Setup {
     pub name: String,
     /// In the retry loop, or in an ordinary listener.
     pub shape: Shape,
-    /// Whether it has the filter.
+    /// Whether it has the filter, or the module without logic in its place.
     pub filtered: bool,
     /// Another build of the filter.
     build: Option<PathBuf>,
@@ -26,22 +28,36 @@ pub struct Running {
     pub envoy: Envoy,
 }
 
-/// The build that counts its host calls.
-pub fn counting_build() -> PathBuf {
-    let path = paths::root().join("dist/llm_failsafe_counting.wasm");
+/// The module that makes the filter's host calls and has no logic.
+fn floor_build() -> PathBuf {
+    let path = paths::root().join("dist/floor.wasm");
     assert!(path.is_file(), "no {}. Run: make bench", path.display());
     path
 }
 
 impl Setup {
+    /// Whether it has the filter itself, so that the project's aims apply.
+    pub fn is_ours(&self) -> bool {
+        self.filtered && self.build.is_none()
+    }
+
     /// All set-ups. The others are compared with the first one.
     pub fn all(against: &[PathBuf]) -> Vec<Self> {
         let bare = |name: &str, shape| Self { name: name.to_owned(), shape, filtered: false, build: None };
         let [single, in_loop] = Self::with_filter();
+        let floor = |setup: &Self| {
+            let name = format!(
+                "same calls, no logic: {}",
+                if setup.shape == Shape::Loop { "loop" } else { "listener" }
+            );
+            Self { name, build: Some(floor_build()), ..setup.clone() }
+        };
         let mut all = vec![
             bare("Envoy alone", Shape::Single),
+            floor(&single),
             single.clone(),
             bare("loop without filter", Shape::Loop),
+            floor(&in_loop),
             in_loop.clone(),
         ];
         for path in against {
@@ -60,35 +76,27 @@ impl Setup {
         [with("filter, one listener", Shape::Single), with("filter in the loop", Shape::Loop)]
     }
 
-    /// Starts it with a provider, and with another build of the filter if given.
+    /// Starts it with a provider.
     ///
     /// # Panics
     /// If it does not start, or if responses do not show whether the filter is there.
-    pub async fn start(&self, provider: u16, build: Option<PathBuf>) -> Running {
+    pub async fn start(&self, provider: u16) -> Running {
         let mut gateway =
-            Gateway::new(self.shape).provider("openai", provider).provider("anthropic", provider);
-        if self.filtered {
-            gateway =
-                gateway.configure(&json!({"models": {"chat": {"tiers": [["gpt-a", "gpt-b"], ["haiku"]]}}}));
-        } else {
+            traffic::gateway(self.shape).provider("openai", provider).provider("anthropic", provider);
+        if !self.filtered {
             gateway = gateway.edit(remove_filter);
         }
         let mut config = gateway.to_config();
-        if let Some(build) = build.as_deref().or(self.build.as_deref()) {
+        if let Some(build) = &self.build {
             config = config.set("wasm", build.display());
         }
+        pin::for_envoy();
         let envoy = Envoy::start(config).await;
+        pin::for_load();
         let answer = Request::chat("chat", false).send(envoy.port()).await.expect("an answer");
         let marked = answer.header("x-llm-target").is_some();
         assert_eq!(marked, self.filtered, "{}: the filter's header on a response", self.name);
         Running { setup: self.clone(), envoy }
-    }
-}
-
-impl Running {
-    /// The host calls of streams so far.
-    pub async fn host_calls(&self) -> u64 {
-        self.envoy.stat("wasmcustom.llm_failsafe_host_calls").await.unwrap_or(0)
     }
 }
 

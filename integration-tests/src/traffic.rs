@@ -1,4 +1,9 @@
-//! The bytes of one exchange of each kind, in the form of an official SDK and a provider.
+//! The traffic that is measured: the bytes of one exchange of each kind, in the form of an official SDK and a provider, and
+//! the configuration of the filter.
+
+use serde_json::json;
+
+use crate::gateway::{Gateway, Shape};
 
 /// The measured workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +18,11 @@ pub enum Workload {
 pub const LANE_HEADER: &str = "x-bench-lane";
 /// The header with the number of chunks to stream.
 pub const CHUNKS_HEADER: &str = "x-bench-chunks";
+
+/// The gateway with the filter's configuration, without providers.
+pub fn gateway(shape: Shape) -> Gateway {
+    Gateway::new(shape).configure(&json!({"models": {"chat": {"tiers": [["gpt-a", "gpt-b"], ["haiku"]]}}}))
+}
 
 const REQUEST_BYTES: usize = 2_048;
 const ANSWER_BYTES: usize = 1_024;
@@ -87,27 +97,40 @@ pub fn stream_beginning() -> Vec<u8> {
         answer_head()
     )
     .into_bytes();
-    bytes.extend(event(r#"{"role":"assistant","content":""}"#));
+    bytes.extend(chunk(&role_event()));
     bytes
 }
 
 /// A content chunk.
 pub fn stream_chunk() -> Vec<u8> {
-    event(r#"{"content":" token"}"#)
+    chunk(&content_event())
 }
 
 /// The end of a stream.
 pub fn stream_end() -> Vec<u8> {
-    let mut bytes = chunk("data: [DONE]\n\n");
+    let mut bytes = chunk(END_EVENT);
     bytes.extend(b"0\r\n\r\n");
     bytes
 }
 
-fn event(delta: &str) -> Vec<u8> {
-    chunk(&format!(
+/// The first event of a stream.
+pub fn role_event() -> String {
+    event(r#"{"role":"assistant","content":""}"#)
+}
+
+/// An event with content.
+pub fn content_event() -> String {
+    event(r#"{"content":" token"}"#)
+}
+
+/// The last event of a stream.
+pub const END_EVENT: &str = "data: [DONE]\n\n";
+
+fn event(delta: &str) -> String {
+    format!(
         "data: {{\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,\
          \"model\":\"gpt-4.1-mini\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":null}}]}}\n\n"
-    ))
+    )
 }
 
 fn chunk(text: &str) -> Vec<u8> {

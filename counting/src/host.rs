@@ -1,0 +1,472 @@
+//! The host: what Envoy is to the module, made of memory.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use integration_tests::gateway::PROVIDER_KEYS;
+use wasmi::{Caller, Engine, Error, Linker, Memory, TypedFunc};
+
+use crate::instrument::ALLOCATE;
+
+const OK: i32 = 0;
+const NOT_FOUND: i32 = 1;
+const CAS_MISMATCH: i32 = 8;
+const INFO: u32 = 2;
+
+/// The buffers and header maps that the ABI numbers.
+pub const REQUEST: usize = 0;
+pub const RESPONSE: usize = 1;
+const RESPONSE_HEADERS: i32 = 2;
+const PLUGIN_CONFIGURATION: i32 = 7;
+const HTTP_RESPONSE: i32 = 1;
+
+pub type Headers = Vec<(String, String)>;
+
+/// The side of a stream: request or response.
+#[derive(Debug, Default)]
+pub struct Side {
+    pub headers: Headers,
+    pub body: Vec<u8>,
+    /// Since the last callback, the module has released what it held.
+    pub released: bool,
+}
+
+/// What the module sees, and what it did.
+#[derive(Debug, Default)]
+pub struct Host {
+    pub configuration: Vec<u8>,
+    pub sides: [Side; 2],
+    /// Wall time in nanoseconds.
+    pub time: u64,
+    pub properties: BTreeMap<String, Vec<u8>>,
+    shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    metrics: BTreeMap<Vec<u8>, u32>,
+    values: Vec<u64>,
+    pub queue: VecDeque<Vec<u8>>,
+    random: u64,
+    /// Calls since the last [`Host::take`], by name.
+    calls: BTreeMap<&'static str, u64>,
+    /// Bytes that were copied into the module's memory.
+    copied: u64,
+    /// Errors that the module logged.
+    pub errors: Vec<String>,
+}
+
+impl Host {
+    /// The calls and the copied bytes since the last time.
+    pub fn take(&mut self) -> (BTreeMap<&'static str, u64>, u64) {
+        (std::mem::take(&mut self.calls), std::mem::take(&mut self.copied))
+    }
+
+    fn map(&mut self, map: i32) -> &mut Headers {
+        let side = if map == RESPONSE_HEADERS { RESPONSE } else { REQUEST };
+        &mut self.sides[side].headers
+    }
+
+    fn buffer(&mut self, buffer: i32) -> Option<&mut Vec<u8>> {
+        match buffer {
+            0 | 1 => Some(&mut self.sides[buffer as usize].body),
+            PLUGIN_CONFIGURATION => Some(&mut self.configuration),
+            _ => None,
+        }
+    }
+}
+
+type Call<'a> = Caller<'a, Host>;
+
+fn memory(caller: &Call) -> Result<Memory, Error> {
+    caller.get_export("memory").and_then(|export| export.into_memory()).ok_or(Error::new("no memory"))
+}
+
+fn read(caller: &Call, at: u32, size: u32) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; size as usize];
+    memory(caller)?.read(caller, at as usize, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(caller: &Call, at: u32, size: u32) -> Result<String, Error> {
+    Ok(String::from_utf8_lossy(&read(caller, at, size)?).into_owned())
+}
+
+fn write(caller: &mut Call, at: u32, bytes: &[u8]) -> Result<(), Error> {
+    memory(caller)?.write(&mut *caller, at as usize, bytes)?;
+    Ok(())
+}
+
+/// Hands over bytes: in a block that the module allocates for them.
+fn hand_over(caller: &mut Call, bytes: &[u8], data: u32, size: u32) -> Result<i32, Error> {
+    let mut block = 0_u32;
+    if !bytes.is_empty() {
+        let allocate = caller.get_export(ALLOCATE).and_then(|export| export.into_func());
+        let allocate: TypedFunc<u32, u32> = allocate.ok_or(Error::new("no allocator"))?.typed(&*caller)?;
+        block = allocate.call(&mut *caller, bytes.len() as u32)?;
+        write(caller, block, bytes)?;
+        caller.data_mut().copied += bytes.len() as u64;
+    }
+    write(caller, data, &block.to_le_bytes())?;
+    write(caller, size, &(bytes.len() as u32).to_le_bytes())?;
+    Ok(OK)
+}
+
+fn note(caller: &mut Call, name: &'static str) {
+    *caller.data_mut().calls.entry(name).or_default() += 1;
+}
+
+/// A header map in the form of the ABI.
+fn encoded(headers: &Headers) -> Vec<u8> {
+    let mut out = (headers.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        out.extend((name.len() as u32).to_le_bytes());
+        out.extend((value.len() as u32).to_le_bytes());
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        out.extend(text.as_bytes());
+        out.push(0);
+    }
+    out
+}
+
+fn decoded(bytes: &[u8]) -> Option<Headers> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+    let count = number(0)?;
+    let mut at = 4 + 8 * count;
+    let mut piece = |length: usize| {
+        let piece = String::from_utf8_lossy(bytes.get(at..at + length)?).into_owned();
+        at += length + 1;
+        Some(piece)
+    };
+    (0..count).map(|n| Some((piece(number(4 + 8 * n)?)?, piece(number(8 + 8 * n)?)?))).collect()
+}
+
+/// All functions that the module may import.
+pub fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
+    let mut linker = Linker::new(engine);
+    headers(&mut linker)?;
+    bodies(&mut linker)?;
+    streams(&mut linker)?;
+    properties(&mut linker)?;
+    shared(&mut linker)?;
+    metrics(&mut linker)?;
+    system(&mut linker)?;
+    unused(&mut linker)?;
+    Ok(linker)
+}
+
+fn headers(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_pairs",
+        |mut c: Call, map: i32, data: u32, size: u32| {
+            note(&mut c, "get_header_map_pairs");
+            let bytes = encoded(c.data_mut().map(map));
+            hand_over(&mut c, &bytes, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_header_map_pairs",
+        |mut c: Call, map: i32, data: u32, size: u32| {
+            note(&mut c, "set_header_map_pairs");
+            let headers = decoded(&read(&c, data, size)?).ok_or(Error::new("not a header map"))?;
+            *c.data_mut().map(map) = headers;
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_header_map_value",
+        |mut c: Call, map: i32, name: u32, name_size: u32, data: u32, size: u32| {
+            note(&mut c, "get_header_map_value");
+            let name = text(&c, name, name_size)?;
+            let found = c
+                .data_mut()
+                .map(map)
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, value)| value.clone());
+            match found {
+                Some(value) => hand_over(&mut c, value.as_bytes(), data, size),
+                None => Ok(NOT_FOUND),
+            }
+        },
+    )?;
+    for name in ["proxy_replace_header_map_value", "proxy_add_header_map_value"] {
+        let replace = name == "proxy_replace_header_map_value";
+        linker.func_wrap(
+            "env",
+            name,
+            move |mut c: Call, map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
+                note(&mut c, if replace { "replace_header_map_value" } else { "add_header_map_value" });
+                let header = (text(&c, name, name_size)?, text(&c, value, value_size)?);
+                let headers = c.data_mut().map(map);
+                match headers.iter_mut().find(|(other, _)| replace && *other == header.0) {
+                    Some(found) => *found = header,
+                    None => headers.push(header),
+                }
+                Ok::<i32, Error>(OK)
+            },
+        )?;
+    }
+    linker.func_wrap(
+        "env",
+        "proxy_remove_header_map_value",
+        |mut c: Call, map: i32, name: u32, size: u32| {
+            note(&mut c, "remove_header_map_value");
+            let name = text(&c, name, size)?;
+            c.data_mut().map(map).retain(|(other, _)| *other != name);
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    Ok(())
+}
+
+fn bodies(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_buffer_bytes",
+        |mut c: Call, buffer: i32, start: u32, most: u32, data: u32, size: u32| {
+            note(&mut c, "get_buffer_bytes");
+            let Some(bytes) = c.data_mut().buffer(buffer) else { return Ok(NOT_FOUND) };
+            let start = (start as usize).min(bytes.len());
+            let end = start.saturating_add(most as usize).min(bytes.len());
+            let bytes = bytes[start..end].to_vec();
+            hand_over(&mut c, &bytes, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_buffer_bytes",
+        |mut c: Call, buffer: i32, start: u32, length: u32, data: u32, size: u32| {
+            note(&mut c, "set_buffer_bytes");
+            let new = read(&c, data, size)?;
+            let Some(bytes) = c.data_mut().buffer(buffer) else { return Ok(NOT_FOUND) };
+            let start = (start as usize).min(bytes.len());
+            let end = start.saturating_add(length as usize).min(bytes.len());
+            bytes.splice(start..end, new);
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    Ok(())
+}
+
+fn streams(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap("env", "proxy_continue_stream", |mut c: Call, stream: i32| {
+        note(&mut c, "continue_stream");
+        let side = if stream == HTTP_RESPONSE { RESPONSE } else { REQUEST };
+        c.data_mut().sides[side].released = true;
+        OK
+    })?;
+    linker.func_wrap("env", "proxy_set_effective_context", |mut c: Call, _: u32| {
+        note(&mut c, "set_effective_context");
+        OK
+    })?;
+    linker.func_wrap("env", "proxy_register_shared_queue", |mut c: Call, _: u32, _: u32, id: u32| {
+        note(&mut c, "register_shared_queue");
+        write(&mut c, id, &1_u32.to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap("env", "proxy_enqueue_shared_queue", |mut c: Call, _: u32, data: u32, size: u32| {
+        note(&mut c, "enqueue_shared_queue");
+        let item = read(&c, data, size)?;
+        c.data_mut().queue.push_back(item);
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap("env", "proxy_dequeue_shared_queue", |mut c: Call, _: u32, data: u32, size: u32| {
+        note(&mut c, "dequeue_shared_queue");
+        match c.data_mut().queue.pop_front() {
+            Some(item) => hand_over(&mut c, &item, data, size),
+            None => Ok(NOT_FOUND),
+        }
+    })?;
+    Ok(())
+}
+
+fn properties(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_property",
+        |mut c: Call, path: u32, path_size: u32, data: u32, size: u32| {
+            note(&mut c, "get_property");
+            let path = text(&c, path, path_size)?;
+            match c.data().properties.get(&path).cloned() {
+                Some(value) => hand_over(&mut c, &value, data, size),
+                None => Ok(NOT_FOUND),
+            }
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_property",
+        |mut c: Call, path: u32, path_size: u32, data: u32, size: u32| {
+            note(&mut c, "set_property");
+            let path = format!("wasm.{}", text(&c, path, path_size)?);
+            let value = read(&c, data, size)?;
+            c.data_mut().properties.insert(path, value);
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    Ok(())
+}
+
+fn shared(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_get_shared_data",
+        |mut c: Call, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
+            note(&mut c, "get_shared_data");
+            let key = read(&c, key, key_size)?;
+            let Some((value, number)) = c.data().shared.get(&key).cloned() else { return Ok(NOT_FOUND) };
+            write(&mut c, cas, &number.to_le_bytes())?;
+            hand_over(&mut c, &value, data, size)
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_set_shared_data",
+        |mut c: Call, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
+            note(&mut c, "set_shared_data");
+            let (key, value) = (read(&c, key, key_size)?, read(&c, data, size)?);
+            let shared = &mut c.data_mut().shared;
+            // As in Envoy: a value that does not exist is created, whatever number the module gives.
+            let number = shared.get(&key).map(|(_, number)| *number);
+            if cas != 0 && number.is_some_and(|number| number != cas) {
+                return Ok(CAS_MISMATCH);
+            }
+            shared.insert(key, (value, number.unwrap_or(0) + 1));
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    Ok(())
+}
+
+fn metrics(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap(
+        "env",
+        "proxy_define_metric",
+        |mut c: Call, _: i32, name: u32, size: u32, id: u32| {
+            note(&mut c, "define_metric");
+            let name = read(&c, name, size)?;
+            let host = c.data_mut();
+            let new = host.metrics.len() as u32;
+            let number = *host.metrics.entry(name).or_insert(new);
+            host.values.resize(host.metrics.len(), 0);
+            write(&mut c, id, &number.to_le_bytes())?;
+            Ok::<i32, Error>(OK)
+        },
+    )?;
+    linker.func_wrap("env", "proxy_increment_metric", |mut c: Call, id: u32, offset: i64| {
+        note(&mut c, "increment_metric");
+        c.data_mut().values.get_mut(id as usize).map_or(NOT_FOUND, |value| {
+            *value = value.wrapping_add_signed(offset);
+            OK
+        })
+    })?;
+    linker.func_wrap("env", "proxy_record_metric", |mut c: Call, id: u32, new: u64| {
+        note(&mut c, "record_metric");
+        c.data_mut().values.get_mut(id as usize).map_or(NOT_FOUND, |value| {
+            *value = new;
+            OK
+        })
+    })?;
+    linker.func_wrap("env", "proxy_get_metric", |mut c: Call, id: u32, value: u32| {
+        note(&mut c, "get_metric");
+        let Some(found) = c.data().values.get(id as usize).copied() else { return Ok(NOT_FOUND) };
+        write(&mut c, value, &found.to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    Ok(())
+}
+
+fn system(linker: &mut Linker<Host>) -> Result<(), Error> {
+    linker.func_wrap("env", "proxy_get_current_time_nanoseconds", |mut c: Call, at: u32| {
+        note(&mut c, "get_current_time_nanoseconds");
+        let time = c.data().time;
+        write(&mut c, at, &time.to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap("env", "proxy_get_log_level", |mut c: Call, at: u32| {
+        note(&mut c, "get_log_level");
+        write(&mut c, at, &INFO.to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap("env", "proxy_log", |mut c: Call, level: u32, message: u32, size: u32| {
+        note(&mut c, "log");
+        let line = text(&c, message, size)?;
+        if level > INFO {
+            c.data_mut().errors.push(line);
+        }
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut c: Call, _: u32| {
+        note(&mut c, "set_tick_period_milliseconds");
+        OK
+    })?;
+    let wasi = "wasi_snapshot_preview1";
+    linker.func_wrap(wasi, "random_get", |mut c: Call, at: u32, size: u32| {
+        let mut bytes = Vec::new();
+        while bytes.len() < size as usize {
+            let random = &mut c.data_mut().random;
+            *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            bytes.extend(random.to_be_bytes());
+        }
+        write(&mut c, at, &bytes[..size as usize])?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap(wasi, "environ_sizes_get", |mut c: Call, count: u32, size: u32| {
+        let bytes: usize = environment().iter().map(Vec::len).sum();
+        write(&mut c, count, &(PROVIDER_KEYS.len() as u32).to_le_bytes())?;
+        write(&mut c, size, &(bytes as u32).to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap(wasi, "environ_get", |mut c: Call, mut pointers: u32, mut at: u32| {
+        for variable in environment() {
+            write(&mut c, pointers, &at.to_le_bytes())?;
+            write(&mut c, at, &variable)?;
+            pointers += 4;
+            at += variable.len() as u32;
+        }
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap(wasi, "fd_write", |mut c: Call, _: i32, vectors: u32, count: u32, written: u32| {
+        let mut total = 0;
+        for at in 0..count {
+            let vector = read(&c, vectors + 8 * at, 8)?;
+            let number =
+                |from: usize| u32::from_le_bytes(vector[from..from + 4].try_into().unwrap_or_default());
+            let line = text(&c, number(0), number(4))?;
+            c.data_mut().errors.push(line);
+            total += number(4);
+        }
+        write(&mut c, written, &total.to_le_bytes())?;
+        Ok::<i32, Error>(OK)
+    })?;
+    linker.func_wrap(wasi, "proc_exit", |_: Call, code: i32| Err::<(), Error>(Error::i32_exit(code)))?;
+    Ok(())
+}
+
+fn environment() -> Vec<Vec<u8>> {
+    PROVIDER_KEYS.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
+}
+
+/// What the module may import, but never calls in the replay.
+fn unused(linker: &mut Linker<Host>) -> Result<(), Error> {
+    fn never<T>(name: &str) -> Result<T, Error> {
+        Err(Error::new(format!("the host of the replay does not have {name}")))
+    }
+    linker.func_wrap("env", "proxy_close_stream", |_: Call, _: i32| never::<i32>("close_stream"))?;
+    linker.func_wrap("env", "proxy_done", |_: Call| never::<i32>("done"))?;
+    linker
+        .func_wrap("env", "proxy_get_status", |_: Call, _: u32, _: u32, _: u32| never::<i32>("get_status"))?;
+    linker.func_wrap("env", "proxy_grpc_cancel", |_: Call, _: u32| never::<i32>("grpc_cancel"))?;
+    linker.func_wrap("env", "proxy_grpc_close", |_: Call, _: u32| never::<i32>("grpc_close"))?;
+    linker.func_wrap("env", "proxy_grpc_send", |_: Call, _: u32, _: u32, _: u32, _: i32| {
+        never::<i32>("grpc_send")
+    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_send_local_response",
+        |_: Call, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: i32| {
+            never::<i32>("send_local_response")
+        },
+    )?;
+    Ok(())
+}
