@@ -58,4 +58,8 @@ impl<H: BodyBuffer> BodyBuffer for After<'_, H> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), H::Error> {
         self.host.append(bytes)
     }
+
+    fn reuse(&mut self, bytes: Vec<u8>) {
+        self.host.reuse(bytes);
+    }
 }

@@ -228,6 +228,7 @@ impl StreamFollower {
         let passed = if hold > 0 || edits {
             self.rewrite(host, chunk, hold, &cuts)?
         } else {
+            chunk.bytes.take().into_iter().for_each(|bytes| host.reuse(bytes));
             self.put_back(host)?;
             all
         };

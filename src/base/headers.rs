@@ -10,10 +10,48 @@ pub const MAX_HEADERS: usize = 1024;
 /// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
 /// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
 /// the headers before the first malformed one. The lengths come first, so a search passes over most headers
-/// without looking at their text, and an index of its own would gain nothing.
+/// without looking at their text.
+///
+/// Most searches are for headers that are not there. [`NameMarks`] answers nearly all of these at once.
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
+    marks: NameMarks,
+}
+
+/// A mark for each name of a block. A name whose mark is missing is not there; one whose mark is set may be.
+#[derive(Debug, Default)]
+struct NameMarks([u32; NameMarks::WORDS]);
+
+impl NameMarks {
+    const WORDS: usize = 8;
+
+    /// The word and the bit that stand for a name. Its length, its first and its last bytes tell most names apart.
+    #[inline(always)]
+    const fn place(name: &[u8]) -> (usize, u32) {
+        let mut hash = name.len() as u32 * 7;
+        if let [.., before, last] = name {
+            hash ^= (*last as u32) << 3 ^ *before as u32;
+        }
+        if let [_, second, third, ..] = name {
+            hash ^= (*third as u32) << 2 ^ (*second as u32) << 1;
+        }
+        ((hash >> 5) as usize % Self::WORDS, 1 << (hash & 31))
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        let (word, bit) = Self::place(name);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    /// Inlined, because where the name is a constant its place is one too.
+    #[inline(always)]
+    fn may_have(&self, name: &[u8]) -> bool {
+        let (word, bit) = Self::place(name);
+        self.0.get(word).is_none_or(|word| word & bit != 0)
+    }
 }
 
 /// The headers of a block that are not read yet.
@@ -38,8 +76,11 @@ impl<'a> Iterator for Headers<'a> {
 
 impl HeaderBlock {
     /// A block as the host passes it.
-    pub const fn parse(bytes: Vec<u8>) -> Self {
-        Self { bytes }
+    pub fn parse(bytes: Vec<u8>) -> Self {
+        let block = Self { bytes, marks: NameMarks::default() };
+        let mut marks = NameMarks::default();
+        block.iter().for_each(|(name, _)| marks.add(name));
+        Self { marks, ..block }
     }
 
     /// The block of these headers.
@@ -77,13 +118,25 @@ impl HeaderBlock {
     }
 
     /// The first value of the header with this lower-case name.
+    #[inline(always)]
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        if self.marks.may_have(name.as_bytes()) { self.find(name) } else { None }
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<&[u8]> {
         self.iter().find(|(candidate, _)| *candidate == name.as_bytes()).map(|(_, value)| value)
     }
 
     /// The first value of the header with this lower-case name, if it is UTF-8.
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.get_bytes(name).and_then(|value| std::str::from_utf8(value).ok())
+        if self.marks.may_have(name.as_bytes()) { self.find_text(name) } else { None }
+    }
+
+    #[inline(never)]
+    fn find_text(&self, name: &str) -> Option<&str> {
+        self.find(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 }
 
@@ -146,7 +199,28 @@ mod tests {
         assert_eq!(block.iter().count(), MAX_HEADERS);
     }
 
+    #[test]
+    fn a_name_is_found_whatever_other_names_are_there() {
+        let names: Vec<String> = (1..40).map(|length| "x-".repeat(length) + &length.to_string()).collect();
+        for name in &names {
+            let block = HeaderBlock::of(&[(name, "1"), ("a", "2")]);
+            for other in &names {
+                assert_eq!(block.get(other), (other == name).then_some("1"), "{other}");
+            }
+            assert_eq!(block.get(""), None);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_header_is_found(names in proptest::collection::vec("[a-z-]{0,20}", 0..12)) {
+            let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+            let block = HeaderBlock::of(&headers);
+            for name in &names {
+                prop_assert_eq!(block.get_bytes(name), Some(&b"1"[..]));
+            }
+        }
+
         #[test]
         fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let block = HeaderBlock::parse(bytes);

@@ -29,8 +29,12 @@ impl Timestamp {
 }
 
 /// Whole milliseconds, saturating. [`Duration::as_millis`] needs 128 bits, which Wasm has not.
+/// So does `saturating_mul`.
 pub const fn millis(span: Duration) -> u64 {
-    span.as_secs().saturating_mul(1000).saturating_add(span.subsec_millis() as u64)
+    if span.as_secs() >= u64::MAX / 1000 {
+        return u64::MAX;
+    }
+    span.as_secs() * 1000 + span.subsec_millis() as u64
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! streams; its dispatcher exports every callback. So the calls are made here, and the callbacks are in `dispatch`.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::time::Duration;
 
@@ -102,6 +104,42 @@ fn check(status: i32) -> Result<(), HostError> {
     if status == 0 { Ok(()) } else { Err(HostError(status)) }
 }
 
+/// The ABI's status for an internal failure: here, bytes in memory that this module has not given.
+const INTERNAL_FAILURE: i32 = 10;
+
+/// The longest block that is kept for the next call: most chunks of a stream, header maps and small bodies fit.
+const MAX_SPARE: usize = 8 * 1024;
+
+thread_local! {
+    /// A block for the host's next bytes, so that a chunk of a stream needs no allocation.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Address and capacity of the block that the host got last. [`take`] needs the capacity.
+    static GIVEN: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// A block of `size` bytes for the host. The host fills it and hands it over: [`take`] takes it back.
+pub fn give_block(size: usize) -> *mut u8 {
+    let mut block = SPARE.take();
+    if block.capacity() < size {
+        SPARE.set(block);
+        block = Vec::with_capacity(size);
+    }
+    let mut block = ManuallyDrop::new(block);
+    GIVEN.set((block.as_mut_ptr().addr(), block.capacity()));
+    block.as_mut_ptr()
+}
+
+/// Keeps a block that is not needed any more for the host's next bytes.
+pub fn give_back(mut block: Vec<u8>) {
+    let kept = SPARE.take();
+    if block.capacity() <= MAX_SPARE && block.capacity() > kept.capacity() {
+        block.clear();
+        SPARE.set(block);
+    } else {
+        SPARE.set(kept);
+    }
+}
+
 /// Takes over bytes that the host has allocated in this VM. A null pointer becomes an empty vector.
 fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, HostError> {
     let mut data: *mut u8 = null_mut();
@@ -110,9 +148,14 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> i32) -> Result<Vec<u8>, H
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host got this block from `proxy_on_memory_allocate`, which makes it as a boxed slice of exactly `size`
-    // bytes, has filled it, and hands it over.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    // The host asks for a block at most once in a call, so the last one is this one.
+    let (given, capacity) = GIVEN.take();
+    if given != data.addr() || size > capacity {
+        return Err(HostError(INTERNAL_FAILURE));
+    }
+    // SAFETY: `give_block` made this block with this capacity and forgot it. The host has filled `size` bytes and hands it
+    // over.
+    Ok(unsafe { Vec::from_raw_parts(data, size, capacity) })
 }
 
 /// Writes a line to Envoy's log.

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::abi;
 use super::calls;
 use super::filter;
 use super::root::{self, Root};
@@ -50,7 +51,7 @@ const extern "C" fn proxy_abi_version_0_2_1() {}
 /// Envoy asks for memory to pass bytes in. `abi::take` takes it over.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
+    abi::give_block(size)
 }
 
 #[unsafe(no_mangle)]

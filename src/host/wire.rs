@@ -53,4 +53,8 @@ impl BodyBuffer for Wire {
     fn append(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         abi::write_buffer(self.buffer, usize::MAX, 0, bytes)
     }
+
+    fn reuse(&mut self, bytes: Vec<u8>) {
+        abi::give_back(bytes);
+    }
 }

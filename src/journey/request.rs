@@ -197,7 +197,8 @@ impl Exchange {
         }
         let journey = Rc::new(RefCell::new(journey));
         let body_len = body.len;
-        let ready = Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&mut body), is_new: true };
+        let ready =
+            Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&mut body), is_new: true };
         let refusal = match self.dispatch(worker, ready, now, host, waits) {
             Ok(()) => {
                 self.keep(worker, id, &journey);

@@ -8,6 +8,9 @@ use crate::base::{Timestamp, days_in, days_since_epoch};
 /// The longest wait that is returned; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A whole number of so many digits is exact as a float.
+const MAX_EXACT_DIGITS: usize = 15;
+
 /// The longest plausible wait, in milliseconds (366 days).
 const MAX_PLAUSIBLE_MS: f64 = 366.0 * 24.0 * 3_600_000.0;
 
@@ -99,6 +102,10 @@ fn is_summer_in_california(now_ms: i64) -> bool {
 
 /// A number without sign or exponent: `7`, `1.5`. Not negative, always finite.
 pub(super) fn decimal(text: &str) -> Option<f64> {
+    // Most are whole and short. The general way runs much more code.
+    if (1..=MAX_EXACT_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.bytes().fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0')) as f64);
+    }
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if is_plain && text.len() <= MAX_TEXT { text.parse().ok() } else { None }
 }

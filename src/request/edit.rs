@@ -37,6 +37,9 @@ pub trait BodyBuffer {
     /// # Errors
     /// The host call failed.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// Takes back what [`read`](Self::read) has returned, so that the next read may use its memory.
+    fn reuse(&mut self, _bytes: Vec<u8>) {}
 }
 
 /// Why an edit failed. The buffer may hold part of the edit, so the body must not be sent.
