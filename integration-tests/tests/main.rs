@@ -19,6 +19,7 @@ mod boundaries;
 mod breakers;
 mod budgets;
 mod ceilings;
+mod clients;
 mod configuration;
 mod crash;
 mod declined;
