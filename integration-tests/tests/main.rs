@@ -19,6 +19,7 @@ mod boundaries;
 mod breakers;
 mod budgets;
 mod ceilings;
+mod client_retries;
 mod clients;
 mod configuration;
 mod crash;
