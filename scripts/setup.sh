@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
-# Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose.
+# Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus,
+# compose, node.
 # Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
@@ -18,6 +19,8 @@ DEBIAN_LINT_PACKAGE=rust-web-clippy
 REQUIREMENTS=integration-tests/python/requirements.txt
 LINT_REQUIREMENTS=scripts/lint-tools.txt
 VENV=$TOOLS/python
+NODE_LIST=integration-tests/node/package-lock.json
+MIN_NODE=20
 
 # ---- required on the machine ----
 
@@ -324,6 +327,30 @@ setup_prometheus() {
     note_missing prometheus "on Debian: apt-get update, then scripts/setup.sh prometheus; or PROMETHEUS_BIN and PROMTOOL_BIN"
 }
 
+# Clients for Node: Vercel's AI SDK and LangChain.
+setup_node() {
+    rm -f "$TOOLS/missing/node"
+    local home=$TOOLS/node work log=$TOOLS/probe/node.log
+    # The copy of the list is put there last, so an interrupted run does not look complete.
+    cmp -s "$NODE_LIST" "$home/installed.json" && return
+    if ! have npm || ! node -e "process.exit(parseInt(process.versions.node) < $MIN_NODE ? 1 : 0)" >"$log" 2>&1; then
+        note_missing node "Node $MIN_NODE or newer with npm. On Debian or Ubuntu: apt-get install nodejs npm"
+        return
+    fi
+    say "setup: installing the clients for Node for the tests (about 120 MB)"
+    work=$(mktemp -d "$TOOLS/node-download.XXXXXX")
+    cp "$(dirname "$NODE_LIST")/package.json" "$NODE_LIST" "$work"
+    if (cd "$work" && bounded "$DOWNLOAD_SECONDS" npm ci --ignore-scripts --no-audit --no-fund) >"$log" 2>&1; then
+        rm -rf "$home"
+        mv "$work" "$home"
+        cp "$NODE_LIST" "$home/installed.json"
+        return
+    fi
+    rm -rf "$work"
+    tail -n 3 "$log"
+    note_missing node "scripts/setup.sh node, with an npm registry in reach"
+}
+
 mkdir -p "$TOOLS/probe"
 [ $# -gt 0 ] || set -- wasm wasm-opt lint envoy envoy-oldest python
 for part in "$@"; do
@@ -338,6 +365,7 @@ for part in "$@"; do
     chromium) setup_chromium ;;
     prometheus) setup_prometheus ;;
     compose) setup_compose ;;
-    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose" ;;
+    node) setup_node ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node" ;;
     esac
 done

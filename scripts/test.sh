@@ -5,7 +5,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-scripts/setup.sh chromium prometheus compose
+scripts/setup.sh chromium prometheus compose node
 missing=()
 for note in "$TOOLS"/missing/*; do
     [ -f "$note" ] && missing+=("$(basename "$note")")

@@ -1,5 +1,5 @@
 //! Support for tests with a real Envoy: scripted model providers, the Envoy runner, an HTTP client that records when each
-//! chunk arrived, and a way to run the vendors' own Python SDKs.
+//! chunk arrived, and a way to run the clients that users have.
 //!
 //! Envoy and the filter are always real and never mocked. Everything binds to 127.0.0.1, every wait is bounded, and every
 //! process ends when its value is dropped.
@@ -12,6 +12,7 @@ pub mod gateway;
 mod grpc;
 pub mod imports;
 pub mod module;
+pub mod node;
 pub mod otlp;
 pub mod paths;
 pub mod provider;
@@ -19,6 +20,7 @@ pub mod python;
 pub mod rate_limit;
 pub mod records;
 pub mod scene;
+pub mod script;
 pub mod tools;
 pub mod traffic;
 pub mod turns;

@@ -35,6 +35,18 @@ pub fn promtool() -> Option<PathBuf> {
     tool("prometheus", "PROMTOOL_BIN", &places)
 }
 
+/// The folder with the clients for Node: `LLM_FAILSAFE_NODE_PACKAGES`, or what set-up fetched.
+///
+/// # Panics
+/// As [`chromedriver`].
+pub fn node_packages() -> Option<PathBuf> {
+    let places = [paths::root().join(".tools/node/package.json")];
+    let own = std::env::var_os("LLM_FAILSAFE_NODE_PACKAGES").filter(|path| !path.is_empty());
+    let own = own.map(|path| PathBuf::from(path).join("package.json"));
+    let found = own.iter().chain(&places).find(|path| path.is_file());
+    found_or_excused("node", found.and_then(|path| path.parent()).map(PathBuf::from))
+}
+
 /// A compose client: Docker's, or the standalone one, which needs no Docker to read a file.
 ///
 /// # Panics

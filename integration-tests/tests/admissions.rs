@@ -120,7 +120,9 @@ async fn requests_that_end_in_the_queue_return_what_they_took() {
         envoy.wait_for_stat(WAITING, |waiting| waiting == 1).await;
         leaves.abort();
         envoy.wait_for_stat(WAITING, |waiting| waiting == 0).await;
-        assert_eq!(outcome(&ask(&envoy, "team-key").await), REFUSED, "{shape:?}: after it waited");
+        // Larger than the whole budget.
+        let refused = (400, Some("budget_exhausted"));
+        assert_eq!(outcome(&ask(&envoy, "team-key").await), refused, "{shape:?}: after it waited");
         assert_eq!(busy.await.unwrap().status, 200, "{shape:?}");
         for number in 2..=3 {
             let read = ask(&envoy, "other-key").await;

@@ -345,10 +345,9 @@ async fn a_lone_open_target_is_refused_in_the_clients_dialect_unless_it_is_tried
     let scene = BreakerScene::start(json!({"open": "60s"})).await;
     scene.open_lone().await;
     let asked = scene.asked();
-    for (read, kind) in [
-        (scene.ask("lone").await, "service_unavailable_error"),
-        (scene.message("lone").await, "overloaded_error"),
-    ] {
+    for (read, kind) in
+        [(scene.ask("lone").await, "service_unavailable_error"), (scene.message("lone").await, "api_error")]
+    {
         assert!(refused_with(&read, 503, "all_targets_open"), "{} {}", read.status, read.text());
         assert!((40..=66).contains(&retry_after(&read)), "{:?}", read.headers);
         assert_eq!(read.header("x-llm-retry"), None);

@@ -305,7 +305,7 @@ async fn unreachable_targets_give_a_503_in_the_clients_dialect_that_lists_them()
             let body = got.json();
             assert_eq!(body["error"]["llm_failsafe"]["targets"], tried, "{body}");
             let (envelope, kind) = if ask.path == "/v1/messages" {
-                (json!("error"), "overloaded_error")
+                (json!("error"), "api_error")
             } else {
                 (Value::Null, "service_unavailable_error")
             };

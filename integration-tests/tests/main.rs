@@ -20,6 +20,8 @@ mod boundaries;
 mod breakers;
 mod budgets;
 mod ceilings;
+mod client_retries;
+mod clients;
 mod configuration;
 mod contexts;
 mod crash;

@@ -72,7 +72,7 @@ async fn an_unreachable_provider_gives_a_503_in_the_clients_dialect() {
     let answer = message.send(envoy.port()).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.header("x-llm-fallback")), (503, Some("dialect")));
     let body = answer.json().await;
-    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("overloaded_error")));
+    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("api_error")));
 }
 
 #[tokio::test]

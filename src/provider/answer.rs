@@ -144,7 +144,8 @@ const fn openai_type(status: u16) -> &'static str {
     }
 }
 
-/// Anthropic's error type for a status.
+/// Anthropic's error type for a status. A 503 is no `overloaded_error`: Anthropic sends that with 529, and Claude
+/// Code comes again after it in spite of `x-should-retry: false`.
 const fn anthropic_type(status: u16) -> &'static str {
     match status {
         401 => "authentication_error",
@@ -155,7 +156,7 @@ const fn anthropic_type(status: u16) -> &'static str {
         409 => "conflict_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
-        503 | 529 => "overloaded_error",
+        529 => "overloaded_error",
         500.. => "api_error",
         _ => "invalid_request_error",
     }
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(
             parsed(&refusal(1).body(Dialect::Anthropic)),
             json!({"type": "error", "error": {
-                "type": "overloaded_error",
+                "type": "api_error",
                 "message": "No target is free.",
                 "llm_failsafe": {
                     "reason": "no_target",
@@ -246,7 +247,7 @@ mod tests {
             (429, "rate_limit_error", "rate_limit_error"),
             (500, "server_error", "api_error"),
             (502, "server_error", "api_error"),
-            (503, "service_unavailable_error", "overloaded_error"),
+            (503, "service_unavailable_error", "api_error"),
             (504, "timeout_error", "timeout_error"),
             (529, "service_unavailable_error", "overloaded_error"),
         ] {

@@ -134,7 +134,9 @@ impl Refusal {
             Self::Ineligible { why: Ineligible::Policy, .. } => (403, "not_allowed"),
             Self::AllUnhealthy { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::AllUnhealthy { throttled: false, .. } => (503, "all_targets_open"),
-            Self::BudgetExhausted { .. } => (429, "budget_exhausted"),
+            // Waiting does not help, so this is no rate limit: only a smaller request does.
+            Self::BudgetExhausted { wait_s: None, .. } => (400, "budget_exhausted"),
+            Self::BudgetExhausted { wait_s: Some(_), .. } => (429, "budget_exhausted"),
             Self::Queue { why, .. } => (503, why),
             Self::Exhausted { status, .. } => (*status, ALL_FAILED),
             Self::Internal => (500, "internal"),
@@ -270,6 +272,31 @@ mod tests {
             assert_eq!((get("retry-after"), get("x-should-retry")), (wait, should), "{case}");
             assert!(get("x-llm-reason").is_some(), "{case}");
         }
+    }
+
+    /// Clients come again after 429 and 5xx, whatever the headers say. So a request that only its client can
+    /// change has neither.
+    #[test]
+    fn what_only_the_client_can_change_is_no_failure_of_the_gateway() {
+        let ineligible = |why| Refusal::Ineligible { why, rejected: Vec::new() };
+        let too_large_for_the_budget = Refusal::BudgetExhausted { budget: "tokens_per_minute", wait_s: None };
+        for refusal in [
+            too_large_for_the_budget,
+            ineligible(Ineligible::TooLong),
+            ineligible(Ineligible::Needs),
+            ineligible(Ineligible::Policy),
+            Refusal::TooLarge { limit: 1 },
+            Refusal::UnknownModel { name: "m".to_owned() },
+            Refusal::Unauthenticated,
+        ] {
+            let (status, reason) = refusal.code();
+            assert!(
+                matches!(status, 400..=407 | 413),
+                "{reason} has {status}, after which some clients come again"
+            );
+        }
+        let later = Refusal::BudgetExhausted { budget: "tokens_per_minute", wait_s: Some(7) };
+        assert_eq!(later.code().0, 429, "waiting helps");
     }
 
     #[test]

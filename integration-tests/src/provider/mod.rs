@@ -4,6 +4,7 @@
 //! - [`script`]: one response and how it ends
 //! - [`answers`]: realistic responses per dialect, the default of a script
 //! - [`errors`]: the vendors' error bodies as scripts
+//! - [`tool_calls`]: responses that call a tool
 //! - [`Quota`]: a rate limit of the provider's own
 //! - [`received`]: what a provider saw of a request
 //! - [`server`]: the server itself
@@ -17,6 +18,7 @@ pub mod received;
 pub mod script;
 mod scripted_body;
 pub mod server;
+pub mod tool_calls;
 mod wire;
 
 pub use quota::Quota;
