@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 fn configuration() -> Value {
     json!({
         "retry_loop": true,
+        "route_strips_headers": true,
         "providers": {
             "openai": {"kind": "openai", "cluster": "openai"}, "anthropic": {"kind": "anthropic", "cluster": "anthropic"},
         },

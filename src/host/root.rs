@@ -60,6 +60,11 @@ impl Root {
         match config::load(&bytes, &environment) {
             Ok(config) => {
                 let (models, targets) = (config.models().len(), config.targets().len());
+                if !config.route_strips_headers {
+                    log::info!(
+                        "the filter removes private headers; the route can do it for less CPU (route_strips_headers)"
+                    );
+                }
                 let shared = Rc::new(Shared::new(config, envoy_version()));
                 self.report_memory(&shared);
                 match abi::set_tick(clock::TICK) {
