@@ -287,6 +287,8 @@ fn plain(name: &str, side: i32) {
             "get_current_time_nanoseconds" => proxy_get_current_time_nanoseconds(&raw mut time),
             "get_log_level" => proxy_get_log_level(&raw mut level),
             "continue_stream" => proxy_continue_stream(side),
+            // Whether there is such a context does not matter.
+            "set_effective_context" => proxy_set_effective_context(0),
             "increment_metric" => proxy_increment_metric(COUNTER.get(), 1),
             "record_metric" => proxy_record_metric(HISTOGRAM.get(), 1),
             "get_metric" => proxy_get_metric(COUNTER.get(), &raw mut time),
