@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use integration_tests::gateway::PROVIDER_KEYS;
-use wasmi::{Caller, Engine, Error, Linker, Memory, TypedFunc};
+use wasmi::{Caller, Engine, Error, ExternType, Linker, Memory, Module, TypedFunc};
 
 use crate::instrument::ALLOCATE;
 
@@ -138,7 +138,7 @@ fn decoded(bytes: &[u8]) -> Option<Headers> {
 }
 
 /// All functions that the module may import.
-pub fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
+pub fn linker(engine: &Engine, module: &Module) -> Result<Linker<Host>, Error> {
     let mut linker = Linker::new(engine);
     headers(&mut linker)?;
     bodies(&mut linker)?;
@@ -147,7 +147,7 @@ pub fn linker(engine: &Engine) -> Result<Linker<Host>, Error> {
     shared(&mut linker)?;
     metrics(&mut linker)?;
     system(&mut linker)?;
-    unused(&mut linker)?;
+    others(&mut linker, module)?;
     Ok(linker)
 }
 
@@ -447,26 +447,18 @@ fn environment() -> Vec<Vec<u8>> {
     PROVIDER_KEYS.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
 }
 
-/// What the module may import, but never calls in the replay.
-fn unused(linker: &mut Linker<Host>) -> Result<(), Error> {
-    fn never<T>(name: &str) -> Result<T, Error> {
-        Err(Error::new(format!("the host of the replay does not have {name}")))
+/// What else the module imports. The replay needs none of it, so a call is an error.
+fn others(linker: &mut Linker<Host>, module: &Module) -> Result<(), Error> {
+    for import in module.imports() {
+        let (namespace, name) = (import.module(), import.name().to_owned());
+        if let ExternType::Func(signature) = import.ty() {
+            let call = name.clone();
+            let defined = linker.func_new(namespace, &name, signature.clone(), move |_, _, _| {
+                Err(Error::new(format!("the host of the replay does not have {call}")))
+            });
+            // Those above are defined already.
+            drop(defined);
+        }
     }
-    linker.func_wrap("env", "proxy_close_stream", |_: Call, _: i32| never::<i32>("close_stream"))?;
-    linker.func_wrap("env", "proxy_done", |_: Call| never::<i32>("done"))?;
-    linker
-        .func_wrap("env", "proxy_get_status", |_: Call, _: u32, _: u32, _: u32| never::<i32>("get_status"))?;
-    linker.func_wrap("env", "proxy_grpc_cancel", |_: Call, _: u32| never::<i32>("grpc_cancel"))?;
-    linker.func_wrap("env", "proxy_grpc_close", |_: Call, _: u32| never::<i32>("grpc_close"))?;
-    linker.func_wrap("env", "proxy_grpc_send", |_: Call, _: u32, _: u32, _: u32, _: i32| {
-        never::<i32>("grpc_send")
-    })?;
-    linker.func_wrap(
-        "env",
-        "proxy_send_local_response",
-        |_: Call, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: i32| {
-            never::<i32>("send_local_response")
-        },
-    )?;
     Ok(())
 }

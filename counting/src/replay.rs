@@ -143,8 +143,8 @@ impl Filter {
         let engine = Engine::default();
         let module = Module::new(&engine, &module).map_err(text)?;
         let mut store = Store::new(&engine, Host::default());
-        let instance =
-            host::linker(&engine).and_then(|linker| linker.instantiate_and_start(&mut store, &module));
+        let instance = host::linker(&engine, &module)
+            .and_then(|linker| linker.instantiate_and_start(&mut store, &module));
         let mut filter = Self { store, instance: instance.map_err(text)?, shape, contexts: ROOT };
         filter.start()?;
         Ok(filter)

@@ -9,7 +9,8 @@ struct Cores {
     load: usize,
 }
 
-static CORES: OnceLock<Option<Cores>> = OnceLock::new();
+/// The cores that this process may use, before anything is pinned.
+static ALLOWED: OnceLock<Vec<usize>> = OnceLock::new();
 
 /// Says how the processes are placed.
 pub fn described() -> String {
@@ -36,8 +37,13 @@ pub fn for_load() {
     }
 }
 
+/// How many cores this process may use. On Linux only; elsewhere zero.
+pub fn allowed() -> usize {
+    ALLOWED.get_or_init(system::allowed).len()
+}
+
 fn cores() -> Option<Cores> {
-    *CORES.get_or_init(|| chosen(&system::allowed()))
+    chosen(ALLOWED.get_or_init(system::allowed))
 }
 
 /// The last two of the cores that this process may use: the first one often serves interrupts.

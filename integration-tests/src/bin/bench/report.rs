@@ -188,7 +188,11 @@ fn aim(workload: Workload, setup: &Setup) -> Option<f64> {
 }
 
 fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    // Once this thread is pinned, the standard library sees one core.
+    let cores = match pin::allowed() {
+        0 => std::thread::available_parallelism().map_or(0, usize::from),
+        allowed => allowed,
+    };
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     format!("{cores} cores ({}), one Envoy worker, 8 connections", model.unwrap_or("unknown"))

@@ -36,6 +36,7 @@ mod ptraced {
     use nix::unistd::Pid;
 
     use super::Step;
+    use crate::pin;
 
     /// The most steps of one trace. A request of the loop takes about two million, with the ticks that fall into it.
     const MAX_STEPS: usize = 20_000_000;
@@ -81,6 +82,8 @@ mod ptraced {
 
     /// Records every step until `stop`, then lets the thread go.
     fn trace(thread: Pid, stop: &AtomicBool, attached: &mpsc::Sender<()>) -> Result<Vec<Step>, Errno> {
+        // The two threads take turns. To wake one on another core takes several times as long.
+        pin::for_envoy();
         ptrace::seize(thread, Options::empty())?;
         ptrace::interrupt(thread)?;
         waitpid(thread, Some(WaitPidFlag::__WALL))?;
