@@ -18,9 +18,12 @@ const CONFIGURATION: i32 = 7;
 const LONGEST_CONFIGURATION: usize = 1 << 20;
 const TICK_MS: u32 = 100;
 
-/// What the filter changes in the example's request; the first one decides where it is routed.
+/// The header that decides where a request is routed, and the one if the route removes headers.
+const CLUSTER: &str = "x-llm-cluster";
+const STRIPPING_CLUSTER: &str = "x-llm-strip-cluster";
+/// What the filter changes in the bench's request.
 const SET_IN_REQUEST: [(&str, &str); 5] = [
-    ("x-llm-cluster", "openai"),
+    (CLUSTER, "openai"),
     ("authorization", "Bearer sk-openai-a-secret"),
     (":authority", "api.openai.com"),
     (":path", "/v1/chat/completions"),
@@ -95,6 +98,7 @@ unsafe extern "C" {
 
 thread_local! {
     static LOOP: Cell<bool> = const { Cell::new(false) };
+    static STRIPS: Cell<bool> = const { Cell::new(false) };
     static QUEUE: Cell<u32> = const { Cell::new(0) };
     static COUNTER: Cell<u32> = const { Cell::new(0) };
     static HISTOGRAM: Cell<u32> = const { Cell::new(0) };
@@ -134,8 +138,9 @@ pub extern "C" fn proxy_on_configure(_: u32, _: usize) -> i32 {
     let configuration = taken(|data, size| unsafe {
         proxy_get_buffer_bytes(CONFIGURATION, 0, LONGEST_CONFIGURATION, data, size)
     });
-    let name = b"retry_loop";
-    LOOP.set(configuration.windows(name.len()).any(|window| window == name));
+    let names = |name: &[u8]| configuration.windows(name.len()).any(|window| window == name);
+    LOOP.set(names(b"retry_loop"));
+    STRIPS.set(names(b"route_strips_headers"));
     let (mut queue, mut counter, mut histogram) = (0, 0, 0);
     unsafe {
         proxy_register_shared_queue(b"floor".as_ptr(), 5, &raw mut queue);
@@ -180,14 +185,6 @@ pub extern "C" fn proxy_on_response_body(id: u32, size: usize, end: i32) -> i32 
 pub extern "C" fn proxy_on_log(id: u32) {
     make(id, "log", RESPONSE, 0);
 }
-
-#[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_done(_: u32) -> i32 {
-    1
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_delete(_: u32) {}
 
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_tick(_: u32) {
@@ -302,6 +299,7 @@ fn header(name: &str, side: i32, nth: usize) {
     let map = side * 2;
     let list: &[(&str, &str)] = if side == REQUEST { &SET_IN_REQUEST } else { &SET_IN_RESPONSE };
     let (key, value) = list[nth % list.len()];
+    let key = if key == CLUSTER && STRIPS.get() { STRIPPING_CLUSTER } else { key };
     let removed = REMOVED[nth % REMOVED.len()];
     match name {
         "get_header_map_pairs" => {

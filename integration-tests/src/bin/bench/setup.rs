@@ -94,6 +94,7 @@ impl Setup {
         let envoy = Envoy::start(config).await;
         pin::for_load();
         let answer = Request::chat("chat", false).send(envoy.port()).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{}: the first response", self.name);
         let marked = answer.header("x-llm-target").is_some();
         assert_eq!(marked, self.filtered, "{}: the filter's header on a response", self.name);
         Running { setup: self.clone(), envoy }
@@ -109,8 +110,9 @@ fn remove_filter(config: &mut Value) {
         let before = filters.len();
         filters.retain(|filter| filter["name"] != "llm-failsafe");
         if filters.len() < before {
-            let route = &mut manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"];
-            *route = json!({"cluster": "openai", "timeout": "0s"});
+            // The filter names the cluster in a header, and the header decides which route it is.
+            manager["route_config"]["virtual_hosts"][0]["routes"] =
+                json!([{"match": {"prefix": "/"}, "route": {"cluster": "openai", "timeout": "0s"}}]);
         }
     }
 }
