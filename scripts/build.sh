@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the filter for Envoy as dist/llm_failsafe.wasm.
-# With --count-host-calls: builds the variant for `make bench`, which counts its host calls, as
+# With --count-host-calls: builds a variant that counts its host calls while it runs in Envoy, as
 # dist/llm_failsafe_counting.wasm.
 # If `make setup` has fetched wasm-opt, the module is optimized, and its function names go to dist/llm_failsafe.symbols.
 # WASM_OPT=none builds without it, which saves half a minute. The counting variant is always built without it.

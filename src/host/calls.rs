@@ -1,4 +1,4 @@
-//! Counts the calls to the host. Only a build with the feature `count-host-calls` counts, for `make bench`; in any other
+//! Counts the calls to the host. Only a build with the feature `count-host-calls` counts; in any other
 //! build the functions below are empty.
 
 #[cfg(feature = "count-host-calls")]
