@@ -14,6 +14,7 @@ mod host;
 pub mod intake;
 pub mod journey;
 pub mod outcome;
+pub mod ownership;
 pub mod provider;
 pub mod queue;
 pub mod record;

@@ -24,6 +24,7 @@ mod client_retries;
 mod clients;
 mod configuration;
 mod contexts;
+mod conversations;
 mod crash;
 mod declined;
 mod demo;

@@ -128,6 +128,7 @@ fn everything() -> Record<'static> {
             why: "first_choice".into(),
             balance: Some("weighted".into()),
             probe: true,
+            reasoning_dropped: true,
             candidates: vec![candidate.clone()],
             wait_ms: Some(1),
             start_ms: 1,

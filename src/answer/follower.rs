@@ -6,6 +6,7 @@ use super::report::{AnswerFacts, ChunkReport, Release};
 use super::stream_follower::StreamFollower;
 use crate::base::{ErrorClass, HeaderSink};
 use crate::request::BodyBuffer;
+use crate::stream::Made;
 
 /// A response that goes to the client.
 pub struct Follower(Response);
@@ -126,6 +127,15 @@ impl Follower {
         match &mut self.0 {
             Response::Stream(stream) => stream.finish(),
             Response::Plain(plain) => plain.failure_at_end(),
+            Response::Unread => None,
+        }
+    }
+
+    /// What the provider keeps of the answer, if that is noted.
+    pub fn made(&self) -> Option<&Made> {
+        match &self.0 {
+            Response::Stream(stream) => stream.made(),
+            Response::Plain(plain) => plain.made(),
             Response::Unread => None,
         }
     }

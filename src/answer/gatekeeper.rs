@@ -32,6 +32,8 @@ pub struct Terms {
     pub hides_usage: bool,
     /// The model name that the client is to read, if not the provider's.
     pub model_name: Option<Rc<str>>,
+    /// Whether it is to be learned what the provider keeps of the answer.
+    pub learns: bool,
 }
 
 /// What decides whether a response is held.
@@ -106,17 +108,17 @@ impl Gatekeeper {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return None;
         }
-        let Terms { kind, endpoint, streamed, gate, hides_usage, model_name } = terms;
+        let Terms { kind, endpoint, streamed, gate, hides_usage, model_name, learns } = terms;
         let subject = match Media::of(&headers)? {
             // Some servers send events as plain text. Any other text ends without an event, like a
             // truncated stream.
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
-                let reader = StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage);
+                let reader = StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage).learning(learns);
                 Subject::Stream { reader: Box::new(reader), gate, content: false }
             }
             // Also if a stream was asked for, because some servers respond in one piece anyway.
-            Media::Json => Subject::Plain(Box::new(PlainReader::new(endpoint))),
+            Media::Json => Subject::Plain(Box::new(PlainReader::new(endpoint).learning(learns))),
             Media::Page => Subject::Page,
         };
         Some(Self { model_name, ..Self::new(kind, headers, subject) })

@@ -6,7 +6,7 @@ use super::report::{AnswerFacts, ChunkReport, Release};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink};
 use crate::provider::{self, Failure, ProviderKind};
 use crate::request::BodyBuffer;
-use crate::stream::AnswerReader;
+use crate::stream::{AnswerReader, Made};
 
 /// A plain response longer than this is not an error object, and is not held any longer.
 pub const MAX_HELD_PLAIN: usize = 16 * 1024;
@@ -22,6 +22,11 @@ impl PlainReader {
     /// A response of which nothing has come.
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Self { head: Some(Vec::new()), answer: AnswerReader::new(endpoint) }
+    }
+
+    /// The same, and it notes what the provider keeps of the answer.
+    pub(super) fn learning(self, learns: bool) -> Self {
+        Self { answer: self.answer.learning(learns), ..self }
     }
 
     /// Reads the next bytes. It keeps the first ones without a copy, because most responses come in one piece.
@@ -158,6 +163,11 @@ impl PlainFollower {
     /// What it has said about itself so far.
     pub(super) fn facts(&self) -> AnswerFacts {
         self.reader.facts()
+    }
+
+    /// What the provider keeps of the answer, if that is noted.
+    pub(super) fn made(&self) -> Option<&Made> {
+        self.reader.answer.made()
     }
 }
 

@@ -17,7 +17,7 @@ use super::report::{AnswerFacts, ChunkReport, Release};
 use super::stream_reader::StreamReader;
 use crate::base::ErrorClass;
 use crate::request::BodyBuffer;
-use crate::stream;
+use crate::stream::{self, Made};
 
 /// The most of an incomplete event that is held back. A longer one is passed on in pieces.
 pub const MAX_HELD_EVENT: usize = 64 * 1024;
@@ -168,6 +168,11 @@ impl StreamFollower {
     /// What it has said about itself so far.
     pub(super) fn facts(&self) -> AnswerFacts {
         self.reader.facts()
+    }
+
+    /// What the provider keeps of the answer, if that is noted.
+    pub(super) fn made(&self) -> Option<&Made> {
+        self.reader.made()
     }
 
     fn takes_text(&self) -> bool {

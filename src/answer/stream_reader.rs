@@ -6,7 +6,7 @@ use super::injected_usage::InjectedUsage;
 use super::report::AnswerFacts;
 use crate::base::ErrorClass;
 use crate::provider::{self, Failure, ProviderKind};
-use crate::stream::{self, Event, Framer, Meaning, Pattern, StreamDialect, StreamEnding, StreamState};
+use crate::stream::{self, Event, Framer, Made, Meaning, Pattern, StreamDialect, StreamEnding, StreamState};
 
 /// What one event means for the answer.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ struct Events {
     failed: Option<ErrorClass>,
     /// Present if the client did not ask for usage and the filter did.
     injected_usage: Option<InjectedUsage>,
+    /// Present if it is to be learned what the provider keeps of the answer.
+    made: Option<Box<Made>>,
 }
 
 impl StreamReader {
@@ -43,8 +45,19 @@ impl StreamReader {
     pub(super) fn new(kind: ProviderKind, dialect: StreamDialect, hide_usage: bool) -> Self {
         let state = StreamState::new(dialect);
         let injected_usage = hide_usage.then(InjectedUsage::default);
-        let events = Events { kind, state, failed: None, injected_usage };
+        let events = Events { kind, state, failed: None, injected_usage, made: None };
         Self { framer: Framer::new(), events, pattern: Pattern::default() }
+    }
+
+    /// The same, and it notes what the provider keeps of the answer.
+    pub(super) fn learning(mut self, learns: bool) -> Self {
+        self.events.made = learns.then(Box::default);
+        self
+    }
+
+    /// What the provider keeps of the answer, if that is noted.
+    pub(super) fn made(&self) -> Option<&Made> {
+        self.events.made.as_deref()
     }
 
     /// The same without the short way for events that repeat an earlier one.
@@ -73,7 +86,9 @@ impl StreamReader {
         let mut content = None;
         framer.feed(rest, |event| {
             let sign = events.read(&event);
-            if events.state.is_content_only() {
+            // An event that names an item is not remembered: the next one names another item.
+            let names = events.made.as_mut().is_some_and(|made| made.read(&event));
+            if events.state.is_content_only() && !names {
                 content = Some(event.start..event.end);
             }
             on_event(sign);

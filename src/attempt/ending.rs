@@ -13,6 +13,7 @@ use crate::base::{ErrorClass, Timestamp};
 use crate::outcome::{AnsweredBy, End, Outcome};
 use crate::record::AttemptEntry;
 use crate::retry::Received;
+use crate::stream::Made;
 
 /// An attempt whose outcome is certain.
 #[must_use = "the admission is settled with the outcome"]
@@ -81,6 +82,14 @@ impl Attempt {
             Answer::Held(gatekeeper) => gatekeeper.facts(),
             Answer::Passed(follower) => follower.facts(),
             Answer::Awaited | Answer::Discarded => AnswerFacts::default(),
+        }
+    }
+
+    /// What the provider keeps of the answer that the client got, if that is noted.
+    pub fn made(&self) -> Option<&Made> {
+        match &self.answer {
+            Answer::Passed(follower) => follower.made(),
+            Answer::Held(_) | Answer::Awaited | Answer::Discarded => None,
         }
     }
 

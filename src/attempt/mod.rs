@@ -15,7 +15,7 @@ mod under_way;
 
 pub use ending::{Closed, Ended};
 pub use origin::Origin;
-pub use outgoing::{Outgoing, OutgoingBody, prepare};
+pub use outgoing::{Destination, Outgoing, OutgoingBody, prepare};
 pub use response::{Passage, Progress, ResponseHead};
 pub use time_limits::{Due, class_of};
 
@@ -110,6 +110,11 @@ impl Attempt {
     /// What was decided about it when it was sent.
     pub const fn start(&self) -> AttemptStart {
         self.start
+    }
+
+    /// Whether the request's encrypted reasoning was removed.
+    pub const fn drops_reasoning(&self) -> bool {
+        self.start.reasoning_dropped
     }
 
     /// Why it is not at the target that would have been asked first.

@@ -29,17 +29,26 @@ pub struct Outgoing {
     pub injects_usage: bool,
 }
 
-/// Addresses a request to `target` and writes the target's model into its body. `None` if the host refused
+/// Where a request goes, and what goes with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination {
+    /// The target.
+    pub target: TargetId,
+    /// Whether its encrypted reasoning is removed, because it cannot be read there.
+    pub drops_reasoning: bool,
+}
+
+/// Addresses a request to a target and writes the target's model into its body. `None` if the host refused
 /// a change: then the request must not be sent.
 pub fn prepare<H: HeaderSink + BodyBuffer>(
     request: &ClientRequest,
-    target: TargetId,
+    to: Destination,
     call: &CallHeaders,
     body: OutgoingBody<'_>,
     host: &mut H,
 ) -> Option<Outgoing> {
     let config = request.config();
-    let target = config.target(target)?;
+    let target = config.target(to.target)?;
     if !address_to(config, target, request.endpoint, call, host) {
         return None;
     }
@@ -47,6 +56,9 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
     if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
         edit = edit.asking_for_usage(&request.facts);
+    }
+    if to.drops_reasoning {
+        edit = edit.without(request.facts.references.as_ref()?.removable()?);
     }
     let injects_usage = edit.asks_for_usage();
     if edit.is_noop() {

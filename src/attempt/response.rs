@@ -109,6 +109,7 @@ impl Attempt {
             gate: self.gate,
             hides_usage: self.injects_usage,
             model_name: self.request.response_model(),
+            learns: self.request.keeps_state(),
         };
         // A 200 without a body is not an answer, whatever its type.
         Gatekeeper::of_success(terms, headers)

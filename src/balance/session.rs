@@ -44,9 +44,18 @@ impl SessionHints {
         Self { header, client_key: key_name.map(|name| fnv1a(FNV_BASIS, name.as_bytes())) }
     }
 
+    /// The session that the request's conversation makes, whatever the strategy.
+    pub fn conversation(self, affinity: Affinity) -> Option<Session> {
+        self.by(&[SessionKey::Session, SessionKey::PromptCacheKey, SessionKey::Conversation], affinity)
+    }
+
     /// The request's session, if `how` uses sessions and the request has one.
     pub fn session(self, how: &Balance, affinity: Affinity) -> Option<Session> {
         let Balance::Sticky { by } = how else { return None };
+        self.by(by, affinity)
+    }
+
+    fn by(self, by: &[SessionKey], affinity: Affinity) -> Option<Session> {
         by.iter().find_map(|key| {
             let hash = match key {
                 SessionKey::Session => self.header?,

@@ -9,6 +9,14 @@ pub fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// How much of a text its [`digest`] covers, in bytes.
+pub const DIGEST_BYTES: usize = 4096;
+
+/// A short stand-in for a long random text, such as the id of a response: the hash of its beginning.
+pub fn digest(text: &[u8]) -> u64 {
+    fnv1a(FNV_BASIS, text.get(..DIGEST_BYTES).unwrap_or(text))
+}
+
 /// The finalizer of SplitMix64: each bit of `value` affects about half of the result's bits.
 pub const fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -78,8 +78,20 @@ pub struct SubstitutionRules {
     pub same_billing_owner: bool,
     /// The approved pairs; `None` to approve all.
     pub approved: Option<Vec<Approval>>,
+    /// What happens to encrypted reasoning of an account that cannot be asked.
+    pub sealed_reasoning: SealedReasoning,
     /// Whether the rules are enforced or only counted.
     pub mode: Mode,
+}
+
+/// What happens to encrypted reasoning in a request if the account that can read it cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SealedReasoning {
+    /// It stays in the request, which waits for that account.
+    #[default]
+    Keep,
+    /// It is removed from the request, which goes on at another account.
+    Drop,
 }
 
 /// An approval of one target as the substitute of another.

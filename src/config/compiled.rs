@@ -11,7 +11,7 @@ use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
-use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, ProviderId, TargetId};
+use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
@@ -47,6 +47,8 @@ pub struct Config {
     pub fleet_rate_limit: bool,
     /// Whether any model is sticky by conversation, so that conversations must be identified.
     pub tracks_conversations: bool,
+    /// Whether any model has several owners, so that references to state must be noted.
+    pub tracks_state: bool,
     pub(super) fingerprint: u64,
 }
 
@@ -106,6 +108,8 @@ pub struct Account {
     pub limits: Quota,
     /// Accounts with the same pool share the limits of their organisation.
     pub quota_pool: Option<Rc<str>>,
+    /// Who owns what the provider keeps for conversations of this account.
+    pub owner: Owner,
 }
 
 /// Configured limits, for providers that do not report theirs.
@@ -221,6 +225,8 @@ pub struct Model {
     pub response_model: ResponseModel,
     /// Timeouts and stream handling.
     pub stream: StreamPolicy,
+    /// Whether its targets belong to several owners, so that state of a conversation may be at another one.
+    pub has_many_owners: bool,
 }
 
 /// What happens to a request if breakers block every target of its model.

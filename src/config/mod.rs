@@ -29,7 +29,7 @@ mod size;
 mod stream_policy;
 
 pub use balance::{Balance, SessionKey};
-pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
+pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules};
 pub use compile::{
     MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_METADATA,
     MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,

@@ -140,14 +140,8 @@ impl<'a> Eligibility<'a> {
                 let asked = self.needs.asked_output.filter(|_| self.is_bounded_by_window());
                 asked.is_some_and(|asked| asked > offers.max_output_tokens.tokens)
             }
-            Gate::State => {
-                !self.needs.state.is_empty()
-                    && !self.is_only_state_holder(|holder| holder.account == target.account)
-            }
-            Gate::SealedReasoning => {
-                self.needs.sealed_reasoning
-                    && !self.is_only_state_holder(|holder| holder.provider == target.provider)
-            }
+            Gate::State => self.is_state_elsewhere(target),
+            Gate::SealedReasoning => self.is_reasoning_unreadable(target),
             _ => self.is_substitution_closed(gate, candidate),
         }
     }
@@ -221,26 +215,6 @@ impl<'a> Eligibility<'a> {
         let output = if self.needs.endpoint == Endpoint::Embeddings { 0 } else { output };
         let output = output.saturating_mul(self.needs.answers);
         target.offers.price.map(|price| price.of(self.input_tokens(id), output))
-    }
-
-    /// The targets at which conversations with this model begin: those of the first tier that has any target
-    /// with this endpoint. Boundaries are not considered, because an excluded target may still hold a
-    /// conversation that began before it was excluded.
-    fn state_holders(&self) -> impl Iterator<Item = &'a Target> {
-        let (config, endpoint) = (self.config, self.needs.endpoint);
-        let speaks = move |id: &TargetId| {
-            let target = config.target(*id)?;
-            config.provider(target.provider)?.endpoints.contains(endpoint).then_some(target)
-        };
-        let tier = self.model.tiers.iter().find(|tier| tier.iter().any(|id| speaks(id).is_some()));
-        tier.into_iter().flatten().filter_map(speaks)
-    }
-
-    /// Whether `here` holds for every target at which conversations begin. With several accounts it cannot be
-    /// known which of them holds what a request refers to.
-    fn is_only_state_holder(&self, here: impl Fn(&Target) -> bool) -> bool {
-        let mut holders = self.state_holders().peekable();
-        holders.peek().is_some() && holders.all(here)
     }
 }
 

@@ -63,7 +63,8 @@ impl Eligibility<'_> {
             },
             Gate::MaxOutput => format!("{} tokens", self.needs.asked_output.unwrap_or(0)),
             Gate::State => listed(self.needs.state.kinds().map(|kind| kind.name()), " and "),
-            Gate::SealedReasoning => "the provider that made it".to_owned(),
+            Gate::SealedReasoning if self.needs.sealed_reasoning => "the provider that made it".to_owned(),
+            Gate::SealedReasoning => "the account that made it".to_owned(),
             Gate::NoFallback => "the first choice".to_owned(),
             Gate::LeaveAccount => "the same account".to_owned(),
             Gate::LeaveProvider => "the same provider".to_owned(),
@@ -119,11 +120,11 @@ impl Eligibility<'_> {
             Gate::Streaming => known(Some(offers.streaming)),
             Gate::ContextWindow | Gate::LargerWindow => tokens(offers.context_window),
             Gate::MaxOutput => tokens(offers.max_output_tokens),
-            Gate::State => self
+            Gate::SealedReasoning if self.needs.sealed_reasoning => format!("provider {}", provider.name),
+            Gate::State | Gate::SealedReasoning => self
                 .config
                 .account(target.account)
                 .map_or(String::new(), |account| format!("account {}", account.name)),
-            Gate::SealedReasoning => format!("provider {}", provider.name),
             Gate::NoFallback => "a substitute".to_owned(),
             Gate::LeaveAccount => "another account".to_owned(),
             Gate::LeaveProvider => "another provider".to_owned(),

@@ -14,7 +14,7 @@
 use super::eligibility::{ClientLimits, Eligibility, PastAttempts, is_bounded_by_window, with_margin};
 use super::estimate::PromptSize;
 use super::gate::Gate;
-use super::needs::Needs;
+use super::needs::{Encrypted, Needs};
 use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, Timestamp};
 use crate::config::{Boundaries, Config, Model, Offers, SubstitutionRules};
 use crate::provider::{Capability, CapabilitySet};
@@ -33,6 +33,9 @@ const WAS_TOO_LONG: u32 = 1 << 21;
 const KEY: u32 = 1 << 22;
 /// The client lists regions.
 const REGIONS: u32 = 1 << 23;
+/// The owner of the conversation's state is known, an account did not know the state, or the request has
+/// encrypted reasoning.
+const OWNER: u32 = 1 << 24;
 /// Every request has this bit.
 const ALWAYS: u32 = 1 << 31;
 
@@ -122,12 +125,14 @@ impl NeedsMask {
         set(STREAMED, needs.streamed);
         set(STATE, !needs.state.is_empty());
         set(SEALED_REASONING, needs.sealed_reasoning);
+        set(OWNER, needs.owner.is_some() || needs.encrypted != Encrypted::No);
         set(NO_FALLBACK, client.no_fallback);
         set(KEY, key.is_some_and(|boundaries| !boundaries.allow_everything()));
         set(REGIONS, client.regions.is_some());
         for failure in past {
             set(PAST, true);
             set(WAS_TOO_LONG, failure == Some(ErrorClass::ContextLength));
+            set(OWNER, failure == Some(ErrorClass::StateNotFound));
         }
         Self { bits, endpoint: needs.endpoint, asked_output: needs.asked_output.unwrap_or(0) }
     }
@@ -151,6 +156,8 @@ const fn everything(endpoint: Endpoint) -> Needs {
         answers: 1,
         state: StateSet::ALL,
         sealed_reasoning: true,
+        encrypted: Encrypted::No,
+        owner: None,
     }
 }
 
@@ -191,6 +198,7 @@ fn unknown_to_masks(model: &Model) -> u32 {
         max_price_permille,
         same_billing_owner,
         approved,
+        sealed_reasoning: _,
         mode: _,
     } = &model.substitution;
     let compares = leave_account.is_some()
@@ -200,5 +208,5 @@ fn unknown_to_masks(model: &Model) -> u32 {
         || approved.is_some();
     let past = if compares { PAST } else { 0 };
     let cost = if model.boundaries.max_request_cost.is_some() { ALWAYS } else { 0 };
-    KEY | REGIONS | WAS_TOO_LONG | past | cost
+    KEY | REGIONS | WAS_TOO_LONG | OWNER | past | cost
 }

@@ -14,10 +14,10 @@
 //! **Boundaries are checked one after the other, not merged.** So the strictest one applies without a merge
 //! rule, and a test can check as a property that a stricter boundary never admits more.
 //!
-//! **State stays in the first tier.** A request does not show which account holds its `previous_response_id`.
-//! If the first tier has one account, the request goes only there. If it has several, the request is refused.
-//! Refusing it for every model with a second account would make fallback and conversations exclude each
-//! other.
+//! **State stays at its owner.** A request does not show which account holds its `previous_response_id`. If
+//! earlier turns have shown it (`src/ownership`), only targets of that account may take the request. Otherwise
+//! conversations began in the first tier, so every account of that tier may, and none of another tier. An
+//! account that has answered that it does not know the state is not its owner.
 //!
 //! **Masks.** Nearly every target passes every gate. A mask tells so without asking them ([`GateMasks`]). Names and
 //! reasons are made only for a target that is rejected.
@@ -32,6 +32,7 @@ mod explain;
 mod gate;
 mod masks;
 mod needs;
+mod state;
 mod substitution;
 #[cfg(test)]
 mod tests;
@@ -42,4 +43,4 @@ pub use estimate::PromptSize;
 pub use explain::Violation;
 pub use gate::{Gate, GateKind};
 pub use masks::{GateMask, GateMasks, NeedsMask};
-pub use needs::Needs;
+pub use needs::{Encrypted, Needs};

@@ -2,7 +2,7 @@
 
 use super::calibration::Calibration;
 use super::estimate::PromptSize;
-use crate::base::{Endpoint, TargetId, Tokens};
+use crate::base::{Endpoint, KnownOwner, TargetId, Tokens};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
 
@@ -28,6 +28,21 @@ pub struct Needs {
     pub state: StateSet,
     /// Whether it contains reasoning that only one provider can read.
     pub sealed_reasoning: bool,
+    /// Whether it contains reasoning that only one account can read.
+    pub encrypted: Encrypted,
+    /// Who owns the state that it refers to, if that is known.
+    pub owner: Option<KnownOwner>,
+}
+
+/// Encrypted reasoning in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encrypted {
+    /// It has none.
+    No,
+    /// It has some, which can be removed.
+    Removable,
+    /// It has some that cannot be removed.
+    Stuck,
 }
 
 impl Needs {
@@ -55,6 +70,7 @@ impl Needs {
             (Capability::Seed, facts.seed),
             (Capability::N, facts.n.is_some_and(|n| n > 1)),
         ];
+        let references = facts.references.as_deref();
         let needed = |set: CapabilitySet, (capability, needed)| set.with(capability, needed);
         Self {
             endpoint,
@@ -64,7 +80,15 @@ impl Needs {
             asked_output: facts.max_output_tokens,
             answers: facts.n.unwrap_or(1).max(1),
             state: facts.state,
-            sealed_reasoning: facts.sealed_reasoning,
+            sealed_reasoning: references.map_or(facts.sealed_reasoning, |references| references.signed),
+            encrypted: match references {
+                Some(references) if references.encrypted => match references.removable() {
+                    Some(_) => Encrypted::Removable,
+                    None => Encrypted::Stuck,
+                },
+                _ => Encrypted::No,
+            },
+            owner: None,
         }
     }
 

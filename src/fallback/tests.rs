@@ -3,6 +3,7 @@
 mod masks;
 mod needs;
 mod properties;
+mod state;
 mod substitution;
 mod terms;
 

@@ -24,7 +24,7 @@ pub struct ClientRequest {
     pub facts: Facts,
     /// What it needs of a target.
     pub needs: Needs,
-    /// The session that it belongs to, if the model balances by session.
+    /// The session that it belongs to, if it is balanced by session.
     pub session: Option<Session>,
     /// The client's key, by its position in the configuration.
     pub client_key: Option<usize>,
@@ -55,6 +55,11 @@ impl ClientRequest {
     /// The client's key, if keys are configured.
     pub fn client_key(&self) -> Option<&ClientKey> {
         self.config().keys.as_ref()?.get(self.client_key?)
+    }
+
+    /// Whether the account that answers keeps state for the next turn, which could go to another one.
+    pub fn keeps_state(&self) -> bool {
+        self.endpoint == Endpoint::Responses && self.model().is_some_and(|model| model.has_many_owners)
     }
 
     /// The model name that the response body is to have, if it is not the provider's.
@@ -92,12 +97,21 @@ impl ClientRequest {
         self.config().target(target).map_or("?", |target| &*target.name)
     }
 
-    /// The name of the strategy that chooses among its targets. A request without a session is balanced by
-    /// weight.
-    pub fn strategy(&self) -> Option<&'static str> {
+    /// The strategy that chooses among its targets. A request without a session is balanced by weight. One
+    /// with a session whose model balances by weight keeps the conversation at the account that serves it.
+    pub fn balance(&self) -> Option<&Balance> {
+        const BY_SESSION: &Balance = &Balance::Sticky { by: Vec::new() };
         let strategy = &self.model()?.balance;
-        let by_weight = matches!(strategy, Balance::Sticky { .. }) && self.session.is_none();
-        Some(if by_weight { Balance::Weighted.name() } else { strategy.name() })
+        Some(match (strategy, self.session) {
+            (Balance::Sticky { .. }, None) => &Balance::Weighted,
+            (Balance::Weighted, Some(_)) => BY_SESSION,
+            _ => strategy,
+        })
+    }
+
+    /// The name of that strategy.
+    pub fn strategy(&self) -> Option<&'static str> {
+        self.balance().map(Balance::name)
     }
 
     /// Whether its stream reports usage only when asked to, and the client did not ask.

@@ -7,13 +7,13 @@ use super::ClientRequest;
 use super::headers::{CallHeaders, Wishes, loop_headers};
 use super::journey_id::JourneyId;
 use super::models;
-use crate::balance::SessionHints;
-use crate::base::{Endpoint, HeaderBlock, Timestamp};
-use crate::config::Priority;
+use crate::balance::{Session, SessionHints};
+use crate::base::{Endpoint, HeaderBlock, KnownOwner, Timestamp};
+use crate::config::{Balance, Model, Priority};
 use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
 use crate::refusal::Refusal;
-use crate::request::{BodyBuffer, Facts, Scanner};
+use crate::request::{BodyBuffer, Facts, References, Scanner, Tracks};
 use crate::tenancy;
 
 /// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the
@@ -102,12 +102,16 @@ impl Reading {
         }
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
         let Wishes { no_fallback, timeout, regions, priority } = Wishes::read(headers, key)?;
-        let tracks_conversations = config.tracks_conversations;
+        let tracks = Tracks {
+            beginning: config.tracks_conversations
+                || (config.tracks_state && endpoint == Endpoint::Responses),
+            references: config.tracks_state,
+        };
         Ok(Box::new(Self {
             generation: Rc::clone(generation),
             endpoint,
             call,
-            scanner: if tracks_conversations { Scanner::new() } else { Scanner::without_conversations() },
+            scanner: Scanner::tracking(tracks),
             seen: 0,
             window: None,
             client_key,
@@ -145,23 +149,28 @@ impl Reading {
         Ok(())
     }
 
-    /// The body is complete. `note` gets its facts even if the request is refused.
+    /// The body is complete. `note` gets its facts even if the request is refused. `owner` is asked who owns the
+    /// state that the request refers to, if it refers to any and its model has several owners.
     pub fn finish(
         mut self: Box<Self>,
         now: Timestamp,
         note: impl FnOnce(&Facts),
+        owner: impl FnOnce(&References) -> Option<KnownOwner>,
     ) -> Result<Understood, Refusal> {
         let facts = self.scanner.finish().map_err(Refusal::Body)?;
         note(&facts);
         let config = &*self.generation.config;
         let model = models::logical_model(config, &facts, self.client_key)?;
-        let session =
-            config.model(model).and_then(|model| self.session_hints.session(&model.balance, facts.affinity));
+        let session = config.model(model).and_then(|model| self.session(model, &facts));
+        let mut needs = Needs::of(&facts, self.endpoint);
+        if config.model(model).is_some_and(|model| model.has_many_owners) {
+            needs.owner = facts.references.as_deref().and_then(owner);
+        }
         let request = Rc::new(ClientRequest {
             generation: Rc::clone(&self.generation),
             endpoint: self.endpoint,
             model,
-            needs: Needs::of(&facts, self.endpoint),
+            needs,
             facts,
             session,
             client_key: self.client_key,
@@ -175,6 +184,19 @@ impl Reading {
         call.length = call.length.map(|_| self.seen);
         let body = HeldBody { len: self.seen, window: self.window.take() };
         Ok(Understood { request, body, call, id: self.id })
+    }
+}
+
+impl Reading {
+    /// The session by which the request is balanced. Responses are stored for the next turn, so with several owners
+    /// the turns of a conversation have to choose alike, the first one included.
+    fn session(&self, model: &Model, facts: &Facts) -> Option<Session> {
+        let keeps_state = model.has_many_owners && self.endpoint == Endpoint::Responses;
+        if model.balance != Balance::Weighted || !keeps_state {
+            return self.session_hints.session(&model.balance, facts.affinity);
+        }
+        let conversation = facts.references.as_deref().and_then(References::conversation);
+        conversation.map(Session::of).or_else(|| self.session_hints.conversation(facts.affinity))
     }
 }
 

@@ -9,10 +9,11 @@ use std::rc::Rc;
 use super::exchange::{Ending, Exchange, Phase, RequestStep, Sent};
 use super::worker::Worker;
 use crate::attempt::{Closed, Ended};
-use crate::base::{Dialect, ErrorClass, Timestamp};
+use crate::base::{Dialect, ErrorClass, KnownOwner, Timestamp};
 use crate::breaker::Blame;
 use crate::intake::ClientRequest;
 use crate::outcome::{End, Outcome, StreamEnd};
+use crate::ownership;
 use crate::record::{Metric, REQUEST_INCOMPLETE};
 use crate::refusal::Refusal;
 use crate::report::{self, Written};
@@ -41,6 +42,9 @@ pub(super) fn settle(
     sent.journey.borrow_mut().attempt_ended(sent.attempt.slot(), outcome, reserved);
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
     learn(&request, sent, &outcome, now);
+    if request.model().is_some_and(|model| model.has_many_owners) {
+        learn_owner(&request, sent, &outcome, worker, now);
+    }
     log::debug!("attempt {} at {}: {:?}", sent.attempt.slot() + 1, request.target_name(target), outcome.end);
 }
 
@@ -55,6 +59,33 @@ fn learn(request: &ClientRequest, sent: &Sent, outcome: &Outcome, now: Timestamp
     if outcome.end == End::Complete && !request.facts.stream {
         generation.speeds.borrow_mut().answered(target, outcome.took, usage.output, now);
     }
+}
+
+/// What an answer and a request that succeeded teach about the owner of a conversation's state.
+#[inline(never)]
+fn learn_owner(
+    request: &ClientRequest,
+    sent: &Sent,
+    outcome: &Outcome,
+    worker: &mut Worker,
+    now: Timestamp,
+) {
+    let config = request.config();
+    let target = config.target(sent.attempt.start().target);
+    let Some(account) = target.and_then(|target| config.account(target.account)) else { return };
+    let known = KnownOwner { owner: account.owner, mixed: sent.attempt.drops_reasoning() };
+    let mut shared = true;
+    if let Some(made) = sent.attempt.made() {
+        shared &= ownership::remember(&mut *worker.store, made.digests(), known, now);
+    }
+    let is_new = request.needs.owner.is_none_or(|before| before.owner != known.owner) && !known.mixed;
+    if let Some(references) = request.facts.references.as_deref()
+        && outcome.end == End::Complete
+        && is_new
+    {
+        shared &= ownership::remember(&mut *worker.store, references.digests(), known, now);
+    }
+    worker.effects().note_shared(shared);
 }
 
 /// An attempt failed before the client got anything of its response. Decides what follows.

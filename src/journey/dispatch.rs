@@ -8,7 +8,7 @@ use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::admission::{Admission, Exhausted, NotAdmitted};
-use crate::attempt::{Attempt, Outgoing, OutgoingBody, prepare};
+use crate::attempt::{Attempt, Destination, Outgoing, OutgoingBody, prepare};
 use crate::base::Timestamp;
 use crate::intake::{CallHeaders, ClientRequest};
 use crate::record::{AttemptStart, Metric};
@@ -54,13 +54,15 @@ impl Exchange {
         no_target: impl FnOnce(&mut Worker, &Journey, &Survey<'_>, Kept) -> T,
     ) -> Result<(), NotSent<T>> {
         let Ready { journey, call, body, is_new } = ready;
-        let admission = choose(worker, &journey.borrow(), is_new, now, no_target)?;
+        let (admission, drops_reasoning) = choose(worker, &journey.borrow(), is_new, now, no_target)?;
         let request = Rc::clone(&journey.borrow().request);
-        let Some(outgoing) = prepare(&request, admission.target(), call, body, host) else {
+        let to = Destination { target: admission.target(), drops_reasoning };
+        let Some(outgoing) = prepare(&request, to, call, body, host) else {
             admission.cancel(&request.generation, &mut worker.effects(), now);
             return Err(NotSent::Refused(Refusal::Internal));
         };
-        self.send(worker, journey, &request, admission, outgoing, now);
+        let sending = Sending { admission, outgoing, drops_reasoning };
+        self.send(worker, journey, &request, sending, now);
         Ok(())
     }
 
@@ -69,10 +71,10 @@ impl Exchange {
         worker: &mut Worker,
         shared: &SharedJourney,
         request: &Rc<ClientRequest>,
-        admission: Admission,
-        outgoing: Outgoing,
+        sending: Sending,
         now: Timestamp,
     ) {
+        let Sending { admission, outgoing, drops_reasoning } = sending;
         let target = admission.target();
         let mut journey = shared.borrow_mut();
         let warnings = admission.reserved().map(|reserved| reserved.warnings());
@@ -81,6 +83,7 @@ impl Exchange {
         start.why = admission.fallback_reason().map(|why| why.reason);
         start.balance = request.strategy().filter(|_| !admission.is_anyway());
         start.probe = admission.is_probe();
+        start.reasoning_dropped = drops_reasoning;
         journey.note(|record| start = record.attempt_starts(start));
         drop(journey);
         if slot == 0 {
@@ -95,14 +98,22 @@ impl Exchange {
     }
 }
 
-/// Chooses a target and takes what an attempt there needs.
+/// A request that is addressed and edited.
+struct Sending {
+    admission: Admission,
+    outgoing: Outgoing,
+    drops_reasoning: bool,
+}
+
+/// Chooses a target and takes what an attempt there needs. Says whether the request goes there without its
+/// encrypted reasoning.
 fn choose<T>(
     worker: &mut Worker,
     journey: &Journey,
     is_new: bool,
     now: Timestamp,
     no_target: impl FnOnce(&mut Worker, &Journey, &Survey<'_>, Kept) -> T,
-) -> Result<Admission, NotSent<T>> {
+) -> Result<(Admission, bool), NotSent<T>> {
     let request = &journey.request;
     let Some(mut survey) = Survey::take(request, journey.progress(), now) else {
         return Err(NotSent::Refused(Refusal::Internal));
@@ -114,7 +125,10 @@ fn choose<T>(
     if now < request.deadline() {
         journey.note(|record| report::note_choice(record, &survey));
         match Admission::take(&mut survey, &mut worker.effects()) {
-            Ok(admission) => return Ok(admission),
+            Ok(admission) => {
+                let drops_reasoning = survey.drops_reasoning_at(admission.target());
+                return Ok((admission, drops_reasoning));
+            }
             Err(NotAdmitted::Budget(Exhausted { budget, wait_s })) => {
                 return Err(NotSent::Refused(Refusal::BudgetExhausted { budget, wait_s }));
             }

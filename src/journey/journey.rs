@@ -255,8 +255,21 @@ impl Journey {
 
     /// The refusal after the last attempt: what was tried, and which other targets may not take the request.
     pub(super) fn exhausted(&self, status: u16, client_retry: ClientRetry, now: Timestamp) -> Refusal {
+        if let Some(refusal) = self.gave_up.and_then(|stop| self.state_elsewhere(stop, now)) {
+            return refusal;
+        }
         Survey::take(&self.request, self.progress(), now)
             .map_or(Refusal::Internal, |survey| report::exhausted(&survey, status, client_retry))
+    }
+
+    /// The refusal after the last attempt, if the targets that are left only lack the state of the conversation.
+    pub(super) fn state_elsewhere(&self, stop: Stop, now: Timestamp) -> Option<Refusal> {
+        if stop != Stop::NothingLeft {
+            return None;
+        }
+        let survey = Survey::take(&self.request, self.progress(), now).filter(Survey::is_bound)?;
+        let soonest = Survey::afresh(&self.request, now)?.soonest().map(|at| at.since(now));
+        report::state_elsewhere(&survey, soonest.or(self.failed?.hint))
     }
 
     /// The refusal of a request that no target can take now, or whose total time is over before one could be

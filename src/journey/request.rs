@@ -14,10 +14,12 @@ use crate::base::{Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
     self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, StrippedBy, Understood, strip_private,
 };
+use crate::ownership;
 use crate::queue::{Joining, Waiting, held_until};
 use crate::record::{Identity, Metric, RecordBuilder, RequestedModel};
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report;
+use crate::request::{Facts, References};
 use crate::retry::{Next, Permission, Stop};
 use crate::survey::Survey;
 
@@ -63,7 +65,7 @@ impl Exchange {
         strip_private(headers, StrippedBy::of(&generation.config), host);
         if end_of_stream {
             // There is no body, so there is no model in it either.
-            let refusal = reading.finish(now, |_| {}).err().unwrap_or(Refusal::NoModel);
+            let refusal = reading.finish(now, |_| {}, |_| None).err().unwrap_or(Refusal::NoModel);
             return self.refuse(worker, refusal, dialect);
         }
         self.phase = Phase::Reading(reading);
@@ -172,7 +174,10 @@ impl Exchange {
         host: &mut H,
     ) -> RequestStep {
         let dialect = reading.endpoint().dialect();
-        let understood = reading.finish(now, |facts| self.note(|record| record.read(facts)));
+        let note = |facts: &Facts| self.note(|record| record.read(facts));
+        let owner =
+            |references: &References| ownership::find(&mut *worker.store, references.digests(), now);
+        let understood = reading.finish(now, note, owner);
         let Understood { request, mut body, call, id } = match understood {
             Ok(understood) => understood,
             Err(refusal) => {

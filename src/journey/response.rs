@@ -12,7 +12,7 @@ use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
 use crate::outcome::{End, StreamEnd};
 use crate::record::Metric;
-use crate::refusal::{ALL_FAILED, ClientRetry};
+use crate::refusal::{ALL_FAILED, ClientRetry, Refusal};
 use crate::report::{self, AttemptInfo, Disclosure};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Next, Received, Stop};
@@ -174,16 +174,25 @@ impl Sent {
     ) -> Release {
         let Rejection { failed: failure, appearance, .. } = rejection;
         let next = failed(self, worker, failure, Blame::of(failure.class, failure.hint), now);
-        let replacement = whole_body.zip(appearance.replacement(self.own_status(next, failure)));
+        let refusal = self.state_elsewhere(next, now);
+        let own_status = refusal.as_ref().map(|refusal| refusal.code().0);
+        let replacement =
+            whole_body.zip(appearance.replacement(own_status.or_else(|| self.own_status(next, failure))));
+        let invites = refusal.as_ref().is_some_and(|refusal| !refusal.client_retry().forbids_retries());
+        let reason = refusal.as_ref().map_or(ALL_FAILED, |refusal| refusal.code().1);
         let replaced_by = replacement
-            .filter(|(held, status)| self.replace_body(*status, *held, now, host))
-            .map(|(_, status)| status);
+            .filter(|(held, status)| self.replace_body(*status, refusal, *held, now, host))
+            .map(|(_, status)| own_status.unwrap_or(status));
         if let Some(status) = appearance.status(replaced_by) {
             self.attempt.show_status(status, host);
         }
         self.hand_on(worker, failure, next, now, host);
         if replaced_by.is_some() {
-            host.set("x-llm-reason", ALL_FAILED);
+            host.set("x-llm-reason", reason);
+            // The account may be back sooner than anything says.
+            if invites {
+                host.remove("x-should-retry");
+            }
         }
         Release::Pass
     }
@@ -230,9 +239,23 @@ impl Sent {
         }
     }
 
-    /// Replaces the held body with an error that lists what was tried.
-    fn replace_body<H: ResponseHost>(&self, status: u16, held: usize, now: Timestamp, host: &mut H) -> bool {
-        let refusal = self.journey.borrow().exhausted(status, ClientRetry::Unsaid, now);
+    /// The refusal that the client gets if only the account that failed has what the request refers to.
+    fn state_elsewhere(&self, next: Next, now: Timestamp) -> Option<Refusal> {
+        let Next::Stop(stop) = next else { return None };
+        self.journey.borrow().state_elsewhere(stop, now)
+    }
+
+    /// Replaces the held body with `refusal`, or with an error that lists what was tried.
+    fn replace_body<H: ResponseHost>(
+        &self,
+        status: u16,
+        refusal: Option<Refusal>,
+        held: usize,
+        now: Timestamp,
+        host: &mut H,
+    ) -> bool {
+        let refusal =
+            refusal.unwrap_or_else(|| self.journey.borrow().exhausted(status, ClientRetry::Unsaid, now));
         let answer = refusal.answer(self.attempt.dialect());
         if host.replace_front(held, answer.body.as_bytes()).is_err() {
             return false;
@@ -252,6 +275,7 @@ impl Sent {
             target: self.attempt.start().target,
             attempts: journey.attempts(),
             why: self.attempt.fallback_reason(),
+            reasoning_dropped: self.attempt.drops_reasoning(),
             warnings: journey.warnings,
         };
         report::disclose(&journey.request, info, sink);

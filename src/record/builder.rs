@@ -226,6 +226,8 @@ pub struct AttemptStart {
     pub balance: Option<&'static str>,
     /// Whether it probes a breaker.
     pub probe: bool,
+    /// Whether encrypted reasoning was removed from the request.
+    pub reasoning_dropped: bool,
     /// When it is sent.
     pub sent_at: Timestamp,
 }
@@ -233,7 +235,17 @@ pub struct AttemptStart {
 impl AttemptStart {
     /// An attempt that is sent now as the first choice.
     pub const fn new(slot: usize, target: TargetId, now: Timestamp) -> Self {
-        Self { slot, choice: 0, waited: None, target, why: None, balance: None, probe: false, sent_at: now }
+        Self {
+            slot,
+            choice: 0,
+            waited: None,
+            target,
+            why: None,
+            balance: None,
+            probe: false,
+            reasoning_dropped: false,
+            sent_at: now,
+        }
     }
 }
 
@@ -340,6 +352,7 @@ impl RecordBuilder {
             model: ModelField::Absent,
             model_spans: Default::default(),
             usage_spots: UsageSpots::default(),
+            references: None,
             ..*facts
         });
     }

@@ -210,6 +210,9 @@ pub struct AttemptRecord<'a> {
     /// It probed a breaker that was not closed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub probe: bool,
+    /// Encrypted reasoning was removed from the request, because the account could not read it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reasoning_dropped: bool,
     /// The candidates of the choice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateRecord<'a>>,

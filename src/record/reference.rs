@@ -127,6 +127,7 @@ impl RecordBuilder {
             why: attempt.start.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),
             balance: attempt.start.balance.map(Text::from),
             probe: attempt.start.probe,
+            reasoning_dropped: attempt.start.reasoning_dropped,
             candidates: self.candidates_of(attempt),
             wait_ms: attempt.start.waited.map(ms),
             start_ms: self.offset(attempt.start.sent_at),

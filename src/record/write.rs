@@ -155,7 +155,18 @@ impl RecordBuilder {
 
     fn write_attempt(&self, line: &mut Line, attempt: &AttemptEntry) {
         let AttemptEntry {
-            start: AttemptStart { slot, choice, waited, target, why, balance, probe, sent_at },
+            start:
+                AttemptStart {
+                    slot,
+                    choice,
+                    waited,
+                    target,
+                    why,
+                    balance,
+                    probe,
+                    reasoning_dropped,
+                    sent_at,
+                },
             observed,
             end,
             class,
@@ -174,6 +185,9 @@ impl RecordBuilder {
         }
         if *probe {
             line.raw(b",\"probe\":true");
+        }
+        if *reasoning_dropped {
+            line.raw(b",\"reasoning_dropped\":true");
         }
         self.write_candidates(line, b",\"candidates\":", Some(*choice));
         line.maybe(b",\"wait_ms\":", waited.map(millis));
@@ -385,6 +399,7 @@ fn write_needs(line: &mut Line, facts: &Facts, limits: &ClientLimits) {
         text_bytes,
         media_bytes,
         token_ids,
+        references: _,
     } = facts;
     let ClientLimits { regions, no_fallback } = limits;
     line.raw(if *stream {

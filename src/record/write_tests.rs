@@ -246,6 +246,7 @@ impl Maker {
         start.why = self.maybe(|maker| maker.pick(&["server", "open", "dialect"]));
         start.balance = self.maybe(|maker| maker.pick(&["weighted", "cheapest"]));
         start.probe = self.one_of(4);
+        start.reasoning_dropped = self.one_of(4);
         record.held_since = self.maybe(Self::at);
         let start = record.attempt_starts(start);
         let ends = [

@@ -87,6 +87,15 @@ pub enum Refusal {
         /// Each target with its reason.
         rejected: Vec<Rejected>,
     },
+    /// Only an account that cannot be asked now has what the request refers to.
+    StateElsewhere {
+        /// The targets of that account.
+        holders: String,
+        /// Seconds until a retry may help; `None` when only an operator can change it.
+        wait_s: Option<u64>,
+        /// Each target with its reason.
+        rejected: Vec<Rejected>,
+    },
     /// A budget of the client's key is used up.
     BudgetExhausted {
         /// The budget's name.
@@ -134,6 +143,7 @@ impl Refusal {
             Self::Ineligible { why: Ineligible::Policy, .. } => (403, "not_allowed"),
             Self::AllUnhealthy { throttled: true, .. } => (429, "all_targets_throttled"),
             Self::AllUnhealthy { throttled: false, .. } => (503, "all_targets_open"),
+            Self::StateElsewhere { .. } => (503, "state_at_another_account"),
             // Waiting does not help, so this is no rate limit: only a smaller request does.
             Self::BudgetExhausted { wait_s: None, .. } => (400, "budget_exhausted"),
             Self::BudgetExhausted { wait_s: Some(_), .. } => (429, "budget_exhausted"),
@@ -143,11 +153,12 @@ impl Refusal {
         }
     }
 
-    fn client_retry(&self) -> ClientRetry {
+    /// What the client is told about retries.
+    pub fn client_retry(&self) -> ClientRetry {
         match self {
-            Self::AllUnhealthy { wait_s, .. } | Self::BudgetExhausted { wait_s, .. } => {
-                ClientRetry::after_seconds(*wait_s)
-            }
+            Self::AllUnhealthy { wait_s, .. }
+            | Self::StateElsewhere { wait_s, .. }
+            | Self::BudgetExhausted { wait_s, .. } => ClientRetry::after_seconds(*wait_s),
             Self::Queue { wait_s, .. } => ClientRetry::After(*wait_s),
             Self::Exhausted { client_retry, .. } => *client_retry,
             _ => ClientRetry::Unsaid,
@@ -187,6 +198,9 @@ impl Refusal {
                 "Every target of this model is at its rate limit.".to_owned()
             }
             Self::AllUnhealthy { throttled: false, .. } => "No target of this model is healthy now.".to_owned(),
+            Self::StateElsewhere { holders, .. } => {
+                format!("Only {holders} has what the request refers to, and cannot be asked now.")
+            }
             Self::BudgetExhausted { budget, wait_s: Some(_) } => {
                 format!("This key's budget `{budget}` is used up.")
             }
@@ -223,6 +237,7 @@ impl Refusal {
         let rejected = match self {
             Self::Ineligible { rejected: list, .. }
             | Self::AllUnhealthy { rejected: list, .. }
+            | Self::StateElsewhere { rejected: list, .. }
             | Self::Exhausted { tried: list, .. } => list,
             _ => Vec::new(),
         };

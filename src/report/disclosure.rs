@@ -56,6 +56,8 @@ pub struct AttemptInfo {
     pub attempts: u8,
     /// Why it was not the first choice.
     pub why: Option<FallbackReason>,
+    /// Whether the request's encrypted reasoning was removed.
+    pub reasoning_dropped: bool,
     /// Budgets that are nearly used up.
     pub warnings: BudgetSet,
 }
@@ -72,6 +74,9 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
         if let Some(from) = from.and_then(|from| config.target(from)) {
             sink.tell("x-llm-fallback-from", &from.name);
         }
+    }
+    if attempt.reasoning_dropped {
+        sink.tell("x-llm-sealed-reasoning", "dropped");
     }
     if !attempt.warnings.is_empty() {
         let names: Vec<_> = attempt.warnings.kinds().map(BudgetKind::name).collect();

@@ -17,4 +17,4 @@ pub use gauges::Gauges;
 pub use metrics::{count_decision, count_outcome, count_stream_end};
 pub use operator::{OperatorContext, OperatorRateLimit, answer as operator_answer};
 pub use recording::{SharedRecord, Written, decision_name, note_choice, write};
-pub use refusals::{exhausted, no_target, queue as queue_refusal, status_after};
+pub use refusals::{exhausted, no_target, queue as queue_refusal, state_elsewhere, status_after};

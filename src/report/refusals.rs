@@ -1,12 +1,20 @@
 //! Refusals that follow from a survey: why no target gets the request, target by target.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::base::{ErrorClass, TargetId, Timestamp};
 use crate::breaker::Unavailable;
+use crate::fallback::Gate;
 use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected};
 use crate::refusal::{ClientRetry, Refusal};
-use crate::survey::{Obstacle, Survey};
+use crate::survey::{Obstacle, Row, Survey};
+
+/// How many targets are named that may hold the state of a conversation.
+const MAX_HOLDERS_TOLD: usize = 4;
+
+/// When a retry may help if nothing says when the owner of the state is back.
+const OWNER_MAY_BE_BACK: Duration = Duration::from_secs(1);
 
 /// The status of a response made here after this failure.
 pub const fn status_after(failure: Option<ErrorClass>) -> u16 {
@@ -40,7 +48,42 @@ pub fn no_target(survey: &Survey<'_>) -> Refusal {
         };
     }
     let wait_s = soonest.and_then(|until| ClientRetry::after(Some(until.since(survey.now))).wait_s());
+    if let Some(holders) = holders(survey) {
+        return Refusal::StateElsewhere { holders, wait_s, rejected };
+    }
     Refusal::AllUnhealthy { throttled, wait_s, rejected }
+}
+
+/// The refusal of a request whose targets have failed, if others could have taken it but for the state that they do
+/// not hold. `wait` is the time until a retry may help.
+pub fn state_elsewhere(survey: &Survey<'_>, wait: Option<Duration>) -> Option<Refusal> {
+    let holders = holders(survey)?;
+    let config = survey.request.config();
+    let tried = survey.progress().tried.iter().filter_map(|attempt| {
+        let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
+        Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
+    });
+    let wait_s = ClientRetry::after(Some(wait.unwrap_or(OWNER_MAY_BE_BACK))).wait_s();
+    let rejected = tried.chain(ineligible(survey)).take(MAX_REJECTED + 1).collect();
+    Some(Refusal::StateElsewhere { holders, wait_s, rejected })
+}
+
+/// The targets that alone may hold the state of the request's conversation, if there are others that do not.
+fn holders(survey: &Survey<'_>) -> Option<String> {
+    let is_elsewhere = |row: &Row| matches!(row.gate, Some(Gate::State | Gate::SealedReasoning));
+    if !survey.is_bound() || !survey.rows().iter().any(is_elsewhere) {
+        return None;
+    }
+    let config = survey.request.config();
+    let holders = survey.rows().iter().filter(|row| row.gate.is_none());
+    let names: Vec<_> = holders
+        .filter_map(|row| {
+            let target = config.target(row.target)?;
+            Some(format!("`{}` (account `{}`)", target.name, config.account(target.account)?.name))
+        })
+        .take(MAX_HOLDERS_TOLD)
+        .collect();
+    (!names.is_empty()).then(|| names.join(" or "))
 }
 
 fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {

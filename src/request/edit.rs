@@ -155,6 +155,13 @@ impl BodyEdit {
         self
     }
 
+    /// Removes these spans, too. They must be ordered, and disjoint from each other and from what is changed.
+    pub fn without(mut self, spans: &[Span]) -> Self {
+        self.changes.extend(spans.iter().map(|span| Change { span: *span, with: With::Text(b"") }));
+        self.changes.sort_unstable_by_key(|change| change.span.start);
+        self
+    }
+
     /// Adds a change in the order of the body.
     fn insert(&mut self, change: Change) {
         let place = self.changes.partition_point(|earlier| earlier.span.start < change.span.start);

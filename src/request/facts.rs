@@ -1,5 +1,6 @@
 //! What a request asks for, as far as routing needs it.
 
+use super::references::References;
 use super::token::Span;
 use super::usage_spots::UsageSpots;
 use crate::base::{Few, ShortText};
@@ -48,6 +49,8 @@ pub struct Facts {
     pub sealed_reasoning: bool,
     /// The state at one provider's account that it refers to.
     pub state: StateSet,
+    /// What its references to state are, if they were noted.
+    pub references: Option<Box<References>>,
     /// `store`, if it is a boolean. Its default depends on the endpoint: Responses are stored, chat
     /// completions are not.
     pub store: Option<bool>,

@@ -13,3 +13,13 @@ pub const MAX_USAGE_SPOTS: usize = 8;
 
 /// How many texts at the beginning of a conversation identify it.
 pub const MAX_OPENING_TEXTS: u32 = 16;
+
+/// How many references to state are noted of the items in `input`: those of the last items.
+pub const MAX_ITEM_REFERENCES: usize = 8;
+
+/// How many references to state are noted besides those of items: the first ones, and always the previous
+/// response and the conversation.
+pub const MAX_NAMED_REFERENCES: usize = 4;
+
+/// How many items with encrypted reasoning can be removed from a request. If it has more, all of them stay.
+pub const MAX_SEALED_ITEMS: usize = 1024;

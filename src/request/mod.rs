@@ -16,8 +16,8 @@
 //! `stream` also uses the state machine, [`Lexer`], to read responses.
 //!
 //! Memory does not depend on the body: a stack of at most [`MAX_DEPTH`] small frames, one string of at most
-//! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`] and [`MAX_USAGE_SPOTS`] spans, and one window of
-//! [`EDIT_WINDOW_BYTES`] while editing.
+//! [`MAX_KEPT_BYTES`], at most [`MAX_MODEL_MEMBERS`], [`MAX_USAGE_SPOTS`] and [`MAX_SEALED_ITEMS`] spans, and
+//! one window of [`EDIT_WINDOW_BYTES`] while editing.
 
 mod collect;
 mod edit;
@@ -27,6 +27,7 @@ mod lexer;
 mod limits;
 mod number;
 mod plain_run;
+mod references;
 mod scan;
 mod spot;
 #[cfg(test)]
@@ -44,9 +45,13 @@ pub use facts::{
     ToolNeeds,
 };
 pub use lexer::{Lexer, Sink};
-pub use limits::{MAX_DEPTH, MAX_MODEL_MEMBERS, MAX_OPENING_TEXTS, MAX_USAGE_SPOTS};
+pub use limits::{
+    MAX_DEPTH, MAX_ITEM_REFERENCES, MAX_MODEL_MEMBERS, MAX_NAMED_REFERENCES, MAX_OPENING_TEXTS, MAX_SEALED_ITEMS,
+    MAX_USAGE_SPOTS,
+};
 pub use plain_run::plain_run;
-pub use scan::Scanner;
+pub use references::References;
+pub use scan::{Scanner, Tracks};
 pub use text::{Kept, MAX_KEPT_BYTES, MAX_OPENING_BYTES, Want};
 pub use token::{Container, Span, Value};
 pub use usage_spots::UsageSpots;

@@ -9,6 +9,15 @@ use super::error::ScanError;
 use super::facts::Facts;
 use super::lexer::Lexer;
 
+/// What is noted of a conversation, which is a large part of the cost of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracks {
+    /// A hash of its beginning.
+    pub beginning: bool,
+    /// Its references to state at an account.
+    pub references: bool,
+}
+
 /// Reads a request body window by window without keeping it.
 #[derive(Debug)]
 pub struct Scanner {
@@ -18,15 +27,14 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner at the start of a body.
+    /// A scanner at the start of a body. It notes no references to state.
     pub fn new() -> Self {
         Self { lexer: Lexer::new(), collector: Collector::new(), failure: None }
     }
 
-    /// A scanner that does not hash the beginning of the conversation, which is a large part of the cost of a
-    /// scan.
-    pub fn without_conversations() -> Self {
-        Self { collector: Collector::without_conversations(), ..Self::new() }
+    /// A scanner that notes only what is needed of a conversation.
+    pub fn tracking(tracks: Tracks) -> Self {
+        Self { collector: Collector::tracking(tracks), ..Self::new() }
     }
 
     /// Reads the next window, of any length.

@@ -53,6 +53,7 @@ pub(super) enum Spot {
     ThinkingType,
     PreviousResponse,
     Conversation,
+    ConversationId,
     Background,
     Container,
     CachedContent,
@@ -72,9 +73,12 @@ pub(super) enum Spot {
     PartRole,
     PartType,
     PartSignature,
+    PartId,
     FileId,
     /// A value that only the provider that created it can read.
     Sealed,
+    /// `encrypted_content`, which in an item of `input` only the account that created it can read.
+    Encrypted,
     ReasoningDetails,
     /// A value that may contain a signature at any depth.
     ToolCalls,
@@ -148,6 +152,7 @@ impl Spot {
             (Self::Google, b"cached_content") => Self::GoogleCachedContent,
             (Self::Metadata, b"user_id") => Self::MetadataUser,
             (Self::Turns(TurnsKey::Prompt) | Self::EarlierAudio, b"id") => Self::StoredId,
+            (Self::Conversation, b"id") => Self::ConversationId,
             (Self::ReasoningDetails, b"signature" | b"data") => Self::Sealed,
             (Self::ToolCalls, b"thought_signature") => Self::Sealed,
             (Self::ToolCalls, _) => Self::ToolCalls,
@@ -238,7 +243,8 @@ static IN_PART: Names<Spot, 64> = Names::new(&[
     (b"file_id", Spot::FileId),
     (b"audio", Spot::EarlierAudio),
     (b"signature", Spot::PartSignature),
-    (b"encrypted_content", Spot::Sealed),
+    (b"id", Spot::PartId),
+    (b"encrypted_content", Spot::Encrypted),
     (b"thought_signature", Spot::Sealed),
     (b"reasoning_details", Spot::ReasoningDetails),
     (b"tool_calls", Spot::ToolCalls),

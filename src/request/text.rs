@@ -1,12 +1,12 @@
 //! What is kept of the current string or number: nothing, a bounded copy, or a hash.
 
-use crate::base::{FNV_BASIS, fnv1a};
+use crate::base::{DIGEST_BYTES, FNV_BASIS, digest, fnv1a};
 
 /// The longest string that is kept, in decoded bytes: a model's name or an enumeration value.
 pub const MAX_KEPT_BYTES: usize = 256;
 
 /// How much of each text at the beginning of a conversation identifies it, in decoded bytes.
-pub const MAX_OPENING_BYTES: usize = 4096;
+pub const MAX_OPENING_BYTES: usize = DIGEST_BYTES;
 
 /// What a sink needs of a string or number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Want {
     Text,
     /// Its 64-bit hash.
     Hash,
-    /// The 64-bit hash of its first [`MAX_OPENING_BYTES`].
+    /// Its [`digest`]: the 64-bit hash of its first [`MAX_OPENING_BYTES`].
     Opening,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Kept<'a> {
             Want::Text if text.len() <= MAX_KEPT_BYTES => Self::Text(text),
             Want::Text => Self::TooLong,
             Want::Hash => Self::Hash(fnv1a(FNV_BASIS, text)),
-            Want::Opening => Self::Hash(fnv1a(FNV_BASIS, text.get(..MAX_OPENING_BYTES).unwrap_or(text))),
+            Want::Opening => Self::Hash(digest(text)),
         }
     }
 }

@@ -18,6 +18,7 @@ mod gemini;
 #[cfg(test)]
 mod idle_tests;
 mod keep_alive;
+mod made;
 mod meaning;
 mod messages;
 mod minimum_rate;
@@ -40,6 +41,7 @@ pub use dialect::{StreamDialect, StreamFacts, StreamState};
 pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use keep_alive::{KeepAlive, keep_alive};
+pub use made::Made;
 pub use meaning::{EventFailure, FinishReason, Meaning, StreamEnding, Terminal};
 pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;

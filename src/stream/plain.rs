@@ -10,6 +10,7 @@ use crate::base::Endpoint;
 use crate::request::{Container, Kept, Lexer, ScanError, Sink, Span, Value, Want};
 
 use super::dialect::StreamDialect;
+use super::made::Made;
 use super::meaning::FinishReason;
 use super::usage::{Count, Counts, Usage};
 use crate::base::json::count_of;
@@ -32,6 +33,17 @@ impl AnswerReader {
 
     pub(super) fn in_dialect(dialect: StreamDialect) -> Self {
         Self { lexer: Lexer::new(), members: Members::new(dialect), readable: true }
+    }
+
+    /// The same, and it notes what the provider keeps of the answer.
+    pub fn learning(mut self, learns: bool) -> Self {
+        self.members.made = (learns && self.members.dialect == StreamDialect::Responses).then(Box::default);
+        self
+    }
+
+    /// What the provider keeps of the answer, if that is noted.
+    pub fn made(&self) -> Option<&Made> {
+        self.members.made.as_deref()
     }
 
     /// Reads the next piece, of any length.
@@ -81,20 +93,23 @@ enum Node {
     Choices,
     Choice,
     Incomplete,
+    Output,
+    Item,
 }
 
 impl Node {
     const fn parent(self) -> Self {
         match self {
             Self::Outside | Self::Root => Self::Outside,
-            Self::Usage | Self::Choices | Self::Incomplete => Self::Root,
+            Self::Usage | Self::Choices | Self::Incomplete | Self::Output => Self::Root,
+            Self::Item => Self::Output,
             Self::UsageDetails => Self::Usage,
             Self::Choice => Self::Choices,
         }
     }
 
     const fn container(self) -> Container {
-        if matches!(self, Self::Choices) { Container::Array } else { Container::Object }
+        if matches!(self, Self::Choices | Self::Output) { Container::Array } else { Container::Object }
     }
 }
 
@@ -106,6 +121,9 @@ enum Member {
     Count(Count),
     Finish,
     Status,
+    ResponseId,
+    ItemId,
+    Encrypted,
 }
 
 #[derive(Debug)]
@@ -120,6 +138,8 @@ struct Members {
     counts: Counts,
     finish: Option<FinishReason>,
     status: Option<Status>,
+    /// Present if it is noted what the provider keeps.
+    made: Option<Box<Made>>,
 }
 
 impl Members {
@@ -133,6 +153,7 @@ impl Members {
             counts: Counts::default(),
             finish: None,
             status: None,
+            made: None,
         }
     }
 
@@ -153,6 +174,10 @@ impl Members {
             }
             (Responses, Node::Root, b"incomplete_details") => Member::Node(Node::Incomplete),
             (Responses, Node::Root, b"status") => Member::Status,
+            (Responses, Node::Root, b"id") if self.made.is_some() => Member::ResponseId,
+            (Responses, Node::Root, b"output") if self.made.is_some() => Member::Node(Node::Output),
+            (Responses, Node::Item, b"id") => Member::ItemId,
+            (Responses, Node::Item, b"encrypted_content") => Member::Encrypted,
             (Chat | Completions, Node::Choice, b"finish_reason")
             | (Gemini, Node::Choice, b"finishReason")
             | (Responses, Node::Incomplete, b"reason")
@@ -166,6 +191,7 @@ impl Members {
         match node {
             Node::Outside => Member::Node(Node::Root),
             Node::Choices => Member::Node(Node::Choice),
+            Node::Output => Member::Node(Node::Item),
             _ => Member::Other,
         }
     }
@@ -183,6 +209,7 @@ impl Sink for Members {
     fn want(&self) -> Want {
         match self.next {
             Member::Count(_) | Member::Finish | Member::Status if self.skipped == 0 => Want::Text,
+            Member::ResponseId | Member::ItemId | Member::Encrypted if self.skipped == 0 => Want::Opening,
             _ => Want::Length,
         }
     }
@@ -195,6 +222,16 @@ impl Sink for Members {
         match (self.next, value) {
             (Member::Count(count), Value::Number(Kept::Text(number))) => {
                 self.reading.set(count, count_of(number));
+            }
+            (member, Value::Text { kept: Kept::Hash(digest), length: 1.. }) => {
+                if let Some(made) = &mut self.made {
+                    match member {
+                        Member::ResponseId => made.response(digest),
+                        Member::ItemId => made.item(digest),
+                        Member::Encrypted => made.encrypted(digest),
+                        _ => {}
+                    }
+                }
             }
             (Member::Finish, Value::Text { kept: Kept::Text(name), .. }) if !name.is_empty() => {
                 self.finish = Some(FinishReason::from_wire(name));

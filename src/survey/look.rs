@@ -125,6 +125,7 @@ impl<'r> Look<'r> {
             may_return: self.may_return_to(id, attempts),
             expected,
             permitted: admitted && progress.only.is_none_or(|only| only == id),
+            is_owner: request.needs.owner.is_some() && self.is_owner(id),
             affordable: progress.ceiling.is_none_or(affordable),
             weight: target.weight,
             name_hash: target.name_hash,
@@ -140,6 +141,12 @@ impl<'r> Look<'r> {
     #[inline(never)]
     fn first_gate(&self, target: TargetId) -> Option<Gate> {
         self.asked.eligibility().first_gate(target)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_owner(&self, target: TargetId) -> bool {
+        self.asked.eligibility().is_known_owner(target)
     }
 
     #[cold]

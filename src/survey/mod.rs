@@ -27,6 +27,7 @@ use row::Round;
 
 use crate::base::{TargetId, Timestamp, Tokens};
 use crate::config::Model;
+use crate::fallback::Encrypted;
 use crate::intake::ClientRequest;
 
 /// Every target of a request's model at one moment.
@@ -86,6 +87,17 @@ impl<'r> Survey<'r> {
     /// The tokens that the request is expected to take at `target`.
     pub fn expected(&self, target: TargetId) -> Tokens {
         self.row(target).map_or_else(|| self.request.expected(target), |row| row.expected)
+    }
+
+    /// Whether `target` gets the request without its encrypted reasoning.
+    pub fn drops_reasoning_at(&self, target: TargetId) -> bool {
+        self.request.needs.encrypted == Encrypted::Removable
+            && self.asked.eligibility().drops_reasoning_at(target)
+    }
+
+    /// Whether the request is bound to the account that holds the state of its conversation.
+    pub fn is_bound(&self) -> bool {
+        self.asked.eligibility().is_bound()
     }
 
     /// The targets of a round, in the model's order.

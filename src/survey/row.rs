@@ -26,6 +26,8 @@ pub struct Row {
     pub expected: Tokens,
     /// Whether this request may use it: the gates admit it, and it is not excluded by an earlier failure.
     pub(super) permitted: bool,
+    /// Whether it belongs to the known owner of the conversation's state.
+    pub(super) is_owner: bool,
     /// Whether another attempt at it stays within the spend ceiling.
     pub(super) affordable: bool,
     pub(super) weight: u32,

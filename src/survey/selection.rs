@@ -73,9 +73,10 @@ impl Survey<'_> {
     fn draw(&self, round: Round, ramp: u16, lost: &[TargetId], rng: &mut impl Random) -> Option<TargetId> {
         // A strategy without chance ignores weights, so a lower weight has no effect. With such a strategy
         // a target close to its limits has to exceed the draw like one in slow start.
-        let by_chance = !matches!(self.model().balance, Balance::Cheapest | Balance::Sticky { .. });
-        let mut from = |tier: &[Row], shares: bool| {
-            let candidates = tier.iter().filter_map(|row| {
+        let Some(balance) = self.request.balance() else { return None };
+        let by_chance = !matches!(balance, Balance::Cheapest | Balance::Sticky { .. });
+        let mut from = |tier: &[Row], shares: bool, owner: bool| {
+            let candidates = tier.iter().filter(|row| !owner || row.is_owner).filter_map(|row| {
                 if lost.contains(&row.target) || !row.is_candidate(round) {
                     return None;
                 }
@@ -92,9 +93,20 @@ impl Survey<'_> {
                     Room::Fits { .. } | Room::Full(_) => None,
                 }
             });
-            balance::choose(&self.model().balance, self.request.session, candidates, rng)
+            balance::choose(balance, self.request.session, candidates, rng)
         };
-        self.tiers().find_map(|tier| from(tier, true).or_else(|| from(tier, false)))
+        let mut of_tier = |tier: &[Row], owner| from(tier, true, owner).or_else(|| from(tier, false, owner));
+        if !self.has_owner() {
+            return self.tiers().find_map(|tier| of_tier(tier, false));
+        }
+        // What is bound to its owner goes there before any tier. Anything else prefers it within a tier.
+        let bound = if self.is_bound() { self.tiers().find_map(|tier| of_tier(tier, true)) } else { None };
+        bound.or_else(|| self.tiers().find_map(|tier| of_tier(tier, true).or_else(|| of_tier(tier, false))))
+    }
+
+    /// Whether a target belongs to the known owner of the conversation's state.
+    fn has_owner(&self) -> bool {
+        self.request.needs.owner.is_some() && self.rows.iter().any(|row| row.is_owner)
     }
 
     fn tiers(&self) -> impl Iterator<Item = &[Row]> {
@@ -103,12 +115,18 @@ impl Survey<'_> {
 
     /// The choice as if every breaker were closed.
     pub fn shadow_choice(&self, rng: &mut impl Random) -> Option<ShadowChoice> {
-        let target = [Round::Untried, Round::Returning].into_iter().find_map(|round| {
+        let balance = self.request.balance()?;
+        let mut from = |round, owner: bool| {
             self.tiers().find_map(|tier| {
-                let all = tier.iter().filter(|row| row.is_candidate(round)).map(|row| row.candidate(1000));
-                balance::choose(&self.model().balance, self.request.session, all, rng)
+                let all = tier.iter().filter(|row| row.is_candidate(round) && (!owner || row.is_owner));
+                let all = all.map(|row| row.candidate(1000));
+                balance::choose(balance, self.request.session, all, rng)
             })
-        })?;
+        };
+        let owners = if self.has_owner() { from(Round::Untried, true) } else { None };
+        let target = owners
+            .or_else(|| from(Round::Untried, false))
+            .or_else(|| from(Round::Returning, false))?;
         let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Availability::Unavailable(_)));
         let would_move = !is_fit && self.draw(Round::Untried, 0, &[target], rng).is_some();
         Some(ShadowChoice { target, is_fit, would_move })

@@ -5,12 +5,14 @@
 //! - [`answers`]: realistic responses per dialect, the default of a script
 //! - [`errors`]: the vendors' error bodies as scripts
 //! - [`tool_calls`]: responses that call a tool
+//! - `accounts`: conversations that each account keeps for itself
 //! - [`Quota`]: a rate limit of the provider's own
 //! - [`received`]: what a provider saw of a request
 //! - [`server`]: the server itself
 //!
 //! A provider answers every request and records it. Tests make the assertions.
 
+mod accounts;
 pub mod answers;
 pub mod errors;
 mod quota;

@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::accounts::Accounts;
 use super::answers::{self, Answer, Form};
 use super::quota::{Quota, Used};
 use super::received::{Log, Outcome, ReceivedRequest};
@@ -31,6 +32,7 @@ struct State {
     log: Arc<Log>,
     scripts: Mutex<Scripts>,
     quota: Mutex<Option<Used>>,
+    accounts: Mutex<Option<Accounts>>,
 }
 
 struct Scripts {
@@ -67,6 +69,7 @@ impl ScriptedProvider {
             log: Arc::new(Log::new()),
             scripts,
             quota: Mutex::new(None),
+            accounts: Mutex::new(None),
         });
         let server = Some(tokio::spawn(accept(listener, Arc::clone(&state))));
         Self { port, state, server }
@@ -98,6 +101,18 @@ impl ScriptedProvider {
     pub fn limit(&self, quota: Quota) -> &Self {
         *self.state.quota.lock().unwrap() = Some(Used::nothing_of(quota));
         self
+    }
+
+    /// From now on each account keeps its own responses, items and encrypted reasoning.
+    pub fn keep_conversations(&self) -> &Self {
+        self.state.accounts.lock().unwrap().get_or_insert_default();
+        self
+    }
+
+    /// From now on the account with this key fails for responses, or answers again.
+    pub fn set_account_down(&self, key: &str, down: bool) {
+        let mut accounts = self.state.accounts.lock().unwrap();
+        accounts.get_or_insert_default().set_down(&format!("Bearer {key}"), down);
     }
 
     /// The number of requests that the rate limit refused.
@@ -258,7 +273,15 @@ async fn answer(
         return Err(end_without_answer(script.ending, &wire, exchange, unread.is_some()).await);
     }
     let answer = match script.status {
-        200..=299 => answers::usual(&state.name, exchange.index, &path, &request_body, &script),
+        200..=299 => {
+            let credential = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+            match &mut *state.accounts.lock().unwrap() {
+                Some(accounts) if path.ends_with("/responses") => {
+                    accounts.answer(&state.name, credential.unwrap_or(""), &path, &request_body, &script)
+                }
+                _ => answers::usual(&state.name, exchange.index, &path, &request_body, &script),
+            }
+        }
         status => answers::error(&path, status),
     };
     let (response, pieces, declared_length) = compose(&script, answer);

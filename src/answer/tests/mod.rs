@@ -20,7 +20,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// A streamed request to an OpenAI provider.
 fn terms(endpoint: Endpoint) -> Terms {
     let (kind, gate) = (ProviderKind::OpenAi, HoldPolicy::default());
-    Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None }
+    Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None, learns: false }
 }
 
 /// The follower of a response that was not held.

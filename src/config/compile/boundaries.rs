@@ -7,7 +7,9 @@ use super::names::Names;
 use super::offers::dollars;
 use super::text;
 use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
-use crate::config::boundaries::{Access, Approval, Boundaries, PriceCeiling, SubstitutionRules};
+use crate::config::boundaries::{
+    Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules,
+};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::mode::Mode;
 use crate::config::raw::{Mapping, RawAccess, RawApproval, RawCeiling, RawClientKey, RawFallback, Words};
@@ -110,6 +112,12 @@ impl Known<'_> {
                 .and_then(|ratio| permille(ratio, &at.field("max_price_ratio"), mistakes)),
             same_billing_owner: raw.same_billing_owner.unwrap_or(false),
             approved: pairs.map(|pairs| self.approvals(pairs, &at.field("approved"), mistakes)),
+            sealed_reasoning: word(
+                raw.sealed_reasoning.as_ref(),
+                &[("keep", SealedReasoning::Keep), ("drop", SealedReasoning::Drop)],
+                &at.field("sealed_reasoning"),
+                mistakes,
+            ),
             mode: word(raw.mode.as_ref(), &modes, &at.field("mode"), mistakes),
         }
     }

@@ -17,6 +17,7 @@ mod models;
 mod names;
 mod offers;
 mod operator;
+mod owners;
 mod providers;
 mod quota;
 mod record;
@@ -88,7 +89,7 @@ pub(super) fn compile(
     }
     let record = record::policy(raw.record.as_ref(), mistakes);
 
-    let models = all_or_none(models)?;
+    let mut models = all_or_none(models)?;
     let ids = models.iter().enumerate();
     let mut models_by_name: Vec<_> = ids
         .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
@@ -96,13 +97,16 @@ pub(super) fn compile(
     models_by_name.sort();
     let (targets, keys) = (all_or_none(targets)?, keys?);
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
+    let mut accounts = all_or_none(accounts)?;
+    owners::set(&mut accounts, &targets, &mut models);
     let tracks_conversations = models.iter().any(
         |model| matches!(&model.balance, Balance::Sticky { by } if by.contains(&SessionKey::Conversation)),
     );
     Some(Config {
         tracks_conversations,
+        tracks_state: models.iter().any(|model| model.has_many_owners),
         providers: all_or_none(providers)?,
-        accounts: all_or_none(accounts)?,
+        accounts,
         targets,
         models,
         models_by_name,

@@ -70,6 +70,7 @@ pub(super) fn model(
         when_all_open,
         response_model,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),
+        has_many_owners: false,
     })
 }
 

@@ -4,7 +4,7 @@ use super::common::{Env, needed, number};
 use super::limits::MAX_WEIGHT;
 use super::names::Names;
 use super::{offers, quota, text};
-use crate::base::{AccountId, FNV_BASIS, ProviderId, fnv1a};
+use crate::base::{AccountId, FNV_BASIS, Owner, ProviderId, fnv1a};
 use crate::config::compiled::{Account, Provider, Quota, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
@@ -40,6 +40,7 @@ pub(super) fn account(
         billing_owner,
         limits: quota::quota(raw.limits.as_ref(), at, mistakes),
         quota_pool: quota_pool.map(Rc::from),
+        owner: Owner::of(0),
     })
 }
 
@@ -151,6 +152,7 @@ impl Targets<'_> {
             billing_owner: None,
             limits: Quota::default(),
             quota_pool: None,
+            owner: Owner::of(0),
         }));
         Some((id, provider))
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::properties::{STRENGTHS, some_targets};
 use super::*;
-use crate::base::ModelId;
+use crate::base::{KnownOwner, ModelId};
 use crate::config::Boundaries;
 use crate::provider::CapabilitySet;
 use crate::request::StateSet;
@@ -24,8 +24,9 @@ fn some_needs() -> impl Strategy<Value = Needs> {
         tokens,
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
+        prop_oneof![8 => Just(Encrypted::No), 1 => Just(Encrypted::Removable), 1 => Just(Encrypted::Stuck)],
     )
-        .prop_map(|(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning)| {
+        .prop_map(|(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning, encrypted)| {
             let capabilities = [one, other].into_iter().flatten();
             Needs {
                 endpoint,
@@ -36,6 +37,8 @@ fn some_needs() -> impl Strategy<Value = Needs> {
                 answers: 1,
                 state: if state { StateSet::ALL } else { StateSet::default() },
                 sealed_reasoning,
+                encrypted,
+                owner: None,
             }
         })
 }
@@ -73,13 +76,21 @@ proptest! {
         bounded_key in prop::option::weighted(0.3, any::<bool>()),
         past in prop::collection::vec(
             (0..4_usize, prop::option::of(prop::sample::select(
-                vec![ErrorClass::Server, ErrorClass::Timeout, ErrorClass::ContextLength]
+                vec![
+                    ErrorClass::Server, ErrorClass::Timeout, ErrorClass::ContextLength, ErrorClass::StateNotFound
+                ]
             ))),
             0..3
         ),
         learned in prop::option::of(0..4_usize),
+        (owner, mixed) in (prop::option::weighted(0.2, 0..4_usize), any::<bool>()),
     ) {
         let config = config_of(&targets, &levels, expires, other_streams);
+        let owner = owner.and_then(|index| {
+            let owner = config.account(config.target(target(&config, NAMES[index]))?.account)?.owner;
+            Some(KnownOwner { owner, mixed })
+        });
+        let needs = Needs { owner, ..needs };
         let model = &config.models()[0];
         let client = ClientLimits { regions: region.map(|region| vec![Rc::from(region)]), no_fallback };
         let key = bounded_key.map(|bounded| Boundaries { zero_retention: bounded, ..Boundaries::default() });
@@ -104,6 +115,8 @@ proptest! {
         let is_ordinary = region.is_none()
             && bounded_key != Some(true)
             && past.is_empty()
+            && needs.owner.is_none()
+            && needs.encrypted == Encrypted::No
             && model.boundaries.max_request_cost.is_none()
             && !expires;
         let masks = GateMasks::of(&config);

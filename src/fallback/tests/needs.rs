@@ -147,36 +147,6 @@ fn state_at_one_account_goes_only_to_the_first_tier() {
 }
 
 #[test]
-fn state_is_rejected_with_two_accounts_in_the_first_tier() {
-    let config = json!({
-        "providers": {"openai": {"kind": "openai"}, "anthropic": {"kind": "anthropic"}},
-        "targets": {
-            "a": {"provider": "openai", "model": "m"}, "b": {"provider": "openai", "model": "m"},
-            "claude": {"provider": "anthropic", "model": "m"},
-        },
-        "models": {"chat": {"tiers": [["a", "b", "claude"]]}, "one": {"tiers": [["a", "claude"], ["b"]]}},
-    });
-    let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
-    let needs = Needs { endpoint: Endpoint::Responses, ..chat(json!({"previous_response_id": "r"})) };
-    assert_eq!(closed(&config, "a", &needs, &[]), ["state"]);
-    assert_eq!(closed(&config, "b", &needs, &[]), ["state"]);
-    // A target that does not support the endpoint holds none of its state.
-    let (client, past) = (ClientLimits::default(), PastAttempts::default());
-    let model = &config.models()[1];
-    let eligibility = Eligibility {
-        config: &config,
-        model,
-        key: None,
-        client: &client,
-        needs: &needs,
-        past,
-        estimates: None,
-        now: NOON,
-    };
-    assert!(eligibility.admits(target(&config, "a")) && !eligibility.admits(target(&config, "b")));
-}
-
-#[test]
 fn sealed_reasoning_stays_with_the_provider_of_the_first_tier() {
     let config = config(json!({}), json!({}));
     let turn =

@@ -3,14 +3,17 @@
 //! Only containers that have a meaning get a frame; for all others only the depth is counted. A value
 //! replaces the value of an earlier duplicate, so every container first resets what its members set.
 
+mod references;
 mod tally;
 mod values;
 
+use self::references::ReferenceTracker;
 use self::tally::{AllTurns, Options, Tools, Turns};
 use super::error::ScanError;
 use super::facts::{Facts, ModelField, StateKind};
 use super::lexer::Sink;
 use super::limits::MAX_MODEL_MEMBERS;
+use super::scan::Tracks;
 use super::spot::{Spot, TurnsKey};
 use super::text::{Kept, Want};
 use super::token::{Container, Span, Value};
@@ -40,6 +43,7 @@ enum Kind {
     Thinking,
     RedactedThinking,
     ItemReference,
+    Reasoning,
 }
 
 impl Kind {
@@ -65,6 +69,7 @@ static KINDS: Names<Kind, 64> = Names::new(&[
     (b"thinking", Kind::Thinking),
     (b"redacted_thinking", Kind::RedactedThinking),
     (b"item_reference", Kind::ItemReference),
+    (b"reasoning", Kind::Reasoning),
 ]);
 
 /// Frames that need no memory of their own: those of a message whose content is a list of parts, and of one part.
@@ -85,16 +90,20 @@ pub(super) struct Collector {
     facts: Facts,
     /// Whether the beginning of the conversation is hashed.
     hashes_conversations: bool,
+    /// Notes references to state, if that is wanted.
+    references: Option<Box<ReferenceTracker>>,
 }
 
 impl Collector {
-    pub(super) fn without_conversations() -> Self {
-        Self { hashes_conversations: false, ..Self::new() }
+    pub(super) fn tracking(tracks: Tracks) -> Self {
+        let references = tracks.references.then(Box::default);
+        Self { hashes_conversations: tracks.beginning, references, ..Self::new() }
     }
 
     pub(super) fn new() -> Self {
         Self {
             hashes_conversations: true,
+            references: None,
             frames: Few::default(),
             skipped: 0,
             next: Spot::Root,
@@ -112,6 +121,9 @@ impl Collector {
         self.turns.add_to(facts);
         self.tools.add_to(facts);
         self.options.add_to(facts);
+        if let Some(tracker) = self.references.take() {
+            tracker.add_to(facts);
+        }
         std::mem::take(facts)
     }
 
@@ -160,7 +172,7 @@ impl Collector {
         let turns = self.turns();
         let media = &mut turns.media;
         match frame.kind {
-            Kind::Plain => {}
+            Kind::Plain | Kind::Reasoning => {}
             Kind::Image => media.images = media.images.saturating_add(1),
             Kind::Audio => media.audio = media.audio.saturating_add(1),
             Kind::File => media.files = media.files.saturating_add(1),
@@ -218,6 +230,22 @@ impl Sink for Collector {
             {
                 Want::Opening
             }
+            Spot::PartId
+            | Spot::Encrypted
+            | Spot::PreviousResponse
+            | Spot::Conversation
+            | Spot::ConversationId
+            | Spot::Container
+            | Spot::CachedContent
+            | Spot::GoogleCachedContent
+            | Spot::StoredId
+            | Spot::FileId
+            | Spot::ToolFile
+            | Spot::ToolContainer
+                if self.references.is_some() =>
+            {
+                Want::Opening
+            }
             Spot::Model
             | Spot::N
             | Spot::OutputTokens(_)
@@ -245,7 +273,12 @@ impl Sink for Collector {
             _ if self.skipped > 0 => {}
             Spot::Model => self.note_model(value, span)?,
             Spot::StreamOptions | Spot::IncludeUsage => self.note_usage(value, span),
-            _ => self.note(value),
+            _ => {
+                self.note(value);
+                if self.references.is_some() {
+                    self.note_reference(value, span);
+                }
+            }
         }
         Ok(())
     }
@@ -267,6 +300,9 @@ impl Sink for Collector {
         if spot == Spot::Other {
             self.skipped = 1;
             return Ok(());
+        }
+        if self.references.is_some() {
+            self.note_reference(Value::Opening(container), Span { start, end: start });
         }
         let kind = if spot == Spot::Source { Kind::File } else { Kind::Plain };
         self.frames.push(Frame { spot, container, kind, signed: false, is_user: false, held: 0 });
@@ -294,6 +330,9 @@ impl Sink for Collector {
                 (Spot::Source, Container::Object) => self.end_source(&frame),
                 (Spot::Tool, Container::Object) => self.tools.end_tool(),
                 _ => {}
+            }
+            if self.references.is_some() {
+                self.end_reference(&frame, end);
             }
         }
         // An array continues with elements. In an object, the next key gives the meaning of the next value.

@@ -5,7 +5,7 @@ use super::{Collector, Kind};
 use crate::base::same_bytes;
 use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
 use crate::request::number::as_count;
-use crate::request::spot::{FormatKey, Spot};
+use crate::request::spot::{FormatKey, Spot, TurnsKey};
 use crate::request::text::Kept;
 use crate::request::token::{Container, Value};
 
@@ -65,6 +65,7 @@ impl Collector {
             | Spot::PartSignature
             | Spot::FileId
             | Spot::Sealed
+            | Spot::Encrypted
             | Spot::StoredId
             | Spot::Source
             | Spot::SourceType
@@ -155,7 +156,9 @@ impl Collector {
             }
             Spot::FileId if present => self.note_turn_state(StateKind::File),
             Spot::StoredId if present => self.note_turn_state(StateKind::StoredItem),
-            Spot::Sealed if present && !is_empty_text(value) => self.turns().sealed = true,
+            // In an item of `input` it is noted as a reference.
+            Spot::Encrypted if self.references.is_some() && self.turns_key == TurnsKey::Input => {}
+            Spot::Sealed | Spot::Encrypted if present && !is_empty_text(value) => self.turns().sealed = true,
             Spot::PartType => self.set_kind(match value {
                 Value::Text { kept: Kept::Text(kind), .. } => Kind::of(kind),
                 _ => Kind::Plain,

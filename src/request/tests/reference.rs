@@ -62,6 +62,7 @@ pub(super) fn facts_of(body: &Json) -> Facts {
         reasoning: reasoning(body),
         sealed_reasoning: turns.sealed,
         state: StateSet::of(&state),
+        references: None,
         store: boolean(body.last("store")),
         affinity: Affinity {
             prompt_cache_key: hash(body.last("prompt_cache_key")),
