@@ -114,7 +114,8 @@ impl Gatekeeper {
             // truncated stream.
             Media::Text if !streamed => return None,
             Media::Events | Media::Text => {
-                let reader = StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage).learning(learns);
+                let reader =
+                    StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage).learning(learns);
                 Subject::Stream { reader: Box::new(reader), gate, content: false }
             }
             // Also if a stream was asked for, because some servers respond in one piece anyway.

@@ -75,9 +75,8 @@ impl<'a> Eligibility<'a> {
 
     /// Whether an account of the owner has answered that it does not know the state.
     fn has_denied(&self, owner: Owner) -> bool {
-        self.failed().any(|(target, class)| {
-            class == ErrorClass::StateNotFound && self.owner_of(target) == Some(owner)
-        })
+        self.failed()
+            .any(|(target, class)| class == ErrorClass::StateNotFound && self.owner_of(target) == Some(owner))
     }
 
     fn owner_of(&self, target: &Target) -> Option<Owner> {

@@ -63,13 +63,7 @@ fn learn(request: &ClientRequest, sent: &Sent, outcome: &Outcome, now: Timestamp
 
 /// What an answer and a request that succeeded teach about the owner of a conversation's state.
 #[inline(never)]
-fn learn_owner(
-    request: &ClientRequest,
-    sent: &Sent,
-    outcome: &Outcome,
-    worker: &mut Worker,
-    now: Timestamp,
-) {
+fn learn_owner(request: &ClientRequest, sent: &Sent, outcome: &Outcome, worker: &mut Worker, now: Timestamp) {
     let config = request.config();
     let target = config.target(sent.attempt.start().target);
     let Some(account) = target.and_then(|target| config.account(target.account)) else { return };

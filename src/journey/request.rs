@@ -175,8 +175,7 @@ impl Exchange {
     ) -> RequestStep {
         let dialect = reading.endpoint().dialect();
         let note = |facts: &Facts| self.note(|record| record.read(facts));
-        let owner =
-            |references: &References| ownership::find(&mut *worker.store, references.digests(), now);
+        let owner = |references: &References| ownership::find(&mut *worker.store, references.digests(), now);
         let understood = reading.finish(now, note, owner);
         let Understood { request, mut body, call, id } = match understood {
             Ok(understood) => understood,

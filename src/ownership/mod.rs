@@ -99,13 +99,9 @@ mod tests {
         let mut store = Memory::new();
         assert!(remember(&mut store, [7].into_iter(), A, NOW));
         assert!(remember(&mut store, [8].into_iter(), B, NOW));
-        for (digests, expected) in [
-            (&[7, 8][..], Some(A)),
-            (&[8, 7], Some(B)),
-            (&[9, 8], Some(B)),
-            (&[9], None),
-            (&[], None),
-        ] {
+        for (digests, expected) in
+            [(&[7, 8][..], Some(A)), (&[8, 7], Some(B)), (&[9, 8], Some(B)), (&[9], None), (&[], None)]
+        {
             assert_eq!(find(&mut store, digests.iter().copied(), NOW), expected, "{digests:?}");
         }
     }

@@ -156,17 +156,7 @@ impl RecordBuilder {
     fn write_attempt(&self, line: &mut Line, attempt: &AttemptEntry) {
         let AttemptEntry {
             start:
-                AttemptStart {
-                    slot,
-                    choice,
-                    waited,
-                    target,
-                    why,
-                    balance,
-                    probe,
-                    reasoning_dropped,
-                    sent_at,
-                },
+                AttemptStart { slot, choice, waited, target, why, balance, probe, reasoning_dropped, sent_at },
             observed,
             end,
             class,

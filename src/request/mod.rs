@@ -46,8 +46,8 @@ pub use facts::{
 };
 pub use lexer::{Lexer, Sink};
 pub use limits::{
-    MAX_DEPTH, MAX_ITEM_REFERENCES, MAX_MODEL_MEMBERS, MAX_NAMED_REFERENCES, MAX_OPENING_TEXTS, MAX_SEALED_ITEMS,
-    MAX_USAGE_SPOTS,
+    MAX_DEPTH, MAX_ITEM_REFERENCES, MAX_MODEL_MEMBERS, MAX_NAMED_REFERENCES, MAX_OPENING_TEXTS,
+    MAX_SEALED_ITEMS, MAX_USAGE_SPOTS,
 };
 pub use plain_run::plain_run;
 pub use references::References;

@@ -143,7 +143,9 @@ data: [DONE]
 
     #[test]
     fn other_events_and_other_json_name_nothing() {
-        for data in ["{}", "[]", "null", "x", r#"{"item":"x","response":7}"#, r#"{"item":{"id":7}}"#, r#"{"id":"x"}"#] {
+        for data in
+            ["{}", "[]", "null", "x", r#"{"item":"x","response":7}"#, r#"{"item":{"id":7}}"#, r#"{"id":"x"}"#]
+        {
             assert_eq!(made(&format!("data: {data}\n\n")), [0; 0], "{data}");
         }
     }

@@ -124,9 +124,8 @@ impl Survey<'_> {
             })
         };
         let owners = if self.has_owner() { from(Round::Untried, true) } else { None };
-        let target = owners
-            .or_else(|| from(Round::Untried, false))
-            .or_else(|| from(Round::Returning, false))?;
+        let target =
+            owners.or_else(|| from(Round::Untried, false)).or_else(|| from(Round::Returning, false))?;
         let is_fit = self.row(target).is_some_and(|row| !matches!(row.health, Availability::Unavailable(_)));
         let would_move = !is_fit && self.draw(Round::Untried, 0, &[target], rng).is_some();
         Some(ShadowChoice { target, is_fit, would_move })

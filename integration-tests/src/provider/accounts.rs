@@ -27,7 +27,14 @@ impl Accounts {
     }
 
     /// The answer to a request for a response.
-    pub fn answer(&mut self, name: &str, credential: &str, path: &str, body: &[u8], script: &Script) -> Answer {
+    pub fn answer(
+        &mut self,
+        name: &str,
+        credential: &str,
+        path: &str,
+        body: &[u8],
+        script: &Script,
+    ) -> Answer {
         if self.down.contains(credential) {
             return answers::error(path, 500);
         }
@@ -44,7 +51,9 @@ impl Accounts {
             let text = if done { json!(encrypted) } else { Value::Null };
             json!({"id": format!("rs_{name}-{nth}"), "type": "reasoning", "summary": [], "encrypted_content": text})
         };
-        let asked = request["include"].as_array().is_some_and(|list| list.contains(&json!("reasoning.encrypted_content")));
+        let asked = request["include"]
+            .as_array()
+            .is_some_and(|list| list.contains(&json!("reasoning.encrypted_content")));
         let add = |output: &mut Value| {
             if let Some(items) = output.as_array_mut().filter(|items| !items.is_empty()) {
                 items.insert(0, reasoning(asked));

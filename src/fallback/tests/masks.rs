@@ -26,21 +26,23 @@ fn some_needs() -> impl Strategy<Value = Needs> {
         prop::bool::weighted(0.1),
         prop_oneof![8 => Just(Encrypted::No), 1 => Just(Encrypted::Removable), 1 => Just(Encrypted::Stuck)],
     )
-        .prop_map(|(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning, encrypted)| {
-            let capabilities = [one, other].into_iter().flatten();
-            Needs {
-                endpoint,
-                capabilities: capabilities.fold(CapabilitySet::default(), |set, one| set.with(one, true)),
-                streamed,
-                size: PromptSize { text_bytes: bytes, ..PromptSize::default() },
-                asked_output,
-                answers: 1,
-                state: if state { StateSet::ALL } else { StateSet::default() },
-                sealed_reasoning,
-                encrypted,
-                owner: None,
-            }
-        })
+        .prop_map(
+            |(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning, encrypted)| {
+                let capabilities = [one, other].into_iter().flatten();
+                Needs {
+                    endpoint,
+                    capabilities: capabilities.fold(CapabilitySet::default(), |set, one| set.with(one, true)),
+                    streamed,
+                    size: PromptSize { text_bytes: bytes, ..PromptSize::default() },
+                    asked_output,
+                    answers: 1,
+                    state: if state { StateSet::ALL } else { StateSet::default() },
+                    sealed_reasoning,
+                    encrypted,
+                    owner: None,
+                }
+            },
+        )
 }
 
 /// The configuration of `some_targets` in which `far` is at a vendor that drops some parameters. `other` may

@@ -46,7 +46,8 @@ fn encrypted() -> Needs {
 #[test]
 fn state_of_an_unknown_owner_goes_to_each_account_of_the_first_tier_that_has_not_denied_it() {
     let config = config(json!({}));
-    for needs in [stored(), encrypted(), needs(json!({"input": [{"type": "item_reference", "id": "rs_1"}]}))] {
+    for needs in [stored(), encrypted(), needs(json!({"input": [{"type": "item_reference", "id": "rs_1"}]}))]
+    {
         assert_eq!(open(&config, &needs, &[]), ["a", "b"]);
         assert_eq!(open(&config, &needs, &["a"]), ["b"]);
         assert_eq!(open(&config, &needs, &["a", "b"]), NOTHING);
@@ -62,10 +63,8 @@ fn state_of_a_known_owner_goes_only_there_whatever_its_tier() {
         }
         let stale = owned_by(&config, "late", false, needs);
         assert_eq!(open(&config, &stale, &["late"]), ["a", "b"], "the owner has denied it");
-        let gone = Needs {
-            owner: Some(KnownOwner { owner: crate::base::Owner::of(7), mixed: false }),
-            ..needs
-        };
+        let gone =
+            Needs { owner: Some(KnownOwner { owner: crate::base::Owner::of(7), mixed: false }), ..needs };
         assert_eq!(open(&config, &gone, &[]), ["a", "b"], "the owner is not in the model any more");
     }
 }
@@ -108,7 +107,11 @@ fn reasoning_that_may_be_dropped_goes_everywhere_and_is_kept_where_it_can_be_rea
     let known = owned_by(&config, "a", false, unknown);
     assert_eq!(open(&config, &known, &[]), ["a", "b", "late"]);
     assert_eq!(drops(&known, &[]), ["b", "late"]);
-    assert_eq!(drops(&owned_by(&config, "a", true, unknown), &[]), ["a", "b", "late"], "it may be of two accounts");
+    assert_eq!(
+        drops(&owned_by(&config, "a", true, unknown), &[]),
+        ["a", "b", "late"],
+        "it may be of two accounts"
+    );
     // A compaction is the conversation, and no reasoning.
     let stuck = needs(json!({"input": [{"type": "compaction", "encrypted_content": "gAAA"}]}));
     assert_eq!(open(&config, &owned_by(&config, "a", false, stuck), &[]), ["a"]);

@@ -40,10 +40,9 @@ impl ReferenceTracker {
         let mut references = self.references;
         references.signed = facts.sealed_reasoning;
         facts.sealed_reasoning |= references.encrypted;
-        facts.state = facts.state.with(
-            StateKind::StoredItem,
-            self.has_stored_item || facts.state.contains(StateKind::StoredItem),
-        );
+        facts.state = facts
+            .state
+            .with(StateKind::StoredItem, self.has_stored_item || facts.state.contains(StateKind::StoredItem));
         facts.references = Some(Box::new(references));
     }
 

@@ -5,6 +5,7 @@ mod conversations;
 mod edits;
 mod examples;
 mod reference;
+mod references;
 mod scans;
 
 use super::{Facts, ScanError, Scanner};
