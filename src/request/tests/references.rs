@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::super::test_support::*;
 use crate::base::digest;
 use crate::request::{
-    BodyEdit, Facts, MAX_ITEM_REFERENCES, MAX_NAMED_REFERENCES, MAX_SEALED_ITEMS, References, Scanner, StateKind,
-    Tracks,
+    BodyEdit, Facts, MAX_ITEM_REFERENCES, MAX_NAMED_REFERENCES, MAX_SEALED_ITEMS, References, Scanner,
+    StateKind, Tracks,
 };
 
 fn scan_in(body: &str, piece: usize) -> Facts {
