@@ -121,17 +121,13 @@ impl CallHeaders {
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
-        let mut accepted = headers.iter().filter(|(name, _)| *name == b"accept-encoding");
-        call.plain_response = accepted.next().is_some_and(|(_, value)| value == ACCEPTED_ENCODING.as_bytes())
-            && accepted.next().is_none();
-        for (name, _) in headers.iter() {
-            if name == b"anthropic-version" {
-                call.anthropic_version = true;
-            }
-            for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
-                if name == credential.as_bytes() {
-                    call.credentials |= 1 << bit;
-                }
+        let mut accepted = headers.all("accept-encoding");
+        call.plain_response =
+            accepted.next() == Some(ACCEPTED_ENCODING.as_bytes()) && accepted.next().is_none();
+        call.anthropic_version = headers.get_bytes("anthropic-version").is_some();
+        for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
+            if headers.get_bytes(credential).is_some() {
+                call.credentials |= 1 << bit;
             }
         }
         call
@@ -179,8 +175,7 @@ fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
 /// means yes, also in addition to a `false`: a typing mistake must not allow what the client wanted to
 /// forbid.
 fn forbids_fallback(headers: &HeaderBlock) -> bool {
-    let mut values = headers.iter().filter(|(name, _)| *name == b"x-llm-no-fallback");
-    values.any(|(_, value)| {
+    headers.all("x-llm-no-fallback").any(|value| {
         let value = value.trim_ascii();
         value != b"0" && !value.eq_ignore_ascii_case(b"false")
     })
