@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn it_is_the_number_in_decimal_digits() {
-        for number in [0, 1, 9, 10, 99, 100, 2048, 1_000_000_007, u64::MAX / 10, u64::MAX - 1, u64::MAX] {
+        const HALF: u64 = u32::MAX as u64;
+        let edges = [0, 1, 9, 10, 99, 100, 2048, 1_000_000_007, HALF, HALF + 1, u64::MAX / 10];
+        for number in edges.into_iter().chain([u64::MAX - 1, u64::MAX]) {
             assert_eq!(Decimal::of(number).as_str(), number.to_string());
         }
     }

@@ -278,6 +278,27 @@ mod tests {
         }
 
         #[test]
+        fn a_search_finds_what_a_walk_finds(
+            headers in proptest::collection::vec(("[ab]{0,3}|[a-z-]{8,20}", "[a-z]{0,9}"), 0..12),
+            cut in any::<prop::sample::Index>(),
+            (place, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let whole = HeaderBlock::encode(&headers);
+            let mut damaged = whole.clone();
+            damaged[place.index(whole.len())] = byte;
+            for bytes in [&whole[..], &whole[..cut.index(whole.len())], &damaged] {
+                let block = HeaderBlock::parse(bytes.to_vec());
+                for (name, _) in &headers {
+                    let of_name = block.iter().filter(|(other, _)| *other == name.as_bytes());
+                    let walked: Vec<_> = of_name.map(|(_, value)| value).collect();
+                    prop_assert_eq!(block.get_bytes(name), walked.first().copied());
+                    prop_assert_eq!(block.all(name).collect::<Vec<_>>(), walked);
+                }
+            }
+        }
+
+        #[test]
         fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let block = HeaderBlock::parse(bytes);
             for (name, value) in block.iter() {
