@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{availability, failing_permille, is_untroubled, scopes};
+pub use target_health::{availability, breakers, failing_permille, is_untroubled};
 
 use crate::balance::{Headroom, InFlight, SpeedView};
 use crate::base::{Store, TargetId, Timestamp, Tokens};
