@@ -34,6 +34,8 @@ mod state;
 mod window;
 
 #[cfg(test)]
+mod halves_tests;
+#[cfg(test)]
 mod health_tests;
 #[cfg(test)]
 mod health_view_tests;
