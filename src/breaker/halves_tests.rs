@@ -106,9 +106,9 @@ fn half_a_failure_of_a_probe_is_a_failure() {
 
 #[test]
 fn one_key_alone_opens_nothing_while_others_are_served() {
-    let success = HealthSignal::Success;
     // Who was served when, whose five failures follow at second 50, and whether they open the breaker.
-    let cases: &[(&[(Keys, u64)], [Keys; 5], bool)] = &[
+    type Case<'c> = (&'c [(Keys, u64)], [Keys; 5], bool);
+    let cases: &[Case<'_>] = &[
         (&[], [key(1); 5], true),
         (&[(key(2), 49)], [key(1); 5], false),
         (&[(key(2), 49), (key(3), 49)], [key(1); 5], false),
@@ -126,7 +126,7 @@ fn one_key_alone_opens_nothing_while_others_are_served() {
     for (served, failed, opens) in cases {
         let mut health = Health::default();
         for (key, when) in *served {
-            by(&mut health, success, *key, at(*when));
+            by(&mut health, HealthSignal::Success, *key, at(*when));
         }
         let last = failed.map(|key| by(&mut health, SERVER, key, at(50)))[4];
         assert_eq!(is_open(&health), *opens, "{served:?} {failed:?}");
