@@ -51,6 +51,7 @@ mod oddities;
 mod operator;
 mod operator_page;
 mod playground;
+mod poison;
 mod prometheus;
 mod provider;
 mod queue;

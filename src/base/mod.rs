@@ -26,7 +26,7 @@ mod tokens;
 
 pub use date::{days_in, days_since_epoch};
 pub use decimal::Decimal;
-pub use endpoint::{Dialect, Endpoint, EndpointSet};
+pub use endpoint::{Dialect, Endpoint, EndpointFamily, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
 pub use few::Few;
 pub use hash::{FNV_BASIS, fnv1a, mix};

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{availability, failing_permille, is_untroubled, scopes};
+pub use target_health::{availability, breakers, failing_permille, is_untroubled};
 pub use usage_option::UsageOption;
 
 use crate::balance::{Headroom, InFlight, SpeedView};

@@ -72,7 +72,7 @@ impl Exchange {
         let Phase::Sent(sent) = &mut self.phase else { return };
         let Some(passage) = sent.attempt.open_gate(host, now) else { return };
         worker.tally.count(Metric::GatesOpenedByTime);
-        sent.commits(worker, host);
+        sent.commits(worker, now, host);
         // The host releases it in any case, because this is not a callback of the chunk itself.
         let _ = sent.pass(worker, passage, now);
     }

@@ -36,7 +36,12 @@ pub(super) fn settle(
         admission.cancel(&request.generation, &mut worker.effects(), now);
         reserved
     } else {
-        admission.settle(&request.generation, &outcome, blame, &mut worker.effects(), now)
+        let journey = &mut *sent.journey.borrow_mut();
+        if !journey.can_ask_others() {
+            journey.failures.count_whole();
+        }
+        let failures = &mut journey.failures;
+        admission.settle(&request.generation, &outcome, blame, failures, &mut worker.effects(), now)
     };
     sent.journey.borrow_mut().attempt_ended(sent.attempt.slot(), outcome, reserved);
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
@@ -77,6 +82,9 @@ pub(super) fn failed(
     settle(sent, worker, End::Failed(failed.class), failed.received, blame, now);
     let slot = sent.attempt.slot();
     let next = sent.journey.borrow_mut().after_failure(&mut worker.failure_context(), slot, failed, now);
+    if matches!(next, Next::Stop(_)) {
+        sent.journey.borrow_mut().attempts_are_over(&mut worker.effects(), now);
+    }
     sent.attempt.failed(failed.hint, report::decision_name(next));
     next
 }

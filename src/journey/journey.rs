@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::admission::{Reserved, spent_by};
+use crate::admission::{RequestFailures, Reserved, spent_by};
 use crate::base::{ClassSet, OneOrMore, Random, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
@@ -39,6 +39,8 @@ pub struct Journey {
     only: Option<TargetId>,
     /// How often the request was sent again although a provider may have accepted it.
     replays: u8,
+    /// What its failures mean to the breakers.
+    pub(super) failures: RequestFailures,
     /// What it has reserved in its key's budgets, once its first attempt is over.
     reserved: Option<Reserved>,
     pub(super) warnings: BudgetSet,
@@ -58,6 +60,7 @@ impl Journey {
             gave_up: None,
             only: None,
             replays: 0,
+            failures: RequestFailures::default(),
             reserved: None,
             warnings: BudgetSet::default(),
         }
@@ -129,8 +132,29 @@ impl Journey {
         }
     }
 
+    /// Whether more than one target can be asked for this request at all.
+    pub(super) fn can_ask_others(&self) -> bool {
+        self.permission == Permission::Granted
+            && self.request.model().is_some_and(|model| {
+                model.retry.attempts > 1 && model.tiers.iter().flatten().nth(1).is_some()
+            })
+    }
+
+    /// An attempt is answering the client.
+    pub(super) fn is_served(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        self.failures.served(&self.request.generation, effects, now);
+    }
+
+    /// No further attempt follows. The edge may hedge, so one may still be under way.
+    pub(super) fn attempts_are_over(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        if self.tried.iter().all(|tried| tried.outcome.is_some()) {
+            self.failures.settle(&self.request.generation, effects, now);
+        }
+    }
+
     /// The request is over: what its attempts took replaces what it had reserved.
     pub(super) fn settle(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        self.failures.settle(&self.request.generation, effects, now);
         if let Some(reserved) = self.reserved.take() {
             reserved.settle(&self.request, &self.tried, effects, now);
         }

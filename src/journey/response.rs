@@ -131,7 +131,7 @@ impl Sent {
             Progress::Ignored => Release::Pass,
             Progress::Passes(passage) => self.pass(worker, passage, now),
             Progress::Commits(passage) => {
-                self.commits(worker, host);
+                self.commits(worker, now, host);
                 self.pass(worker, passage, now)
             }
             Progress::Rejected(rejection) => self.reject(worker, rejection, whole_body, now, host),
@@ -146,9 +146,12 @@ impl Sent {
     }
 
     /// The response goes to the client.
-    pub(super) fn commits(&self, worker: &mut Worker, sink: &mut impl HeaderSink) {
+    pub(super) fn commits(&self, worker: &mut Worker, now: Timestamp, sink: &mut impl HeaderSink) {
         log::debug!("response of attempt {} goes to the client", self.attempt.slot() + 1);
         worker.tally.count(Metric::AttemptsAnswered);
+        if self.journey.borrow().failures.are_owed() {
+            self.journey.borrow_mut().is_served(&mut worker.effects(), now);
+        }
         self.disclose(sink);
     }
 

@@ -114,6 +114,8 @@ catalogue! {
     BreakerClosed, Counter, "llm_failsafe_breaker_closed";
     /// Rate limits that came into force or were extended.
     BreakerThrottled, Counter, "llm_failsafe_breaker_throttled";
+    /// Failures that opened no breaker, because they all came from one client key and others were served.
+    BreakerHeld, Counter, "llm_failsafe_breaker_held";
     /// Requests that probed a breaker.
     BreakerProbes, Counter, "llm_failsafe_breaker_probes";
     /// Requests sent to an unhealthy target because the model has `when_all_open: try_anyway`.
