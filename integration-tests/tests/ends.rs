@@ -390,3 +390,23 @@ async fn an_early_refusal_of_a_large_upload_arrives_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_large_answer_arrives_whole_at_a_client_that_pauses() {
+    let scene = scene(json!({}), |gateway| gateway).await;
+    let whole = answer(30_000_000);
+    scene.first.script(plain(&whole));
+    let mut response =
+        request(&dialects::chat(), false, Protocol::Http1).send(scene.envoy.port()).await.unwrap();
+    let mut got = 0;
+    let mut paused_at = 0;
+    while let Some(chunk) = response.next_chunk().await {
+        got += chunk.unwrap().bytes.len();
+        // Longer than Envoy waits before it closes a connection.
+        if got > paused_at + 5_000_000 {
+            paused_at = got;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+    assert_eq!(got, whole.len());
+}
