@@ -16,7 +16,7 @@ mod under_way;
 pub use ending::{Closed, Ended};
 pub use origin::Origin;
 pub use outgoing::{Outgoing, OutgoingBody, prepare};
-pub use response::{Passage, Progress, ResponseHead};
+pub use response::{Passage, Progress, ResponseHead, TrailersEnd};
 pub use time_limits::{Due, class_of};
 
 use std::rc::Rc;

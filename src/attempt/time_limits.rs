@@ -4,6 +4,10 @@
 //! cannot end a response cleanly while the provider has not ended it, and a reset in the same tick would
 //! lose the notice. `on_break: reset` omits the notice.
 //!
+//! **A complete stream** whose provider does not end it cannot be ended cleanly either. It is reset after
+//! `linger`. Some clients that wait for the end of the body raise an error then, but they would wait for as
+//! long as the provider wants otherwise, and raise it then.
+//!
 //! **`gate.max_time`** is the only time limit on holding a stream. There is no separate setting for an
 //! early release, because both would mean the same. Without it `first_content` is the limit: a stream
 //! without content by then fails.
@@ -23,6 +27,10 @@ pub enum Due {
     OpenGate,
     /// A notice ended the stream one tick ago, so the stream can be reset now.
     Reset,
+    /// The stream has its finish reasons, and its terminal event has not come. It is complete without.
+    Complete,
+    /// The stream is complete, and its provider has not ended it in time. It can only be reset.
+    Lingered,
     /// The attempt has taken too long, and the client has got nothing.
     TimedOut(Alarm),
     /// The attempt has taken too long, and the client has got part of the response. The notice, if there is
@@ -42,8 +50,13 @@ impl Attempt {
     /// The moment has come at which something may be due.
     pub fn look(&mut self, now: Timestamp) -> Due {
         let Some(alarm) = self.watch.alarm(now) else { return self.look_in_time(now) };
+        if alarm == Alarm::Finished {
+            self.watch.complete(now);
+            return Due::Complete;
+        }
         self.watch.finish();
         match &mut self.answer {
+            _ if alarm == Alarm::Linger => Due::Lingered,
             Answer::Awaited | Answer::Held(_) => Due::TimedOut(alarm),
             Answer::Passed(follower) if follower.has_ended_with_notice() => Due::Reset,
             Answer::Passed(follower) => {
@@ -53,7 +66,7 @@ impl Attempt {
                 };
                 if notice.is_some() {
                     // The reset comes one tick later. Otherwise the notice would be lost.
-                    self.watch.end_by(now);
+                    self.watch.end_by(now, Alarm::Idle);
                 }
                 Due::Broken(alarm, notice)
             }
@@ -101,5 +114,7 @@ pub const fn class_of(alarm: Alarm) -> ErrorClass {
     match alarm {
         Alarm::FirstContent | Alarm::Answer | Alarm::Total => ErrorClass::Timeout,
         Alarm::Idle | Alarm::ContentIdle | Alarm::BelowMinimumRate => ErrorClass::StreamStalled,
+        // The last two are no failures.
+        Alarm::Cut | Alarm::Finished | Alarm::Linger => ErrorClass::StreamTruncated,
     }
 }

@@ -25,6 +25,9 @@ pub struct StreamPolicy {
     pub keep_alive: Option<Duration>,
     /// How a stream ends that exceeds a timeout after its first content.
     pub on_break: OnBreak,
+    /// How long a complete stream stays open if its provider does not end it; `None` to leave that to the
+    /// provider.
+    pub linger: Option<Duration>,
 }
 
 impl Default for StreamPolicy {
@@ -40,6 +43,7 @@ impl Default for StreamPolicy {
             gate: HoldPolicy::default(),
             keep_alive: None,
             on_break: OnBreak::default(),
+            linger: Some(Duration::from_secs(5)),
         }
     }
 }

@@ -46,7 +46,9 @@ impl Exchange {
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(sent) = &mut self.phase else { return AlarmStep::Wait };
         let due = sent.attempt.look(now);
-        if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late) {
+        if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late)
+            && !matches!(due, Due::Broken(Alarm::Cut, _))
+        {
             log::debug!("attempt {} has taken too long", sent.attempt.slot() + 1);
             worker.tally.count(Metric::Alarms);
         }
@@ -58,6 +60,15 @@ impl Exchange {
             }
             Due::OpenGate => AlarmStep::OpenGate,
             Due::Reset => AlarmStep::Reset,
+            Due::Complete => {
+                sent.settle_response(worker, StreamEnd::Complete, now);
+                self.release_if_answered(worker, now);
+                AlarmStep::Wait
+            }
+            Due::Lingered => {
+                worker.tally.count(Metric::StreamsLeftOpen);
+                AlarmStep::Reset
+            }
             Due::TimedOut(alarm) => AlarmStep::Answer(sent.time_out(worker, alarm, now)),
             Due::Broken(alarm, notice) => {
                 sent.break_off(worker, alarm, now);
@@ -79,10 +90,15 @@ impl Exchange {
 }
 
 impl Sent {
-    /// Settles an attempt that has taken too long after part of the response went to the client.
+    /// Settles an attempt that has taken too long, or has ended too early, after part of the response went to
+    /// the client.
     fn break_off(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) {
         let class = class_of(alarm);
-        let end = if alarm == Alarm::Total { StreamEnd::OutOfTime } else { StreamEnd::Stalled(class) };
+        let end = match alarm {
+            Alarm::Total => StreamEnd::OutOfTime,
+            Alarm::Cut => StreamEnd::Truncated,
+            _ => StreamEnd::Stalled(class),
+        };
         self.count_stream_end(worker, end);
         let received = Failed::of(class).received;
         settle(self, worker, End::Failed(class), received, blame_for(alarm), now);

@@ -6,7 +6,7 @@ use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
 use crate::answer::{Rejection, Release, strip_reserved};
-use crate::attempt::{Origin, Passage, Progress, ResponseHead};
+use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
@@ -80,7 +80,9 @@ impl Exchange {
         // An error can replace the body only if all of it has come. Otherwise the rest would follow the
         // error.
         let whole_body = end_of_stream.then_some(available);
-        sent.proceed(worker, progress, whole_body, now, host)
+        let release = sent.proceed(worker, progress, whole_body, now, host);
+        self.release_if_answered(worker, now);
+        release
     }
 
     /// The response ends with trailers instead of a last piece of body.
@@ -91,9 +93,10 @@ impl Exchange {
         host: &mut H,
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
-        match sent.attempt.trailers() {
-            Some(held) => self.response_body(worker, held, true, now, host),
-            None => Release::Pass,
+        match sent.attempt.trailers(host, now) {
+            TrailersEnd::OfHeld(held) => self.response_body(worker, held, true, now, host),
+            TrailersEnd::Pass => Release::Pass,
+            TrailersEnd::Cut => Release::Hold,
         }
     }
 
@@ -109,6 +112,12 @@ impl Exchange {
         if let Phase::Sent(sent) = &mut self.phase {
             sent.attempt.cannot_stage();
         }
+    }
+
+    /// Whether an attempt is under way.
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.is_under_way())
     }
 
     /// Whether the time of the next chunk must be exact to the millisecond.

@@ -9,6 +9,7 @@ mod balancing;
 mod budgets;
 mod ceilings;
 mod disclosure;
+mod ends;
 mod faults;
 mod gates;
 mod guide;

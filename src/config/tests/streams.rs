@@ -54,8 +54,22 @@ fn optional_features_are_off_by_default_and_applied_if_configured() {
 }
 
 #[test]
+fn linger_is_a_duration_or_the_providers_choice() {
+    let of = |written: Value| stream_of(written).linger;
+    assert_eq!(of(json!({})), Some(Duration::from_secs(5)));
+    assert_eq!(of(json!({"linger": "100ms"})), Some(Duration::from_millis(100)));
+    assert_eq!(of(json!({"linger": "provider"})), None);
+}
+
+#[test]
 fn mistakes_are_reported_with_their_paths() {
     for (stream, expected) in [
+        (json!({"linger": "50ms"}), "linger: is 50ms, expected 100ms to 1h"),
+        (
+            json!({"linger": "client"}),
+            "linger: `client` is not a duration, expected a number with a unit (ms, s, m or \
+             h), such as \"30s\", or \"provider\"",
+        ),
         (
             json!({"gate": {"until": "first_contents"}}),
             "gate.until: `first_contents` is not a valid value, did you mean `first_content`?",

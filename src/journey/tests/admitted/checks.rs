@@ -24,7 +24,7 @@ impl World {
             let mine = || self.passes.iter().filter(|pass| self.clients[pass.client].worker == number);
             let journeys = side.worker.journeys.borrow().len();
             let held = mine().filter(|pass| pass.exchange.is_held()).count();
-            let sent = mine().filter(|pass| pass.attempt.is_some()).count();
+            let sent = mine().filter(|pass| pass.exchange.is_under_way()).count();
             let counted = [journeys, held, sent].map(|count| i64::try_from(count).unwrap());
             assert_eq!(side.gauges, counted, "{GAUGES:?}");
             let queued = mine().filter(|pass| pass.exchange.position().is_some()).count();
