@@ -17,6 +17,7 @@ mod holds;
 mod injected_usage;
 mod labels;
 mod outages;
+mod patience;
 mod queues;
 mod quiet;
 mod renaming;

@@ -27,6 +27,8 @@ pub enum Alarm {
     Answer,
     /// The client's whole request, over all attempts.
     Total,
+    /// The time for which the client waits for its first byte.
+    Patience,
 }
 
 /// What an attempt is waiting for.
