@@ -69,6 +69,16 @@ impl Exchange {
                 worker.tally.count(Metric::StreamsLeftOpen);
                 AlarmStep::Reset
             }
+            Due::HalfUsed => {
+                let slot = sent.attempt.slot();
+                let store = worker.effects().store;
+                if !sent.journey.borrow().would_go_elsewhere(slot, store, now) {
+                    sent.attempt.stay();
+                    return AlarmStep::Wait;
+                }
+                sent.attempt.give_up();
+                AlarmStep::Answer(sent.time_out(worker, Alarm::Patience, now))
+            }
             Due::TimedOut(alarm) => AlarmStep::Answer(sent.time_out(worker, alarm, now)),
             Due::Broken(alarm, notice) => {
                 sent.break_off(worker, alarm, now);
@@ -127,8 +137,11 @@ impl Sent {
     }
 }
 
-/// The total limits the whole request. A target that is still responding when it runs out has done nothing
-/// wrong, and neither has the target that was asked last.
+/// The total and the client's patience limit the whole request. A target that is still responding when they
+/// run out has done nothing wrong, and neither has the target that was asked last.
 fn blame_for(alarm: Alarm) -> Blame {
-    if alarm == Alarm::Total { Blame::NEUTRAL } else { Blame::of(class_of(alarm), None) }
+    match alarm {
+        Alarm::Total | Alarm::Patience => Blame::NEUTRAL,
+        _ => Blame::of(class_of(alarm), None),
+    }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::admission::{RequestFailures, Reserved, spent_by};
-use crate::base::{ClassSet, OneOrMore, Random, TargetId, Timestamp};
+use crate::base::{ClassSet, ErrorClass, OneOrMore, Random, Store, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
 use crate::outcome::Outcome;
@@ -167,6 +167,13 @@ impl Journey {
                 self.attempts() < model.retry.attempts && model.fallback_on != ClassSet::default()
             })
             && has_options(&self.request, self.progress(), now)
+    }
+
+    /// Whether another target would get the request if the attempt at `slot` took no longer. Takes nothing.
+    pub(super) fn would_go_elsewhere(&self, slot: usize, store: &mut dyn Store, now: Timestamp) -> bool {
+        let next = self.decide(0, slot, Failed::of(ErrorClass::Timeout), now);
+        let budget = &self.request.config().retry_budget;
+        matches!(next, Next::Elsewhere(_)) && retry::budget_use(store, budget, now).has_room()
     }
 
     /// Decides what follows the failure of the attempt at `slot`.

@@ -18,6 +18,7 @@ mod holds;
 mod injected_usage;
 mod labels;
 mod outages;
+mod patience;
 mod poison;
 mod queues;
 mod quiet;

@@ -42,6 +42,8 @@ pub enum Alarm {
     Finished,
     /// A complete stream is still open.
     Linger,
+    /// The time for which the client waits for its first byte.
+    Patience,
 }
 
 /// What an attempt is waiting for.

@@ -31,9 +31,8 @@ fn every_field_of_the_gate_is_applied() {
 #[test]
 fn a_configured_first_content_applies_to_reasoning_targets_too() {
     let [default, configured] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
-    let of = |policy: StreamPolicy| {
-        [false, true].map(|marked| policy.narrowed(marked, None).first_content.as_secs())
-    };
+    let of =
+        |policy: StreamPolicy| [false, true].map(|marked| policy.for_target(marked).first_content.as_secs());
     assert_eq!((of(default), of(configured)), ([30, 120], [7, 7]));
 }
 
