@@ -87,7 +87,9 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
         | ErrorClass::ClientAbort
         | ErrorClass::StreamTruncated
         | ErrorClass::StreamError
-        | ErrorClass::StreamStalled => BAD_GATEWAY,
+        | ErrorClass::StreamStalled
+        | ErrorClass::Empty
+        | ErrorClass::Malformed => BAD_GATEWAY,
     })
 }
 
