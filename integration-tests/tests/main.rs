@@ -46,6 +46,7 @@ mod impatient;
 mod incidents;
 mod journeys;
 mod logging;
+mod no_answers;
 mod odd_boundaries;
 mod oddities;
 mod operator;

@@ -275,7 +275,8 @@ impl Events {
 
     fn classify(&self, failure: &EventFailure<'_>, data: &[u8]) -> Failure {
         let stated = match failure {
-            EventFailure::Error(_) | EventFailure::Flat(_) => self.stated(data),
+            EventFailure::Error(_) => self.stated(data),
+            EventFailure::Flat(error) => self.stated(error),
             EventFailure::FinishedInError => None,
             EventFailure::PromptBlocked => Some(Failure::of(ErrorClass::ContentPolicy)),
         };

@@ -252,6 +252,7 @@ impl Members {
             (Gemini, Node::Usage, _) => count_member(Count::gemini(key)),
             (_, Node::UsageDetails, _) => count_member(Count::openai_detail(key)),
             (Chat, Node::Root, b"data") if self.embeds => Member::Node(Node::Blocks),
+            (Chat, Node::Root, b"choices") if self.embeds => Member::Other,
             (Messages, Node::Root, b"content") => Member::Node(Node::Blocks),
             (Responses, Node::Root, b"output") => Member::Node(Node::Items),
             (Chat | Completions, Node::Root, b"choices") | (Gemini, Node::Root, b"candidates") => {
