@@ -1,9 +1,10 @@
 //! The token usage that providers report is read from every kind of response and counted once.
 
-use crate::scenes::{Ask, FirstAndSpare, chat, messages};
+use crate::scenes::{Ask, FirstAndSpare, chat, messages, said};
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
+use integration_tests::records;
 use serde_json::{Value, json};
 
 async fn tokens(envoy: &Envoy, kind: &str) -> u64 {
@@ -134,4 +135,82 @@ async fn a_usage_event_at_the_end_or_of_a_large_request_is_removed_too() {
         assert!(request == expected, "{split:?}");
     }
     scene.envoy.wait_for_count("tokens_input", 15).await;
+}
+
+/// Streams in which vendors put usage elsewhere, and what the record must say: input, cached, output, reasoning.
+fn odd_streams() -> Vec<(&'static str, &'static str, Vec<Value>, [u64; 4])> {
+    let content = json!({"choices": [{"index": 0, "delta": {"content": "hi"}}]});
+    let finish = json!({"index": 0, "delta": {}, "finish_reason": "stop"});
+    let end = |choice: &Value, more: Value| {
+        let mut chunk = json!({"choices": [choice]});
+        chunk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        vec![content.clone(), chunk]
+    };
+    let mut moonshot = finish.clone();
+    moonshot["usage"] = json!({"prompt_tokens": 19, "completion_tokens": 13, "cached_tokens": 10});
+    let xai = json!({"usage": {"prompt_tokens": 10120, "completion_tokens": 1499, "total_tokens": 14428,
+        "completion_tokens_details": {"reasoning_tokens": 2809}}});
+    let groq = json!({"x_groq": {"id": "req_1", "usage": {"prompt_tokens": 18, "completion_tokens": 5}}});
+    let mut zeros = end(&finish, json!({"usage": {"prompt_tokens": 7, "completion_tokens": 3}}));
+    zeros.push(json!({"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}));
+    let relay = vec![
+        json!({"type": "message_start", "message": {"usage": {"input_tokens": 1200, "output_tokens": 0}}}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+            "usage": {"input_tokens": 0, "output_tokens": 30}}),
+        json!({"type": "message_stop"}),
+    ];
+    let chat = "/v1/chat/completions";
+    vec![
+        ("xAI", chat, end(&finish, xai), [10120, 0, 4308, 2809]),
+        ("Moonshot", chat, end(&moonshot, json!({})), [19, 10, 13, 0]),
+        ("Groq", chat, end(&finish, groq), [18, 0, 5, 0]),
+        ("zeros in the last chunk", chat, zeros, [7, 0, 3, 0]),
+        ("a relay to Anthropic", "/v1/messages", relay, [1200, 0, 30, 0]),
+    ]
+}
+
+#[tokio::test]
+async fn records_hold_the_usage_of_vendors_that_report_it_in_their_own_way() {
+    let scene = FirstAndSpare::start().await;
+    for (nth, (vendor, path, events, expected)) in odd_streams().into_iter().enumerate() {
+        let mut text: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let model = if path == "/v1/messages" { "anthropic" } else { "openai" };
+        if model == "openai" {
+            text.push_str("data: [DONE]\n\n");
+        }
+        scene.first.script(Script::usual().header("content-type", "text/event-stream").text(&text));
+        let read = Ask { path, model, stream: true }.send(scene.envoy.port(), Protocol::Http1).await;
+        assert!(read.error.is_none() && read.status == 200, "{vendor}: {}", read.text());
+        let records = records::wait_for(&scene.envoy, nth + 1).await;
+        let names = ["input", "cache_read.input", "output", "reasoning.output"];
+        let recorded = names.map(|name| records[nth][format!("gen_ai.usage.{name}_tokens")].as_u64());
+        assert_eq!(recorded.map(Option::unwrap_or_default), expected, "{vendor}: {}", records[nth]);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_rejects_the_request_for_usage_is_asked_again_without_it() {
+    let scene = FirstAndSpare::start().await;
+    let rejection = json!({"error": {"message": "Unrecognized request argument supplied: stream_options",
+        "type": "invalid_request_error", "param": null, "code": null}});
+    scene.first.script(Script::status(400).json(rejection.clone()));
+    let read = chat("openai").streamed().send(scene.envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&read, true), "hello from first");
+    assert_eq!(read.header("x-llm-attempts"), Some("2"));
+    let again = chat("openai").streamed().send(scene.envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&again, true), "hello from first", "the target is remembered");
+    assert_eq!(again.header("x-llm-attempts"), Some("1"));
+    let options: Vec<_> =
+        scene.first.received().iter().map(|request| request.json()["stream_options"].clone()).collect();
+    assert_eq!(options, [json!({"include_usage": true}), Value::Null, Value::Null]);
+    assert_eq!(scene.spare.received().len(), 0);
+    scene.envoy.wait_for_log("target openai rejects `stream_options`").await;
+
+    // What the client asked for itself is the client's to take back.
+    scene.first.script(Script::status(400).json(rejection));
+    let body = json!({"model": "openai", "stream": true, "messages": [], "stream_options": {"include_usage": true}});
+    let read = Request::post("/v1/chat/completions").json(&body).ask(scene.envoy.port()).await;
+    assert_eq!(read.status, 400, "{}", read.text());
+    assert!(read.text().contains("stream_options"), "{}", read.text());
 }

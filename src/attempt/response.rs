@@ -171,7 +171,9 @@ impl Attempt {
         }
     }
 
-    fn reject(&mut self, rejection: Rejection) -> Progress {
+    fn reject(&mut self, mut rejection: Rejection) -> Progress {
+        // If the filter added nothing, the client did.
+        rejection.failed.rejects_addition &= self.injects_usage;
         self.observed.stream = rejection.stream;
         self.observed.failure(&rejection.failure);
         Progress::Rejected(rejection)

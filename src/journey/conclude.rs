@@ -71,11 +71,28 @@ pub(super) fn failed(
     if failed.class == ErrorClass::NotFound {
         worker.tally.count(Metric::ModelNotFound);
     }
+    if failed.rejects_addition {
+        ask_no_more_for_usage(sent, worker, now);
+    }
     settle(sent, worker, End::Failed(failed.class), failed.received, blame, now);
     let slot = sent.attempt.slot();
     let next = sent.journey.borrow_mut().after_failure(&mut worker.failure_context(), slot, failed, now);
     sent.attempt.failed(failed.hint, report::decision_name(next));
     next
+}
+
+/// The target rejected the request for usage that the filter had added.
+fn ask_no_more_for_usage(sent: &Sent, worker: &mut Worker, now: Timestamp) {
+    let (request, target) = (Rc::clone(&sent.journey.borrow().request), sent.attempt.start().target);
+    let option = &request.generation.usage_option;
+    if option.is_asked(target, now) {
+        log::warn!(
+            "target {} rejects `stream_options`, so its streams are not asked for usage. To silence this: `usage: leave` \
+             at its provider",
+            request.target_name(target)
+        );
+    }
+    option.rejected(target, worker.effects().store, now);
 }
 
 impl Sent {

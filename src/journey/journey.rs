@@ -155,16 +155,18 @@ impl Journey {
     ) -> Next {
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.failure = Some(failed.class);
-            tried.may_return = retry::may_return(failed.class, failed.should_retry);
+            tried.may_return =
+                failed.rejects_addition || retry::may_return(failed.class, failed.should_retry);
         }
         self.failed = Some(failed);
         self.only = None;
         let next = self.decide(context.effects.rng.next_u64(), slot, failed, now);
         let next = self.within_budget(context, next, now);
-        // A provider may ask for a retry of a failure that must not lead to other targets. Then only it
-        // gets the retry.
+        // A provider may ask for a retry of a failure that must not lead to other targets, or reject what the
+        // filter added. Then only it gets the retry.
         let stays = matches!(next, Next::Again { .. })
-            && self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class));
+            && (failed.rejects_addition
+                || self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class)));
         if stays {
             self.only = self.tried.get(slot).map(|tried| tried.target);
         }

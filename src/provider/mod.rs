@@ -36,6 +36,7 @@ mod path;
 mod rate_limits;
 mod request_bound;
 mod table;
+mod usage_option;
 mod waits;
 mod wording;
 
@@ -52,4 +53,5 @@ pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,
 };
+pub use usage_option::rejects_usage_option;
 pub use waits::MAX_HINT;

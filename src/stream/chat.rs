@@ -39,9 +39,27 @@ impl<'e> Chunk<'e> {
             b"error" => self.read_error(json)?,
             // Errors of Mistral and of older vLLM are flat.
             b"object" => self.is_error_object = json.value()? == br#""error""#,
-            b"usage" => self.usage = Some(Counts::read_openai(json)?).filter(Counts::any),
+            b"usage" => self.read_usage(json)?,
+            // Groq's, in the last chunk.
+            b"x_groq" => self.read_inner_usage(json)?,
             _ => drop(json.value()?),
         }
+        Ok(())
+    }
+
+    fn read_usage(&mut self, json: &mut Json<'e>) -> Read<()> {
+        let counts = Counts::read_openai(json)?;
+        if counts.any() {
+            self.usage.get_or_insert_default().update(&counts);
+        }
+        Ok(())
+    }
+
+    fn read_inner_usage(&mut self, json: &mut Json<'e>) -> Read<()> {
+        json.object(|key, json| match key {
+            b"usage" => self.read_usage(json),
+            _ => json.value().map(drop),
+        })?;
         Ok(())
     }
 
@@ -59,6 +77,8 @@ impl<'e> Chunk<'e> {
                 }
                 b"index" => index = json.count()?.unwrap_or_default(),
                 b"error" => self.read_error(json)?,
+                // Moonshot's, in the last chunk.
+                b"usage" => self.read_usage(json)?,
                 _ => drop(json.value()?),
             }
             Ok(())

@@ -31,6 +31,8 @@ mod responses;
 #[cfg(test)]
 mod samples;
 mod usage;
+#[cfg(test)]
+mod usage_tests;
 mod watch;
 
 pub use deadlines::Deadlines;

@@ -1,4 +1,11 @@
 //! Token counts: how each dialect reports them, and their common sense.
+//!
+//! **Providers differ in what their counts include.** Some leave reasoning out of the output or cached tokens
+//! out of the input, but nearly all report a correct total. So what the total has in excess of its parts
+//! belongs to one of them ([`Usage::add_excess`]).
+//!
+//! **Streams report more than once.** Reports are cumulative, but a later one may leave counts out or say
+//! zero ([`Counts::update`]).
 
 use crate::base::json::{Json, Read};
 
@@ -38,7 +45,7 @@ pub(super) enum Sums {
     OutputWithoutReasoning,
 }
 
-/// The last reported counts. Later reports are cumulative in every dialect but need not repeat earlier ones.
+/// What has been reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     input: Option<u64>,
@@ -47,6 +54,7 @@ pub(super) struct Counts {
     cache_creation: Option<u64>,
     output: Option<u64>,
     reasoning: Option<u64>,
+    total: Option<u64>,
 }
 
 /// One of the counts, independent of its name in a dialect.
@@ -58,15 +66,21 @@ pub(super) enum Count {
     CacheCreation,
     Output,
     Reasoning,
+    Total,
 }
 
 impl Count {
-    /// The count of a member of OpenAI's `usage`, by its name in chat or responses.
+    /// The count of a member of OpenAI's `usage`, by its name in chat or responses. Servers that speak this
+    /// dialect add counts of their own: DeepSeek `prompt_cache_hit_tokens`, Moonshot `cached_tokens`, relays to
+    /// Anthropic those of its cache.
     pub(super) fn openai(key: &[u8]) -> Option<Self> {
         match key {
             b"prompt_tokens" | b"input_tokens" => Some(Self::Input),
             b"completion_tokens" | b"output_tokens" => Some(Self::Output),
-            _ => None,
+            b"total_tokens" => Some(Self::Total),
+            b"prompt_cache_hit_tokens" | b"cache_read_input_tokens" => Some(Self::CachedInput),
+            b"cache_creation_input_tokens" => Some(Self::CacheCreation),
+            _ => Self::openai_detail(key),
         }
     }
 
@@ -110,6 +124,7 @@ impl Count {
             b"cachedContentTokenCount" => Some(Self::CachedInput),
             b"candidatesTokenCount" => Some(Self::Output),
             b"thoughtsTokenCount" => Some(Self::Reasoning),
+            b"totalTokenCount" => Some(Self::Total),
             _ => None,
         }
     }
@@ -151,15 +166,18 @@ impl Counts {
         Ok(())
     }
 
-    pub(super) const fn set(&mut self, count: Count, value: Option<u64>) {
-        match count {
-            Count::Input => self.input = value,
-            Count::ToolInput => self.tool_input = value,
-            Count::CachedInput => self.cached_input = value,
-            Count::CacheCreation => self.cache_creation = value,
-            Count::Output => self.output = value,
-            Count::Reasoning => self.reasoning = value,
-        }
+    /// Takes one count of a report. Some servers report a count under two names, and one of them is zero.
+    pub(super) fn set(&mut self, count: Count, value: Option<u64>) {
+        let place = match count {
+            Count::Input => &mut self.input,
+            Count::ToolInput => &mut self.tool_input,
+            Count::CachedInput => &mut self.cached_input,
+            Count::CacheCreation => &mut self.cache_creation,
+            Count::Output => &mut self.output,
+            Count::Reasoning => &mut self.reasoning,
+            Count::Total => &mut self.total,
+        };
+        *place = value.max(*place);
     }
 
     /// Whether anything was counted.
@@ -167,14 +185,24 @@ impl Counts {
         *self != Self::default()
     }
 
-    /// Takes over a later report.
+    /// Takes over a later report. Reports are cumulative, but a later one need not repeat what an earlier one
+    /// said, and some servers fill it with zeros. So the counts of the input are taken over together, if the
+    /// report has an input; the counts of the output likewise.
     pub(super) fn update(&mut self, later: &Self) {
-        self.input = later.input.or(self.input);
-        self.tool_input = later.tool_input.or(self.tool_input);
-        self.cached_input = later.cached_input.or(self.cached_input);
-        self.cache_creation = later.cache_creation.or(self.cache_creation);
-        self.output = later.output.or(self.output);
-        self.reasoning = later.reasoning.or(self.reasoning);
+        let replaces = |count: Option<u64>| count.is_some_and(|count| count > 0);
+        let newer = |later: Option<u64>, earlier: Option<u64>, together: bool| match later {
+            Some(0) if !together => earlier.or(later),
+            _ => later.or(earlier),
+        };
+        let input = replaces(later.input);
+        self.input = newer(later.input, self.input, input);
+        self.tool_input = newer(later.tool_input, self.tool_input, input);
+        self.cached_input = newer(later.cached_input, self.cached_input, input);
+        self.cache_creation = newer(later.cache_creation, self.cache_creation, input);
+        let output = replaces(later.output);
+        self.output = newer(later.output, self.output, output);
+        self.reasoning = newer(later.reasoning, self.reasoning, output);
+        self.total = newer(later.total, self.total, false);
     }
 
     /// The counts in the common sense; `None` if nothing was reported.
@@ -192,12 +220,33 @@ impl Counts {
         };
         match sums {
             Sums::Totals => {}
-            Sums::InputWithoutCache => {
-                let cache = usage.cached_input.saturating_add(usage.cache_creation);
-                usage.input = usage.input.saturating_add(cache);
-            }
+            Sums::InputWithoutCache => usage.input = usage.input.saturating_add(usage.cache()),
             Sums::OutputWithoutReasoning => usage.output = usage.output.saturating_add(usage.reasoning),
         }
+        match known(self.total) {
+            // Without a total, reasoning that exceeds the output cannot be part of it.
+            0 if usage.reasoning > usage.output => {
+                usage.output = usage.output.saturating_add(usage.reasoning);
+            }
+            total => usage.add_excess(total.saturating_sub(usage.input.saturating_add(usage.output))),
+        }
         Some(usage)
+    }
+}
+
+impl Usage {
+    /// The part of the input that has to do with a prompt cache.
+    const fn cache(&self) -> u64 {
+        self.cached_input.saturating_add(self.cache_creation)
+    }
+
+    /// Gives what the total has in excess of input and output to the one that left it out.
+    fn add_excess(&mut self, excess: u64) {
+        // xAI leaves reasoning out of the output. Google's endpoint for OpenAI's clients leaves thoughts out and
+        // does not report them. Relays to Anthropic leave cached tokens out of the input. An embeddings response
+        // may have a total only.
+        let is_input = self.input == 0 || (excess == self.cache() && excess != self.reasoning);
+        let part = if is_input { &mut self.input } else { &mut self.output };
+        *part = part.saturating_add(excess);
     }
 }
