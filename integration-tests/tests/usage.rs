@@ -209,7 +209,8 @@ async fn a_provider_that_rejects_the_request_for_usage_is_asked_again_without_it
 
     // What the client asked for itself is the client's to take back.
     scene.first.script(Script::status(400).json(rejection));
-    let body = json!({"model": "openai", "stream": true, "messages": [], "stream_options": {"include_usage": true}});
+    let body =
+        json!({"model": "openai", "stream": true, "messages": [], "stream_options": {"include_usage": true}});
     let read = Request::post("/v1/chat/completions").json(&body).ask(scene.envoy.port()).await;
     assert_eq!(read.status, 400, "{}", read.text());
     assert!(read.text().contains("stream_options"), "{}", read.text());

@@ -315,3 +315,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_of_finish_reasons_that_say_failure_are_failures_in_any_case() {
+    for (name, reason) in [
+        ("error", FinishReason::Error),
+        ("network_error", FinishReason::Error),
+        ("network-error", FinishReason::Error),
+        ("networkError", FinishReason::Error),
+        ("insufficient_system_resource", FinishReason::Error),
+        ("abort", FinishReason::Error),
+        ("malformed_function_call", FinishReason::Error),
+        ("MALFORMED_FUNCTION_CALL", FinishReason::Error),
+        ("UNEXPECTED_TOOL_CALL", FinishReason::Error),
+        ("cancelled", FinishReason::Error),
+        ("pause_turn", FinishReason::Other),
+        ("eos", FinishReason::Other),
+        ("sensitive", FinishReason::ContentFilter),
+        ("SAFETY", FinishReason::ContentFilter),
+        ("tool_use", FinishReason::ToolCalls),
+    ] {
+        assert_eq!(FinishReason::from_wire(name.as_bytes()), reason, "{name}");
+    }
+}
