@@ -111,7 +111,10 @@ async fn attempts_share_the_clients_patience_and_it_never_ends_a_stream_that_has
         let began = Instant::now();
         let read = send(header, "2").await;
         let took = began.elapsed();
-        assert_eq!((said(&read, true).as_str(), read.header("x-llm-attempts")), ("hello from spare", Some("2")));
+        assert_eq!(
+            (said(&read, true).as_str(), read.header("x-llm-attempts")),
+            ("hello from spare", Some("2"))
+        );
         assert!(took >= Duration::from_secs(1), "{header}: {took:?}");
     }
     assert_eq!(first.received()[0].header("x-llm-timeout"), None);

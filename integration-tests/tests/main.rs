@@ -47,6 +47,7 @@ mod impatient;
 mod incidents;
 mod journeys;
 mod logging;
+mod no_answers;
 mod odd_boundaries;
 mod oddities;
 mod operator;

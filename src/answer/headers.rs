@@ -13,6 +13,16 @@ pub(super) enum Media {
 }
 
 impl Media {
+    /// Its name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Json => "application/json",
+            Self::Text => "text/plain",
+            Self::Page => "text/html",
+        }
+    }
+
     /// `None` for unknown types, and without a type.
     pub(super) fn of(headers: &HeaderBlock) -> Option<Self> {
         let media_type = headers.get_bytes("content-type")?.split(|byte| *byte == b';').next()?.trim_ascii();
@@ -40,12 +50,17 @@ fn is_json_suffixed(media_type: &[u8]) -> bool {
 
 /// Keeps caches and proxies from storing or buffering a stream. nginx and similar proxies read
 /// `x-accel-buffering`.
-pub fn forbid_buffering(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+pub(super) fn forbid_buffering(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+    if headers.get("cache-control").is_none() {
+        sink.set("cache-control", "no-cache");
+    }
+    sink.set("x-accel-buffering", "no");
+}
+
+/// The same for what its label says to be a stream.
+pub fn forbid_buffering_of_streams(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
     if Media::of(headers) == Some(Media::Events) {
-        if headers.get("cache-control").is_none() {
-            sink.set("cache-control", "no-cache");
-        }
-        sink.set("x-accel-buffering", "no");
+        forbid_buffering(headers, sink);
     }
 }
 

@@ -89,6 +89,11 @@ impl Attempt {
         self.admission.is_some() && matches!(&self.answer, Answer::Passed(follower) if follower.is_stream())
     }
 
+    /// Whether its answer went to the client unread.
+    pub const fn is_unread(&self) -> bool {
+        matches!(&self.answer, Answer::Passed(follower) if follower.is_unread())
+    }
+
     /// Whether its first content took longer than the breakers tolerate.
     pub const fn is_slow(&self) -> bool {
         self.is_slow

@@ -75,6 +75,12 @@ enum Answer {
     Discarded,
 }
 
+impl Answer {
+    fn has_ended_with_notice(&self) -> bool {
+        matches!(self, Self::Passed(follower) if follower.has_ended_with_notice())
+    }
+}
+
 impl Attempt {
     /// A request that is sent now.
     pub fn send(

@@ -5,10 +5,12 @@
 //! response no more than its beginning is held, and it is read to its end: a 200 and a first token do not
 //! make a success.
 
+use std::time::Duration;
+
 use super::origin::Origin;
 use super::{Answer, Attempt};
 use crate::answer::{
-    ChunkReport, Follower, Gatekeeper, HoldTerms, Rejection, Release, Terms, Verdict, forbid_buffering,
+    ChunkReport, Follower, Gatekeeper, Rejection, Release, Terms, Verdict, forbid_buffering_of_streams,
 };
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OnBreak;
@@ -17,6 +19,9 @@ use crate::provider::{self, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::Received;
 use crate::stream::{Alarm, MAX_CHOICES};
+
+/// How long the rest of a response may take that an error has replaced.
+const MAX_REST: Duration = Duration::from_secs(1);
 
 /// The headers of a response.
 pub struct ResponseHead {
@@ -83,8 +88,8 @@ impl Attempt {
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {
-            forbid_buffering(&headers, sink);
-            let gatekeeper = self.gatekeeper_of_success(kind, status, headers, end_of_stream);
+            forbid_buffering_of_streams(&headers, sink);
+            let gatekeeper = self.gatekeeper_of_success(kind, headers, end_of_stream);
             return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
         }
         let gatekeeper = match origin() {
@@ -109,22 +114,20 @@ impl Attempt {
     fn gatekeeper_of_success(
         &self,
         kind: ProviderKind,
-        status: u16,
         headers: HeaderBlock,
         end: bool,
     ) -> Option<Gatekeeper> {
-        let endpoint = self.request.endpoint;
         let terms = Terms {
             kind,
-            endpoint,
+            endpoint: self.request.endpoint,
             streamed: self.request.facts.stream,
             gate: self.gate,
+            empty_stop: self.request.empty_stop(),
             hides_usage: self.injects_usage,
             model_name: self.request.response_model(),
         };
-        // A 200 without a body is not an answer, whatever its type.
-        Gatekeeper::of_success(terms, headers)
-            .or_else(|| (status == 200 && end).then(|| Gatekeeper::of_nothing(kind, endpoint)))
+        // A success without a body is not an answer, whatever its type.
+        if end { Some(Gatekeeper::of_nothing(kind)) } else { Gatekeeper::of_success(terms, headers) }
     }
 
     /// Holds the response if it is to be judged. Otherwise it passes.
@@ -136,19 +139,18 @@ impl Attempt {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> Progress {
-        let terms = HoldTerms {
-            gate_is_over: self.gate_is_over(now),
-            in_retry_loop: self.request.config().retry_loop,
-        };
+        let gate_is_over = self.gate_is_over(now);
         match gatekeeper {
-            Some(gatekeeper) if gatekeeper.holds(terms, could_move) => {
-                if end {
+            Some(mut gatekeeper) => {
+                if !gatekeeper.holds(gate_is_over, could_move) {
+                    Progress::Commits(self.commit_headers(Some(gatekeeper), end, now, sink))
+                } else if end {
                     self.end_without_body(gatekeeper, now, sink)
                 } else {
                     self.hold(gatekeeper)
                 }
             }
-            gatekeeper => Progress::Commits(self.commit_headers(gatekeeper, end, now, sink)),
+            None => Progress::Commits(self.commit_headers(None, end, now, sink)),
         }
     }
 
@@ -162,7 +164,7 @@ impl Attempt {
         self.observed.unsent = true;
         self.observed.held_back = true;
         self.watch.finish();
-        self.answer = Answer::Passed(Follower::unread());
+        self.answer = Answer::Passed(Follower::of_failure());
         Progress::HeldBack
     }
 
@@ -327,7 +329,12 @@ impl Attempt {
         if forwarded && let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.bytes_sent(now);
         }
-        if is_cut {
+        if self.answer.has_ended_with_notice() {
+            // The reset comes one tick later. Otherwise the notice would be lost.
+            if !self.watch.is_over() {
+                self.watch.end_by(now, Alarm::Idle);
+            }
+        } else if is_cut {
             self.watch.end_by(now, Alarm::Cut);
         } else if settled.is_some() {
             self.watch.complete(now);
@@ -364,6 +371,11 @@ impl Attempt {
     /// Replaces the provider's status.
     pub fn show_status(&mut self, status: u16, sink: &mut impl HeaderSink) {
         sink.set(":status", &status.to_string());
+        self.shows_status(status);
+    }
+
+    /// The client sees this status in place of the provider's.
+    pub const fn shows_status(&mut self, status: u16) {
         self.observed.shown_status = Some(status);
     }
 
@@ -372,8 +384,15 @@ impl Attempt {
         self.answer = Answer::Discarded;
     }
 
-    /// The client gets the response as it is. Nothing more is read of it.
-    pub fn pass_unread(&mut self) {
-        self.answer = Answer::Passed(Follower::unread());
+    /// The client gets the failure as it is. Nothing more is read of it.
+    pub fn pass_failure(&mut self) {
+        self.answer = Answer::Passed(Follower::of_failure());
+    }
+
+    /// The client has got an error in place of what came of the response. The rest goes no further, and if it
+    /// does not end soon, it is reset.
+    pub fn drop_rest(&mut self, now: Timestamp) {
+        self.watch.end_by(now.after(MAX_REST), Alarm::Idle);
+        self.answer = Answer::Passed(Follower::replaced());
     }
 }

@@ -211,6 +211,8 @@ pub struct Model {
     pub retry: RetryPolicy,
     /// The error classes after which a request is retried.
     pub fallback_on: ClassSet,
+    /// What an ordinary end without content or output tokens is.
+    pub empty_stop: EmptyStop,
     /// Which targets are allowed.
     pub boundaries: Boundaries,
     /// How far a substitute may differ from the first choice.
@@ -221,6 +223,16 @@ pub struct Model {
     pub response_model: ResponseModel,
     /// Timeouts and stream handling.
     pub stream: StreamPolicy,
+}
+
+/// What an answer is that ends in the ordinary way and has neither content nor output tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EmptyStop {
+    /// A failure.
+    #[default]
+    Fail,
+    /// An answer.
+    Pass,
 }
 
 /// What happens to a request if breakers block every target of its model.

@@ -191,6 +191,7 @@ pub(super) struct RawFallback {
     pub leave_provider: Option<Words>,
     pub context_length: Option<String>,
     pub content_policy: Option<String>,
+    pub empty_stop: Option<String>,
     #[serde(default, deserialize_with = "decimal")]
     pub max_price_ratio: Option<f64>,
     pub same_billing_owner: Option<bool>,

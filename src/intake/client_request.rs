@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::balance::Session;
 use crate::base::{Endpoint, ModelId, TargetId, Timestamp, Tokens};
-use crate::config::{Balance, ClientKey, Config, Model, Priority, ResponseModel, StreamPolicy};
+use crate::config::{Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, StreamPolicy};
 use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
 use crate::provider::Capability;
@@ -73,6 +73,11 @@ impl ClientRequest {
                 && offers.capabilities.contains(Capability::Reasoning)
         });
         self.model().map(|model| model.stream).unwrap_or_default().for_target(reasoning)
+    }
+
+    /// What an ordinary end without content or output tokens is.
+    pub fn empty_stop(&self) -> EmptyStop {
+        self.model().map(|model| model.empty_stop).unwrap_or_default()
     }
 
     /// When the client must have got something.

@@ -36,6 +36,7 @@ impl Exchange {
     /// When to look at this pass again; `None` while it waits for nothing.
     pub fn due(&self) -> Option<Timestamp> {
         match &self.phase {
+            Phase::Sent(sent) if sent.in_place.is_some() => Some(Timestamp::from_millis(0)),
             Phase::Sent(sent) => sent.attempt.due(),
             Phase::Held(held) => Some(held.at),
             _ => None,
@@ -45,6 +46,9 @@ impl Exchange {
     /// Something may have taken too long.
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(sent) = &mut self.phase else { return AlarmStep::Wait };
+        if let Some(answer) = sent.in_place.take() {
+            return AlarmStep::Answer(answer);
+        }
         let due = sent.attempt.look(now);
         if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late)
             && !matches!(due, Due::Broken(Alarm::Cut, _))
@@ -121,18 +125,30 @@ impl Sent {
         let failure = Failed::of(class);
         let next = failed(self, worker, failure, blame_for(alarm), now);
         self.attempt.answered_here(504);
-        let refusal = self.journey.borrow().exhausted(504, ClientRetry::Unsaid, now);
+        self.answer_in_place(worker, failure, next, 504, now)
+    }
+
+    /// The filter's own response to an attempt that has failed, in place of the provider's.
+    pub(super) fn answer_in_place(
+        &mut self,
+        worker: &mut Worker,
+        failure: Failed,
+        next: Next,
+        status: u16,
+        now: Timestamp,
+    ) -> LocalAnswer {
+        let refusal = self.journey.borrow().exhausted(status, ClientRetry::Unsaid, now);
         let mut answer = refusal.answer(self.attempt.dialect());
         self.disclose(&mut LocalHeaders(&mut answer.headers));
         report::count_decision(next, &mut worker.tally);
         let Next::Stop(stop) = next else {
-            answer.headers.push((RETRY_HEADER, class.name().to_owned()));
+            answer.headers.push((RETRY_HEADER, failure.class.name().to_owned()));
             self.attempt.discard();
             return answer;
         };
         self.journey.borrow().advise(stop, failure, now, &mut LocalHeaders(&mut answer.headers));
         answer.headers.retain(|(name, value)| *name != "x-llm-reason" || value == ALL_FAILED);
-        self.attempt.pass_unread();
+        self.attempt.pass_failure();
         answer
     }
 }

@@ -140,6 +140,9 @@ impl Sent {
         let class = match closed {
             Closed::Discarded => return true,
             Closed::Passed { .. } => {
+                if self.attempt.is_unread() {
+                    worker.tally.count(Metric::AnswersUnread);
+                }
                 let end = match ending {
                     Ending::UpstreamGone => StreamEnd::BrokenOff,
                     Ending::Complete | Ending::ClientGone => StreamEnd::of(self.attempt.finish_response()),

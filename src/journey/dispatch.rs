@@ -91,7 +91,11 @@ impl Exchange {
         log::debug!("attempt {} goes to target {}", slot + 1, request.target_name(target));
         self.key = request.key_to_charge();
         let attempt = Attempt::send(Rc::clone(request), start, admission, outgoing);
-        self.phase = Phase::Sent(Box::new(super::exchange::Sent { journey: Rc::clone(shared), attempt }));
+        self.phase = Phase::Sent(Box::new(super::exchange::Sent {
+            journey: Rc::clone(shared),
+            attempt,
+            in_place: None,
+        }));
     }
 }
 

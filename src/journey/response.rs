@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
-use crate::answer::{Rejection, Release, strip_reserved};
+use crate::answer::{Appearance, Rejection, Release, strip_reserved};
 use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
@@ -31,6 +31,15 @@ const FLEET_RATE_LIMIT: &str = "fleet_rate_limit";
 /// What the response's callbacks need of the host.
 pub trait ResponseHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
+
+/// What there is of a body that is held.
+#[derive(Debug, Clone, Copy)]
+struct HeldBody {
+    /// How many bytes are in the host's buffer; `None` in a callback in which it has none.
+    bytes: Option<usize>,
+    /// Nothing more will come.
+    is_all: bool,
+}
 
 impl Exchange {
     /// The response's headers have come. `origin` is called only for an error status.
@@ -62,7 +71,7 @@ impl Exchange {
         let journey = Rc::clone(&sent.journey);
         let could_move = || journey.borrow().could_move(now);
         let progress = sent.attempt.headers(head, now, origin, could_move, host);
-        sent.proceed(worker, progress, None, now, host)
+        sent.proceed(worker, progress, HeldBody { bytes: None, is_all: end_of_stream }, now, host)
     }
 
     /// More of the response has come. `available` is what the host's buffer holds: all of the response so
@@ -77,10 +86,8 @@ impl Exchange {
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
-        // An error can replace the body only if all of it has come. Otherwise the rest would follow the
-        // error.
-        let whole_body = end_of_stream.then_some(available);
-        let release = sent.proceed(worker, progress, whole_body, now, host);
+        let held = HeldBody { bytes: Some(available), is_all: end_of_stream };
+        let release = sent.proceed(worker, progress, held, now, host);
         self.release_if_answered(worker, now);
         release
     }
@@ -131,7 +138,7 @@ impl Sent {
         &mut self,
         worker: &mut Worker,
         progress: Progress,
-        whole_body: Option<usize>,
+        held: HeldBody,
         now: Timestamp,
         host: &mut H,
     ) -> Release {
@@ -143,7 +150,7 @@ impl Sent {
                 self.commits(worker, now, host);
                 self.pass(worker, passage, now)
             }
-            Progress::Rejected(rejection) => self.reject(worker, rejection, whole_body, now, host),
+            Progress::Rejected(rejection) => self.reject(worker, rejection, held, now, host),
             Progress::HeldBack => {
                 host.set("x-llm-reason", FLEET_RATE_LIMIT);
                 worker.tally.count(Metric::FleetRefusals);
@@ -174,28 +181,46 @@ impl Sent {
         passage.release
     }
 
-    /// The response is a failure, and the client has got nothing of it. `whole_body` is how much of its
-    /// body is in the host's buffer, if that is all of it.
+    /// The response is a failure, and the client has got nothing of it.
     fn reject<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
         rejection: Rejection,
-        whole_body: Option<usize>,
+        held: HeldBody,
         now: Timestamp,
         host: &mut H,
     ) -> Release {
-        let Rejection { failed: failure, appearance, .. } = rejection;
+        let Rejection { failed: failure, appearance, label, .. } = rejection;
         let next = failed(self, worker, failure, Blame::of(failure.class, failure.hint), now);
-        let replacement = whole_body.zip(appearance.replacement(self.own_status(next, failure)));
+        if let (Next::Stop(_), Appearance::Answer { .. }, HeldBody { bytes: None, is_all: true }) =
+            (next, appearance, held)
+        {
+            // A response without a body cannot be given one in this callback.
+            let status = self.own_status(next, failure).or(appearance.status(None)).unwrap_or(502);
+            self.attempt.shows_status(status);
+            self.in_place = Some(self.answer_in_place(worker, failure, next, status, now));
+            return Release::Hold;
+        }
+        // Of what is no answer nothing need pass. Otherwise the rest would follow the error.
+        let is_final = matches!(next, Next::Stop(_));
+        let may_drop_rest = is_final && matches!(appearance, Appearance::Answer { .. });
+        let replaceable = held.bytes.filter(|_| held.is_all || may_drop_rest);
+        let replacement = replaceable.zip(appearance.replacement(self.own_status(next, failure)));
         let replaced_by = replacement
             .filter(|(held, status)| self.replace_body(*status, *held, now, host))
             .map(|(_, status)| status);
+        if let (None, Some(label)) = (replaced_by, label) {
+            host.set("content-type", label);
+        }
         if let Some(status) = appearance.status(replaced_by) {
             self.attempt.show_status(status, host);
         }
         self.hand_on(worker, failure, next, now, host);
         if replaced_by.is_some() {
             host.set("x-llm-reason", ALL_FAILED);
+            if !held.is_all {
+                self.attempt.drop_rest(now);
+            }
         }
         Release::Pass
     }
@@ -227,7 +252,7 @@ impl Sent {
             tell_would_fall_back(&survey, failed, worker, sink);
         }
         drop(journey);
-        self.attempt.pass_unread();
+        self.attempt.pass_failure();
     }
 
     /// The status of the filter's own error, if the operator wants it instead of the provider's.

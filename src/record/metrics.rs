@@ -38,6 +38,8 @@ catalogue! {
     AttemptsInFlight, Gauge, "llm_failsafe_attempts_in_flight";
     /// Attempts whose response was not a failure when the filter began to pass it to the client.
     AttemptsAnswered, Counter, "llm_failsafe_attempts_answered";
+    /// Responses that went to the client unread, because their body is compressed or of an unknown type.
+    AnswersUnread, Counter, "llm_failsafe_answers_unread";
     /// Attempts that failed before any of the response reached the client.
     AttemptsFailed, Counter, "llm_failsafe_attempts_failed";
     /// Failed attempts after which the filter asked for an attempt at another target.

@@ -289,6 +289,8 @@ pub fn may_return(class: ErrorClass, should_retry: Option<bool>) -> bool {
             | ErrorClass::StreamError
             | ErrorClass::StreamStalled
             | ErrorClass::Conflict
+            | ErrorClass::Empty
+            | ErrorClass::Malformed
     ))
 }
 

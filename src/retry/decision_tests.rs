@@ -87,6 +87,8 @@ fn each_class_leads_where_the_documented_defaults_say() {
         (StreamTruncated,   "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         (StreamError,       "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         (StreamStalled,     "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (Empty,             "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
+        (Malformed,         "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         (RateLimited,       "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         // Another account or none: the same one would give the same error.
         (QuotaExhausted,    "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),

@@ -56,19 +56,19 @@ fn a_200_that_is_no_answer_is_retried_and_one_that_may_be_passes() {
     let cases: [(bool, Headers<'_>, &str, Option<&str>); 15] = [
         (true, html, "<html>sign in</html>", Some("server")),
         (false, html, "<html>sign in</html>", Some("server")),
-        (true, html, "", Some("server")),
+        (true, html, "", Some("empty")),
         (true, OK_JSON, answer, None),
         (true, OK_JSON, failed, Some("server")),
         (true, problem, failed, Some("server")),
         (false, problem, failed, Some("server")),
         (false, OK_JSON, r#"{"choices":[{"message":{"content":"h"#, Some("stream_truncated")),
         (false, OK_JSON, r#"{"choices":[{"message":{"content":"hi"}}"#, Some("stream_truncated")),
-        (false, OK_JSON, "strange but whole", None),
-        (false, OK_JSON, " \n", Some("stream_truncated")),
+        (false, OK_JSON, "strange but whole", Some("malformed")),
+        (false, OK_JSON, " \n", Some("empty")),
         (true, text, whole, None),
         (true, text, "upstream says hello", Some("stream_truncated")),
         (true, other, "\0\0\0", None),
-        (true, untyped, "?", None),
+        (true, untyped, "?", Some("malformed")),
     ];
     for (stream, headers, body, failure) in cases {
         let worker = &mut with(&json!({}));
