@@ -8,7 +8,7 @@ use integration_tests::{imports, paths};
 use serde_json::Value;
 
 const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config"];
-const POLICIES: &[&str] = &["breaker", "balance", "fallback", "retry", "stream", "tenancy"];
+const POLICIES: &[&str] = &["breaker", "balance", "fallback", "ownership", "retry", "stream", "tenancy"];
 
 /// The folders of `src`, lowest first, and what each may import. ARCHITECTURE.md shows the same table.
 fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -36,7 +36,7 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
         ("queue", "base config breaker retry intake survey"),
         (
             "report",
-            "base provider config breaker balance retry tenancy outcome record generation refusal intake survey",
+            "base provider config breaker balance fallback retry tenancy outcome record generation refusal intake survey",
         ),
     ] {
         table.push((folder, allowed.split_whitespace().collect()));

@@ -12,17 +12,40 @@ use crate::stream::Made;
 pub struct Follower(Response);
 
 enum Response {
-    /// It is not read: it cannot be read, or nothing more is to be learned from it.
+    /// It cannot be read.
     Unread,
+    /// A failure that the client gets, so that nothing more is to be learned from it.
+    Failure,
+    /// The filter's own error has taken the place of all that came. The rest goes no further.
+    Replaced,
     /// JSON. Its usage may be anywhere in it, and only its end shows whether it is an error object.
     Plain(PlainFollower),
     Stream(Box<StreamFollower>),
 }
 
 impl Follower {
-    /// For a response that cannot be read, or from which nothing more is to be learned.
+    /// For a response that cannot be read.
     pub const fn unread() -> Self {
         Self(Response::Unread)
+    }
+
+    /// For a failure that the client gets.
+    pub const fn of_failure() -> Self {
+        Self(Response::Failure)
+    }
+
+    /// For a response that the filter's own error has replaced.
+    pub const fn replaced() -> Self {
+        Self(Response::Replaced)
+    }
+
+    /// Whether it is an answer that cannot be read.
+    pub const fn is_unread(&self) -> bool {
+        match &self.0 {
+            Response::Unread => true,
+            Response::Stream(stream) => stream.is_unread(),
+            Response::Failure | Response::Replaced | Response::Plain(_) => false,
+        }
     }
 
     pub(super) fn of_plain(plain: PlainFollower) -> Self {
@@ -39,7 +62,13 @@ impl Follower {
         match &mut self.0 {
             // Content cannot be recognized in it, so all bytes count as content and only idle time is
             // noticed.
-            Response::Unread => ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD },
+            Response::Unread | Response::Failure => {
+                ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD }
+            }
+            Response::Replaced => {
+                let _ = host.replace_front(available, &[]);
+                ChunkReport { new_bytes: available, forwarded: false, ..PASSES_UNREAD }
+            }
             Response::Plain(plain) => plain.chunk(host, available, end),
             Response::Stream(stream) => stream.chunk(host, available, end),
         }
@@ -53,7 +82,7 @@ impl Follower {
         end: bool,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread => PASSES_UNREAD,
+            Response::Unread | Response::Failure | Response::Replaced => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, end),
             Response::Stream(stream) => stream.pass_held(host, held, end),
         }
@@ -66,10 +95,25 @@ impl Follower {
         held: usize,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread => PASSES_UNREAD,
+            Response::Unread | Response::Failure | Response::Replaced => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, false),
             Response::Stream(stream) => stream.pass_held_outside_callback(host, held),
         }
+    }
+
+    /// The response ends here with trailers, after what has been passed on. Says whether it ends in the middle
+    /// and is to be held.
+    pub fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
+        match &mut self.0 {
+            Response::Unread | Response::Failure | Response::Replaced => false,
+            Response::Plain(plain) => plain.is_cut_off(),
+            Response::Stream(stream) => stream.end_with_trailers(host),
+        }
+    }
+
+    /// Whether nothing of it has gone to the client, although it may: it is [staged](Release::Stage).
+    pub const fn is_staged(&self) -> bool {
+        matches!(&self.0, Response::Stream(stream) if stream.is_staged())
     }
 
     /// What was [staged](Release::Stage) has been released.
@@ -91,7 +135,7 @@ impl Follower {
     pub fn keep_alive(&self) -> Option<&'static str> {
         match &self.0 {
             Response::Stream(stream) => stream.keep_alive(),
-            Response::Unread | Response::Plain(_) => None,
+            _ => None,
         }
     }
 
@@ -100,13 +144,17 @@ impl Follower {
     pub fn end_with_notice(&mut self, class: ErrorClass) -> Option<String> {
         match &mut self.0 {
             Response::Stream(stream) => stream.end_with_notice(class),
-            Response::Unread | Response::Plain(_) => None,
+            _ => None,
         }
     }
 
-    /// Whether a notice has ended it.
+    /// Whether an error of the filter's own has ended it.
     pub fn has_ended_with_notice(&self) -> bool {
-        matches!(&self.0, Response::Stream(stream) if stream.has_ended_with_notice())
+        match &self.0 {
+            Response::Replaced => true,
+            Response::Stream(stream) => stream.has_ended_with_notice(),
+            _ => false,
+        }
     }
 
     /// Whether it is a stream that is read.
@@ -118,7 +166,7 @@ impl Follower {
     pub fn settled(&self) -> Option<Result<(), ErrorClass>> {
         match &self.0 {
             Response::Stream(stream) => stream.settled(),
-            Response::Unread | Response::Plain(_) => None,
+            _ => None,
         }
     }
 
@@ -127,7 +175,7 @@ impl Follower {
         match &mut self.0 {
             Response::Stream(stream) => stream.finish(),
             Response::Plain(plain) => plain.failure_at_end(),
-            Response::Unread => None,
+            Response::Unread | Response::Failure | Response::Replaced => None,
         }
     }
 
@@ -136,7 +184,7 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.made(),
             Response::Plain(plain) => plain.made(),
-            Response::Unread => None,
+            Response::Unread | Response::Failure | Response::Replaced => None,
         }
     }
 
@@ -145,10 +193,9 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.facts(),
             Response::Plain(plain) => plain.facts(),
-            Response::Unread => AnswerFacts::default(),
+            Response::Unread | Response::Failure | Response::Replaced => AnswerFacts::default(),
         }
     }
 }
 
-const PASSES_UNREAD: ChunkReport =
-    ChunkReport { release: Release::Pass, new_bytes: 0, content: None, forwarded: true, settled: None };
+const PASSES_UNREAD: ChunkReport = ChunkReport { forwarded: true, ..ChunkReport::of(Release::Pass) };

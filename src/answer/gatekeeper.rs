@@ -4,18 +4,17 @@ use std::rc::Rc;
 
 use super::buffer::WINDOW;
 use super::follower::Follower;
-use super::headers::Media;
-use super::plain::{MAX_HELD_PLAIN, PlainFollower, PlainReader};
+use super::headers::{Media, forbid_buffering};
+use super::plain::PlainFollower;
 use super::rejection::{Appearance, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
-use super::stream_reader::{Sign, StreamReader};
+use super::subject::{Judgement, Reading, Subject};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
-use crate::config::{HoldPolicy, HoldUntil};
-use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
+use crate::config::{EmptyStop, HoldPolicy, HoldUntil};
+use crate::provider::{self, Failure, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::{Failed, Received};
-use crate::stream::StreamDialect;
 
 /// What a request implies for a response that says success.
 #[derive(Debug)]
@@ -28,21 +27,14 @@ pub struct Terms {
     pub streamed: bool,
     /// How far a stream is held.
     pub gate: HoldPolicy,
+    /// What an ordinary end without content or output tokens is.
+    pub empty_stop: EmptyStop,
     /// The filter asked for usage and the client did not, so the client does not get that event.
     pub hides_usage: bool,
     /// The model name that the client is to read, if not the provider's.
     pub model_name: Option<Rc<str>>,
     /// Whether it is to be learned what the provider keeps of the answer.
     pub learns: bool,
-}
-
-/// What decides whether a response is held.
-#[derive(Debug, Clone, Copy)]
-pub struct HoldTerms {
-    /// The time for holding a stream is over.
-    pub gate_is_over: bool,
-    /// The edge can start another attempt.
-    pub in_retry_loop: bool,
 }
 
 /// What a held response has turned out to be.
@@ -67,29 +59,15 @@ pub struct Gatekeeper {
     /// How much of the body has been read, which is how much has come.
     seen: usize,
     subject: Subject,
+    /// It is held only until its first bytes show what it is, because nothing would follow a failure.
+    is_let_go: bool,
     /// The model name that the client is to read, if not the provider's.
     model_name: Option<Rc<str>>,
 }
 
-enum Subject {
-    /// Envoy made it, because the provider could not be reached or did not answer in time.
-    Envoy { status: u16, received: Received },
-    /// The provider's status says failure; the body says which.
-    Error { status: u16, body: Vec<u8> },
-    /// JSON under a success status.
-    Plain(Box<PlainReader>),
-    /// A web page under a success status.
-    Page,
-    /// An event stream under a success status. `content` says whether any has come.
-    Stream { reader: Box<StreamReader>, gate: HoldPolicy, content: bool },
-}
-
-/// `Err` for a failure, `Ok` for anything else.
-type Judgement = Result<(), Failure>;
-
 impl Gatekeeper {
     fn new(kind: ProviderKind, headers: HeaderBlock, subject: Subject) -> Self {
-        Self { kind, headers, seen: 0, subject, model_name: None }
+        Self { kind, headers, seen: 0, subject, is_let_go: false, model_name: None }
     }
 
     /// For a response that Envoy made itself.
@@ -102,50 +80,43 @@ impl Gatekeeper {
         Self::new(kind, headers, Subject::Error { status, body: Vec::new() })
     }
 
-    /// For a response with a success status. `None` if its body cannot be read, so that there is
-    /// nothing to judge.
+    /// For a response with a success status. `None` if its body is compressed, so that there is nothing to
+    /// judge.
     pub fn of_success(terms: Terms, headers: HeaderBlock) -> Option<Self> {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return None;
         }
-        let Terms { kind, endpoint, streamed, gate, hides_usage, model_name, learns } = terms;
-        let subject = match Media::of(&headers)? {
-            // Some servers send events as plain text. Any other text ends without an event, like a
-            // truncated stream.
-            Media::Text if !streamed => return None,
-            Media::Events | Media::Text => {
-                let reader =
-                    StreamReader::new(kind, StreamDialect::of(endpoint)?, hides_usage).learning(learns);
-                Subject::Stream { reader: Box::new(reader), gate, content: false }
-            }
-            // Also if a stream was asked for, because some servers respond in one piece anyway.
-            Media::Json => Subject::Plain(Box::new(PlainReader::new(endpoint).learning(learns))),
-            Media::Page => Subject::Page,
-        };
+        let Terms { kind, endpoint, streamed, gate, empty_stop, hides_usage, model_name, learns } = terms;
+        let reading = Reading { kind, endpoint, gate, hides_usage, empty_stop, learns };
+        let subject = Subject::begin(reading, Media::of(&headers), streamed);
         Some(Self { model_name, ..Self::new(kind, headers, subject) })
     }
 
-    /// For a response that says success and has neither a body nor a type.
-    pub fn of_nothing(kind: ProviderKind, endpoint: Endpoint) -> Self {
-        Self::new(kind, HeaderBlock::default(), Subject::Plain(Box::new(PlainReader::new(endpoint))))
+    /// For a response that says success and has no body.
+    pub fn of_nothing(kind: ProviderKind) -> Self {
+        Self::new(kind, HeaderBlock::default(), Subject::Nothing)
     }
 
     /// Whether the response is held at all. `could_move` says whether there is another target to ask.
-    pub fn holds(&self, terms: HoldTerms, could_move: impl FnOnce() -> bool) -> bool {
-        let HoldTerms { gate_is_over, in_retry_loop } = terms;
-        match &self.subject {
-            // If no other target is left, holding a stream gains nothing: it can report failures later.
-            Subject::Stream { gate, .. } => !gate_is_over && gate.until != HoldUntil::Headers && could_move(),
-            // A plain response can report a failure only by its status, and that goes to the client first.
-            Subject::Plain(_) => in_retry_loop || could_move(),
-            // A page is never an answer. It is held to its end, so that an error can replace it.
-            Subject::Page | Subject::Envoy { .. } | Subject::Error { .. } => true,
+    pub fn holds(&mut self, gate_is_over: bool, could_move: impl FnOnce() -> bool) -> bool {
+        // A plain response can report a failure only by its status, and that goes to the client first.
+        let Subject::Beginning(beginning) = &self.subject else { return true };
+        if !beginning.is_streamed() {
+            return true;
         }
+        // If no other target is left, holding a stream gains nothing: it can report failures later.
+        let reading = beginning.reading();
+        self.is_let_go = gate_is_over || reading.gate.until == HoldUntil::Headers || !could_move();
+        if self.is_let_go && beginning.is_as_expected() {
+            self.subject = reading.stream();
+            return false;
+        }
+        true
     }
 
-    /// Whether it is a stream.
-    pub const fn is_stream(&self) -> bool {
-        matches!(self.subject, Subject::Stream { .. })
+    /// Whether it is a stream, or is expected to be one.
+    pub fn is_stream(&self) -> bool {
+        self.subject.is_stream()
     }
 
     /// How many bytes are held.
@@ -170,7 +141,7 @@ impl Gatekeeper {
 
     /// The response is over.
     pub fn end(&mut self, now: Timestamp) -> Verdict {
-        let judgement = self.judge_at_end();
+        let judgement = self.subject.judge_at_end(self.kind, &self.headers);
         self.verdict(judgement, now)
     }
 
@@ -178,7 +149,14 @@ impl Gatekeeper {
     /// text may have to be inserted into a stream.
     pub fn commit(self, wants_insertion: bool, headers: &mut impl HeaderSink) -> Follower {
         let rename_to = self.model_name.as_deref();
-        match self.subject {
+        let subject = self.subject.decided(self.kind);
+        if let Some(media) = wrong_label(&subject, &self.headers) {
+            headers.set("content-type", media.name());
+            if media == Media::Events {
+                forbid_buffering(&self.headers, headers);
+            }
+        }
+        match subject {
             Subject::Stream { reader, .. } => {
                 // A notice may make the stream longer than its provider announced.
                 headers.remove("content-length");
@@ -190,17 +168,13 @@ impl Gatekeeper {
                 }
                 Follower::of_plain(PlainFollower::new(self.kind, self.headers, reader, rename_to))
             }
-            Subject::Envoy { .. } | Subject::Error { .. } | Subject::Page => Follower::unread(),
+            _ => Follower::unread(),
         }
     }
 
     /// What the response has said about itself so far.
     pub fn facts(&self) -> AnswerFacts {
-        match &self.subject {
-            Subject::Stream { reader, .. } => reader.facts(),
-            Subject::Plain(reader) => reader.facts(),
-            Subject::Envoy { .. } | Subject::Error { .. } | Subject::Page => AnswerFacts::default(),
-        }
+        self.subject.facts()
     }
 
     /// Reads in windows until there is a judgement. A buffer that cannot be read is passed on rather than
@@ -215,53 +189,16 @@ impl Gatekeeper {
                 break;
             }
             self.seen += window.len();
-            let by_window = self.judge(window);
+            let by_window = self.subject.read(self.kind, window, self.seen);
             judgement = judgement.or(by_window);
             // A follower must have read everything, so these two are read to the end of the buffer.
             if judgement.is_some() && !matches!(self.subject, Subject::Stream { .. } | Subject::Plain(_)) {
                 break;
             }
         }
-        judgement
-    }
-
-    fn judge(&mut self, window: Vec<u8>) -> Option<Judgement> {
-        match &mut self.subject {
-            Subject::Envoy { .. } => None,
-            Subject::Page => (self.seen >= MAX_HELD_PLAIN).then(|| Err(of_class(ErrorClass::Server))),
-            Subject::Error { body, .. } => {
-                body.extend_from_slice(&window);
-                (body.len() >= MAX_ERROR_BODY).then(|| self.judge_at_end())
-            }
-            Subject::Plain(reader) => {
-                reader.feed(window);
-                reader.is_long().then_some(Ok(()))
-            }
-            Subject::Stream { reader, gate, content } => {
-                let mut judgement = None;
-                reader.feed(&window, |sign| judge_event(sign, gate.until, &mut judgement, content));
-                judgement.or((self.seen >= gate.max_bytes).then_some(Ok(())))
-            }
-        }
-    }
-
-    /// Judges a response that is over, or of which no more is read.
-    fn judge_at_end(&mut self) -> Judgement {
-        match &mut self.subject {
-            Subject::Envoy { status: 504 | 408, .. } => Err(of_class(ErrorClass::Timeout)),
-            Subject::Envoy { .. } => Err(of_class(ErrorClass::Transport)),
-            Subject::Error { status, body } => {
-                Err(provider::classify(self.kind, *status, &self.headers, body))
-            }
-            Subject::Plain(reader) => reader.failure_at_end(self.kind, &self.headers).map_or(Ok(()), Err),
-            Subject::Page => Err(of_class(ErrorClass::Server)),
-            Subject::Stream { reader, gate, content } => {
-                let mut judgement = None;
-                reader.finish(|sign| judge_event(sign, gate.until, &mut judgement, content));
-                // A stream without an event is not an answer, whatever its status.
-                judgement.unwrap_or_else(|| Err(of_class(ErrorClass::StreamTruncated)))
-            }
-        }
+        // Of a stream that is let go, the first bytes decide.
+        let is_let_go = self.is_let_go && matches!(self.subject, Subject::Stream { .. });
+        judgement.or(is_let_go.then_some(Ok(())))
     }
 
     fn verdict(&self, judgement: Judgement, now: Timestamp) -> Verdict {
@@ -274,6 +211,7 @@ impl Gatekeeper {
                 failed: self.failed(failure.class, now),
                 stream: self.facts().stream,
                 appearance: self.appearance(&failure),
+                label: wrong_label(&self.subject, &self.headers).map(Media::name),
                 failure,
             }),
         }
@@ -287,43 +225,37 @@ impl Gatekeeper {
             // An error under a 200 has its hint in the same places.
             Subject::Plain(reader) => hint(reader.head(), 200),
             Subject::Stream { .. } => hint(b"", 200),
-            Subject::Envoy { .. } | Subject::Page => None,
+            _ => None,
         };
         let failed = Failed::of(class);
         let received = match self.subject {
             Subject::Envoy { received, .. } => received,
             _ => failed.received,
         };
-        Failed { received, hint, should_retry: provider::should_retry(&self.headers), ..failed }
+        let rejects_addition = match &self.subject {
+            Subject::Error { status, body } => provider::rejects_usage_option(*status, body),
+            _ => false,
+        };
+        let should_retry = provider::should_retry(&self.headers);
+        Failed { received, hint, should_retry, rejects_addition, ..failed }
     }
 
     /// How the failed response looks to a client.
     fn appearance(&self, failure: &Failure) -> Appearance {
+        let meant = meant_status(failure);
         match &self.subject {
             Subject::Envoy { status, .. } => Appearance::EnvoyText { status: *status },
             Subject::Error { .. } => Appearance::Error,
-            Subject::Stream { reader, .. } if reader.failed().is_some() => Appearance::Error,
-            Subject::Plain(reader) if !reader.is_cut_off() => {
-                Appearance::ErrorUnderSuccess { meant: meant_status(failure) }
+            Subject::Stream { reader, .. } if reader.has_failed_openly() => Appearance::Error,
+            Subject::Plain(reader) if reader.is_error_object(self.kind, &self.headers) => {
+                Appearance::ErrorUnderSuccess { meant }
             }
-            Subject::Plain(_) | Subject::Page | Subject::Stream { .. } => Appearance::Answer,
+            _ => Appearance::Answer { meant },
         }
     }
 }
 
-/// The first event with a meaning decides. Of later events only content is noted.
-fn judge_event(sign: Sign, until: HoldUntil, judgement: &mut Option<Judgement>, content: &mut bool) {
-    *content |= matches!(sign, Sign::Content);
-    if judgement.is_none() {
-        *judgement = match sign {
-            Sign::Failed(failure) => Some(Err(failure)),
-            Sign::Terminal | Sign::Content => Some(Ok(())),
-            Sign::Other if until == HoldUntil::FirstContent => None,
-            Sign::Other => Some(Ok(())),
-        };
-    }
-}
-
-const fn of_class(class: ErrorClass) -> Failure {
-    Failure { class, kind: None, code: None }
+/// The proper type of a response whose label says something else.
+fn wrong_label(subject: &Subject, headers: &HeaderBlock) -> Option<Media> {
+    subject.media().filter(|media| Media::of(headers) != Some(*media))
 }

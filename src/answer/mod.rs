@@ -20,6 +20,7 @@
 //! This folder knows nothing of retries, breakers, metrics and records. They belong to the caller.
 
 mod buffer;
+mod first_bytes;
 mod follower;
 mod gatekeeper;
 mod headers;
@@ -30,12 +31,13 @@ mod rejection;
 mod report;
 mod stream_follower;
 mod stream_reader;
+mod subject;
 #[cfg(test)]
 mod tests;
 
 pub use follower::Follower;
-pub use gatekeeper::{Gatekeeper, HoldTerms, Terms, Verdict};
-pub use headers::{forbid_buffering, strip_reserved};
+pub use gatekeeper::{Gatekeeper, Terms, Verdict};
+pub use headers::{forbid_buffering_of_streams, strip_reserved};
 pub use plain::MAX_HELD_PLAIN;
 pub use rejection::{Appearance, Rejection};
 pub use report::{AnswerFacts, ChunkReport, Release};

@@ -4,24 +4,32 @@ use super::buffer::{After, WINDOW, read_windows};
 use super::model_names::ModelNames;
 use super::report::{AnswerFacts, ChunkReport, Release};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink};
+use crate::config::EmptyStop;
 use crate::provider::{self, Failure, ProviderKind};
 use crate::request::BodyBuffer;
-use crate::stream::{AnswerReader, Made};
+use crate::stream::{AnswerReader, Made, PlainEnding, Substance};
 
-/// A plain response longer than this is not an error object, and is not held any longer.
+/// A plain response longer than this is not an error object, and is not held any longer. White space before
+/// it does not count: some providers send it while they wait.
 pub const MAX_HELD_PLAIN: usize = 16 * 1024;
+
+/// The most white space at the beginning of a plain response that is held.
+pub const MAX_HELD_SPACE: usize = 64 * 1024;
 
 /// A plain response as far as it has been read.
 pub(super) struct PlainReader {
     /// The bytes so far, while it can still be an error object that has not been judged.
     head: Option<Vec<u8>>,
+    /// How much white space has come before anything else.
+    space: usize,
     answer: AnswerReader,
+    empty_stop: EmptyStop,
 }
 
 impl PlainReader {
     /// A response of which nothing has come.
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { head: Some(Vec::new()), answer: AnswerReader::new(endpoint) }
+    pub(super) fn new(endpoint: Endpoint, empty_stop: EmptyStop) -> Self {
+        Self { head: Some(Vec::new()), space: 0, answer: AnswerReader::new(endpoint), empty_stop }
     }
 
     /// The same, and it notes what the provider keeps of the answer.
@@ -33,8 +41,8 @@ impl PlainReader {
     pub(super) fn feed(&mut self, window: Vec<u8>) {
         self.answer.feed(&window);
         self.head = match self.head.take() {
+            Some(head) if head.is_empty() => self.begin(window),
             Some(head) if head.len() + window.len() > MAX_HELD_PLAIN => None,
-            Some(head) if head.is_empty() => Some(window),
             Some(mut head) => {
                 head.extend_from_slice(&window);
                 Some(head)
@@ -43,14 +51,33 @@ impl PlainReader {
         };
     }
 
+    /// The beginning without the white space before it.
+    fn begin(&mut self, mut window: Vec<u8>) -> Option<Vec<u8>> {
+        let space = window.len() - window.trim_ascii_start().len();
+        if space > 0 {
+            self.space = self.space.saturating_add(space);
+            window.drain(..space);
+        }
+        (window.len() <= MAX_HELD_PLAIN && self.space <= MAX_HELD_SPACE).then_some(window)
+    }
+
     /// Whether it is too long to be an error object.
     pub(super) fn is_long(&self) -> bool {
         self.head.as_ref().is_none_or(|head| head.len() >= MAX_HELD_PLAIN)
     }
 
-    /// Whether it would be incomplete if it ended here.
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.answer.is_cut_off()
+    /// Whether it is an object, or has begun to be one.
+    pub(super) fn is_object(&self) -> bool {
+        !matches!(self.answer.ending(), PlainEnding::NoObject | PlainEnding::NotJson)
+    }
+
+    /// Whether it is an error in the format of a dialect.
+    pub(super) fn is_error_object(&self, kind: ProviderKind, headers: &HeaderBlock) -> bool {
+        !self.answer.is_cut_off() && self.stated_failure(kind, headers).is_some()
+    }
+
+    fn stated_failure(&self, kind: ProviderKind, headers: &HeaderBlock) -> Option<Failure> {
+        provider::failure_in_success(kind, headers, self.head.as_ref()?)
     }
 
     /// The bytes that have come, unless they are too many for an error object.
@@ -60,17 +87,37 @@ impl PlainReader {
 
     /// What is wrong with a response that ends here, if anything is.
     pub(super) fn failure_at_end(&self, kind: ProviderKind, headers: &HeaderBlock) -> Option<Failure> {
+        let ending = self.answer.ending();
         // A proxy in trouble sends a success status without a complete body.
-        if self.is_cut_off() {
-            return Some(Failure { class: ErrorClass::StreamTruncated, kind: None, code: None });
+        if ending == PlainEnding::CutOff {
+            return Some(Failure::of(ErrorClass::StreamTruncated));
         }
-        provider::failure_in_success(kind, headers, self.head.as_ref()?)
+        if let Some(failure) = self.stated_failure(kind, headers) {
+            return Some(failure);
+        }
+        match ending {
+            PlainEnding::NotJson => Some(Failure::of(ErrorClass::Malformed)),
+            PlainEnding::NoObject if !is_json(self.head()) => Some(Failure::of(ErrorClass::Malformed)),
+            PlainEnding::Failed => Some(Failure::of(ErrorClass::Server)),
+            PlainEnding::Answer(Substance::EmptyStop) if self.empty_stop == EmptyStop::Pass => None,
+            PlainEnding::Foreign
+            | PlainEnding::NoObject
+            | PlainEnding::Answer(Substance::EmptyStop | Substance::Nothing) => {
+                let stated = provider::flat_failure(kind, headers, self.head(), ErrorClass::Server);
+                Some(stated.unwrap_or(Failure::of(ErrorClass::Empty)))
+            }
+            PlainEnding::CutOff | PlainEnding::Unread | PlainEnding::Answer(Substance::Answer) => None,
+        }
     }
 
     /// What it has said about itself so far.
     pub(super) fn facts(&self) -> AnswerFacts {
         AnswerFacts { usage: self.answer.usage(), finish: self.answer.finish_reason(), stream: None }
     }
+}
+
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Puts the client's name for the model into a plain response.
@@ -120,12 +167,15 @@ impl PlainFollower {
             }
             reader.feed(std::mem::take(window));
         });
+        let is_cut = end && reader.answer.is_cut_off();
         let release = match renaming {
+            _ if is_cut => Release::Hold,
             Some(renaming) => renaming.release(host, available, end).0,
             None => Release::Pass,
         };
         let content = (any || read.is_err()).then_some(0);
-        ChunkReport { release, new_bytes, content, forwarded: release == Release::Pass, settled: None }
+        let forwarded = release == Release::Pass;
+        ChunkReport { new_bytes, content, forwarded, is_cut, ..ChunkReport::of(release) }
     }
 
     /// Passes on what was held. The reader has read all of it. The headers are still held, so the length
@@ -146,13 +196,12 @@ impl PlainFollower {
             }
             release = how;
         }
-        ChunkReport {
-            release,
-            new_bytes: 0,
-            content: None,
-            forwarded: release == Release::Pass,
-            settled: None,
-        }
+        ChunkReport { forwarded: release == Release::Pass, ..ChunkReport::of(release) }
+    }
+
+    /// Whether it is incomplete if it ends here.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.reader.answer.is_cut_off()
     }
 
     /// What is wrong with the response that has ended here, if anything is.

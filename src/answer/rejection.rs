@@ -18,6 +18,8 @@ pub struct Rejection {
     pub stream: Option<StreamFacts>,
     /// How it looks to a client.
     pub appearance: Appearance,
+    /// The proper type of its body, if its label says something else.
+    pub label: Option<&'static str>,
 }
 
 /// How a failed response looks to a client.
@@ -25,8 +27,11 @@ pub struct Rejection {
 pub enum Appearance {
     /// An error: its status says so, or its first event.
     Error,
-    /// An answer: the status says success, and the body mentions no error.
-    Answer,
+    /// An answer: the status says success, and the body has no error in the format of its dialect.
+    Answer {
+        /// The status that goes with the failure.
+        meant: u16,
+    },
     /// An answer by its status, which says success, but the body is an error object. `meant` is the status
     /// that it should have had.
     ErrorUnderSuccess {
@@ -47,7 +52,7 @@ impl Appearance {
         match (self, own) {
             (Self::EnvoyText { status }, _) => Some(status),
             (_, Some(own)) => Some(own),
-            (Self::Answer, None) => Some(BAD_GATEWAY),
+            (Self::Answer { meant }, None) => Some(meant),
             (Self::Error | Self::ErrorUnderSuccess { .. }, None) => None,
         }
     }
@@ -58,8 +63,7 @@ impl Appearance {
         match (self, replaced_by) {
             (Self::EnvoyText { .. }, _) => None,
             (_, Some(status)) => Some(status),
-            (Self::Answer, None) => Some(BAD_GATEWAY),
-            (Self::ErrorUnderSuccess { meant }, None) => Some(meant),
+            (Self::Answer { meant } | Self::ErrorUnderSuccess { meant }, None) => Some(meant),
             (Self::Error, None) => None,
         }
     }
@@ -87,7 +91,9 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
         | ErrorClass::ClientAbort
         | ErrorClass::StreamTruncated
         | ErrorClass::StreamError
-        | ErrorClass::StreamStalled => BAD_GATEWAY,
+        | ErrorClass::StreamStalled
+        | ErrorClass::Empty
+        | ErrorClass::Malformed => BAD_GATEWAY,
     })
 }
 
@@ -98,14 +104,15 @@ mod tests {
     #[test]
     fn a_failure_that_looks_like_an_answer_never_keeps_its_success_status() {
         let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
+        let answer = Appearance::Answer { meant: 502 };
         let envoy = Appearance::EnvoyText { status: 503 };
         // Appearance, the operator's own status; the replacement's status; the status without and with the
         // replacement.
         for (appearance, own, replacement, kept, replaced) in [
             (Appearance::Error, None, None, None, None),
             (Appearance::Error, Some(504), Some(504), None, Some(504)),
-            (Appearance::Answer, None, Some(502), Some(502), Some(502)),
-            (Appearance::Answer, Some(504), Some(504), Some(502), Some(504)),
+            (answer, None, Some(502), Some(502), Some(502)),
+            (answer, Some(504), Some(504), Some(502), Some(504)),
             (under_success, None, None, Some(429), None),
             (under_success, Some(504), Some(504), Some(429), Some(504)),
             (envoy, None, Some(503), None, None),

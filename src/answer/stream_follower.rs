@@ -6,6 +6,9 @@
 //!
 //! An event of more than [`MAX_HELD_EVENT`] is passed on in pieces. If the stream breaks then, the torn
 //! event is ended first, so that the notice is an event of its own.
+//!
+//! An event that is a failure although no client takes it for one (data that is no JSON, an end without an
+//! answer) goes no further: the notice takes its place, and nothing follows.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -39,7 +42,7 @@ enum Insertion {
     /// Text can be inserted.
     Ready,
     /// The notice that ends the stream has been put in. Nothing may follow it.
-    Ended,
+    Ended(Release),
 }
 
 /// A chunk in the host's buffer, all of which the reader has read.
@@ -85,9 +88,9 @@ impl StreamFollower {
     /// Reads what is new in the host's buffer, and leaves in it what is to be passed on.
     pub(super) fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
         let staged = match self.insertion {
-            Insertion::Ended => {
+            Insertion::Ended(release) => {
                 let _ = host.replace_front(available, &[]);
-                return ChunkReport { new_bytes: available, ..self.report(Release::Flow, 0) };
+                return ChunkReport { new_bytes: available, ..self.report(release, 0) };
             }
             // The first chunk has not been released yet, and stands before the new one.
             Insertion::Staged(bytes) => bytes,
@@ -144,14 +147,45 @@ impl StreamFollower {
         if !self.takes_text() {
             return None;
         }
-        self.insertion = Insertion::Ended;
+        self.insertion = Insertion::Ended(Release::Flow);
         self.held_back.clear();
         Some(self.reader.notice(class))
     }
 
+    /// The stream ends here with trailers, after what has been passed on. Says whether it ends in the middle
+    /// and is to be held, until its notice has been put in.
+    pub(super) fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
+        if self.has_ended_with_notice() {
+            return false;
+        }
+        let notice = self.last_notice();
+        if !self.is_staged() {
+            return notice.is_some();
+        }
+        // The first chunk is still in the host's buffer and goes with the trailers.
+        self.released();
+        let tail = match notice {
+            Some(notice) if self.is_torn => format!("\n\n{notice}").into_bytes(),
+            Some(notice) => notice.into_bytes(),
+            None => std::mem::take(&mut self.held_back),
+        };
+        self.held_back.clear();
+        !tail.is_empty() && host.append(&tail).is_err()
+    }
+
+    /// Whether nothing of it has gone to the client.
+    pub(super) const fn is_staged(&self) -> bool {
+        matches!(self.insertion, Insertion::Staged(_))
+    }
+
     /// Whether its notice has been put in.
     pub(super) fn has_ended_with_notice(&self) -> bool {
-        self.insertion == Insertion::Ended
+        matches!(self.insertion, Insertion::Ended(_))
+    }
+
+    /// Whether its bytes are compressed, so that it passes unread.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.reader.is_unread()
     }
 
     /// What the stream has turned out to be, once that is certain.
@@ -181,7 +215,12 @@ impl StreamFollower {
 
     /// A report without content. Content is counted when bytes are read.
     fn report(&self, release: Release, passed: usize) -> ChunkReport {
-        ChunkReport { release, new_bytes: 0, content: None, forwarded: passed > 0, settled: self.settled() }
+        ChunkReport {
+            forwarded: passed > 0,
+            settled: self.settled(),
+            finished_choices: self.reader.finished_choices(),
+            ..ChunkReport::of(release)
+        }
     }
 
     /// Reads a chunk and arranges it. Says what content was in it, and how many bytes are passed on.
@@ -218,17 +257,23 @@ impl StreamFollower {
                 names.finish();
             }
         }
-        let open = self.reader.open_event();
+        let disguised = self.reader.since_disguised_failure();
+        let open = disguised.unwrap_or_else(|| self.reader.open_event());
         let all = self.held_back.len().saturating_add(chunk.len);
-        let notice = if end { self.truncation_notice() } else { None };
+        let is_over = end || disguised.is_some();
+        let notice = if is_over { self.last_notice() } else { None };
         let begun_here = open <= all;
-        let hold = match (end, &notice) {
+        let hold = match (is_over, &notice) {
             (false, _) => self.tail_to_hold(open, all),
-            // An event that is cut off goes, and the notice takes its place.
+            // An event that is cut off, or that is a failure, goes. The notice takes its place.
             (true, Some(_)) if begun_here => open,
             (true, _) => 0,
         };
-        let cuts = self.reader.take_cuts();
+        let mut cuts = self.reader.take_cuts();
+        if disguised.is_some() {
+            let from = self.reader.position().saturating_sub(open as u64);
+            cuts.retain(|cut| cut.end <= from);
+        }
         let edits = !cuts.is_empty() || self.names.as_ref().is_some_and(|names| names.are_found());
         let passed = if hold > 0 || edits {
             self.rewrite(host, chunk, hold, &cuts)?
@@ -249,10 +294,10 @@ impl StreamFollower {
         Ok(passed)
     }
 
-    /// The notice for a stream that ends here too early.
-    fn truncation_notice(&mut self) -> Option<String> {
-        let class = self.finish().filter(|class| *class == ErrorClass::StreamTruncated)?;
-        Some(self.reader.notice(class))
+    /// The notice for a stream that ends here although its client has not seen a proper end or a failure.
+    fn last_notice(&mut self) -> Option<String> {
+        let class = self.finish()?;
+        (!self.reader.has_failed_openly()).then(|| self.reader.notice(class))
     }
 
     /// How many of the last bytes are held back while the stream goes on. `open` bytes of an incomplete
@@ -317,11 +362,23 @@ impl StreamFollower {
     }
 
     fn release(&mut self, passed: usize, end: bool) -> Release {
+        if self.reader.since_disguised_failure().is_some() {
+            let release = match self.insertion {
+                Insertion::Off | Insertion::Wanted => Release::Pass,
+                Insertion::Staged(_) | Insertion::Ready | Insertion::Ended(_) => Release::Flow,
+            };
+            self.insertion = Insertion::Ended(release);
+            return release;
+        }
         match self.insertion {
             Insertion::Off => Release::Pass,
             // Nothing has to be put into a stream that came all at once, and nothing can be staged yet if
             // nothing passes.
             Insertion::Wanted if end || passed == 0 => Release::Pass,
+            Insertion::Wanted if self.settled().is_some() => {
+                self.insertion = Insertion::Off;
+                Release::Pass
+            }
             Insertion::Wanted => {
                 self.insertion = Insertion::Staged(passed);
                 Release::Stage
@@ -330,7 +387,7 @@ impl StreamFollower {
                 self.insertion = Insertion::Ready;
                 Release::Flow
             }
-            Insertion::Ready | Insertion::Ended => Release::Flow,
+            Insertion::Ready | Insertion::Ended(_) => Release::Flow,
         }
     }
 }

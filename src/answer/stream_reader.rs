@@ -2,11 +2,16 @@
 
 use std::ops::Range;
 
+use super::first_bytes::{Shape, shape};
 use super::injected_usage::InjectedUsage;
 use super::report::AnswerFacts;
-use crate::base::ErrorClass;
+use crate::base::{ErrorClass, HeaderBlock};
+use crate::config::EmptyStop;
 use crate::provider::{self, Failure, ProviderKind};
-use crate::stream::{self, Event, Framer, Made, Meaning, Pattern, StreamDialect, StreamEnding, StreamState};
+use crate::stream::{
+    self, Event, EventFailure, Framer, Made, Meaning, Pattern, StreamDialect, StreamEnding, StreamState,
+    Substance,
+};
 
 /// What one event means for the answer.
 #[derive(Debug)]
@@ -15,7 +20,7 @@ pub(super) enum Sign {
     Content,
     /// It ends the stream.
     Terminal,
-    /// It says that the provider failed.
+    /// It shows that the provider failed.
     Failed(Failure),
     /// Anything else: the role, a finish reason, usage.
     Other,
@@ -26,14 +31,19 @@ pub(super) struct StreamReader {
     framer: Framer,
     events: Events,
     pattern: Pattern,
+    /// Its bytes are compressed.
+    is_unread: bool,
 }
 
 /// What the events have said.
 struct Events {
     kind: ProviderKind,
     state: StreamState,
-    /// The first failure that an event reported.
+    empty_stop: EmptyStop,
+    /// The first failure that an event reported or was.
     failed: Option<ErrorClass>,
+    /// Where the first event begins that no client takes for a failure although it is one.
+    disguised: Option<u64>,
     /// Present if the client did not ask for usage and the filter did.
     injected_usage: Option<InjectedUsage>,
     /// Present if it is to be learned what the provider keeps of the answer.
@@ -42,11 +52,17 @@ struct Events {
 
 impl StreamReader {
     /// A stream of which nothing has come.
-    pub(super) fn new(kind: ProviderKind, dialect: StreamDialect, hide_usage: bool) -> Self {
+    pub(super) fn new(
+        kind: ProviderKind,
+        dialect: StreamDialect,
+        hide_usage: bool,
+        empty_stop: EmptyStop,
+    ) -> Self {
         let state = StreamState::new(dialect);
         let injected_usage = hide_usage.then(InjectedUsage::default);
-        let events = Events { kind, state, failed: None, injected_usage, made: None };
-        Self { framer: Framer::new(), events, pattern: Pattern::default() }
+        let events =
+            Events { kind, state, empty_stop, failed: None, disguised: None, injected_usage, made: None };
+        Self { framer: Framer::new(), events, pattern: Pattern::default(), is_unread: false }
     }
 
     /// The same, and it notes what the provider keeps of the answer.
@@ -78,7 +94,7 @@ impl StreamReader {
         if rest.is_empty() {
             return;
         }
-        let Self { framer, events, pattern } = self;
+        let Self { framer, events, pattern, .. } = self;
         if let Some(injected) = &mut events.injected_usage {
             injected.window_begins(framer, rest);
         }
@@ -118,10 +134,34 @@ impl StreamReader {
     /// Reads the next bytes of a stream that is passed on. Says how many events with content they complete,
     /// if they bring content at all.
     pub(super) fn follow(&mut self, window: &[u8]) -> Option<u64> {
+        if self.position() == 0 {
+            self.look_at_beginning(window);
+        }
+        if self.is_unread {
+            return Some(0);
+        }
         let mut content = 0_u64;
         self.feed(window, |sign| content += u64::from(matches!(sign, Sign::Content)));
         // An event too large to be read counts as content.
         (content > 0 || self.framer.is_passing_over()).then_some(content)
+    }
+
+    /// The first bytes of a stream that was not held show whether it is one at all.
+    fn look_at_beginning(&mut self, window: &[u8]) {
+        match shape(window, false) {
+            Some(Shape::Compressed) => self.is_unread = true,
+            Some(Shape::Json) => {
+                let failure = self.events.stated(window).unwrap_or(Failure::of(ErrorClass::Malformed));
+                self.events.failed = Some(failure.class);
+                self.events.disguised = Some(0);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it passes unread.
+    pub(super) const fn is_unread(&self) -> bool {
+        self.is_unread
     }
 
     /// The stream is over; an event that was cut off is reported if it can be read.
@@ -145,9 +185,16 @@ impl StreamReader {
         self.events.injected_usage.as_mut().map(InjectedUsage::take_cuts).unwrap_or_default()
     }
 
-    /// The first failure that an event reported.
-    pub(super) const fn failed(&self) -> Option<ErrorClass> {
-        self.events.failed
+    /// Whether an event has failed in the format of its dialect, so that clients take it for a failure.
+    pub(super) const fn has_failed_openly(&self) -> bool {
+        self.events.failed.is_some() && self.events.disguised.is_none()
+    }
+
+    /// How many bytes have come since the beginning of the first event that no client takes for a failure
+    /// although it is one.
+    pub(super) fn since_disguised_failure(&self) -> Option<usize> {
+        let bytes = self.position().saturating_sub(self.events.disguised?);
+        Some(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// The result of the stream, once it is certain.
@@ -158,16 +205,26 @@ impl StreamReader {
         }
     }
 
+    /// The number of choices with a finish reason, once every choice that has begun has one.
+    pub(super) const fn finished_choices(&self) -> Option<u32> {
+        self.events.state.finished_choices()
+    }
+
     /// The failure of a stream that ends here, if it is one. Call [`finish`](Self::finish) first.
     pub(super) fn failure_at_end(&self) -> Option<ErrorClass> {
+        if self.is_unread {
+            return None;
+        }
         match self.events.state.ending() {
+            _ if self.events.failed.is_some() => self.events.failed,
+            StreamEnding::Truncated if self.position() == 0 => Some(ErrorClass::Empty),
             StreamEnding::Truncated => Some(ErrorClass::StreamTruncated),
-            StreamEnding::Failed => Some(self.events.failed.unwrap_or(ErrorClass::StreamError)),
+            StreamEnding::Failed => Some(ErrorClass::StreamError),
+            StreamEnding::Unwatched => None,
             // The answer has its finish reason. Some servers omit the terminal event, which harms no client.
-            StreamEnding::Complete
-            | StreamEnding::Unfinished
-            | StreamEnding::NoTerminal
-            | StreamEnding::Unwatched => None,
+            StreamEnding::Complete | StreamEnding::Unfinished | StreamEnding::NoTerminal => {
+                self.events.is_empty().then_some(ErrorClass::Empty)
+            }
         }
     }
 
@@ -196,9 +253,16 @@ impl Events {
         }
         match &meaning {
             Meaning::Failed(failure) => {
+                let is_open = matches!(failure, EventFailure::Error(_) | EventFailure::PromptBlocked);
+                // Clients that read the finish reason see the failure, and the others got all there is.
+                let is_seen =
+                    is_open || *failure == EventFailure::FinishedInError && self.state.has_content();
                 let failure = self.classify(failure, event.data);
-                self.failed = self.failed.or(Some(failure.class));
-                Sign::Failed(failure)
+                self.fail(failure, event, is_seen)
+            }
+            Meaning::Malformed => self.fail(Failure::of(ErrorClass::Malformed), event, false),
+            Meaning::Terminal(_) if self.is_empty() => {
+                self.fail(Failure::of(ErrorClass::Empty), event, false)
             }
             Meaning::Terminal(_) => Sign::Terminal,
             meaning if meaning.is_content() => Sign::Content,
@@ -206,17 +270,38 @@ impl Events {
         }
     }
 
-    fn classify(&self, failure: &stream::EventFailure<'_>, data: &[u8]) -> Failure {
-        let class = match failure {
-            stream::EventFailure::Error(_) => {
-                if let Some(failure) = provider::classify_event(self.kind, data) {
-                    return failure;
-                }
-                ErrorClass::StreamError
-            }
-            stream::EventFailure::FinishedInError => ErrorClass::StreamError,
-            stream::EventFailure::PromptBlocked => ErrorClass::ContentPolicy,
+    /// An event is a failure. `is_seen` says whether clients take it for one.
+    fn fail(&mut self, failure: Failure, event: &Event<'_>, is_seen: bool) -> Sign {
+        if self.failed.is_none() {
+            self.failed = Some(failure.class);
+            self.disguised = (!is_seen).then_some(event.start);
+        }
+        Sign::Failed(failure)
+    }
+
+    /// Whether the stream is no answer if it ends here.
+    fn is_empty(&self) -> bool {
+        match self.state.substance() {
+            Substance::Answer => false,
+            Substance::EmptyStop => self.empty_stop == EmptyStop::Fail,
+            Substance::Nothing => self.failed.is_none(),
+        }
+    }
+
+    /// The failure that an object states, in any format.
+    fn stated(&self, data: &[u8]) -> Option<Failure> {
+        let headers = HeaderBlock::default();
+        let flat = || provider::flat_failure(self.kind, &headers, data, ErrorClass::StreamError);
+        provider::classify_event(self.kind, data).or_else(flat)
+    }
+
+    fn classify(&self, failure: &EventFailure<'_>, data: &[u8]) -> Failure {
+        let stated = match failure {
+            EventFailure::Error(_) => self.stated(data),
+            EventFailure::Flat(error) => self.stated(error),
+            EventFailure::FinishedInError => None,
+            EventFailure::PromptBlocked => Some(Failure::of(ErrorClass::ContentPolicy)),
         };
-        Failure { class, kind: None, code: None }
+        stated.unwrap_or(Failure::of(ErrorClass::StreamError))
     }
 }

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use super::addressing::address_to;
-use crate::base::{Decimal, HeaderSink, TargetId};
+use crate::base::{Decimal, HeaderSink, TargetId, Timestamp};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
 use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
 
@@ -45,6 +45,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     to: Destination,
     call: &CallHeaders,
     body: OutgoingBody<'_>,
+    now: Timestamp,
     host: &mut H,
 ) -> Option<Outgoing> {
     let config = request.config();
@@ -54,7 +55,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     }
     let mut edit = BodyEdit::of_model(&request.facts, Rc::clone(&target.model));
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
-    if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
+    if request.lacks_usage() && request.generation.usage_option.is_asked(to.target, now) {
         edit = edit.asking_for_usage(&request.facts);
     }
     if to.drops_reasoning {

@@ -5,10 +5,12 @@
 //! response no more than its beginning is held, and it is read to its end: a 200 and a first token do not
 //! make a success.
 
+use std::time::Duration;
+
 use super::origin::Origin;
 use super::{Answer, Attempt};
 use crate::answer::{
-    ChunkReport, Follower, Gatekeeper, HoldTerms, Rejection, Release, Terms, Verdict, forbid_buffering,
+    ChunkReport, Follower, Gatekeeper, Rejection, Release, Terms, Verdict, forbid_buffering_of_streams,
 };
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OnBreak;
@@ -16,6 +18,10 @@ use crate::outcome::AnsweredBy;
 use crate::provider::{self, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::Received;
+use crate::stream::{Alarm, MAX_CHOICES};
+
+/// How long the rest of a response may take that an error has replaced.
+const MAX_REST: Duration = Duration::from_secs(1);
 
 /// The headers of a response.
 pub struct ResponseHead {
@@ -41,6 +47,17 @@ pub enum Progress {
     Commits(Passage),
     /// The client gets more of the response.
     Passes(Passage),
+}
+
+/// What follows from the trailers of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrailersEnd {
+    /// They pass.
+    Pass,
+    /// They end a response of which so many bytes are held.
+    OfHeld(usize),
+    /// They end a response in the middle. They are held until the client has been told.
+    Cut,
 }
 
 /// Bytes that go to the client, and what they show.
@@ -71,8 +88,8 @@ impl Attempt {
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {
-            forbid_buffering(&headers, sink);
-            let gatekeeper = self.gatekeeper_of_success(kind, status, headers, end_of_stream);
+            forbid_buffering_of_streams(&headers, sink);
+            let gatekeeper = self.gatekeeper_of_success(kind, headers, end_of_stream);
             return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
         }
         let gatekeeper = match origin() {
@@ -97,23 +114,21 @@ impl Attempt {
     fn gatekeeper_of_success(
         &self,
         kind: ProviderKind,
-        status: u16,
         headers: HeaderBlock,
         end: bool,
     ) -> Option<Gatekeeper> {
-        let endpoint = self.request.endpoint;
         let terms = Terms {
             kind,
-            endpoint,
+            endpoint: self.request.endpoint,
             streamed: self.request.facts.stream,
             gate: self.gate,
+            empty_stop: self.request.empty_stop(),
             hides_usage: self.injects_usage,
             model_name: self.request.response_model(),
             learns: self.request.keeps_state(),
         };
-        // A 200 without a body is not an answer, whatever its type.
-        Gatekeeper::of_success(terms, headers)
-            .or_else(|| (status == 200 && end).then(|| Gatekeeper::of_nothing(kind, endpoint)))
+        // A success without a body is not an answer, whatever its type.
+        if end { Some(Gatekeeper::of_nothing(kind)) } else { Gatekeeper::of_success(terms, headers) }
     }
 
     /// Holds the response if it is to be judged. Otherwise it passes.
@@ -125,19 +140,18 @@ impl Attempt {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> Progress {
-        let terms = HoldTerms {
-            gate_is_over: self.gate_is_over(now),
-            in_retry_loop: self.request.config().retry_loop,
-        };
+        let gate_is_over = self.gate_is_over(now);
         match gatekeeper {
-            Some(gatekeeper) if gatekeeper.holds(terms, could_move) => {
-                if end {
+            Some(mut gatekeeper) => {
+                if !gatekeeper.holds(gate_is_over, could_move) {
+                    Progress::Commits(self.commit_headers(Some(gatekeeper), end, now, sink))
+                } else if end {
                     self.end_without_body(gatekeeper, now, sink)
                 } else {
                     self.hold(gatekeeper)
                 }
             }
-            gatekeeper => Progress::Commits(self.commit_headers(gatekeeper, end, now, sink)),
+            None => Progress::Commits(self.commit_headers(None, end, now, sink)),
         }
     }
 
@@ -151,7 +165,7 @@ impl Attempt {
         self.observed.unsent = true;
         self.observed.held_back = true;
         self.watch.finish();
-        self.answer = Answer::Passed(Follower::unread());
+        self.answer = Answer::Passed(Follower::of_failure());
         Progress::HeldBack
     }
 
@@ -170,7 +184,9 @@ impl Attempt {
         }
     }
 
-    fn reject(&mut self, rejection: Rejection) -> Progress {
+    fn reject(&mut self, mut rejection: Rejection) -> Progress {
+        // If the filter added nothing, the client did.
+        rejection.failed.rejects_addition &= self.injects_usage;
         self.observed.stream = rejection.stream;
         self.observed.failure(&rejection.failure);
         Progress::Rejected(rejection)
@@ -241,10 +257,20 @@ impl Attempt {
         Some(self.passage(report, now))
     }
 
-    /// The response ends with trailers. Returns how many bytes of it are held, if it is held.
-    pub fn trailers(&mut self) -> Option<usize> {
+    /// The response ends with trailers.
+    pub fn trailers(&mut self, host: &mut impl BodyBuffer, now: Timestamp) -> TrailersEnd {
         self.watch.finish();
-        self.held()
+        match &mut self.answer {
+            Answer::Held(gatekeeper) => TrailersEnd::OfHeld(gatekeeper.held()),
+            Answer::Passed(follower) => {
+                if !follower.end_with_trailers(host) {
+                    return TrailersEnd::Pass;
+                }
+                self.watch.end_by(now, Alarm::Cut);
+                TrailersEnd::Cut
+            }
+            Answer::Awaited | Answer::Discarded => TrailersEnd::Pass,
+        }
     }
 
     fn held(&self) -> Option<usize> {
@@ -295,7 +321,8 @@ impl Attempt {
     }
 
     fn passage(&mut self, report: ChunkReport, now: Timestamp) -> Passage {
-        let ChunkReport { release, new_bytes, content, forwarded, settled } = report;
+        let ChunkReport { release, new_bytes, content, forwarded, settled, finished_choices, is_cut } =
+            report;
         self.observed.bytes = self.observed.bytes.saturating_add(new_bytes as u64);
         if let Some(events) = content {
             self.content(events, now);
@@ -303,12 +330,26 @@ impl Attempt {
         if forwarded && let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.bytes_sent(now);
         }
-        if settled.is_some() {
-            // The response is complete. If the provider keeps the connection open, Envoy's idle timeout
-            // ends it.
-            self.watch.finish();
+        if self.answer.has_ended_with_notice() {
+            // The reset comes one tick later. Otherwise the notice would be lost.
+            if !self.watch.is_over() {
+                self.watch.end_by(now, Alarm::Idle);
+            }
+        } else if is_cut {
+            self.watch.end_by(now, Alarm::Cut);
+        } else if settled.is_some() {
+            self.watch.complete(now);
+        } else if finished_choices.is_some_and(|finished| finished >= self.choices_asked_for()) {
+            self.watch.finish_reasons_received(now);
+        } else {
+            self.watch.unfinished(now);
         }
         Passage { release, settled }
+    }
+
+    /// How many choices the client has asked for, as far as they can be told apart.
+    fn choices_asked_for(&self) -> u32 {
+        self.request.facts.n.map_or(1, |n| u32::try_from(n.min(MAX_CHOICES)).unwrap_or(1))
     }
 
     /// Content has come, in this many events.
@@ -331,6 +372,11 @@ impl Attempt {
     /// Replaces the provider's status.
     pub fn show_status(&mut self, status: u16, sink: &mut impl HeaderSink) {
         sink.set(":status", &status.to_string());
+        self.shows_status(status);
+    }
+
+    /// The client sees this status in place of the provider's.
+    pub const fn shows_status(&mut self, status: u16) {
         self.observed.shown_status = Some(status);
     }
 
@@ -339,8 +385,15 @@ impl Attempt {
         self.answer = Answer::Discarded;
     }
 
-    /// The client gets the response as it is. Nothing more is read of it.
-    pub fn pass_unread(&mut self) {
-        self.answer = Answer::Passed(Follower::unread());
+    /// The client gets the failure as it is. Nothing more is read of it.
+    pub fn pass_failure(&mut self) {
+        self.answer = Answer::Passed(Follower::of_failure());
+    }
+
+    /// The client has got an error in place of what came of the response. The rest goes no further, and if it
+    /// does not end soon, it is reset.
+    pub fn drop_rest(&mut self, now: Timestamp) {
+        self.watch.end_by(now.after(MAX_REST), Alarm::Idle);
+        self.answer = Answer::Passed(Follower::replaced());
     }
 }

@@ -43,11 +43,15 @@ pub enum ErrorClass {
     StateNotFound,
     /// Another request is changing something that this one refers to.
     Conflict,
+    /// A success status without an answer.
+    Empty,
+    /// A response that is not what it claims to be: JSON that is none.
+    Malformed,
 }
 
 impl ErrorClass {
     /// Every class. Records of breakers hold positions in this list, so new ones are added at its end.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Transport,
         Self::Timeout,
         Self::Overloaded,
@@ -69,6 +73,8 @@ impl ErrorClass {
         Self::Unsuitable,
         Self::StateNotFound,
         Self::Conflict,
+        Self::Empty,
+        Self::Malformed,
     ];
 
     /// Its name in configurations, headers, metrics and records.
@@ -95,6 +101,8 @@ impl ErrorClass {
             Self::Unsuitable => "unsuitable",
             Self::StateNotFound => "state_not_found",
             Self::Conflict => "conflict",
+            Self::Empty => "empty",
+            Self::Malformed => "malformed",
         }
     }
 

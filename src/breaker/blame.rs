@@ -55,7 +55,9 @@ impl Blame {
             ErrorClass::NotFound
             | ErrorClass::StreamTruncated
             | ErrorClass::StreamError
-            | ErrorClass::StreamStalled => Self { target: HealthSignal::Failure(class), ..answered },
+            | ErrorClass::StreamStalled
+            | ErrorClass::Empty
+            | ErrorClass::Malformed => Self { target: HealthSignal::Failure(class), ..answered },
             ErrorClass::RateLimited => Self { target: HealthSignal::Throttled(hint), ..answered },
             ErrorClass::ModelQuota => Self { target: HealthSignal::Exhausted(hint), ..answered },
             ErrorClass::QuotaExhausted | ErrorClass::Auth => Self {

@@ -215,6 +215,8 @@ pub struct Model {
     pub retry: RetryPolicy,
     /// The error classes after which a request is retried.
     pub fallback_on: ClassSet,
+    /// What an ordinary end without content or output tokens is.
+    pub empty_stop: EmptyStop,
     /// Which targets are allowed.
     pub boundaries: Boundaries,
     /// How far a substitute may differ from the first choice.
@@ -227,6 +229,16 @@ pub struct Model {
     pub stream: StreamPolicy,
     /// Whether its targets belong to several owners, so that state of a conversation may be at another one.
     pub has_many_owners: bool,
+}
+
+/// What an answer is that ends in the ordinary way and has neither content nor output tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EmptyStop {
+    /// A failure.
+    #[default]
+    Fail,
+    /// An answer.
+    Pass,
 }
 
 /// What happens to a request if breakers block every target of its model.

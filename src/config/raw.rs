@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::duration::TimeSpan;
+use super::duration::{Linger, TimeSpan};
 use super::size::Size;
 
 /// Entries, sorted by name.
@@ -156,6 +156,7 @@ pub(super) struct RawStream {
     pub gate: Option<Mapping<RawGate>>,
     pub keep_alive: Option<TimeSpan>,
     pub on_break: Option<String>,
+    pub linger: Option<Linger>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +192,7 @@ pub(super) struct RawFallback {
     pub context_length: Option<String>,
     pub content_policy: Option<String>,
     pub sealed_reasoning: Option<String>,
+    pub empty_stop: Option<String>,
     #[serde(default, deserialize_with = "decimal")]
     pub max_price_ratio: Option<f64>,
     pub same_billing_owner: Option<bool>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::balance::Session;
 use crate::base::{Endpoint, ModelId, TargetId, Timestamp, Tokens};
-use crate::config::{Balance, ClientKey, Config, Model, Priority, ResponseModel, StreamPolicy};
+use crate::config::{Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, StreamPolicy};
 use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
 use crate::provider::Capability;
@@ -32,8 +32,8 @@ pub struct ClientRequest {
     pub client_limits: ClientLimits,
     /// When its first attempt was chosen.
     pub began: Timestamp,
-    /// How long the client gives it, if it says so.
-    pub timeout: Option<Duration>,
+    /// How long the client waits for the first byte of its response, if it says so.
+    pub patience: Option<Duration>,
     /// Its priority in a queue.
     pub priority: Priority,
     /// Attempts that Envoy has counted and this VM does not know: made before a crash of the VM or a change
@@ -77,13 +77,18 @@ impl ClientRequest {
             offers.declared.contains(Capability::Reasoning)
                 && offers.capabilities.contains(Capability::Reasoning)
         });
-        self.model().map(|model| model.stream).unwrap_or_default().narrowed(reasoning, self.timeout)
+        self.model().map(|model| model.stream).unwrap_or_default().for_target(reasoning)
     }
 
-    /// When the whole request must be over.
+    /// What an ordinary end without content or output tokens is.
+    pub fn empty_stop(&self) -> EmptyStop {
+        self.model().map(|model| model.empty_stop).unwrap_or_default()
+    }
+
+    /// When the client must have got something.
     pub fn deadline(&self) -> Timestamp {
         let total = self.model().map_or_else(|| StreamPolicy::default().total, |model| model.stream.total);
-        self.began.after(self.timeout.map_or(total, |limit| limit.min(total)))
+        self.began.after(self.patience.map_or(total, |patience| patience.min(total)))
     }
 
     /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their

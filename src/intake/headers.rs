@@ -41,6 +41,9 @@ const PRIVATE: [&[u8]; 9] = [
 /// The same by prefix.
 const PRIVATE_PREFIXES: [&[u8]; 3] = [b"x-envoy-", b"x-forwarded-", b"x-llm-"];
 
+/// In these the SDKs of OpenAI and Anthropic say how many seconds they wait for a response.
+const SDK_TIMEOUTS: [&str; 2] = ["x-stainless-timeout", "x-stainless-read-timeout"];
+
 /// Envoy finds no route for a request without this one. The inner route removes it
 /// (`request_headers_to_remove`).
 const NEEDED_FOR_ROUTING: &[u8] = b"x-forwarded-proto";
@@ -121,17 +124,13 @@ impl CallHeaders {
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
-        let mut accepted = headers.iter().filter(|(name, _)| *name == b"accept-encoding");
-        call.plain_response = accepted.next().is_some_and(|(_, value)| value == ACCEPTED_ENCODING.as_bytes())
-            && accepted.next().is_none();
-        for (name, _) in headers.iter() {
-            if name == b"anthropic-version" {
-                call.anthropic_version = true;
-            }
-            for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
-                if name == credential.as_bytes() {
-                    call.credentials |= 1 << bit;
-                }
+        let mut accepted = headers.all("accept-encoding");
+        call.plain_response =
+            accepted.next() == Some(ACCEPTED_ENCODING.as_bytes()) && accepted.next().is_none();
+        call.anthropic_version = headers.get_bytes("anthropic-version").is_some();
+        for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
+            if headers.get_bytes(credential).is_some() {
+                call.credentials |= 1 << bit;
             }
         }
         call
@@ -148,7 +147,7 @@ pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
 /// How the client wants its request to be served.
 pub(super) struct Wishes {
     pub(super) no_fallback: bool,
-    pub(super) timeout: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     pub(super) regions: Option<Vec<Rc<str>>>,
     pub(super) priority: Priority,
 }
@@ -157,7 +156,7 @@ impl Wishes {
     /// Reads them. An invalid value is refused and not ignored.
     pub(super) fn read(headers: &HeaderBlock, key: Option<&ClientKey>) -> Result<Self, Refusal> {
         Ok(Self {
-            timeout: timeout(headers)?,
+            patience: patience(headers)?,
             regions: regions(headers)?,
             no_fallback: forbids_fallback(headers),
             priority: priority(headers, key),
@@ -179,8 +178,7 @@ fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
 /// means yes, also in addition to a `false`: a typing mistake must not allow what the client wanted to
 /// forbid.
 fn forbids_fallback(headers: &HeaderBlock) -> bool {
-    let mut values = headers.iter().filter(|(name, _)| *name == b"x-llm-no-fallback");
-    values.any(|(_, value)| {
+    headers.all("x-llm-no-fallback").any(|value| {
         let value = value.trim_ascii();
         value != b"0" && !value.eq_ignore_ascii_case(b"false")
     })
@@ -195,7 +193,19 @@ pub fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
     asked.unwrap_or_default().min(most)
 }
 
-/// The time limit in `x-llm-timeout`: a duration as in the configuration, or seconds without a unit.
+/// How long the client waits for its first byte: the least of what it says.
+fn patience(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
+    let of_sdk = SDK_TIMEOUTS.iter().filter_map(|name| seconds(headers.get(name)?));
+    Ok(timeout(headers)?.into_iter().chain(of_sdk).min())
+}
+
+/// A number of seconds as an SDK writes it. SDKs add these headers unasked, so another value counts as none.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse::<f64>().ok().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The time in `x-llm-timeout`: a duration as in the configuration, or seconds without a unit.
 fn timeout(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
     let Some(text) = headers.get("x-llm-timeout") else { return Ok(None) };
     let text = text.trim();

@@ -57,7 +57,7 @@ impl Exchange {
         let (admission, drops_reasoning) = choose(worker, &journey.borrow(), is_new, now, no_target)?;
         let request = Rc::clone(&journey.borrow().request);
         let to = Destination { target: admission.target(), drops_reasoning };
-        let Some(outgoing) = prepare(&request, to, call, body, host) else {
+        let Some(outgoing) = prepare(&request, to, call, body, now, host) else {
             admission.cancel(&request.generation, &mut worker.effects(), now);
             return Err(NotSent::Refused(Refusal::Internal));
         };
@@ -94,7 +94,11 @@ impl Exchange {
         log::debug!("attempt {} goes to target {}", slot + 1, request.target_name(target));
         self.key = request.key_to_charge();
         let attempt = Attempt::send(Rc::clone(request), start, admission, outgoing);
-        self.phase = Phase::Sent(Box::new(super::exchange::Sent { journey: Rc::clone(shared), attempt }));
+        self.phase = Phase::Sent(Box::new(super::exchange::Sent {
+            journey: Rc::clone(shared),
+            attempt,
+            in_place: None,
+        }));
     }
 }
 

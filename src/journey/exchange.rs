@@ -73,6 +73,8 @@ pub(super) enum Phase {
 pub(super) struct Sent {
     pub(super) journey: SharedJourney,
     pub(super) attempt: Attempt,
+    /// The filter's own response, which takes the place of the provider's on the next tick.
+    pub(super) in_place: Option<LocalAnswer>,
 }
 
 impl Exchange {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
-use crate::answer::{Rejection, Release, strip_reserved};
-use crate::attempt::{Origin, Passage, Progress, ResponseHead};
+use crate::answer::{Appearance, Rejection, Release, strip_reserved};
+use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
@@ -31,6 +31,15 @@ const FLEET_RATE_LIMIT: &str = "fleet_rate_limit";
 /// What the response's callbacks need of the host.
 pub trait ResponseHost: HeaderSink + BodyBuffer {}
 impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
+
+/// What there is of a body that is held.
+#[derive(Debug, Clone, Copy)]
+struct HeldBody {
+    /// How many bytes are in the host's buffer; `None` in a callback in which it has none.
+    bytes: Option<usize>,
+    /// Nothing more will come.
+    is_all: bool,
+}
 
 impl Exchange {
     /// The response's headers have come. `origin` is called only for an error status.
@@ -62,7 +71,7 @@ impl Exchange {
         let journey = Rc::clone(&sent.journey);
         let could_move = || journey.borrow().could_move(now);
         let progress = sent.attempt.headers(head, now, origin, could_move, host);
-        sent.proceed(worker, progress, None, now, host)
+        sent.proceed(worker, progress, HeldBody { bytes: None, is_all: end_of_stream }, now, host)
     }
 
     /// More of the response has come. `available` is what the host's buffer holds: all of the response so
@@ -77,10 +86,10 @@ impl Exchange {
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
-        // An error can replace the body only if all of it has come. Otherwise the rest would follow the
-        // error.
-        let whole_body = end_of_stream.then_some(available);
-        sent.proceed(worker, progress, whole_body, now, host)
+        let held = HeldBody { bytes: Some(available), is_all: end_of_stream };
+        let release = sent.proceed(worker, progress, held, now, host);
+        self.release_if_answered(worker, now);
+        release
     }
 
     /// The response ends with trailers instead of a last piece of body.
@@ -91,9 +100,10 @@ impl Exchange {
         host: &mut H,
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
-        match sent.attempt.trailers() {
-            Some(held) => self.response_body(worker, held, true, now, host),
-            None => Release::Pass,
+        match sent.attempt.trailers(host, now) {
+            TrailersEnd::OfHeld(held) => self.response_body(worker, held, true, now, host),
+            TrailersEnd::Pass => Release::Pass,
+            TrailersEnd::Cut => Release::Hold,
         }
     }
 
@@ -111,6 +121,12 @@ impl Exchange {
         }
     }
 
+    /// Whether an attempt is under way.
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.is_under_way())
+    }
+
     /// Whether the time of the next chunk must be exact to the millisecond.
     pub fn awaits_content(&self) -> bool {
         matches!(&self.phase, Phase::Sent(sent) if sent.attempt.awaits_content())
@@ -122,7 +138,7 @@ impl Sent {
         &mut self,
         worker: &mut Worker,
         progress: Progress,
-        whole_body: Option<usize>,
+        held: HeldBody,
         now: Timestamp,
         host: &mut H,
     ) -> Release {
@@ -131,10 +147,10 @@ impl Sent {
             Progress::Ignored => Release::Pass,
             Progress::Passes(passage) => self.pass(worker, passage, now),
             Progress::Commits(passage) => {
-                self.commits(worker, host);
+                self.commits(worker, now, host);
                 self.pass(worker, passage, now)
             }
-            Progress::Rejected(rejection) => self.reject(worker, rejection, whole_body, now, host),
+            Progress::Rejected(rejection) => self.reject(worker, rejection, held, now, host),
             Progress::HeldBack => {
                 host.set("x-llm-reason", FLEET_RATE_LIMIT);
                 worker.tally.count(Metric::FleetRefusals);
@@ -146,9 +162,12 @@ impl Sent {
     }
 
     /// The response goes to the client.
-    pub(super) fn commits(&self, worker: &mut Worker, sink: &mut impl HeaderSink) {
+    pub(super) fn commits(&self, worker: &mut Worker, now: Timestamp, sink: &mut impl HeaderSink) {
         log::debug!("response of attempt {} goes to the client", self.attempt.slot() + 1);
         worker.tally.count(Metric::AttemptsAnswered);
+        if self.journey.borrow().failures.are_owed() {
+            self.journey.borrow_mut().is_served(&mut worker.effects(), now);
+        }
         self.disclose(sink);
     }
 
@@ -162,27 +181,42 @@ impl Sent {
         passage.release
     }
 
-    /// The response is a failure, and the client has got nothing of it. `whole_body` is how much of its
-    /// body is in the host's buffer, if that is all of it.
+    /// The response is a failure, and the client has got nothing of it.
     fn reject<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
         rejection: Rejection,
-        whole_body: Option<usize>,
+        held: HeldBody,
         now: Timestamp,
         host: &mut H,
     ) -> Release {
-        let Rejection { failed: failure, appearance, .. } = rejection;
+        let Rejection { failed: failure, appearance, label, .. } = rejection;
         let next = failed(self, worker, failure, Blame::of(failure.class, failure.hint), now);
+        if let (Next::Stop(_), Appearance::Answer { .. }, HeldBody { bytes: None, is_all: true }) =
+            (next, appearance, held)
+        {
+            // A response without a body cannot be given one in this callback.
+            let status = self.own_status(next, failure).or(appearance.status(None)).unwrap_or(502);
+            self.attempt.shows_status(status);
+            self.in_place = Some(self.answer_in_place(worker, failure, next, status, now));
+            return Release::Hold;
+        }
+        // Of what is no answer nothing need pass. Otherwise the rest would follow the error.
+        let is_final = matches!(next, Next::Stop(_));
+        let may_drop_rest = is_final && matches!(appearance, Appearance::Answer { .. });
+        let replaceable = held.bytes.filter(|_| held.is_all || may_drop_rest);
         let refusal = self.state_elsewhere(next, now);
         let own_status = refusal.as_ref().map(|refusal| refusal.code().0);
         let replacement =
-            whole_body.zip(appearance.replacement(own_status.or_else(|| self.own_status(next, failure))));
+            replaceable.zip(appearance.replacement(own_status.or_else(|| self.own_status(next, failure))));
         let invites = refusal.as_ref().is_some_and(|refusal| !refusal.client_retry().forbids_retries());
         let reason = refusal.as_ref().map_or(ALL_FAILED, |refusal| refusal.code().1);
         let replaced_by = replacement
             .filter(|(held, status)| self.replace_body(*status, refusal, *held, now, host))
             .map(|(_, status)| own_status.unwrap_or(status));
+        if let (None, Some(label)) = (replaced_by, label) {
+            host.set("content-type", label);
+        }
         if let Some(status) = appearance.status(replaced_by) {
             self.attempt.show_status(status, host);
         }
@@ -192,6 +226,9 @@ impl Sent {
             // The account may be back sooner than anything says.
             if invites {
                 host.remove("x-should-retry");
+            }
+            if !held.is_all {
+                self.attempt.drop_rest(now);
             }
         }
         Release::Pass
@@ -224,7 +261,7 @@ impl Sent {
             tell_would_fall_back(&survey, failed, worker, sink);
         }
         drop(journey);
-        self.attempt.pass_unread();
+        self.attempt.pass_failure();
     }
 
     /// The status of the filter's own error, if the operator wants it instead of the provider's.

@@ -1,7 +1,14 @@
 //! The records in shared data: a version, then entries of 16 bytes, the oldest first.
 
-use super::{LIFETIME, MAX_ENTRIES};
+use std::time::Duration;
+
 use crate::base::{KnownOwner, Owner, Timestamp};
+
+/// The most entries of a record.
+pub const MAX_ENTRIES: usize = 64;
+
+/// How long an entry is of use: providers keep responses for 30 days.
+pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const VERSION: u8 = 1;
 const ENTRY_BYTES: usize = 16;

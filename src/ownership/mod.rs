@@ -26,7 +26,7 @@
 
 mod codec;
 
-use std::time::Duration;
+pub use codec::{LIFETIME, MAX_ENTRIES};
 
 use codec::Entry;
 
@@ -34,12 +34,6 @@ use crate::base::{KnownOwner, Store, Timestamp, mix, update};
 
 /// The number of records.
 pub const BUCKETS: u64 = 4096;
-
-/// The most entries of a record.
-pub const MAX_ENTRIES: usize = 64;
-
-/// How long an entry is of use: providers keep responses for 30 days.
-pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The most digests that one answer or request adds.
 pub const MAX_REMEMBERED: usize = 4;
@@ -80,6 +74,8 @@ fn key(digest: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::base::Owner;
     use crate::base::memory::Memory;

@@ -6,6 +6,7 @@
 
 use super::error_body::{ErrorBody, truncated_name};
 use super::evidence::Evidence;
+use super::flat_error::is_flat_error;
 use super::{ProviderKind, accounts, anthropic, gemini, mistral, names, openai, openrouter, request_bound};
 use crate::base::{ErrorClass, HeaderBlock};
 
@@ -19,6 +20,13 @@ pub struct Failure {
     /// The provider's error code, at most [`MAX_NAME`](super::MAX_NAME) bytes; a number is kept as its
     /// digits.
     pub code: Option<Box<str>>,
+}
+
+impl Failure {
+    /// A failure of which only the class is known.
+    pub const fn of(class: ErrorClass) -> Self {
+        Self { class, kind: None, code: None }
+    }
 }
 
 /// The failure of a response with this `status`, `headers` and `body`.
@@ -43,6 +51,18 @@ pub fn failure_in_success(kind: ProviderKind, headers: &HeaderBlock, body: &[u8]
 pub fn classify_event(kind: ProviderKind, event_data: &[u8]) -> Option<Failure> {
     let body = ErrorBody::of_success(event_data)?;
     Some(failure(kind, Evidence::from_event(&body, body.status()), ErrorClass::StreamError))
+}
+
+/// The failure in an object that has nothing of an answer, if it is an [error](is_flat_error) in a vendor's
+/// flat format. `otherwise` is its class if it does not say which.
+pub fn flat_failure(
+    kind: ProviderKind,
+    headers: &HeaderBlock,
+    body: &[u8],
+    otherwise: ErrorClass,
+) -> Option<Failure> {
+    let body = is_flat_error(body).then(|| ErrorBody::of_error(body))?;
+    Some(failure(kind, Evidence::from_response(headers, &body, body.status()), otherwise))
 }
 
 fn failure(kind: ProviderKind, evidence: Evidence, otherwise: ErrorClass) -> Failure {

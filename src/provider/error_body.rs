@@ -79,6 +79,11 @@ impl ErrorBody {
         is_error(&wrapper).then(|| Self::of_wrapper(wrapper))
     }
 
+    /// The error in an object that is known to be one.
+    pub(super) fn of_error(body: &[u8]) -> Self {
+        Self::of_wrapper(excerpt(body, true))
+    }
+
     fn of_wrapper(mut wrapper: Map<String, Value>) -> Self {
         match wrapper.remove("error") {
             Some(Value::Object(mut error)) => {

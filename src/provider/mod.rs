@@ -7,6 +7,7 @@
 //!   message says.
 //! - `accounts`: how an account is recognised that is dead; `request_bound`: how a refusal that says nothing
 //!   about the target.
+//! - `flat_error`: how an error looks that has none of the dialects' formats.
 //! - `hints`: how long the provider asks clients to wait, in headers; `body_hints`: the same in bodies;
 //!   `waits`: the forms in which they write it; `rate_limits`: what it reports of its rate limits.
 //! - `answer`: the filter's own responses in the client's dialect.
@@ -21,6 +22,7 @@ mod body_hints;
 mod classify;
 mod error_body;
 mod evidence;
+mod flat_error;
 mod gemini;
 mod hint_names;
 mod hints;
@@ -34,12 +36,14 @@ mod path;
 mod rate_limits;
 mod request_bound;
 mod table;
+mod usage_option;
 mod waits;
 mod wording;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
-pub use classify::{Failure, classify, classify_event, failure_in_success};
+pub use classify::{Failure, classify, classify_event, failure_in_success, flat_failure};
 pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
+pub use flat_error::is_flat_error;
 pub use hints::{should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
@@ -49,4 +53,5 @@ pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,
 };
+pub use usage_option::rejects_usage_option;
 pub use waits::MAX_HINT;

@@ -38,6 +38,7 @@ mod text;
 mod token;
 mod usage_spots;
 
+pub use collect::Tracks;
 pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};
 pub use error::ScanError;
 pub use facts::{
@@ -51,7 +52,7 @@ pub use limits::{
 };
 pub use plain_run::plain_run;
 pub use references::References;
-pub use scan::{Scanner, Tracks};
+pub use scan::Scanner;
 pub use text::{Kept, MAX_KEPT_BYTES, MAX_OPENING_BYTES, Want};
 pub use token::{Container, Span, Value};
 pub use usage_spots::UsageSpots;

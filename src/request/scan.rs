@@ -4,19 +4,10 @@
 //! check the UTF-8 of strings, unpaired surrogates, and the magnitude of numbers. Checking them would cost
 //! time, and the provider checks them anyway because the body is forwarded.
 
-use super::collect::Collector;
+use super::collect::{Collector, Tracks};
 use super::error::ScanError;
 use super::facts::Facts;
 use super::lexer::Lexer;
-
-/// What is noted of a conversation, which is a large part of the cost of a scan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tracks {
-    /// A hash of its beginning.
-    pub beginning: bool,
-    /// Its references to state at an account.
-    pub references: bool,
-}
 
 /// Reads a request body window by window without keeping it.
 #[derive(Debug)]

@@ -27,7 +27,8 @@ pub(super) fn read(data: &[u8]) -> Read<Reading<'_>> {
         chunk.error = Some(data);
     }
     let meaning = if is_object { chunk.meaning() } else { Meaning::Unknown };
-    Ok(Reading { meaning, usage: chunk.usage, finish: chunk.finish, answers: chunk.answers })
+    let Chunk { usage, finish, answers, .. } = chunk;
+    Ok(Reading { meaning, usage, finish, answers, has_answer: false })
 }
 
 impl<'e> Chunk<'e> {
@@ -70,6 +71,7 @@ impl<'e> Chunk<'e> {
                 // `message` comes from servers that answer a streaming request in one piece.
                 b"delta" | b"message" => self.read_delta(json)?,
                 b"text" => self.content |= json.filled()?,
+                b"logprobs" => self.read_logprobs(json)?,
                 b"finish_reason" => {
                     finish = json.text()?.filter(|name| !name.is_empty()).map(FinishReason::from_wire);
                 }
@@ -94,6 +96,15 @@ impl<'e> Chunk<'e> {
                 b"role" | b"name" => drop(json.value()?),
                 _ => self.content |= json.filled()?,
             }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Some answers consist of nothing else. Its members are lists.
+    fn read_logprobs(&mut self, json: &mut Json<'e>) -> Read<()> {
+        json.object(|_, json| {
+            self.content |= json.filled()?;
             Ok(())
         })?;
         Ok(())

@@ -10,10 +10,13 @@
 use crate::base::Endpoint;
 
 use super::event::{Event, Form};
-use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Terminal};
+use super::meaning::{
+    Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Substance, Terminal,
+};
 use super::usage::{Counts, Sums, Usage};
 use super::{chat, gemini, messages, responses};
 use crate::base::json::{Json, is_filled};
+use crate::provider::is_flat_error;
 
 /// The event format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +75,9 @@ pub struct StreamState {
     events: u64,
     /// The last event brought content and nothing else.
     is_content_only: bool,
+    has_content: bool,
+    /// Output tokens were reported.
+    is_paid: bool,
 }
 
 /// What has come of a stream.
@@ -94,6 +100,8 @@ impl StreamState {
             answers: Answers::default(),
             events: 0,
             is_content_only: false,
+            has_content: false,
+            is_paid: false,
         }
     }
 
@@ -103,7 +111,9 @@ impl StreamState {
         let reading = interpret(self.dialect, event);
         if let Some(usage) = &reading.usage {
             self.counts.update(usage);
+            self.is_paid |= self.is_paid_by(&reading, usage);
         }
+        self.has_content |= reading.meaning.is_content() || reading.has_answer;
         self.is_content_only = reading.is_content_only() && event.form == Form::Whole;
         self.finish = reading.finish.or(self.finish);
         self.answers.add(reading.answers);
@@ -114,6 +124,13 @@ impl StreamState {
             (phase, _) => phase,
         };
         reading.meaning
+    }
+
+    /// Whether an event reports output tokens that were spent. The count at the start of Anthropic's streams
+    /// is a placeholder.
+    fn is_paid_by(&self, reading: &Reading<'_>, usage: &Counts) -> bool {
+        let is_final = self.dialect != StreamDialect::Messages || reading.finish.is_some();
+        is_final && usage.usage(self.dialect.sums()).is_some_and(|usage| usage.is_paid())
     }
 
     /// Another event that [repeats](super::Pattern) one which brought content and nothing else.
@@ -152,6 +169,28 @@ impl StreamState {
         matches!(self.phase, StreamPhase::Ended | StreamPhase::Failed)
     }
 
+    /// The number of choices with a finish reason, once every choice that has begun has one.
+    pub const fn finished_choices(&self) -> Option<u32> {
+        // Looked up first, because nearly every event comes before a finish reason.
+        if self.finish.is_none() || !self.answers.all_finished() {
+            return None;
+        }
+        Some(self.answers.finished())
+    }
+
+    /// Whether any content has come.
+    pub const fn has_content(&self) -> bool {
+        self.has_content
+    }
+
+    /// What the stream has brought, if its answer ends here.
+    pub const fn substance(&self) -> Substance {
+        if self.has_content {
+            return Substance::Answer;
+        }
+        Substance::without_content(self.finish, self.is_paid)
+    }
+
     /// What has come of the stream so far.
     pub const fn facts(&self) -> StreamFacts {
         StreamFacts { events: self.events, ending: self.ending() }
@@ -180,7 +219,7 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     }
     let data = event.data.trim_ascii();
     if event.form != Form::Oversize {
-        if data.is_empty() || event.name == b"ping" {
+        if data.is_empty() || is_ping(event.name) {
             return Reading::of(Meaning::Empty);
         }
         if data.starts_with(b"[DONE]") {
@@ -197,7 +236,8 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     let reading = read.unwrap_or(Reading::of(match event.form {
         // Truncated: the client cannot use it, so it must not count as content.
         Form::Torn => Meaning::Empty,
-        Form::Whole | Form::Oversize => Meaning::Unknown,
+        Form::Whole => Meaning::Malformed,
+        Form::Oversize => Meaning::Unknown,
     }));
     if reading.meaning == Meaning::Unknown && event.form != Form::Oversize {
         return foreign_event(data).map_or(reading, Reading::of);
@@ -213,20 +253,32 @@ const fn done(dialect: StreamDialect) -> Meaning<'static> {
     }
 }
 
-/// Events of no dialect with a known meaning: `{"type":"ping"}`, and Gemini's error in an array of one.
+/// Whether this is the name of an event that only keeps the connection open.
+fn is_ping(name: &[u8]) -> bool {
+    matches!(name, b"ping" | b"keepalive" | b"keep-alive" | b"heartbeat")
+}
+
+/// Events of no dialect with a known meaning: `{"type":"ping"}`, Gemini's error in an array of one, flat
+/// errors, and values that can carry nothing.
 fn foreign_event(data: &[u8]) -> Option<Meaning<'_>> {
     let mut ping = false;
     let mut error = None;
     let mut json = Json::new(data);
-    if json.peek() == Some(b'{') {
+    let first = json.peek()?;
+    if first == b'{' {
         json.object(|key, json| {
             match key {
-                b"type" => ping = matches!(json.text()?, Some(b"ping" | b"keepalive" | b"heartbeat")),
+                b"type" => ping = json.text()?.is_some_and(is_ping),
                 _ => drop(json.value()?),
             }
             Ok(())
         })
         .ok()?;
+        if is_flat_error(data) {
+            return Some(Meaning::Failed(EventFailure::Flat(data)));
+        }
+    } else if first != b'[' {
+        return Some(Meaning::Empty);
     } else {
         json.array(|json| {
             error = error.or(error_member(json));

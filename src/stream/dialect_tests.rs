@@ -20,7 +20,7 @@ fn check_meaning(dialect: StreamDialect, name: &str, data: &str, expected: Meani
     let event = Event { name: name.as_bytes(), data: data.as_bytes(), start: 0, end: 0, form: Form::Whole };
     assert_eq!(StreamState::new(dialect).read(&event), expected, "{dialect:?} {name} {data}");
     let torn = StreamState::new(dialect).read(&Event { form: Form::Torn, ..event });
-    let unread = expected == Meaning::Unknown && torn == Meaning::Empty;
+    let unread = matches!(expected, Meaning::Unknown | Meaning::Malformed) && torn == Meaning::Empty;
     assert!(torn == expected || unread, "{dialect:?} {name} {data}, torn: {torn:?}");
 }
 
@@ -164,10 +164,18 @@ fn an_empty_error_member_is_no_error() {
 #[test]
 fn unknown_events_count_as_content_unless_torn() {
     for dialect in ALL_DIALECTS {
-        for data in ["hello", "{\"a\":", "[1]", "7", r#"{"something":"new"}"#, r#"{"type":"brand_new"}"#] {
+        for data in ["[1]", r#"{"something":"new"}"#, r#"{"type":"brand_new","message":"hi"}"#] {
             check_meaning(dialect, "", data, Meaning::Unknown);
         }
-        assert!(Meaning::Unknown.is_content());
+        for data in ["null", "7", "true", "\"text\""] {
+            check_meaning(dialect, "", data, Meaning::Empty);
+        }
+        for data in
+            ["hello", "Internal Server Error", "{\"a\":", r#"{"id": "x", "choi"#, "{}{}", "{'a':1}", "nul"]
+        {
+            check_meaning(dialect, "", data, Meaning::Malformed);
+        }
+        assert!(Meaning::Unknown.is_content() && !Meaning::Malformed.is_content());
     }
     let torn =
         Event { name: b"", data: br#"{"choices":[{"delta":{"con"#, start: 0, end: 26, form: Form::Torn };
@@ -305,5 +313,28 @@ proptest! {
             state.read(&event);
             state.ending();
         }
+    }
+}
+
+#[test]
+fn names_of_finish_reasons_that_say_failure_are_failures_in_any_case() {
+    for (name, reason) in [
+        ("error", FinishReason::Error),
+        ("network_error", FinishReason::Error),
+        ("network-error", FinishReason::Error),
+        ("networkError", FinishReason::Error),
+        ("insufficient_system_resource", FinishReason::Error),
+        ("abort", FinishReason::Error),
+        ("malformed_function_call", FinishReason::Error),
+        ("MALFORMED_FUNCTION_CALL", FinishReason::Error),
+        ("UNEXPECTED_TOOL_CALL", FinishReason::Error),
+        ("cancelled", FinishReason::Error),
+        ("pause_turn", FinishReason::Other),
+        ("eos", FinishReason::Other),
+        ("sensitive", FinishReason::ContentFilter),
+        ("SAFETY", FinishReason::ContentFilter),
+        ("tool_use", FinishReason::ToolCalls),
+    ] {
+        assert_eq!(FinishReason::from_wire(name.as_bytes()), reason, "{name}");
     }
 }

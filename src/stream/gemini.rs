@@ -22,7 +22,8 @@ pub(super) fn read(data: &[u8]) -> Read<Reading<'_>> {
     let mut chunk = Chunk::default();
     let is_object = Json::read_object(data, |key, json| chunk.read_member(key, json))?;
     let meaning = if is_object { chunk.meaning() } else { Meaning::Unknown };
-    Ok(Reading { meaning, usage: chunk.usage, finish: chunk.finish, answers: chunk.answers })
+    let Chunk { usage, finish, answers, .. } = chunk;
+    Ok(Reading { meaning, usage, finish, answers, has_answer: false })
 }
 
 impl<'e> Chunk<'e> {
@@ -92,6 +93,7 @@ impl<'e> Chunk<'e> {
         match (self.error, self.finish) {
             (Some(error), _) => Meaning::Failed(EventFailure::Error(error)),
             (None, _) if self.blocked => Meaning::Failed(EventFailure::PromptBlocked),
+            (None, Some(FinishReason::Error)) => Meaning::Failed(EventFailure::FinishedInError),
             (None, Some(_)) => Meaning::Finished { with_content: self.content },
             (None, None) if self.content => Meaning::Content,
             (None, None) if self.known || self.members == 0 => Meaning::Empty,

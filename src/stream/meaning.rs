@@ -20,7 +20,9 @@ pub enum Meaning<'e> {
     Terminal(Terminal),
     /// The provider reports a failure within the stream.
     Failed(EventFailure<'e>),
-    /// Data that is not of the dialect. It counts as content, because unknown data must not be held back.
+    /// Data that is no JSON. Strict clients fail at it.
+    Malformed,
+    /// JSON that is not of the dialect. It counts as content, because unknown data must not be held back.
     Unknown,
 }
 
@@ -46,7 +48,9 @@ pub enum EventFailure<'e> {
     /// The error as raw JSON: the value of the `error` member, usually `{"type":…,"code":…,"message":…}`, or
     /// all data without such a member. It is classified like a provider's error body.
     Error(&'e [u8]),
-    /// `finish_reason: "error"` and no more.
+    /// An error in the flat format of a vendor, which no client of the dialect takes for one.
+    Flat(&'e [u8]),
+    /// A finish reason that says failure, such as `error` or `network_error`, and no more.
     FinishedInError,
     /// Gemini rejects the prompt (`promptFeedback.blockReason`).
     PromptBlocked,
@@ -94,6 +98,11 @@ impl FinishReason {
             | b"MAX_TOKENS" => Self::Length,
             b"tool_calls" | b"function_call" | b"tool_use" => Self::ToolCalls,
             b"content_filter"
+            | b"content-filter"
+            | b"sensitive"
+            | b"safety"
+            | b"recitation"
+            | b"ERROR_TOXIC"
             | b"refusal"
             | b"SAFETY"
             | b"RECITATION"
@@ -103,8 +112,52 @@ impl FinishReason {
             | b"IMAGE_SAFETY"
             | b"IMAGE_PROHIBITED_CONTENT"
             | b"IMAGE_RECITATION" => Self::ContentFilter,
-            b"error" => Self::Error,
+            _ if says_failure(name) => Self::Error,
             _ => Self::Other,
+        }
+    }
+}
+
+/// What occurs in the names of finish reasons that say failure, in any case. Vendors have many:
+/// `network_error`, `insufficient_system_resource`, `abort`, `MALFORMED_FUNCTION_CALL`.
+const FAILURE_WORDS: [&[u8]; 9] = [
+    b"error",
+    b"fail",
+    b"abort",
+    b"malformed",
+    b"unexpected",
+    b"insufficient",
+    b"unavailable",
+    b"timeout",
+    b"cancel",
+];
+
+fn says_failure(name: &[u8]) -> bool {
+    FAILURE_WORDS.iter().any(|word| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
+}
+
+/// What an answer has brought, apart from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Substance {
+    /// Content, or an end that explains why there is none, or output tokens that were paid for.
+    Answer,
+    /// An ordinary end, and neither content nor output tokens.
+    EmptyStop,
+    /// Nothing, and no end either.
+    Nothing,
+}
+
+impl Substance {
+    /// The substance of an answer without content. `is_paid` says whether output tokens were reported.
+    pub(super) const fn without_content(finish: Option<FinishReason>, is_paid: bool) -> Self {
+        match finish {
+            // The limit may have been used up by reasoning, and a filter is policy.
+            Some(FinishReason::Length | FinishReason::ContentFilter) => Self::Answer,
+            Some(FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Other) if is_paid => {
+                Self::Answer
+            }
+            Some(FinishReason::Stop | FinishReason::ToolCalls | FinishReason::Other) => Self::EmptyStop,
+            Some(FinishReason::Error) | None => Self::Nothing,
         }
     }
 }
@@ -126,8 +179,10 @@ pub enum StreamEnding {
     Unwatched,
 }
 
-/// The choices (candidates) of a stream, by index. Dialects allow up to 128. Higher indices share the last
-/// bit.
+/// The number of choices of a stream that are told apart. Dialects allow up to 128.
+pub const MAX_CHOICES: u64 = 128;
+
+/// The choices (candidates) of a stream, by index. Indices of [`MAX_CHOICES`] and more share the last bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Answers {
     seen: u128,
@@ -137,13 +192,18 @@ pub(super) struct Answers {
 impl Answers {
     /// One choice, at `index`.
     pub(super) fn at(index: u64, finished: bool) -> Self {
-        let bit = 1_u128 << index.min(127);
+        let bit = 1_u128 << index.min(MAX_CHOICES - 1);
         Self { seen: bit, finished: if finished { bit } else { 0 } }
     }
 
     pub(super) fn add(&mut self, more: Self) {
         self.seen |= more.seen;
         self.finished |= more.finished;
+    }
+
+    /// How many choices have finished.
+    pub(super) const fn finished(&self) -> u32 {
+        self.finished.count_ones()
     }
 
     /// Whether there are choices and all have finished.
@@ -159,11 +219,13 @@ pub(super) struct Reading<'e> {
     pub(super) usage: Option<Counts>,
     pub(super) finish: Option<FinishReason>,
     pub(super) answers: Answers,
+    /// It repeats the whole answer, and there is something in it.
+    pub(super) has_answer: bool,
 }
 
 impl<'e> Reading<'e> {
     pub(super) fn of(meaning: Meaning<'e>) -> Self {
-        Self { meaning, usage: None, finish: None, answers: Answers::default() }
+        Self { meaning, usage: None, finish: None, answers: Answers::default(), has_answer: false }
     }
 
     /// Whether it is content, and neither usage nor a finish reason.

@@ -76,6 +76,9 @@ impl<'e> Members<'e> {
             | b"content_block_delta"
             | b"content_block_stop"
             | b"ping" => Meaning::Empty,
+            b"message_delta" if self.stop_reason == Some(FinishReason::Error) => {
+                Meaning::Failed(EventFailure::FinishedInError)
+            }
             b"message_delta" if self.stop_reason.is_some() => Meaning::Finished { with_content: false },
             b"message_delta" => Meaning::Empty,
             b"message_stop" => Meaning::Terminal(Terminal::Completed),
@@ -84,7 +87,7 @@ impl<'e> Members<'e> {
         };
         let reading = Reading::of(meaning).with_usage(self.usage);
         match (meaning, self.stop_reason) {
-            (Meaning::Finished { .. }, Some(reason)) => reading.finished(reason),
+            (Meaning::Finished { .. } | Meaning::Failed(_), Some(reason)) => reading.finished(reason),
             _ => reading,
         }
     }

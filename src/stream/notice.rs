@@ -12,10 +12,12 @@ use crate::base::ErrorClass;
 /// event, if it has one.
 pub fn notice(dialect: StreamDialect, class: ErrorClass, number: u64) -> String {
     let stalled = class == ErrorClass::StreamStalled || class == ErrorClass::Timeout;
-    let message = if stalled {
-        "The provider stopped sending before the answer was complete."
-    } else {
-        "The provider ended the stream before the answer was complete."
+    let message = match class {
+        _ if stalled => "The provider stopped sending before the answer was complete.",
+        ErrorClass::Malformed => "The provider sent an event that is no JSON.",
+        ErrorClass::Empty => "The provider ended the stream without an answer.",
+        ErrorClass::StreamTruncated => "The provider ended the stream before the answer was complete.",
+        _ => "The provider reported an error before the answer was complete.",
     };
     match dialect {
         StreamDialect::Chat | StreamDialect::Completions => {
@@ -54,7 +56,7 @@ mod tests {
     fn a_notice_is_one_event_that_its_dialect_reads_as_a_failure() {
         use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
         for dialect in [Chat, Completions, Responses, Messages, Gemini] {
-            for class in [ErrorClass::StreamTruncated, ErrorClass::StreamStalled] {
+            for class in ErrorClass::ALL {
                 let mut state = StreamState::new(dialect);
                 let mut failures = Vec::new();
                 let mut framer = Framer::new();

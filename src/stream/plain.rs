@@ -1,4 +1,5 @@
-//! Reads the tokens and the finish reason of a JSON response that is not a stream, while it passes.
+//! Reads the tokens and the finish reason of a JSON response that is not a stream, while it passes, and
+//! whether there is an answer in it.
 //!
 //! These members may come before the text or after it, and the text may be megabytes long. So the response is
 //! read to its end, although it is held for its first 16 KiB only. It passes window by window through the
@@ -11,7 +12,7 @@ use crate::request::{Container, Kept, Lexer, ScanError, Sink, Span, Value, Want}
 
 use super::dialect::StreamDialect;
 use super::made::Made;
-use super::meaning::FinishReason;
+use super::meaning::{FinishReason, Substance};
 use super::usage::{Count, Counts, Usage};
 use crate::base::json::count_of;
 
@@ -21,18 +22,45 @@ use crate::base::json::count_of;
 pub struct AnswerReader {
     lexer: Lexer,
     members: Members,
-    readable: bool,
+    /// How much of a byte order mark has come; `None` once something else has.
+    mark: Option<usize>,
+    /// Why it is not read any more.
+    unreadable: Option<ScanError>,
 }
+
+/// What a response is if it ends here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainEnding {
+    /// It has the shape of its dialect's answers, and this in it.
+    Answer(Substance),
+    /// An object without its dialect's answer.
+    Foreign,
+    /// It says that the provider failed.
+    Failed,
+    /// It ends in the middle.
+    CutOff,
+    /// It begins like JSON and is no object.
+    NoObject,
+    /// It is no JSON.
+    NotJson,
+    /// It is JSON that is too deep to be read.
+    Unread,
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl AnswerReader {
     /// A reader at the start of a response from `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
         // An embeddings response is no stream and counts like OpenAI's other responses.
-        Self::in_dialect(StreamDialect::of(endpoint).unwrap_or(StreamDialect::Chat))
+        let mut reader = Self::in_dialect(StreamDialect::of(endpoint).unwrap_or(StreamDialect::Chat));
+        reader.members.embeds = endpoint == Endpoint::Embeddings;
+        reader
     }
 
     pub(super) fn in_dialect(dialect: StreamDialect) -> Self {
-        Self { lexer: Lexer::new(), members: Members::new(dialect), readable: true }
+        let members = Members::new(dialect);
+        Self { lexer: Lexer::new(), members, mark: Some(0), unreadable: None }
     }
 
     /// The same, and it notes what the provider keeps of the answer.
@@ -48,14 +76,50 @@ impl AnswerReader {
 
     /// Reads the next piece, of any length.
     pub fn feed(&mut self, window: &[u8]) {
-        if self.readable {
-            self.readable = self.lexer.feed(window, &mut self.members).is_ok();
+        let window = self.without_mark(window);
+        if self.unreadable.is_none() {
+            self.unreadable = self.lexer.feed(window, &mut self.members).err();
         }
+    }
+
+    fn without_mark<'w>(&mut self, mut window: &'w [u8]) -> &'w [u8] {
+        while let (Some(at), Some((first, rest))) = (self.mark, window.split_first()) {
+            if BYTE_ORDER_MARK.get(at) != Some(first) {
+                self.mark = None;
+                break;
+            }
+            self.mark = Some(at + 1);
+            window = rest;
+        }
+        window
     }
 
     /// Whether the response would be truncated if it ended here. False if it is not a JSON object.
     pub fn is_cut_off(&self) -> bool {
-        self.readable && self.lexer.finish().is_err()
+        self.unreadable.is_none() && self.lexer.finish().is_err()
+    }
+
+    /// What the response is if it ends here.
+    pub fn ending(&self) -> PlainEnding {
+        match self.unreadable {
+            Some(ScanError::NotAnObject { .. }) => return PlainEnding::NoObject,
+            Some(ScanError::TooDeep { .. } | ScanError::TooManyModels { .. }) => return PlainEnding::Unread,
+            Some(_) => return PlainEnding::NotJson,
+            None if self.is_cut_off() => return PlainEnding::CutOff,
+            None => {}
+        }
+        let Members { has_content, has_answer, status, .. } = self.members;
+        let finish = self.finish_reason();
+        let is_paid = self.usage().is_some_and(|usage| usage.is_paid());
+        match (finish, status) {
+            (Some(FinishReason::Error), _) => PlainEnding::Failed,
+            // A response in the background has not begun to be an answer.
+            (_, Some(Status::Pending)) => PlainEnding::Answer(Substance::Answer),
+            _ if !has_answer => PlainEnding::Foreign,
+            // Output tokens were paid for, even if it does not say why it ended.
+            _ if has_content || is_paid => PlainEnding::Answer(Substance::Answer),
+            _ => PlainEnding::Answer(Substance::without_content(finish, is_paid)),
+        }
     }
 
     /// The tokens it reports; `None` if it has reported none.
@@ -70,7 +134,7 @@ impl AnswerReader {
             (None, Some(Status::Completed)) => Some(FinishReason::Stop),
             (None, Some(Status::Incomplete)) => Some(FinishReason::Other),
             (None, Some(Status::Failed)) => Some(FinishReason::Error),
-            (None, None) => None,
+            (None, Some(Status::Pending) | None) => None,
         }
     }
 }
@@ -81,6 +145,8 @@ enum Status {
     Completed,
     Incomplete,
     Failed,
+    /// It is queued or in progress, in the background.
+    Pending,
 }
 
 /// An object or array with relevant members. Each has exactly one parent, so no stack is needed.
@@ -93,23 +159,44 @@ enum Node {
     Choices,
     Choice,
     Incomplete,
-    Output,
+    /// The message of a choice.
+    Message,
+    /// The content of Anthropic's message, or the data of an embeddings response.
+    Blocks,
+    Block,
+    /// The output of a response.
+    Items,
     Item,
+    /// The content or the summary of an item.
+    Pieces,
+    Piece,
 }
 
 impl Node {
     const fn parent(self) -> Self {
         match self {
             Self::Outside | Self::Root => Self::Outside,
-            Self::Usage | Self::Choices | Self::Incomplete | Self::Output => Self::Root,
-            Self::Item => Self::Output,
+            Self::Usage | Self::Choices | Self::Incomplete | Self::Blocks | Self::Items => Self::Root,
             Self::UsageDetails => Self::Usage,
             Self::Choice => Self::Choices,
+            Self::Message => Self::Choice,
+            Self::Block => Self::Blocks,
+            Self::Item => Self::Items,
+            Self::Pieces => Self::Item,
+            Self::Piece => Self::Pieces,
         }
     }
 
     const fn container(self) -> Container {
-        if matches!(self, Self::Choices | Self::Output) { Container::Array } else { Container::Object }
+        match self {
+            Self::Choices | Self::Blocks | Self::Items | Self::Pieces => Container::Array,
+            _ => Container::Object,
+        }
+    }
+
+    /// Whether it is what answers of its dialect consist of.
+    const fn is_answer(self) -> bool {
+        matches!(self, Self::Choices | Self::Blocks | Self::Items)
     }
 }
 
@@ -124,11 +211,14 @@ enum Member {
     ResponseId,
     ItemId,
     Encrypted,
+    /// It may be part of the answer: text, or a container with something in it.
+    Content,
 }
 
 #[derive(Debug)]
 struct Members {
     dialect: StreamDialect,
+    embeds: bool,
     /// The innermost relevant container, and the number of other containers open within it.
     node: Node,
     skipped: u8,
@@ -140,12 +230,19 @@ struct Members {
     status: Option<Status>,
     /// Present if it is noted what the provider keeps.
     made: Option<Box<Made>>,
+    /// The member of which its dialect's answers consist has come.
+    has_answer: bool,
+    /// There is something in it.
+    has_content: bool,
+    /// The containers open within the relevant one are part of the answer.
+    in_content: bool,
 }
 
 impl Members {
     fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
+            embeds: false,
             node: Node::Outside,
             skipped: 0,
             next: Member::Node(Node::Root),
@@ -154,6 +251,9 @@ impl Members {
             finish: None,
             status: None,
             made: None,
+            has_answer: false,
+            has_content: false,
+            in_content: false,
         }
     }
 
@@ -169,21 +269,49 @@ impl Members {
             (Messages, Node::Usage, _) => count_member(Count::anthropic(key)),
             (Gemini, Node::Usage, _) => count_member(Count::gemini(key)),
             (_, Node::UsageDetails, _) => count_member(Count::openai_detail(key)),
+            (Chat, Node::Root, b"data") if self.embeds => Member::Node(Node::Blocks),
+            (Chat, Node::Root, b"choices") if self.embeds => Member::Other,
+            (Messages, Node::Root, b"content") => Member::Node(Node::Blocks),
+            (Responses, Node::Root, b"output") => Member::Node(Node::Items),
             (Chat | Completions, Node::Root, b"choices") | (Gemini, Node::Root, b"candidates") => {
                 Member::Node(Node::Choices)
             }
             (Responses, Node::Root, b"incomplete_details") => Member::Node(Node::Incomplete),
             (Responses, Node::Root, b"status") => Member::Status,
             (Responses, Node::Root, b"id") if self.made.is_some() => Member::ResponseId,
-            (Responses, Node::Root, b"output") if self.made.is_some() => Member::Node(Node::Output),
-            (Responses, Node::Item, b"id") => Member::ItemId,
-            (Responses, Node::Item, b"encrypted_content") => Member::Encrypted,
+            (_, Node::Item, b"id") if self.made.is_some() => Member::ItemId,
+            (_, Node::Item, b"encrypted_content") if self.made.is_some() => Member::Encrypted,
             (Chat | Completions, Node::Choice, b"finish_reason")
             | (Gemini, Node::Choice, b"finishReason")
             | (Responses, Node::Incomplete, b"reason")
             | (Messages, Node::Root, b"stop_reason") => Member::Finish,
+            // What is known to be an answer is not looked at any further.
+            _ if self.has_content => Member::Other,
+            _ => self.content_member(key),
+        }
+    }
+
+    /// The kind of a member that may hold part of the answer. As in streams, any filled member is content,
+    /// except those that only say what or whose it is.
+    fn content_member(&self, key: &[u8]) -> Member {
+        match (self.node, key) {
+            (Node::Choice, b"message" | b"delta") => Member::Node(Node::Message),
+            (Node::Item, b"content" | b"summary") => Member::Node(Node::Pieces),
+            (Node::Choice, b"text" | b"logprobs" | b"content") => Member::Content,
+            (Node::Message, b"role" | b"name")
+            | (Node::Block, b"type" | b"id" | b"object" | b"index")
+            | (Node::Item, b"type" | b"id" | b"status" | b"role" | b"phase")
+            | (Node::Piece, b"type") => Member::Other,
+            (Node::Message | Node::Block | Node::Item | Node::Piece, _) => Member::Content,
             _ => Member::Other,
         }
+    }
+
+    /// A value in a container that is part of the answer.
+    const fn read_nested(&mut self, value: Value<'_>) {
+        let is_filled = matches!(value, Value::Text { length: 1.., .. } | Value::Number(_));
+        self.has_content |= is_filled && matches!(self.next, Member::Content);
+        self.next = Member::Content;
     }
 
     /// The next member in a container: an array's next element, or unknown before the next key.
@@ -191,7 +319,9 @@ impl Members {
         match node {
             Node::Outside => Member::Node(Node::Root),
             Node::Choices => Member::Node(Node::Choice),
-            Node::Output => Member::Node(Node::Item),
+            Node::Blocks => Member::Node(Node::Block),
+            Node::Items => Member::Node(Node::Item),
+            Node::Pieces => Member::Node(Node::Piece),
             _ => Member::Other,
         }
     }
@@ -202,6 +332,9 @@ impl Sink for Members {
     fn key(&mut self, key: Option<&[u8]>) {
         if self.skipped == 0 {
             self.next = key.map_or(Member::Other, |key| self.member(key));
+        } else if self.in_content {
+            let is_label = matches!(key, Some(b"type" | b"role" | b"index" | b"object"));
+            self.next = if is_label { Member::Other } else { Member::Content };
         }
     }
 
@@ -217,9 +350,20 @@ impl Sink for Members {
     #[inline]
     fn scalar(&mut self, value: Value<'_>, _span: Span) -> Result<(), ScanError> {
         if self.skipped > 0 {
+            if self.in_content {
+                self.read_nested(value);
+            }
             return Ok(());
         }
         match (self.next, value) {
+            (Member::Content, Value::Text { length: 1.., .. }) => self.has_content = true,
+            // Some relays write text in place of a list.
+            (Member::Node(node), Value::Text { length: 1.., .. })
+                if node.is_answer() || node == Node::Pieces =>
+            {
+                self.has_answer |= node.is_answer();
+                self.has_content = true;
+            }
             (Member::Count(count), Value::Number(Kept::Text(number))) => {
                 self.reading.set(count, count_of(number));
             }
@@ -228,7 +372,10 @@ impl Sink for Members {
                     match member {
                         Member::ResponseId => made.response(digest),
                         Member::ItemId => made.item(digest),
-                        Member::Encrypted => made.encrypted(digest),
+                        Member::Encrypted => {
+                            made.encrypted(digest);
+                            self.has_content = true;
+                        }
                         _ => {}
                     }
                 }
@@ -240,7 +387,8 @@ impl Sink for Members {
                 self.status = match name {
                     b"completed" => Some(Status::Completed),
                     b"incomplete" => Some(Status::Incomplete),
-                    b"failed" => Some(Status::Failed),
+                    b"failed" | b"cancelled" => Some(Status::Failed),
+                    b"queued" | b"in_progress" => Some(Status::Pending),
                     _ => None,
                 };
             }
@@ -255,10 +403,15 @@ impl Sink for Members {
                 if node == Node::Usage {
                     self.reading = Counts::default();
                 }
+                self.has_answer |= node.is_answer();
                 self.node = node;
                 self.next = Self::within(node);
             }
-            _ => self.skipped = self.skipped.saturating_add(1),
+            member => {
+                self.in_content |= self.skipped == 0 && member == Member::Content;
+                self.skipped = self.skipped.saturating_add(1);
+                self.next = Member::Content;
+            }
         }
         Ok(())
     }
@@ -266,6 +419,7 @@ impl Sink for Members {
     fn close(&mut self, _end: usize) {
         if self.skipped > 0 {
             self.skipped -= 1;
+            self.in_content &= self.skipped > 0 && !self.has_content;
         } else {
             if self.node == Node::Usage {
                 self.counts = self.reading;

@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 
 use super::dialect::StreamDialect::{self, Chat, Completions, Gemini, Messages, Responses};
 use super::meaning::FinishReason;
-use super::plain::AnswerReader;
+use super::meaning::Substance;
+use super::plain::{AnswerReader, PlainEnding};
 use super::usage::{MAX_TOKENS, Usage};
 use crate::base::Endpoint;
 
@@ -181,5 +182,76 @@ proptest! {
             "choices":[{{"message":{after},"finish_reason":"stop"}}],"after":{after}}}"#);
         let said = read(Chat, text.as_bytes().chunks(piece));
         prop_assert_eq!(said, (Some([input, 0, 0, 0, 0]), Some(FinishReason::Stop)));
+    }
+}
+
+#[test]
+fn an_ending_says_what_there_is_of_an_answer_for_any_chunking() {
+    use PlainEnding::{CutOff, Failed, Foreign, NoObject, NotJson, Unread};
+    const ANSWER: PlainEnding = PlainEnding::Answer(Substance::Answer);
+    const EMPTY_STOP: PlainEnding = PlainEnding::Answer(Substance::EmptyStop);
+    const NOTHING: PlainEnding = PlainEnding::Answer(Substance::Nothing);
+    let deep = format!("{{\"choices\":{}", "[".repeat(300));
+    for (endpoint, text, expected) in [
+        (Endpoint::Chat, r#"{"choices":[{"message":{"role":"assistant","content":"x"}}]}"#, ANSWER),
+        (Endpoint::Chat, r#"{"choices":[{"message":{"content":[{"type":"text","text":"x"}]}}]}"#, ANSWER),
+        (Endpoint::Chat, r#"{"choices":[{"message":{"content":[{"type":"text","text":""}]}}]}"#, NOTHING),
+        (Endpoint::Chat, r#"{"choices":[{"message":{"tool_calls":[{"id":"c"}]}}]}"#, ANSWER),
+        (Endpoint::Chat, r#"{"choices":[{"message":{"tool_calls":[],"x":{"y":null}}}]}"#, NOTHING),
+        (
+            Endpoint::Chat,
+            r#"{"choices":[{"message":{"name":"x","role":"y"},"finish_reason":"stop"}]}"#,
+            EMPTY_STOP,
+        ),
+        (Endpoint::Chat, r#"{"choices":[{"message":{"content":""}},{"message":{"content":"x"}}]}"#, ANSWER),
+        (Endpoint::Chat, r#"{"choices":[],"usage":{"completion_tokens":1}}"#, ANSWER),
+        (Endpoint::Chat, r#"{"choices":[{"finish_reason":"abort","message":{"content":"x"}}]}"#, Failed),
+        (Endpoint::Chat, r#"{"data":[{"embedding":[1]}]}"#, Foreign),
+        (Endpoint::Chat, r#"{"choices":null}"#, Foreign),
+        (Endpoint::Chat, r#"{"choices":[{"mess"#, CutOff),
+        (Endpoint::Chat, "", CutOff),
+        (Endpoint::Chat, "[1]", NoObject),
+        (Endpoint::Chat, "Error", NotJson),
+        (Endpoint::Chat, r#"{"choices":[]}{"choices":[]}"#, NotJson),
+        (Endpoint::Chat, &deep, Unread),
+        (Endpoint::Completions, r#"{"choices":[{"text":""}]}"#, NOTHING),
+        (Endpoint::Completions, r#"{"choices":[{"text":"","logprobs":{"tokens":[],"top":null}}]}"#, NOTHING),
+        (Endpoint::Embeddings, r#"{"choices":[{"text":"x"}]}"#, Foreign),
+        (Endpoint::Embeddings, r#"{"data":[{"index":0,"object":"embedding","embedding":[]}]}"#, NOTHING),
+        (Endpoint::Embeddings, r#"{"data":[{"index":0,"object":"embedding","embedding":[0]}]}"#, ANSWER),
+        (
+            Endpoint::Messages,
+            r#"{"content":[{"type":"text","text":""}],"stop_reason":"end_turn"}"#,
+            EMPTY_STOP,
+        ),
+        (Endpoint::Messages, r#"{"content":[{"type":"tool_use","id":"t","name":"f","input":{}}]}"#, ANSWER),
+        (Endpoint::Messages, r#"{"content":"text"}"#, ANSWER),
+        (Endpoint::Messages, r#"{"content":[],"stop_reason":"max_tokens"}"#, ANSWER),
+        (
+            Endpoint::Responses,
+            r#"{"status":"completed","output":[{"type":"message","id":"m","content":[]}]}"#,
+            EMPTY_STOP,
+        ),
+        (
+            Endpoint::Responses,
+            r#"{"status":"completed","output":[{"type":"reasoning","summary":[{"type":"s","text":"x"}]}]}"#,
+            ANSWER,
+        ),
+        (Endpoint::Responses, r#"{"status":"in_progress","output":[]}"#, ANSWER),
+        (Endpoint::Responses, r#"{"status":"cancelled","output":[]}"#, Failed),
+        (Endpoint::Responses, r#"{"status":"completed"}"#, Foreign),
+    ] {
+        let ending = |pieces: &[&[u8]]| {
+            let mut reader = AnswerReader::new(endpoint);
+            pieces.iter().for_each(|piece| reader.feed(piece));
+            reader.ending()
+        };
+        for at in 0..=text.len() {
+            let (head, tail) = text.as_bytes().split_at(at);
+            assert_eq!(ending(&[head, tail]), expected, "{endpoint:?} {text} cut at {at}");
+        }
+        if !text.is_empty() {
+            assert_eq!(ending(&[b"\xef", b"\xbb\xbf", text.as_bytes()]), expected, "{text} after a mark");
+        }
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn letter(meaning: &Meaning<'_>) -> char {
         Meaning::Terminal(Terminal::Completed) => 'T',
         Meaning::Terminal(Terminal::Incomplete(_)) => 'I',
         Meaning::Failed(_) => 'X',
+        Meaning::Malformed => '!',
         Meaning::Unknown => '?',
     }
 }
@@ -71,7 +72,7 @@ pub(super) const ALL: &[Sample] = &[
     sample!(
         "responses",
         Responses,
-        ".....ccccT",
+        ".....ccc.T",
         Complete,
         Some(FinishReason::Stop),
         Some([37, 8, 0, 11, 5])

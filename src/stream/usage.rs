@@ -27,6 +27,13 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
+impl Usage {
+    /// Whether any output was spent.
+    pub const fn is_paid(&self) -> bool {
+        self.output > 0 || self.reasoning > 0
+    }
+}
+
 /// How the counts of a dialect add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sums {

@@ -73,7 +73,7 @@ impl Survey<'_> {
     fn draw(&self, round: Round, ramp: u16, lost: &[TargetId], rng: &mut impl Random) -> Option<TargetId> {
         // A strategy without chance ignores weights, so a lower weight has no effect. With such a strategy
         // a target close to its limits has to exceed the draw like one in slow start.
-        let Some(balance) = self.request.balance() else { return None };
+        let balance = self.request.balance()?;
         let by_chance = !matches!(balance, Balance::Cheapest | Balance::Sticky { .. });
         let mut from = |tier: &[Row], shares: bool, owner: bool| {
             let candidates = tier.iter().filter(|row| !owner || row.is_owner).filter_map(|row| {

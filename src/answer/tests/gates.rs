@@ -1,6 +1,6 @@
 //! How a gatekeeper judges the beginning of a response.
 
-use super::super::{Appearance, Gatekeeper, HoldTerms, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
+use super::super::{Appearance, Gatekeeper, MAX_HELD_PLAIN, Rejection, Release, Terms, Verdict};
 use super::{NOW, OK_JSON, OK_STREAM, terms};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock};
 use crate::config::{HoldPolicy, HoldUntil};
@@ -14,6 +14,7 @@ const ERROR: &str = "data: {\"error\":{\"message\":\"busy\",\"type\":\"overloade
 const PAGE: &[(&str, &str)] = &[(":status", "200"), ("content-type", "text/html")];
 
 const COMMIT: Verdict = Verdict::Commit { content: true };
+const NO_ANSWER: Appearance = Appearance::Answer { meant: 502 };
 
 fn success(headers: &[(&str, &str)]) -> Gatekeeper {
     Gatekeeper::of_success(terms(Endpoint::Chat), HeaderBlock::of(headers)).unwrap()
@@ -46,7 +47,6 @@ fn the_first_meaningful_event_decides_about_a_stream() {
         (FirstContent, ": wait\n\n", Verdict::Hold),
         (FirstContent, ROLE, Verdict::Hold),
         (FirstContent, CONTENT, COMMIT),
-        (FirstContent, "data: [DONE]\n\n", Verdict::Commit { content: false }),
         (FirstEvent, ": wait\n\n", Verdict::Hold),
         (FirstEvent, ROLE, Verdict::Commit { content: false }),
     ] {
@@ -83,14 +83,15 @@ fn a_plain_response_is_held_to_its_end_up_to_the_size_of_an_error() {
     assert_eq!(read(&mut gatekeeper, host, &open[..MAX_HELD_PLAIN - 1], false), Verdict::Hold);
     assert_eq!(read(&mut gatekeeper, host, "x", false), COMMIT);
     let mut gatekeeper = success(OK_JSON);
-    assert_eq!(read(&mut gatekeeper, &mut FakeWire::default(), "{\"choices\":[]}", true), COMMIT);
+    let answer = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}]}";
+    assert_eq!(read(&mut gatekeeper, &mut FakeWire::default(), answer, true), COMMIT);
 }
 
 #[test]
 fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
     let envoy = |status| Gatekeeper::of_envoy(ProviderKind::OpenAi, status, Received::Never);
     let error = Gatekeeper::of_error(ProviderKind::OpenAi, 429, HeaderBlock::of(&[("retry-after", "7")]));
-    let nothing = Gatekeeper::of_nothing(ProviderKind::OpenAi, Endpoint::Chat);
+    let nothing = Gatekeeper::of_nothing(ProviderKind::OpenAi);
     let error_object = "{\"error\":{\"message\":\"busy\",\"code\":429}}";
     let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
     for (gatekeeper, body, class, appearance) in [
@@ -98,11 +99,11 @@ fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
         (envoy(503), "no route", ErrorClass::Transport, Appearance::EnvoyText { status: 503 }),
         (error, error_object, ErrorClass::RateLimited, Appearance::Error),
         (success(OK_JSON), error_object, ErrorClass::RateLimited, under_success),
-        (success(OK_JSON), "{\"choices\":", ErrorClass::StreamTruncated, Appearance::Answer),
-        (nothing, "", ErrorClass::StreamTruncated, Appearance::Answer),
-        (success(PAGE), "<html>", ErrorClass::Server, Appearance::Answer),
+        (success(OK_JSON), "{\"choices\":", ErrorClass::StreamTruncated, NO_ANSWER),
+        (nothing, "", ErrorClass::Empty, NO_ANSWER),
+        (success(PAGE), "<html>", ErrorClass::Server, NO_ANSWER),
         (success(OK_STREAM), ERROR, ErrorClass::Overloaded, Appearance::Error),
-        (success(OK_STREAM), ROLE, ErrorClass::StreamTruncated, Appearance::Answer),
+        (success(OK_STREAM), ROLE, ErrorClass::StreamTruncated, NO_ANSWER),
     ] {
         let rejection = rejected(gatekeeper, body);
         assert_eq!((rejection.failed.class, rejection.failure.class), (class, class), "{body}");
@@ -119,21 +120,77 @@ fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
 #[test]
 fn only_responses_that_may_lead_to_another_attempt_are_held() {
     let never: fn() -> bool = || panic!("must not be called");
-    let holds = |gatekeeper: Gatekeeper, gate_is_over, in_retry_loop, could_move: fn() -> bool| {
-        gatekeeper.holds(HoldTerms { gate_is_over, in_retry_loop }, could_move)
+    let holds = |mut gatekeeper: Gatekeeper, gate_is_over, could_move: fn() -> bool| {
+        gatekeeper.holds(gate_is_over, could_move)
     };
-    assert!(holds(success(OK_STREAM), false, true, || true));
-    assert!(!holds(success(OK_STREAM), false, true, || false), "a stream can report failures later");
-    assert!(!holds(success(OK_STREAM), true, true, never), "the gate's time is over");
-    assert!(!holds(
-        gated(HoldPolicy { until: HoldUntil::Headers, ..HoldPolicy::default() }),
-        false,
-        true,
-        never
-    ));
-    assert!(holds(success(OK_JSON), true, true, never), "its status would go to the client first");
-    assert!(!holds(success(OK_JSON), true, false, || false));
-    assert!(holds(success(PAGE), true, false, never), "a page is never an answer");
+    assert!(holds(success(OK_STREAM), false, || true));
+    assert!(!holds(success(OK_STREAM), false, || false), "a stream can report failures later");
+    assert!(!holds(success(OK_STREAM), true, never), "the gate's time is over");
+    assert!(!holds(gated(HoldPolicy { until: HoldUntil::Headers, ..HoldPolicy::default() }), false, never));
+    assert!(holds(success(PAGE), false, || false), "a page is never an answer");
+    for label in [&OK_JSON[1..], &OK_STREAM[1..]] {
+        let terms = Terms { streamed: false, ..terms(Endpoint::Chat) };
+        let gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(label)).unwrap();
+        assert!(holds(gatekeeper, true, never), "its status would go to the client first");
+    }
+}
+
+#[test]
+fn a_doubtful_label_holds_a_response_until_its_first_bytes() {
+    for label in ["application/json", "text/plain", "application/octet-stream", "application/x-ndjson", ""] {
+        let headers = if label.is_empty() { vec![] } else { vec![("content-type", label)] };
+        for (bytes, expected, shown) in [
+            ("\n", Verdict::Hold, None),
+            ("da", Verdict::Hold, None),
+            (ROLE, Verdict::Commit { content: false }, Some("text/event-stream")),
+            (CONTENT, COMMIT, Some("text/event-stream")),
+            ("{\"choices\":[", Verdict::Hold, None),
+        ] {
+            let mut gatekeeper =
+                Gatekeeper::of_success(terms(Endpoint::Chat), HeaderBlock::of(&headers)).unwrap();
+            assert!(gatekeeper.holds(false, || false), "{label}");
+            let host = &mut FakeWire::default();
+            assert_eq!(read(&mut gatekeeper, host, bytes, false), expected, "{label} {bytes:?}");
+            if let Some(shown) = shown {
+                gatekeeper.commit(false, host);
+                assert_eq!(host.get("content-type"), Some(shown), "{label}");
+                assert_eq!(host.get("x-accel-buffering"), Some("no"), "{label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_client_reads_the_label_that_fits_the_bytes() {
+    let answer = "{\"choices\":[{\"message\":{\"content\":\"hi\"}}]}";
+    let stream = [CONTENT, "data: [DONE]\n\n"].concat();
+    for (label, body, shown) in [
+        (Some("application/json"), answer, None),
+        (Some("application/vnd.api+json"), answer, None),
+        (Some("text/event-stream"), answer, Some("application/json")),
+        (Some("text/plain"), answer, Some("application/json")),
+        (None, answer, Some("application/json")),
+        (Some("text/event-stream"), &stream, None),
+        (Some("application/json"), &stream, Some("text/event-stream")),
+        (Some("text/html"), &stream, Some("text/event-stream")),
+        (None, &stream, Some("text/event-stream")),
+        (Some("application/json"), "\u{1f}\u{8b}", None),
+        (Some("audio/mpeg"), "\u{0}\u{1}", None),
+    ] {
+        let headers: Vec<_> = label.map(|label| ("content-type", label)).into_iter().collect();
+        for streamed in [true, false] {
+            let terms = Terms { streamed, ..terms(Endpoint::Chat) };
+            let mut gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(&headers)).unwrap();
+            assert!(gatekeeper.holds(false, || true));
+            let host = &mut FakeWire::default();
+            // As bytes, because these are no characters.
+            let bytes: Vec<u8> = body.chars().map(|c| c as u8).collect();
+            host.body.extend_from_slice(&bytes);
+            assert_eq!(gatekeeper.chunk(host, bytes.len(), true, NOW), COMMIT, "{label:?} {body:?}");
+            gatekeeper.commit(false, host);
+            assert_eq!(host.get("content-type"), shown, "{label:?} {body:?} {streamed}");
+        }
+    }
 }
 
 #[test]
@@ -143,9 +200,8 @@ fn unreadable_responses_have_no_gatekeeper() {
     for (headers, streamed, known) in [
         (gzip.as_slice(), true, false),
         (identity, true, true),
-        (&[(":status", "200")], true, false),
-        (&[("content-type", "text/plain")], true, true),
-        (&[("content-type", "text/plain")], false, false),
+        (&[(":status", "200")], true, true),
+        (&[("content-type", "text/plain")], false, true),
     ] {
         let terms = Terms { streamed, ..terms(Endpoint::Chat) };
         let gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(headers));

@@ -8,7 +8,7 @@ mod streams;
 
 use super::{Follower, Gatekeeper, Release, Terms};
 use crate::base::{Endpoint, HeaderBlock, Timestamp};
-use crate::config::HoldPolicy;
+use crate::config::{EmptyStop, HoldPolicy};
 use crate::provider::ProviderKind;
 use crate::request::test_support::FakeWire;
 
@@ -20,7 +20,16 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// A streamed request to an OpenAI provider.
 fn terms(endpoint: Endpoint) -> Terms {
     let (kind, gate) = (ProviderKind::OpenAi, HoldPolicy::default());
-    Terms { kind, endpoint, streamed: true, gate, hides_usage: false, model_name: None, learns: false }
+    Terms {
+        kind,
+        endpoint,
+        streamed: true,
+        gate,
+        empty_stop: EmptyStop::Fail,
+        hides_usage: false,
+        model_name: None,
+        learns: false,
+    }
 }
 
 /// The follower of a response that was not held.

@@ -87,7 +87,7 @@ proptest! {
     fn exactly_the_names_are_replaced_for_any_chunking_of_a_stream(
         endpoint in 0_usize..4,
         line_end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
-        events in 0_usize..6,
+        events in 1_usize..6,
         wants_insertion: bool,
         hides_usage: bool,
         cuts in proptest::collection::vec(any::<usize>(), 0..12),

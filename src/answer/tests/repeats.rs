@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::stream_reader::StreamReader;
+use crate::config::EmptyStop;
 use crate::provider::ProviderKind;
 use crate::stream::StreamDialect;
 
@@ -124,7 +125,8 @@ fn recorded(mut reader: StreamReader, stream: &[u8], cuts: &[usize]) -> Vec<Stri
     for pair in cuts.windows(2) {
         let mut signs = Vec::new();
         reader.feed(&stream[pair[0]..pair[1]], |sign| signs.push(sign));
-        let state = (reader.position(), reader.open_event(), reader.settled(), reader.failed());
+        let state =
+            (reader.position(), reader.open_event(), reader.settled(), reader.since_disguised_failure());
         all.push(format!("{signs:?} {state:?} {:?} {:?}", reader.take_cuts(), reader.facts()));
     }
     let mut signs = Vec::new();
@@ -159,7 +161,7 @@ proptest! {
                 *old = if byte < 128 { *old ^ (1 << (byte % 8)) } else { b"\"\\{}[]:,\n\r 0x"[usize::from(byte) % 13] };
             }
         }
-        let reader = || StreamReader::new(ProviderKind::OpenAi, dialect, hides_usage);
+        let reader = || StreamReader::new(ProviderKind::OpenAi, dialect, hides_usage, EmptyStop::Fail);
         prop_assert_eq!(
             recorded(reader(), &stream, &cuts),
             recorded(reader().without_pattern(), &stream, &cuts),
@@ -191,11 +193,12 @@ fn two_events_that_differ_in_one_value_are_recorded_as_on_the_ordinary_way() {
                         continue;
                     }
                     let stream = [one.as_slice(), &other].concat();
-                    let mut short = StreamReader::new(ProviderKind::OpenAi, dialect, true);
+                    let mut short = StreamReader::new(ProviderKind::OpenAi, dialect, true, EmptyStop::Fail);
                     short.feed(&one, drop);
                     // Only these take another way than the ordinary one.
                     if short.repeats(&other) {
-                        let reader = || StreamReader::new(ProviderKind::OpenAi, dialect, true);
+                        let reader =
+                            || StreamReader::new(ProviderKind::OpenAi, dialect, true, EmptyStop::Fail);
                         assert_eq!(
                             recorded(reader(), &stream, &[one.len()]),
                             recorded(reader().without_pattern(), &stream, &[one.len()]),
@@ -214,7 +217,7 @@ fn every_dialect_has_events_that_take_the_short_way() {
     use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
     for dialect in [Chat, Completions, Responses, Messages, Gemini] {
         let event = |text: usize| written(dialect, "\n", &[(0, vec![[1, text, 3, 1]])]);
-        let mut reader = StreamReader::new(ProviderKind::OpenAi, dialect, true);
+        let mut reader = StreamReader::new(ProviderKind::OpenAi, dialect, true, EmptyStop::Fail);
         reader.feed(&event(1), drop);
         assert!(reader.repeats(&event(2)), "{dialect:?}");
     }

@@ -8,14 +8,14 @@ use super::limits::MAX_TIERS;
 use super::names::Names;
 use super::{balance, retry, stream};
 use crate::base::{ClassSet, ErrorClass, TargetId};
-use crate::config::compiled::{Model, ResponseModel, WhenAllOpen};
+use crate::config::compiled::{EmptyStop, Model, ResponseModel, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
-const DEFAULT_FALLBACK_ON: [ErrorClass; 15] = [
+const DEFAULT_FALLBACK_ON: [ErrorClass; 17] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
     ErrorClass::Overloaded,
@@ -31,6 +31,8 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 15] = [
     ErrorClass::Unsuitable,
     ErrorClass::StateNotFound,
     ErrorClass::Conflict,
+    ErrorClass::Empty,
+    ErrorClass::Malformed,
 ];
 
 pub(super) fn model(
@@ -45,6 +47,8 @@ pub(super) fn model(
     let fallback = raw.fallback.as_ref().map_or(&nothing, |Mapping(fallback)| fallback);
     let at_fallback = at.field("fallback");
     let fallback_on = fallback_on(fallback, &at_fallback, mistakes);
+    let stops = [("fail", EmptyStop::Fail), ("pass", EmptyStop::Pass)];
+    let empty_stop = word(fallback.empty_stop.as_ref(), &stops, &at_fallback.field("empty_stop"), mistakes);
     let boundaries = known.of_model(fallback, &at_fallback, mistakes);
     let substitution = known.substitution(fallback, &at_fallback, mistakes);
     let answers = [
@@ -65,6 +69,7 @@ pub(super) fn model(
         balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
         retry: retry_policy,
         fallback_on,
+        empty_stop,
         boundaries,
         substitution,
         when_all_open,

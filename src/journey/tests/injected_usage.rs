@@ -75,7 +75,7 @@ fn a_second_attempt_asks_for_usage_and_a_plain_response_stays_as_it_is() {
         json!({"model": "gpt-real", "stream": true, "stream_options": {"include_usage": true}})
     );
     assert_eq!(sent.request.get("content-length"), Some(sent.request.body.len().to_string().as_str()));
-    let answer = br#"{"choices":[],"usage":{"prompt_tokens":1}}"#;
+    let answer = br#"{"choices":[],"usage":{"completion_tokens":1}}"#;
     sent.answer(worker, &[(":status", "200"), ("content-type", "application/json")], answer);
     assert_eq!(sent.response.body, answer);
 }

@@ -108,7 +108,7 @@ fn errors_compressed_responses_and_models_without_the_option_stay_as_they_are() 
     }
     let worker = &mut worker(load(CONFIG));
     let mut pass = sent(worker, &json!({"model": "chat"}));
-    let answer = br#"{"model":"gpt-real","choices":[]}"#;
-    pass.answer(worker, &[OK_JSON, &[("content-length", "33")]].concat(), answer);
-    assert_eq!((&pass.response.body[..], pass.response.get("content-length")), (&answer[..], Some("33")));
+    let answer = br#"{"model":"gpt-real","choices":[{"text":"hi"}]}"#;
+    pass.answer(worker, &[OK_JSON, &[("content-length", "46")]].concat(), answer);
+    assert_eq!((&pass.response.body[..], pass.response.get("content-length")), (&answer[..], Some("46")));
 }

@@ -5,19 +5,28 @@
 
 mod references;
 mod tally;
+mod tracker;
 mod values;
 
-use self::references::ReferenceTracker;
 use self::tally::{AllTurns, Options, Tools, Turns};
+use self::tracker::ReferenceTracker;
 use super::error::ScanError;
 use super::facts::{Facts, ModelField, StateKind};
 use super::lexer::Sink;
 use super::limits::MAX_MODEL_MEMBERS;
-use super::scan::Tracks;
 use super::spot::{Spot, TurnsKey};
 use super::text::{Kept, Want};
 use super::token::{Container, Span, Value};
 use crate::base::{Few, Names, ShortText};
+
+/// What is noted of a conversation, which is a large part of the cost of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracks {
+    /// A hash of its beginning.
+    pub beginning: bool,
+    /// Its references to state at an account.
+    pub references: bool,
+}
 
 /// An open container that has a meaning.
 #[derive(Debug, Clone, Copy, Default)]

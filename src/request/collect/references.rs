@@ -1,86 +1,13 @@
-//! Notes what a request refers to at an account, and which items of `input` have encrypted reasoning.
-//!
-//! An item is removed together with one comma, so that the array stays valid: with the one before it, or with
-//! the one after it if nothing before it stays.
+//! Notes what a request refers to at an account.
 
 use super::{Collector, Frame, Kind};
 use crate::request::References;
-use crate::request::facts::{Facts, StateKind};
 use crate::request::spot::{Spot, TurnsKey};
 use crate::request::text::Kept;
 use crate::request::token::{Container, Span, Value};
 
 /// Open containers above an item of `input`: the body and the array.
 const ABOVE_ITEMS: usize = 2;
-
-/// Notes the references of one body.
-#[derive(Debug, Default)]
-pub(super) struct ReferenceTracker {
-    references: References,
-    item: Item,
-    /// Where the last item ended that stays; `None` before the first one.
-    kept_to: Option<usize>,
-    /// The last span ends where the next item begins.
-    is_open: bool,
-    /// An item is only an id, although its type is not `item_reference`.
-    has_stored_item: bool,
-}
-
-/// The current item of `input`.
-#[derive(Debug, Clone, Copy, Default)]
-struct Item {
-    start: usize,
-    has_id: bool,
-    has_content: bool,
-    is_encrypted: bool,
-}
-
-impl ReferenceTracker {
-    pub(super) fn add_to(self, facts: &mut Facts) {
-        let mut references = self.references;
-        references.signed = facts.sealed_reasoning;
-        facts.sealed_reasoning |= references.encrypted;
-        facts.state = facts
-            .state
-            .with(StateKind::StoredItem, self.has_stored_item || facts.state.contains(StateKind::StoredItem));
-        facts.references = Some(Box::new(references));
-    }
-
-    fn begin_items(&mut self) {
-        self.references.forget_items();
-        (self.item, self.kept_to, self.is_open, self.has_stored_item) = (Item::default(), None, false, false);
-    }
-
-    fn begin_item(&mut self, start: usize) {
-        if std::mem::take(&mut self.is_open) {
-            self.references.extend_last(start);
-        }
-        self.item = Item { start, ..Item::default() };
-    }
-
-    fn end_item(&mut self, kind: Kind, end: usize) {
-        let item = std::mem::take(&mut self.item);
-        if kind != Kind::Reasoning || !item.is_encrypted {
-            if item.is_encrypted {
-                self.references.cannot_remove();
-            }
-            // The provider looks up reasoning without any content by its id.
-            self.has_stored_item |= kind == Kind::Reasoning && item.has_id && !item.has_content;
-            self.kept_to = Some(end);
-            return;
-        }
-        match self.kept_to {
-            Some(kept_to) => {
-                self.references.remove(Span { start: kept_to, end });
-                self.kept_to = Some(end);
-            }
-            None => {
-                self.references.remove(Span { start: item.start, end });
-                self.is_open = true;
-            }
-        }
-    }
-}
 
 impl Collector {
     /// Notes a value, or the beginning of a container, at the current place.
@@ -99,7 +26,7 @@ impl Collector {
             Spot::Part if parent == Some((Spot::Turns(TurnsKey::Input), Container::Array)) => {
                 tracker.begin_item(span.start);
                 if !matches!(value, Value::Opening(_)) {
-                    tracker.end_item(Kind::Plain, span.end);
+                    tracker.end_item(false, span.end);
                 }
             }
             Spot::Part if in_input && depth == ABOVE_ITEMS + 1 => {
@@ -148,8 +75,8 @@ impl Collector {
             && frame.spot == Spot::Part
             && parent == Some((Spot::Turns(TurnsKey::Input), Container::Array))
         {
-            let is_object = frame.container == Container::Object;
-            tracker.end_item(if is_object { frame.kind } else { Kind::Plain }, end);
+            let is_reasoning = frame.container == Container::Object && frame.kind == Kind::Reasoning;
+            tracker.end_item(is_reasoning, end);
         }
     }
 }

@@ -466,7 +466,7 @@ impl World {
                 }
                 self.passes[index].stage = Stage::Done;
                 if stream {
-                    let choice = r#"{"index":0,"delta":{},"finish_reason":"stop"}"#;
+                    let choice = r#"{"index":0,"delta":{"content":"."},"finish_reason":"stop"}"#;
                     let events =
                         format!("data: {{\"choices\":[{choice}]{}}}\n\ndata: [DONE]\n\n", usage(reports));
                     self.chunk(index, events.as_bytes(), closes);
@@ -476,7 +476,12 @@ impl World {
                     self.chunk(index, body.as_bytes(), true);
                 }
             }
-            Event::Truncated => self.chunk(index, if stream { b"" } else { br#"{"choices":["# }, true),
+            Event::Truncated => {
+                if stream && !self.passes[index].has_content {
+                    self.expected.took(attempt, Took::Nothing);
+                }
+                self.chunk(index, if stream { b"" } else { br#"{"choices":["# }, true);
+            }
             _ => {}
         }
     }
@@ -520,7 +525,12 @@ impl World {
         let pass = &mut self.passes[index];
         pass.holding = release == Release::Hold;
         if pass.holding {
-            assert!(!end, "a complete response is held");
+            if end {
+                // It is incomplete and is reset on the next tick.
+                let serial = pass.serial;
+                self.look(serial);
+                return false;
+            }
             return true;
         }
         pass.exchange.released();

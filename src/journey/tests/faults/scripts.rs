@@ -99,7 +99,7 @@ pub(super) const TARGETS: [(&str, &str); 4] = [("t0", "a"), ("t1", "b"), ("t2", 
 
 const CONTENT: &[u8] = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n";
 const DONE: &[u8] =
-    b"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\".\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 const ERROR_EVENT: &[u8] = b"data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n";
 const ERROR: &[u8] = br#"{"error":{"message":"no","type":"server_error"}}"#;
 const ANSWER: [&[u8]; 2] = [br#"{"choices":[{"message":{"content":"hi"}}"#, b"]}"];
@@ -157,6 +157,8 @@ impl Fault {
             Self::Envoy { received, .. } => (*received == Received::Perhaps, *received == Received::Perhaps),
             // If it was not held, it may have been counted as a success.
             Self::ErrorUnderSuccess => (false, true),
+            // A response without a byte is empty, and costs nothing.
+            Self::Truncated { pieces: 0 } => (false, true),
             _ => (true, true),
         }
     }
