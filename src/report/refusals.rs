@@ -68,14 +68,20 @@ pub fn state_elsewhere(survey: &Survey<'_>, wait: Option<Duration>) -> Option<Re
     Some(Refusal::StateElsewhere { holders, wait_s, rejected })
 }
 
-/// The targets that alone may hold the state of the request's conversation, if there are others that do not.
+/// The targets that alone may hold the state of the request's conversation, if there are others that do not. If
+/// nothing is known, those of other tiers do not count: conversations begin in the first one.
 fn holders(survey: &Survey<'_>) -> Option<String> {
-    let is_elsewhere = |row: &Row| matches!(row.gate, Some(Gate::State | Gate::SealedReasoning));
-    if !survey.is_bound() || !survey.rows().iter().any(is_elsewhere) {
+    let rows = survey.rows();
+    let is_known = survey.request.needs.owner.is_some();
+    let is_beside_holder =
+        |other: &Row| is_known || rows.iter().any(|row| row.gate.is_none() && row.tier == other.tier);
+    let is_elsewhere =
+        |row: &Row| matches!(row.gate, Some(Gate::State | Gate::SealedReasoning)) && is_beside_holder(row);
+    if !survey.is_bound() || !rows.iter().any(is_elsewhere) {
         return None;
     }
     let config = survey.request.config();
-    let holders = survey.rows().iter().filter(|row| row.gate.is_none());
+    let holders = rows.iter().filter(|row| row.gate.is_none());
     let names: Vec<_> = holders
         .filter_map(|row| {
             let target = config.target(row.target)?;

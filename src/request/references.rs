@@ -37,6 +37,11 @@ impl References {
         self.named.iter().chain(items).copied().filter(|digest| *digest != 0)
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.encrypted && self.digests().next().is_none()
+    }
+
     /// The digest of the conversation's id, if it has one.
     pub fn conversation(&self) -> Option<u64> {
         self.named.get(Self::CONVERSATION).copied().filter(|digest| *digest != 0)

@@ -100,12 +100,12 @@ pub(super) struct Collector {
     /// Whether the beginning of the conversation is hashed.
     hashes_conversations: bool,
     /// Notes references to state, if that is wanted.
-    references: Option<Box<ReferenceTracker>>,
+    references: Option<ReferenceTracker>,
 }
 
 impl Collector {
     pub(super) fn tracking(tracks: Tracks) -> Self {
-        let references = tracks.references.then(Box::default);
+        let references = tracks.references.then(ReferenceTracker::default);
         Self { hashes_conversations: tracks.beginning, references, ..Self::new() }
     }
 
@@ -284,7 +284,7 @@ impl Sink for Collector {
             Spot::StreamOptions | Spot::IncludeUsage => self.note_usage(value, span),
             _ => {
                 self.note(value);
-                if self.references.is_some() {
+                if self.is_reference() {
                     self.note_reference(value, span);
                 }
             }
@@ -310,7 +310,7 @@ impl Sink for Collector {
             self.skipped = 1;
             return Ok(());
         }
-        if self.references.is_some() {
+        if self.is_reference() {
             self.note_reference(Value::Opening(container), Span { start, end: start });
         }
         let kind = if spot == Spot::Source { Kind::File } else { Kind::Plain };
@@ -340,7 +340,7 @@ impl Sink for Collector {
                 (Spot::Tool, Container::Object) => self.tools.end_tool(),
                 _ => {}
             }
-            if self.references.is_some() {
+            if self.references.is_some() && self.turns_key == TurnsKey::Input {
                 self.end_reference(&frame, end);
             }
         }

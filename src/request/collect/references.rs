@@ -10,6 +10,27 @@ use crate::request::token::{Container, Span, Value};
 const ABOVE_ITEMS: usize = 2;
 
 impl Collector {
+    /// Whether the value at the current place may be a reference, or begin an item that has some.
+    #[inline]
+    pub(super) fn is_reference(&self) -> bool {
+        self.references.is_some()
+            && match self.next {
+                Spot::Part | Spot::PartId | Spot::Encrypted => self.turns_key == TurnsKey::Input,
+                Spot::Turns(TurnsKey::Input)
+                | Spot::PreviousResponse
+                | Spot::Conversation
+                | Spot::ConversationId
+                | Spot::Container
+                | Spot::CachedContent
+                | Spot::GoogleCachedContent
+                | Spot::StoredId
+                | Spot::FileId
+                | Spot::ToolFile
+                | Spot::ToolContainer => true,
+                _ => false,
+            }
+    }
+
     /// Notes a value, or the beginning of a container, at the current place.
     pub(super) fn note_reference(&mut self, value: Value<'_>, span: Span) {
         let depth = self.frames.len();

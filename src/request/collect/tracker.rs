@@ -37,7 +37,9 @@ impl ReferenceTracker {
         facts.state = facts
             .state
             .with(StateKind::StoredItem, self.has_stored_item || facts.state.contains(StateKind::StoredItem));
-        facts.references = Some(Box::new(references));
+        if !references.is_empty() {
+            facts.references = Some(Box::new(references));
+        }
     }
 
     pub(super) fn begin_items(&mut self) {
