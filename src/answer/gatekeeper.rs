@@ -298,6 +298,7 @@ impl Gatekeeper {
     fn appearance(&self, failure: &Failure) -> Appearance {
         match &self.subject {
             Subject::Envoy { status, .. } => Appearance::EnvoyText { status: *status },
+            Subject::Error { .. } if failure.class == ErrorClass::Redirected => Appearance::Answer,
             Subject::Error { .. } => Appearance::Error,
             Subject::Stream { reader, .. } if reader.failed().is_some() => Appearance::Error,
             Subject::Plain(reader) if !reader.is_cut_off() => {

@@ -25,7 +25,8 @@ pub struct Rejection {
 pub enum Appearance {
     /// An error: its status says so, or its first event.
     Error,
-    /// An answer: the status says success, and the body mentions no error.
+    /// Neither an error nor fit for a client: the status says success and the body mentions no error, or the
+    /// status is a redirect, which the client would follow with its key.
     Answer,
     /// An answer by its status, which says success, but the body is an error object. `meant` is the status
     /// that it should have had.
@@ -83,6 +84,7 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
         ErrorClass::Overloaded => 503,
         ErrorClass::Timeout => 504,
         ErrorClass::Server
+        | ErrorClass::Redirected
         | ErrorClass::Transport
         | ErrorClass::ClientAbort
         | ErrorClass::StreamTruncated

@@ -43,11 +43,13 @@ pub enum ErrorClass {
     StateNotFound,
     /// Another request is changing something that this one refers to.
     Conflict,
+    /// The provider, or a proxy in front of it, points to another address. No client may follow it.
+    Redirected,
 }
 
 impl ErrorClass {
     /// Every class. Records of breakers hold positions in this list, so new ones are added at its end.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Transport,
         Self::Timeout,
         Self::Overloaded,
@@ -69,6 +71,7 @@ impl ErrorClass {
         Self::Unsuitable,
         Self::StateNotFound,
         Self::Conflict,
+        Self::Redirected,
     ];
 
     /// Its name in configurations, headers, metrics and records.
@@ -95,6 +98,7 @@ impl ErrorClass {
             Self::Unsuitable => "unsuitable",
             Self::StateNotFound => "state_not_found",
             Self::Conflict => "conflict",
+            Self::Redirected => "redirected",
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
-const DEFAULT_FALLBACK_ON: [ErrorClass; 15] = [
+const DEFAULT_FALLBACK_ON: [ErrorClass; 16] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
     ErrorClass::Overloaded,
@@ -31,6 +31,7 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 15] = [
     ErrorClass::Unsuitable,
     ErrorClass::StateNotFound,
     ErrorClass::Conflict,
+    ErrorClass::Redirected,
 ];
 
 pub(super) fn model(
