@@ -29,6 +29,7 @@ mod declined;
 mod demo;
 mod disclosure;
 mod draining;
+mod edge;
 mod estimates;
 mod explain;
 mod explain_record;

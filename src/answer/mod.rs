@@ -35,7 +35,7 @@ mod tests;
 
 pub use follower::Follower;
 pub use gatekeeper::{Gatekeeper, HoldTerms, Terms, Verdict};
-pub use headers::{forbid_buffering, strip_reserved};
+pub use headers::{forbid_buffering, strip_provider, strip_reserved};
 pub use plain::MAX_HELD_PLAIN;
 pub use rejection::{Appearance, Rejection};
 pub use report::{AnswerFacts, ChunkReport, Release};

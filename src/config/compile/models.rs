@@ -71,6 +71,7 @@ pub(super) fn model(
         when_all_open,
         response_model,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),
+        one_account: false,
     })
 }
 
