@@ -154,7 +154,7 @@ async fn clients_get_a_providers_ids_and_waits_and_nothing_that_speaks_for_its_h
                 "one": {"targets": ["gpt-a"], "retry": {"attempts_per_target": 1}},
                 "two": {"targets": ["gpt-a", "gpt-b"], "retry": {"attempts": 1}},
             },
-            "breaker": {"consecutive_failures": 1000, "min_requests": 1000},
+            "mode": "shadow",
         }));
         let scene = gateway.start_with([("a", ["openai", "anthropic"])]).await;
         for script in [Script::usual(), errors::openai_400(), errors::openai_500()] {
@@ -194,7 +194,7 @@ async fn a_redirect_is_a_failure_that_no_client_can_follow() {
     configuration["providers"]["spare"] = compatible("spare");
     configuration["targets"]["spare"] = json!({"provider": "spare", "model": "spare"});
     configuration["models"]["chat"] = json!({"tiers": [["openai"], ["spare"]]});
-    configuration["breaker"] = json!({"consecutive_failures": 1000, "min_requests": 1000});
+    configuration["mode"] = json!("shadow");
     configuration["retry_budget"] = json!({"ratio": 10});
     for shape in SHAPES {
         let gateway = Gateway::new(shape).plugin(&configuration);
@@ -243,6 +243,8 @@ async fn no_record_and_no_client_sees_the_key_that_a_provider_quotes() {
     let mut configuration = each_kind(&["openai"]);
     configuration["targets"]["bare"] = json!({"provider": "openai", "model": "m"});
     configuration["models"]["bare"] = json!({"targets": ["bare"]});
+    // So that no account is blocked.
+    configuration["mode"] = json!("shadow");
     let keys = [
         "sk-own-secret-0123",
         "sk-proj-****cret",
