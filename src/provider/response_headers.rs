@@ -59,8 +59,9 @@ const REQUEST_IDS: [&[u8]; 6] =
 /// Names with one of these are rate limits: `x-ratelimit-…`, `anthropic-ratelimit-…`, `ratelimit-policy`.
 const RATE_LIMITS: [&[u8]; 2] = [b"ratelimit", b"rate-limit"];
 
-/// Anthropic's limits of its priority and fast tiers begin like this.
-const RATE_LIMIT_PREFIXES: [&[u8]; 2] = [b"anthropic-priority-", b"anthropic-fast-"];
+/// So do those that begin like this. The first two are on nearly every response, and found at once.
+const RATE_LIMIT_PREFIXES: [&[u8]; 4] =
+    [b"x-ratelimit-", b"anthropic-ratelimit-", b"anthropic-priority-", b"anthropic-fast-"];
 
 /// Headers that only this filter and Envoy may set. The edge and clients would take a provider's `x-llm-*` for
 /// the filter's and its `x-envoy-*` for the inner listener's. For example the edge does not retry a 429 with
@@ -72,8 +73,8 @@ pub fn response_header(name: &[u8]) -> ResponseHeader {
     if let Some(known) = NAMES.get(name) {
         return known;
     }
-    let is_limit = RATE_LIMITS.iter().any(|part| name.windows(part.len()).any(|window| window == *part))
-        || RATE_LIMIT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let is_limit = RATE_LIMIT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || RATE_LIMITS.iter().any(|part| name.windows(part.len()).any(|window| window == *part));
     let is_id = || REQUEST_IDS.iter().any(|suffix| name.ends_with(suffix));
     if is_reserved(name) {
         ResponseHeader::Ends
