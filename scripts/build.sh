@@ -1,26 +1,15 @@
 #!/usr/bin/env bash
 # Builds the filter for Envoy as dist/llm_failsafe.wasm.
-# With --count-host-calls: builds a variant that counts its host calls while it runs in Envoy, as
-# dist/llm_failsafe_counting.wasm.
 # If `make setup` has fetched wasm-opt, the module is optimized, and its function names go to dist/llm_failsafe.symbols.
-# WASM_OPT=none builds without it, which saves half a minute. The counting variant is always built without it.
+# WASM_OPT=none builds without it, which saves half a minute.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 module=dist/llm_failsafe.wasm
-features=()
-case ${1:-} in
-'') ;;
---count-host-calls)
-    module=dist/llm_failsafe_counting.wasm
-    features=(--features count-host-calls)
-    ;;
-*) die "unknown argument '$1'" "Known: --count-host-calls" ;;
-esac
 
 load_wasm_toolchain
-wasm_cargo build "$WASM_TOOLCHAIN" --release -p llm-failsafe ${features[@]+"${features[@]}"}
+wasm_cargo build "$WASM_TOOLCHAIN" --release -p llm-failsafe
 
 built=$(wasm_release_dir "$WASM_TOOLCHAIN")/llm_failsafe.wasm
 [ -s "$built" ] || die "the build did not create $built"
@@ -29,7 +18,7 @@ mkdir -p dist
 # What to say about wasm-opt; sets `finished` to the module to deliver.
 optimize() {
     finished=$built
-    if [ "${WASM_OPT:-}" = none ] || [ ${#features[@]} -gt 0 ]; then
+    if [ "${WASM_OPT:-}" = none ]; then
         how="without wasm-opt, as asked"
         return
     fi

@@ -7,7 +7,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Modules of the test binary: files of integration-tests/tests.
-SCENARIOS=(gates response_model stream_failures stream_shapes streams timers transport usage)
+SCENARIOS=(ends gates response_model stream_failures stream_shapes streams timers transport usage)
 
 case ${1:-} in
 oldest) versions=$(oldest_envoy) ;;

@@ -1,6 +1,7 @@
 //! The host: what Envoy is to the module, made of memory.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use integration_tests::gateway::PROVIDER_KEYS;
 use wasmi::{Caller, Engine, Error, ExternType, Linker, Memory, Module, TypedFunc};
@@ -107,8 +108,18 @@ fn hand_over(caller: &mut Call, bytes: &[u8], data: u32, size: u32) -> Result<i3
     Ok(OK)
 }
 
-fn note(caller: &mut Call, name: &'static str) {
-    *caller.data_mut().calls.entry(name).or_default() += 1;
+/// Defines functions of the ABI, by their names without `proxy_`. Every call of them is counted.
+macro_rules! define {
+    ($linker:ident, $($name:literal = |$call:ident $(, $argument:tt: $type:ty)*| $body:block)*) => {
+        $($linker.func_wrap(
+            "env",
+            concat!("proxy_", $name),
+            |mut $call: Call $(, $argument: $type)*| -> Result<i32, Error> {
+                *$call.data_mut().calls.entry($name).or_default() += 1;
+                $body
+            },
+        )?;)*
+    };
 }
 
 /// A header map in the form of the ABI.
@@ -152,30 +163,17 @@ pub fn linker(engine: &Engine, module: &Module) -> Result<Linker<Host>, Error> {
 }
 
 fn headers(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap(
-        "env",
-        "proxy_get_header_map_pairs",
-        |mut c: Call, map: i32, data: u32, size: u32| {
-            note(&mut c, "get_header_map_pairs");
+    define! { linker,
+        "get_header_map_pairs" = |c, map: i32, data: u32, size: u32| {
             let bytes = encoded(c.data_mut().map(map));
             hand_over(&mut c, &bytes, data, size)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_set_header_map_pairs",
-        |mut c: Call, map: i32, data: u32, size: u32| {
-            note(&mut c, "set_header_map_pairs");
+        }
+        "set_header_map_pairs" = |c, map: i32, data: u32, size: u32| {
             let headers = decoded(&read(&c, data, size)?).ok_or(Error::new("not a header map"))?;
             *c.data_mut().map(map) = headers;
-            Ok::<i32, Error>(OK)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_get_header_map_value",
-        |mut c: Call, map: i32, name: u32, name_size: u32, data: u32, size: u32| {
-            note(&mut c, "get_header_map_value");
+            Ok(OK)
+        }
+        "get_header_map_value" = |c, map: i32, name: u32, name_size: u32, data: u32, size: u32| {
             let name = text(&c, name, name_size)?;
             let found = c
                 .data_mut()
@@ -187,143 +185,110 @@ fn headers(linker: &mut Linker<Host>) -> Result<(), Error> {
                 Some(value) => hand_over(&mut c, value.as_bytes(), data, size),
                 None => Ok(NOT_FOUND),
             }
-        },
-    )?;
-    for name in ["proxy_replace_header_map_value", "proxy_add_header_map_value"] {
-        let replace = name == "proxy_replace_header_map_value";
-        linker.func_wrap(
-            "env",
-            name,
-            move |mut c: Call, map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
-                note(&mut c, if replace { "replace_header_map_value" } else { "add_header_map_value" });
-                let header = (text(&c, name, name_size)?, text(&c, value, value_size)?);
-                let headers = c.data_mut().map(map);
-                match headers.iter_mut().find(|(other, _)| replace && *other == header.0) {
-                    Some(found) => *found = header,
-                    None => headers.push(header),
-                }
-                Ok::<i32, Error>(OK)
-            },
-        )?;
-    }
-    linker.func_wrap(
-        "env",
-        "proxy_remove_header_map_value",
-        |mut c: Call, map: i32, name: u32, size: u32| {
-            note(&mut c, "remove_header_map_value");
+        }
+        "replace_header_map_value" = |c, map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
+            let header = (text(&c, name, name_size)?, text(&c, value, value_size)?);
+            let headers = c.data_mut().map(map);
+            match headers.iter_mut().find(|(other, _)| *other == header.0) {
+                Some(found) => *found = header,
+                None => headers.push(header),
+            }
+            Ok(OK)
+        }
+        "add_header_map_value" = |c, map: i32, name: u32, name_size: u32, value: u32, value_size: u32| {
+            let header = (text(&c, name, name_size)?, text(&c, value, value_size)?);
+            c.data_mut().map(map).push(header);
+            Ok(OK)
+        }
+        "remove_header_map_value" = |c, map: i32, name: u32, size: u32| {
             let name = text(&c, name, size)?;
             c.data_mut().map(map).retain(|(other, _)| *other != name);
-            Ok::<i32, Error>(OK)
-        },
-    )?;
+            Ok(OK)
+        }
+    }
     Ok(())
 }
 
+/// The part of a buffer that a call is about.
+fn within(bytes: &[u8], start: u32, length: u32) -> Range<usize> {
+    let start = (start as usize).min(bytes.len());
+    start..start.saturating_add(length as usize).min(bytes.len())
+}
+
 fn bodies(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap(
-        "env",
-        "proxy_get_buffer_bytes",
-        |mut c: Call, buffer: i32, start: u32, most: u32, data: u32, size: u32| {
-            note(&mut c, "get_buffer_bytes");
+    define! { linker,
+        "get_buffer_bytes" = |c, buffer: i32, start: u32, most: u32, data: u32, size: u32| {
             let Some(bytes) = c.data_mut().buffer(buffer) else { return Ok(NOT_FOUND) };
-            let start = (start as usize).min(bytes.len());
-            let end = start.saturating_add(most as usize).min(bytes.len());
-            let bytes = bytes[start..end].to_vec();
+            let bytes = bytes[within(bytes, start, most)].to_vec();
             hand_over(&mut c, &bytes, data, size)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_set_buffer_bytes",
-        |mut c: Call, buffer: i32, start: u32, length: u32, data: u32, size: u32| {
-            note(&mut c, "set_buffer_bytes");
+        }
+        "set_buffer_bytes" = |c, buffer: i32, start: u32, length: u32, data: u32, size: u32| {
             let new = read(&c, data, size)?;
             let Some(bytes) = c.data_mut().buffer(buffer) else { return Ok(NOT_FOUND) };
-            let start = (start as usize).min(bytes.len());
-            let end = start.saturating_add(length as usize).min(bytes.len());
-            bytes.splice(start..end, new);
-            Ok::<i32, Error>(OK)
-        },
-    )?;
+            bytes.splice(within(bytes, start, length), new);
+            Ok(OK)
+        }
+    }
     Ok(())
 }
 
 fn streams(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap("env", "proxy_continue_stream", |mut c: Call, stream: i32| {
-        note(&mut c, "continue_stream");
-        let side = if stream == HTTP_RESPONSE { RESPONSE } else { REQUEST };
-        c.data_mut().sides[side].released = true;
-        OK
-    })?;
-    linker.func_wrap("env", "proxy_set_effective_context", |mut c: Call, _: u32| {
-        note(&mut c, "set_effective_context");
-        OK
-    })?;
-    linker.func_wrap("env", "proxy_register_shared_queue", |mut c: Call, _: u32, _: u32, id: u32| {
-        note(&mut c, "register_shared_queue");
-        write(&mut c, id, &1_u32.to_le_bytes())?;
-        Ok::<i32, Error>(OK)
-    })?;
-    linker.func_wrap("env", "proxy_enqueue_shared_queue", |mut c: Call, _: u32, data: u32, size: u32| {
-        note(&mut c, "enqueue_shared_queue");
-        let item = read(&c, data, size)?;
-        c.data_mut().queue.push_back(item);
-        Ok::<i32, Error>(OK)
-    })?;
-    linker.func_wrap("env", "proxy_dequeue_shared_queue", |mut c: Call, _: u32, data: u32, size: u32| {
-        note(&mut c, "dequeue_shared_queue");
-        match c.data_mut().queue.pop_front() {
-            Some(item) => hand_over(&mut c, &item, data, size),
-            None => Ok(NOT_FOUND),
+    define! { linker,
+        "continue_stream" = |c, stream: i32| {
+            let side = if stream == HTTP_RESPONSE { RESPONSE } else { REQUEST };
+            c.data_mut().sides[side].released = true;
+            Ok(OK)
         }
-    })?;
+        "set_effective_context" = |c, _: u32| {
+            Ok(OK)
+        }
+        "register_shared_queue" = |c, _: u32, _: u32, id: u32| {
+            write(&mut c, id, &1_u32.to_le_bytes())?;
+            Ok(OK)
+        }
+        "enqueue_shared_queue" = |c, _: u32, data: u32, size: u32| {
+            let item = read(&c, data, size)?;
+            c.data_mut().queue.push_back(item);
+            Ok(OK)
+        }
+        "dequeue_shared_queue" = |c, _: u32, data: u32, size: u32| {
+            match c.data_mut().queue.pop_front() {
+                Some(item) => hand_over(&mut c, &item, data, size),
+                None => Ok(NOT_FOUND),
+            }
+        }
+    }
     Ok(())
 }
 
 fn properties(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap(
-        "env",
-        "proxy_get_property",
-        |mut c: Call, path: u32, path_size: u32, data: u32, size: u32| {
-            note(&mut c, "get_property");
+    define! { linker,
+        "get_property" = |c, path: u32, path_size: u32, data: u32, size: u32| {
             let path = text(&c, path, path_size)?;
             match c.data().properties.get(&path).cloned() {
                 Some(value) => hand_over(&mut c, &value, data, size),
                 None => Ok(NOT_FOUND),
             }
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_set_property",
-        |mut c: Call, path: u32, path_size: u32, data: u32, size: u32| {
-            note(&mut c, "set_property");
+        }
+        "set_property" = |c, path: u32, path_size: u32, data: u32, size: u32| {
             let path = format!("wasm.{}", text(&c, path, path_size)?);
             let value = read(&c, data, size)?;
             c.data_mut().properties.insert(path, value);
-            Ok::<i32, Error>(OK)
-        },
-    )?;
+            Ok(OK)
+        }
+    }
     Ok(())
 }
 
 fn shared(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap(
-        "env",
-        "proxy_get_shared_data",
-        |mut c: Call, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
-            note(&mut c, "get_shared_data");
+    define! { linker,
+        "get_shared_data" = |c, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
             let key = read(&c, key, key_size)?;
             let Some((value, number)) = c.data().shared.get(&key).cloned() else { return Ok(NOT_FOUND) };
             write(&mut c, cas, &number.to_le_bytes())?;
             hand_over(&mut c, &value, data, size)
-        },
-    )?;
-    linker.func_wrap(
-        "env",
-        "proxy_set_shared_data",
-        |mut c: Call, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
-            note(&mut c, "set_shared_data");
+        }
+        "set_shared_data" = |c, key: u32, key_size: u32, data: u32, size: u32, cas: u32| {
             let (key, value) = (read(&c, key, key_size)?, read(&c, data, size)?);
             let shared = &mut c.data_mut().shared;
             // As in Envoy: a value that does not exist is created, whatever number the module gives.
@@ -332,74 +297,64 @@ fn shared(linker: &mut Linker<Host>) -> Result<(), Error> {
                 return Ok(CAS_MISMATCH);
             }
             shared.insert(key, (value, number.unwrap_or(0) + 1));
-            Ok::<i32, Error>(OK)
-        },
-    )?;
+            Ok(OK)
+        }
+    }
     Ok(())
 }
 
 fn metrics(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap(
-        "env",
-        "proxy_define_metric",
-        |mut c: Call, _: i32, name: u32, size: u32, id: u32| {
-            note(&mut c, "define_metric");
+    define! { linker,
+        "define_metric" = |c, _: i32, name: u32, size: u32, id: u32| {
             let name = read(&c, name, size)?;
             let host = c.data_mut();
             let new = host.metrics.len() as u32;
             let number = *host.metrics.entry(name).or_insert(new);
             host.values.resize(host.metrics.len(), 0);
             write(&mut c, id, &number.to_le_bytes())?;
-            Ok::<i32, Error>(OK)
-        },
-    )?;
-    linker.func_wrap("env", "proxy_increment_metric", |mut c: Call, id: u32, offset: i64| {
-        note(&mut c, "increment_metric");
-        c.data_mut().values.get_mut(id as usize).map_or(NOT_FOUND, |value| {
+            Ok(OK)
+        }
+        "increment_metric" = |c, id: u32, offset: i64| {
+            let Some(value) = c.data_mut().values.get_mut(id as usize) else { return Ok(NOT_FOUND) };
             *value = value.wrapping_add_signed(offset);
-            OK
-        })
-    })?;
-    linker.func_wrap("env", "proxy_record_metric", |mut c: Call, id: u32, new: u64| {
-        note(&mut c, "record_metric");
-        c.data_mut().values.get_mut(id as usize).map_or(NOT_FOUND, |value| {
+            Ok(OK)
+        }
+        "record_metric" = |c, id: u32, new: u64| {
+            let Some(value) = c.data_mut().values.get_mut(id as usize) else { return Ok(NOT_FOUND) };
             *value = new;
-            OK
-        })
-    })?;
-    linker.func_wrap("env", "proxy_get_metric", |mut c: Call, id: u32, value: u32| {
-        note(&mut c, "get_metric");
-        let Some(found) = c.data().values.get(id as usize).copied() else { return Ok(NOT_FOUND) };
-        write(&mut c, value, &found.to_le_bytes())?;
-        Ok::<i32, Error>(OK)
-    })?;
+            Ok(OK)
+        }
+        "get_metric" = |c, id: u32, value: u32| {
+            let Some(found) = c.data().values.get(id as usize).copied() else { return Ok(NOT_FOUND) };
+            write(&mut c, value, &found.to_le_bytes())?;
+            Ok(OK)
+        }
+    }
     Ok(())
 }
 
 fn system(linker: &mut Linker<Host>) -> Result<(), Error> {
-    linker.func_wrap("env", "proxy_get_current_time_nanoseconds", |mut c: Call, at: u32| {
-        note(&mut c, "get_current_time_nanoseconds");
-        let time = c.data().time;
-        write(&mut c, at, &time.to_le_bytes())?;
-        Ok::<i32, Error>(OK)
-    })?;
-    linker.func_wrap("env", "proxy_get_log_level", |mut c: Call, at: u32| {
-        note(&mut c, "get_log_level");
-        write(&mut c, at, &INFO.to_le_bytes())?;
-        Ok::<i32, Error>(OK)
-    })?;
-    linker.func_wrap("env", "proxy_log", |mut c: Call, level: u32, message: u32, size: u32| {
-        note(&mut c, "log");
-        let line = text(&c, message, size)?;
-        if level > INFO {
-            c.data_mut().errors.push(line);
+    define! { linker,
+        "get_current_time_nanoseconds" = |c, at: u32| {
+            let time = c.data().time;
+            write(&mut c, at, &time.to_le_bytes())?;
+            Ok(OK)
         }
-        Ok::<i32, Error>(OK)
-    })?;
-    linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut c: Call, _: u32| {
-        note(&mut c, "set_tick_period_milliseconds");
-        OK
-    })?;
+        "get_log_level" = |c, at: u32| {
+            write(&mut c, at, &INFO.to_le_bytes())?;
+            Ok(OK)
+        }
+        "log" = |c, level: u32, message: u32, size: u32| {
+            let line = text(&c, message, size)?;
+            if level > INFO {
+                c.data_mut().errors.push(line);
+            }
+            Ok(OK)
+        }
+        "set_tick_period_milliseconds" = |c, _: u32| {
+            Ok(OK)
+        }
+    }
     let wasi = "wasi_snapshot_preview1";
     linker.func_wrap(wasi, "random_get", |mut c: Call, at: u32, size: u32| {
         let mut bytes = Vec::new();

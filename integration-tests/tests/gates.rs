@@ -97,27 +97,50 @@ async fn a_stream_is_held_until_headers_first_event_or_first_content() {
 }
 
 #[tokio::test]
-async fn a_client_can_shorten_the_total_time_of_all_attempts() {
-    let scene = with_stream_limits(json!({"first_content": "600ms", "total": "20s"})).await;
+async fn attempts_share_the_clients_patience_and_it_never_ends_a_stream_that_has_begun() {
+    let scene = with_stream_limits(json!({"first_content": "10s", "total": "20s"})).await;
     let Scene { envoy, providers: [first, spare], .. } = scene;
-    first.by_default(Script::hang());
-    spare.by_default(Script::hang());
-    let send = |timeout: &'static str| {
-        let request = Request::chat("chat", true).header("x-llm-timeout", timeout);
+    let send = |header: &'static str, value: &'static str| {
+        let request = Request::chat("chat", true).header(header, value);
         async { request.ask(envoy.port()).await }
     };
-    let began = Instant::now();
-    let read = send("900ms").await;
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(15), "{took:?}");
-    assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (504, Some("2")), "{}", read.text());
+
+    // The first target is silent, and the second one still answers in time.
+    for header in ["x-llm-timeout", "x-stainless-timeout", "x-stainless-read-timeout"] {
+        first.script(Script::hang());
+        let began = Instant::now();
+        let read = send(header, "2").await;
+        let took = began.elapsed();
+        assert_eq!(
+            (said(&read, true).as_str(), read.header("x-llm-attempts")),
+            ("hello from spare", Some("2"))
+        );
+        assert!(took >= Duration::from_secs(1), "{header}: {took:?}");
+    }
     assert_eq!(first.received()[0].header("x-llm-timeout"), None);
+
+    // Nobody answers in time.
+    first.script(Script::hang());
+    spare.script(Script::hang());
+    let began = Instant::now();
+    let read = send("x-llm-timeout", "900ms").await;
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(9), "{took:?}");
+    assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (504, Some("2")), "{}", read.text());
+
+    // A stream that takes longer than the client's patience but begins in time.
+    first.script(Script::usual().content_chunks(8).delay_chunks(Duration::from_millis(250)));
+    let began = Instant::now();
+    let read = send("x-llm-timeout", "1").await;
+    assert!(began.elapsed() > Duration::from_millis(1500), "it must take longer than the client's patience");
+    assert!(read.error.is_none() && read.text().ends_with("data: [DONE]\n\n"), "{}", read.text());
+    assert_eq!(read.header("x-llm-attempts"), Some("1"));
+
     let asked = first.received().len();
-    let read = send("whenever").await;
+    let read = send("x-llm-timeout", "whenever").await;
     assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (400, Some("invalid_timeout")));
     assert_eq!(first.received().len(), asked);
-    first.by_default(Script::usual());
-    let read = send("30").await;
+    let read = send("x-llm-timeout", "30").await;
     assert_answered_by_first(&read);
 }
 

@@ -1,6 +1,6 @@
 //! The token usage that providers report is read from every kind of response and counted once.
 
-use crate::scenes::{Ask, FirstAndSpare, chat, messages};
+use crate::scenes::{Ask, FirstAndSpare, chat, messages, said};
 use integration_tests::client::{Protocol, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::Script;
@@ -187,4 +187,31 @@ async fn records_hold_the_usage_of_vendors_that_report_it_in_their_own_way() {
         let recorded = names.map(|name| records[nth][format!("gen_ai.usage.{name}_tokens")].as_u64());
         assert_eq!(recorded.map(Option::unwrap_or_default), expected, "{vendor}: {}", records[nth]);
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_rejects_the_request_for_usage_is_asked_again_without_it() {
+    let scene = FirstAndSpare::start().await;
+    let rejection = json!({"error": {"message": "Unrecognized request argument supplied: stream_options",
+        "type": "invalid_request_error", "param": null, "code": null}});
+    scene.first.script(Script::status(400).json(rejection.clone()));
+    let read = chat("openai").streamed().send(scene.envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&read, true), "hello from first");
+    assert_eq!(read.header("x-llm-attempts"), Some("2"));
+    let again = chat("openai").streamed().send(scene.envoy.port(), Protocol::Http1).await;
+    assert_eq!(said(&again, true), "hello from first", "the target is remembered");
+    assert_eq!(again.header("x-llm-attempts"), Some("1"));
+    let options: Vec<_> =
+        scene.first.received().iter().map(|request| request.json()["stream_options"].clone()).collect();
+    assert_eq!(options, [json!({"include_usage": true}), Value::Null, Value::Null]);
+    assert_eq!(scene.spare.received().len(), 0);
+    scene.envoy.wait_for_log("target openai rejects `stream_options`").await;
+
+    // What the client asked for itself is the client's to take back.
+    scene.first.script(Script::status(400).json(rejection));
+    let body =
+        json!({"model": "openai", "stream": true, "messages": [], "stream_options": {"include_usage": true}});
+    let read = Request::post("/v1/chat/completions").json(&body).ask(scene.envoy.port()).await;
+    assert_eq!(read.status, 400, "{}", read.text());
+    assert!(read.text().contains("stream_options"), "{}", read.text());
 }

@@ -1,9 +1,14 @@
 //! The circuit breaker leases of one attempt.
 
-use crate::base::{Random, TargetId, Timestamp};
-use crate::breaker::{Availability, Blame, Change, HealthSignal, Scope, Ticket, Transition};
+use super::failures::RequestFailures;
+use super::transitions::count_transition;
+use crate::base::{EndpointFamily, Random, TargetId, Timestamp};
+use crate::breaker::{
+    Availability, Blame, Breaker, Change, HealthSignal, Keys, Report, Scope, Ticket, Witness,
+};
 use crate::config::Config;
-use crate::generation::{Effects, Generation, is_untroubled, scopes};
+use crate::generation::{Effects, Generation, breakers, is_untroubled};
+use crate::intake::ClientRequest;
 use crate::record::{Family, Metric};
 
 /// The breaker tickets of one attempt, for its target, account and endpoint. A ticket is a lease if the
@@ -12,6 +17,10 @@ use crate::record::{Family, Metric};
 #[must_use = "leases are returned by `give_back` or `report`"]
 pub struct Leases {
     target: TargetId,
+    /// The family of endpoints that is called.
+    family: EndpointFamily,
+    /// Whose request it is.
+    key: Keys,
     tickets: [Option<Ticket>; 3],
 }
 
@@ -19,29 +28,30 @@ impl Leases {
     /// Takes what an attempt at `target` needs. `None` if another request got the lease, or the breaker has
     /// opened in the meantime.
     pub fn take(
-        generation: &Generation,
+        request: &ClientRequest,
         target: TargetId,
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) -> Option<Self> {
-        let config = &*generation.config;
-        let scopes = scopes(config, target)?;
+        let (generation, config) = (&*request.generation, request.config());
+        let mut leases = Self::of(request, target);
+        let breakers = breakers(config, target, leases.family)?;
         let view = generation.health_view.borrow();
-        if is_untroubled(&view, scopes.iter()) {
-            return Some(Self { target, tickets: scopes.map(|scope| view.ticket(scope)) });
+        if is_untroubled(&view, breakers.iter()) {
+            leases.tickets = breakers.map(|breaker| view.ticket(breaker));
+            return Some(leases);
         }
         drop(view);
-        let mut leases = Self { target, tickets: [None; 3] };
-        for (slot, scope) in scopes.into_iter().enumerate() {
+        for (slot, breaker) in breakers.into_iter().enumerate() {
             let mut view = generation.health_view.borrow_mut();
-            let ticket = match view.availability(scope, &config.breaker, now) {
+            let ticket = match view.availability(breaker, &config.breaker, now) {
                 Availability::Probe => {
                     let Change { result, shared } =
-                        view.take_lease(effects.store, scope, &config.breaker, now);
+                        view.take_lease(effects.store, breaker, &config.breaker, now);
                     effects.note_shared(shared);
                     result
                 }
-                Availability::Available { .. } => view.ticket(scope),
+                Availability::Available { .. } => view.ticket(breaker),
                 Availability::Unavailable(_) => None,
             };
             drop(view);
@@ -54,16 +64,23 @@ impl Leases {
             }
         }
         if leases.is_probe() {
-            leases.count_probes(config, scopes, effects);
+            leases.count_probes(config, breakers, effects);
         }
         Some(leases)
     }
 
     /// Tickets for an attempt at `target` whatever its health. None of them is a lease.
-    pub fn take_anyway(generation: &Generation, target: TargetId) -> Option<Self> {
-        let view = generation.health_view.borrow();
-        let tickets = scopes(&generation.config, target)?.map(|scope| view.ticket(scope));
-        Some(Self { target, tickets })
+    pub fn take_anyway(request: &ClientRequest, target: TargetId) -> Option<Self> {
+        let view = request.generation.health_view.borrow();
+        let mut leases = Self::of(request, target);
+        leases.tickets =
+            breakers(request.config(), target, leases.family)?.map(|breaker| view.ticket(breaker));
+        Some(leases)
+    }
+
+    fn of(request: &ClientRequest, target: TargetId) -> Self {
+        let key = request.client_key().map_or(Keys::NONE, |key| Keys::of(&key.sha256));
+        Self { target, family: request.endpoint.family(), key, tickets: [None; 3] }
     }
 
     /// Whether the attempt probes one of its scopes.
@@ -73,104 +90,95 @@ impl Leases {
 
     /// The attempt was not made: other requests may probe.
     pub fn give_back(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
-        self.tell(generation, Blame::NEUTRAL, 0, effects, now);
+        self.tell(generation, Blame::NEUTRAL, &mut RequestFailures::default(), effects, now);
     }
 
-    /// The attempt is over. Each scope gets its part of the blame.
-    pub fn report(self, generation: &Generation, blame: Blame, effects: &mut Effects<'_>, now: Timestamp) {
-        let jitter = effects.rng.next_u64();
+    /// The attempt is over. Each breaker gets its part of the blame. `failures` are those of the request.
+    pub fn report(
+        self,
+        generation: &Generation,
+        blame: Blame,
+        failures: &mut RequestFailures,
+        effects: &mut Effects<'_>,
+        now: Timestamp,
+    ) {
         if matches!(blame.target, HealthSignal::Exhausted(_)) {
-            rest_pool(generation, self.target, blame.target, effects, now);
+            self.rest_pool(generation, blame.target, effects, now);
         }
-        self.tell(generation, blame, jitter, effects, now);
+        self.tell(generation, blame, failures, effects, now);
     }
 
     fn tell(
         self,
         generation: &Generation,
         blame: Blame,
-        jitter: u64,
+        failures: &mut RequestFailures,
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) {
         let config = &*generation.config;
-        let Some(scopes) = scopes(config, self.target) else { return };
-        let outcomes = [blame.target, blame.account, blame.endpoint];
-        for ((scope, ticket), outcome) in scopes.into_iter().zip(self.tickets).zip(outcomes) {
+        let Some(breakers) = breakers(config, self.target, self.family) else { return };
+        let jitter = effects.rng.next_u64();
+        let signals = [blame.target, blame.account, blame.endpoint];
+        for ((breaker, ticket), signal) in breakers.into_iter().zip(self.tickets).zip(signals) {
             let Some(ticket) = ticket else { continue };
-            if outcome == HealthSignal::Neutral && !ticket.is_probe() {
+            let failed = matches!(signal, HealthSignal::Failure(_) | HealthSignal::FailureFor(..));
+            let again = failed && failures.were_counted_by(breaker);
+            let signal = if again && !ticket.is_probe() { signal.without_failure() } else { signal };
+            if signal == HealthSignal::Neutral && !ticket.is_probe() {
                 continue;
             }
-            let Change { result, shared } = generation.health_view.borrow_mut().report(
-                effects.store,
-                scope,
-                &config.breaker,
-                (ticket, outcome),
-                now,
-                jitter,
-            );
+            let by = Witness { key: self.key, share: failures.share() };
+            let report = Report { ticket, signal, by, jitter };
+            let mut view = generation.health_view.borrow_mut();
+            let Change { result: (transition, owed), shared } =
+                view.take_in(effects.store, breaker, &config.breaker, report, now);
+            drop(view);
+            if failed && !again {
+                failures.count(breaker, owed);
+            }
             effects.note_shared(shared);
-            count_transition(config, scope, result, effects);
+            count_transition(config, breaker.scope(), transition, effects);
         }
     }
 
-    fn count_probes(&self, config: &Config, scopes: [Scope; 3], effects: &mut Effects<'_>) {
+    fn count_probes(&self, config: &Config, breakers: [Breaker; 3], effects: &mut Effects<'_>) {
         effects.tally.count(Metric::BreakerProbes);
-        for (scope, ticket) in scopes.into_iter().zip(self.tickets) {
+        for (breaker, ticket) in breakers.into_iter().zip(self.tickets) {
             if ticket.is_some_and(|ticket| ticket.is_probe()) {
-                let place = effects.tally.series().scope(scope);
+                let place = effects.tally.series().scope(breaker.scope());
                 effects.tally.label(config, Family::ProbesByName, (place, 0), 1);
             }
         }
     }
-}
 
-/// The other accounts of a quota pool share the allowance for a model that `target` has used up, so their
-/// targets of this model rest too.
-fn rest_pool(
-    generation: &Generation,
-    target: TargetId,
-    signal: HealthSignal,
-    effects: &mut Effects<'_>,
-    now: Timestamp,
-) {
-    let config = &*generation.config;
-    let pool = |account| config.account(account).and_then(|account| account.quota_pool.as_deref());
-    let Some(used_up) = config.target(target) else { return };
-    let Some(shared_pool) = pool(used_up.account) else { return };
-    for (index, other) in config.targets().iter().enumerate() {
-        let Some(id) = TargetId::from_index(index).filter(|id| *id != target) else { continue };
-        let is_shared = other.provider == used_up.provider && other.model == used_up.model;
-        if !is_shared || pool(other.account) != Some(shared_pool) {
-            continue;
+    /// The other accounts of a quota pool share the allowance for a model that this target has used up, so
+    /// their targets of this model rest too.
+    fn rest_pool(
+        &self,
+        generation: &Generation,
+        signal: HealthSignal,
+        effects: &mut Effects<'_>,
+        now: Timestamp,
+    ) {
+        let config = &*generation.config;
+        let pool = |account| config.account(account).and_then(|account| account.quota_pool.as_deref());
+        let Some(used_up) = config.target(self.target) else { return };
+        let Some(shared_pool) = pool(used_up.account) else { return };
+        for (index, other) in config.targets().iter().enumerate() {
+            let Some(id) = TargetId::from_index(index).filter(|id| *id != self.target) else { continue };
+            let is_shared = other.provider == used_up.provider && other.model == used_up.model;
+            if !is_shared || pool(other.account) != Some(shared_pool) {
+                continue;
+            }
+            let breaker = Breaker::new(Scope::Target(id), self.family);
+            let mut view = generation.health_view.borrow_mut();
+            let Some(ticket) = view.ticket(breaker) else { continue };
+            let Change { result, shared } =
+                view.report(effects.store, breaker, &config.breaker, (ticket, signal), now, 0);
+            drop(view);
+            effects.note_shared(shared);
+            count_transition(config, breaker.scope(), result, effects);
         }
-        let scope = Scope::Target(id);
-        let mut view = generation.health_view.borrow_mut();
-        let Some(ticket) = view.ticket(scope) else { continue };
-        let Change { result, shared } =
-            view.report(effects.store, scope, &config.breaker, (ticket, signal), now, 0);
-        drop(view);
-        effects.note_shared(shared);
-        count_transition(config, scope, result, effects);
     }
-}
-
-fn count_transition(
-    config: &Config,
-    scope: Scope,
-    transition: Option<Transition>,
-    effects: &mut Effects<'_>,
-) {
-    // The numbers are positions in `CHANGES`, the labels of the family.
-    let (metric, change) = match transition {
-        Some(Transition::Opened(_)) => (Metric::BreakerOpened, 0),
-        Some(Transition::Reopened(_)) => (Metric::BreakerReopened, 1),
-        Some(Transition::Closed) => (Metric::BreakerClosed, 2),
-        Some(Transition::Throttled) => (Metric::BreakerThrottled, 3),
-        None => return,
-    };
-    log::debug!("breaker of {scope:?}: {transition:?}");
-    effects.tally.count(metric);
-    let place = effects.tally.series().scope(scope);
-    effects.tally.label(config, Family::BreakerChanges, (place, change), 1);
 }

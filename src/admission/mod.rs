@@ -5,9 +5,12 @@
 //! ways: cancelled, which returns everything, or settled with the attempt's outcome. It cannot be copied,
 //! so nothing is returned twice.
 
+mod failures;
 mod leases;
 mod reservation;
+mod transitions;
 
+pub use failures::RequestFailures;
 pub use reservation::{Exhausted, Reserved, spent_by};
 
 use leases::Leases;
@@ -17,7 +20,7 @@ use crate::base::{TargetId, Timestamp, Tokens};
 use crate::breaker::Blame;
 use crate::config::{Mode, WhenAllOpen};
 use crate::generation::{Effects, Generation};
-use crate::outcome::Outcome;
+use crate::outcome::{End, Outcome};
 use crate::record::Metric;
 use crate::survey::{FallbackReason, Selection, Survey};
 
@@ -105,7 +108,7 @@ impl Admission {
     fn anyway(survey: &Survey<'_>, effects: &mut Effects<'_>) -> Option<Self> {
         let why = Some(FallbackReason { reason: TRIED_ANYWAY, from: None });
         survey.least_bad_first().into_iter().find_map(|target| {
-            let leases = Leases::take_anyway(&survey.request.generation, target)?;
+            let leases = Leases::take_anyway(survey.request, target)?;
             let counted = count(survey, target, effects)?;
             Some(Self { is_anyway: true, ..Self::new(survey, target, leases, counted, why) })
         })
@@ -115,7 +118,7 @@ impl Admission {
     /// faster to take one of them.
     fn at(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<Self> {
         let generation = &*survey.request.generation;
-        let leases = Leases::take(generation, target, effects, survey.now)?;
+        let leases = Leases::take(survey.request, target, effects, survey.now)?;
         let Some(counted) = count(survey, target, effects) else {
             leases.give_back(generation, effects, survey.now);
             return None;
@@ -128,12 +131,12 @@ impl Admission {
         let choice = survey.shadow_choice(effects.rng)?;
         let (generation, target, now) = (&*survey.request.generation, choice.target, survey.now);
         // Probes run in shadow mode too. Otherwise a recovery would not be noticed.
-        let lease = choice.is_fit.then(|| Leases::take(generation, target, effects, now)).flatten();
+        let lease = choice.is_fit.then(|| Leases::take(survey.request, target, effects, now)).flatten();
         if !choice.is_fit {
             let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
             effects.tally.count(metric);
         }
-        let leases = lease.or_else(|| Leases::take_anyway(generation, target))?;
+        let leases = lease.or_else(|| Leases::take_anyway(survey.request, target))?;
         let demand = Demand::of(survey.expected(target));
         let counted = generation.headroom.borrow_mut().count_anyway(effects.store, target, demand, now);
         Some(Self::new(survey, target, leases, counted, survey.fallback_reason(target)))
@@ -196,18 +199,25 @@ impl Admission {
         }
     }
 
-    /// The attempt is over: the breakers learn `blame`, and limits count what it took. A reservation covers
-    /// the whole client request, so it is returned and settled with that.
+    /// The attempt is over: the breakers learn `blame`, and limits count what it took. `failures` are those
+    /// of the whole client request. A reservation covers it too, so it is returned and settled with that.
     #[must_use = "the reservation is settled with the request"]
     pub fn settle(
         self,
         generation: &Generation,
         outcome: &Outcome,
         blame: Blame,
+        failures: &mut RequestFailures,
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) -> Option<Reserved> {
-        self.leases.report(generation, blame, effects, now);
+        match outcome.end {
+            End::Complete => failures.served(generation, effects, now),
+            End::Failed(_) if outcome.passed => failures.served(generation, effects, now),
+            End::Failed(class) => failures.failed(class, generation, effects, now),
+            End::ClientGone | End::Withdrawn => {}
+        }
+        self.leases.report(generation, blame, failures, effects, now);
         let taken = match outcome.usage {
             Some(usage) => Some(usage.input.saturating_add(usage.output)),
             None => (!outcome.may_be_billed()).then_some(0),

@@ -71,6 +71,21 @@ impl Follower {
         }
     }
 
+    /// The response ends here with trailers, after what has been passed on. Says whether it ends in the middle
+    /// and is to be held.
+    pub fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
+        match &mut self.0 {
+            Response::Unread => false,
+            Response::Plain(plain) => plain.is_cut_off(),
+            Response::Stream(stream) => stream.end_with_trailers(host),
+        }
+    }
+
+    /// Whether nothing of it has gone to the client, although it may: it is [staged](Release::Stage).
+    pub const fn is_staged(&self) -> bool {
+        matches!(&self.0, Response::Stream(stream) if stream.is_staged())
+    }
+
     /// What was [staged](Release::Stage) has been released.
     pub fn released(&mut self) {
         if let Response::Stream(stream) = &mut self.0 {
@@ -140,5 +155,4 @@ impl Follower {
     }
 }
 
-const PASSES_UNREAD: ChunkReport =
-    ChunkReport { release: Release::Pass, new_bytes: 0, content: None, forwarded: true, settled: None };
+const PASSES_UNREAD: ChunkReport = ChunkReport { forwarded: true, ..ChunkReport::of(Release::Pass) };

@@ -291,7 +291,12 @@ impl Gatekeeper {
             Subject::Envoy { received, .. } => received,
             _ => failed.received,
         };
-        Failed { received, hint, should_retry: provider::should_retry(&self.headers), ..failed }
+        let rejects_addition = match &self.subject {
+            Subject::Error { status, body } => provider::rejects_usage_option(*status, body),
+            _ => false,
+        };
+        let should_retry = provider::should_retry(&self.headers);
+        Failed { received, hint, should_retry, rejects_addition, ..failed }
     }
 
     /// How the failed response looks to a client.

@@ -16,8 +16,8 @@ pub(super) enum Media {
 impl Media {
     /// `None` for unknown types, and without a type.
     pub(super) fn of(headers: &HeaderBlock) -> Option<Self> {
-        let media_type = headers.get("content-type")?.split(';').next()?.trim();
-        let is = |name: &str| media_type.eq_ignore_ascii_case(name);
+        let media_type = headers.get_bytes("content-type")?.split(|byte| *byte == b';').next()?.trim_ascii();
+        let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
             Some(Self::Events)
         } else if is("application/json") || is_json_suffixed(media_type) {
@@ -32,12 +32,11 @@ impl Media {
 }
 
 /// Whether it is a type such as `application/problem+json`.
-fn is_json_suffixed(media_type: &str) -> bool {
+fn is_json_suffixed(media_type: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/";
     const SUFFIX: &[u8] = b"+json";
-    let bytes = media_type.as_bytes();
-    bytes.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
-        && bytes.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX))
+    media_type.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+        && media_type.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX))
 }
 
 /// Keeps caches and proxies from storing or buffering a stream. nginx and similar proxies read

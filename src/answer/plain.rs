@@ -115,12 +115,15 @@ impl PlainFollower {
             }
             reader.feed(std::mem::take(window));
         });
+        let is_cut = end && reader.is_cut_off();
         let release = match renaming {
+            _ if is_cut => Release::Hold,
             Some(renaming) => renaming.release(host, available, end).0,
             None => Release::Pass,
         };
         let content = (any || read.is_err()).then_some(0);
-        ChunkReport { release, new_bytes, content, forwarded: release == Release::Pass, settled: None }
+        let forwarded = release == Release::Pass;
+        ChunkReport { new_bytes, content, forwarded, is_cut, ..ChunkReport::of(release) }
     }
 
     /// Passes on what was held. The reader has read all of it. The headers are still held, so the length
@@ -141,13 +144,12 @@ impl PlainFollower {
             }
             release = how;
         }
-        ChunkReport {
-            release,
-            new_bytes: 0,
-            content: None,
-            forwarded: release == Release::Pass,
-            settled: None,
-        }
+        ChunkReport { forwarded: release == Release::Pass, ..ChunkReport::of(release) }
+    }
+
+    /// Whether it is incomplete if it ends here.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.reader.is_cut_off()
     }
 
     /// What is wrong with the response that has ended here, if anything is.

@@ -33,6 +33,27 @@ pub struct ChunkReport {
     /// The result of a stream, once it is certain: after its terminal event, or an event that reports a
     /// failure. That may be long before the connection ends.
     pub settled: Option<Result<(), ErrorClass>>,
+    /// The number of a stream's choices with a finish reason, once every choice that has begun has one. It is
+    /// complete then, though its terminal event may still come.
+    pub finished_choices: Option<u32>,
+    /// The response has ended in the middle. Its last bytes are held, so that the client does not take it for
+    /// complete.
+    pub is_cut: bool,
+}
+
+impl ChunkReport {
+    /// A report that says only how the host releases its buffer.
+    pub const fn of(release: Release) -> Self {
+        Self {
+            release,
+            new_bytes: 0,
+            content: None,
+            forwarded: false,
+            settled: None,
+            finished_choices: None,
+            is_cut: false,
+        }
+    }
 }
 
 /// What a response has said about itself so far.

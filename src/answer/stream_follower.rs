@@ -149,6 +149,32 @@ impl StreamFollower {
         Some(self.reader.notice(class))
     }
 
+    /// The stream ends here with trailers, after what has been passed on. Says whether it ends in the middle
+    /// and is to be held, until its notice has been put in.
+    pub(super) fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
+        if self.insertion == Insertion::Ended {
+            return false;
+        }
+        let notice = self.truncation_notice();
+        if !self.is_staged() {
+            return notice.is_some();
+        }
+        // The first chunk is still in the host's buffer and goes with the trailers.
+        self.released();
+        let tail = match notice {
+            Some(notice) if self.is_torn => format!("\n\n{notice}").into_bytes(),
+            Some(notice) => notice.into_bytes(),
+            None => std::mem::take(&mut self.held_back),
+        };
+        self.held_back.clear();
+        !tail.is_empty() && host.append(&tail).is_err()
+    }
+
+    /// Whether nothing of it has gone to the client.
+    pub(super) const fn is_staged(&self) -> bool {
+        matches!(self.insertion, Insertion::Staged(_))
+    }
+
     /// Whether its notice has been put in.
     pub(super) fn has_ended_with_notice(&self) -> bool {
         self.insertion == Insertion::Ended
@@ -176,7 +202,12 @@ impl StreamFollower {
 
     /// A report without content. Content is counted when bytes are read.
     fn report(&self, release: Release, passed: usize) -> ChunkReport {
-        ChunkReport { release, new_bytes: 0, content: None, forwarded: passed > 0, settled: self.settled() }
+        ChunkReport {
+            forwarded: passed > 0,
+            settled: self.settled(),
+            finished_choices: self.reader.finished_choices(),
+            ..ChunkReport::of(release)
+        }
     }
 
     /// Reads a chunk and arranges it. Says what content was in it, and how many bytes are passed on.
@@ -317,6 +348,10 @@ impl StreamFollower {
             // Nothing has to be put into a stream that came all at once, and nothing can be staged yet if
             // nothing passes.
             Insertion::Wanted if end || passed == 0 => Release::Pass,
+            Insertion::Wanted if self.settled().is_some() => {
+                self.insertion = Insertion::Off;
+                Release::Pass
+            }
             Insertion::Wanted => {
                 self.insertion = Insertion::Staged(passed);
                 Release::Stage

@@ -143,6 +143,11 @@ impl StreamReader {
         }
     }
 
+    /// The number of choices with a finish reason, once every choice that has begun has one.
+    pub(super) const fn finished_choices(&self) -> Option<u32> {
+        self.events.state.finished_choices()
+    }
+
     /// The failure of a stream that ends here, if it is one. Call [`finish`](Self::finish) first.
     pub(super) fn failure_at_end(&self) -> Option<ErrorClass> {
         match self.events.state.ending() {

@@ -32,7 +32,7 @@ pub enum Closed {
     WhileHeld,
     /// It went to the client.
     Passed {
-        /// Whether its stream had come to its proper end.
+        /// Whether nothing more of it was to come.
         complete: bool,
     },
     /// The edge discarded it.
@@ -94,18 +94,44 @@ impl Attempt {
         self.is_slow
     }
 
-    /// The host's stream is over, so the attempt is no longer under way. Returns how far the response was.
-    pub fn close(&mut self, now: Timestamp) -> Closed {
-        if let Some(under_way) = self.under_way.take() {
-            under_way.end(&self.request, self.first_content.is_some(), now);
+    /// Whether its response went to the client and nothing more of it is to come: its outcome is certain, or
+    /// only the terminal event is missing.
+    fn is_complete(&self) -> bool {
+        match self.outcome {
+            Some(outcome) => outcome.passed,
+            None => self.watch.has_finish_reasons(),
         }
+    }
+
+    /// Whether its outcome is certain and its response went to the client.
+    pub fn is_answered(&self) -> bool {
+        self.outcome.is_some_and(|outcome| outcome.passed)
+    }
+
+    /// Whether it is under way.
+    #[cfg(test)]
+    pub const fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// It is no longer under way. `false` if it already was not.
+    pub fn leave(&mut self, now: Timestamp) -> bool {
+        let Some(under_way) = self.under_way.take() else { return false };
+        under_way.end(&self.request, self.first_content.is_some(), now);
+        true
+    }
+
+    /// The host's stream is over. Returns how far the response was.
+    pub fn close(&mut self) -> Closed {
         if let stream @ Some(_) = self.facts().stream {
             self.observed.stream = stream;
         }
         match &self.answer {
             Answer::Awaited => Closed::BeforeHeaders,
             Answer::Held(_) => Closed::WhileHeld,
-            Answer::Passed(follower) => Closed::Passed { complete: follower.settled() == Some(Ok(())) },
+            // Its release was on the way when the stream ended, and came too late.
+            Answer::Passed(follower) if follower.is_staged() => Closed::WhileHeld,
+            Answer::Passed(_) => Closed::Passed { complete: self.is_complete() },
             Answer::Discarded => Closed::Discarded,
         }
     }

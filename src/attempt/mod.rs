@@ -9,6 +9,7 @@ mod addressing;
 mod ending;
 mod origin;
 mod outgoing;
+mod patience;
 mod response;
 mod time_limits;
 mod under_way;
@@ -16,12 +17,13 @@ mod under_way;
 pub use ending::{Closed, Ended};
 pub use origin::Origin;
 pub use outgoing::{Outgoing, OutgoingBody, prepare};
-pub use response::{Passage, Progress, ResponseHead};
+pub use response::{Passage, Progress, ResponseHead, TrailersEnd};
 pub use time_limits::{Due, class_of};
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use patience::Patience;
 use under_way::UnderWay;
 
 use crate::admission::Admission;
@@ -50,6 +52,8 @@ pub struct Attempt {
     then: Option<&'static str>,
     answer: Answer,
     watch: Watch,
+    /// Counts until the client gets the first byte of the response.
+    patience: Option<Patience>,
     gate: HoldPolicy,
     keep_alive: Option<KeepAlive>,
     on_break: OnBreak,
@@ -90,6 +94,7 @@ impl Attempt {
             then: None,
             answer: Answer::Awaited,
             watch: Watch::start(policy, request.facts.stream, request.began, now),
+            patience: Patience::of(&request, now),
             gate: policy.gate,
             keep_alive: policy.keep_alive.map(|every| KeepAlive::new(every, now)),
             on_break: policy.on_break,

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use super::addressing::address_to;
-use crate::base::{Decimal, HeaderSink, TargetId};
+use crate::base::{Decimal, HeaderSink, TargetId, Timestamp};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
 use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
 
@@ -29,23 +29,24 @@ pub struct Outgoing {
     pub injects_usage: bool,
 }
 
-/// Addresses a request to `target` and writes the target's model into its body. `None` if the host refused
+/// Addresses a request to the target `id` and writes the target's model into its body. `None` if the host refused
 /// a change: then the request must not be sent.
 pub fn prepare<H: HeaderSink + BodyBuffer>(
     request: &ClientRequest,
-    target: TargetId,
+    id: TargetId,
     call: &CallHeaders,
     body: OutgoingBody<'_>,
+    now: Timestamp,
     host: &mut H,
 ) -> Option<Outgoing> {
     let config = request.config();
-    let target = config.target(target)?;
+    let target = config.target(id)?;
     if !address_to(config, target, request.endpoint, call, host) {
         return None;
     }
     let mut edit = BodyEdit::of_model(&request.facts, Rc::clone(&target.model));
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
-    if request.lacks_usage() && config.provider(target.provider)?.asks_usage {
+    if request.lacks_usage() && request.generation.usage_option.is_asked(id, now) {
         edit = edit.asking_for_usage(&request.facts);
     }
     let injects_usage = edit.asks_for_usage();

@@ -17,6 +17,7 @@ use crate::outcome::AnsweredBy;
 use crate::provider::{self, ProviderKind};
 use crate::request::BodyBuffer;
 use crate::retry::Received;
+use crate::stream::{Alarm, MAX_CHOICES};
 
 /// The headers of a response.
 pub struct ResponseHead {
@@ -42,6 +43,17 @@ pub enum Progress {
     Commits(Passage),
     /// The client gets more of the response.
     Passes(Passage),
+}
+
+/// What follows from the trailers of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrailersEnd {
+    /// They pass.
+    Pass,
+    /// They end a response of which so many bytes are held.
+    OfHeld(usize),
+    /// They end a response in the middle. They are held until the client has been told.
+    Cut,
 }
 
 /// Bytes that go to the client, and what they show.
@@ -184,7 +196,9 @@ impl Attempt {
         }
     }
 
-    fn reject(&mut self, rejection: Rejection) -> Progress {
+    fn reject(&mut self, mut rejection: Rejection) -> Progress {
+        // If the filter added nothing, the client did.
+        rejection.failed.rejects_addition &= self.injects_usage;
         self.observed.stream = rejection.stream;
         self.observed.failure(&rejection.failure);
         Progress::Rejected(rejection)
@@ -255,10 +269,20 @@ impl Attempt {
         Some(self.passage(report, now))
     }
 
-    /// The response ends with trailers. Returns how many bytes of it are held, if it is held.
-    pub fn trailers(&mut self) -> Option<usize> {
+    /// The response ends with trailers.
+    pub fn trailers(&mut self, host: &mut impl BodyBuffer, now: Timestamp) -> TrailersEnd {
         self.watch.finish();
-        self.held()
+        match &mut self.answer {
+            Answer::Held(gatekeeper) => TrailersEnd::OfHeld(gatekeeper.held()),
+            Answer::Passed(follower) => {
+                if !follower.end_with_trailers(host) {
+                    return TrailersEnd::Pass;
+                }
+                self.watch.end_by(now, Alarm::Cut);
+                TrailersEnd::Cut
+            }
+            Answer::Awaited | Answer::Discarded => TrailersEnd::Pass,
+        }
     }
 
     fn held(&self) -> Option<usize> {
@@ -309,7 +333,8 @@ impl Attempt {
     }
 
     fn passage(&mut self, report: ChunkReport, now: Timestamp) -> Passage {
-        let ChunkReport { release, new_bytes, content, forwarded, settled } = report;
+        let ChunkReport { release, new_bytes, content, forwarded, settled, finished_choices, is_cut } =
+            report;
         self.observed.bytes = self.observed.bytes.saturating_add(new_bytes as u64);
         if let Some(events) = content {
             self.content(events, now);
@@ -317,12 +342,21 @@ impl Attempt {
         if forwarded && let Some(keep_alive) = &mut self.keep_alive {
             keep_alive.bytes_sent(now);
         }
-        if settled.is_some() {
-            // The response is complete. If the provider keeps the connection open, Envoy's idle timeout
-            // ends it.
-            self.watch.finish();
+        if is_cut {
+            self.watch.end_by(now, Alarm::Cut);
+        } else if settled.is_some() {
+            self.watch.complete(now);
+        } else if finished_choices.is_some_and(|finished| finished >= self.choices_asked_for()) {
+            self.watch.finish_reasons_received(now);
+        } else {
+            self.watch.unfinished(now);
         }
         Passage { release, settled }
+    }
+
+    /// How many choices the client has asked for, as far as they can be told apart.
+    fn choices_asked_for(&self) -> u32 {
+        self.request.facts.n.map_or(1, |n| u32::try_from(n.min(MAX_CHOICES)).unwrap_or(1))
     }
 
     /// Content has come, in this many events.

@@ -4,10 +4,15 @@
 //! cannot end a response cleanly while the provider has not ended it, and a reset in the same tick would
 //! lose the notice. `on_break: reset` omits the notice.
 //!
+//! **A complete stream** whose provider does not end it cannot be ended cleanly either. It is reset after
+//! `linger`. Some clients that wait for the end of the body raise an error then, but they would wait for as
+//! long as the provider wants otherwise, and raise it then.
+//!
 //! **`gate.max_time`** is the only time limit on holding a stream. There is no separate setting for an
 //! early release, because both would mean the same. Without it `first_content` is the limit: a stream
 //! without content by then fails.
 
+use super::patience::Patience;
 use super::{Answer, Attempt};
 use crate::base::{ErrorClass, Timestamp};
 use crate::config::OnBreak;
@@ -23,6 +28,13 @@ pub enum Due {
     OpenGate,
     /// A notice ended the stream one tick ago, so the stream can be reset now.
     Reset,
+    /// The stream has its finish reasons, and its terminal event has not come. It is complete without.
+    Complete,
+    /// The stream is complete, and its provider has not ended it in time. It can only be reset.
+    Lingered,
+    /// The attempt has used half of the client's patience. If there is another target, [`Attempt::give_up`],
+    /// otherwise [`Attempt::stay`].
+    HalfUsed,
     /// The attempt has taken too long, and the client has got nothing.
     TimedOut(Alarm),
     /// The attempt has taken too long, and the client has got part of the response. The notice, if there is
@@ -36,14 +48,29 @@ impl Attempt {
     /// The earliest moment at which to [look](Self::look).
     pub fn due(&self) -> Option<Timestamp> {
         let (limit, _) = self.watch.due()?;
-        Some(self.due_in_time().map_or(limit, |at| at.min(limit)))
+        let patience = self.patience().map(|patience| patience.due());
+        [self.due_in_time(), patience]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Some(limit), |at| Some(at.min(limit)))
     }
 
     /// The moment has come at which something may be due.
     pub fn look(&mut self, now: Timestamp) -> Due {
-        let Some(alarm) = self.watch.alarm(now) else { return self.look_in_time(now) };
+        let patience = self.patience().filter(|patience| patience.due() <= now);
+        let alarm = match (self.watch.alarm(now), patience) {
+            (None, Some(patience)) if patience.is_half(now) => return Due::HalfUsed,
+            (alarm, patience) => alarm.or(patience.map(|_| Alarm::Patience)),
+        };
+        let Some(alarm) = alarm else { return self.look_in_time(now) };
+        if alarm == Alarm::Finished {
+            self.watch.complete(now);
+            return Due::Complete;
+        }
         self.watch.finish();
         match &mut self.answer {
+            _ if alarm == Alarm::Linger => Due::Lingered,
             Answer::Awaited | Answer::Held(_) => Due::TimedOut(alarm),
             Answer::Passed(follower) if follower.has_ended_with_notice() => Due::Reset,
             Answer::Passed(follower) => {
@@ -53,12 +80,30 @@ impl Attempt {
                 };
                 if notice.is_some() {
                     // The reset comes one tick later. Otherwise the notice would be lost.
-                    self.watch.end_by(now);
+                    self.watch.end_by(now, Alarm::Idle);
                 }
                 Due::Broken(alarm, notice)
             }
             Answer::Discarded => Due::Late,
         }
+    }
+
+    /// Another target gets the rest of the client's patience. The attempt has failed.
+    pub fn give_up(&mut self) {
+        self.watch.finish();
+    }
+
+    /// There is no other target, so the attempt gets all of the client's patience.
+    pub fn stay(&mut self) {
+        if let Some(patience) = &mut self.patience {
+            patience.use_all();
+        }
+    }
+
+    /// The client's patience, while the client has got nothing.
+    fn patience(&self) -> Option<Patience> {
+        self.patience
+            .filter(|_| matches!(self.answer, Answer::Awaited | Answer::Held(_)) && !self.watch.is_over())
     }
 
     /// Whether the time for holding a stream is over.
@@ -83,7 +128,11 @@ impl Attempt {
         match &self.answer {
             // Once the response is over, nothing more is to be done.
             _ if self.watch.is_over() => None,
-            Answer::Held(gatekeeper) if gatekeeper.is_stream() => self.gate_until(),
+            Answer::Held(gatekeeper) if gatekeeper.is_stream() => {
+                let release =
+                    self.patience().filter(|_| gatekeeper.held() > 0).map(|patience| patience.release_at());
+                [self.gate_until(), release].into_iter().flatten().min()
+            }
             Answer::Passed(follower) if follower.is_stream() && !follower.has_ended_with_notice() => {
                 self.keep_alive.map(|keep_alive| keep_alive.due())
             }
@@ -99,7 +148,9 @@ impl Attempt {
 /// The class of the failure when something has taken too long.
 pub const fn class_of(alarm: Alarm) -> ErrorClass {
     match alarm {
-        Alarm::FirstContent | Alarm::Answer | Alarm::Total => ErrorClass::Timeout,
+        Alarm::FirstContent | Alarm::Answer | Alarm::Patience | Alarm::Total => ErrorClass::Timeout,
         Alarm::Idle | Alarm::ContentIdle | Alarm::BelowMinimumRate => ErrorClass::StreamStalled,
+        // The last two are no failures.
+        Alarm::Cut | Alarm::Finished | Alarm::Linger => ErrorClass::StreamTruncated,
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::configured::ConfiguredLimits;
 use super::demand::Demand;
 use super::reported::ReportedLimits;
-use crate::base::{Store, TargetId, Timestamp, Tokens};
+use crate::base::{Store, TargetId, Timestamp, Tokens, saturating_product};
 use crate::config::{Config, Quota};
 use crate::provider::{Meter, RateLimits};
 
@@ -408,8 +408,8 @@ fn room_within_configured(
 impl Room {
     /// The room when `rest` of a limit is left after the request.
     fn share(rest: u64, limit: Option<u64>) -> Self {
-        let left = limit.map_or(1000, |limit| rest.saturating_mul(1000).checked_div(limit).unwrap_or(0));
-        let share = left.saturating_mul(1000) / FULL_WEIGHT_PERMILLE;
+        let left = limit.map_or(1000, |limit| saturating_product(rest, 1000).checked_div(limit).unwrap_or(0));
+        let share = saturating_product(left, 1000) / FULL_WEIGHT_PERMILLE;
         Self::Fits { permille: u16::try_from(share.clamp(MIN_WEIGHT_PERMILLE, 1000)).unwrap_or(1000) }
     }
 

@@ -54,6 +54,14 @@ impl Endpoint {
         }
     }
 
+    /// The family that it belongs to.
+    pub const fn family(self) -> EndpointFamily {
+        match self {
+            Self::Embeddings => EndpointFamily::Embeddings,
+            Self::Chat | Self::Completions | Self::Responses | Self::Messages => EndpointFamily::Generation,
+        }
+    }
+
     /// The endpoint with this configuration name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|endpoint| endpoint.name() == name)
@@ -64,6 +72,28 @@ impl Endpoint {
         match self {
             Self::Messages => Dialect::Anthropic,
             Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => Dialect::OpenAi,
+        }
+    }
+}
+
+/// Endpoints that usually fail together: one family may be down at a provider that serves the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndpointFamily {
+    /// Everything that generates text.
+    Generation,
+    /// Embeddings.
+    Embeddings,
+}
+
+impl EndpointFamily {
+    /// Every family.
+    pub const ALL: [Self; 2] = [Self::Generation, Self::Embeddings];
+
+    /// The name used in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Embeddings => "embeddings",
         }
     }
 }

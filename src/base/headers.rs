@@ -1,3 +1,5 @@
+use super::names::same_bytes;
+
 /// How many headers of one block are read. Envoy itself rejects more than 100 by default.
 pub const MAX_HEADERS: usize = 1024;
 
@@ -16,6 +18,8 @@ pub const MAX_HEADERS: usize = 1024;
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
+    /// How many headers of the block are well-formed and read.
+    count: usize,
     marks: NameMarks,
 }
 
@@ -60,27 +64,75 @@ struct Headers<'a> {
     text: &'a [u8],
 }
 
+impl<'a> Headers<'a> {
+    /// The first headers of a block, at most `most`.
+    fn first(bytes: &'a [u8], most: usize) -> Self {
+        Self::of(bytes, most).unwrap_or(Self { lengths: [].iter(), text: &[] })
+    }
+
+    fn of(bytes: &'a [u8], most: usize) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        let count = u32::from_le_bytes(*count) as usize;
+        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
+        let (lengths, _) = lengths.as_chunks();
+        Some(Self { lengths: lengths.get(..most).unwrap_or(lengths).iter(), text })
+    }
+}
+
 impl<'a> Iterator for Headers<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let [a, b, c, d, e, f, g, h] = *self.lengths.next()?;
-        let length = |bytes| u32::from_le_bytes(bytes) as usize;
-        let (name, rest) = self.text.split_at_checked(length([a, b, c, d]))?;
-        let (value, rest) = rest.get(1..)?.split_at_checked(length([e, f, g, h]))?;
+        let (name, value) = lengths(*self.lengths.next()?);
+        let (name, rest) = self.text.split_at_checked(name)?;
+        let (value, rest) = rest.get(1..)?.split_at_checked(value)?;
         // The NUL after the last value may be missing.
         self.text = rest.get(1..).unwrap_or_default();
         Some((name, value))
     }
 }
 
+/// The values of the headers with one name. The headers were checked when the block was parsed, so their lengths can
+/// be added up, and the text of few of them is looked at.
+struct Named<'a, 'n> {
+    name: &'n [u8],
+    headers: Headers<'a>,
+    /// Where the next header begins.
+    at: usize,
+}
+
+impl<'a> Iterator for Named<'a, '_> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let Self { name, headers: Headers { lengths: all, text }, at } = self;
+        for both in all {
+            let (name_length, value_length) = lengths(*both);
+            let start = *at;
+            *at += name_length + value_length + 2;
+            if name_length == name.len() {
+                let (found, value) = text.get(start..)?.split_at_checked(name_length)?;
+                if same_bytes(found, name) {
+                    return value.get(1..)?.get(..value_length);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The lengths of a name and its value.
+const fn lengths([a, b, c, d, e, f, g, h]: [u8; 8]) -> (usize, usize) {
+    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
+}
+
 impl HeaderBlock {
     /// A block as the host passes it.
     pub fn parse(bytes: Vec<u8>) -> Self {
-        let block = Self { bytes, marks: NameMarks::default() };
         let mut marks = NameMarks::default();
-        block.iter().for_each(|(name, _)| marks.add(name));
-        Self { marks, ..block }
+        let count = Headers::first(&bytes, MAX_HEADERS).map(|(name, _)| marks.add(name)).count();
+        Self { bytes, count, marks }
     }
 
     /// The block of these headers.
@@ -106,36 +158,40 @@ impl HeaderBlock {
 
     /// Every header in order: name and value as bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers().unwrap_or(Headers { lengths: [].iter(), text: &[] }).fuse()
+        Headers::first(&self.bytes, self.count)
     }
 
-    fn headers(&self) -> Option<Headers<'_>> {
-        let (count, rest) = self.bytes.split_first_chunk()?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let (lengths, _) = lengths.as_chunks();
-        Some(Headers { lengths: lengths.get(..MAX_HEADERS).unwrap_or(lengths).iter(), text })
+    /// Whether there may be a header with this lower-case name. If not, there is none.
+    #[inline(always)]
+    fn may_have(&self, name: &str) -> bool {
+        self.marks.may_have(name.as_bytes())
     }
 
     /// The first value of the header with this lower-case name.
     #[inline(always)]
-    pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
-        if self.marks.may_have(name.as_bytes()) { self.find(name) } else { None }
+    pub fn get_bytes<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        if self.may_have(name) { self.find(name) } else { None }
     }
 
     #[inline(never)]
-    fn find(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(candidate, _)| *candidate == name.as_bytes()).map(|(_, value)| value)
+    fn find<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all headers with this lower-case name, in order.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let most = if self.may_have(name) { self.count } else { 0 };
+        Named { name: name.as_bytes(), headers: Headers::first(&self.bytes, most), at: 0 }
     }
 
     /// The first value of the header with this lower-case name, if it is UTF-8.
     #[inline(always)]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        if self.marks.may_have(name.as_bytes()) { self.find_text(name) } else { None }
+    pub fn get<'a>(&'a self, name: &str) -> Option<&'a str> {
+        if self.may_have(name) { self.find_text(name) } else { None }
     }
 
     #[inline(never)]
-    fn find_text(&self, name: &str) -> Option<&str> {
+    fn find_text<'a>(&'a self, name: &str) -> Option<&'a str> {
         self.find(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 }
@@ -218,6 +274,27 @@ mod tests {
             let block = HeaderBlock::of(&headers);
             for name in &names {
                 prop_assert_eq!(block.get_bytes(name), Some(&b"1"[..]));
+            }
+        }
+
+        #[test]
+        fn a_search_finds_what_a_walk_finds(
+            headers in proptest::collection::vec(("[ab]{0,3}|[a-z-]{8,20}", "[a-z]{0,9}"), 0..12),
+            cut in any::<prop::sample::Index>(),
+            (place, byte) in (any::<prop::sample::Index>(), any::<u8>()),
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let whole = HeaderBlock::encode(&headers);
+            let mut damaged = whole.clone();
+            damaged[place.index(whole.len())] = byte;
+            for bytes in [&whole[..], &whole[..cut.index(whole.len())], &damaged] {
+                let block = HeaderBlock::parse(bytes.to_vec());
+                for (name, _) in &headers {
+                    let of_name = block.iter().filter(|(other, _)| *other == name.as_bytes());
+                    let walked: Vec<_> = of_name.map(|(_, value)| value).collect();
+                    prop_assert_eq!(block.get_bytes(name), walked.first().copied());
+                    prop_assert_eq!(block.all(name).collect::<Vec<_>>(), walked);
+                }
             }
         }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::product::saturating_product;
+
 /// An amount in millionths of a US dollar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MicroDollars(u64);
@@ -35,8 +37,8 @@ impl MicroDollars {
     pub const fn for_tokens(self, tokens: u64) -> Self {
         // Whole millions are multiplied separately, so that the product saturates only when the result does.
         let (millions, rest) = (tokens / 1_000_000, tokens % 1_000_000);
-        let whole = self.0.saturating_mul(millions);
-        Self(whole.saturating_add(self.0.saturating_mul(rest).div_ceil(1_000_000)))
+        let whole = saturating_product(self.0, millions);
+        Self(whole.saturating_add(saturating_product(self.0, rest).div_ceil(1_000_000)))
     }
 
     /// This amount times `permille`/1000, rounded down.

@@ -6,12 +6,8 @@ pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    if let (Some(a), Some(b)) = (one.split_first_chunk::<8>(), other.split_first_chunk::<8>()) {
-        let ends = || match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
-            (Some(c), Some(d)) if one.len() <= 16 => c == d,
-            _ => a.1 == b.1,
-        };
-        return a.0 == b.0 && ends();
+    if let (Some(a), Some(b)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        return a == b && one.as_chunks::<8>().0.iter().eq(other.as_chunks::<8>().0);
     }
     if let (Some(a), Some(b)) = (one.first_chunk::<4>(), other.first_chunk::<4>()) {
         return a == b && one.last_chunk::<4>() == other.last_chunk::<4>();

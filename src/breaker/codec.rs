@@ -3,15 +3,56 @@
 //! Records outlive the VM and the filter version that wrote them. A record of another version, or with an
 //! impossible value, reads as empty: forgetting health is harmless, misreading it is not.
 
+use super::halves::Run;
 use super::health::Health;
+use super::keys::Keys;
 use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
-use super::window::{BUCKETS, Window};
-use crate::base::{ErrorClass, Timestamp};
+use super::window::{BUCKETS, Bucket, Window};
+use crate::base::{EndpointFamily, ErrorClass, Timestamp};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// Size of every record.
-pub const RECORD_BYTES: usize = 9 + 17 + 8 + 4 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+/// Size of the record of one breaker.
+pub const RECORD_BYTES: usize = 13 + 17 + 8 + 8 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+
+/// The breakers of one scope, by family. They share a record, so that those of embeddings cost nothing where
+/// nobody asks for embeddings, and an order reaches all of them at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Healths {
+    generation: Health,
+    embeddings: Health,
+}
+
+impl Healths {
+    pub(super) const fn of(&self, family: EndpointFamily) -> &Health {
+        match family {
+            EndpointFamily::Generation => &self.generation,
+            EndpointFamily::Embeddings => &self.embeddings,
+        }
+    }
+
+    pub(super) const fn of_mut(&mut self, family: EndpointFamily) -> &mut Health {
+        match family {
+            EndpointFamily::Generation => &mut self.generation,
+            EndpointFamily::Embeddings => &mut self.embeddings,
+        }
+    }
+
+    /// One record after the other; that of embeddings only if it says anything.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.generation.encode().to_vec();
+        if self.embeddings != Health::default() {
+            bytes.extend(self.embeddings.encode());
+        }
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (generation, rest) = bytes.split_first_chunk::<RECORD_BYTES>()?;
+        let embeddings = if rest.is_empty() { Health::default() } else { Health::decode(rest)? };
+        Some(Self { generation: Health::decode(generation)?, embeddings })
+    }
+}
 
 impl Health {
     /// This state as a record.
@@ -19,7 +60,9 @@ impl Health {
         let mut out = Writer { bytes: [0; RECORD_BYTES], at: 0 };
         out.u8(VERSION);
         out.u32(self.generation);
-        out.u16(self.consecutive);
+        out.u16(self.run.halves);
+        out.u16(self.run.keys.to_bits());
+        out.u16(self.run.number);
         out.u8(self.trips);
         let throttle = self.throttle;
         out.u8(u8::from(throttle.is_some()));
@@ -32,9 +75,11 @@ impl Health {
         out.time(throttle.until);
         out.u8(throttle.strikes);
         out.u64(self.window.head);
-        for (good, bad) in self.window.buckets {
-            out.u16(good);
-            out.u16(bad);
+        for bucket in self.window.buckets {
+            out.u16(bucket.successes);
+            out.u16(bucket.halves);
+            out.u16(bucket.succeeded.to_bits());
+            out.u16(bucket.failed.to_bits());
         }
         out.u8(match self.order {
             None => 0,
@@ -53,13 +98,18 @@ impl Health {
             return None;
         }
         let generation = input.u32()?;
-        let consecutive = input.u16()?;
+        let run = Run { halves: input.u16()?, keys: Keys::from_bits(input.u16()?), number: input.u16()? };
         let trips = input.u8()?;
         let throttled = flag(input.u8()?)?;
         let throttle = Throttle { since: input.time()?, until: input.time()?, strikes: input.u8()? };
         let mut window = Window { head: input.u64()?, ..Window::default() };
         for bucket in &mut window.buckets {
-            *bucket = (input.u16()?, input.u16()?);
+            *bucket = Bucket {
+                successes: input.u16()?,
+                halves: input.u16()?,
+                succeeded: Keys::from_bits(input.u16()?),
+                failed: Keys::from_bits(input.u16()?),
+            };
         }
         let order = match input.u8()? {
             0 => None,
@@ -69,15 +119,7 @@ impl Health {
             _ => return None,
         };
         let phase = input.phase()?;
-        Some(Self {
-            generation,
-            phase,
-            window,
-            consecutive,
-            trips,
-            throttle: throttled.then_some(throttle),
-            order,
-        })
+        Some(Self { generation, phase, window, run, trips, throttle: throttled.then_some(throttle), order })
     }
 }
 

@@ -7,17 +7,23 @@
 //! **`retry-after` while a probe runs** is 1 second. The probe's lease of a minute is an upper bound that is
 //! rarely reached, so a client would wait for nothing.
 //!
+//! **One client key.** The failures that meet a rule may all come from one client key. If another key had a
+//! success within the window, they do not open the breaker. A provider's word that an account is blocked needs
+//! no second key, and neither does the failure of a probe.
+//!
 //! **A neutral result returns the lease of a probe.** A client that left or an invalid request says nothing
 //! about the scope, so the next request probes it.
 
 use std::time::Duration;
 
+use super::halves::{Run, SecondHalf, Share, Witness};
+use super::keys::Keys;
 use super::state::{
     Availability, BreakerPhase, Command, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket,
     Transition, TripReason, TripRule, Unavailable,
 };
-use super::window::Window;
-use crate::base::Timestamp;
+use super::window::{Bucket, Window};
+use crate::base::{ErrorClass, Timestamp};
 use crate::config::BreakerPolicy;
 
 /// A rate limit without a hint throttles for this long, doubled for each further one in a row.
@@ -45,8 +51,7 @@ pub struct Health {
     pub(super) generation: u32,
     pub(super) phase: BreakerPhase,
     pub(super) window: Window,
-    /// Failures since the last success.
-    pub(super) consecutive: u16,
+    pub(super) run: Run,
     /// Consecutive trips without sustained health in between.
     pub(super) trips: u8,
     pub(super) throttle: Option<Throttle>,
@@ -59,7 +64,7 @@ impl Default for Health {
             generation: 0,
             phase: BreakerPhase::Closed { since: Timestamp::default(), ramp: false },
             window: Window::default(),
-            consecutive: 0,
+            run: Run::default(),
             trips: 0,
             throttle: None,
             order: None,
@@ -131,12 +136,26 @@ impl Health {
         Some(Ticket { generation: self.generation, lease })
     }
 
-    /// Takes in the end of an attempt. `jitter` is a random number that spreads open times.
+    /// Takes in the end of an attempt of an unknown client; a failure counts whole. `jitter` is a random
+    /// number that spreads open times.
     pub fn report(
         &mut self,
         policy: &BreakerPolicy,
         ticket: Ticket,
         outcome: HealthSignal,
+        now: Timestamp,
+        jitter: u64,
+    ) -> Option<Transition> {
+        self.report_by(policy, ticket, outcome, Witness::default(), now, jitter)
+    }
+
+    /// Takes in the end of an attempt.
+    pub fn report_by(
+        &mut self,
+        policy: &BreakerPolicy,
+        ticket: Ticket,
+        outcome: HealthSignal,
+        by: Witness,
         now: Timestamp,
         jitter: u64,
     ) -> Option<Transition> {
@@ -152,6 +171,9 @@ impl Health {
             HealthSignal::FailureFor(class, hint) => {
                 (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
             }
+            HealthSignal::Paused(hint) => {
+                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Neutral)
+            }
             _ => (None, outcome),
         };
         if ticket.generation != self.generation {
@@ -163,19 +185,19 @@ impl Health {
                 throttled
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Success) => {
-                self.consecutive = 0;
+                self.run.end();
                 self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
-                self.successes(policy, ticket, 1, now);
+                self.successes(policy, ticket, (1, by.key), now);
                 None
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Failure(class)) => {
-                self.window.add(now, policy.window, 0, 1);
-                self.consecutive = self.consecutive.saturating_add(1);
-                let Some(rule) = self.trip_rule(policy, now) else { return throttled };
-                Some(Transition::Opened(self.open(policy, TripReason { rule, class }, now, jitter)))
+                self.run.add(by.share, by.key);
+                self.count_failure(policy, (class, by), now, jitter).or(throttled)
             }
             // Replaced above.
-            (_, HealthSignal::FailureFor(..) | HealthSignal::Exhausted(_)) => throttled,
+            (_, HealthSignal::FailureFor(..) | HealthSignal::Exhausted(_) | HealthSignal::Paused(_)) => {
+                throttled
+            }
             (BreakerPhase::Closed { .. }, HealthSignal::Blocked(class)) => {
                 let reason = TripReason { rule: TripRule::Blocked, class };
                 Some(Transition::Opened(self.open(policy, reason, now, jitter)))
@@ -189,7 +211,7 @@ impl Health {
                 }
                 self.enter(BreakerPhase::Closed { since: now, ramp: true });
                 self.window = Window::default();
-                self.consecutive = 0;
+                self.run.end();
                 Some(Transition::Closed)
             }
             (
@@ -203,15 +225,71 @@ impl Health {
         }
     }
 
-    /// Takes in `count` successes with this `ticket`, which a worker collected while it knew of no trouble.
+    /// What is still owed of a failure that was reported as half. `None` if it has opened the breaker, or
+    /// was not counted.
+    pub(super) fn second_half(&self, ticket: Ticket, class: ErrorClass, key: Keys) -> Option<SecondHalf> {
+        let counted =
+            matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation;
+        counted.then_some(SecondHalf { generation: self.generation, run: self.run.number, class, key })
+    }
+
+    /// Takes in the second half of a failure. It counts in the window, and in the run that the first half
+    /// belonged to: a success since then has ended that run.
+    pub(super) fn pay(
+        &mut self,
+        policy: &BreakerPolicy,
+        half: SecondHalf,
+        now: Timestamp,
+        jitter: u64,
+    ) -> Option<Transition> {
+        let closed = matches!(self.phase, BreakerPhase::Closed { .. });
+        if !closed || half.generation != self.generation {
+            return None;
+        }
+        let by = Witness { key: half.key, share: Share::Half };
+        if half.run == self.run.number {
+            self.run.add(by.share, by.key);
+        }
+        self.count_failure(policy, (half.class, by), now, jitter)
+    }
+
+    /// Counts a failure, or half of one, in the window, and opens the breaker if a rule says so.
+    fn count_failure(
+        &mut self,
+        policy: &BreakerPolicy,
+        (class, by): (ErrorClass, Witness),
+        now: Timestamp,
+        jitter: u64,
+    ) -> Option<Transition> {
+        let failure = Bucket { halves: by.share.halves(), failed: by.key, ..Bucket::default() };
+        self.window.add(now, policy.window, failure);
+        let (succeeded, failed) = self.window.keys(now, policy.window);
+        let by_run = self.run_is_too_long(policy).then_some((TripRule::Consecutive, self.run.keys));
+        let by_ratio = self.too_many_failed(policy, now).then_some((TripRule::Ratio, failed));
+        let met = by_run.into_iter().chain(by_ratio);
+        let opens = met.clone().find(|(_, failed)| !failed.is_one_besides(succeeded));
+        let Some((rule, _)) = opens else {
+            return met.map(|(rule, _)| Transition::Held(TripReason { rule, class })).next();
+        };
+        let reason = TripReason { rule, class };
+        Some(Transition::Opened(self.open(policy, reason, now, jitter)))
+    }
+
+    /// Takes in successes of these keys with this `ticket`, which a worker collected while it knew of no trouble.
     /// They count in the window. They end neither a run of failures nor a rate limit, because those may have
     /// begun later. A worker that knows of either reports its next success at once, and that one does.
-    pub fn successes(&mut self, policy: &BreakerPolicy, ticket: Ticket, count: u16, now: Timestamp) {
+    pub fn successes(
+        &mut self,
+        policy: &BreakerPolicy,
+        ticket: Ticket,
+        (successes, succeeded): (u16, Keys),
+        now: Timestamp,
+    ) {
         let BreakerPhase::Closed { since, .. } = self.phase else { return };
         if ticket.generation != self.generation {
             return;
         }
-        self.window.add(now, policy.window, count, 0);
+        self.window.add(now, policy.window, Bucket { successes, succeeded, ..Bucket::default() });
         // Sustained health: at least a window and the last open time.
         if self.trips > 0
             && now.since(since) >= policy.window.max(open_time(policy, self.trips, TripRule::Ratio))
@@ -244,7 +322,7 @@ impl Health {
 
     /// Whether a success can be reported later: there is no run of failures and no throttle for it to end.
     pub(super) const fn can_batch_successes(&self) -> bool {
-        matches!(self.phase, BreakerPhase::Closed { .. }) && self.consecutive == 0 && self.throttle.is_none()
+        matches!(self.phase, BreakerPhase::Closed { .. }) && self.run.halves == 0 && self.throttle.is_none()
     }
 
     /// The state as shown to operators.
@@ -289,14 +367,22 @@ impl Health {
         self.order
     }
 
-    /// Successes and failures in the window.
+    /// Successes and whole failures in the window.
     pub fn counts(&self, policy: &BreakerPolicy, now: Timestamp) -> (u32, u32) {
-        self.window.counts(now, policy.window)
+        let (successes, halves) = self.window.counts(now, policy.window);
+        (successes, halves / 2)
     }
 
-    /// Failures since the last success.
+    /// Whole failures since the last success.
     pub const fn consecutive(&self) -> u16 {
-        self.consecutive
+        self.run.halves / 2
+    }
+
+    /// Whether it has learned anything of attempts.
+    pub(super) fn has_results(&self) -> bool {
+        !matches!(self.phase, BreakerPhase::Closed { ramp: false, .. })
+            || self.throttle.is_some()
+            || self.window != Window::default()
     }
 
     fn enter(&mut self, phase: BreakerPhase) {
@@ -320,14 +406,15 @@ impl Health {
         reason
     }
 
-    fn trip_rule(&self, policy: &BreakerPolicy, now: Timestamp) -> Option<TripRule> {
-        if u32::from(self.consecutive) >= policy.consecutive {
-            return Some(TripRule::Consecutive);
-        }
-        let (good, bad) = self.window.counts(now, policy.window);
-        let all = u64::from(good) + u64::from(bad);
-        let too_many = u64::from(bad) * 1000 >= all * u64::from(policy.failure_permille);
-        (all >= u64::from(policy.min_requests) && too_many).then_some(TripRule::Ratio)
+    fn run_is_too_long(&self, policy: &BreakerPolicy) -> bool {
+        u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2)
+    }
+
+    fn too_many_failed(&self, policy: &BreakerPolicy, now: Timestamp) -> bool {
+        let (successes, halves) = self.window.counts(now, policy.window);
+        let all = u64::from(successes) * 2 + u64::from(halves);
+        all >= u64::from(policy.min_requests) * 2
+            && u64::from(halves) * 1000 >= all * u64::from(policy.failure_permille)
     }
 
     /// Ends the lease of `ticket`; true if it was still in force.

@@ -20,21 +20,14 @@
 //! outlives a configuration change that keeps its name, and a different target under an old name inherits its
 //! health.
 
+use super::codec::Healths;
+use super::halves::{OwedHalf, Share, Witness};
 use super::health::Health;
-use super::state::{Availability, Command, HealthSignal, Ticket, Transition};
-use crate::base::{AccountId, ProviderId, Store, TargetId, Timestamp, update};
+use super::keys::Keys;
+use super::scope::{Breaker, Scope};
+use super::state::{Availability, Command, HealthSignal, State, Ticket, Transition};
+use crate::base::{EndpointFamily, Store, Timestamp, update};
 use crate::config::{BreakerPolicy, Config};
-
-/// A scope: what has a breaker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// One model through one account.
-    Target(TargetId),
-    /// One credential.
-    Account(AccountId),
-    /// One API host.
-    Endpoint(ProviderId),
-}
 
 /// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +36,19 @@ pub struct Change<T> {
     pub result: T,
     /// True if all workers will see the change. False if it applies to this worker only.
     pub shared: bool,
+}
+
+/// The end of an attempt, as one breaker learns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// What the attempt held.
+    pub ticket: Ticket,
+    /// What came of it.
+    pub signal: HealthSignal,
+    /// Whose request it was.
+    pub by: Witness,
+    /// A random number that spreads open times.
+    pub jitter: u64,
 }
 
 /// One worker's view of every scope of a configuration.
@@ -56,17 +62,25 @@ pub struct HealthView {
 #[derive(Debug)]
 struct Entry {
     key: Box<str>,
-    health: Health,
-    /// Successes not reported yet, with the ticket that they all had.
-    unreported: Option<(Ticket, u16)>,
+    healths: Healths,
+    /// Successes of each family not reported yet.
+    unreported: [Option<Unreported>; EndpointFamily::ALL.len()],
+}
+
+/// Successes with the ticket that they all had.
+#[derive(Debug, Clone, Copy)]
+struct Unreported {
+    ticket: Ticket,
+    count: u16,
+    keys: Keys,
 }
 
 impl Entry {
     fn new(kind: &str, name: &str) -> Self {
         Self {
             key: format!("llm-failsafe/{kind}/{name}").into(),
-            health: Health::default(),
-            unreported: None,
+            healths: Healths::default(),
+            unreported: [None; EndpointFamily::ALL.len()],
         }
     }
 }
@@ -97,25 +111,53 @@ impl HealthView {
         }
     }
 
-    /// The state of a scope as this worker knows it.
-    pub fn health(&self, scope: Scope) -> Option<&Health> {
-        self.entry(scope).map(|entry| &entry.health)
+    /// The state of a breaker as this worker knows it.
+    pub fn health(&self, of: impl Into<Breaker>) -> Option<&Health> {
+        let Breaker { scope, family } = of.into();
+        self.entry(scope).map(|entry| entry.healths.of(family))
     }
 
-    /// Whether a scope may be asked, as far as this worker knows. Costs no host call.
-    pub fn availability(&self, scope: Scope, policy: &BreakerPolicy, now: Timestamp) -> Availability {
-        self.health(scope)
+    /// The breaker of a scope that is in the worst state. Of breakers in the same state, the busier one.
+    pub fn worst(&self, scope: Scope, policy: &BreakerPolicy, now: Timestamp) -> Breaker {
+        let rank = |breaker: &Breaker| {
+            self.health(*breaker).map(|health| {
+                let state = health.state(policy, now);
+                let (successes, failures) = health.counts(policy, now);
+                (State::ALL.iter().position(|known| *known == state), successes.saturating_add(failures))
+            })
+        };
+        // Of equal ones the first in this order, that of generation.
+        let all = Breaker::all(scope);
+        all.reduce(|one, other| if rank(&other) > rank(&one) { other } else { one }).unwrap_or(scope.into())
+    }
+
+    /// The breaker of a scope that most of its requests go through: that of embeddings only if nothing else
+    /// is asked for there.
+    pub fn main(&self, scope: Scope) -> Breaker {
+        let mut used =
+            Breaker::all(scope).filter(|breaker| self.health(*breaker).is_some_and(Health::has_results));
+        used.next().unwrap_or(scope.into())
+    }
+
+    /// Whether a breaker lets a request through, as far as this worker knows. Costs no host call.
+    pub fn availability(
+        &self,
+        of: impl Into<Breaker>,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Availability {
+        self.health(of)
             .map_or(Availability::Available { permille: 1000 }, |health| health.availability(policy, now))
     }
 
-    /// Whether a scope is available in full without a look at the time. Nearly all are.
-    pub fn is_untroubled(&self, scope: Scope) -> bool {
-        self.health(scope).is_none_or(Health::is_untroubled)
+    /// Whether a breaker lets everything through without a look at the time. Nearly all do.
+    pub fn is_untroubled(&self, of: impl Into<Breaker>) -> bool {
+        self.health(of).is_none_or(Health::is_untroubled)
     }
 
-    /// The ticket of an attempt through a scope that is available.
-    pub fn ticket(&self, scope: Scope) -> Option<Ticket> {
-        self.health(scope).map(Health::ticket)
+    /// The ticket of an attempt through a breaker that lets it through.
+    pub fn ticket(&self, of: impl Into<Breaker>) -> Option<Ticket> {
+        self.health(of).map(Health::ticket)
     }
 
     /// Takes a lease from the shared record, or an ordinary ticket if the scope turns out to be healthy
@@ -124,53 +166,90 @@ impl HealthView {
     pub fn take_lease(
         &mut self,
         store: &mut dyn Store,
-        scope: Scope,
+        of: impl Into<Breaker>,
         policy: &BreakerPolicy,
         now: Timestamp,
     ) -> Change<Option<Ticket>> {
-        self.change(store, scope, |health| match health.availability(policy, now) {
+        self.change(store, of.into(), |health| match health.availability(policy, now) {
             Availability::Available { .. } => Some(health.ticket()),
             Availability::Probe | Availability::Unavailable(_) => health.take_lease(policy, now),
         })
     }
 
-    /// Takes in the end of an attempt.
+    /// Takes in the end of an attempt of an unknown client; a failure counts whole.
     pub fn report(
         &mut self,
         store: &mut dyn Store,
-        scope: Scope,
+        of: impl Into<Breaker>,
         policy: &BreakerPolicy,
-        report: (Ticket, HealthSignal),
+        (ticket, signal): (Ticket, HealthSignal),
         now: Timestamp,
         jitter: u64,
     ) -> Change<Option<Transition>> {
-        let (ticket, outcome) = report;
-        let quiet = Change { result: None, shared: true };
-        let Some(entry) = self.entry_mut(scope) else { return quiet };
+        let report = Report { ticket, signal, by: Witness::default(), jitter };
+        let Change { result: (transition, _), shared } = self.take_in(store, of.into(), policy, report, now);
+        Change { result: transition, shared }
+    }
+
+    /// Takes in the end of an attempt. Also returns what is owed of a failure that counted as half.
+    pub fn take_in(
+        &mut self,
+        store: &mut dyn Store,
+        of: Breaker,
+        policy: &BreakerPolicy,
+        report: Report,
+        now: Timestamp,
+    ) -> Change<(Option<Transition>, Option<OwedHalf>)> {
+        let Report { ticket, signal, by, jitter } = report;
+        let quiet = Change { result: (None, None), shared: true };
+        let Some(entry) = self.entry_mut(of.scope) else { return quiet };
         if !ticket.is_probe() {
-            match outcome {
+            let health = entry.healths.of(of.family);
+            match signal {
                 HealthSignal::Neutral => return quiet,
                 // The success of a healthy scope can wait for the next flush.
                 HealthSignal::Success
-                    if ticket.generation == entry.health.generation && entry.health.can_batch_successes() =>
+                    if ticket.generation == health.generation && health.can_batch_successes() =>
                 {
-                    entry.collect(ticket);
+                    entry.collect(of.family, ticket, by.key);
                     return quiet;
                 }
                 _ => {}
             }
         }
         // Report the collected successes first, or the failure ratio would look worse than it is.
-        let unreported = entry.unreported.take();
-        entry.change(store, |health| {
-            if let Some((ticket, count)) = unreported {
-                health.successes(policy, ticket, count, now);
+        let unreported = entry.take_unreported(of.family);
+        entry.change(store, of.family, |health| {
+            if let Some(successes) = unreported {
+                successes.report_to(health, policy, now);
             }
-            health.report(policy, ticket, outcome, now, jitter)
+            let transition = health.report_by(policy, ticket, signal, by, now, jitter);
+            let owed = match signal {
+                HealthSignal::Failure(class) | HealthSignal::FailureFor(class, _)
+                    if by.share == Share::Half =>
+                {
+                    health.second_half(ticket, class, by.key)
+                }
+                _ => None,
+            };
+            (transition, owed.map(|half| OwedHalf { breaker: of, half }))
         })
     }
 
-    /// Carries out an operator's command.
+    /// Counts the second half of a failure.
+    pub fn pay(
+        &mut self,
+        store: &mut dyn Store,
+        owed: OwedHalf,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+        jitter: u64,
+    ) -> Change<Option<Transition>> {
+        let OwedHalf { breaker, half } = owed;
+        self.change(store, breaker, |health| health.pay(policy, half, now, jitter))
+    }
+
+    /// Carries out an operator's command, for every breaker of the scope.
     pub fn command(
         &mut self,
         store: &mut dyn Store,
@@ -178,15 +257,23 @@ impl HealthView {
         command: Command,
         now: Timestamp,
     ) -> Change<()> {
-        self.change(store, scope, |health| health.command(command, now))
+        match self.entry_mut(scope) {
+            Some(entry) => entry.change_all(store, |healths| {
+                for Breaker { family, .. } in Breaker::all(scope) {
+                    healths.of_mut(family).command(command, now);
+                }
+            }),
+            None => Change { result: (), shared: true },
+        }
     }
 
     /// Reports the collected successes. Returns how many records could not be changed.
     pub fn flush(&mut self, store: &mut dyn Store, policy: &BreakerPolicy, now: Timestamp) -> usize {
         let mut failed = 0;
         for entry in self.entries_mut() {
-            if let Some((ticket, count)) = entry.unreported.take() {
-                let change = entry.change(store, |health| health.successes(policy, ticket, count, now));
+            for family in EndpointFamily::ALL {
+                let Some(successes) = entry.take_unreported(family) else { continue };
+                let change = entry.change(store, family, |health| successes.report_to(health, policy, now));
                 failed += usize::from(!change.shared);
             }
         }
@@ -207,51 +294,73 @@ impl HealthView {
     fn change<T: Default>(
         &mut self,
         store: &mut dyn Store,
-        scope: Scope,
+        of: Breaker,
         transition: impl FnMut(&mut Health) -> T,
     ) -> Change<T> {
-        match self.entry_mut(scope) {
-            Some(entry) => entry.change(store, transition),
+        match self.entry_mut(of.scope) {
+            Some(entry) => entry.change(store, of.family, transition),
             None => Change { result: T::default(), shared: true },
         }
     }
 }
 
+impl Unreported {
+    fn report_to(self, health: &mut Health, policy: &BreakerPolicy, now: Timestamp) {
+        health.successes(policy, self.ticket, (self.count, self.keys), now);
+    }
+}
+
 impl Entry {
-    fn collect(&mut self, ticket: Ticket) {
-        self.unreported = match self.unreported {
-            Some((of, count)) if of == ticket => Some((of, count.saturating_add(1))),
+    fn collect(&mut self, family: EndpointFamily, ticket: Ticket, key: Keys) {
+        let Some(unreported) = self.unreported.get_mut(family as usize) else { return };
+        *unreported = match *unreported {
+            Some(Unreported { ticket: of, count, keys }) if of == ticket => {
+                Some(Unreported { ticket, count: count.saturating_add(1), keys: keys.and(key) })
+            }
             // Successes of an earlier generation no longer count.
-            _ => Some((ticket, 1)),
+            _ => Some(Unreported { ticket, count: 1, keys: key }),
         };
+    }
+
+    fn take_unreported(&mut self, family: EndpointFamily) -> Option<Unreported> {
+        self.unreported.get_mut(family as usize)?.take()
     }
 
     fn refresh(&mut self, store: &mut dyn Store) {
         // If no record exists yet, keep what this worker could not share.
         if let Ok(Some(stored)) = store.read(&self.key) {
-            self.health = Health::decode(&stored.bytes).unwrap_or_default();
+            self.healths = Healths::decode(&stored.bytes).unwrap_or_default();
         }
     }
 
-    /// Changes the shared record, or if that fails this worker's copy.
     fn change<T>(
         &mut self,
         store: &mut dyn Store,
+        family: EndpointFamily,
         mut transition: impl FnMut(&mut Health) -> T,
     ) -> Change<T> {
+        self.change_all(store, |healths| transition(healths.of_mut(family)))
+    }
+
+    /// Changes the shared record, or if that fails this worker's copy.
+    fn change_all<T>(
+        &mut self,
+        store: &mut dyn Store,
+        mut transition: impl FnMut(&mut Healths) -> T,
+    ) -> Change<T> {
         let decided = update(store, &self.key, |bytes| {
-            let before = bytes.and_then(Health::decode).unwrap_or_default();
-            let mut health = before.clone();
-            let result = transition(&mut health);
-            let write = (health != before).then(|| health.encode());
-            ((result, health), write)
+            let before = bytes.and_then(Healths::decode).unwrap_or_default();
+            let mut healths = before.clone();
+            let result = transition(&mut healths);
+            let write = (healths != before).then(|| healths.encode());
+            ((result, healths), write)
         });
         match decided {
-            Some((result, health)) => {
-                self.health = health;
+            Some((result, healths)) => {
+                self.healths = healths;
                 Change { result, shared: true }
             }
-            None => Change { result: transition(&mut self.health), shared: false },
+            None => Change { result: transition(&mut self.healths), shared: false },
         }
     }
 }

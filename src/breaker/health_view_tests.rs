@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use super::test_policy::policy;
 use super::*;
 use crate::base::memory::{Memory, Shelf};
-use crate::base::{AccountId, ErrorClass, MAX_TRIES, ProviderId, StoreError, Stored, TargetId, Timestamp};
+use crate::base::{
+    AccountId, EndpointFamily, ErrorClass, MAX_TRIES, ProviderId, StoreError, Stored, TargetId, Timestamp,
+};
 use crate::config::{self, Config};
 
 const SERVER: HealthSignal = HealthSignal::Failure(ErrorClass::Server);
@@ -287,6 +289,69 @@ fn scopes_of_different_kinds_are_separate() {
         Availability::Unavailable(Unavailable::Drained)
     );
     assert_eq!([one.availability(at(0)), one.health_view.availability(endpoint, &policy(), at(0))], [fit; 2]);
+}
+
+#[test]
+fn families_of_endpoints_have_breakers_of_their_own_and_obey_the_same_orders() {
+    let shelf = Rc::default();
+    let (mut one, mut other) = (One::on(&shelf), One::on(&shelf));
+    let embeddings = Breaker::new(target(0), EndpointFamily::Embeddings);
+    let trip = |one: &mut One<'_>| {
+        for _ in 0..5 {
+            let ticket = one.health_view.ticket(embeddings).unwrap();
+            one.health_view.report(&mut one.memory, embeddings, &policy(), (ticket, SERVER), at(0), 0);
+        }
+    };
+    one.attempt(HealthSignal::Success, at(0));
+    trip(&mut one);
+    other.refresh();
+    for one in [&one, &other] {
+        assert!(matches!(
+            one.health_view.availability(embeddings, &policy(), at(0)),
+            Availability::Unavailable(_)
+        ));
+        assert_eq!(one.availability(at(0)), Availability::Available { permille: 1000 });
+        assert_eq!(one.health_view.worst(target(0), &policy(), at(0)), embeddings);
+    }
+    // An account has one breaker for both.
+    let account = Scope::Account(AccountId::from_index(0).unwrap());
+    assert_eq!(Breaker::new(account, EndpointFamily::Embeddings), account.into());
+
+    other.health_view.command(&mut other.memory, target(0), Command::Drain, at(1));
+    let drained = Availability::Unavailable(Unavailable::Drained);
+    assert_eq!(other.health_view.availability(embeddings, &policy(), at(1)), drained);
+    assert_eq!(other.availability(at(1)), drained);
+}
+
+#[test]
+fn the_main_breaker_is_that_of_embeddings_only_if_nothing_else_is_asked_for() {
+    let mut one = One::new();
+    let embeddings = Breaker::new(target(0), EndpointFamily::Embeddings);
+    assert_eq!(one.health_view.main(target(0)), target(0).into());
+    let ticket = one.health_view.ticket(embeddings).unwrap();
+    one.health_view.report(&mut one.memory, embeddings, &policy(), (ticket, SERVER), at(0), 0);
+    assert_eq!(one.health_view.main(target(0)), embeddings);
+    one.attempt(SERVER, at(0));
+    assert_eq!(one.health_view.main(target(0)), target(0).into());
+}
+
+#[test]
+fn the_keys_of_collected_successes_reach_other_workers() {
+    let shelf = Rc::default();
+    let (mut one, mut other) = (One::on(&shelf), One::on(&shelf));
+    let by = |number: u8| Witness { key: Keys::of(&[number; 32]), ..Witness::default() };
+    let report = |one: &mut One<'_>, signal, by| {
+        let ticket = one.health_view.ticket(target(0)).unwrap();
+        let report = Report { ticket, signal, by, jitter: 0 };
+        one.health_view.take_in(&mut one.memory, target(0).into(), &policy(), report, at(0)).result.0
+    };
+    for _ in 0..3 {
+        report(&mut one, HealthSignal::Success, by(1));
+    }
+    assert_eq!(one.memory.calls, 0);
+    one.health_view.flush(&mut one.memory, &policy(), at(0));
+    let last = (0..5).map(|_| report(&mut other, SERVER, by(2))).last().unwrap();
+    assert!(matches!(last, Some(Transition::Held(_))), "{last:?}");
 }
 
 #[test]

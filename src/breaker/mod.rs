@@ -24,12 +24,17 @@
 mod blame;
 mod codec;
 mod figures;
+mod halves;
 mod health;
 mod health_view;
+mod keys;
 mod pending;
+mod scope;
 mod state;
 mod window;
 
+#[cfg(test)]
+mod halves_tests;
 #[cfg(test)]
 mod health_tests;
 #[cfg(test)]
@@ -42,9 +47,12 @@ mod test_policy;
 pub use blame::Blame;
 pub use codec::RECORD_BYTES;
 pub use figures::{FirstContentTimes, QueueState};
+pub use halves::{OwedHalf, Share, Witness};
 pub use health::Health;
-pub use health_view::{Change, HealthView, Scope};
+pub use health_view::{Change, HealthView, Report};
+pub use keys::Keys;
 pub use pending::{MAX_WORKERS, Pending};
+pub use scope::{Breaker, Scope};
 pub use state::{
     Availability, BreakerPhase, Command, HealthSignal, MAX_PROBES, Order, State, Ticket, Transition,
     TripReason, TripRule, Unavailable,

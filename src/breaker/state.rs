@@ -100,6 +100,8 @@ pub enum HealthSignal {
     Failure(ErrorClass),
     /// A failure, and the provider asks for a pause of this length.
     FailureFor(ErrorClass, Duration),
+    /// Nothing but the pause that a provider asks for after a failure.
+    Paused(Duration),
     /// A failure of which one is enough to open the breaker.
     Blocked(ErrorClass),
     /// A rate limit, with the provider's hint on how long to wait.
@@ -108,6 +110,18 @@ pub enum HealthSignal {
     Exhausted(Option<Duration>),
     /// Nothing was learned about this scope.
     Neutral,
+}
+
+impl HealthSignal {
+    /// What remains of a failure that is not to be counted: the pause that the provider asks for.
+    #[must_use]
+    pub const fn without_failure(self) -> Self {
+        match self {
+            Self::Failure(_) => Self::Neutral,
+            Self::FailureFor(_, pause) => Self::Paused(pause),
+            other => other,
+        }
+    }
 }
 
 /// What an attempt holds from the moment it is sent until its end is reported.
@@ -255,6 +269,8 @@ pub enum Transition {
     Closed,
     /// A rate limit came into force or was extended.
     Throttled,
+    /// It would have opened, but all the failures came from one client key and others were served.
+    Held(TripReason),
 }
 
 /// A command of an operator.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::keys::Keys;
 use crate::base::Timestamp;
 
 /// Slices of the window. They leave it one at a time, so it covers 90 to 100 % of its nominal length.
@@ -12,29 +13,61 @@ pub const BUCKETS: usize = 10;
 pub struct Window {
     /// Number of the newest slice since the epoch.
     pub(super) head: u64,
-    /// Successes and failures per slice; slice `n` is at `n % BUCKETS`.
-    pub(super) buckets: [(u16, u16); BUCKETS],
+    /// Slice `n` is at `n % BUCKETS`.
+    pub(super) buckets: [Bucket; BUCKETS],
+}
+
+/// What a slice of the window counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bucket {
+    /// Successes.
+    pub successes: u16,
+    /// Failures, in halves.
+    pub halves: u16,
+    /// Whose successes.
+    pub succeeded: Keys,
+    /// Whose failures.
+    pub failed: Keys,
+}
+
+impl Bucket {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            successes: self.successes.saturating_add(other.successes),
+            halves: self.halves.saturating_add(other.halves),
+            succeeded: self.succeeded.and(other.succeeded),
+            failed: self.failed.and(other.failed),
+        }
+    }
 }
 
 impl Window {
     /// Adds to the slice of `now`, or to the newest slice if the clock has stepped back.
-    pub fn add(&mut self, now: Timestamp, length: Duration, successes: u16, failures: u16) {
+    pub fn add(&mut self, now: Timestamp, length: Duration, results: Bucket) {
         self.advance(now, length);
         let slot = usize::try_from(self.head % BUCKETS as u64).unwrap_or(0);
-        if let Some((good, bad)) = self.buckets.get_mut(slot) {
-            *good = good.saturating_add(successes);
-            *bad = bad.saturating_add(failures);
+        if let Some(bucket) = self.buckets.get_mut(slot) {
+            *bucket = bucket.plus(results);
         }
     }
 
-    /// Successes and failures in the window.
+    /// Successes and half failures in the window.
     pub fn counts(&self, now: Timestamp, length: Duration) -> (u32, u32) {
+        self.current(now, length).buckets.iter().fold((0, 0), |(good, bad), bucket| {
+            (good + u32::from(bucket.successes), bad + u32::from(bucket.halves))
+        })
+    }
+
+    /// Whose requests succeeded, and whose failed.
+    pub fn keys(&self, now: Timestamp, length: Duration) -> (Keys, Keys) {
+        let all = |(good, bad): (Keys, Keys), of: &Bucket| (good.and(of.succeeded), bad.and(of.failed));
+        self.current(now, length).buckets.iter().fold((Keys::NONE, Keys::NONE), all)
+    }
+
+    fn current(&self, now: Timestamp, length: Duration) -> Self {
         let mut current = self.clone();
         current.advance(now, length);
         current
-            .buckets
-            .iter()
-            .fold((0, 0), |(good, bad), bucket| (good + u32::from(bucket.0), bad + u32::from(bucket.1)))
     }
 
     fn advance(&mut self, now: Timestamp, length: Duration) {
@@ -48,7 +81,7 @@ impl Window {
         for step in 1..=passed {
             let slot = usize::try_from((newest - passed + step) % BUCKETS as u64).unwrap_or(0);
             if let Some(bucket) = self.buckets.get_mut(slot) {
-                *bucket = (0, 0);
+                *bucket = Bucket::default();
             }
         }
         self.head = self.head.max(newest);
@@ -66,11 +99,27 @@ mod tests {
         Timestamp::from_millis(1_000_000_000 + s * 1000)
     }
 
+    fn results(successes: u16, halves: u16) -> Bucket {
+        Bucket { successes, halves, ..Bucket::default() }
+    }
+
+    #[test]
+    fn keys_leave_the_window_with_their_results() {
+        let (one, other) = (Keys::of(&[1; 32]), Keys::of(&[2; 32]));
+        let mut window = Window::default();
+        window.add(at(0), LENGTH, Bucket { succeeded: one, ..results(1, 0) });
+        window.add(at(30), LENGTH, Bucket { failed: other, ..results(0, 1) });
+        assert_eq!(window.keys(at(30), LENGTH), (one, other));
+        window.add(at(30), LENGTH, Bucket { failed: one, ..results(0, 1) });
+        assert_eq!(window.keys(at(61), LENGTH), (Keys::NONE, one.and(other)));
+        assert_eq!(window.keys(at(200), LENGTH), (Keys::NONE, Keys::NONE));
+    }
+
     #[test]
     fn old_results_leave_the_window() {
         let mut window = Window::default();
-        window.add(at(0), LENGTH, 3, 2);
-        window.add(at(30), LENGTH, 1, 0);
+        window.add(at(0), LENGTH, results(3, 2));
+        window.add(at(30), LENGTH, results(1, 0));
         assert_eq!(window.counts(at(30), LENGTH), (4, 2));
         assert_eq!(window.counts(at(61), LENGTH), (1, 0));
         assert_eq!(window.counts(at(200), LENGTH), (0, 0));
@@ -79,18 +128,18 @@ mod tests {
     #[test]
     fn a_small_step_back_of_the_clock_keeps_counting() {
         let mut window = Window::default();
-        window.add(at(30), LENGTH, 1, 1);
-        window.add(at(20), LENGTH, 1, 1);
+        window.add(at(30), LENGTH, results(1, 1));
+        window.add(at(20), LENGTH, results(1, 1));
         assert_eq!(window.counts(at(20), LENGTH), (2, 2));
-        window.add(at(0).after(Duration::from_secs(31)), LENGTH, 0, 1);
+        window.add(at(0).after(Duration::from_secs(31)), LENGTH, results(0, 1));
         assert_eq!(window.counts(at(31), LENGTH), (2, 3));
     }
 
     #[test]
     fn counts_saturate() {
         let mut window = Window::default();
-        window.add(at(0), LENGTH, u16::MAX, u16::MAX);
-        window.add(at(0), LENGTH, 5, 5);
+        window.add(at(0), LENGTH, results(u16::MAX, u16::MAX));
+        window.add(at(0), LENGTH, results(5, 5));
         assert_eq!(window.counts(at(0), LENGTH), (u32::from(u16::MAX), u32::from(u16::MAX)));
     }
 
@@ -105,7 +154,7 @@ mod tests {
             let moment = |ms: u64| Timestamp::from_millis(5_000_000 + ms);
             let mut window = Window::default();
             for (ms, good) in &events {
-                window.add(moment(*ms), LENGTH, u16::from(*good), u16::from(!*good));
+                window.add(moment(*ms), LENGTH, results(u16::from(*good), u16::from(!*good)));
             }
             let (good, bad) = window.counts(moment(end), LENGTH);
             let within =

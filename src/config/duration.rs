@@ -89,6 +89,36 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
+/// How long a complete stream may stay open: a duration, or as long as its provider keeps it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Linger {
+    For(TimeSpan),
+    Provider,
+}
+
+impl<'de> Deserialize<'de> for Linger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Linger;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{EXPECTED}, or \"provider\"")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Linger, E> {
+                if text == "provider" {
+                    return Ok(Linger::Provider);
+                }
+                TimeSpan::parse(text)
+                    .map(Linger::For)
+                    .map_err(|wrong| E::custom(format!("{wrong}, or \"provider\"")))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

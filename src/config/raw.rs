@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::duration::TimeSpan;
+use super::duration::{Linger, TimeSpan};
 use super::size::Size;
 
 /// Entries, sorted by name.
@@ -157,6 +157,7 @@ pub(super) struct RawStream {
     pub gate: Option<Mapping<RawGate>>,
     pub keep_alive: Option<TimeSpan>,
     pub on_break: Option<String>,
+    pub linger: Option<Linger>,
 }
 
 #[derive(Deserialize)]

@@ -25,6 +25,9 @@ pub struct StreamPolicy {
     pub keep_alive: Option<Duration>,
     /// How a stream ends that exceeds a timeout after its first content.
     pub on_break: OnBreak,
+    /// How long a complete stream stays open if its provider does not end it; `None` to leave that to the
+    /// provider.
+    pub linger: Option<Duration>,
 }
 
 impl Default for StreamPolicy {
@@ -40,18 +43,17 @@ impl Default for StreamPolicy {
             gate: HoldPolicy::default(),
             keep_alive: None,
             on_break: OnBreak::default(),
+            linger: Some(Duration::from_secs(5)),
         }
     }
 }
 
 impl StreamPolicy {
-    /// The policy for a target that is or is not marked `reasoning` and for a client that sets a time
-    /// `limit`. The limit can shorten `total` but not extend it.
+    /// The policy for a target that is or is not marked `reasoning`.
     #[must_use]
-    pub fn narrowed(self, reasoning: bool, limit: Option<Duration>) -> Self {
+    pub fn for_target(self, reasoning: bool) -> Self {
         let first_content = if reasoning { self.first_content_reasoning } else { self.first_content };
-        let total = limit.map_or(self.total, |limit| limit.min(self.total));
-        Self { first_content, total, ..self }
+        Self { first_content, ..self }
     }
 }
 
@@ -103,19 +105,4 @@ pub enum OnBreak {
     ErrorEvent,
     /// With a reset.
     Reset,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_can_shorten_the_total_but_not_extend_it() {
-        let policy = StreamPolicy::default();
-        for (limit, total) in [(None, 600), (Some(5), 5), (Some(599), 599), (Some(601), 600)] {
-            let narrowed = policy.narrowed(false, limit.map(Duration::from_secs));
-            assert_eq!(narrowed, StreamPolicy { total: Duration::from_secs(total), ..policy });
-        }
-        assert_eq!(policy.narrowed(true, None).first_content, Duration::from_secs(120));
-    }
 }

@@ -12,7 +12,7 @@
 
 use std::cell::Cell;
 
-use crate::base::{Store, TargetId, update};
+use crate::base::{Store, TargetId, saturating_product, update};
 use crate::config::Config;
 
 /// Smaller prompts are ignored: the tokens that a vendor adds to every prompt would dominate.
@@ -110,7 +110,7 @@ impl Calibration {
     pub fn tokens(&self, target: TargetId, expected: u64) -> u64 {
         match self.known.get(target.index()).map(Cell::get) {
             Some(factor) if factor.samples >= MIN_SAMPLES => {
-                expected.saturating_mul(factor.millionths.into()).div_ceil(1_000_000)
+                saturating_product(expected, factor.millionths.into()).div_ceil(1_000_000)
             }
             _ => expected,
         }
@@ -121,7 +121,7 @@ impl Calibration {
         if expected < MIN_TOKENS || observed == 0 {
             return;
         }
-        let millionths = observed.saturating_mul(1_000_000) / expected;
+        let millionths = saturating_product(observed, 1_000_000) / expected;
         let millionths = u32::try_from(millionths).unwrap_or(MAX_FACTOR).clamp(MIN_FACTOR, MAX_FACTOR);
         for list in [&self.known, &self.unshared] {
             if let Some(cell) = list.get(target.index()) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
-use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp, saturating_product};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Model, Price, PriceCeiling, Provider, Target};
 use crate::provider::{self, Capability};
 
@@ -251,7 +251,7 @@ pub(super) fn is_bounded_by_window(endpoint: Endpoint) -> bool {
 
 /// An estimate of tokens with the margin.
 pub(super) const fn with_margin(expected: u64) -> u64 {
-    expected.saturating_add(expected.saturating_mul(MARGIN_PERCENT) / 100)
+    expected.saturating_add(saturating_product(expected, MARGIN_PERCENT) / 100)
 }
 
 /// Whether a target is in none of these regions. An undeclared region counts as outside.

@@ -5,6 +5,7 @@
 //! safe side: if a prompt is overestimated, the client gets an explanation; if it is underestimated, the
 //! provider rejects or truncates it.
 
+use crate::base::saturating_product;
 use crate::request::Facts;
 
 /// UTF-8 bytes of text per token, in tenths. English has 4 to 5, code about 3.5, most other languages 2.5 to
@@ -60,13 +61,13 @@ impl PromptSize {
 
     /// The expected number of tokens, without a margin.
     pub const fn tokens(&self) -> u64 {
-        let text = self.text_bytes.saturating_mul(10).div_ceil(TEXT_BYTES_PER_TOKEN_TENTHS);
+        let text = saturating_product(self.text_bytes, 10).div_ceil(TEXT_BYTES_PER_TOKEN_TENTHS);
         let structure = self.structure_bytes / STRUCTURE_BYTES_PER_TOKEN;
         let files = self.file_bytes / FILE_BYTES_PER_TOKEN;
         text.saturating_add(structure)
             .saturating_add(files)
-            .saturating_add(self.images.saturating_mul(TOKENS_PER_IMAGE))
-            .saturating_add(self.items.saturating_mul(TOKENS_PER_ITEM))
+            .saturating_add(saturating_product(self.images, TOKENS_PER_IMAGE))
+            .saturating_add(saturating_product(self.items, TOKENS_PER_ITEM))
             .saturating_add(self.token_ids)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::calibration::Calibration;
 use super::estimate::PromptSize;
-use crate::base::{Endpoint, TargetId, Tokens};
+use crate::base::{Endpoint, TargetId, Tokens, saturating_product};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
 
@@ -80,7 +80,7 @@ impl Needs {
     pub fn expected_output(&self) -> u64 {
         match self.endpoint {
             Endpoint::Embeddings => 0,
-            _ => self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS).saturating_mul(self.answers),
+            _ => saturating_product(self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS), self.answers),
         }
     }
 }

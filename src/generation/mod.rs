@@ -6,12 +6,14 @@
 
 mod effects;
 mod target_health;
+mod usage_option;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
-pub use target_health::{availability, failing_permille, is_untroubled, scopes};
+pub use target_health::{availability, breakers, failing_permille, is_untroubled};
+pub use usage_option::UsageOption;
 
 use crate::balance::{Headroom, InFlight, SpeedView};
 use crate::base::{Store, TargetId, Timestamp, Tokens};
@@ -35,6 +37,8 @@ pub struct Generation {
     pub speeds: RefCell<SpeedView>,
     /// How much of the targets' limits is left.
     pub headroom: RefCell<Headroom>,
+    /// Which targets reject a request for usage.
+    pub usage_option: UsageOption,
     /// How targets count tokens.
     pub estimates: Calibration,
     /// Which requests pass all gates.
@@ -52,8 +56,10 @@ impl Generation {
         speeds.exchange(store);
         let mut headroom = Headroom::new(&config);
         headroom.exchange(store);
+        let usage_option = UsageOption::new(&config, store);
         let config = Rc::new(config);
         Self {
+            usage_option,
             health_view: RefCell::new(health_view),
             pending: RefCell::new(Pending::new(&config, worker)),
             speeds: RefCell::new(speeds),
@@ -80,6 +86,7 @@ impl Generation {
         pending.set_queues(queued);
         pending.exchange(store, now);
         self.estimates.exchange(store);
+        self.usage_option.exchange(store);
         self.speeds.borrow_mut().exchange(store);
         self.headroom.borrow_mut().exchange(store);
         failed

@@ -1,48 +1,49 @@
-//! A target's health is that of three scopes: the target, its account and its endpoint. An attempt needs
+//! A target's health is that of three breakers: of the target, its account and its endpoint. An attempt needs
 //! all three.
 
-use crate::base::{TargetId, Timestamp};
-use crate::breaker::{Availability, HealthView, Scope, Unavailable};
+use crate::base::{EndpointFamily, TargetId, Timestamp};
+use crate::breaker::{Availability, Breaker, HealthView, Scope, Unavailable};
 use crate::config::Config;
 
-/// The scopes that an attempt at `target` goes through. `None` for a target that the configuration does not
+/// The breakers that an attempt at `target` goes through. `None` for a target that the configuration does not
 /// have.
-pub fn scopes(config: &Config, target: TargetId) -> Option<[Scope; 3]> {
+pub fn breakers(config: &Config, target: TargetId, family: EndpointFamily) -> Option<[Breaker; 3]> {
     let entry = config.target(target)?;
-    Some([Scope::Target(target), Scope::Account(entry.account), Scope::Endpoint(entry.provider)])
+    let scopes = [Scope::Target(target), Scope::Account(entry.account), Scope::Endpoint(entry.provider)];
+    Some(scopes.map(|scope| Breaker::new(scope, family)))
 }
 
-/// Whether `target` may be asked. The worst of its three scopes decides.
+/// Whether `target` may be asked. The worst of its three breakers decides.
 pub fn availability(
     health_view: &HealthView,
     config: &Config,
-    target: TargetId,
+    (target, family): (TargetId, EndpointFamily),
     now: Timestamp,
 ) -> Availability {
-    let scopes = scopes(config, target);
-    if is_untroubled(health_view, scopes.iter().flatten()) {
+    let breakers = breakers(config, target, family);
+    if is_untroubled(health_view, breakers.iter().flatten()) {
         let availability = Availability::Available { permille: 1000 };
-        debug_assert_eq!(worst_of(health_view, config, scopes.into_iter().flatten(), now), availability);
+        debug_assert_eq!(worst_of(health_view, config, breakers.into_iter().flatten(), now), availability);
         return availability;
     }
-    worst_of(health_view, config, scopes.into_iter().flatten(), now)
+    worst_of(health_view, config, breakers.into_iter().flatten(), now)
 }
 
-/// Whether all of these scopes are available in full, without a look at the time.
-pub fn is_untroubled<'a>(health_view: &HealthView, mut scopes: impl Iterator<Item = &'a Scope>) -> bool {
-    scopes.all(|scope| health_view.is_untroubled(*scope))
+/// Whether all of these breakers let everything through, without a look at the time.
+pub fn is_untroubled<'a>(health_view: &HealthView, mut breakers: impl Iterator<Item = &'a Breaker>) -> bool {
+    breakers.all(|breaker| health_view.is_untroubled(*breaker))
 }
 
 #[cold]
 fn worst_of(
     health_view: &HealthView,
     config: &Config,
-    scopes: impl Iterator<Item = Scope>,
+    breakers: impl Iterator<Item = Breaker>,
     now: Timestamp,
 ) -> Availability {
     let mut worst = Availability::Available { permille: 1000 };
-    for scope in scopes {
-        worst = match (worst, health_view.availability(scope, &config.breaker, now)) {
+    for breaker in breakers {
+        worst = match (worst, health_view.availability(breaker, &config.breaker, now)) {
             (Availability::Unavailable(one), Availability::Unavailable(other)) => {
                 Availability::Unavailable(later(one, other))
             }
@@ -69,8 +70,14 @@ fn later(one: Unavailable, other: Unavailable) -> Unavailable {
 }
 
 /// The share of a target's recent attempts that failed, in 1/1000.
-pub fn failing_permille(health_view: &HealthView, config: &Config, target: TargetId, now: Timestamp) -> u16 {
-    let counts = health_view.health(Scope::Target(target)).map(|health| health.counts(&config.breaker, now));
+pub fn failing_permille(
+    health_view: &HealthView,
+    config: &Config,
+    (target, family): (TargetId, EndpointFamily),
+    now: Timestamp,
+) -> u16 {
+    let breaker = Breaker::new(Scope::Target(target), family);
+    let counts = health_view.health(breaker).map(|health| health.counts(&config.breaker, now));
     let (good, bad) = counts.unwrap_or_default();
     let permille = u64::from(bad).saturating_mul(1000).checked_div(u64::from(good) + u64::from(bad));
     u16::try_from(permille.unwrap_or(0)).unwrap_or(1000)

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::abi;
-use super::calls;
 use super::filter;
 use super::root::{self, Root};
 use super::stream::{self, Action, Stream};
@@ -80,8 +79,6 @@ extern "C" fn proxy_on_tick(id: u32) {
         root.on_tick();
     }
     sweep();
-    // A request's host calls do not include those of the tick.
-    let _ = calls::take();
 }
 
 #[unsafe(no_mangle)]

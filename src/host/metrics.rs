@@ -1,8 +1,8 @@
 //! The ids of the metrics in Envoy, and the hand-over of what was counted.
 
-use super::{abi, calls};
+use super::abi;
 use crate::config::Config;
-use crate::record::{Metric, MetricKind, Sample, Series, Tally};
+use crate::record::{Metric, Sample, Series, Tally};
 
 /// The metrics of one configuration. A metric that Envoy does not define has no id and is not handed over.
 pub struct Metrics {
@@ -48,16 +48,5 @@ impl Metrics {
         if let Some(id) = self.id(gauge) {
             let _ = abi::raise_gauge(id, value);
         }
-    }
-}
-
-/// In a build that counts calls to the host: hands over their number. The calls that this takes are not counted.
-pub fn report_host_calls() {
-    let calls = calls::take();
-    if calls > 0
-        && let Ok(id) = abi::define_metric(MetricKind::Counter, "llm_failsafe_host_calls")
-    {
-        let _ = abi::add_metric(id, calls);
-        let _ = calls::take();
     }
 }

@@ -6,7 +6,6 @@
 #[cfg(target_family = "wasm")]
 mod abi;
 #[cfg(target_family = "wasm")]
-mod calls;
 #[cfg(target_family = "wasm")]
 mod clock;
 #[cfg(target_family = "wasm")]

@@ -7,7 +7,7 @@ use super::failure::{self, Call, HostError, StreamControl};
 use super::shared::Shared;
 use super::streams::Streams;
 use super::wire::Wire;
-use super::{abi, clock, logger, metrics};
+use super::{abi, clock, logger};
 use crate::answer::Release;
 use crate::base::{Dialect, HeaderBlock, Timestamp};
 use crate::journey::{AlarmStep, Ending, Exchange, RequestStep, Worker};
@@ -252,7 +252,6 @@ impl Stream {
         {
             shared.call_failed(Call::Enqueue, error);
         }
-        metrics::report_host_calls();
         Some(result)
     }
 

@@ -32,8 +32,8 @@ pub struct ClientRequest {
     pub client_limits: ClientLimits,
     /// When its first attempt was chosen.
     pub began: Timestamp,
-    /// How long the client gives it, if it says so.
-    pub timeout: Option<Duration>,
+    /// How long the client waits for the first byte of its response, if it says so.
+    pub patience: Option<Duration>,
     /// Its priority in a queue.
     pub priority: Priority,
     /// Attempts that Envoy has counted and this VM does not know: made before a crash of the VM or a change
@@ -72,13 +72,13 @@ impl ClientRequest {
             offers.declared.contains(Capability::Reasoning)
                 && offers.capabilities.contains(Capability::Reasoning)
         });
-        self.model().map(|model| model.stream).unwrap_or_default().narrowed(reasoning, self.timeout)
+        self.model().map(|model| model.stream).unwrap_or_default().for_target(reasoning)
     }
 
-    /// When the whole request must be over.
+    /// When the client must have got something.
     pub fn deadline(&self) -> Timestamp {
         let total = self.model().map_or_else(|| StreamPolicy::default().total, |model| model.stream.total);
-        self.began.after(self.timeout.map_or(total, |limit| limit.min(total)))
+        self.began.after(self.patience.map_or(total, |patience| patience.min(total)))
     }
 
     /// The tokens that it is expected to take at `target`: the estimate that the gates use, without their

@@ -28,6 +28,9 @@ pub const STRIPPED_BY_ROUTE: [&str; 5] =
 /// A compressed response could not be judged, only passed on.
 pub const ACCEPTED_ENCODING: &str = "identity";
 
+/// In these the SDKs of OpenAI and Anthropic say how many seconds they wait for a response.
+const SDK_TIMEOUTS: [&str; 2] = ["x-stainless-timeout", "x-stainless-read-timeout"];
+
 /// Envoy finds no route for a request without this one. The inner route removes it
 /// (`request_headers_to_remove`).
 pub(super) const NEEDED_FOR_ROUTING: &[u8] = b"x-forwarded-proto";
@@ -123,19 +126,22 @@ impl CallHeaders {
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
-        let mut accepted = headers.iter().filter(|(name, _)| *name == b"accept-encoding");
-        call.plain_response = accepted.next().is_some_and(|(_, value)| value == ACCEPTED_ENCODING.as_bytes())
-            && accepted.next().is_none();
-        for (name, _) in headers.iter() {
-            match provider::request_header(name) {
-                RequestHeader::Common => {}
-                RequestHeader::Credential(bit) => call.credentials |= 1 << bit,
-                RequestHeader::Vendor(bit) => call.vendors |= 1 << bit,
-                RequestHeader::Other => {
-                    // A header that comes twice is removed once.
-                    let listed = config.forwarded_header(name);
-                    call.forwarded.extend(listed.filter(|position| !call.forwarded.contains(position)));
-                }
+        let mut accepted = headers.all("accept-encoding");
+        call.plain_response =
+            accepted.next() == Some(ACCEPTED_ENCODING.as_bytes()) && accepted.next().is_none();
+        for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
+            if headers.get_bytes(credential).is_some() {
+                call.credentials |= 1 << bit;
+            }
+        }
+        for (bit, header) in provider::VENDOR_HEADERS.iter().enumerate() {
+            if headers.get_bytes(header.name).is_some() {
+                call.vendors |= 1 << bit;
+            }
+        }
+        for (position, name) in (0..).zip(config.forwarded_headers()) {
+            if headers.get_bytes(name).is_some() {
+                call.forwarded.push(position);
             }
         }
         call
@@ -152,7 +158,7 @@ pub(super) fn loop_headers(headers: &HeaderBlock) -> (Option<JourneyId>, u8) {
 /// How the client wants its request to be served.
 pub(super) struct Wishes {
     pub(super) no_fallback: bool,
-    pub(super) timeout: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     pub(super) regions: Option<Vec<Rc<str>>>,
     pub(super) priority: Priority,
 }
@@ -161,7 +167,7 @@ impl Wishes {
     /// Reads them. An invalid value is refused and not ignored.
     pub(super) fn read(headers: &HeaderBlock, key: Option<&ClientKey>) -> Result<Self, Refusal> {
         Ok(Self {
-            timeout: timeout(headers)?,
+            patience: patience(headers)?,
             regions: regions(headers)?,
             no_fallback: forbids_fallback(headers),
             priority: priority(headers, key),
@@ -183,8 +189,7 @@ fn regions(headers: &HeaderBlock) -> Result<Option<Vec<Rc<str>>>, Refusal> {
 /// means yes, also in addition to a `false`: a typing mistake must not allow what the client wanted to
 /// forbid.
 fn forbids_fallback(headers: &HeaderBlock) -> bool {
-    let mut values = headers.iter().filter(|(name, _)| *name == b"x-llm-no-fallback");
-    values.any(|(_, value)| {
+    headers.all("x-llm-no-fallback").any(|value| {
         let value = value.trim_ascii();
         value != b"0" && !value.eq_ignore_ascii_case(b"false")
     })
@@ -199,7 +204,19 @@ pub fn priority(headers: &HeaderBlock, key: Option<&ClientKey>) -> Priority {
     asked.unwrap_or_default().min(most)
 }
 
-/// The time limit in `x-llm-timeout`: a duration as in the configuration, or seconds without a unit.
+/// How long the client waits for its first byte: the least of what it says.
+fn patience(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
+    let of_sdk = SDK_TIMEOUTS.iter().filter_map(|name| seconds(headers.get(name)?));
+    Ok(timeout(headers)?.into_iter().chain(of_sdk).min())
+}
+
+/// A number of seconds as an SDK writes it. SDKs add these headers unasked, so another value counts as none.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.trim().parse::<f64>().ok().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The time in `x-llm-timeout`: a duration as in the configuration, or seconds without a unit.
 fn timeout(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
     let Some(text) = headers.get("x-llm-timeout") else { return Ok(None) };
     let text = text.trim();

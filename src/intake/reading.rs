@@ -31,7 +31,7 @@ pub struct Reading {
     client_key: Option<usize>,
     session_hints: SessionHints,
     client_limits: ClientLimits,
-    timeout: Option<Duration>,
+    patience: Option<Duration>,
     priority: Priority,
     id: Option<JourneyId>,
     earlier_attempts: u8,
@@ -101,7 +101,7 @@ impl Reading {
             return Err(Refusal::TooLarge { limit });
         }
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
-        let Wishes { no_fallback, timeout, regions, priority } = Wishes::read(headers, key)?;
+        let Wishes { no_fallback, patience, regions, priority } = Wishes::read(headers, key)?;
         let tracks_conversations = config.tracks_conversations;
         Ok(Box::new(Self {
             generation: Rc::clone(generation),
@@ -113,7 +113,7 @@ impl Reading {
             client_key,
             session_hints: SessionHints::read(headers, key.map(|key| &*key.name)),
             client_limits: ClientLimits { regions, no_fallback },
-            timeout,
+            patience,
             priority,
             id: pass.id,
             earlier_attempts: pass.attempt.saturating_sub(1),
@@ -167,7 +167,7 @@ impl Reading {
             client_key: self.client_key,
             client_limits: std::mem::take(&mut self.client_limits),
             began: now,
-            timeout: self.timeout,
+            patience: self.patience,
             priority: self.priority,
             forgotten: self.earlier_attempts,
         });

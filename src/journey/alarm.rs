@@ -46,7 +46,9 @@ impl Exchange {
     pub fn alarm(&mut self, worker: &mut Worker, now: Timestamp) -> AlarmStep {
         let Phase::Sent(sent) = &mut self.phase else { return AlarmStep::Wait };
         let due = sent.attempt.look(now);
-        if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late) {
+        if matches!(due, Due::TimedOut(_) | Due::Broken(..) | Due::Late)
+            && !matches!(due, Due::Broken(Alarm::Cut, _))
+        {
             log::debug!("attempt {} has taken too long", sent.attempt.slot() + 1);
             worker.tally.count(Metric::Alarms);
         }
@@ -58,6 +60,25 @@ impl Exchange {
             }
             Due::OpenGate => AlarmStep::OpenGate,
             Due::Reset => AlarmStep::Reset,
+            Due::Complete => {
+                sent.settle_response(worker, StreamEnd::Complete, now);
+                self.release_if_answered(worker, now);
+                AlarmStep::Wait
+            }
+            Due::Lingered => {
+                worker.tally.count(Metric::StreamsLeftOpen);
+                AlarmStep::Reset
+            }
+            Due::HalfUsed => {
+                let slot = sent.attempt.slot();
+                let store = worker.effects().store;
+                if !sent.journey.borrow().would_go_elsewhere(slot, store, now) {
+                    sent.attempt.stay();
+                    return AlarmStep::Wait;
+                }
+                sent.attempt.give_up();
+                AlarmStep::Answer(sent.time_out(worker, Alarm::Patience, now))
+            }
             Due::TimedOut(alarm) => AlarmStep::Answer(sent.time_out(worker, alarm, now)),
             Due::Broken(alarm, notice) => {
                 sent.break_off(worker, alarm, now);
@@ -72,17 +93,22 @@ impl Exchange {
         let Phase::Sent(sent) = &mut self.phase else { return };
         let Some(passage) = sent.attempt.open_gate(host, now) else { return };
         worker.tally.count(Metric::GatesOpenedByTime);
-        sent.commits(worker, host);
+        sent.commits(worker, now, host);
         // The host releases it in any case, because this is not a callback of the chunk itself.
         let _ = sent.pass(worker, passage, now);
     }
 }
 
 impl Sent {
-    /// Settles an attempt that has taken too long after part of the response went to the client.
+    /// Settles an attempt that has taken too long, or has ended too early, after part of the response went to
+    /// the client.
     fn break_off(&mut self, worker: &mut Worker, alarm: Alarm, now: Timestamp) {
         let class = class_of(alarm);
-        let end = if alarm == Alarm::Total { StreamEnd::OutOfTime } else { StreamEnd::Stalled(class) };
+        let end = match alarm {
+            Alarm::Total => StreamEnd::OutOfTime,
+            Alarm::Cut => StreamEnd::Truncated,
+            _ => StreamEnd::Stalled(class),
+        };
         self.count_stream_end(worker, end);
         let received = Failed::of(class).received;
         settle(self, worker, End::Failed(class), received, blame_for(alarm), now);
@@ -111,8 +137,11 @@ impl Sent {
     }
 }
 
-/// The total limits the whole request. A target that is still responding when it runs out has done nothing
-/// wrong, and neither has the target that was asked last.
+/// The total and the client's patience limit the whole request. A target that is still responding when they
+/// run out has done nothing wrong, and neither has the target that was asked last.
 fn blame_for(alarm: Alarm) -> Blame {
-    if alarm == Alarm::Total { Blame::NEUTRAL } else { Blame::of(class_of(alarm), None) }
+    match alarm {
+        Alarm::Total | Alarm::Patience => Blame::NEUTRAL,
+        _ => Blame::of(class_of(alarm), None),
+    }
 }

@@ -36,11 +36,18 @@ pub(super) fn settle(
         admission.cancel(&request.generation, &mut worker.effects(), now);
         reserved
     } else {
-        admission.settle(&request.generation, &outcome, blame, &mut worker.effects(), now)
+        let journey = &mut *sent.journey.borrow_mut();
+        if !journey.can_ask_others() {
+            journey.failures.count_whole();
+        }
+        let failures = &mut journey.failures;
+        admission.settle(&request.generation, &outcome, blame, failures, &mut worker.effects(), now)
     };
     sent.journey.borrow_mut().attempt_ended(sent.attempt.slot(), outcome, reserved);
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
     learn(&request, sent, &outcome, now);
+    // Its place is free, however long its provider keeps the stream open.
+    sent.leave(worker, now);
     log::debug!("attempt {} at {}: {:?}", sent.attempt.slot() + 1, request.target_name(target), outcome.end);
 }
 
@@ -71,11 +78,31 @@ pub(super) fn failed(
     if failed.class == ErrorClass::NotFound {
         worker.tally.count(Metric::ModelNotFound);
     }
+    if failed.rejects_addition {
+        ask_no_more_for_usage(sent, worker, now);
+    }
     settle(sent, worker, End::Failed(failed.class), failed.received, blame, now);
     let slot = sent.attempt.slot();
     let next = sent.journey.borrow_mut().after_failure(&mut worker.failure_context(), slot, failed, now);
+    if matches!(next, Next::Stop(_)) {
+        sent.journey.borrow_mut().attempts_are_over(&mut worker.effects(), now);
+    }
     sent.attempt.failed(failed.hint, report::decision_name(next));
     next
+}
+
+/// The target rejected the request for usage that the filter had added.
+fn ask_no_more_for_usage(sent: &Sent, worker: &mut Worker, now: Timestamp) {
+    let (request, target) = (Rc::clone(&sent.journey.borrow().request), sent.attempt.start().target);
+    let option = &request.generation.usage_option;
+    if option.is_asked(target, now) {
+        log::warn!(
+            "target {} rejects `stream_options`, so its streams are not asked for usage. To silence this: `usage: leave` \
+             at its provider",
+            request.target_name(target)
+        );
+    }
+    option.rejected(target, worker.effects().store, now);
 }
 
 impl Sent {
@@ -101,7 +128,8 @@ impl Sent {
 
     /// The host's stream is over. Says whether the edge may start another attempt.
     fn conclude(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> bool {
-        let closed = self.close(worker, now);
+        let closed = self.attempt.close();
+        self.leave(worker, now);
         let is_over = matches!(closed, Closed::Discarded | Closed::Passed { complete: true });
         if ending == Ending::ClientGone && !is_over {
             worker.tally.count(Metric::ClientAborts);
@@ -128,10 +156,12 @@ impl Sent {
         true
     }
 
-    fn close(&mut self, worker: &mut Worker, now: Timestamp) -> Closed {
-        worker.tally.add(Metric::AttemptsInFlight, -1);
-        worker.queues.free_one();
-        self.attempt.close(now)
+    /// The attempt is no longer under way, so another may take its place.
+    fn leave(&mut self, worker: &mut Worker, now: Timestamp) {
+        if self.attempt.leave(now) {
+            worker.tally.add(Metric::AttemptsInFlight, -1);
+            worker.queues.free_one();
+        }
     }
 
     fn hand_in(&mut self, now: Timestamp) {
@@ -149,7 +179,6 @@ impl Exchange {
     pub fn abandon(&mut self, worker: &mut Worker, unread: Dialect, now: Timestamp) -> RequestStep {
         let dialect = match std::mem::take(&mut self.phase) {
             Phase::Sent(mut sent) => {
-                sent.close(worker, now);
                 settle(&mut sent, worker, End::Withdrawn, Received::Never, Blame::NEUTRAL, now);
                 let dialect = sent.attempt.dialect();
                 sent.hand_in(now);
@@ -205,6 +234,25 @@ impl Exchange {
         }
         let record = self.record.take()?;
         if is_over { report::write(&record, &mut worker.effects(), now) } else { None }
+    }
+
+    /// Once the response has come to its end, the request is over for everything but its stream, which its
+    /// provider may keep open: its journey ends, and its reservation is settled.
+    pub(super) fn release_if_answered(&mut self, worker: &mut Worker, now: Timestamp) {
+        let Phase::Sent(sent) = &self.phase else { return };
+        if !sent.attempt.is_answered() {
+            return;
+        }
+        let journey = match self.kept_as {
+            None => Rc::clone(&sent.journey),
+            Some(id) => {
+                let Some(journey) = worker.journeys.borrow_mut().answered(id) else { return };
+                worker.tally.add(Metric::Journeys, -1);
+                self.kept_as = None;
+                journey
+            }
+        };
+        worker.end(&journey, now);
     }
 
     /// The stream ended before the request could be sent.

@@ -56,7 +56,7 @@ impl Exchange {
         let Ready { journey, call, body, is_new } = ready;
         let admission = choose(worker, &journey.borrow(), is_new, now, no_target)?;
         let request = Rc::clone(&journey.borrow().request);
-        let Some(outgoing) = prepare(&request, admission.target(), call, body, host) else {
+        let Some(outgoing) = prepare(&request, admission.target(), call, body, now, host) else {
             admission.cancel(&request.generation, &mut worker.effects(), now);
             return Err(NotSent::Refused(Refusal::Internal));
         };

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::admission::{Reserved, spent_by};
-use crate::base::{ClassSet, OneOrMore, Random, TargetId, Timestamp};
+use crate::admission::{RequestFailures, Reserved, spent_by};
+use crate::base::{ClassSet, ErrorClass, OneOrMore, Random, Store, TargetId, Timestamp};
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
 use crate::outcome::Outcome;
@@ -39,6 +39,8 @@ pub struct Journey {
     only: Option<TargetId>,
     /// How often the request was sent again although a provider may have accepted it.
     replays: u8,
+    /// What its failures mean to the breakers.
+    pub(super) failures: RequestFailures,
     /// What it has reserved in its key's budgets, once its first attempt is over.
     reserved: Option<Reserved>,
     pub(super) warnings: BudgetSet,
@@ -58,6 +60,7 @@ impl Journey {
             gave_up: None,
             only: None,
             replays: 0,
+            failures: RequestFailures::default(),
             reserved: None,
             warnings: BudgetSet::default(),
         }
@@ -129,8 +132,29 @@ impl Journey {
         }
     }
 
+    /// Whether more than one target can be asked for this request at all.
+    pub(super) fn can_ask_others(&self) -> bool {
+        self.permission == Permission::Granted
+            && self.request.model().is_some_and(|model| {
+                model.retry.attempts > 1 && model.tiers.iter().flatten().nth(1).is_some()
+            })
+    }
+
+    /// An attempt is answering the client.
+    pub(super) fn is_served(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        self.failures.served(&self.request.generation, effects, now);
+    }
+
+    /// No further attempt follows. The edge may hedge, so one may still be under way.
+    pub(super) fn attempts_are_over(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        if self.tried.iter().all(|tried| tried.outcome.is_some()) {
+            self.failures.settle(&self.request.generation, effects, now);
+        }
+    }
+
     /// The request is over: what its attempts took replaces what it had reserved.
     pub(super) fn settle(&mut self, effects: &mut Effects<'_>, now: Timestamp) {
+        self.failures.settle(&self.request.generation, effects, now);
         if let Some(reserved) = self.reserved.take() {
             reserved.settle(&self.request, &self.tried, effects, now);
         }
@@ -145,6 +169,13 @@ impl Journey {
             && has_options(&self.request, self.progress(), now)
     }
 
+    /// Whether another target would get the request if the attempt at `slot` took no longer. Takes nothing.
+    pub(super) fn would_go_elsewhere(&self, slot: usize, store: &mut dyn Store, now: Timestamp) -> bool {
+        let next = self.decide(0, slot, Failed::of(ErrorClass::Timeout), now);
+        let budget = &self.request.config().retry_budget;
+        matches!(next, Next::Elsewhere(_)) && retry::budget_use(store, budget, now).has_room()
+    }
+
     /// Decides what follows the failure of the attempt at `slot`.
     pub(super) fn after_failure(
         &mut self,
@@ -155,16 +186,18 @@ impl Journey {
     ) -> Next {
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.failure = Some(failed.class);
-            tried.may_return = retry::may_return(failed.class, failed.should_retry);
+            tried.may_return =
+                failed.rejects_addition || retry::may_return(failed.class, failed.should_retry);
         }
         self.failed = Some(failed);
         self.only = None;
         let next = self.decide(context.effects.rng.next_u64(), slot, failed, now);
         let next = self.within_budget(context, next, now);
-        // A provider may ask for a retry of a failure that must not lead to other targets. Then only it
-        // gets the retry.
+        // A provider may ask for a retry of a failure that must not lead to other targets, or reject what the
+        // filter added. Then only it gets the retry.
         let stays = matches!(next, Next::Again { .. })
-            && self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class));
+            && (failed.rejects_addition
+                || self.request.model().is_some_and(|model| !model.fallback_on.contains(failed.class)));
         if stays {
             self.only = self.tried.get(slot).map(|tried| tried.target);
         }

@@ -112,6 +112,13 @@ impl Journeys {
         None
     }
 
+    /// The response of an attempt has reached its client, though the attempt's stream is still open. Returns
+    /// the journey, which is over, unless another attempt is in flight.
+    pub fn answered(&mut self, id: JourneyId) -> Option<SharedJourney> {
+        self.kept.get(&id).filter(|kept| kept.in_flight == 1)?;
+        self.kept.remove(&id).map(|kept| kept.journey)
+    }
+
     /// Ends the journeys whose next attempt never came and returns them.
     pub fn expire(&mut self, now: Timestamp) -> Vec<SharedJourney> {
         let mut orphans = Vec::new();
@@ -165,6 +172,17 @@ mod tests {
         journeys.rejoin(id(1)).unwrap();
         assert!(journeys.leave(id(1), false, at(0)).is_none(), "the other attempt is still under way");
         assert!(journeys.leave(id(1), false, at(0)).is_some());
+    }
+
+    #[test]
+    fn an_answered_journey_ends_at_once_unless_another_attempt_is_in_flight() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.rejoin(id(1)).unwrap();
+        assert!(journeys.answered(id(1)).is_none());
+        assert!(journeys.leave(id(1), false, at(0)).is_none());
+        assert!(journeys.answered(id(1)).is_some());
+        assert!(journeys.is_empty() && journeys.answered(id(1)).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
 use crate::answer::{Rejection, Release, strip_reserved};
-use crate::attempt::{Origin, Passage, Progress, ResponseHead};
+use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
 use crate::base::{Decimal, HeaderBlock, HeaderSink, Timestamp, without_keys};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
@@ -81,7 +81,9 @@ impl Exchange {
         // An error can replace the body only if all of it has come. Otherwise the rest would follow the
         // error.
         let whole_body = end_of_stream.then_some(available);
-        sent.proceed(worker, progress, whole_body, now, host)
+        let release = sent.proceed(worker, progress, whole_body, now, host);
+        self.release_if_answered(worker, now);
+        release
     }
 
     /// The response ends with trailers instead of a last piece of body.
@@ -92,9 +94,10 @@ impl Exchange {
         host: &mut H,
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
-        match sent.attempt.trailers() {
-            Some(held) => self.response_body(worker, held, true, now, host),
-            None => Release::Pass,
+        match sent.attempt.trailers(host, now) {
+            TrailersEnd::OfHeld(held) => self.response_body(worker, held, true, now, host),
+            TrailersEnd::Pass => Release::Pass,
+            TrailersEnd::Cut => Release::Hold,
         }
     }
 
@@ -110,6 +113,12 @@ impl Exchange {
         if let Phase::Sent(sent) = &mut self.phase {
             sent.attempt.cannot_stage();
         }
+    }
+
+    /// Whether an attempt is under way.
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.is_under_way())
     }
 
     /// Whether the time of the next chunk must be exact to the millisecond.
@@ -132,7 +141,7 @@ impl Sent {
             Progress::Ignored => Release::Pass,
             Progress::Passes(passage) => self.pass(worker, passage, now),
             Progress::Commits(passage) => {
-                self.commits(worker, host);
+                self.commits(worker, now, host);
                 self.pass(worker, passage, now)
             }
             Progress::Rejected(rejection) => self.reject(worker, rejection, whole_body, now, host),
@@ -147,9 +156,12 @@ impl Sent {
     }
 
     /// The response goes to the client.
-    pub(super) fn commits(&self, worker: &mut Worker, sink: &mut impl HeaderSink) {
+    pub(super) fn commits(&self, worker: &mut Worker, now: Timestamp, sink: &mut impl HeaderSink) {
         log::debug!("response of attempt {} goes to the client", self.attempt.slot() + 1);
         worker.tally.count(Metric::AttemptsAnswered);
+        if self.journey.borrow().failures.are_owed() {
+            self.journey.borrow_mut().is_served(&mut worker.effects(), now);
+        }
         self.disclose(sink);
     }
 

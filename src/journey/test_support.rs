@@ -96,7 +96,7 @@ pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest 
         client_key: None,
         client_limits: ClientLimits::default(),
         began: NOW,
-        timeout: None,
+        patience: None,
         priority: Priority::Normal,
         forgotten: 0,
     }

@@ -38,6 +38,7 @@ mod request_bound;
 mod request_headers;
 mod response_headers;
 mod table;
+mod usage_option;
 mod waits;
 mod wording;
 
@@ -55,4 +56,5 @@ pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,
 };
+pub use usage_option::rejects_usage_option;
 pub use waits::MAX_HINT;

@@ -96,19 +96,15 @@ pub struct Identity {
 impl Identity {
     /// Reads it from a request's headers.
     pub fn read(headers: &HeaderBlock) -> Self {
-        let mut identity = Self::default();
-        for (name, value) in headers.iter() {
-            match name {
-                b"x-request-id" => identity.request_id = Id::of(value),
-                b"traceparent" => identity.trace = Trace::of(value),
-                b"x-llm-session" => {
-                    let value = value.get(..MAX_SESSION).unwrap_or(value);
-                    identity.session = Some(String::from_utf8_lossy(value).into());
-                }
-                _ => {}
-            }
+        // If a header comes several times, the last one counts.
+        Self {
+            request_id: headers.all("x-request-id").last().and_then(Id::of),
+            trace: headers.all("traceparent").last().and_then(Trace::of),
+            session: headers.all("x-llm-session").last().map(|value| {
+                let value = value.get(..MAX_SESSION).unwrap_or(value);
+                String::from_utf8_lossy(value).into()
+            }),
         }
-        identity
     }
 }
 

@@ -4,13 +4,11 @@
 //! Wasm costs as much as fifty other instructions, and brings a function for each type. Here one small
 //! function writes all pieces.
 
+use crate::base::Decimal;
 use crate::request::plain_run;
 
 /// The usual record fits: one request served by its first choice.
 const USUAL_BYTES: usize = 2048;
-
-/// The digits of `u64::MAX`.
-const MAX_DIGITS: usize = 20;
 
 /// A line that grows.
 pub(super) struct Line {
@@ -34,42 +32,38 @@ impl Line {
     /// Appends JSON as it is.
     #[inline(never)]
     pub(super) fn raw(&mut self, json: &[u8]) {
-        let end = self.len.saturating_add(json.len());
-        if end > self.bytes.len() {
-            self.grow(end);
-        }
-        if let Some(room) = self.bytes.get_mut(self.len..end) {
+        if let Some(room) = self.room(json.len()).get_mut(..json.len()) {
             copy(room, json);
-            self.len = end;
+            self.len += json.len();
         }
     }
 
+    /// The room behind what is written: at least `least` bytes.
+    #[inline(always)]
+    fn room(&mut self, least: usize) -> &mut [u8] {
+        if self.bytes.len().saturating_sub(self.len) < least {
+            self.grow(self.len.saturating_add(least));
+        }
+        self.bytes.get_mut(self.len..).unwrap_or_default()
+    }
+
     #[cold]
+    #[inline(never)]
     fn grow(&mut self, least: usize) {
         self.bytes.resize(least.max(self.bytes.len().saturating_mul(2)), 0);
     }
 
     /// Appends what precedes a number, and the number.
     #[inline(never)]
-    pub(super) fn number(&mut self, before: &[u8], mut number: u64) {
+    pub(super) fn number(&mut self, before: &[u8], number: u64) {
         self.raw(before);
-        let mut digits = [0; MAX_DIGITS];
-        let mut places = digits.iter_mut().rev();
-        // A division by ten is a multiplication with 32 bits only.
-        while number > u32::MAX.into() {
-            places.next().into_iter().for_each(|place| *place = b'0' + (number % 10) as u8);
-            number /= 10;
+        // Nearly half of the numbers have one digit.
+        if let (0..10, Some(place)) = (number, self.room(1).first_mut()) {
+            *place = b'0' + number as u8;
+            self.len += 1;
+        } else {
+            self.raw(Decimal::of(number).as_bytes());
         }
-        let mut number = number as u32;
-        for place in places.by_ref() {
-            *place = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        let unused = places.len();
-        self.raw(digits.get(unused..).unwrap_or_default());
     }
 
     /// A number that is omitted if it is not known.

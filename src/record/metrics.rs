@@ -72,6 +72,8 @@ catalogue! {
     ClientAborts, Counter, "llm_failsafe_client_aborts";
     /// Streams that reached their client in full.
     StreamsComplete, Counter, "llm_failsafe_streams_complete";
+    /// Complete streams that their provider did not end, so that the filter reset them after `linger`.
+    StreamsLeftOpen, Counter, "llm_failsafe_streams_left_open";
     /// Streams that the provider ended too early, after part of them had reached the client.
     StreamsTruncated, Counter, "llm_failsafe_streams_truncated";
     /// Streams that reported a failure after part of them had reached the client.
@@ -114,6 +116,8 @@ catalogue! {
     BreakerClosed, Counter, "llm_failsafe_breaker_closed";
     /// Rate limits that came into force or were extended.
     BreakerThrottled, Counter, "llm_failsafe_breaker_throttled";
+    /// Failures that opened no breaker, because they all came from one client key and others were served.
+    BreakerHeld, Counter, "llm_failsafe_breaker_held";
     /// Requests that probed a breaker.
     BreakerProbes, Counter, "llm_failsafe_breaker_probes";
     /// Requests sent to an unhealthy target because the model has `when_all_open: try_anyway`.

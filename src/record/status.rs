@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::orders::{RecentOrder, ScopeKind};
 use crate::balance::{Headroom, Limit};
-use crate::base::{AccountId, ModelId, ProviderId, Store, TargetId, Timestamp};
+use crate::base::{AccountId, EndpointFamily, ModelId, ProviderId, Store, TargetId, Timestamp};
 use crate::breaker::{Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State};
 use crate::config::{Config, Mode, Model};
 use crate::retry::{self, BudgetUse};
@@ -126,6 +126,9 @@ struct QueueStatus {
 pub struct ScopeStatus<'c> {
     name: &'c str,
     state: &'static str,
+    /// The endpoints that the breaker is for, unless they generate text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
     /// What opened the breaker: the rule and the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
@@ -286,7 +289,11 @@ impl<'c> Sources<'c> {
         [Scope::Target(id), Scope::Account(target.account), Scope::Endpoint(target.provider)].into_iter().all(
             |scope| {
                 !matches!(
-                    self.health_view.availability(scope, &self.config.breaker, self.now),
+                    self.health_view.availability(
+                        self.health_view.main(scope),
+                        &self.config.breaker,
+                        self.now
+                    ),
                     Availability::Unavailable(_)
                 )
             },
@@ -333,7 +340,8 @@ impl<'c> Sources<'c> {
     /// The report on one scope; `None` if the configuration has no such scope.
     pub fn scope(self, scope: Scope) -> Option<ScopeStatus<'c>> {
         let Self { config, health_view, now, .. } = self;
-        let health = health_view.health(scope)?;
+        let breaker = health_view.worst(scope, &config.breaker, now);
+        let health = health_view.health(breaker)?;
         let provider = |id| config.provider(id).map(|provider| &*provider.name);
         let (name, endpoint, of_target) = match scope {
             Scope::Target(id) => {
@@ -351,11 +359,15 @@ impl<'c> Sources<'c> {
         let policy = &config.breaker;
         let state = health.state(policy, now);
         let (phase, reason, since, open_until) = phase(health);
-        let availability = health_view.availability(scope, policy, now);
+        let availability = health_view.availability(breaker, policy, now);
         let (successes, failures) = health.counts(policy, now);
         Some(ScopeStatus {
             name,
             state: state.name(),
+            family: match breaker.family() {
+                EndpointFamily::Generation => None,
+                family @ EndpointFamily::Embeddings => Some(family.name()),
+            },
             reason,
             since_ms: (since > Timestamp::default()).then_some(since.as_millis()),
             until_ms: match (state, availability) {

@@ -26,8 +26,8 @@ impl Gauges {
         let sources =
             Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
         let states = Series::all_scopes(config).map(|scope| {
-            let state =
-                health_view.health(scope).map_or(State::Closed, |health| health.state(&config.breaker, now));
+            let health = health_view.health(health_view.worst(scope, &config.breaker, now));
+            let state = health.map_or(State::Closed, |health| health.state(&config.breaker, now));
             (Family::BreakerState, State::ALL.iter().position(|known| *known == state).unwrap_or(0))
         });
         let fit = config.models().iter().map(|model| {

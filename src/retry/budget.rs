@@ -48,6 +48,13 @@ pub struct BudgetUse {
     pub allowed: u64,
 }
 
+impl BudgetUse {
+    /// Whether a retry may be made.
+    pub const fn has_room(&self) -> bool {
+        self.used < self.allowed
+    }
+}
+
 /// The use by all workers, from the shared record. Changes nothing.
 pub fn budget_use(store: &mut dyn Store, policy: &RetryBudget, now: Timestamp) -> BudgetUse {
     let stored = store.read(KEY).ok().flatten();

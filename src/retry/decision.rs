@@ -136,6 +136,8 @@ pub struct Failed {
     pub should_retry: Option<bool>,
     /// How long the provider asks to wait.
     pub hint: Option<Duration>,
+    /// The provider rejected what the filter had added to the request. Without it, it may accept the request.
+    pub rejects_addition: bool,
 }
 
 impl Failed {
@@ -149,7 +151,7 @@ impl Failed {
             | ErrorClass::StreamStalled => Received::Perhaps,
             _ => Received::Answered,
         };
-        Self { class, received, should_retry: None, hint: None }
+        Self { class, received, should_retry: None, hint: None, rejects_addition: false }
     }
 }
 
@@ -219,7 +221,7 @@ pub fn after_failure(situation: Situation<'_>) -> Next {
     }
     // The provider's instruction concerns only itself: it can permit a retry there, but not elsewhere.
     let provider_asks = failed.should_retry == Some(true);
-    if !on.contains(failed.class) && !provider_asks {
+    if !on.contains(failed.class) && !provider_asks && !failed.rejects_addition {
         return Next::Stop(Stop::Policy);
     }
     if spent.attempts >= policy.attempts {
@@ -230,6 +232,10 @@ pub fn after_failure(situation: Situation<'_>) -> Next {
     }
     if now >= spent.deadline {
         return Next::Stop(Stop::Deadline);
+    }
+    // Nothing is wrong with the target, so no other one is asked.
+    if failed.rejects_addition && left.same {
+        return Next::Again { at: now };
     }
     if on.contains(failed.class)
         && let Some(reach) = left.elsewhere

@@ -189,6 +189,18 @@ fn the_provider_s_instruction_concerns_only_itself() {
 }
 
 #[test]
+fn a_target_that_rejects_what_the_filter_added_is_asked_again_at_once_and_no_other_is() {
+    for class in [ErrorClass::Invalid, ErrorClass::Unsuitable] {
+        let failed = Failed { rejects_addition: true, ..Failed::of(class) };
+        for left in [ALONE, ACCOUNT] {
+            assert_eq!(word(decide(failed, FRESH, left)), "again in 0 ms");
+        }
+        let used_up = Spent { attempts: 10, ..FRESH };
+        assert_eq!(word(decide(failed, used_up, ACCOUNT)), "attempts_used_up");
+    }
+}
+
+#[test]
 fn a_hint_is_obeyed_if_it_fits_the_cap_and_the_deadline() {
     let asks =
         |seconds| Failed { hint: Some(Duration::from_secs(seconds)), ..Failed::of(ErrorClass::Overloaded) };
@@ -238,8 +250,9 @@ fn any_class() -> impl Strategy<Value = ErrorClass> {
 fn any_failed() -> impl Strategy<Value = Failed> {
     let received = proptest::sample::select(vec![Received::Never, Received::Answered, Received::Perhaps]);
     let hint = proptest::option::of((0_u64..100_000).prop_map(Duration::from_millis));
-    (any_class(), received, any::<Option<bool>>(), hint)
-        .prop_map(|(class, received, should_retry, hint)| Failed { class, received, should_retry, hint })
+    (any_class(), received, any::<Option<bool>>(), hint).prop_map(|(class, received, should_retry, hint)| {
+        Failed { should_retry, received, hint, ..Failed::of(class) }
+    })
 }
 
 fn any_left() -> impl Strategy<Value = RemainingOptions> {

@@ -152,6 +152,15 @@ impl StreamState {
         matches!(self.phase, StreamPhase::Ended | StreamPhase::Failed)
     }
 
+    /// The number of choices with a finish reason, once every choice that has begun has one.
+    pub const fn finished_choices(&self) -> Option<u32> {
+        // Looked up first, because nearly every event comes before a finish reason.
+        if self.finish.is_none() || !self.answers.all_finished() {
+            return None;
+        }
+        Some(self.answers.finished())
+    }
+
     /// What has come of the stream so far.
     pub const fn facts(&self) -> StreamFacts {
         StreamFacts { events: self.events, ending: self.ending() }

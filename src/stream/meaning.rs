@@ -126,8 +126,10 @@ pub enum StreamEnding {
     Unwatched,
 }
 
-/// The choices (candidates) of a stream, by index. Dialects allow up to 128. Higher indices share the last
-/// bit.
+/// The number of choices of a stream that are told apart. Dialects allow up to 128.
+pub const MAX_CHOICES: u64 = 128;
+
+/// The choices (candidates) of a stream, by index. Indices of [`MAX_CHOICES`] and more share the last bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Answers {
     seen: u128,
@@ -137,13 +139,18 @@ pub(super) struct Answers {
 impl Answers {
     /// One choice, at `index`.
     pub(super) fn at(index: u64, finished: bool) -> Self {
-        let bit = 1_u128 << index.min(127);
+        let bit = 1_u128 << index.min(MAX_CHOICES - 1);
         Self { seen: bit, finished: if finished { bit } else { 0 } }
     }
 
     pub(super) fn add(&mut self, more: Self) {
         self.seen |= more.seen;
         self.finished |= more.finished;
+    }
+
+    /// How many choices have finished.
+    pub(super) const fn finished(&self) -> u32 {
+        self.finished.count_ones()
     }
 
     /// Whether there are choices and all have finished.

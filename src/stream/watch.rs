@@ -7,12 +7,21 @@
 //! **Limits.** Before the first content of a stream, `first_content` applies; after it, `idle`,
 //! `content_idle` and the minimum rate. For a response that is not a stream, `answer` applies. `total` always
 //! applies.
+//!
+//! **A complete stream** that its provider keeps open exceeds none of them. It has `linger` to end. Some
+//! providers omit the terminal event, so after the finish reasons there is only a [`FINISH_GRACE`] for it.
+
+use std::time::Duration;
 
 use super::minimum_rate::MinimumRate;
 use crate::base::Timestamp;
 use crate::config::StreamPolicy;
 
-/// The limit that was exceeded.
+/// How long a stream's terminal event may take after its finish reasons. A chunk with the usage may come in
+/// between.
+pub const FINISH_GRACE: Duration = Duration::from_secs(1);
+
+/// The limit that was exceeded, or the moment that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alarm {
     /// No content since the attempt was sent.
@@ -27,6 +36,14 @@ pub enum Alarm {
     Answer,
     /// The client's whole request, over all attempts.
     Total,
+    /// The response has ended too early, and its end is held.
+    Cut,
+    /// A stream has its finish reasons, and its terminal event has not come.
+    Finished,
+    /// A complete stream is still open.
+    Linger,
+    /// The time for which the client waits for its first byte.
+    Patience,
 }
 
 /// What an attempt is waiting for.
@@ -38,8 +55,12 @@ enum WaitingFor {
     First,
     /// The rest of a stream.
     Rest { content_at: Timestamp },
+    /// The terminal event of a stream that has its finish reasons.
+    Terminal { at: Timestamp },
+    /// The provider's end of a stream that is complete.
+    Close { at: Timestamp },
     /// The end of the stream, whatever comes.
-    End { at: Timestamp },
+    End { at: Timestamp, alarm: Alarm },
     /// Nothing more.
     Over,
 }
@@ -86,14 +107,36 @@ impl Watch {
         }
     }
 
-    /// The response is complete. No limit applies any more.
+    /// Every choice of a stream has its finish reason. Its terminal event may still come.
+    pub fn finish_reasons_received(&mut self, now: Timestamp) {
+        if matches!(self.wait, WaitingFor::Plain | WaitingFor::First | WaitingFor::Rest { .. }) {
+            self.wait = WaitingFor::Terminal { at: now.after(FINISH_GRACE).min(self.total_until) };
+        }
+    }
+
+    /// A choice of a stream has no finish reason yet. It may have begun after others had finished.
+    pub fn unfinished(&mut self, now: Timestamp) {
+        if matches!(self.wait, WaitingFor::Terminal { .. } | WaitingFor::Close { .. }) {
+            self.wait = WaitingFor::Rest { content_at: now };
+        }
+    }
+
+    /// A stream is complete, and its provider has not ended it.
+    pub fn complete(&mut self, now: Timestamp) {
+        if !matches!(self.wait, WaitingFor::Close { .. } | WaitingFor::End { .. } | WaitingFor::Over) {
+            let at = self.policy.linger.map_or(self.total_until, |linger| now.after(linger));
+            self.wait = WaitingFor::Close { at: at.min(self.total_until) };
+        }
+    }
+
+    /// The response is over. No limit applies any more.
     pub fn finish(&mut self) {
         self.wait = WaitingFor::Over;
     }
 
-    /// The stream ends at `at`, whatever comes.
-    pub fn end_by(&mut self, at: Timestamp) {
-        self.wait = WaitingFor::End { at };
+    /// The stream is to be looked at at `at`, whatever comes, and then ends.
+    pub fn end_by(&mut self, at: Timestamp, alarm: Alarm) {
+        self.wait = WaitingFor::End { at, alarm };
     }
 
     /// The earliest time at which a limit is exceeded if no bytes come until then.
@@ -101,7 +144,9 @@ impl Watch {
         let total = (self.total_until, Alarm::Total);
         Some(match self.wait {
             WaitingFor::Over => return None,
-            WaitingFor::End { at } => (at, Alarm::Idle),
+            WaitingFor::End { at, alarm } => (at, alarm),
+            WaitingFor::Terminal { at } => (at, Alarm::Finished),
+            WaitingFor::Close { at } => (at, Alarm::Linger),
             WaitingFor::Plain => earlier(total, (self.sent_at.after(self.policy.answer), Alarm::Answer)),
             // Before the first content the provider may be silent for as long as this limit permits.
             WaitingFor::First => {
@@ -117,9 +162,14 @@ impl Watch {
         })
     }
 
-    /// Whether no limit applies any more.
+    /// Whether nothing more of the response is to come.
     pub const fn is_over(&self) -> bool {
-        matches!(self.wait, WaitingFor::Over)
+        matches!(self.wait, WaitingFor::Over | WaitingFor::Close { .. })
+    }
+
+    /// Whether a stream has its finish reasons.
+    pub const fn has_finish_reasons(&self) -> bool {
+        matches!(self.wait, WaitingFor::Terminal { .. })
     }
 
     /// The limit that is exceeded at `now`.

@@ -105,13 +105,14 @@ impl<'r> Look<'r> {
         };
         let affordable = |SpendCeiling { spent, most }| cost.is_some_and(|cost| spent.plus(cost) <= most);
         let attempts = self.asked.attempts_at(id);
+        let family = request.endpoint.family();
         // Only what the strategy compares.
         let (mut pending, mut speed, mut failing) = (0, Speed::default(), 0);
         match balance {
             Balance::LeastPending => pending = self.pending.attempts(id),
             Balance::Fastest => speed = generation.speeds.borrow().speed(id, request.facts.stream, now),
             Balance::Cheapest => {
-                failing = failing_permille(&self.health_view, &generation.config, id, now);
+                failing = failing_permille(&self.health_view, &generation.config, (id, family), now);
             }
             Balance::Weighted | Balance::Sticky { .. } => {}
         }
@@ -119,7 +120,7 @@ impl<'r> Look<'r> {
             target: id,
             tier,
             gate,
-            health: availability(&self.health_view, &generation.config, id, now),
+            health: availability(&self.health_view, &generation.config, (id, family), now),
             room: self.headroom.room(id, Demand::of(expected), &*self.pending, now),
             attempts,
             may_return: self.may_return_to(id, attempts),

@@ -98,6 +98,8 @@ pub enum Ending {
     AbortStream(Point),
     /// Nothing more is sent until the client leaves.
     Hang(Point),
+    /// Trailers, which end the response. HTTP/1 sends none, and the response ends normally.
+    Trailers(Point),
 }
 
 impl Ending {
@@ -109,9 +111,11 @@ impl Ending {
     fn point(self) -> Option<Point> {
         match self {
             Self::Complete => None,
-            Self::Cut(point) | Self::Reset(point) | Self::AbortStream(point) | Self::Hang(point) => {
-                Some(point)
-            }
+            Self::Cut(point)
+            | Self::Reset(point)
+            | Self::AbortStream(point)
+            | Self::Hang(point)
+            | Self::Trailers(point) => Some(point),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::Sleep;
 
 use super::received::{Log, Outcome};
@@ -97,7 +98,7 @@ impl ScriptedBody {
         if let Stage::Flushing(sleep) = &mut self.stage {
             ready!(sleep.as_mut().poll(cx));
             match self.ending {
-                Ending::Complete | Ending::Hang(_) => self.stage = Stage::Silent,
+                Ending::Complete | Ending::Hang(_) | Ending::Trailers(_) => self.stage = Stage::Silent,
                 Ending::Cut(_) => self.break_off(Break::Close),
                 Ending::Reset(_) => self.break_off(Break::Reset),
                 Ending::AbortStream(_) => {
@@ -130,8 +131,15 @@ impl Body for ScriptedBody {
                 self.note_if_answered();
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if self.ending == Ending::Complete {
-                return Poll::Ready(None);
+            match self.ending {
+                Ending::Complete => return Poll::Ready(None),
+                Ending::Trailers(_) => {
+                    self.exchange.close(Outcome::Answered(Instant::now()));
+                    self.ending = Ending::Complete;
+                    let trailers = [(HeaderName::from_static("x-checksum"), HeaderValue::from_static("1"))];
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers.into_iter().collect()))));
+                }
+                _ => {}
             }
             self.stage = Stage::Flushing(Box::pin(tokio::time::sleep(FLUSH_TIME)));
         }

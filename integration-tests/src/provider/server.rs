@@ -299,7 +299,7 @@ async fn end_without_answer(
         Ending::Cut(_) => Some(Break::Close),
         Ending::Reset(_) => Some(Break::Reset),
         Ending::AbortStream(_) => None,
-        Ending::Hang(_) | Ending::Complete => {
+        Ending::Hang(_) | Ending::Complete | Ending::Trailers(_) => {
             // hyper drops this future when the client leaves, but it does not notice that while a body is unread.
             if watch_socket {
                 wire.clone().peer_closed().await;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::common::{needed, number, word};
 use super::field_reader::FieldReader;
-use crate::config::duration::TimeSpan;
+use crate::config::duration::{Linger, TimeSpan};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawGate, RawMinRate, RawStream};
 use crate::config::stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};
@@ -36,6 +36,11 @@ pub(super) fn policy(
     let mut fields = FieldReader { at, mistakes };
     let keep_alive =
         raw.keep_alive.map(|every| fields.span("keep_alive", Some(every), HOUR, SECOND..=HOUR).duration());
+    let linger = match raw.linger {
+        None => defaults.linger,
+        Some(Linger::Provider) => None,
+        Some(Linger::For(span)) => Some(fields.span("linger", Some(span), HOUR, TENTH..=HOUR).duration()),
+    };
     let mut span = |name, written, default, most| {
         fields.span(name, written, TimeSpan::of(default), TENTH..=most).duration()
     };
@@ -53,6 +58,7 @@ pub(super) fn policy(
         gate,
         keep_alive,
         on_break,
+        linger,
     }
 }
 

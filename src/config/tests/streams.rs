@@ -31,9 +31,8 @@ fn every_field_of_the_gate_is_applied() {
 #[test]
 fn a_configured_first_content_applies_to_reasoning_targets_too() {
     let [default, configured] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
-    let of = |policy: StreamPolicy| {
-        [false, true].map(|marked| policy.narrowed(marked, None).first_content.as_secs())
-    };
+    let of =
+        |policy: StreamPolicy| [false, true].map(|marked| policy.for_target(marked).first_content.as_secs());
     assert_eq!((of(default), of(configured)), ([30, 120], [7, 7]));
 }
 
@@ -54,8 +53,22 @@ fn optional_features_are_off_by_default_and_applied_if_configured() {
 }
 
 #[test]
+fn linger_is_a_duration_or_the_providers_choice() {
+    let of = |written: Value| stream_of(written).linger;
+    assert_eq!(of(json!({})), Some(Duration::from_secs(5)));
+    assert_eq!(of(json!({"linger": "100ms"})), Some(Duration::from_millis(100)));
+    assert_eq!(of(json!({"linger": "provider"})), None);
+}
+
+#[test]
 fn mistakes_are_reported_with_their_paths() {
     for (stream, expected) in [
+        (json!({"linger": "50ms"}), "linger: is 50ms, expected 100ms to 1h"),
+        (
+            json!({"linger": "client"}),
+            "linger: `client` is not a duration, expected a number with a unit (ms, s, m or \
+             h), such as \"30s\", or \"provider\"",
+        ),
         (
             json!({"gate": {"until": "first_contents"}}),
             "gate.until: `first_contents` is not a valid value, did you mean `first_content`?",

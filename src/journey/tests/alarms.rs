@@ -177,13 +177,14 @@ fn slow_first_content_is_measured_at_the_content_not_at_the_headers() {
 }
 
 #[test]
-fn trailers_end_the_time_limits_of_a_response() {
+fn trailers_end_the_time_limits_of_a_complete_response() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = streamed(worker);
     headers_come(worker, &mut sent, s(1));
     bytes_come(worker, &mut sent, CONTENT, s(2));
+    bytes_come(worker, &mut sent, b"data: [DONE]\n\n", s(2));
     assert!(sent.exchange.due().is_some());
-    sent.exchange.response_trailers(worker, s(3), &mut sent.response);
+    assert_eq!(sent.exchange.response_trailers(worker, s(3), &mut sent.response), Release::Pass);
     assert_eq!(sent.exchange.due(), None);
 }
 

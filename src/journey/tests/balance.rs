@@ -98,7 +98,8 @@ fn a_session_leaves_a_failing_target_and_returns_once_it_recovers() {
         assert_eq!(target_of(&pass), lost);
         pass.answer(worker, &FAILED, br#"{"error":{"message":"no"}}"#);
         pass.exchange.finish(worker, Ending::Complete, NOW);
-        worker.journeys.borrow_mut().expire(NOW.after(Duration::from_secs(60)));
+        let orphans = worker.journeys.borrow_mut().expire(NOW.after(Duration::from_secs(60)));
+        orphans.iter().for_each(|journey| worker.end(journey, NOW));
     }
     let mut substitutes = BTreeSet::new();
     for (index, home) in homes.iter().enumerate() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::{NOW, config_with, outcome, request_with};
-use crate::admission::Admission;
+use crate::admission::{Admission, RequestFailures};
 use crate::balance::{Demand, Session};
 use crate::base::memory::Memory;
 use crate::base::{ErrorClass, MicroDollars, Random, SplitMix64, TargetId, Timestamp, Tokens, mix};
@@ -367,7 +367,9 @@ impl World {
         let Some(admission) = asked.admission.take() else { return };
         let Worker { generation, memory, tally } = &mut self.workers[asked.worker];
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
-        let reserved = admission.settle(generation, &outcome(End::Complete), blame, &mut effects, at(now_ms));
+        let failures = &mut RequestFailures::default();
+        let outcome = outcome(End::Complete);
+        let reserved = admission.settle(generation, &outcome, blame, failures, &mut effects, at(now_ms));
         assert!(reserved.is_none(), "no budget is configured");
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::test_support::*;
 use super::super::{AlarmStep, Ending, RequestStep, Worker};
-use super::{CHAT, OK_JSON, OK_STREAM, refusal};
+use super::{CHAT, OK_JSON, OK_STREAM};
 use crate::answer::MAX_HELD_PLAIN;
 use crate::base::{HeaderBlock, Timestamp};
 
@@ -200,48 +200,5 @@ fn a_target_marked_reasoning_gets_a_longer_first_content_limit_by_default() {
         let models = json!({"chat": {"targets": [target], "stream": stream}});
         let worker = &mut worker(config_with(json!({"targets": targets, "models": models})));
         assert_eq!(ask(worker, true).exchange.due(), Some(s(due)), "{target} {written:?}");
-    }
-}
-
-#[test]
-fn x_llm_timeout_shortens_the_total_and_invalid_values_are_refused() {
-    let sent = |timeout: &str, again_at: u64| {
-        let worker = &mut with(&json!({"total": "20s", "first_content": "8s"}));
-        let request = || {
-            let mut request = loop_request(CHAT, 1);
-            request.headers.push(("x-llm-timeout".to_owned(), timeout.to_owned()));
-            request
-        };
-        let body = br#"{"model":"chat","stream":true}"#;
-        let mut first = pass_at(worker, request(), body, 99, s(0));
-        if first.step != RequestStep::Send {
-            return Err(refusal(&first.step));
-        }
-        assert_eq!(first.request.get("x-llm-timeout"), None, "no provider sees it");
-        let AlarmStep::Answer(_) = first.exchange.alarm(worker, s(8)) else {
-            return Ok(first.exchange.due());
-        };
-        first.exchange.finish(worker, super::Ending::Complete, s(8));
-        let second = pass_at(worker, loop_request(CHAT, 2), body, 99, s(again_at));
-        if second.step != RequestStep::Send {
-            return Err(refusal(&second.step));
-        }
-        Ok(second.exchange.due())
-    };
-    for (written, due) in [("10s", 10), ("10", 10), ("10.0", 10), (" 12000ms ", 12), ("1h", 17)] {
-        assert_eq!(sent(written, 9), Ok(Some(s(due))), "{written}");
-    }
-    for (written, due) in [("8.5", 8_500), ("9", 9_000)] {
-        assert_eq!(sent(written, 8), Ok(Some(NOW.after(Duration::from_millis(due)))), "{written}");
-        let (status, body) = sent(written, 9).unwrap_err();
-        assert_eq!(
-            (status, &body["error"]["code"]),
-            (504, &json!("all_targets_failed")),
-            "{written}: too late"
-        );
-    }
-    for wrong in ["", "0", "0s", "-1", "soon", "10 parsecs", "1e3", "∞"] {
-        let (status, body) = sent(wrong, 9).unwrap_err();
-        assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_timeout")), "{wrong}");
     }
 }

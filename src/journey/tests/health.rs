@@ -29,7 +29,8 @@ fn send_one(worker: &mut Worker, model: &str, now: Timestamp, status: &str, body
         pass.answer(worker, &[(":status", status), ("content-type", "application/json")], body);
     }
     pass.exchange.finish(worker, Ending::Complete, now);
-    worker.journeys.borrow_mut().expire(now.after(Duration::from_secs(60)));
+    let orphans = worker.journeys.borrow_mut().expire(now.after(Duration::from_secs(60)));
+    orphans.iter().for_each(|journey| worker.end(journey, now));
     pass
 }
 

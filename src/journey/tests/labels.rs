@@ -102,7 +102,8 @@ fn a_probe_is_counted_only_at_the_breaker_that_it_probes() {
             pass.answer(worker, &[(":status", status), ("content-type", "application/json")], b"{}");
         }
         pass.exchange.finish(worker, Ending::Complete, now);
-        worker.journeys.borrow_mut().expire(now.after(Duration::from_secs(60)));
+        let orphans = worker.journeys.borrow_mut().expire(now.after(Duration::from_secs(60)));
+        orphans.iter().for_each(|journey| worker.end(journey, now));
     };
     let gpt_a = 1;
     for _ in 0..5 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::test_support::{NOW, config_with, outcome, some_request};
-use crate::admission::Admission;
+use crate::admission::{Admission, RequestFailures};
 use crate::base::memory::{Memory, Shelf};
 use crate::base::{ErrorClass, Random, SplitMix64, Timestamp};
 use crate::breaker::{Blame, BreakerPhase, Health};
@@ -55,6 +55,7 @@ enum Event {
 struct Running {
     admission: Admission,
     tried: Vec<Tried>,
+    failures: RequestFailures,
     doomed: bool,
 }
 
@@ -182,7 +183,7 @@ impl Simulation {
     fn run(&mut self) {
         while let Some(Reverse((now_ms, _, event))) = self.events.pop() {
             match event {
-                Event::Arrive { worker } => self.send(worker, Vec::new(), now_ms),
+                Event::Arrive { worker } => self.send(worker, Default::default(), now_ms),
                 Event::End { worker, running } => {
                     let running = self.running[running].take().unwrap();
                     self.end(worker, running, now_ms);
@@ -207,7 +208,7 @@ impl Simulation {
         }
     }
 
-    fn send(&mut self, worker: usize, mut tried: Vec<Tried>, now_ms: u64) {
+    fn send(&mut self, worker: usize, (mut tried, mut failures): (Vec<Tried>, RequestFailures), now_ms: u64) {
         let VirtualWorker { generation, memory, tally } = &mut self.workers[worker];
         let request = some_request(generation);
         let progress = Progress { tried: &tried, ..Progress::default() };
@@ -216,6 +217,7 @@ impl Simulation {
         let Ok(admission) = Admission::take(&mut survey, &mut effects) else {
             let count = if tried.is_empty() { &mut self.result.refused } else { &mut self.result.failed };
             *count += 1;
+            failures.settle(generation, &mut effects, at(now_ms));
             return;
         };
         let target = admission.target();
@@ -226,13 +228,13 @@ impl Simulation {
         let doomed = fails(target.index(), now_ms, draw);
         let takes =
             if doomed { 1 + self.draw(MAX_FAILURE_MS) } else { GOOD_MS.0 + self.draw(GOOD_MS.1 - GOOD_MS.0) };
-        self.running.push(Some(Running { admission, tried, doomed }));
+        self.running.push(Some(Running { admission, tried, failures, doomed }));
         let running = self.running.len() - 1;
         self.queue(now_ms + takes, Event::End { worker, running });
     }
 
     fn end(&mut self, worker: usize, running: Running, now_ms: u64) {
-        let Running { admission, mut tried, doomed } = running;
+        let Running { admission, mut tried, mut failures, doomed } = running;
         let target = admission.target();
         let draw = self.draw(1000);
         let failed = match self.load {
@@ -243,13 +245,14 @@ impl Simulation {
         let end = if failed { End::Failed(ErrorClass::Server) } else { End::Complete };
         let VirtualWorker { generation, memory, tally } = &mut self.workers[worker];
         let mut effects = Effects { store: memory, tally, rng: &mut self.rng };
-        let reserved = admission.settle(generation, &outcome(end), blame, &mut effects, at(now_ms));
+        let outcome = outcome(end);
+        let reserved = admission.settle(generation, &outcome, blame, &mut failures, &mut effects, at(now_ms));
         assert!(reserved.is_none(), "no budget is configured");
         if failed {
             if let Some(last) = tried.last_mut() {
                 last.failure = Some(ErrorClass::Server);
             }
-            self.send(worker, tried, now_ms);
+            self.send(worker, (tried, failures), now_ms);
         }
     }
 

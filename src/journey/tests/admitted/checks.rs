@@ -4,9 +4,9 @@ use super::expected::{Used, exact};
 use super::script::OWNERS;
 use super::world::{GAUGES, World, at};
 use crate::balance::Minute;
-use crate::base::{TargetId, Tokens};
+use crate::base::{EndpointFamily, TargetId, Tokens};
 use crate::breaker::{Availability, Unavailable};
-use crate::generation::{Generation, scopes};
+use crate::generation::{Generation, breakers};
 use crate::record::{Metric, Tally};
 use crate::tenancy::{BudgetKind, Ledger};
 
@@ -24,7 +24,7 @@ impl World {
             let mine = || self.passes.iter().filter(|pass| self.clients[pass.client].worker == number);
             let journeys = side.worker.journeys.borrow().len();
             let held = mine().filter(|pass| pass.exchange.is_held()).count();
-            let sent = mine().filter(|pass| pass.attempt.is_some()).count();
+            let sent = mine().filter(|pass| pass.exchange.is_under_way()).count();
             let counted = [journeys, held, sent].map(|count| i64::try_from(count).unwrap());
             assert_eq!(side.gauges, counted, "{GAUGES:?}");
             let queued = mine().filter(|pass| pass.exchange.position().is_some()).count();
@@ -98,7 +98,7 @@ impl World {
     fn check_leases(&self, generation: &Generation) {
         let policy = &generation.config.breaker;
         for target in targets(generation) {
-            for scope in scopes(&generation.config, target).unwrap() {
+            for scope in breakers(&generation.config, target, EndpointFamily::Generation).unwrap() {
                 let mut health = generation.health_view.borrow().health(scope).unwrap().clone();
                 let mut now = at(self.now_ms);
                 // Each round goes to the end of a rate limit or of an open time. A lease would last for an hour.

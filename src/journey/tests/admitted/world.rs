@@ -520,7 +520,12 @@ impl World {
         let pass = &mut self.passes[index];
         pass.holding = release == Release::Hold;
         if pass.holding {
-            assert!(!end, "a complete response is held");
+            if end {
+                // It is incomplete and is reset on the next tick.
+                let serial = pass.serial;
+                self.look(serial);
+                return false;
+            }
             return true;
         }
         pass.exchange.released();
