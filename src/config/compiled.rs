@@ -47,7 +47,7 @@ pub struct Config {
     pub fleet_rate_limit: bool,
     /// Whether any model is sticky by conversation, so that conversations must be identified.
     pub tracks_conversations: bool,
-    /// All headers that the operator lets some provider have (`forward_headers`), sorted.
+    /// All headers that some provider gets only because the operator says so (`forward_headers`), sorted.
     pub(super) forwarded: Vec<Rc<str>>,
     pub(super) fingerprint: u64,
 }
@@ -432,7 +432,7 @@ impl Config {
         self.models_by_name.get(place).map(|(_, model)| *model)
     }
 
-    /// All headers that the operator lets some provider have.
+    /// All headers that some provider gets only because the operator says so.
     pub fn forwarded_headers(&self) -> &[Rc<str>] {
         &self.forwarded
     }

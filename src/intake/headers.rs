@@ -251,7 +251,7 @@ mod tests {
 
     fn config(route_strips_headers: bool) -> Rc<Config> {
         let text = json!({
-            "providers": {"p": {"kind": "openai", "forward_headers": ["X-Team"]}},
+            "providers": {"p": {"kind": "openai", "forward_headers": ["X-Team", "openai-beta"]}},
             "targets": {"t": {"provider": "p", "model": "m"}},
             "models": {"chat": {"targets": ["t"]}},
             "route_strips_headers": route_strips_headers,

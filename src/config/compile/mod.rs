@@ -34,6 +34,7 @@ use super::compiled::Config;
 use super::mistakes::{Mistakes, Trail};
 use super::raw::RawConfig;
 use crate::base::ModelId;
+use crate::provider::{self, RequestHeader};
 pub use budget::MAX_METADATA;
 use common::{Env, all_or_none, each, required};
 pub use limits::{
@@ -109,6 +110,8 @@ pub(super) fn compile(
         .flat_map(|provider| &provider.forward_headers)
         .map(|name| Rc::from(&**name))
         .collect();
+    // Any other header is on a list of its own, and what one provider gets besides takes nothing from another.
+    forwarded.retain(|name| provider::request_header(name.as_bytes()) == RequestHeader::Other);
     forwarded.sort();
     forwarded.dedup();
     let tracks_conversations = models.iter().any(
