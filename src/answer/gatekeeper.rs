@@ -243,6 +243,9 @@ impl Gatekeeper {
         let meant = meant_status(failure);
         match &self.subject {
             Subject::Envoy { status, .. } => Appearance::EnvoyText { status: *status },
+            Subject::Error { .. } if failure.class == ErrorClass::Redirected => {
+                Appearance::Answer { meant: meant_status(failure) }
+            }
             Subject::Error { .. } => Appearance::Error,
             Subject::Stream { reader, .. } if reader.has_failed_openly() => Appearance::Error,
             Subject::Plain(reader) if reader.is_error_object(self.kind, &self.headers) => {
