@@ -5,7 +5,7 @@ use crate::provider::Failure;
 use crate::retry::Failed;
 use crate::stream::StreamFacts;
 
-const BAD_GATEWAY: u16 = 502;
+pub(super) const BAD_GATEWAY: u16 = 502;
 
 /// A held response that is a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
