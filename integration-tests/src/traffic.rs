@@ -15,9 +15,9 @@ pub enum Workload {
 }
 
 /// The header with the load's connection, for the lock-step of the stream.
-pub const LANE_HEADER: &str = "x-bench-lane";
+pub const LANE_HEADER: &str = "x-stainless-lane";
 /// The header with the number of chunks to stream.
-pub const CHUNKS_HEADER: &str = "x-bench-chunks";
+pub const CHUNKS_HEADER: &str = "x-stainless-chunks";
 
 /// The gateway with the filter's configuration, without providers.
 pub fn gateway(shape: Shape) -> Gateway {

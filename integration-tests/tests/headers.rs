@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
 
 /// Headers that a provider must not see, or that must not control Envoy or the filter.
-const UNWELCOME: [(&str, &str); 34] = [
+const UNWELCOME: [(&str, &str); 53] = [
     ("openai-organization", "org-of-the-client"),
     ("openai-project", "proj-of-the-client"),
     ("authorization", "Bearer client-secret"),
@@ -28,6 +28,25 @@ const UNWELCOME: [(&str, &str); 34] = [
     ("forwarded", "for=10.1.2.3"),
     ("via", "1.1 intranet"),
     ("x-real-ip", "10.1.2.3"),
+    ("true-client-ip", "10.1.2.3"),
+    ("cf-connecting-ip", "10.1.2.3"),
+    ("cf-ray", "0"),
+    ("cf-access-jwt-assertion", "client-secret"),
+    ("cdn-loop", "cloudflare"),
+    ("x-amzn-oidc-data", "client-secret"),
+    ("x-amzn-oidc-accesstoken", "client-secret"),
+    ("x-auth-request-access-token", "client-secret"),
+    ("x-auth-request-email", "anna@team.test"),
+    ("x-goog-iap-jwt-assertion", "client-secret"),
+    ("x-goog-user-project", "project-of-the-client"),
+    ("x-ms-client-principal", "client-secret"),
+    ("x-azure-clientip", "10.1.2.3"),
+    ("baggage", "user=anna"),
+    ("referer", "https://intranet.test/"),
+    ("origin", "https://intranet.test"),
+    ("accept-language", "de"),
+    ("sec-fetch-site", "cross-site"),
+    ("x-anything", "client-secret"),
     ("x-request-id", "00000000-0000-4000-8000-000000000001"),
     ("te", "trailers"),
     ("x-envoy-max-retries", "0"),

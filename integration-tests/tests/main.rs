@@ -30,6 +30,7 @@ mod declined;
 mod demo;
 mod disclosure;
 mod draining;
+mod edge;
 mod ends;
 mod estimates;
 mod explain;

@@ -181,8 +181,8 @@ fn manners() -> Vec<(&'static str, When, String, Then, Expected, u16)> {
         ),
         ("100 and the end", AllRead, interim("100 Continue", String::new()), Close, Err("transport"), 503),
         ("204", AllRead, "HTTP/1.1 204 No Content\r\n\r\n".into(), Keep, Err("empty"), 502),
-        ("304", AllRead, "HTTP/1.1 304 Not Modified\r\n\r\n".into(), Keep, Err("server"), 304),
-        ("302", AllRead, plain("302 Found", "location: /x\r\n", "{}"), Keep, Err("server"), 302),
+        ("304", AllRead, "HTTP/1.1 304 Not Modified\r\n\r\n".into(), Keep, Err("redirected"), 502),
+        ("302", AllRead, plain("302 Found", "location: /x\r\n", "{}"), Keep, Err("redirected"), 502),
         ("nothing", AllRead, plain("200 OK", "", ""), Keep, Err("empty"), 502),
         (
             "nothing of no type",

@@ -61,7 +61,7 @@ async fn repeated_updates_lose_no_request_and_mix_no_configurations() {
             while !stop.load(Ordering::Relaxed) {
                 let stream = sent % 2 == 0;
                 let id = format!("{client}-{sent}");
-                let request = Request::chat("chat", stream).header("x-client-request", &id);
+                let request = Request::chat("chat", stream).header("x-client-request-id", &id);
                 let request = if client % 2 == 0 { request.h2c() } else { request };
                 let read =
                     request.send(port).await.unwrap_or_else(|error| panic!("{id}: {error}")).read().await;
@@ -87,7 +87,8 @@ async fn repeated_updates_lose_no_request_and_mix_no_configurations() {
     assert_eq!(asked.len(), answered.len());
     let mut seen = std::collections::BTreeSet::new();
     for (id, model) in answered {
-        let request = asked.iter().find(|request| request.header("x-client-request") == Some(&id)).unwrap();
+        let request =
+            asked.iter().find(|request| request.header("x-client-request-id") == Some(&id)).unwrap();
         let first_model = request.json()["model"].as_str().unwrap().to_owned();
         assert_eq!(number(&first_model), number(&model), "{id}: a journey keeps its configuration");
         seen.insert(number(&model).to_owned());

@@ -6,7 +6,7 @@ use super::buffer::WINDOW;
 use super::follower::Follower;
 use super::headers::{Media, forbid_buffering};
 use super::plain::PlainFollower;
-use super::rejection::{Appearance, Rejection, meant_status};
+use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
 use super::subject::{Judgement, Reading, Subject};
@@ -245,6 +245,9 @@ impl Gatekeeper {
         let meant = meant_status(failure);
         match &self.subject {
             Subject::Envoy { status, .. } => Appearance::EnvoyText { status: *status },
+            Subject::Error { .. } if failure.class == ErrorClass::Redirected => {
+                Appearance::Answer { meant: BAD_GATEWAY }
+            }
             Subject::Error { .. } => Appearance::Error,
             Subject::Stream { reader, .. } if reader.has_failed_openly() => Appearance::Error,
             Subject::Plain(reader) if reader.is_error_object(self.kind, &self.headers) => {

@@ -1,6 +1,7 @@
 //! The media type of a response, and the response headers that the filter changes.
 
 use crate::base::{HeaderBlock, HeaderSink};
+use crate::provider::{self, ResponseHeader};
 
 /// What the content type says a response is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,15 +65,25 @@ pub fn forbid_buffering_of_streams(headers: &HeaderBlock, sink: &mut impl Header
     }
 }
 
-/// Removes the headers that only this filter and Envoy may set. The edge and clients would take a
-/// provider's `x-llm-*` for the filter's and its `x-envoy-*` for the inner listener's. For example the edge
-/// does not retry a 429 with `x-envoy-ratelimited`, which a provider behind an Envoy sends. `te` is removed
-/// because Envoy passes it on from HTTP/1 although HTTP/2 forbids it, and that would break the hop.
+/// Removes the headers that only this filter and Envoy may set, from a response that is not a provider's. `te` is
+/// removed because Envoy passes it on from HTTP/1 although HTTP/2 forbids it, and that would break the hop.
 pub fn strip_reserved(headers: &HeaderBlock, sink: &mut impl HeaderSink) {
-    for (name, _) in headers.iter() {
-        if (name.starts_with(b"x-llm-") || name.starts_with(b"x-envoy-") || name == b"te")
-            && let Ok(name) = std::str::from_utf8(name)
-        {
+    remove(headers, sink, |name| provider::is_reserved(name) || name == b"te");
+}
+
+/// Removes what is not for the client from a provider's response. What is left of an account's limits is for a
+/// client only if its requests go to no other account.
+pub fn strip_provider(headers: &HeaderBlock, one_account: bool, sink: &mut impl HeaderSink) {
+    remove(headers, sink, |name| match provider::response_header(name) {
+        ResponseHeader::Passes => false,
+        ResponseHeader::RateLimit => !one_account,
+        ResponseHeader::Ends => true,
+    });
+}
+
+fn remove(headers: &HeaderBlock, sink: &mut impl HeaderSink, ends: impl Fn(&[u8]) -> bool) {
+    for (name, _) in headers.iter().filter(|(name, _)| ends(name)) {
+        if let Ok(name) = std::str::from_utf8(name) {
             sink.remove(name);
         }
     }

@@ -37,7 +37,7 @@ mod tests;
 
 pub use follower::Follower;
 pub use gatekeeper::{Gatekeeper, Terms, Verdict};
-pub use headers::{forbid_buffering_of_streams, strip_reserved};
+pub use headers::{forbid_buffering_of_streams, strip_provider, strip_reserved};
 pub use plain::MAX_HELD_PLAIN;
 pub use rejection::{Appearance, Rejection};
 pub use report::{AnswerFacts, ChunkReport, Release};

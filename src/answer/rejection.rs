@@ -5,7 +5,7 @@ use crate::provider::Failure;
 use crate::retry::Failed;
 use crate::stream::StreamFacts;
 
-const BAD_GATEWAY: u16 = 502;
+pub(super) const BAD_GATEWAY: u16 = 502;
 
 /// A held response that is a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct Rejection {
 pub enum Appearance {
     /// An error: its status says so, or its first event.
     Error,
-    /// An answer: the status says success, and the body has no error in the format of its dialect.
+    /// Neither an error nor fit for a client: the status says success and the body has no error in the format
+    /// of its dialect, or the status is a redirect, which the client would follow with its key.
     Answer {
         /// The status that goes with the failure.
         meant: u16,
@@ -87,6 +88,7 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
         ErrorClass::Overloaded => 503,
         ErrorClass::Timeout => 504,
         ErrorClass::Server
+        | ErrorClass::Redirected
         | ErrorClass::Transport
         | ErrorClass::ClientAbort
         | ErrorClass::StreamTruncated

@@ -44,8 +44,20 @@ pub fn address_to(
     if let Some(key) = &account.key {
         sink.set(route.credential, &route.scheme.value(key.expose()));
     }
+    for header in call.vendor_headers() {
+        if !header.is_for(at.kind) && !at.forwards(header.name) {
+            sink.remove(header.name);
+        }
+    }
+    for name in
+        call.forwarded.iter().filter_map(|position| config.forwarded_headers().get(usize::from(*position)))
+    {
+        if !at.forwards(name) {
+            sink.remove(name);
+        }
+    }
     for (name, value) in route.headers {
-        if !(call.anthropic_version && *name == "anthropic-version") {
+        if !call.has_vendor_header(name) {
             sink.set(name, value);
         }
     }

@@ -11,6 +11,7 @@ use super::origin::Origin;
 use super::{Answer, Attempt};
 use crate::answer::{
     ChunkReport, Follower, Gatekeeper, Rejection, Release, Terms, Verdict, forbid_buffering_of_streams,
+    strip_provider, strip_reserved,
 };
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OnBreak;
@@ -88,21 +89,35 @@ impl Attempt {
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {
+            self.strip(&headers, sink);
             forbid_buffering_of_streams(&headers, sink);
             let gatekeeper = self.gatekeeper_of_success(kind, headers, end_of_stream);
             return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
         }
         let gatekeeper = match origin() {
             // Envoy's rate limit refused it before any target was asked, and applies to every target.
-            Origin::Envoy { .. } if status == 429 => return self.held_back(),
+            Origin::Envoy { .. } if status == 429 => {
+                strip_reserved(&headers, sink);
+                return self.held_back();
+            }
             Origin::Envoy { received } => {
+                strip_reserved(&headers, sink);
                 self.observed.answered_by = Some(AnsweredBy::Envoy);
                 self.observed.unsent = received == Received::Never;
                 Gatekeeper::of_envoy(kind, status, received)
             }
-            Origin::Upstream => Gatekeeper::of_error(kind, status, headers),
+            Origin::Upstream => {
+                self.strip(&headers, sink);
+                Gatekeeper::of_error(kind, status, headers)
+            }
         };
         if end_of_stream { self.end_without_body(gatekeeper, now, sink) } else { self.hold(gatekeeper) }
+    }
+
+    /// Removes the headers that are not for the client.
+    fn strip(&self, headers: &HeaderBlock, sink: &mut impl HeaderSink) {
+        let one_account = self.request.model().is_some_and(|model| model.one_account);
+        strip_provider(headers, one_account, sink);
     }
 
     fn provider_kind(&self) -> Option<ProviderKind> {

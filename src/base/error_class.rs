@@ -47,11 +47,13 @@ pub enum ErrorClass {
     Empty,
     /// A response that is not what it claims to be: JSON that is none.
     Malformed,
+    /// The provider, or a proxy in front of it, points to another address. No client may follow it.
+    Redirected,
 }
 
 impl ErrorClass {
     /// Every class. Records of breakers hold positions in this list, so new ones are added at its end.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Transport,
         Self::Timeout,
         Self::Overloaded,
@@ -75,6 +77,7 @@ impl ErrorClass {
         Self::Conflict,
         Self::Empty,
         Self::Malformed,
+        Self::Redirected,
     ];
 
     /// Its name in configurations, headers, metrics and records.
@@ -103,6 +106,7 @@ impl ErrorClass {
             Self::Conflict => "conflict",
             Self::Empty => "empty",
             Self::Malformed => "malformed",
+            Self::Redirected => "redirected",
         }
     }
 

@@ -53,6 +53,7 @@ impl Blame {
                 endpoint: HealthSignal::Success,
             },
             ErrorClass::NotFound
+            | ErrorClass::Redirected
             | ErrorClass::StreamTruncated
             | ErrorClass::StreamError
             | ErrorClass::StreamStalled

@@ -49,6 +49,8 @@ pub struct Config {
     pub tracks_conversations: bool,
     /// Whether any model has several owners, so that references to state must be noted.
     pub tracks_state: bool,
+    /// All headers that some provider gets only because the operator says so (`forward_headers`), sorted.
+    pub(super) forwarded: Vec<Rc<str>>,
     pub(super) fingerprint: u64,
 }
 
@@ -73,6 +75,15 @@ pub struct Provider {
     pub asks_usage: bool,
     /// Headers set on every request to it, after the credential, sorted by name; names are lower case.
     pub headers: Vec<(String, String)>,
+    /// The headers of clients that it gets besides those that its kind documents, sorted; names are lower case.
+    pub forward_headers: Vec<String>,
+}
+
+impl Provider {
+    /// Whether the operator lets it have this header of a client.
+    pub fn forwards(&self, name: &str) -> bool {
+        self.forward_headers.binary_search_by(|other| other.as_str().cmp(name)).is_ok()
+    }
 }
 
 /// Leaves out the values of headers, because they may be credentials.
@@ -89,6 +100,7 @@ impl fmt::Debug for Provider {
             .field("endpoints", &self.endpoints)
             .field("asks_usage", &self.asks_usage)
             .field("header_names", &header_names)
+            .field("forward_headers", &self.forward_headers)
             .finish()
     }
 }
@@ -229,6 +241,8 @@ pub struct Model {
     pub stream: StreamPolicy,
     /// Whether its targets belong to several owners, so that state of a conversation may be at another one.
     pub has_many_owners: bool,
+    /// Whether all of its targets belong to one account.
+    pub one_account: bool,
 }
 
 /// What an answer is that ends in the ordinary way and has neither content nor output tokens.
@@ -434,6 +448,17 @@ impl Config {
     pub fn model_named(&self, name: &str) -> Option<ModelId> {
         let place = self.models_by_name.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         self.models_by_name.get(place).map(|(_, model)| *model)
+    }
+
+    /// All headers that some provider gets only because the operator says so.
+    pub fn forwarded_headers(&self) -> &[Rc<str>] {
+        &self.forwarded
+    }
+
+    /// The position of this lower-case name among them.
+    pub fn forwarded_header(&self, name: &[u8]) -> Option<u16> {
+        let position = self.forwarded.binary_search_by(|known| known.as_bytes().cmp(name)).ok()?;
+        u16::try_from(position).ok()
     }
 
     /// A hash of the configuration that is the same everywhere. It does not depend on credentials or header

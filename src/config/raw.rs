@@ -52,6 +52,7 @@ pub(super) struct RawProvider {
     pub endpoints: Option<Words>,
     pub usage: Option<String>,
     pub headers: Option<BTreeMap<String, Option<String>>>,
+    pub forward_headers: Option<Words>,
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,7 @@
 //! What the filter reads from a request's headers, and which of them it removes.
+//!
+//! Headers that no provider may have are removed before the target is known. Those that only some providers may
+//! have are noted in [`CallHeaders`], and removed when the request is addressed to another one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use super::journey_id::JourneyId;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink};
 use crate::config::{self, ClientKey, Config, Priority};
 use crate::fallback::ClientLimits;
-use crate::provider;
+use crate::provider::{self, RequestHeader};
 use crate::refusal::Refusal;
 
 /// The header from which the route reads the cluster.
@@ -25,28 +28,12 @@ pub const STRIPPED_BY_ROUTE: [&str; 5] =
 /// A compressed response could not be judged, only passed on.
 pub const ACCEPTED_ENCODING: &str = "identity";
 
-/// Headers that no provider may see, by name: what Envoy adds about the hop, and what identifies the client.
-const PRIVATE: [&[u8]; 9] = [
-    b"x-request-id",
-    b"forwarded",
-    b"via",
-    b"x-real-ip",
-    b"x-client-ip",
-    b"cookie",
-    b"proxy-authorization",
-    b"expect",
-    b"te",
-];
-
-/// The same by prefix.
-const PRIVATE_PREFIXES: [&[u8]; 3] = [b"x-envoy-", b"x-forwarded-", b"x-llm-"];
-
 /// In these the SDKs of OpenAI and Anthropic say how many seconds they wait for a response.
 const SDK_TIMEOUTS: [&str; 2] = ["x-stainless-timeout", "x-stainless-read-timeout"];
 
 /// Envoy finds no route for a request without this one. The inner route removes it
 /// (`request_headers_to_remove`).
-const NEEDED_FOR_ROUTING: &[u8] = b"x-forwarded-proto";
+pub(super) const NEEDED_FOR_ROUTING: &[u8] = b"x-forwarded-proto";
 
 /// Who removes private headers from a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,15 +63,15 @@ impl StrippedBy {
     }
 }
 
-fn is_private(name: &[u8]) -> bool {
-    let by_prefix = name.starts_with(b"x-") && PRIVATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    (by_prefix || PRIVATE.contains(&name)) && name != NEEDED_FOR_ROUTING
-}
-
-/// Removes what no provider may see. Credentials are handled when the target is known.
-pub fn strip_private(headers: &HeaderBlock, by: StrippedBy, sink: &mut impl HeaderSink) {
-    for (name, _) in headers.iter().filter(|(name, _)| is_private(name)) {
-        if let Ok(name) = std::str::from_utf8(name)
+/// Removes what no provider may have. Credentials, and what only some providers may have, are handled when the
+/// target is known.
+pub fn strip_private(headers: &HeaderBlock, config: &Config, sink: &mut impl HeaderSink) {
+    let by = StrippedBy::of(config);
+    for (name, _) in headers.iter() {
+        if provider::request_header(name) == RequestHeader::Other
+            && name != NEEDED_FOR_ROUTING
+            && config.forwarded_header(name).is_none()
+            && let Ok(name) = std::str::from_utf8(name)
             && !by.leaves(name)
         {
             sink.remove(name);
@@ -99,8 +86,11 @@ pub struct CallHeaders {
     pub query: Option<Box<str>>,
     /// The credential headers that the client sent, as a bit set over `provider::CREDENTIAL_HEADERS`.
     pub credentials: u8,
-    /// Whether the client says which version of Anthropic's API it speaks.
-    pub anthropic_version: bool,
+    /// The headers for providers of some kinds, as a bit set over `provider::VENDOR_HEADERS`.
+    pub vendors: u32,
+    /// The headers that the operator lets some providers have, by their positions in
+    /// `Config::forwarded_headers`.
+    pub forwarded: Vec<u16>,
     /// The length that it announced.
     pub length: Option<usize>,
     /// Whether it accepts a response as it is and no other.
@@ -116,8 +106,20 @@ impl CallHeaders {
         })
     }
 
+    /// Whether the client sent this header, one of `provider::VENDOR_HEADERS`.
+    pub fn has_vendor_header(&self, name: &str) -> bool {
+        self.vendor_headers().any(|header| header.name == name)
+    }
+
+    /// The headers that the client sent for providers of some kinds.
+    pub fn vendor_headers(&self) -> impl Iterator<Item = &'static provider::VendorHeader> {
+        let sent = self.vendors;
+        let known = provider::VENDOR_HEADERS.iter().enumerate().take(if sent == 0 { 0 } else { usize::MAX });
+        known.filter(move |(bit, _)| sent & (1 << bit) != 0).map(|(_, header)| header)
+    }
+
     /// Reads them from a request's headers.
-    pub fn read(headers: &HeaderBlock) -> Self {
+    pub fn read(headers: &HeaderBlock, config: &Config) -> Self {
         let path = headers.get(":path").unwrap_or_default();
         let mut call = Self {
             query: path.split_once('?').map(|(_, query)| Box::from(query)),
@@ -127,10 +129,19 @@ impl CallHeaders {
         let mut accepted = headers.all("accept-encoding");
         call.plain_response =
             accepted.next() == Some(ACCEPTED_ENCODING.as_bytes()) && accepted.next().is_none();
-        call.anthropic_version = headers.get_bytes("anthropic-version").is_some();
         for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
             if headers.get_bytes(credential).is_some() {
                 call.credentials |= 1 << bit;
+            }
+        }
+        for (bit, header) in provider::VENDOR_HEADERS.iter().enumerate() {
+            if headers.get_bytes(header.name).is_some() {
+                call.vendors |= 1 << bit;
+            }
+        }
+        for (position, name) in (0..).zip(config.forwarded_headers()) {
+            if headers.get_bytes(name).is_some() {
+                call.forwarded.push(position);
             }
         }
         call
@@ -217,8 +228,9 @@ fn timeout(headers: &HeaderBlock) -> Result<Option<Duration>, Refusal> {
 mod tests {
     use super::*;
     use crate::request::test_support::FakeWire;
+    use serde_json::json;
 
-    const REQUEST: [(&str, &str); 12] = [
+    const REQUEST: [(&str, &str); 16] = [
         (":path", "/v1/chat/completions"),
         ("x-request-id", "1"),
         ("x-envoy-attempt-count", "1"),
@@ -231,17 +243,34 @@ mod tests {
         ("cookie", "4"),
         ("x-stainless-lang", "python"),
         ("te", "trailers"),
+        ("x-anything", "5"),
+        ("openai-beta", "a"),
+        ("x-team", "b"),
+        ("authorization", "c"),
     ];
+
+    fn config(route_strips_headers: bool) -> Rc<Config> {
+        let text = json!({
+            "providers": {"p": {"kind": "openai", "forward_headers": ["X-Team", "openai-beta"]}},
+            "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"chat": {"targets": ["t"]}},
+            "route_strips_headers": route_strips_headers,
+        });
+        Rc::new(config::load(text.to_string().as_bytes(), &|_| None).unwrap())
+    }
 
     fn left_by(by: StrippedBy) -> Vec<String> {
         let mut wire = FakeWire::new(&REQUEST);
-        strip_private(&HeaderBlock::of(&REQUEST), by, &mut wire);
+        strip_private(&HeaderBlock::of(&REQUEST), &config(by == StrippedBy::Route), &mut wire);
         wire.headers.into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
     fn the_filter_removes_all_private_headers_but_those_that_the_route_removes() {
-        assert_eq!(left_by(StrippedBy::Filter), [":path", "x-forwarded-proto", "x-stainless-lang"]);
+        assert_eq!(
+            left_by(StrippedBy::Filter),
+            [":path", "x-forwarded-proto", "x-stainless-lang", "openai-beta", "x-team", "authorization"]
+        );
         assert_eq!(
             left_by(StrippedBy::Route),
             [
@@ -253,8 +282,22 @@ mod tests {
                 "x-forwarded-for",
                 "x-forwarded-proto",
                 "x-stainless-lang",
+                "openai-beta",
+                "x-team",
+                "authorization",
             ]
         );
+    }
+
+    #[test]
+    fn headers_that_only_some_providers_may_have_are_noted_once() {
+        let headers =
+            [("openai-beta", "a"), ("x-team", "b"), ("x-team", "c"), ("x-anything", "d"), ("x-api-key", "e")];
+        let call = CallHeaders::read(&HeaderBlock::of(&headers), &config(false));
+        assert_eq!(call.vendor_headers().map(|header| header.name).collect::<Vec<_>>(), ["openai-beta"]);
+        assert!(call.has_vendor_header("openai-beta") && !call.has_vendor_header("anthropic-version"));
+        assert_eq!(call.forwarded, [0]);
+        assert_eq!(call.credentials.count_ones(), 1);
     }
 
     #[test]
@@ -267,7 +310,7 @@ mod tests {
             ("/v1/chat/completions?a=1", "/v1/chat/completions", false),
             ("/v1/chat/completions", "/openai/v1/chat/completions", false),
         ] {
-            let call = CallHeaders::read(&HeaderBlock::of(&[(":path", called)]));
+            let call = CallHeaders::read(&HeaderBlock::of(&[(":path", called)]), &config(false));
             assert_eq!(call.called(Endpoint::Chat, path), same, "{called} {path}");
         }
     }
@@ -282,7 +325,11 @@ mod tests {
             (&["identity", "identity"], false),
         ] {
             let headers: Vec<_> = accepted.iter().map(|value| ("accept-encoding", *value)).collect();
-            assert_eq!(CallHeaders::read(&HeaderBlock::of(&headers)).plain_response, plain, "{accepted:?}");
+            assert_eq!(
+                CallHeaders::read(&HeaderBlock::of(&headers), &config(false)).plain_response,
+                plain,
+                "{accepted:?}"
+            );
         }
     }
 }

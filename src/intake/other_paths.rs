@@ -1,7 +1,7 @@
 //! Paths that are not endpoints of a model: the list of models, and all others, which are refused or passed
 //! on as configured.
 
-use super::headers::{StrippedBy, strip_private};
+use super::headers::{NEEDED_FOR_ROUTING, StrippedBy};
 use super::models;
 use super::reading::authenticate;
 use crate::base::{Dialect, HeaderBlock, HeaderSink};
@@ -9,6 +9,41 @@ use crate::config::OtherPaths;
 use crate::generation::Generation;
 use crate::provider;
 use crate::refusal::{LocalAnswer, Refusal};
+
+/// Headers that do not go to the cluster for other paths: what Envoy, and other proxies and login products in
+/// front of it, add about the client and the way to here. All others do, because the cluster is the operator's
+/// and may serve anything.
+const PRIVATE: [&[u8]; 13] = [
+    b"x-request-id",
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"true-client-ip",
+    b"cdn-loop",
+    b"cookie",
+    b"proxy-authorization",
+    b"expect",
+    b"te",
+    b"x-goog-iap-jwt-assertion",
+    b"x-ms-client-principal",
+];
+
+/// The same by prefix.
+const PRIVATE_PREFIXES: [&[u8]; 7] = [
+    b"x-envoy-",
+    b"x-forwarded-",
+    b"x-llm-",
+    b"cf-",
+    b"x-amzn-oidc-",
+    b"x-auth-request-",
+    b"x-goog-authenticated-",
+];
+
+fn is_private(name: &[u8]) -> bool {
+    let by_prefix = || PRIVATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    (PRIVATE.contains(&name) || by_prefix()) && name != NEEDED_FOR_ROUTING
+}
 
 /// What is done with a request to another path.
 pub enum OtherRequest {
@@ -65,13 +100,16 @@ fn pass_on(
         OtherPaths::Cluster(cluster) => cluster,
     };
     authenticate(generation, headers)?;
-    let by = StrippedBy::Filter;
-    strip_private(headers, by, sink);
+    for (name, _) in headers.iter().filter(|(name, _)| is_private(name)) {
+        if let Ok(name) = std::str::from_utf8(name) {
+            sink.remove(name);
+        }
+    }
     if generation.config.keys.is_some() {
         for name in provider::CREDENTIAL_HEADERS {
             sink.remove(name);
         }
     }
-    sink.set(by.cluster_header(), cluster);
+    sink.set(StrippedBy::Filter.cluster_header(), cluster);
     Ok(())
 }

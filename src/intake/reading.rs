@@ -94,7 +94,7 @@ impl Reading {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(Refusal::Encoding);
         }
-        let call = CallHeaders::read(headers);
+        let call = CallHeaders::read(headers, config);
         let announced = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
         let limit = config.limits.max_body_bytes;
         if announced.is_some_and(|length| length > limit) {

@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::attempt::OutgoingBody;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
-    self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, StrippedBy, Understood, strip_private,
+    self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
 };
 use crate::ownership;
 use crate::queue::{Joining, Waiting, held_until};
@@ -62,7 +62,7 @@ impl Exchange {
             Ok(reading) => reading,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        strip_private(headers, StrippedBy::of(&generation.config), host);
+        strip_private(headers, &generation.config, host);
         if end_of_stream {
             // There is no body, so there is no model in it either.
             let refusal = reading.finish(now, |_| {}, |_| None).err().unwrap_or(Refusal::NoModel);
@@ -237,8 +237,9 @@ impl Exchange {
         let hedges = shared.borrow().tried().last().is_some_and(|last| last.failure.is_none());
         let granted = shared.borrow_mut().take_granted();
         self.record = shared.borrow().record();
-        strip_private(headers, StrippedBy::of(shared.borrow().request.config()), host);
-        let call = CallHeaders::read(headers);
+        let generation = Rc::clone(&shared.borrow().request.generation);
+        strip_private(headers, &generation.config, host);
+        let call = CallHeaders::read(headers, &generation.config);
         if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
             let until = held_until(&shared.borrow().request, at, now);
             let held = Held::new(Rc::clone(shared), call, at, until);

@@ -1,5 +1,6 @@
 //! The response's callbacks: what follows from each piece of the response to an attempt.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::conclude::{failed, settle};
@@ -7,10 +8,11 @@ use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
 use crate::answer::{Appearance, Rejection, Release, strip_reserved};
 use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
-use crate::base::{HeaderBlock, HeaderSink, Timestamp};
+use crate::base::{Decimal, HeaderBlock, HeaderSink, Timestamp, without_keys};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
 use crate::outcome::{End, StreamEnd};
+use crate::provider::MAX_ERROR_BODY;
 use crate::record::Metric;
 use crate::refusal::{ALL_FAILED, ClientRetry, Refusal};
 use crate::report::{self, AttemptInfo, Disclosure};
@@ -66,7 +68,6 @@ impl Exchange {
         if (100..200).contains(&status) || !sent.attempt.awaits_headers() {
             return Release::Pass;
         }
-        strip_reserved(&headers, host);
         let head = ResponseHead { headers, status, end_of_stream };
         let journey = Rc::clone(&sent.journey);
         let could_move = || journey.borrow().could_move(now);
@@ -220,6 +221,11 @@ impl Sent {
         if let Some(status) = appearance.status(replaced_by) {
             self.attempt.show_status(status, host);
         }
+        if replaced_by.is_none()
+            && let Some(bytes) = held.bytes.filter(|_| held.is_all)
+        {
+            self.hide_keys(bytes, host);
+        }
         self.hand_on(worker, failure, next, now, host);
         if replaced_by.is_some() {
             host.set("x-llm-reason", reason);
@@ -303,6 +309,25 @@ impl Sent {
             host.set(name, value);
         }
         true
+    }
+
+    /// Takes keys out of the provider's error: the key that it quotes is the operator's. A client's own key may
+    /// stay.
+    fn hide_keys<H: ResponseHost>(&self, held: usize, host: &mut H) {
+        let journey = self.journey.borrow();
+        let config = journey.request.config();
+        let account =
+            config.target(self.attempt.start().target).and_then(|target| config.account(target.account));
+        if held > MAX_ERROR_BODY || account.is_none_or(|account| account.key.is_none()) {
+            return;
+        }
+        let Ok(body) = host.read(0, held) else { return };
+        if let Ok(text) = std::str::from_utf8(&body)
+            && let Cow::Owned(hidden) = without_keys(text)
+            && host.replace_front(held, hidden.as_bytes()).is_ok()
+        {
+            host.set("content-length", Decimal::of(hidden.len() as u64).as_str());
+        }
     }
 
     /// Tells the client which target answers, with which model, after how many attempts and why.

@@ -1,6 +1,6 @@
 //! Classifies a provider's error response.
 //!
-//! The first of these that applies decides: the vendor's own rules; a refusal that depends on the request;
+//! A redirect is a failure of its own, whatever its body says. Otherwise the first of these that applies decides: the vendor's own rules; a refusal that depends on the request;
 //! a code of a dead account; names narrower than a status; phrases about the context window; words about a
 //! dead account; the status; and without a status the names that say as much as one.
 
@@ -27,6 +27,11 @@ impl Failure {
     pub const fn of(class: ErrorClass) -> Self {
         Self { class, kind: None, code: None }
     }
+
+    fn named(class: ErrorClass, evidence: &Evidence) -> Self {
+        let code = evidence.body.code();
+        Self { class, kind: evidence.kind().and_then(truncated_name), code: code.and_then(truncated_name) }
+    }
 }
 
 /// The failure of a response with this `status`, `headers` and `body`.
@@ -35,6 +40,9 @@ impl Failure {
 /// they say nothing, the status alone decides.
 pub fn classify(kind: ProviderKind, status: u16, headers: &HeaderBlock, body: &[u8]) -> Failure {
     let body = ErrorBody::of_failure(body);
+    if (300..400).contains(&status) {
+        return Failure::named(by_status(status), &Evidence::from_response(headers, &body, None));
+    }
     let status = if status < 300 { body.status() } else { Some(status) };
     failure(kind, Evidence::from_response(headers, &body, status), ErrorClass::Server)
 }
@@ -66,7 +74,6 @@ pub fn flat_failure(
 }
 
 fn failure(kind: ProviderKind, evidence: Evidence, otherwise: ErrorClass) -> Failure {
-    let code = evidence.body.code();
     let class = gemini::daily_quota(&evidence)
         .or_else(|| vendor_class(kind, &evidence))
         .or_else(|| request_bound::class(&evidence))
@@ -77,7 +84,7 @@ fn failure(kind: ProviderKind, evidence: Evidence, otherwise: ErrorClass) -> Fai
         .or_else(|| evidence.status.map(by_status))
         .or_else(|| names::broad(evidence.names()))
         .unwrap_or(otherwise);
-    Failure { class, kind: evidence.kind().and_then(truncated_name), code: code.and_then(truncated_name) }
+    Failure::named(class, &evidence)
 }
 
 /// The class of the error's name. Vendors give some names to dead accounts too, and only the message tells.
@@ -129,12 +136,12 @@ fn context_length(evidence: &Evidence) -> Option<ErrorClass> {
 
 /// The class of a status alone.
 ///
-/// A redirect is a server failure: these APIs do not redirect, so a proxy in front of the provider sent it,
-/// and the request was not served. 425 asks for the request to be sent again. 424 is a model that
+/// These APIs do not redirect, so a proxy in front of the provider sent a 3xx, or its address is wrong. 425 asks for the request to be sent again. 424 is a model that
 /// failed. 499 is a provider that believes its client left; a client that did leave would not see it. 498 is
 /// Groq's lack of capacity. 522 and 524 are Cloudflare's timeouts.
 fn by_status(status: u16) -> ErrorClass {
     match status {
+        300..=399 => ErrorClass::Redirected,
         401 => ErrorClass::Auth,
         402 => ErrorClass::QuotaExhausted,
         403 | 451 => ErrorClass::Permission,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::hint_names::is_hint;
 use crate::base::json::{first_element, members};
+use crate::base::redacted;
 
 /// How many bytes are read of an error body, or of an error within a response.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
@@ -202,12 +203,12 @@ fn plain_text(body: &[u8]) -> Option<String> {
     }
 }
 
-/// `name` cut to [`MAX_NAME`] bytes; `None` if it is empty or has control characters.
+/// `name` without keys, cut to [`MAX_NAME`] bytes; `None` if it is empty or has control characters.
 pub(super) fn truncated_name(name: &str) -> Option<Box<str>> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return None;
     }
-    Some(Box::from(truncate(name, MAX_NAME)))
+    Some(Box::from(truncate(&redacted(name), MAX_NAME)))
 }
 
 /// The longest prefix of `text` that has at most `max` bytes and ends between characters.

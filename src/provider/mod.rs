@@ -1,6 +1,8 @@
 //! What the vendors' APIs look like: paths, credentials, dialects and errors.
 //!
 //! - `table`: which endpoints a vendor has and how they are called; `path` builds the upstream path.
+//! - `request_headers`: which of a client's headers and parameters a provider gets; `response_headers`: which of
+//!   a provider's headers a client gets.
 //! - `offers`: what every model of a vendor can do.
 //! - `classify`: which class an error has. One file per vendor family holds that vendor's own rules; `names`
 //!   holds the error names that all share; `error_body` reads the error out of a body, and `wording` what its
@@ -35,6 +37,8 @@ mod openrouter;
 mod path;
 mod rate_limits;
 mod request_bound;
+mod request_headers;
+mod response_headers;
 mod table;
 mod usage_option;
 mod waits;
@@ -49,6 +53,8 @@ pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
 pub use path::upstream_path;
 pub use rate_limits::{Meter, RateLimit, RateLimits, rate_limits};
+pub use request_headers::{RequestHeader, VENDOR_HEADERS, VendorHeader, request_header};
+pub use response_headers::{ResponseHeader, is_reserved, response_header};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
     endpoints, route, takes_usage_option,

@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::request_headers::takes_parameter;
 use super::table::{default_prefix, route};
 use super::{ProviderKind, Route};
 use crate::base::Endpoint;
@@ -17,8 +18,8 @@ const API_VERSION: &str = "api-version";
 ///   deployments and `/openai/v1` otherwise).
 /// - `api_version` is used by Azure only. A dated one (`2024-10-21`) selects the deployment named `model`,
 ///   any other (`preview`) the v1 API with that parameter, and none the v1 API.
-/// - `client_query` is the client's query string without its question mark. It is kept, except for an
-///   `api-version` when the operator sets one.
+/// - `client_query` is the client's query string without its question mark. Of it those parameters are kept that
+///   the endpoint has, but no `api-version` when the operator sets one.
 pub fn upstream_path(
     kind: ProviderKind,
     endpoint: Endpoint,
@@ -36,7 +37,7 @@ pub fn upstream_path(
         push_prefix(path_prefix.unwrap_or_else(|| default_prefix(kind)), out);
         out.push_str(route.operation);
     }
-    push_query(api_version, client_query, out);
+    push_query(kind, endpoint, api_version, client_query, out);
     true
 }
 
@@ -69,7 +70,13 @@ fn push_prefix(prefix: &str, out: &mut String) {
     out.push_str(prefix);
 }
 
-fn push_query(api_version: Option<&str>, client_query: Option<&str>, out: &mut String) {
+fn push_query(
+    kind: ProviderKind,
+    endpoint: Endpoint,
+    api_version: Option<&str>,
+    client_query: Option<&str>,
+    out: &mut String,
+) {
     let mut separator = '?';
     if let Some(version) = api_version {
         out.push(separator);
@@ -81,7 +88,8 @@ fn push_query(api_version: Option<&str>, client_query: Option<&str>, out: &mut S
     let client_query = client_query.unwrap_or_default();
     for parameter in client_query.split('&').filter(|parameter| !parameter.is_empty()) {
         let name = parameter.split('=').next().unwrap_or_default();
-        if api_version.is_some() && name.eq_ignore_ascii_case(API_VERSION) {
+        let is_set = api_version.is_some() && name == API_VERSION;
+        if is_set || !takes_parameter(kind, endpoint, name) {
             continue;
         }
         out.push(separator);
@@ -222,18 +230,22 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_query_is_kept_and_the_operators_version_takes_precedence() {
+    fn a_known_parameter_is_kept_and_the_operators_version_takes_precedence() {
         check(
             ProviderKind::Anthropic,
             Endpoint::Messages,
-            Case { query: Some("beta=true"), ..PLAIN },
+            Case { query: Some("beta=true&key=secret&flag"), ..PLAIN },
             "/v1/messages?beta=true",
         );
         check(
             ProviderKind::AzureOpenAi,
             Endpoint::Chat,
-            Case { version: Some("2024-06-01"), query: Some("api-version=2020-01-01&a=b&&flag"), ..PLAIN },
-            "/openai/deployments/m/chat/completions?api-version=2024-06-01&a=b&flag",
+            Case {
+                version: Some("2024-06-01"),
+                query: Some("api-version=2020-01-01&API-VERSION=x&a=b&&flag"),
+                ..PLAIN
+            },
+            "/openai/deployments/m/chat/completions?api-version=2024-06-01",
         );
         check(
             ProviderKind::AzureOpenAi,

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::builder::RecordBuilder;
+use crate::base::looks_like_key;
 use crate::config::Redact;
 
 /// The longest unknown model name that is shown. Anything longer is not a name.
@@ -35,6 +36,5 @@ fn hash(name: &[u8]) -> u64 {
 /// A client may put anything into `model` by mistake, so only a plausible model name is shown.
 pub(super) fn looks_like_a_model(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte);
-    let a_key = name.starts_with("sk-") || name.len() > MAX_UNKNOWN_MODEL;
-    !name.is_empty() && !a_key && name.bytes().all(plain)
+    (1..=MAX_UNKNOWN_MODEL).contains(&name.len()) && name.bytes().all(plain) && !looks_like_key(name)
 }

@@ -143,7 +143,8 @@ impl AttemptEntry {
                     | ErrorClass::ModelQuota
                     | ErrorClass::Unsuitable
                     | ErrorClass::StateNotFound
-                    | ErrorClass::Conflict,
+                    | ErrorClass::Conflict
+                    | ErrorClass::Redirected,
                 ) if self.observed.answered_by == Some(AnsweredBy::Provider) => Billed::No,
                 _ => Billed::Maybe,
             },

@@ -91,6 +91,7 @@ fn a_plain_response_is_held_to_its_end_up_to_the_size_of_an_error() {
 fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
     let envoy = |status| Gatekeeper::of_envoy(ProviderKind::OpenAi, status, Received::Never);
     let error = Gatekeeper::of_error(ProviderKind::OpenAi, 429, HeaderBlock::of(&[("retry-after", "7")]));
+    let redirect = Gatekeeper::of_error(ProviderKind::OpenAi, 302, HeaderBlock::default());
     let nothing = Gatekeeper::of_nothing(ProviderKind::OpenAi);
     let error_object = "{\"error\":{\"message\":\"busy\",\"code\":429}}";
     let under_success = Appearance::ErrorUnderSuccess { meant: 429 };
@@ -98,6 +99,7 @@ fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
         (envoy(504), "upstream timeout", ErrorClass::Timeout, Appearance::EnvoyText { status: 504 }),
         (envoy(503), "no route", ErrorClass::Transport, Appearance::EnvoyText { status: 503 }),
         (error, error_object, ErrorClass::RateLimited, Appearance::Error),
+        (redirect, error_object, ErrorClass::Redirected, NO_ANSWER),
         (success(OK_JSON), error_object, ErrorClass::RateLimited, under_success),
         (success(OK_JSON), "{\"choices\":", ErrorClass::StreamTruncated, NO_ANSWER),
         (nothing, "", ErrorClass::Empty, NO_ANSWER),

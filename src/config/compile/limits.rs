@@ -12,7 +12,7 @@ pub const MAX_MODELS: usize = 256;
 pub const MAX_CLIENT_KEYS: usize = 1000;
 /// The maximum number of operators' keys.
 pub const MAX_OPERATOR_KEYS: usize = 32;
-/// The maximum number of headers that are set for one provider.
+/// The maximum number of headers that are set for one provider, and of those that are forwarded to it.
 pub const MAX_HEADERS: usize = 32;
 /// The maximum number of tiers of one model.
 pub const MAX_TIERS: usize = 16;

@@ -11,6 +11,7 @@ mod budget;
 mod classes;
 mod common;
 mod field_reader;
+mod headers;
 mod keys;
 mod limits;
 mod models;
@@ -34,6 +35,7 @@ use super::compiled::Config;
 use super::mistakes::{Mistakes, Trail};
 use super::raw::RawConfig;
 use crate::base::ModelId;
+use crate::provider::{self, RequestHeader};
 pub use budget::MAX_METADATA;
 use common::{Env, all_or_none, each, required};
 pub use limits::{
@@ -99,13 +101,29 @@ pub(super) fn compile(
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     let mut accounts = all_or_none(accounts)?;
     owners::set(&mut accounts, &targets, &mut models);
+    for model in &mut models {
+        let ids = model.tiers.iter().flatten();
+        let mut accounts = ids.filter_map(|id| Some(targets.get(id.index())?.account));
+        let first = accounts.next();
+        model.one_account = accounts.all(|account| Some(account) == first);
+    }
+    let providers = all_or_none(providers)?;
+    let mut forwarded: Vec<Rc<str>> = providers
+        .iter()
+        .flat_map(|provider| &provider.forward_headers)
+        .map(|name| Rc::from(&**name))
+        .collect();
+    // Any other header is on a list of its own, and what one provider gets besides takes nothing from another.
+    forwarded.retain(|name| provider::request_header(name.as_bytes()) == RequestHeader::Other);
+    forwarded.sort();
+    forwarded.dedup();
     let tracks_conversations = models.iter().any(
         |model| matches!(&model.balance, Balance::Sticky { by } if by.contains(&SessionKey::Conversation)),
     );
     Some(Config {
         tracks_conversations,
         tracks_state: models.iter().any(|model| model.has_many_owners),
-        providers: all_or_none(providers)?,
+        providers,
         accounts,
         targets,
         models,
@@ -121,6 +139,7 @@ pub(super) fn compile(
         retry_loop: raw.retry_loop.unwrap_or(false),
         route_strips_headers: raw.route_strips_headers.unwrap_or(false),
         fleet_rate_limit: raw.fleet_rate_limit.unwrap_or(false),
+        forwarded,
         fingerprint,
     })
 }

@@ -15,7 +15,7 @@ use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
-const DEFAULT_FALLBACK_ON: [ErrorClass; 17] = [
+const DEFAULT_FALLBACK_ON: [ErrorClass; 18] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
     ErrorClass::Overloaded,
@@ -33,6 +33,7 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 17] = [
     ErrorClass::Conflict,
     ErrorClass::Empty,
     ErrorClass::Malformed,
+    ErrorClass::Redirected,
 ];
 
 pub(super) fn model(
@@ -76,6 +77,7 @@ pub(super) fn model(
         response_model,
         stream: stream::policy(raw.stream.as_ref(), at, mistakes),
         has_many_owners: false,
+        one_account: false,
     })
 }
 

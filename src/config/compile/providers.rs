@@ -1,35 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::common::word;
-use super::limits::MAX_HEADERS;
-use super::text;
+use super::{headers, text};
 use crate::base::{Endpoint, EndpointSet};
 use crate::config::compiled::Provider;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::raw::{RawProvider, Words};
 use crate::provider::{self, ProviderKind};
-
-/// The maximum length of a header's name and value.
-const MAX_HEADER_NAME: usize = 128;
-const MAX_HEADER_VALUE: usize = 4096;
-/// Headers that belong to one message on one connection (RFC 9110 §7.6.1, §7.2, §8.6, §10.1.1). The transport
-/// sets them.
-const TRANSPORT_HEADERS: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-/// Headers that the filter and Envoy exchange.
-const PRIVATE_PREFIXES: [&str; 2] = ["x-llm-", "x-envoy-"];
 
 pub(super) fn provider(
     name: &str,
@@ -49,7 +27,8 @@ pub(super) fn provider(
     let api_version = api_version(raw, kind, at, mistakes);
     let endpoints = endpoints(raw.endpoints.as_ref(), kind, at, mistakes);
     let asks_usage = asks_usage(raw, kind, at, mistakes);
-    let headers = headers(raw.headers.as_ref(), at, mistakes);
+    let headers = headers::set(raw.headers.as_ref(), at, mistakes);
+    let forward_headers = headers::forwarded(raw.forward_headers.as_ref(), at, mistakes);
     Some(Provider {
         name: Rc::from(name),
         kind: kind?,
@@ -60,6 +39,7 @@ pub(super) fn provider(
         endpoints: endpoints?,
         asks_usage: asks_usage?,
         headers,
+        forward_headers,
     })
 }
 
@@ -173,88 +153,4 @@ fn asks_usage(
         mistakes,
     );
     asked.or_else(|| kind.map(provider::takes_usage_option))
-}
-
-fn headers(
-    written: Option<&BTreeMap<String, Option<String>>>,
-    at: &Trail<'_>,
-    mistakes: &mut Mistakes,
-) -> Vec<(String, String)> {
-    let at = at.field("headers");
-    let count = written.map_or(0, BTreeMap::len);
-    if count > MAX_HEADERS {
-        mistakes.add(&at, format!("has {count} entries, at most {MAX_HEADERS} are allowed"));
-    }
-    let mut seen = BTreeSet::new();
-    let mut headers = Vec::new();
-    for (name, value) in written.into_iter().flatten() {
-        let Some(value) = value else { continue };
-        let lower = name.to_ascii_lowercase();
-        match header_problem(&lower, value) {
-            Some(problem) => mistakes.add(&at.field(name), problem),
-            None if !seen.insert(lower.clone()) => {
-                mistakes.add(&at.field(name), "is set twice: header names are not case-sensitive");
-            }
-            None => headers.push((lower, value.clone())),
-        }
-    }
-    headers.sort();
-    headers
-}
-
-/// What is wrong with a header. The value is never shown, because it may be a credential.
-fn header_problem(lower_name: &str, value: &str) -> Option<&'static str> {
-    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let of_value = |byte: u8| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t';
-    if !(1..=MAX_HEADER_NAME).contains(&lower_name.len()) || !lower_name.bytes().all(of_token) {
-        return Some("is not a header name, expected 1 to 128 letters, digits or `-`");
-    }
-    if TRANSPORT_HEADERS.contains(&lower_name) {
-        return Some("cannot be set here: Envoy sets this header for each connection");
-    }
-    if PRIVATE_PREFIXES.iter().any(|prefix| lower_name.starts_with(prefix)) {
-        return Some("cannot be set here: `x-llm-` and `x-envoy-` headers are never sent to providers");
-    }
-    let has_margin = value.trim_ascii().len() != value.len();
-    if !(1..=MAX_HEADER_VALUE).contains(&value.len()) || has_margin || !value.bytes().all(of_value) {
-        return Some(
-            "has a value that is not allowed in a header, expected 1 to 4096 ASCII characters without line \
-             breaks or outer spaces",
-        );
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_of_the_transport_and_of_the_filter_are_rejected() {
-        let rejected = [
-            "host",
-            "content-length",
-            ":authority",
-            "connection",
-            "te",
-            "x-llm-target",
-            "x-envoy-a",
-            "",
-            "a b",
-        ];
-        for name in rejected {
-            assert!(header_problem(name, "v").is_some(), "{name}");
-        }
-        for name in ["x-foo", "authorization", "openai-organization", "x-llmx"] {
-            assert_eq!(header_problem(name, "v"), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn header_values_with_line_breaks_are_rejected() {
-        for value in ["", "a\r\nb: c", "a\nb", "a\0", " a", "a\t", "ä", &"x".repeat(4097)] {
-            assert!(header_problem("x-foo", value).is_some(), "{value:?}");
-        }
-        assert_eq!(header_problem("x-foo", "a b\tc"), None);
-    }
 }

@@ -296,6 +296,12 @@ fn too_many_tiers_and_headers_are_rejected() {
         &with(smallest(), "/providers/openai/headers", headers(MAX_HEADERS + 1).into()),
         &["providers.openai.headers: has 33 entries, at most 32 are allowed"],
     );
+    let names = |count: usize| json!((0..count).map(|n| format!("h{n}")).collect::<Vec<_>>());
+    assert!(load_json(&with(smallest(), "/providers/openai/forward_headers", names(MAX_HEADERS))).is_ok());
+    check(
+        &with(smallest(), "/providers/openai/forward_headers", names(MAX_HEADERS + 1)),
+        &["providers.openai.forward_headers: has 33 entries, at most 32 are allowed"],
+    );
 }
 
 #[test]

@@ -165,7 +165,11 @@ fn check(kind: ProviderKind, status: u16, body: &str, expected: ErrorClass) -> F
 #[test]
 fn without_a_readable_body_the_status_alone_decides() {
     for (status, expected) in [
-        (302, Server),
+        (300, Redirected),
+        (302, Redirected),
+        (304, Redirected),
+        (308, Redirected),
+        (399, Redirected),
         (400, Invalid),
         (401, Auth),
         (402, QuotaExhausted),

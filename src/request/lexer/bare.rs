@@ -1,34 +1,10 @@
 //! Numbers and literals: values without quotes.
 
+use super::literal::Literal;
 use super::{Lexer, Sink, State};
 use crate::request::error::ScanError;
 use crate::request::number::NumberState;
 use crate::request::token::{Span, Value};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Literal {
-    True,
-    False,
-    Null,
-}
-
-impl Literal {
-    const fn text(self) -> &'static [u8] {
-        match self {
-            Self::True => b"true",
-            Self::False => b"false",
-            Self::Null => b"null",
-        }
-    }
-
-    const fn value(self) -> Value<'static> {
-        match self {
-            Self::True => Value::Bool(true),
-            Self::False => Value::Bool(false),
-            Self::Null => Value::Null,
-        }
-    }
-}
 
 impl Lexer {
     /// Begins a number or literal.

@@ -5,6 +5,7 @@
 //! sink wants it.
 
 mod bare;
+mod literal;
 mod strings;
 
 use super::error::ScanError;
@@ -12,7 +13,7 @@ use super::limits::MAX_DEPTH;
 use super::number::NumberState;
 use super::text::{Gatherer, Want};
 use super::token::{Container, Span, Value};
-use bare::Literal;
+use literal::Literal;
 
 /// Receives what the lexer reads, in the order of the body.
 pub trait Sink {
