@@ -52,7 +52,7 @@ fn before_content(dialect: &Dialect) -> Vec<(&'static str, Script)> {
         ("overloaded", Script::stream([dialect.error.clone()])),
         ("overloaded", Script::stream(opening().chain([dialect.error.clone()]))),
         ("stream_truncated", Script::stream(opening())),
-        ("stream_truncated", Script::stream([]).header("content-type", "text/event-stream")),
+        ("empty", Script::stream([]).header("content-type", "text/event-stream")),
         ("stream_truncated", Script::stream(opening()).ending(Ending::Reset(Point::AfterChunks(begun)))),
         ("stream_truncated", at(Ending::Cut(Point::AfterBytes(within_content)))),
         ("stream_truncated", at(Ending::Reset(Point::AfterBytes(within_content)))),
