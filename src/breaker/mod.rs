@@ -23,6 +23,7 @@
 
 mod blame;
 mod codec;
+mod command;
 mod figures;
 mod halves;
 mod health;
@@ -31,6 +32,8 @@ mod keys;
 mod pending;
 mod scope;
 mod state;
+mod throttle;
+mod unanswered;
 mod window;
 
 #[cfg(test)]
@@ -43,6 +46,8 @@ mod health_view_tests;
 mod races;
 #[cfg(test)]
 mod test_policy;
+#[cfg(test)]
+mod unanswered_tests;
 
 pub use blame::Blame;
 pub use codec::RECORD_BYTES;

@@ -86,7 +86,11 @@ impl Exchange {
         host: &mut H,
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
+        let awaited_content = sent.attempt.awaits_content();
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
+        if awaited_content && !sent.attempt.awaits_content() {
+            sent.answer_begins(worker, true, now);
+        }
         let held = HeldBody { bytes: Some(available), is_all: end_of_stream };
         let release = sent.proceed(worker, progress, held, now, host);
         self.release_if_answered(worker, now);
