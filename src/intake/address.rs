@@ -1,6 +1,6 @@
 //! Which client a request comes from, if no keys tell.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::base::{FNV_BASIS, HeaderBlock, fnv1a};
 
