@@ -206,7 +206,7 @@ impl Sent {
             self.in_place = Some(self.answer_in_place(worker, failure, next, status, now));
             return Release::Hold;
         }
-        // Of what is no answer nothing need pass. Otherwise the rest would follow the error.
+        // Nothing of a response without an answer has to pass. Its rest would follow the error.
         let is_final = matches!(next, Next::Stop(_));
         let may_drop_rest = is_final && matches!(appearance, Appearance::Answer { .. });
         let replaceable = held.bytes.filter(|_| held.is_all || may_drop_rest);
