@@ -164,13 +164,13 @@ async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
         }))
         .edit(|config| {
             edge_host(config)["retry_policy"]["rate_limited_retry_back_off"] = json!({
-                "reset_headers": [{"name": "x-test-wait", "format": "SECONDS"}], "max_interval": "10s",
+                "reset_headers": [{"name": "x-test-request-id", "format": "SECONDS"}], "max_interval": "10s",
             });
         });
     let (scene, _module) = can_crash(gateway).await;
     let Scene { envoy, providers: [first, _spare], .. } = scene;
     let port = envoy.port();
-    first.script(errors::openai_500().header("x-test-wait", "3"));
+    first.script(errors::openai_500().header("x-test-request-id", "3"));
     let asked = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for_outcome(0, SOON).await;
     Request::chat("stream", true).ask(port).await;

@@ -90,9 +90,9 @@ fn incidents() -> Vec<Incident> {
             Some("stream_truncated"),
             Some(200),
         ),
-        Incident::of("truncation before content", vec![Script::stream([])], vec![usual()]).streamed().ends(
+        Incident::of("an end before any event", vec![Script::stream([])], vec![usual()]).streamed().ends(
             "fell_back",
-            Some("stream_truncated"),
+            Some("empty"),
             Some(200),
         ),
         Incident::of("error event first", vec![errors::openai_error_event()], vec![usual()]).streamed().ends(

@@ -27,6 +27,11 @@ pub struct RequestFailures {
 }
 
 impl RequestFailures {
+    /// Those of a request that no provider got. They count whole, and each of them counts.
+    pub(super) fn unsent() -> Self {
+        Self { is_cleared: true, ..Self::default() }
+    }
+
     /// Whether a breaker still waits for the second half of a failure.
     pub fn are_owed(&self) -> bool {
         self.counted.iter().any(|(_, owed)| owed.is_some())

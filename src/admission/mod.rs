@@ -219,6 +219,9 @@ impl Admission {
             End::Failed(class) => failures.failed(class, generation, effects, now),
             End::ClientGone | End::Withdrawn => {}
         }
+        let mut unsent = RequestFailures::unsent();
+        // A request that was not sent is not the cause of its failure.
+        let failures = if outcome.was_not_sent() { &mut unsent } else { failures };
         self.leases.report(generation, blame, failures, effects, now);
         let taken = match outcome.usage {
             Some(usage) => Some(usage.input.saturating_add(usage.output)),

@@ -95,6 +95,11 @@ impl Outcome {
         self.first_content.is_some() && self.usage.is_none()
     }
 
+    /// Whether no provider got the request.
+    pub const fn was_not_sent(&self) -> bool {
+        matches!(self.received, Received::Never)
+    }
+
     /// Whether the provider may charge for the attempt. Budgets, limits and spend ceilings all use this
     /// rule: a request that never arrived costs nothing, and neither does one that the provider refused
     /// before any content. A request that may have arrived and got no answer counts.
