@@ -29,12 +29,8 @@ fn chat(stream: bool, protocol: Protocol) -> Request {
 #[tokio::test]
 async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
     let Scene { envoy, providers: [a, b], .. } = start().await;
-    let scripts = [
-        errors::openai_429(),
-        errors::openai_500(),
-        errors::openai_error_event(),
-        Script::status(503),
-    ];
+    let scripts =
+        [errors::openai_429(), errors::openai_500(), errors::openai_error_event(), Script::status(503)];
     for script in scripts {
         for protocol in [Protocol::Http1, Protocol::H2c] {
             for stream in [false, true] {
