@@ -18,7 +18,7 @@ use crate::stream::{
 pub(super) enum Sign {
     /// It brings part of the answer, or may do so.
     Content,
-    /// It ends the stream.
+    /// It ends the stream, or the answer.
     Terminal,
     /// It shows that the provider failed.
     Failed(Failure),
@@ -265,6 +265,8 @@ impl Events {
                 self.fail(Failure::of(ErrorClass::Empty), event, false)
             }
             Meaning::Terminal(_) => Sign::Terminal,
+            // It is an answer although no content has come: a filter stopped it, or reasoning used the limit.
+            Meaning::Finished { with_content: false } if !self.is_empty() => Sign::Terminal,
             meaning if meaning.is_content() => Sign::Content,
             _ => Sign::Other,
         }

@@ -355,7 +355,7 @@ impl Attempt {
         } else if settled.is_some() {
             self.watch.complete(now);
         } else if finished_choices.is_some_and(|finished| finished >= self.choices_asked_for()) {
-            self.watch.finish_reasons_received(now);
+            self.watch.finish_reasons_received(content.is_some(), now);
         } else {
             self.watch.unfinished(now);
         }

@@ -255,12 +255,14 @@ fn is_error(wrapper: &Map<String, Value>) -> bool {
         || nested("choices", "finish_reason").and_then(Value::as_str) == Some("error")
 }
 
-/// Servers write "no error" as null, as false, as an empty string, and as an object of nulls and empty
+/// Servers write "no error" as null, as false, as an empty string, and as an object of nulls, zeros and empty
 /// strings.
 fn is_meaningful(error: &Value) -> bool {
     match error {
         Value::Object(members) => {
-            members.values().any(|value| !matches!(value.as_str(), Some("")) && !value.is_null())
+            let says_nothing =
+                |value: &Value| value.is_null() || value.as_str() == Some("") || value.as_u64() == Some(0);
+            !members.values().all(says_nothing)
         }
         Value::String(text) => !text.is_empty(),
         _ => false,

@@ -56,7 +56,7 @@ impl Signs {
             }
             b"code" => self.code = Some(GOOD_CODES.contains(&value)),
             b"message" | b"msg" => self.message |= is_text && is_filled(value),
-            b"type" => self.other_type |= is_text && !says_error(value),
+            b"type" | b"object" => self.other_type |= is_text && !says_error(value),
             _ => {}
         }
     }
@@ -89,6 +89,7 @@ mod tests {
             r#"{"type":"about:blank","status":500,"title":"x","detail":"y"}"#,
             r#"{"type":"server_error","message":"x"}"#,
             r#"[{"message":"x"}]"#,
+            r#"{"object":"error","message":"x"}"#,
         ] {
             assert!(is_flat_error(body.as_bytes()), "{body}");
         }
@@ -106,6 +107,7 @@ mod tests {
             r#"{"code":500}"#,
             r#"{"code":0,"message":"success","data":{}}"#,
             r#"{"type":"response.queued","message":"x"}"#,
+            r#"{"object":"chat.completion.chunk","message":"searching"}"#,
             r#"{"message":{"role":"assistant","content":"x"},"done":false}"#,
             r#"{"base_resp":{"status_code":0,"status_msg":"success"}}"#,
             r#"{"object":"chat.completion.chunk","id":"x"}"#,

@@ -73,7 +73,7 @@ impl<'e> Chunk<'e> {
                 b"text" => self.content |= json.filled()?,
                 b"logprobs" => self.read_logprobs(json)?,
                 b"finish_reason" => {
-                    finish = json.text()?.filter(|name| !name.is_empty()).map(FinishReason::from_wire);
+                    finish = json.text()?.and_then(FinishReason::from_wire);
                 }
                 b"index" => index = json.count()?.unwrap_or_default(),
                 b"error" => self.read_error(json)?,

@@ -108,7 +108,11 @@ impl StreamState {
     /// The meaning of `event`. Usage, finish reasons and the end of the stream are remembered.
     pub fn read<'e>(&mut self, event: &Event<'e>) -> Meaning<'e> {
         self.events = self.events.saturating_add(1);
-        let reading = interpret(self.dialect, event);
+        let mut reading = interpret(self.dialect, event);
+        if reading.meaning == Meaning::Malformed && self.phase == StreamPhase::Ended {
+            // Clients have stopped reading.
+            reading.meaning = Meaning::Empty;
+        }
         if let Some(usage) = &reading.usage {
             self.counts.update(usage);
             self.is_paid |= self.is_paid_by(&reading, usage);
@@ -236,6 +240,7 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     let reading = read.unwrap_or(Reading::of(match event.form {
         // Truncated: the client cannot use it, so it must not count as content.
         Form::Torn => Meaning::Empty,
+        Form::Whole if is_skipped(dialect, event.name) => Meaning::Empty,
         Form::Whole => Meaning::Malformed,
         Form::Oversize => Meaning::Unknown,
     }));
@@ -251,6 +256,12 @@ const fn done(dialect: StreamDialect) -> Meaning<'static> {
         StreamDialect::Chat | StreamDialect::Completions => Meaning::Terminal(Terminal::Completed),
         StreamDialect::Responses | StreamDialect::Messages | StreamDialect::Gemini => Meaning::Empty,
     }
+}
+
+/// Whether clients skip events of this name without reading their data. Anthropic's read only those they know.
+fn is_skipped(dialect: StreamDialect, name: &[u8]) -> bool {
+    let is_known = name.is_empty() || name.starts_with(b"message") || name.starts_with(b"content_block");
+    dialect == StreamDialect::Messages && !is_known
 }
 
 /// Whether this is the name of an event that only keeps the connection open.

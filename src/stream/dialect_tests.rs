@@ -317,7 +317,7 @@ proptest! {
 }
 
 #[test]
-fn names_of_finish_reasons_that_say_failure_are_failures_in_any_case() {
+fn finish_reasons_are_told_apart_by_their_words_in_any_case() {
     for (name, reason) in [
         ("error", FinishReason::Error),
         ("network_error", FinishReason::Error),
@@ -331,10 +331,49 @@ fn names_of_finish_reasons_that_say_failure_are_failures_in_any_case() {
         ("cancelled", FinishReason::Error),
         ("pause_turn", FinishReason::Other),
         ("eos", FinishReason::Other),
+        ("END_TURN", FinishReason::Stop),
+        ("LENGTH", FinishReason::Length),
+        ("token_limit", FinishReason::Length),
+        ("model_context_window_exceeded", FinishReason::Length),
+        ("ERROR_TOXIC", FinishReason::ContentFilter),
+        ("content_filtered", FinishReason::ContentFilter),
+        ("content_filter: OTHER", FinishReason::ContentFilter),
+        ("guardrail_intervened", FinishReason::ContentFilter),
+        ("IMAGE_PROHIBITED_CONTENT", FinishReason::ContentFilter),
+        ("content_filter_error", FinishReason::Error),
         ("sensitive", FinishReason::ContentFilter),
         ("SAFETY", FinishReason::ContentFilter),
         ("tool_use", FinishReason::ToolCalls),
     ] {
-        assert_eq!(FinishReason::from_wire(name.as_bytes()), reason, "{name}");
+        assert_eq!(FinishReason::from_wire(name.as_bytes()), Some(reason), "{name}");
     }
+}
+
+#[test]
+fn a_finish_reason_of_null_is_none_in_every_dialect() {
+    for name in ["", "null", "NULL"] {
+        assert_eq!(FinishReason::from_wire(name.as_bytes()), None, "{name}");
+    }
+    let chunk = r#"{"choices":[{"delta":{"content":"x"},"finish_reason":"null"}]}"#;
+    check_meaning(Chat, "", chunk, Meaning::Content);
+    let delta = r#"{"type":"message_delta","delta":{"stop_reason":""}}"#;
+    check_meaning(Messages, "message_delta", delta, Meaning::Empty);
+}
+
+#[test]
+fn text_in_an_event_that_anthropics_clients_do_not_know_is_nothing() {
+    check_meaning(Messages, "vendor", "hello", Meaning::Empty);
+    for name in ["", "content_block_delta", "message_stop"] {
+        check_meaning(Messages, name, "hello", Meaning::Malformed);
+    }
+    check_meaning(Responses, "vendor", "hello", Meaning::Malformed);
+}
+
+#[test]
+fn nothing_is_malformed_after_the_end() {
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}\n\n\
+        data: [DONE]\n\ndata: bye\n\n";
+    let (letters, state) = replay(Chat, [stream.as_bytes()]);
+    assert_eq!((letters.len(), state.ending()), (3, StreamEnding::Complete));
+    assert!(letters.ends_with(letter(&Meaning::Empty)), "{letters}");
 }

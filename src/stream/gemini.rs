@@ -68,7 +68,7 @@ impl<'e> Chunk<'e> {
                     finish = json
                         .text()?
                         .filter(|name| has_value(Some(name), b"FINISH_REASON_UNSPECIFIED"))
-                        .map(FinishReason::from_wire);
+                        .and_then(FinishReason::from_wire);
                 }
                 b"index" => index = json.count()?.unwrap_or_default(),
                 _ => drop(json.value()?),

@@ -86,40 +86,39 @@ impl FinishReason {
         }
     }
 
-    /// The reason for any dialect's name. The names do not collide.
-    pub(super) fn from_wire(name: &[u8]) -> Self {
-        match name {
-            b"stop" | b"end_turn" | b"stop_sequence" | b"STOP" => Self::Stop,
-            b"length"
-            | b"max_tokens"
-            | b"max_output_tokens"
-            | b"model_length"
-            | b"model_context_window_exceeded"
-            | b"MAX_TOKENS" => Self::Length,
-            b"tool_calls" | b"function_call" | b"tool_use" => Self::ToolCalls,
-            b"content_filter"
-            | b"content-filter"
-            | b"sensitive"
-            | b"safety"
-            | b"recitation"
-            | b"ERROR_TOXIC"
-            | b"refusal"
-            | b"SAFETY"
-            | b"RECITATION"
-            | b"BLOCKLIST"
-            | b"PROHIBITED_CONTENT"
-            | b"SPII"
-            | b"IMAGE_SAFETY"
-            | b"IMAGE_PROHIBITED_CONTENT"
-            | b"IMAGE_RECITATION" => Self::ContentFilter,
-            _ if says_failure(name) => Self::Error,
-            _ => Self::Other,
+    /// The reason for any dialect's name, in any case. The names do not collide. `None` if it names none: some
+    /// servers write that as an empty text, or as the text `null` in every chunk.
+    pub(super) fn from_wire(name: &[u8]) -> Option<Self> {
+        if name.is_empty() || name.eq_ignore_ascii_case(b"null") {
+            return None;
         }
+        let known = KNOWN_REASONS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let says = |words: &[&[u8]]| {
+            words.iter().any(|word| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
+        };
+        Some(match known {
+            Some((_, reason)) => *reason,
+            None if says(&FAILURE_WORDS) => Self::Error,
+            None if says(&FILTER_WORDS) => Self::ContentFilter,
+            None if says(&LENGTH_WORDS) => Self::Length,
+            None => Self::Other,
+        })
     }
 }
 
-/// What occurs in the names of finish reasons that say failure, in any case. Vendors have many:
-/// `network_error`, `insufficient_system_resource`, `abort`, `MALFORMED_FUNCTION_CALL`.
+const KNOWN_REASONS: [(&[u8], FinishReason); 7] = [
+    (b"stop", FinishReason::Stop),
+    (b"end_turn", FinishReason::Stop),
+    (b"stop_sequence", FinishReason::Stop),
+    (b"tool_calls", FinishReason::ToolCalls),
+    (b"function_call", FinishReason::ToolCalls),
+    (b"tool_use", FinishReason::ToolCalls),
+    // It has a word of failures, and is none.
+    (b"error_toxic", FinishReason::ContentFilter),
+];
+
+/// What occurs in the names of finish reasons that say failure. Vendors have many: `network_error`,
+/// `insufficient_system_resource`, `abort`, `MALFORMED_FUNCTION_CALL`.
 const FAILURE_WORDS: [&[u8]; 9] = [
     b"error",
     b"fail",
@@ -132,9 +131,27 @@ const FAILURE_WORDS: [&[u8]; 9] = [
     b"cancel",
 ];
 
-fn says_failure(name: &[u8]) -> bool {
-    FAILURE_WORDS.iter().any(|word| name.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word)))
-}
+/// What occurs in the names of finish reasons of content filters: `content_filtered`, `guardrail_intervened`,
+/// `PROHIBITED_CONTENT`. An answer that ends so is not thrown away, so the words are many.
+const FILTER_WORDS: [&[u8]; 13] = [
+    b"filter",
+    b"safety",
+    b"refus",
+    b"sensitive",
+    b"recitation",
+    b"block",
+    b"prohibited",
+    b"spii",
+    b"guardrail",
+    b"moderat",
+    b"policy",
+    b"toxic",
+    b"flagged",
+];
+
+/// What occurs in the names of finish reasons of limits: `max_tokens`, `model_length`, `token_limit`,
+/// `model_context_window_exceeded`.
+const LENGTH_WORDS: [&[u8]; 5] = [b"length", b"max_token", b"max_output", b"token_limit", b"context_window"];
 
 /// What an answer has brought, apart from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -60,7 +60,7 @@ impl<'e> Members<'e> {
         json.object(|key, json| {
             match key {
                 b"type" => drop(json.value()?),
-                b"stop_reason" => self.stop_reason = json.text()?.map(FinishReason::from_wire),
+                b"stop_reason" => self.stop_reason = json.text()?.and_then(FinishReason::from_wire),
                 _ => self.filled |= json.filled()?,
             }
             Ok(())

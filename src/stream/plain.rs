@@ -380,8 +380,8 @@ impl Sink for Members {
                     }
                 }
             }
-            (Member::Finish, Value::Text { kept: Kept::Text(name), .. }) if !name.is_empty() => {
-                self.finish = Some(FinishReason::from_wire(name));
+            (Member::Finish, Value::Text { kept: Kept::Text(name), .. }) => {
+                self.finish = FinishReason::from_wire(name).or(self.finish);
             }
             (Member::Status, Value::Text { kept: Kept::Text(name), .. }) => {
                 self.status = match name {

@@ -137,7 +137,7 @@ impl<'e> Response<'e> {
                 b"incomplete_details" => {
                     json.object(|key, json| {
                         match key {
-                            b"reason" => response.reason = json.text()?.map(FinishReason::from_wire),
+                            b"reason" => response.reason = json.text()?.and_then(FinishReason::from_wire),
                             _ => drop(json.value()?),
                         }
                         Ok(())

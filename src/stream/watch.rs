@@ -107,9 +107,11 @@ impl Watch {
         }
     }
 
-    /// Every choice of a stream has its finish reason. Its terminal event may still come.
-    pub fn finish_reasons_received(&mut self, now: Timestamp) {
-        if matches!(self.wait, WaitingFor::Plain | WaitingFor::First | WaitingFor::Rest { .. }) {
+    /// Every choice of a stream has its finish reason. Its terminal event may still come. Some servers write a
+    /// finish reason into every chunk, so the answer goes on as long as there is `content`.
+    pub fn finish_reasons_received(&mut self, content: bool, now: Timestamp) {
+        let goes_on = content && matches!(self.wait, WaitingFor::Terminal { .. } | WaitingFor::Close { .. });
+        if goes_on || matches!(self.wait, WaitingFor::Plain | WaitingFor::First | WaitingFor::Rest { .. }) {
             self.wait = WaitingFor::Terminal { at: now.after(FINISH_GRACE).min(self.total_until) };
         }
     }

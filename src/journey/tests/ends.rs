@@ -152,6 +152,35 @@ fn a_finish_reason_completes_an_answer_a_short_grace_later() {
 }
 
 #[test]
+fn an_answer_with_a_finish_reason_in_every_chunk_goes_on() {
+    let chunk = CONTENT.replace("\"delta\"", "\"finish_reason\":\"stop\",\"delta\"");
+    let mut stream = Answered::stream(&json!({}));
+    for at in [0, 700, 1_400] {
+        stream.bytes(&chunk, ms(at));
+        assert_eq!(stream.due(), Some(ms(at + 1_000)));
+    }
+    assert_eq!(stream.look(ms(2_400)), AlarmStep::Wait);
+    assert_eq!(stream.due(), Some(ms(7_400)), "it lingers");
+    stream.bytes(&chunk, ms(7_000));
+    assert_eq!(stream.look(ms(7_400)), AlarmStep::Wait, "it has gone on");
+    assert_eq!(stream.look(ms(8_000)), AlarmStep::Wait);
+    stream.bytes(DONE, ms(8_100));
+    stream.finish(Ending::Complete, ms(8_200));
+    assert_eq!(stream.counted(Metric::StreamsComplete), 1);
+}
+
+#[test]
+fn an_answer_without_content_is_held_no_longer_than_to_its_finish_reason() {
+    for reason in ["length", "content_filter"] {
+        let mut stream = Answered::stream(&json!({}));
+        assert_eq!(stream.bytes(&FINISH.replace("stop", reason), ms(100)), Release::Stage, "{reason}");
+        assert_eq!(stream.due(), Some(ms(1_100)), "{reason}");
+    }
+    let mut stream = Answered::stream(&json!({}));
+    assert_eq!(stream.bytes(FINISH, ms(100)), Release::Hold, "it may be empty");
+}
+
+#[test]
 fn a_client_that_leaves_after_the_finish_reason_has_the_whole_answer() {
     for (sent, metric) in
         [([CONTENT, FINISH].concat(), Metric::StreamsComplete), (CONTENT.repeat(2), Metric::StreamsAbandoned)]
