@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::body::{PacedBody, Piece};
@@ -73,6 +74,7 @@ pub struct Request {
     body: RequestBody,
     protocol: Protocol,
     patience: Duration,
+    from: Ipv4Addr,
 }
 
 impl Request {
@@ -80,7 +82,7 @@ impl Request {
     pub fn new(method: Method, path: &str) -> Self {
         let body = RequestBody::Whole(Bytes::new());
         let (headers, protocol, patience) = (HeaderMap::new(), Protocol::Http1, PATIENCE);
-        Self { method, path: path.to_owned(), headers, body, protocol, patience }
+        Self { method, path: path.to_owned(), headers, body, protocol, patience, from: Ipv4Addr::LOCALHOST }
     }
 
     /// A GET.
@@ -143,9 +145,15 @@ impl Request {
         self
     }
 
+    /// Sends from this address of this machine (only for [`Request::send`]).
+    pub fn from(mut self, address: Ipv4Addr) -> Self {
+        self.from = address;
+        self
+    }
+
     /// Sends the request on its own connection, which closes when the response is dropped.
     pub async fn send(self, port: u16) -> Result<Response, ClientError> {
-        let mut connection = Connection::open(port, self.protocol).await?;
+        let mut connection = Connection::open_from(self.from, port, self.protocol).await?;
         let mut response = connection.send(self).await?;
         response.connection = Some(connection);
         Ok(response)
@@ -194,7 +202,11 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(port: u16, protocol: Protocol) -> Result<Self, ClientError> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(ClientError::Connect)?;
+        Self::open_from(Ipv4Addr::LOCALHOST, port, protocol).await
+    }
+
+    async fn open_from(from: Ipv4Addr, port: u16, protocol: Protocol) -> Result<Self, ClientError> {
+        let stream = connect(from, port).await.map_err(ClientError::Connect)?;
         stream.set_nodelay(true).map_err(ClientError::Connect)?;
         let io = TokioIo::new(stream);
         let (sender, driver) = match protocol {
@@ -249,6 +261,16 @@ impl Connection {
             connection: None,
         })
     }
+}
+
+async fn connect(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if from == Ipv4Addr::LOCALHOST {
+        return TcpStream::connect(to).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
 }
 
 impl Drop for Connection {

@@ -68,6 +68,7 @@ mod response_model;
 mod retries;
 mod sdk;
 mod sdks;
+mod silence;
 mod single;
 mod stream_failures;
 mod stream_shapes;

@@ -5,8 +5,8 @@
 //!
 //! - A target serves the request, or its attempts fail in different ways: the targets failed. All is paid.
 //! - All attempts fail in the same way, at more than one breaker: the request is to blame. Nothing is paid.
-//! - There is only one failure when the request ends: no other target was asked, so nothing speaks for this
-//!   one. It is paid.
+//! - There is only one failure when the request ends: no other target was asked, so nothing shows that the
+//!   request is to blame. The second half is paid.
 //!
 //! At one breaker a request counts once, however often it was sent there.
 

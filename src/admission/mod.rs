@@ -5,11 +5,13 @@
 //! ways: cancelled, which returns everything, or settled with the attempt's outcome. It cannot be copied,
 //! so nothing is returned twice.
 
+mod answers;
 mod failures;
 mod leases;
 mod reservation;
 mod transitions;
 
+pub use answers::answer_begins;
 pub use failures::RequestFailures;
 pub use reservation::{Exhausted, Reserved, spent_by};
 

@@ -1,5 +1,5 @@
-//! What the first bytes of a body show. Labels lie: streams come as JSON or without a type, errors as plain
-//! text, and compressed bytes without saying so.
+//! What the first bytes of a body show. Its label (`content-type`) may be wrong: streams come as JSON or without
+//! a type, errors as plain text, and compressed bytes without saying so.
 
 /// The most that is read until something other than white space comes.
 pub(super) const MAX_SPACE: usize = 16 * 1024;

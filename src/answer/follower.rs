@@ -60,7 +60,7 @@ impl Follower {
     /// the client.
     pub fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
         match &mut self.0 {
-            // Content cannot be recognized in it, so all bytes count as content and only idle time is
+            // Content cannot be recognised in it, so all bytes count as content and only idle time is
             // noticed.
             Response::Unread | Response::Failure => {
                 ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD }

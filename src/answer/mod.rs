@@ -3,8 +3,9 @@
 //! An attempt can be replaced by another one until the first byte goes to the client. This moment is the
 //! *commit point*. Each side of it has its own type:
 //!
-//! - A [`Gatekeeper`] holds a response and reads its beginning. Each chunk yields a [`Verdict`]: hold on,
-//!   commit, or the response is a failure.
+//! - A [`Gatekeeper`] holds a response and reads its beginning. The first bytes decide what it is
+//!   (`first_bytes.rs`), and its `Subject` is judged by the rules for that. Each chunk yields a [`Verdict`]:
+//!   hold on, commit, or the response is a failure.
 //! - [`Gatekeeper::commit`] turns it into a [`Follower`], which reads the rest while it passes. Each chunk
 //!   yields a [`ChunkReport`]. The follower also changes what passes: it keeps events whole, removes a
 //!   usage event that the client did not ask for, renames the model, and ends a broken stream with an error

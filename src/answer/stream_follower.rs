@@ -7,8 +7,8 @@
 //! An event of more than [`MAX_HELD_EVENT`] is passed on in pieces. If the stream breaks then, the torn
 //! event is ended first, so that the notice is an event of its own.
 //!
-//! An event that is a failure although no client takes it for one (data that is no JSON, an end without an
-//! answer) goes no further: the notice takes its place, and nothing follows.
+//! Some failures do not look like failures to clients: data that is not JSON, an end without an answer. Such an
+//! event goes no further: the notice takes its place, and nothing follows.
 
 use std::borrow::Cow;
 use std::ops::Range;

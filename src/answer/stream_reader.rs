@@ -281,7 +281,7 @@ impl Events {
         Sign::Failed(failure)
     }
 
-    /// Whether the stream is no answer if it ends here.
+    /// Whether the stream has no answer if it ends here.
     fn is_empty(&self) -> bool {
         match self.state.substance() {
             Substance::Answer => false,

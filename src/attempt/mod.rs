@@ -148,6 +148,11 @@ impl Attempt {
         matches!(self.answer, Answer::Awaited)
     }
 
+    /// Whether any byte of a response's body has come.
+    pub const fn has_body(&self) -> bool {
+        self.observed.bytes > 0
+    }
+
     /// Whether it has brought no content yet.
     pub const fn awaits_content(&self) -> bool {
         self.first_content.is_none()

@@ -216,7 +216,7 @@ impl Attempt {
         sink: &mut impl HeaderSink,
     ) -> Passage {
         if end {
-            // Headers alone are no content, but a complete response is.
+            // Headers alone are not content, but a complete response is.
             self.content(0, now);
             self.watch.finish();
         }

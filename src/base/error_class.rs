@@ -45,7 +45,7 @@ pub enum ErrorClass {
     Conflict,
     /// A success status without an answer.
     Empty,
-    /// A response that is not what it claims to be: JSON that is none.
+    /// An event of a stream, or the body of a plain response, is not JSON.
     Malformed,
     /// The provider, or a proxy in front of it, points to another address. No client may follow it.
     Redirected,

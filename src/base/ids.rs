@@ -1,5 +1,5 @@
 //! Positions in the compiled configuration. They are valid only for the configuration that created them, so a
-//! journey keeps the configuration it began with. An [`Owner`] is none of them: it is the same in every configuration.
+//! journey keeps the configuration it began with. An [`Owner`] is not one of them: it is the same in every configuration.
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {

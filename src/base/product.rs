@@ -1,6 +1,6 @@
 /// The product, or [`u64::MAX`] if that is too small for it.
 ///
-/// [`u64::saturating_mul`] makes a product of 128 bits, which Wasm has not. Nearly all factors have 32 bits.
+/// [`u64::saturating_mul`] makes a product of 128 bits, which Wasm does not have. Nearly all factors have 32 bits.
 #[inline]
 pub const fn saturating_product(one: u64, other: u64) -> u64 {
     if (one | other) >> 32 == 0 { one * other } else { wide(one, other) }

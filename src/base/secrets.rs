@@ -1,7 +1,7 @@
 //! Takes keys out of texts that others wrote.
 //!
 //! Providers quote the key that they reject: `Incorrect API key provided: sk-ab****yz`. Relays quote it whole.
-//! Nobody lists all shapes of keys, so two rules apply. A word is *named* a key by its prefix, by a mask or by the
+//! Nobody can list all shapes of keys, so two rules apply. A word is *named* a key by its prefix, by a mask or by the
 //! word before it. A word *resembles* one if it is long and mixes letters and digits, as ids do too.
 
 use std::borrow::Cow;

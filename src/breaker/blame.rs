@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::HealthSignal;
+use super::{HealthSignal, Keys};
 use crate::base::ErrorClass;
 
 /// What the end of an attempt means for each scope that it went through.
@@ -34,6 +34,14 @@ impl Blame {
         account: HealthSignal::Neutral,
         endpoint: HealthSignal::Neutral,
     };
+
+    /// The client left. It is still to be found out whether that says something, and whose request it was.
+    pub const CLIENT_LEFT: Self = Self::unanswered(Keys::NONE);
+
+    /// The client with this key left, after it had waited for an answer that has not begun.
+    pub const fn unanswered(key: Keys) -> Self {
+        Self { target: HealthSignal::Unanswered(key), ..Self::NEUTRAL }
+    }
 
     /// The blame for a failure of `class`. `hint` is how long the provider asked to wait.
     ///

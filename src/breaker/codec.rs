@@ -7,13 +7,14 @@ use super::halves::Run;
 use super::health::Health;
 use super::keys::Keys;
 use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
+use super::unanswered::UnansweredRun;
 use super::window::{BUCKETS, Bucket, Window};
 use crate::base::{EndpointFamily, ErrorClass, Timestamp};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Size of the record of one breaker.
-pub const RECORD_BYTES: usize = 13 + 17 + 8 + 8 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+pub const RECORD_BYTES: usize = 17 + 17 + 8 + 8 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
 
 /// The breakers of one scope, by family. They share a record, so that those of embeddings cost nothing where
 /// nobody asks for embeddings, and an order reaches all of them at once.
@@ -63,6 +64,8 @@ impl Health {
         out.u16(self.run.halves);
         out.u16(self.run.keys.to_bits());
         out.u16(self.run.number);
+        out.u16(self.unanswered.count);
+        out.u16(self.unanswered.keys.to_bits());
         out.u8(self.trips);
         let throttle = self.throttle;
         out.u8(u8::from(throttle.is_some()));
@@ -99,6 +102,7 @@ impl Health {
         }
         let generation = input.u32()?;
         let run = Run { halves: input.u16()?, keys: Keys::from_bits(input.u16()?), number: input.u16()? };
+        let unanswered = UnansweredRun { count: input.u16()?, keys: Keys::from_bits(input.u16()?) };
         let trips = input.u8()?;
         let throttled = flag(input.u8()?)?;
         let throttle = Throttle { since: input.time()?, until: input.time()?, strikes: input.u8()? };
@@ -119,7 +123,8 @@ impl Health {
             _ => return None,
         };
         let phase = input.phase()?;
-        Some(Self { generation, phase, window, run, trips, throttle: throttled.then_some(throttle), order })
+        let throttle = throttled.then_some(throttle);
+        Some(Self { generation, phase, window, run, unanswered, trips, throttle, order })
     }
 }
 
@@ -229,6 +234,7 @@ impl Reader<'_> {
             1 => TripRule::Ratio,
             2 => TripRule::Blocked,
             3 => TripRule::Probe,
+            4 => TripRule::Unanswered,
             _ => return None,
         };
         let class = *ErrorClass::ALL.get(usize::from(self.u8()?))?;

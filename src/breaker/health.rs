@@ -1,9 +1,5 @@
 //! The state of one scope and its transitions, as pure functions of state, event and time.
 //!
-//! **Rate limits.** A rate limit is not an illness. It sets a time until which the scope gets no requests:
-//! the provider's hint, at most an hour. Without a hint it is 1 second, doubled for each further rate limit
-//! in a row, at most 60 seconds. For an allowance that is used up it is the hint, at most a day, or an hour.
-//!
 //! **`retry-after` while a probe runs** is 1 second. The probe's lease of a minute is an upper bound that is
 //! rarely reached, so a client would wait for nothing.
 //!
@@ -19,17 +15,14 @@ use std::time::Duration;
 use super::halves::{Run, SecondHalf, Share, Witness};
 use super::keys::Keys;
 use super::state::{
-    Availability, BreakerPhase, Command, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket,
-    Transition, TripReason, TripRule, Unavailable,
+    Availability, BreakerPhase, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket, Transition,
+    TripReason, TripRule, Unavailable,
 };
+use super::unanswered::UnansweredRun;
 use super::window::{Bucket, Window};
 use crate::base::{ErrorClass, Timestamp};
 use crate::config::BreakerPolicy;
 
-/// A rate limit without a hint throttles for this long, doubled for each further one in a row.
-const THROTTLE_FIRST: Duration = Duration::from_secs(1);
-/// The longest time that a rate limit without a hint throttles.
-const THROTTLE_MAX: Duration = Duration::from_secs(60);
 /// When to ask again while a probe is in flight. Its end cannot be predicted, and its lease is rarely used
 /// up.
 const PROBE_RETRY: Duration = Duration::from_secs(1);
@@ -52,6 +45,7 @@ pub struct Health {
     pub(super) phase: BreakerPhase,
     pub(super) window: Window,
     pub(super) run: Run,
+    pub(super) unanswered: UnansweredRun,
     /// Consecutive trips without sustained health in between.
     pub(super) trips: u8,
     pub(super) throttle: Option<Throttle>,
@@ -65,6 +59,7 @@ impl Default for Health {
             phase: BreakerPhase::Closed { since: Timestamp::default(), ramp: false },
             window: Window::default(),
             run: Run::default(),
+            unanswered: UnansweredRun::default(),
             trips: 0,
             throttle: None,
             order: None,
@@ -186,6 +181,7 @@ impl Health {
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Success) => {
                 self.run.end();
+                self.unanswered = UnansweredRun::default();
                 self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
                 self.successes(policy, ticket, (1, by.key), now);
                 None
@@ -194,6 +190,11 @@ impl Health {
                 self.run.add(by.share, by.key);
                 self.count_failure(policy, (class, by), now, jitter).or(throttled)
             }
+            (BreakerPhase::Closed { .. }, HealthSignal::Unanswered(key)) => {
+                self.unanswered.add(key);
+                self.unanswered.is_enough(policy.unanswered).then(|| self.await_answer(now))
+            }
+            (BreakerPhase::HalfOpen { .. }, HealthSignal::Unanswered(_)) => throttled,
             // Replaced above.
             (_, HealthSignal::FailureFor(..) | HealthSignal::Exhausted(_) | HealthSignal::Paused(_)) => {
                 throttled
@@ -204,15 +205,11 @@ impl Health {
             }
             // An attempt without a lease, sent on an operator's order or by `try_anyway`, decides nothing.
             (BreakerPhase::HalfOpen { .. }, _) if !own_lease => throttled,
-            (BreakerPhase::HalfOpen { successes, .. }, HealthSignal::Success) => {
+            (BreakerPhase::HalfOpen { reason, successes, .. }, HealthSignal::Success) => {
                 *successes = successes.saturating_add(1);
-                if *successes < policy.close_after {
-                    return None;
-                }
-                self.enter(BreakerPhase::Closed { since: now, ramp: true });
-                self.window = Window::default();
-                self.run.end();
-                Some(Transition::Closed)
+                let awaited_answer = reason.rule == TripRule::Unanswered;
+                let is_enough = awaited_answer || *successes >= policy.close_after;
+                is_enough.then(|| self.close(!awaited_answer, now))
             }
             (
                 BreakerPhase::HalfOpen { reason, .. },
@@ -223,6 +220,26 @@ impl Health {
                 Some(Transition::Reopened(self.open(policy, TripReason { rule, class }, now, jitter)))
             }
         }
+    }
+
+    /// The scope has begun to answer a request. If clients had left unanswered, that is over. `is_good` unless
+    /// the answer is already known to be none.
+    pub(super) fn answered(&mut self, is_good: bool, now: Timestamp) -> Option<Transition> {
+        self.unanswered = UnansweredRun::default();
+        (is_good && self.is_asked_for_answer()).then(|| self.close(false, now))
+    }
+
+    /// Whether it makes a difference that the scope begins to answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.unanswered.count > 0 || self.is_asked_for_answer()
+    }
+
+    fn is_asked_for_answer(&self) -> bool {
+        matches!(
+            self.phase,
+            BreakerPhase::Open { reason: TripReason { rule: TripRule::Unanswered, .. }, .. }
+                | BreakerPhase::HalfOpen { reason: TripReason { rule: TripRule::Unanswered, .. }, .. }
+        )
     }
 
     /// What is still owed of a failure that was reported as half. `None` if it has opened the breaker, or
@@ -298,31 +315,10 @@ impl Health {
         }
     }
 
-    /// Carries out an operator's command.
-    pub fn command(&mut self, command: Command, now: Timestamp) {
-        match command {
-            Command::ForceOpen => self.order = Some(Order::ForcedOpen),
-            Command::ForceClosed => self.order = Some(Order::ForcedClosed),
-            Command::Drain => self.order = Some(Order::Drained),
-            Command::Undo => self.order = None,
-            Command::Reset => {
-                let generation = self.generation.wrapping_add(1);
-                *self = Self { generation, ..Self::default() };
-            }
-            Command::Probe => {
-                self.throttle = None;
-                match &mut self.phase {
-                    BreakerPhase::Open { until, .. } => *until = now,
-                    BreakerPhase::HalfOpen { leases, .. } => *leases = [None; MAX_PROBES],
-                    BreakerPhase::Closed { .. } => {}
-                }
-            }
-        }
-    }
-
-    /// Whether a success can be reported later: there is no run of failures and no throttle for it to end.
+    /// Whether a success can be reported later: there is no run and no throttle for it to end.
     pub(super) const fn can_batch_successes(&self) -> bool {
-        matches!(self.phase, BreakerPhase::Closed { .. }) && self.run.halves == 0 && self.throttle.is_none()
+        let in_a_row = self.run.halves > 0 || self.unanswered.count > 0;
+        matches!(self.phase, BreakerPhase::Closed { .. }) && !in_a_row && self.throttle.is_none()
     }
 
     /// The state as shown to operators.
@@ -406,6 +402,21 @@ impl Health {
         reason
     }
 
+    /// Opens it without an open time: the next request probes it.
+    fn await_answer(&mut self, now: Timestamp) -> Transition {
+        let reason = TripReason { rule: TripRule::Unanswered, class: ErrorClass::ClientAbort };
+        self.unanswered = UnansweredRun::default();
+        self.enter(BreakerPhase::Open { reason, since: now, until: now });
+        Transition::Opened(reason)
+    }
+
+    fn close(&mut self, ramp: bool, now: Timestamp) -> Transition {
+        self.enter(BreakerPhase::Closed { since: now, ramp });
+        self.window = Window::default();
+        self.run.end();
+        Transition::Closed
+    }
+
     fn run_is_too_long(&self, policy: &BreakerPolicy) -> bool {
         u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2)
     }
@@ -430,27 +441,6 @@ impl Health {
         }
         false
     }
-
-    fn throttle(&mut self, hint: Option<Duration>, now: Timestamp) -> Option<Transition> {
-        let before = self.throttle.filter(|throttle| !stepped_back(throttle.since, now));
-        let in_force = before.filter(|throttle| throttle.until > now);
-        let strikes = match (hint, before) {
-            (Some(_), _) => 0,
-            // Requests that were in flight together when the limit struck are one strike.
-            (None, Some(throttle)) if in_force.is_some() => throttle.strikes,
-            (None, Some(throttle)) => throttle.strikes.saturating_add(1),
-            (None, None) => 0,
-        };
-        let time = match hint {
-            Some(hint) => hint,
-            None => THROTTLE_FIRST.saturating_mul(1 << strikes.min(10)).min(THROTTLE_MAX),
-        };
-        let until = now.after(time);
-        // The latest deadline wins. A shorter hint that comes later shortens nothing.
-        let latest = in_force.map_or(until, |throttle| throttle.until.max(until));
-        self.throttle = Some(Throttle { since: now, until: latest, strikes });
-        in_force.is_none_or(|throttle| latest > throttle.until).then_some(Transition::Throttled)
-    }
 }
 
 /// Whether the time from `since` to `until` is over. A clock that stepped back behind `since` ends it too: a
@@ -460,7 +450,7 @@ fn is_due(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
 }
 
 /// Whether the clock has stepped back since it showed `since`.
-fn stepped_back(since: Timestamp, now: Timestamp) -> bool {
+pub(super) fn stepped_back(since: Timestamp, now: Timestamp) -> bool {
     now.after(CLOCK_SLACK) < since
 }
 
@@ -478,7 +468,9 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
 fn open_time(policy: &BreakerPolicy, trips: u8, rule: TripRule) -> Duration {
     let (first, longest) = match rule {
         TripRule::Blocked => (policy.block, policy.block_max),
-        TripRule::Consecutive | TripRule::Ratio | TripRule::Probe => (policy.open, policy.open_max),
+        TripRule::Consecutive | TripRule::Ratio | TripRule::Probe | TripRule::Unanswered => {
+            (policy.open, policy.open_max)
+        }
     };
     first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
 }

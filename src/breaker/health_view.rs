@@ -236,6 +236,21 @@ impl HealthView {
         })
     }
 
+    /// The scope has begun to answer a request; see [`Health::answered`]. Costs no host call unless clients have
+    /// left unanswered, as far as this worker knows.
+    pub fn answered(
+        &mut self,
+        store: &mut dyn Store,
+        of: Breaker,
+        is_good: bool,
+        now: Timestamp,
+    ) -> Change<Option<Transition>> {
+        if !self.health(of).is_some_and(Health::awaits_answer) {
+            return Change { result: None, shared: true };
+        }
+        self.change(store, of, |health| health.answered(is_good, now))
+    }
+
     /// Counts the second half of a failure.
     pub fn pay(
         &mut self,

@@ -23,6 +23,13 @@ impl Keys {
         }
     }
 
+    /// One client without a key, from a hash of what identifies it.
+    pub const fn of_hash(hash: u64) -> Self {
+        let mut digest = [0; 32];
+        [digest[0], digest[1], ..] = hash.to_le_bytes();
+        Self::of(&digest)
+    }
+
     /// The keys of both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -37,6 +44,15 @@ impl Keys {
     /// Whether this is one key and `others` has a different one.
     pub(super) const fn is_one_besides(self, others: Self) -> bool {
         self.0 != 0 && self.0 != u16::MAX && others.0 != 0 && others.0 != self.0
+    }
+
+    /// Whether a key is known at all.
+    pub(super) const fn is_known(self) -> bool {
+        self.0 != 0
+    }
+
+    pub(super) const fn are_several(self) -> bool {
+        self.0 == u16::MAX
     }
 
     pub(super) const fn to_bits(self) -> u16 {

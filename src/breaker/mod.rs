@@ -7,7 +7,7 @@
 //!
 //! **When does it open?** On a ratio of failures in a sliding window, or on a run of failures. The ratio
 //! catches a target that fails every third time and never produces a run. The run catches a sudden outage
-//! long before the window is full.
+//! long before the window is full. A target that several clients left unanswered is probed (`unanswered.rs`).
 //!
 //! **How does it recover?** The open time doubles with every consecutive trip. After it, exactly `probes`
 //! live requests go through over all workers, each under a lease. Only the result of a lease decides. After
@@ -15,7 +15,7 @@
 //! its lease. A lease whose worker vanished expires.
 //!
 //! **What does it ignore?** Failures that say nothing about health (invalid requests, content policy, a
-//! client that left), and results of an earlier generation, such as those of requests sent before the trip.
+//! single client that left), and results of an earlier generation, such as those of requests sent before the trip.
 //! It sends no health checks of its own: a made-up request costs money and proves little.
 //!
 //! Workers share one small versioned record per scope. They change it by compare-and-swap through the pure
@@ -23,6 +23,7 @@
 
 mod blame;
 mod codec;
+mod command;
 mod figures;
 mod halves;
 mod health;
@@ -31,6 +32,8 @@ mod keys;
 mod pending;
 mod scope;
 mod state;
+mod throttle;
+mod unanswered;
 mod window;
 
 #[cfg(test)]
@@ -43,6 +46,8 @@ mod health_view_tests;
 mod races;
 #[cfg(test)]
 mod test_policy;
+#[cfg(test)]
+mod unanswered_tests;
 
 pub use blame::Blame;
 pub use codec::RECORD_BYTES;

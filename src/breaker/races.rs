@@ -411,9 +411,8 @@ impl Truth {
     /// Whether the failures of this run may leave the breaker closed: they are of one key, and another one had
     /// a success.
     fn is_of_one_key(&self) -> bool {
-        let Some(key) = self.run_keys.first() else { return false };
-        *key != Keys::NONE
-            && self.run_keys.iter().all(|other| other == key || *other == Keys::NONE)
+        let Some(key) = self.run_keys.iter().find(|key| **key != Keys::NONE) else { return false };
+        self.run_keys.iter().all(|other| other == key || *other == Keys::NONE)
             && self.succeeded.iter().any(|other| other != key && *other != Keys::NONE)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::keys::Keys;
 use crate::base::{ErrorClass, Timestamp};
 
 /// The most leases that a half-open breaker can grant at a time.
@@ -89,6 +90,8 @@ pub enum TripRule {
     Blocked,
     /// A probe failed.
     Probe,
+    /// Clients left, one after the other, and none of their requests had begun to be answered.
+    Unanswered,
 }
 
 /// The end of an attempt, as seen by one scope.
@@ -108,6 +111,8 @@ pub enum HealthSignal {
     Throttled(Option<Duration>),
     /// A long-term allowance is used up, with the provider's hint on when it is renewed.
     Exhausted(Option<Duration>),
+    /// The client with this key left, after it had waited for an answer that has not begun.
+    Unanswered(Keys),
     /// Nothing was learned about this scope.
     Neutral,
 }
@@ -254,6 +259,7 @@ impl TripRule {
             Self::Ratio => "ratio",
             Self::Blocked => "blocked",
             Self::Probe => "probe",
+            Self::Unanswered => "unanswered",
         }
     }
 }

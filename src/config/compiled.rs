@@ -174,6 +174,9 @@ pub struct BreakerPolicy {
     pub failure_permille: u16,
     /// The number of consecutive failures that opens the breaker.
     pub consecutive: u32,
+    /// The number of requests in a row that the target has not begun to answer when their clients left, and
+    /// that has it probed; 0 for never.
+    pub unanswered: u32,
     /// How long the breaker stays open the first time. Each further time in a row doubles it.
     pub open: Duration,
     /// The maximum open time.
@@ -201,6 +204,7 @@ impl Default for BreakerPolicy {
             min_requests: 10,
             failure_permille: 500,
             consecutive: 5,
+            unanswered: 5,
             open: Duration::from_secs(30),
             open_max: Duration::from_secs(600),
             block: Duration::from_secs(300),

@@ -341,6 +341,8 @@ pub(super) struct RawBreaker {
     pub failure_ratio: Option<f64>,
     #[serde(default, deserialize_with = "whole")]
     pub consecutive: Option<u64>,
+    #[serde(default, deserialize_with = "whole")]
+    pub unanswered: Option<u64>,
     pub open: Option<TimeSpan>,
     pub open_max: Option<TimeSpan>,
     pub block: Option<TimeSpan>,

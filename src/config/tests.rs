@@ -72,8 +72,8 @@ fn full() -> Value {
         "other_paths": {"cluster": "legacy"},
         "limits": {"max_body": "1.5MiB", "max_journeys": 7},
         "breaker": {
-            "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "open": "1.5s",
-            "open_max": "1m",
+            "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "unanswered": 9,
+            "open": "1.5s", "open_max": "1m",
             "block": "2m", "block_max": "1h", "probes": 3, "close_after": 4, "probe_lease": "90s",
             "slow_start": "0s",
             "slow_first_content": "20s",
@@ -224,6 +224,7 @@ fn every_configured_value_is_applied() {
         min_requests: 20,
         failure_permille: 250,
         consecutive: 7,
+        unanswered: 9,
         open: Duration::from_millis(1500),
         open_max: Duration::from_secs(60),
         block: Duration::from_secs(120),

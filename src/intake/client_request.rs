@@ -28,6 +28,8 @@ pub struct ClientRequest {
     pub session: Option<Session>,
     /// The client's key, by its position in the configuration.
     pub client_key: Option<usize>,
+    /// A hash of the address that it comes from, if it is known and no keys are configured.
+    pub address: Option<u64>,
     /// The limits that the client sets for its request.
     pub client_limits: ClientLimits,
     /// When its first attempt was chosen.

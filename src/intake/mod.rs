@@ -4,6 +4,7 @@
 //! Who the client is, what it asks for and how it wants to be served is read only here. This folder chooses
 //! no target.
 
+mod address;
 mod client_request;
 mod headers;
 mod journey_id;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::ClientRequest;
+use super::address::address_hash;
 use super::headers::{CallHeaders, Wishes, loop_headers};
 use super::journey_id::JourneyId;
 use super::models;
@@ -29,6 +30,7 @@ pub struct Reading {
     seen: usize,
     window: Option<Vec<u8>>,
     client_key: Option<usize>,
+    address: Option<u64>,
     session_hints: SessionHints,
     client_limits: ClientLimits,
     patience: Option<Duration>,
@@ -102,6 +104,8 @@ impl Reading {
         }
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
         let Wishes { no_fallback, patience, regions, priority } = Wishes::read(headers, key)?;
+        let tells_by_address = config.keys.is_none() && config.breaker.unanswered > 0;
+        let address = if tells_by_address { address_hash(headers) } else { None };
         let tracks = Tracks {
             beginning: config.tracks_conversations
                 || (config.tracks_state && endpoint == Endpoint::Responses),
@@ -115,6 +119,7 @@ impl Reading {
             seen: 0,
             window: None,
             client_key,
+            address,
             session_hints: SessionHints::read(headers, key.map(|key| &*key.name)),
             client_limits: ClientLimits { regions, no_fallback },
             patience,
@@ -174,6 +179,7 @@ impl Reading {
             facts,
             session,
             client_key: self.client_key,
+            address: self.address,
             client_limits: std::mem::take(&mut self.client_limits),
             began: now,
             patience: self.patience,

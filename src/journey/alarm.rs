@@ -154,10 +154,12 @@ impl Sent {
 }
 
 /// The total and the client's patience limit the whole request. A target that is still responding when they
-/// run out has done nothing wrong, and neither has the target that was asked last.
+/// run out has done nothing wrong, and neither has the target that was asked last. If the patience runs out, it
+/// is as if the client had left.
 fn blame_for(alarm: Alarm) -> Blame {
     match alarm {
-        Alarm::Total | Alarm::Patience => Blame::NEUTRAL,
+        Alarm::Total => Blame::NEUTRAL,
+        Alarm::Patience => Blame::CLIENT_LEFT,
         _ => Blame::of(class_of(alarm), None),
     }
 }

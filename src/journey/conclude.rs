@@ -31,6 +31,7 @@ pub(super) fn settle(
     let Some(Ended { outcome, mut admission }) = sent.attempt.end(end, received, now) else { return };
     let request = Rc::clone(&sent.journey.borrow().request);
     let target = sent.attempt.start().target;
+    let blame = sent.complete_blame(worker, &outcome, blame, now);
     let reserved = if end == End::Withdrawn {
         let is_only_one = !sent.journey.borrow().was_sent_besides(sent.attempt.slot());
         let reserved = if is_only_one { None } else { admission.hand_over_reservation() };
@@ -159,7 +160,7 @@ impl Sent {
         if ending == Ending::ClientGone && !is_over {
             worker.tally.count(Metric::ClientAborts);
             self.count_stream_end(worker, StreamEnd::ClientGone);
-            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::NEUTRAL, now);
+            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::CLIENT_LEFT, now);
             return false;
         }
         let class = match closed {

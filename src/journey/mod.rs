@@ -18,6 +18,7 @@ mod journey;
 mod registry;
 mod request;
 mod response;
+mod silence;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub type SharedJourney = Rc<RefCell<Journey>>;
 pub struct Journeys {
     kept: HashMap<JourneyId, Kept, BuildHasherDefault<IdHasher>>,
     /// When each wait ends, in the order in which the waits began. An entry whose wait has already ended is
-    /// recognized by its serial number and skipped.
+    /// recognised by its serial number and skipped.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
 }

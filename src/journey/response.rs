@@ -86,7 +86,11 @@ impl Exchange {
         host: &mut H,
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
+        let awaited_content = sent.attempt.awaits_content();
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
+        if awaited_content && !sent.attempt.awaits_content() {
+            sent.answer_begins(worker, true, now);
+        }
         let held = HeldBody { bytes: Some(available), is_all: end_of_stream };
         let release = sent.proceed(worker, progress, held, now, host);
         self.release_if_answered(worker, now);
@@ -202,7 +206,7 @@ impl Sent {
             self.in_place = Some(self.answer_in_place(worker, failure, next, status, now));
             return Release::Hold;
         }
-        // Of what is no answer nothing need pass. Otherwise the rest would follow the error.
+        // Nothing of a response without an answer has to pass. Its rest would follow the error.
         let is_final = matches!(next, Next::Stop(_));
         let may_drop_rest = is_final && matches!(appearance, Appearance::Answer { .. });
         let replaceable = held.bytes.filter(|_| held.is_all || may_drop_rest);

@@ -94,6 +94,7 @@ pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest 
         facts,
         session: None,
         client_key: None,
+        address: None,
         client_limits: ClientLimits::default(),
         began: NOW,
         patience: None,

@@ -26,6 +26,7 @@ mod renaming;
 mod requests;
 mod responses;
 mod settlements;
+mod silence;
 mod usage;
 
 use super::test_support::*;

@@ -9,7 +9,7 @@
 //!   belong to the owner that answered (`src/stream/made.rs`).
 //! - **Learned from requests.** If a request that refers to things of an unknown owner succeeds, they belong to the
 //!   owner that answered. That is the only way to learn the owner of a file.
-//! - **Asked for** once per request, and only if the request has such references
+//! - **Looked up** once per request, and only if the request has such references
 //!   (`src/request/references.rs`).
 //!
 //! **If nothing is known** (after a restart, in another Envoy, for a forgotten conversation), requests that
@@ -21,7 +21,7 @@
 //! entry is of no use after [`LIFETIME`]. A model whose targets have one owner reads and writes none of it.
 //!
 //! **What if an entry is wrong?** Digests are short, and an attacker could find two texts with the same one. An
-//! entry is only a guess which account to ask first. No request gets to an account that it could not get to
+//! entry is only a guess about where the state is. No request gets to an account that it could not get to
 //! anyway.
 
 mod codec;

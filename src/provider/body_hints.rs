@@ -91,7 +91,7 @@ fn in_message(message: &str, now: Timestamp) -> Option<WaitHint> {
 }
 
 /// A duration at the beginning of a text: `1h2m3.5s`, `30 seconds`, `2 minutes 5 seconds`, `30秒`. A number
-/// without a unit is no duration: it may count something else.
+/// without a unit is not a duration: it may count something else.
 fn duration(text: &str) -> Option<WaitHint> {
     let mut rest = text.trim_start_matches("about ").trim_start_matches("approximately ");
     let mut ms = None;

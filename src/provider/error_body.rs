@@ -40,7 +40,7 @@ const MEMBERS: [&str; 21] = [
     "base_resp",
 ];
 
-/// The longest body that is read as a message although it is no JSON, in bytes.
+/// The longest body that is read as a message although it is not JSON, in bytes.
 const MAX_PLAIN_TEXT: usize = 512;
 
 /// An error's members without their wrapper. Known shapes: `{"error":{…}}`, the same within an array, flat

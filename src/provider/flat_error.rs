@@ -1,4 +1,4 @@
-//! Recognizes errors that have none of the dialects' formats.
+//! Recognises errors that have none of the dialects' formats.
 //!
 //! Vendors and relays send them under a success status: `{"code":1002,"msg":"busy"}`, `{"detail":"…"}`,
 //! `{"errors":[…]}`, `{"error":true}`. Only an object that has nothing of an answer is looked at here,

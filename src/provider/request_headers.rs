@@ -1,9 +1,9 @@
 //! Which of a client's headers and query parameters a provider gets.
 //!
-//! A list of what passes, and not of what does not: gateways, login proxies and tracing agents in front of the
-//! filter add headers that nobody can list, and some of them carry credentials. On the list is what the
-//! vendors' APIs document, what their SDKs say about themselves, and the headers of the two common formats of
-//! trace contexts. `baggage` is not: it carries values of the application.
+//! The lists say what passes, because nobody can list what must not: gateways, login proxies and tracing agents
+//! in front of the filter add headers of their own, and some of these carry credentials. The lists have what
+//! the vendors' APIs document, what their SDKs say about themselves, and the headers of the two common formats
+//! of trace contexts. `baggage` is on none: it carries values of the application.
 //!
 //! Sources: the vendors' API references and the SDKs of OpenAI and Anthropic.
 
@@ -39,7 +39,7 @@ impl VendorHeader {
     }
 }
 
-/// The end of a request of HTTP/1.1 is known by these. The others describe the body, the client or the call.
+/// `content-length` says where an HTTP/1.1 request ends. The others describe the body, the client or the call.
 const COMMON: [&str; 15] = [
     "accept",
     "accept-encoding",

@@ -1,8 +1,8 @@
 //! Which of a provider's response headers a client gets.
 //!
-//! A list of what passes, as for requests (`request_headers`). Most other headers of a response speak for the
-//! provider's host: cookies, security policies, other ways to reach it, where to send reports, whose account it
-//! is. A client would apply them to the gateway, or learn what only the operator should know.
+//! The lists say what passes, as for requests (`request_headers`). Most other headers speak for the provider's
+//! host or account: cookies, security policies, other ways to reach the host, where to send reports, whose
+//! account it is. A client would apply them to the gateway, or learn what only the operator should know.
 
 use crate::base::Names;
 
@@ -59,7 +59,8 @@ const REQUEST_IDS: [&[u8]; 6] =
 /// Names with one of these are rate limits: `x-ratelimit-…`, `anthropic-ratelimit-…`, `ratelimit-policy`.
 const RATE_LIMITS: [&[u8]; 2] = [b"ratelimit", b"rate-limit"];
 
-/// So do those that begin like this. The first two are on nearly every response, and found at once.
+/// Names that begin like this are rate limits, too. The first two are on nearly every response, so a look at the
+/// beginning finds them with the least work.
 const RATE_LIMIT_PREFIXES: [&[u8]; 4] =
     [b"x-ratelimit-", b"anthropic-ratelimit-", b"anthropic-priority-", b"anthropic-fast-"];
 

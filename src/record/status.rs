@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::orders::{RecentOrder, ScopeKind};
 use crate::balance::{Headroom, Limit};
 use crate::base::{AccountId, EndpointFamily, ModelId, ProviderId, Store, TargetId, Timestamp};
-use crate::breaker::{Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State};
+use crate::breaker::{
+    Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State, TripRule,
+};
 use crate::config::{Config, Mode, Model};
 use crate::retry::{self, BudgetUse};
 use crate::tenancy;
@@ -390,10 +392,10 @@ impl<'c> Sources<'c> {
             consecutive_failures: health.consecutive(),
             trips: health.trips(),
             probes: match health.phase() {
-                BreakerPhase::HalfOpen { leases, successes, .. } => Some(Probes {
+                BreakerPhase::HalfOpen { reason, leases, successes, .. } => Some(Probes {
                     under_way: leases.iter().flatten().count(),
                     succeeded: *successes,
-                    needed: policy.close_after,
+                    needed: if reason.rule == TripRule::Unanswered { 1 } else { policy.close_after },
                 }),
                 _ => None,
             },

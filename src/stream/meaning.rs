@@ -20,7 +20,7 @@ pub enum Meaning<'e> {
     Terminal(Terminal),
     /// The provider reports a failure within the stream.
     Failed(EventFailure<'e>),
-    /// Data that is no JSON. Strict clients fail at it.
+    /// Data that is not JSON. Strict clients fail at it.
     Malformed,
     /// JSON that is not of the dialect. It counts as content, because unknown data must not be held back.
     Unknown,

@@ -39,9 +39,9 @@ pub enum PlainEnding {
     Failed,
     /// It ends in the middle.
     CutOff,
-    /// It begins like JSON and is no object.
+    /// It begins like JSON but is not an object.
     NoObject,
-    /// It is no JSON.
+    /// It is not JSON.
     NotJson,
     /// It is JSON that is too deep to be read.
     Unread,
@@ -52,7 +52,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 impl AnswerReader {
     /// A reader at the start of a response from `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
-        // An embeddings response is no stream and counts like OpenAI's other responses.
+        // An embeddings response is not a stream, and counts tokens like OpenAI's other responses.
         let mut reader = Self::in_dialect(StreamDialect::of(endpoint).unwrap_or(StreamDialect::Chat));
         reader.members.embeds = endpoint == Endpoint::Embeddings;
         reader

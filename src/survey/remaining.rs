@@ -6,7 +6,7 @@ use super::tried::Progress;
 use super::{Obstacle, Survey};
 use crate::balance::{LimitKind, Shortage};
 use crate::base::{TargetId, Timestamp, mix};
-use crate::breaker::Unavailable;
+use crate::breaker::{Availability, Unavailable};
 use crate::config::{Mode, WhenAllOpen};
 use crate::intake::ClientRequest;
 use crate::retry::{Reach, RemainingOptions};
@@ -49,6 +49,12 @@ impl Survey<'_> {
             same: self.row(failed).is_some_and(|row| is_candidate(row, Round::Returning) && may(row)),
             free_at: self.rows.iter().filter(either).filter_map(throttled_until).min(),
         }
+    }
+
+    /// Whether a target other than this one is healthy and can take the request now.
+    pub fn has_healthy_besides(&self, target: TargetId) -> bool {
+        self.candidates(Round::Untried)
+            .any(|row| row.target != target && matches!(row.fitness(), Ok(Availability::Available { .. })))
     }
 
     /// When a request that no target can take now could be sent. A rate limit ends by itself. Requests wait

@@ -13,6 +13,7 @@ const TENTH: TimeSpan = TimeSpan::millis(100);
 
 const MAX_MIN_REQUESTS: u64 = 10_000;
 const MAX_CONSECUTIVE: u64 = 1_000;
+const MAX_UNANSWERED: u64 = 1_000;
 const MAX_CLOSE_AFTER: u64 = 20;
 
 /// The configured policy; absent fields are as in [`BreakerPolicy::default`].
@@ -35,6 +36,7 @@ pub(super) fn policy(raw: Option<&Mapping<RawBreaker>>, mistakes: &mut Mistakes)
         min_requests: fields.count("min_requests", raw.min_requests, defaults.min_requests, MAX_MIN_REQUESTS),
         failure_permille: fields.permille("failure_ratio", raw.failure_ratio, defaults.failure_permille),
         consecutive: fields.count("consecutive", raw.consecutive, defaults.consecutive, MAX_CONSECUTIVE),
+        unanswered: fields.count_or_never("unanswered", raw.unanswered, defaults.unanswered, MAX_UNANSWERED),
         open: open.duration(),
         open_max: open_max.duration(),
         block: block.duration(),

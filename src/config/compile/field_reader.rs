@@ -23,6 +23,18 @@ impl FieldReader<'_> {
         T::try_from(count).unwrap_or(default)
     }
 
+    /// The same, or 0 for never.
+    pub(super) fn count_or_never<T: Into<u64> + TryFrom<u64> + Copy>(
+        &mut self,
+        name: &str,
+        written: Option<u64>,
+        default: T,
+        most: u64,
+    ) -> T {
+        let count = number(written, default.into(), 0..=most, &self.at.field(name), self.mistakes);
+        T::try_from(count).unwrap_or(default)
+    }
+
     /// A duration within `bounds`.
     pub(super) fn span(
         &mut self,

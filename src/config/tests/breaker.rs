@@ -68,6 +68,11 @@ fn every_field_is_accepted_within_its_bounds_only() {
             [(json!(0), "is 0, expected 1 to 20"), (json!(21), "is 21, expected 1 to 20")],
         ),
         (
+            "unanswered",
+            [json!(0), json!(1000)],
+            [(json!(5000), "is 5000, expected 0 to 1000"), (json!(1001), "is 1001, expected 0 to 1000")],
+        ),
+        (
             "probe_lease",
             [json!("100ms"), json!("1h")],
             [(json!("50ms"), "is 50ms, expected 100ms to 1h"), (json!("2h"), "is 2h, expected 100ms to 1h")],
