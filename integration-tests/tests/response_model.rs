@@ -160,9 +160,15 @@ async fn a_stream_released_early_and_kept_open_names_the_logical_model() {
 async fn errors_and_unreadable_bodies_stay_unchanged() {
     let Scene { envoy, providers: [first, _spare], .. } = start(Shape::Loop, &json!({})).await;
     let named = format!(r#"{{"model":"{FIRST}","error":{{"message":"no","type":"invalid_request_error"}}}}"#);
-    let odd = format!(r#"{{"model":["{FIRST}"],"choices":[],"other":{{"model":"{FIRST}"}}}}"#);
-    let latin =
-        [b"{\"note\":\"\xe9\",\"model\":\"".as_slice(), FIRST.as_bytes(), b"\",\"choices\":[]}"].concat();
+    let odd = format!(
+        r#"{{"model":["{FIRST}"],"choices":[{{"message":{{"content":"hi"}}}}],"other":{{"model":"{FIRST}"}}}}"#
+    );
+    let latin = [
+        b"{\"note\":\"\xe9\",\"model\":\"".as_slice(),
+        FIRST.as_bytes(),
+        b"\",\"choices\":[{\"message\":{\"content\":\"hi\"}}]}",
+    ]
+    .concat();
     for protocol in PROTOCOLS {
         let mut bad = Script::status(400).header("content-type", "application/json").text(&named);
         bad.split = Some(9);

@@ -392,6 +392,7 @@ async fn after_ten_thousand_mixed_requests_nothing_is_left() {
         errors::openai_error_event(),
         Script::cut(),
         Script::stream([]),
+        Script::stream([Event::data(json!({"choices": [{"index": 0, "delta": {"content": "hi"}}]}))]),
         Script::usual().cut_after_chunks(2).delay_chunks(Duration::from_millis(5)),
         Script::status(429).json(json!({"error": {}})).header("retry-after-ms", "50"),
         Script::hang(),

@@ -88,6 +88,18 @@ fn a_plain_response_is_held_to_its_end_up_to_the_size_of_an_error() {
 }
 
 #[test]
+fn an_error_of_nothing_beside_an_answer_is_none() {
+    for error in ["null", "{}", r#"{"message":"","type":null}"#, r#"{"code":0,"message":""}"#] {
+        let answer = format!(r#"{{"choices":[{{"message":{{"content":"hi"}}}}],"error":{error}}}"#);
+        assert_eq!(read(&mut success(OK_JSON), &mut FakeWire::default(), &answer, true), COMMIT, "{error}");
+    }
+    for error in [r#"{"code":1}"#, r#"{"code":0,"message":"busy"}"#] {
+        let answer = format!(r#"{{"choices":[],"error":{error}}}"#);
+        assert_eq!(rejected(success(OK_JSON), &answer).failed.class, ErrorClass::Server, "{error}");
+    }
+}
+
+#[test]
 fn a_rejection_has_the_failure_class_and_its_appearance_to_clients() {
     let envoy = |status| Gatekeeper::of_envoy(ProviderKind::OpenAi, status, Received::Never);
     let error = Gatekeeper::of_error(ProviderKind::OpenAi, 429, HeaderBlock::of(&[("retry-after", "7")]));
