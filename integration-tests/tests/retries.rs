@@ -7,7 +7,7 @@ use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, edge_host};
-use integration_tests::provider::{Ending, Point, Script, ScriptedProvider, errors};
+use integration_tests::provider::{Ending, Event, Point, Script, ScriptedProvider, errors};
 use integration_tests::scene::Scene;
 use integration_tests::sha256;
 use serde_json::{Value, json};
