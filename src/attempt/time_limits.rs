@@ -100,10 +100,20 @@ impl Attempt {
         }
     }
 
-    /// The client's patience, while the client has got nothing.
+    /// The client's patience, while the client has got nothing. A plain response that has begun gets all of it:
+    /// what has come of it would be lost.
     fn patience(&self) -> Option<Patience> {
-        self.patience
-            .filter(|_| matches!(self.answer, Answer::Awaited | Answer::Held(_)) && !self.watch.is_over())
+        let mut patience = self.patience.filter(|_| !self.watch.is_over())?;
+        match &self.answer {
+            Answer::Awaited => {}
+            Answer::Held(gatekeeper) => {
+                if !gatekeeper.is_stream() && gatekeeper.held() > 0 {
+                    patience.use_all();
+                }
+            }
+            Answer::Passed(_) | Answer::Discarded => return None,
+        }
+        Some(patience)
     }
 
     /// Whether the time for holding a stream is over.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::test_support::*;
 use super::super::{AlarmStep, Ending, RequestStep, Worker};
-use super::{CHAT, OK_STREAM, refusal};
+use super::{CHAT, OK_JSON, OK_STREAM, refusal};
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 
 const ROLE: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -118,6 +118,22 @@ fn a_held_stream_that_has_bytes_is_released_a_second_before_the_end() {
     assert!(matches!(held.exchange.alarm(worker, s(7)), AlarmStep::OpenGate));
     held.exchange.open_gate(worker, s(7), &mut held.response);
     assert_eq!(held.exchange.due(), Some(s(60)), "the rest is the stream's own time");
+}
+
+#[test]
+fn a_plain_response_that_has_begun_gets_all_of_it() {
+    let worker = &mut two_targets();
+    let mut request = loop_request(CHAT, 1);
+    request.headers.push(("x-llm-timeout".to_owned(), "8".to_owned()));
+    let mut first = pass_at(worker, request, br#"{"model":"chat"}"#, 99, s(0));
+    assert_eq!(first.exchange.due(), Some(s(4)));
+    first.response = FakeWire::new(OK_JSON);
+    let block = HeaderBlock::of(OK_JSON);
+    let wire = &mut first.response;
+    let _ = first.exchange.response_headers(worker, block, false, s(1), || Origin::Upstream, wire);
+    assert_eq!(first.exchange.due(), Some(s(4)), "headers are no answer");
+    let _ = receive(worker, &mut first, r#"{"choices":["#, s(1));
+    assert_eq!(first.exchange.due(), Some(s(8)));
 }
 
 #[test]
