@@ -35,6 +35,11 @@ async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
     (gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await, dir)
 }
 
+/// A stream whose first content comes alone. It crashes the VM, and one that comes all at once does not.
+fn in_pieces() -> Script {
+    Script::usual().delay_chunks(Duration::from_millis(300))
+}
+
 #[tokio::test]
 async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_stay_open() {
     let models = json!({
@@ -45,7 +50,7 @@ async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_sta
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}));
     let (scene, _module) = can_crash(gateway).await;
-    let Scene { envoy, providers: [first, _spare], .. } = scene;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
     let port = envoy.port();
 
     // One breaker is open, and another request is in progress.
@@ -56,6 +61,7 @@ async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_sta
     first.wait_for(2, SOON).await;
 
     // It does not matter how the stream that crashes the VM ends, but it must end.
+    spare.script(in_pieces());
     Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
     // The pending request gets a 503 from Envoy itself, past all filters.
@@ -115,7 +121,7 @@ async fn requests_lost_in_a_crash_have_no_record_but_access_logs_report_them() {
     first.script(Script::usual().delay_headers(Duration::from_secs(2)));
     let waits = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for(1, SOON).await;
-    spare.script(Script::usual().delay_chunks(Duration::from_millis(300)));
+    spare.script(in_pieces());
     let streams = Request::chat("stream", true).ask(port).await;
     for answer in [streams, waits.await.unwrap()] {
         assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, ""));
@@ -168,11 +174,12 @@ async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
             });
         });
     let (scene, _module) = can_crash(gateway).await;
-    let Scene { envoy, providers: [first, _spare], .. } = scene;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
     let port = envoy.port();
     first.script(errors::openai_500().header("x-test-request-id", "3"));
     let asked = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
     first.wait_for_outcome(0, SOON).await;
+    spare.script(in_pieces());
     Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
     let answer = asked.await.unwrap();
