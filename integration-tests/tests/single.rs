@@ -48,7 +48,7 @@ async fn a_failure_reaches_the_client_unchanged_after_one_attempt() {
             }
         }
     }
-    assert_eq!((a.received().len(), b.received().len()), (2 * 5 * 4, 0));
+    assert_eq!((a.received().len(), b.received().len()), (2 * 4 * 4, 0));
 }
 
 #[tokio::test]
