@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::base::{ErrorClass, Timestamp};
-use llm_failsafe::breaker::{Availability, BreakerPhase, Command, Health, HealthSignal, Ticket, Transition};
+use llm_failsafe::breaker::{
+    Availability, BreakerPhase, Command, Health, HealthSignal, Keys, Ticket, Transition,
+};
 use llm_failsafe::config::BreakerPolicy;
 
 const MAX_RUNNING: usize = 64;
@@ -91,7 +93,7 @@ fuzz_target!(|input: &[u8]| {
             }
             6 => {
                 let ticket = health.ticket();
-                health.successes(&policy, ticket, u16::from(*how), now);
+                health.successes(&policy, ticket, (u16::from(*how), Keys::NONE), now);
             }
             7 if how % 4 == 0 => health.command(command(what / 8), now),
             _ => {}
