@@ -88,7 +88,7 @@ fuzz_target!(|input: &[u8]| {
                     Some(Transition::Reopened(_) | Transition::Closed) => {
                         assert!(!was_closed && ticket.is_probe())
                     }
-                    Some(Transition::Throttled) | None => {}
+                    Some(Transition::Throttled | Transition::Held(_)) | None => {}
                 }
             }
             6 => {
