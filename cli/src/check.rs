@@ -188,7 +188,7 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
         let kind = config.provider(target.provider).map(|provider| provider.kind);
         let unknown = matches!(kind, Some(ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible));
         let window = target.offers.context_window;
-        if unknown && !window.declared {
+        if unknown && !window.source.is_known() {
             let (target, tokens) = (&target.name, window.tokens);
             warnings.push(format!(
                 "targets.{target}: has no `context_window`: it gets no prompts above {tokens} tokens"

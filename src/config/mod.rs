@@ -42,7 +42,7 @@ pub use duration::duration;
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use mode::Mode;
-pub use offers::{Offers, Price, TokenLimit};
+pub use offers::{Offers, Price, Source, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};
 pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};

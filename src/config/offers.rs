@@ -37,8 +37,26 @@ pub struct Offers {
 pub struct TokenLimit {
     /// The limit.
     pub tokens: u64,
-    /// Whether it is declared. Otherwise it is the smallest limit of all models of the provider kind.
-    pub declared: bool,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where a fact about a target comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The operator wrote it.
+    Declared,
+    /// The model catalogue has it.
+    Catalogue,
+    /// Nobody knows it. It is the least that any model of the provider kind has.
+    Assumed,
+}
+
+impl Source {
+    /// Whether it is more than an assumption.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Assumed)
+    }
 }
 
 /// Prices per million tokens.

@@ -163,7 +163,7 @@ fn shown(price: Option<Price>) -> String {
 }
 
 fn tokens(limit: TokenLimit) -> String {
-    if limit.declared { limit.tokens.to_string() } else { format!("{} (assumed)", limit.tokens) }
+    if limit.source.is_known() { limit.tokens.to_string() } else { format!("{} (assumed)", limit.tokens) }
 }
 
 /// The items joined, truncated if there are many.

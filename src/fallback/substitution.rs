@@ -124,5 +124,5 @@ fn approval(pairs: &[Approval], from: TargetId, to: TargetId) -> Option<&Approva
 /// Only a declared window can be known to be larger.
 fn has_larger_window(target: &Target, than: &Target) -> bool {
     let window = target.offers.context_window;
-    window.declared && window.tokens > than.offers.context_window.tokens
+    window.source.is_known() && window.tokens > than.offers.context_window.tokens
 }

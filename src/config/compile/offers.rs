@@ -4,7 +4,7 @@ use super::common::number;
 use super::text;
 use crate::base::MicroDollars;
 use crate::config::mistakes::{Mistakes, Trail, shown};
-use crate::config::offers::{Offers, Price, TokenLimit};
+use crate::config::offers::{Offers, Price, Source, TokenLimit};
 use crate::config::raw::{Mapping, RawPrice, RawTarget};
 use crate::provider::{self, Capability, CapabilitySet, ProviderKind};
 
@@ -32,7 +32,7 @@ pub(super) fn offers(
     }
     let mut tokens = |name, written: Option<u64>, default| TokenLimit {
         tokens: number(written, default, 1..=MAX_TOKENS, &at.field(name), mistakes),
-        declared: written.is_some(),
+        source: if written.is_some() { Source::Declared } else { Source::Assumed },
     };
     let context_window = tokens("context_window", raw.context_window, profile.context_window);
     let max_output_tokens = tokens("max_output_tokens", raw.max_output_tokens, profile.max_output_tokens);

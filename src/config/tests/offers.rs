@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::MicroDollars;
+use crate::config::Source;
 use crate::provider::{Capability, profile};
 
 fn of_kind(kind: &str, fields: Value) -> Value {
@@ -23,7 +24,7 @@ fn a_target_without_declarations_has_the_profile_of_its_kind() {
         assert_eq!(offers.capabilities, profile(kind).capabilities, "{}", kind.name());
         assert!(offers.declared.is_empty());
         assert_eq!(offers.context_window.tokens, profile(kind).context_window);
-        assert!(!offers.context_window.declared && !offers.max_output_tokens.declared);
+        assert!(!offers.context_window.source.is_known() && !offers.max_output_tokens.source.is_known());
         assert_eq!((offers.region, offers.price, offers.quality), (None, None, None));
         assert_eq!((offers.zero_retention, offers.training_opt_out), (None, None));
     }
@@ -52,7 +53,7 @@ fn terms_sizes_and_prices_are_kept_as_written() {
             "training_opt_out": false, "quality": 2, "price": {"input": "0.40", "output": 1.6},
         }),
     );
-    assert_eq!((offers.context_window.tokens, offers.context_window.declared), (1_047_576, true));
+    assert_eq!((offers.context_window.tokens, offers.context_window.source), (1_047_576, Source::Declared));
     assert_eq!(offers.max_output_tokens.tokens, 32_768);
     assert_eq!(offers.region.as_deref(), Some("eu-west.1"), "regions are not case-sensitive");
     assert_eq!((offers.zero_retention, offers.training_opt_out), (Some(true), Some(false)));
