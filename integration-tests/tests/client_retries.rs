@@ -104,7 +104,8 @@ async fn a_refusal_that_only_the_client_can_lift_ends_every_clients_retries() {
     for client in clients {
         let of = |case: &str| requests[&(client.to_owned(), case.to_owned())].clone();
         assert_eq!(of("context"), [400], "{client}");
-        assert_eq!(of("budget"), [400], "{client}");
+        let billing = if client.contains("anthropic") { 402 } else { 400 };
+        assert_eq!(of("budget"), [billing], "{client}");
         assert_eq!(of("missing"), [404], "{client}");
         assert_eq!(of("dead"), [401], "{client}");
         // Vercel's SDK ignores both headers after a 429 and comes again, twice. Then no target is asked any more.

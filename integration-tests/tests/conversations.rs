@@ -199,6 +199,27 @@ async fn an_account_that_fails_in_the_middle_keeps_its_state_and_loses_no_conver
     scene.envoy.wait_until_idle().await;
 }
 
+/// Reasoning of an account that is not configured any more. No account can read it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_whose_account_is_gone_goes_on_without_its_reasoning() {
+    for (sealed_reasoning, expected) in [("drop", (200, Some("dropped"))), ("keep", (400, None))] {
+        let fallback = json!({"models": {"chat": {"fallback": {"sealed_reasoning": sealed_reasoning}}}});
+        let scene = shipped(fallback).await;
+        let mut codex = Codex::new("stranger");
+        codex.input = vec![
+            json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}),
+            json!({"type": "reasoning", "summary": [], "encrypted_content": "gAAAA-of-a-stranger"}),
+        ];
+        let read = codex.turn(&scene).await;
+        let seen = (read.status.as_u16(), read.header("x-llm-sealed-reasoning"));
+        assert_eq!(seen, expected, "{}", read.text());
+        if read.status == 200 {
+            assert_eq!(read.header("x-llm-attempts"), Some("3"));
+            codex.turns(&scene, 2).await;
+        }
+    }
+}
+
 /// Without `drop` a request with encrypted reasoning waits for its account like one that refers to stored items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn encrypted_reasoning_stays_unless_the_operator_lets_it_go() {

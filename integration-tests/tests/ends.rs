@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::dialects::{self, Dialect, wire};
-use crate::scenes::FirstAndSpare;
+use crate::scenes::{self, FirstAndSpare};
 use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Protocol, Read, Request};
-use integration_tests::gateway::Gateway;
+use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Ending, Event, Outcome, Point, Script};
 use integration_tests::records;
 use nix::sys::signal::{Signal, kill};
@@ -132,6 +132,49 @@ async fn an_answer_whose_stream_stays_open_is_complete_at_once_and_reset_after_l
     scene.envoy.expect_count("streams_left_open", asked as u64).await;
     scene.envoy.expect_count("alarms", 0).await;
     scene.envoy.expect_count("client_aborts", 0).await;
+}
+
+#[tokio::test]
+async fn a_plain_response_whose_body_stays_open_is_delivered_and_ends() {
+    for shape in [Shape::Loop, Shape::Single] {
+        let mut configuration = scenes::configuration();
+        configuration["retry_loop"] = json!(shape == Shape::Loop);
+        let gateway = Gateway::new(shape).plugin(&configuration);
+        let scene = gateway.start_with(["first", "spare"]).await;
+        let [first, _] = &scene.providers;
+        for (number, protocol) in PROTOCOLS.into_iter().enumerate() {
+            let text = answer(10_000);
+            let half = text.len() / 2;
+            let pieces = [&text[..half], &text[half..], "\n"].map(|text| Piece::now(text.to_owned()));
+            let script = Script::usual().pieces(pieces.to_vec()).header("content-type", "application/json");
+            let script = script.header("x-request-id", "req-7").header("set-cookie", "no=1");
+            first.script(script.ending(Ending::Hang(Point::AfterChunks(3))));
+            let read = request(&dialects::chat(), false, protocol).ask(scene.envoy.port()).await;
+            assert_eq!((read.status.as_u16(), read.text().trim_end()), (200, &*text), "{:?}", read.error);
+            assert!(read.error.is_none(), "{:?}", read.error);
+            let took = read.ended_at - read.sent_at;
+            assert!(took < Duration::from_secs(6), "{took:?}");
+            assert_eq!(read.header("content-type"), Some("application/json"));
+            assert_eq!(read.header("x-llm-target"), Some(MODEL));
+            assert_eq!(read.header("x-request-id"), Some("req-7"));
+            assert_eq!(read.header("set-cookie"), None);
+            let record = records::wait_for(&scene.envoy, number + 1).await.pop().unwrap();
+            assert_eq!(record["outcome"], "served", "{record:#}");
+        }
+        scene.envoy.expect_count("streams_left_open", 2).await;
+        scene.envoy.expect_count("alarms", 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_plain_response_without_an_answer_whose_body_stays_open_is_a_failed_attempt() {
+    let scene = scene(json!({"answer": "20s"}), |gateway| gateway).await;
+    let error = r#"{"error":{"message":"overloaded"}}"#;
+    let script = Script::usual().pieces(vec![Piece::now(error.to_owned())]);
+    let script = script.header("content-type", "application/json");
+    scene.first.script(script.ending(Ending::Hang(Point::AfterChunks(1))));
+    let read = request(&dialects::chat(), false, PROTOCOLS[0]).ask(scene.envoy.port()).await;
+    assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("spare")), "{}", read.text());
 }
 
 #[tokio::test]

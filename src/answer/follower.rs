@@ -18,6 +18,8 @@ enum Response {
     Failure,
     /// The filter's own error has taken the place of all that came. The rest goes no further.
     Replaced,
+    /// The host sends all of it as a response of its own.
+    Delivered,
     /// JSON. Its usage may be anywhere in it, and only its end shows whether it is an error object.
     Plain(PlainFollower),
     Stream(Box<StreamFollower>),
@@ -39,12 +41,17 @@ impl Follower {
         Self(Response::Replaced)
     }
 
+    /// For a response that the host sends as a response of its own.
+    pub const fn delivered() -> Self {
+        Self(Response::Delivered)
+    }
+
     /// Whether it is an answer that cannot be read.
     pub const fn is_unread(&self) -> bool {
         match &self.0 {
             Response::Unread => true,
             Response::Stream(stream) => stream.is_unread(),
-            Response::Failure | Response::Replaced | Response::Plain(_) => false,
+            Response::Failure | Response::Replaced | Response::Delivered | Response::Plain(_) => false,
         }
     }
 
@@ -65,6 +72,7 @@ impl Follower {
             Response::Unread | Response::Failure => {
                 ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD }
             }
+            Response::Delivered => PASSES_UNREAD,
             Response::Replaced => {
                 let _ = host.replace_front(available, &[]);
                 ChunkReport { new_bytes: available, forwarded: false, ..PASSES_UNREAD }
@@ -82,7 +90,7 @@ impl Follower {
         end: bool,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced => PASSES_UNREAD,
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, end),
             Response::Stream(stream) => stream.pass_held(host, held, end),
         }
@@ -95,7 +103,7 @@ impl Follower {
         held: usize,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced => PASSES_UNREAD,
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, false),
             Response::Stream(stream) => stream.pass_held_outside_callback(host, held),
         }
@@ -105,7 +113,7 @@ impl Follower {
     /// and is to be held.
     pub fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced => false,
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => false,
             Response::Plain(plain) => plain.is_cut_off(),
             Response::Stream(stream) => stream.end_with_trailers(host),
         }
@@ -175,7 +183,7 @@ impl Follower {
         match &mut self.0 {
             Response::Stream(stream) => stream.finish(),
             Response::Plain(plain) => plain.failure_at_end(),
-            Response::Unread | Response::Failure | Response::Replaced => None,
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => None,
         }
     }
 
@@ -184,7 +192,7 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.made(),
             Response::Plain(plain) => plain.made(),
-            Response::Unread | Response::Failure | Response::Replaced => None,
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => None,
         }
     }
 
@@ -193,7 +201,9 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.facts(),
             Response::Plain(plain) => plain.facts(),
-            Response::Unread | Response::Failure | Response::Replaced => AnswerFacts::default(),
+            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => {
+                AnswerFacts::default()
+            }
         }
     }
 }

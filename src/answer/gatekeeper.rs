@@ -119,6 +119,11 @@ impl Gatekeeper {
         self.subject.is_stream()
     }
 
+    /// Whether it is a plain response of which nothing but its end is to come.
+    pub fn is_whole(&self) -> bool {
+        matches!(&self.subject, Subject::Plain(reader) if reader.is_complete())
+    }
+
     /// How many bytes are held.
     pub const fn held(&self) -> usize {
         self.seen

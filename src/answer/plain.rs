@@ -71,6 +71,11 @@ impl PlainReader {
         !matches!(self.answer.ending(), PlainEnding::NoObject | PlainEnding::NotJson)
     }
 
+    /// Whether nothing but white space can follow.
+    pub(super) fn is_complete(&self) -> bool {
+        self.answer.is_complete()
+    }
+
     /// Whether it is an error in the format of a dialect.
     pub(super) fn is_error_object(&self, kind: ProviderKind, headers: &HeaderBlock) -> bool {
         !self.answer.is_cut_off() && self.stated_failure(kind, headers).is_some()
@@ -157,6 +162,7 @@ impl PlainFollower {
     /// Reads what is new in the host's buffer.
     pub(super) fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
         let Self { reader, renaming, .. } = self;
+        let was_complete = reader.is_complete();
         let waiting = renaming.as_ref().map_or(0, |renaming| renaming.waiting);
         let new_bytes = available.saturating_sub(waiting);
         let mut any = false;
@@ -173,9 +179,10 @@ impl PlainFollower {
             Some(renaming) => renaming.release(host, available, end).0,
             None => Release::Pass,
         };
-        let content = (any || read.is_err()).then_some(0);
+        let content = ((any && !was_complete) || read.is_err()).then_some(0);
         let forwarded = release == Release::Pass;
-        ChunkReport { new_bytes, content, forwarded, is_cut, ..ChunkReport::of(release) }
+        let finished_choices = self.finished();
+        ChunkReport { new_bytes, content, forwarded, finished_choices, is_cut, ..ChunkReport::of(release) }
     }
 
     /// Passes on what was held. The reader has read all of it. The headers are still held, so the length
@@ -196,7 +203,13 @@ impl PlainFollower {
             }
             release = how;
         }
-        ChunkReport { forwarded: release == Release::Pass, ..ChunkReport::of(release) }
+        let finished_choices = self.finished();
+        ChunkReport { forwarded: release == Release::Pass, finished_choices, ..ChunkReport::of(release) }
+    }
+
+    /// All choices are finished once the response is complete.
+    fn finished(&self) -> Option<u32> {
+        self.reader.is_complete().then_some(u32::MAX)
     }
 
     /// Whether it is incomplete if it ends here.

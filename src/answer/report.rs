@@ -34,7 +34,7 @@ pub struct ChunkReport {
     /// failure. That may be long before the connection ends.
     pub settled: Option<Result<(), ErrorClass>>,
     /// The number of a stream's choices with a finish reason, once every choice that has begun has one. It is
-    /// complete then, though its terminal event may still come.
+    /// complete then, though its terminal event may still come. A plain response finishes all choices at once.
     pub finished_choices: Option<u32>,
     /// The response has ended in the middle. Its last bytes are held, so that the client does not take it for
     /// complete.

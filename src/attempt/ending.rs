@@ -10,7 +10,7 @@ use super::{Answer, Attempt};
 use crate::admission::Admission;
 use crate::answer::AnswerFacts;
 use crate::base::{ErrorClass, Timestamp};
-use crate::outcome::{AnsweredBy, End, Outcome};
+use crate::outcome::{AnsweredBy, End, Outcome, StreamEnd};
 use crate::record::AttemptEntry;
 use crate::retry::Received;
 use crate::stream::Made;
@@ -159,6 +159,14 @@ impl Attempt {
                 failure
             }
             _ => None,
+        }
+    }
+
+    /// How a response ends that is complete and stays open. A stream needs no terminal event then.
+    pub fn end_while_open(&mut self) -> StreamEnd {
+        match &self.answer {
+            Answer::Passed(follower) if follower.is_stream() => StreamEnd::Complete,
+            _ => StreamEnd::of(self.finish_response()),
         }
     }
 

@@ -6,6 +6,7 @@
 //! `src/journey` decides what follows from them.
 
 mod addressing;
+mod deliver;
 mod ending;
 mod origin;
 mod outgoing;

@@ -199,12 +199,17 @@ impl Attempt {
         }
     }
 
-    fn reject(&mut self, mut rejection: Rejection) -> Progress {
+    fn reject(&mut self, rejection: Rejection) -> Progress {
+        Progress::Rejected(self.noted(rejection))
+    }
+
+    /// The rejection, after the record has got what it says.
+    pub(super) fn noted(&mut self, mut rejection: Rejection) -> Rejection {
         // If the filter added nothing, the client did.
         rejection.failed.rejects_addition &= self.injects_usage;
         self.observed.stream = rejection.stream;
         self.observed.failure(&rejection.failure);
-        Progress::Rejected(rejection)
+        rejection
     }
 
     /// The response passes the commit point with its headers.
@@ -248,7 +253,12 @@ impl Attempt {
         self.observed.bytes = self.observed.bytes.max(available as u64);
         let Answer::Held(gatekeeper) = &mut self.answer else { return Progress::Ignored };
         match gatekeeper.chunk(host, available, end, now) {
-            Verdict::Hold => Progress::Held,
+            Verdict::Hold => {
+                if gatekeeper.is_whole() {
+                    self.watch.finish_reasons_received(false, now);
+                }
+                Progress::Held
+            }
             Verdict::Reject(rejection) => self.reject(rejection),
             Verdict::Commit { content } => {
                 if content {
@@ -310,7 +320,7 @@ impl Attempt {
     }
 
     /// Passes the commit point with what is held.
-    fn commit<H: HeaderSink>(
+    pub(super) fn commit<H: HeaderSink>(
         &mut self,
         host: &mut H,
         pass_held: impl FnOnce(&mut Follower, &mut H) -> ChunkReport,
@@ -335,7 +345,7 @@ impl Attempt {
         self.on_break == OnBreak::ErrorEvent || self.keep_alive.is_some()
     }
 
-    fn passage(&mut self, report: ChunkReport, now: Timestamp) -> Passage {
+    pub(super) fn passage(&mut self, report: ChunkReport, now: Timestamp) -> Passage {
         let ChunkReport { release, new_bytes, content, forwarded, settled, finished_choices, is_cut } =
             report;
         self.observed.bytes = self.observed.bytes.saturating_add(new_bytes as u64);
@@ -368,7 +378,7 @@ impl Attempt {
     }
 
     /// Content has come, in this many events.
-    fn content(&mut self, events: u64, now: Timestamp) {
+    pub(super) fn content(&mut self, events: u64, now: Timestamp) {
         self.watch.content_received(events, now);
         if self.first_content.is_some() {
             return;

@@ -8,6 +8,9 @@
 //! `linger`. Some clients that wait for the end of the body raise an error then, but they would wait for as
 //! long as the provider wants otherwise, and raise it then.
 //!
+//! **A complete plain response** is still held in most cases. Then the host sends it as a response of its own,
+//! which ends cleanly.
+//!
 //! **`gate.max_time`** is the only time limit on holding a stream. There is no separate setting for an
 //! early release, because both would mean the same. Without it `first_content` is the limit: a stream
 //! without content by then fails.
@@ -30,7 +33,10 @@ pub enum Due {
     Reset,
     /// The stream has its finish reasons, and its terminal event has not come. It is complete without.
     Complete,
-    /// The stream is complete, and its provider has not ended it in time. It can only be reset.
+    /// The plain response that is held is complete, and its provider has not ended it:
+    /// [`deliver`](Attempt::deliver) it.
+    Whole,
+    /// The response is complete, and its provider has not ended it in time. It can only be reset.
     Lingered,
     /// The attempt has used half of the client's patience. If there is another target, [`Attempt::give_up`],
     /// otherwise [`Attempt::stay`].
@@ -65,6 +71,9 @@ impl Attempt {
         };
         let Some(alarm) = alarm else { return self.look_in_time(now) };
         if alarm == Alarm::Finished {
+            if matches!(self.answer, Answer::Held(_)) {
+                return Due::Whole;
+            }
             self.watch.complete(now);
             return Due::Complete;
         }

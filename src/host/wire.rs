@@ -2,8 +2,11 @@
 
 use super::abi::{self, Buffer, Map};
 use super::failure::HostError;
-use crate::base::HeaderSink;
+use crate::base::{HeaderBlock, HeaderSink};
 use crate::request::BodyBuffer;
+
+/// Headers that Envoy writes itself into a local response.
+const REWRITTEN: [&[u8]; 4] = [b"content-length", b"transfer-encoding", b"date", b"server"];
 
 /// One direction of a stream: its headers and its body.
 pub struct Wire {
@@ -20,6 +23,19 @@ impl Wire {
 
     pub const fn response() -> Self {
         Self { map: Map::Response, buffer: Buffer::ResponseBody, failed: None }
+    }
+
+    /// Sends the held response as a local one, which ends.
+    pub fn send_held(&mut self) -> Result<(), HostError> {
+        let headers = abi::headers(self.map)?;
+        let status = headers.get(":status").and_then(|text| text.parse().ok()).unwrap_or(200);
+        let ends = |name: &[u8]| name.starts_with(b":") || REWRITTEN.contains(&name);
+        let kept = headers.iter().filter(|(name, _)| !ends(name));
+        let kept: Vec<_> = kept
+            .filter_map(|(name, value)| std::str::from_utf8(name).ok().zip(std::str::from_utf8(value).ok()))
+            .collect();
+        let body = abi::read_buffer(self.buffer, 0, usize::MAX)?;
+        abi::send_response(status, &HeaderBlock::encode(&kept), &body)
     }
 
     fn note(&mut self, result: Result<(), HostError>) {

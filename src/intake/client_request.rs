@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::balance::Session;
 use crate::base::{Endpoint, ModelId, TargetId, Timestamp, Tokens};
-use crate::config::{Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, StreamPolicy};
-use crate::fallback::{ClientLimits, Needs};
+use crate::config::{
+    Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, SealedReasoning, StreamPolicy,
+};
+use crate::fallback::{ClientLimits, Encrypted, Needs};
 use crate::generation::Generation;
 use crate::provider::Capability;
 use crate::request::Facts;
@@ -62,6 +64,12 @@ impl ClientRequest {
     /// Whether the account that answers keeps state for the next turn, which could go to another one.
     pub fn keeps_state(&self) -> bool {
         self.endpoint == Endpoint::Responses && self.model().is_some_and(|model| model.has_many_owners)
+    }
+
+    /// Whether its encrypted reasoning may be dropped for a target that cannot read it.
+    pub fn may_drop_reasoning(&self) -> bool {
+        self.needs.encrypted == Encrypted::Removable
+            && self.model().is_some_and(|model| model.substitution.sealed_reasoning == SealedReasoning::Drop)
     }
 
     /// The model name that the response body is to have, if it is not the provider's.

@@ -104,6 +104,10 @@ pub(super) fn failed(
     if failed.class == ErrorClass::NotFound {
         worker.tally.count(Metric::ModelNotFound);
     }
+    let mut failed = failed;
+    failed.may_drop_reasoning = failed.class == ErrorClass::StateNotFound
+        && !sent.attempt.drops_reasoning()
+        && sent.journey.borrow().request.may_drop_reasoning();
     if failed.rejects_addition {
         ask_no_more_for_usage(sent, worker, now);
     }

@@ -186,8 +186,9 @@ impl Journey {
     ) -> Next {
         if let Some(tried) = self.tried.get_mut(slot) {
             tried.failure = Some(failed.class);
-            tried.may_return =
-                failed.rejects_addition || retry::may_return(failed.class, failed.should_retry);
+            tried.may_return = failed.rejects_addition
+                || failed.may_drop_reasoning
+                || retry::may_return(failed.class, failed.should_retry);
         }
         self.failed = Some(failed);
         self.only = None;

@@ -153,6 +153,15 @@ impl Refusal {
         }
     }
 
+    /// The status in a dialect. Claude Code repeats a request after 400, but not after 402, which is the status of
+    /// Anthropic's billing errors. OpenAI's clients know no such error.
+    const fn status(&self, dialect: Dialect) -> u16 {
+        match (self, dialect) {
+            (Self::BudgetExhausted { wait_s: None, .. }, Dialect::Anthropic) => 402,
+            _ => self.code().0,
+        }
+    }
+
     /// What the client is told about retries.
     pub fn client_retry(&self) -> ClientRetry {
         match self {
@@ -217,7 +226,7 @@ impl Refusal {
     #[cold]
     #[inline(never)]
     pub fn answer(self, dialect: Dialect) -> LocalAnswer {
-        let (status, code) = self.code();
+        let (status, code) = (self.status(dialect), self.code().1);
         let mut headers = vec![("x-llm-reason", code.to_owned())];
         if let Self::Method { allowed } = &self {
             headers.push(("allow", (*allowed).to_owned()));
@@ -309,6 +318,10 @@ mod tests {
                 matches!(status, 400..=407 | 413),
                 "{reason} has {status}, after which some clients come again"
             );
+        }
+        let never = Refusal::BudgetExhausted { budget: "tokens_per_minute", wait_s: None };
+        for (dialect, status) in [(Dialect::OpenAi, 400), (Dialect::Anthropic, 402)] {
+            assert_eq!(never.clone().answer(dialect).status, status, "{dialect:?}");
         }
         let later = Refusal::BudgetExhausted { budget: "tokens_per_minute", wait_s: Some(7) };
         assert_eq!(later.code().0, 429, "waiting helps");

@@ -138,6 +138,8 @@ pub struct Failed {
     pub hint: Option<Duration>,
     /// The provider rejected what the filter had added to the request. Without it, it may accept the request.
     pub rejects_addition: bool,
+    /// The provider cannot read the reasoning in the request, and the operator allows to drop it.
+    pub may_drop_reasoning: bool,
 }
 
 impl Failed {
@@ -151,7 +153,14 @@ impl Failed {
             | ErrorClass::StreamStalled => Received::Perhaps,
             _ => Received::Answered,
         };
-        Self { class, received, should_retry: None, hint: None, rejects_addition: false }
+        Self {
+            class,
+            received,
+            should_retry: None,
+            hint: None,
+            rejects_addition: false,
+            may_drop_reasoning: false,
+        }
     }
 }
 
@@ -242,7 +251,8 @@ pub fn after_failure(situation: Situation<'_>) -> Next {
     {
         return Next::Elsewhere(reach);
     }
-    let same = left.same && may_return(failed.class, failed.should_retry);
+    let may_return = failed.may_drop_reasoning || may_return(failed.class, failed.should_retry);
+    let same = left.same && may_return;
     if same {
         let asked = failed.hint.unwrap_or_default();
         if asked > policy.retry_after_cap {

@@ -203,6 +203,14 @@ fn a_target_that_rejects_what_the_filter_added_is_asked_again_at_once_and_no_oth
 }
 
 #[test]
+fn reasoning_that_nobody_else_may_read_is_dropped_at_the_last_account() {
+    let failed = Failed { may_drop_reasoning: true, ..Failed::of(ErrorClass::StateNotFound) };
+    assert_eq!(word(decide(failed, FRESH, ACCOUNT)), "account", "another account may be able to read it");
+    assert!(word(decide(failed, FRESH, ALONE)).starts_with("again in "));
+    assert_eq!(word(decide(Failed::of(ErrorClass::StateNotFound), FRESH, ALONE)), "nothing_left");
+}
+
+#[test]
 fn a_hint_is_obeyed_if_it_fits_the_cap_and_the_deadline() {
     let asks =
         |seconds| Failed { hint: Some(Duration::from_secs(seconds)), ..Failed::of(ErrorClass::Overloaded) };

@@ -99,6 +99,11 @@ impl AnswerReader {
         self.unreadable.is_none() && self.lexer.finish().is_err()
     }
 
+    /// Whether nothing but white space can follow.
+    pub fn is_complete(&self) -> bool {
+        self.unreadable.is_none() && self.lexer.finish().is_ok()
+    }
+
     /// What the response is if it ends here.
     pub fn ending(&self) -> PlainEnding {
         match self.unreadable {
@@ -127,7 +132,7 @@ impl AnswerReader {
         self.members.counts.usage(self.members.dialect.sums())
     }
 
-    /// Why it ended. If it has several choices, the reason of the last one.
+    /// Why it ended. If it has several choices, the reason of the last one that did not fail.
     pub const fn finish_reason(&self) -> Option<FinishReason> {
         match (self.members.finish, self.members.status) {
             (Some(finish), _) => Some(finish),
@@ -381,7 +386,11 @@ impl Sink for Members {
                 }
             }
             (Member::Finish, Value::Text { kept: Kept::Text(name), .. }) => {
-                self.finish = FinishReason::from_wire(name).or(self.finish);
+                self.finish = match (self.finish, FinishReason::from_wire(name)) {
+                    // One choice that failed does not take the others away.
+                    (Some(finish), None | Some(FinishReason::Error)) => Some(finish),
+                    (_, finish) => finish,
+                };
             }
             (Member::Status, Value::Text { kept: Kept::Text(name), .. }) => {
                 self.status = match name {

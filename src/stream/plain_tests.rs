@@ -59,6 +59,17 @@ fn samples() -> Vec<(StreamDialect, Value, Read)> {
         ),
         (
             Chat,
+            json!({"choices": [{"message": {"content": "x"}, "finish_reason": "length"},
+                {"message": {}, "finish_reason": "error"}]}),
+            (None, Some(FinishReason::Length)),
+        ),
+        (
+            Chat,
+            json!({"choices": [{"message": {}, "finish_reason": "error"}, {"message": {}, "finish_reason": "error"}]}),
+            (None, Some(FinishReason::Error)),
+        ),
+        (
+            Chat,
             json!({"data": [{"embedding": [0.1, 0.2]}], "usage": {"prompt_tokens": 8, "total_tokens": 8}}),
             (Some([8, 0, 0, 0, 0]), None),
         ),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{AlarmStep, Ending, RequestStep, Worker};
+use super::super::{AlarmStep, Delivery, Ending, RequestStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, again};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::Metric;
@@ -275,6 +275,63 @@ fn a_plain_response_cut_after_its_commit_is_reset() {
     plain.bytes(&long, ms(0));
     assert_eq!(plain.send("\"}}]}", true, true, ms(100)), Release::Pass);
     assert_eq!(plain.due(), None);
+}
+
+const PLAIN: &str = r#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+
+#[test]
+fn a_held_plain_response_that_stays_open_is_delivered() {
+    let mut plain = Answered::begin(&json!({}), br#"{"model":"chat"}"#, OK_JSON);
+    assert_eq!(plain.bytes(&PLAIN[..30], ms(0)), Release::Hold);
+    assert_ne!(plain.due(), Some(ms(1_000)), "it is not complete");
+    assert_eq!(plain.bytes(&PLAIN[30..], ms(500)), Release::Hold);
+    assert_eq!(plain.bytes(" ", ms(900)), Release::Hold);
+    assert_eq!((plain.due(), plain.look(ms(1_499))), (Some(ms(1_500)), AlarmStep::Wait));
+    assert_eq!(plain.look(ms(1_500)), AlarmStep::Deliver);
+    let Pass { exchange, response, .. } = &mut plain.pass;
+    let delivery = exchange.deliver(&mut plain.worker, ms(1_500), response);
+    assert!(matches!(delivery, Delivery::AsHeld), "{delivery:?}");
+    assert_eq!(response.get("x-llm-target"), Some("gpt-a"));
+    assert!(plain.worker.journeys.borrow().is_empty());
+    // The host's own response passes the same callbacks.
+    plain.pass.response.body.clear();
+    assert_eq!(plain.send(PLAIN, true, true, ms(1_500)), Release::Pass);
+    let record = plain.pass.exchange.finish(&mut plain.worker, Ending::Complete, ms(1_500)).unwrap();
+    let record = String::from_utf8(record.json).unwrap();
+    assert!(record.contains("\"outcome\":\"served\""), "{record}");
+    assert_eq!(plain.counted(Metric::StreamsLeftOpen), 1);
+}
+
+#[test]
+fn a_held_plain_response_that_is_no_answer_and_stays_open_is_attempted_again() {
+    for body in [r#"{"error":{"message":"overloaded"}}"#, r#"{"choices":[]}"#] {
+        let mut plain = Answered::begin(&json!({}), br#"{"model":"chat"}"#, OK_JSON);
+        assert_eq!(plain.bytes(body, ms(0)), Release::Hold);
+        assert_eq!(plain.look(ms(1_000)), AlarmStep::Deliver, "{body}");
+        let Pass { exchange, response, .. } = &mut plain.pass;
+        let delivery = exchange.deliver(&mut plain.worker, ms(1_000), response);
+        let Delivery::Instead(answer) = delivery else { panic!("{body}: {delivery:?}") };
+        assert!(answer.headers.iter().any(|(name, _)| *name == "x-llm-retry"), "{body}: {answer:?}");
+        plain.finish(Ending::Complete, ms(1_000));
+        let second = again(&mut plain.worker, 2);
+        assert_eq!(second.request.get("authorization"), Some("Bearer sk-provider-b"), "{body}");
+    }
+}
+
+#[test]
+fn a_long_plain_response_that_stays_open_is_settled_and_lingers() {
+    let long = PLAIN.replace("hi", &"x".repeat(20_000));
+    let mut plain = Answered::begin(&json!({}), br#"{"model":"chat"}"#, OK_JSON);
+    assert_eq!(plain.bytes(&long, ms(0)), Release::Pass);
+    assert_eq!(plain.due(), Some(ms(1_000)));
+    assert_eq!(plain.look(ms(1_000)), AlarmStep::Wait);
+    assert!(plain.worker.journeys.borrow().is_empty(), "its place is free");
+    assert_eq!(plain.due(), Some(ms(6_000)));
+    plain.bytes("\n", ms(2_000));
+    assert_eq!(plain.due(), Some(ms(6_000)), "white space moves nothing");
+    assert_eq!(plain.look(ms(6_000)), AlarmStep::Reset);
+    let record = plain.pass.exchange.finish(&mut plain.worker, Ending::UpstreamGone, ms(6_000)).unwrap();
+    assert!(String::from_utf8(record.json).unwrap().contains("\"outcome\":\"served\""));
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Stream {
             }
             AlarmStep::KeepAlive(text) => self.sent.push_str(text),
             AlarmStep::Tell(text) => self.sent.push_str(text),
-            AlarmStep::Wait | AlarmStep::Reset | AlarmStep::Answer(_) => {}
+            AlarmStep::Wait | AlarmStep::Reset | AlarmStep::Deliver | AlarmStep::Answer(_) => {}
         }
         step
     }

@@ -628,6 +628,7 @@ impl World {
                 pass.exchange.open_gate(worker, now, &mut pass.response);
                 (pass.committed, pass.holding) = (true, false);
             }
+            AlarmStep::Deliver => panic!("no provider leaves a plain response open"),
             AlarmStep::Wait | AlarmStep::KeepAlive(_) => {}
         }
     }

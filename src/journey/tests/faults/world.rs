@@ -415,6 +415,7 @@ impl Client {
                 pass.exchange.open_gate(worker, now, &mut pass.response);
                 self.committed = true;
             }
+            AlarmStep::Deliver => panic!("no provider leaves a plain response open"),
             AlarmStep::Wait | AlarmStep::KeepAlive(_) => {}
         }
     }
