@@ -48,6 +48,7 @@ mod idle;
 mod impatient;
 mod incidents;
 mod journeys;
+mod live_changes;
 mod logging;
 mod no_answers;
 mod odd_boundaries;

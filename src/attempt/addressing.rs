@@ -25,23 +25,23 @@ pub fn address_to(
         return false;
     }
     let stripped_by = StrippedBy::of(config);
-    sink.set(stripped_by.cluster_header(), &at.cluster);
+    sink.set(stripped_by.cluster_header(), account.cluster.as_deref().unwrap_or(&at.cluster));
     sink.set(":authority", &at.host);
     if !call.called(endpoint, &path) {
         sink.set(":path", &path);
     }
     // A client's key is for this filter. It is passed on only if the operator configured neither client
-    // keys nor a credential for the target. Then the client, or Envoy's credential injector, provides the
-    // credential.
-    if account.key.is_some() || config.keys.is_some() {
+    // keys nor a credential for the target.
+    let own = account.key.secret();
+    if account.key.is_own() || config.keys.is_some() {
         for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
-            let replaced = account.key.is_some() && *name == route.credential;
+            let replaced = own.is_some() && *name == route.credential;
             if call.credentials & (1 << bit) != 0 && !replaced {
                 sink.remove(name);
             }
         }
     }
-    if let Some(key) = &account.key {
+    if let Some(key) = own {
         sink.set(route.credential, &route.scheme.value(key.expose()));
     }
     for header in call.vendor_headers() {

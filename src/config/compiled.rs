@@ -112,8 +112,10 @@ pub struct Account {
     pub name: Rc<str>,
     /// The provider of the account.
     pub provider: ProviderId,
-    /// The credential. Without one, the client's `authorization` header is left unchanged.
-    pub key: Option<Secret>,
+    /// The credential that its requests carry.
+    pub key: AccountKey,
+    /// The Envoy cluster of its requests, if it is not its provider's.
+    pub cluster: Option<String>,
     /// The operator's name for the party that pays.
     pub billing_owner: Option<Rc<str>>,
     /// The configured limits for all its models together.
@@ -122,6 +124,32 @@ pub struct Account {
     pub quota_pool: Option<Rc<str>>,
     /// Who owns what the provider keeps for conversations of this account.
     pub owner: Owner,
+}
+
+/// The credential of an account.
+#[derive(Debug)]
+pub enum AccountKey {
+    /// The client's own passes, unless the client's keys are for this filter.
+    OfClient,
+    /// Envoy's credential injector sets it, in the account's cluster.
+    Injected,
+    /// This one.
+    Own(Secret),
+}
+
+impl AccountKey {
+    /// The credential, if the configuration has it.
+    pub const fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Own(secret) => Some(secret),
+            Self::OfClient | Self::Injected => None,
+        }
+    }
+
+    /// Whether the account has a credential of its own, so that no client's may take its place.
+    pub const fn is_own(&self) -> bool {
+        !matches!(self, Self::OfClient)
+    }
 }
 
 /// Configured limits, for providers that do not report theirs.

@@ -35,8 +35,8 @@ pub use compile::{
     MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, BreakerPolicy, Budget, ClientKey, Config, EmptyStop, Limits, Model, OperatorKey, OtherPaths,
-    Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
+    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, EmptyStop, Limits, Model, OperatorKey,
+    OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;

@@ -60,6 +60,7 @@ pub(super) struct RawProvider {
 pub(super) struct RawAccount {
     pub provider: Option<String>,
     pub key: Option<Mapping<RawCredential>>,
+    pub cluster: Option<String>,
     pub billing_owner: Option<String>,
     pub limits: Option<Mapping<RawQuota>>,
     pub quota_pool: Option<String>,
@@ -70,6 +71,7 @@ pub(super) struct RawAccount {
 pub(super) struct RawCredential {
     pub env: Option<String>,
     pub value: Option<String>,
+    pub injected: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -104,7 +104,7 @@ fn without(mut config: Value, pointer: &str) -> Value {
 /// Everything in a configuration, including credentials, as one comparable text.
 fn everything(config: &Config) -> String {
     let secrets: Vec<_> =
-        config.accounts().iter().map(|account| account.key.as_ref().map(Secret::expose)).collect();
+        config.accounts().iter().map(|account| account.key.secret().map(Secret::expose)).collect();
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
     let names = &config.models_by_name;
     format!(
@@ -155,7 +155,7 @@ fn the_smallest_configuration_gets_every_default() {
         provider.endpoints.contains(Endpoint::Embeddings) && !provider.endpoints.contains(Endpoint::Messages)
     );
     let account = &config.accounts()[0];
-    assert_eq!((&*account.name, account.key.as_ref().unwrap().expose()), ("gpt", "sk-from-env"));
+    assert_eq!((&*account.name, account.key.secret().unwrap().expose()), ("gpt", "sk-from-env"));
     assert_eq!(config.targets()[0].weight, 1);
     let chat = config.model(config.model_named("chat").unwrap()).unwrap();
     assert_eq!((chat.tiers.len(), chat.retry.attempts), (1, 3));
@@ -184,7 +184,7 @@ fn every_configured_value_is_applied() {
     let config = load_json(&full()).unwrap();
     let target = |name: &str| config.targets().iter().find(|target| &*target.name == name).unwrap();
     let provider_of = |name: &str| config.provider(target(name).provider).unwrap();
-    let key_of = |name: &str| config.account(target(name).account).unwrap().key.as_ref().map(Secret::expose);
+    let key_of = |name: &str| config.account(target(name).account).unwrap().key.secret().map(Secret::expose);
 
     assert_eq!(
         (provider_of("gpt-a").cluster.as_str(), provider_of("gpt-a").host.as_str()),

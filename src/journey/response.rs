@@ -322,7 +322,7 @@ impl Sent {
         let config = journey.request.config();
         let account =
             config.target(self.attempt.start().target).and_then(|target| config.account(target.account));
-        if held > MAX_ERROR_BODY || account.is_none_or(|account| account.key.is_none()) {
+        if held > MAX_ERROR_BODY || account.is_none_or(|account| !account.key.is_own()) {
             return;
         }
         let Ok(body) = host.read(0, held) else { return };

@@ -100,6 +100,8 @@ pub(super) fn compile(
     let (targets, keys) = (all_or_none(targets)?, keys?);
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     let mut accounts = all_or_none(accounts)?;
+    let written = raw.accounts.as_ref().map_or(0, std::collections::BTreeMap::len);
+    targets::injected_once(&accounts, written, &providers, mistakes);
     owners::set(&mut accounts, &targets, &mut models);
     for model in &mut models {
         let ids = model.tiers.iter().flatten();

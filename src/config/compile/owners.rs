@@ -37,7 +37,7 @@ fn owner_of(account: &Account, accounts: &[Account]) -> Owner {
 
 /// The first account with the same credential at the same provider.
 fn first_alike<'a>(account: &'a Account, accounts: &'a [Account]) -> &'a Account {
-    let key = |account: &Account| account.key.as_ref().map(|key| key.expose().to_owned());
+    let key = |account: &Account| account.key.secret().map(|key| key.expose().to_owned());
     let Some(own) = key(account) else { return account };
     let mut alike = accounts.iter().filter(|other| {
         other.quota_pool.is_none() && other.provider == account.provider && key(other).as_ref() == Some(&own)

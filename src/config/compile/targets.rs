@@ -5,7 +5,7 @@ use super::limits::MAX_WEIGHT;
 use super::names::Names;
 use super::{offers, quota, text};
 use crate::base::{AccountId, FNV_BASIS, Owner, ProviderId, fnv1a};
-use crate::config::compiled::{Account, Provider, Quota, Secret, Target};
+use crate::config::compiled::{Account, AccountKey, Provider, Quota, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
 use crate::provider::ProviderKind;
@@ -24,6 +24,10 @@ pub(super) fn account(
     let provider = needed(&raw.provider, "provider", at, mistakes);
     let provider = provider.and_then(|name| provider_id(name, providers, at, mistakes));
     let key = credential(raw.key.as_ref(), env, &at.field("key"), mistakes);
+    let cluster = match &raw.cluster {
+        Some(cluster) => text::checked(cluster, text::cluster, &at.field("cluster"), mistakes).map(Some),
+        None => Some(None),
+    };
     let billing_owner = match &raw.billing_owner {
         Some(owner) => Some(text::checked(owner, text::owner, &at.field("billing_owner"), mistakes)?),
         None => None,
@@ -37,11 +41,41 @@ pub(super) fn account(
         name: Rc::from(name),
         provider: provider?,
         key: key?,
+        cluster: cluster?,
         billing_owner,
         limits: quota::quota(raw.limits.as_ref(), at, mistakes),
         quota_pool: quota_pool.map(Rc::from),
         owner: Owner::of(0),
     })
+}
+
+/// Envoy injects one credential per cluster, so accounts with one cluster would be the same account. The first
+/// `written` accounts are those of `accounts`, the others those of targets with a key of their own.
+pub(super) fn injected_once(
+    accounts: &[Account],
+    written: usize,
+    providers: &[Option<Provider>],
+    mistakes: &mut Mistakes,
+) {
+    let injected = accounts.iter().enumerate();
+    let injected = injected.filter(|(_, account)| matches!(account.key, AccountKey::Injected));
+    let cluster = |account: &Account| match &account.cluster {
+        Some(cluster) => Some(cluster.clone()),
+        None => Some(providers.get(account.provider.index())?.as_ref()?.cluster.clone()),
+    };
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for (index, account) in injected {
+        let Some(cluster) = cluster(account) else { continue };
+        if let Some((_, other)) = seen.iter().find(|(name, _)| *name == cluster) {
+            let problem = format!(
+                "gets the key that Envoy injects in the cluster `{cluster}`, like `{other}`: give each account its own `cluster`"
+            );
+            let section = if index < written { "accounts" } else { "targets" };
+            mistakes.add(&Trail::Root.field(section).field(&account.name), problem);
+        } else {
+            seen.push((cluster, &account.name));
+        }
+    }
 }
 
 fn provider_id(
@@ -149,6 +183,7 @@ impl Targets<'_> {
             name: Rc::from(name),
             provider,
             key,
+            cluster: None,
             billing_owner: None,
             limits: Quota::default(),
             quota_pool: None,
@@ -158,15 +193,24 @@ impl Targets<'_> {
     }
 }
 
-/// The credential, written or from the environment. The outer `None` is a mistake, the inner one an absent
-/// credential.
+/// The credential: written, from the environment, or set by Envoy. `None` is a mistake.
 fn credential(
     raw: Option<&Mapping<RawCredential>>,
     env: Env<'_>,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
-) -> Option<Option<Secret>> {
-    let Some(Mapping(raw)) = raw else { return if mistakes.holds(at) { None } else { Some(None) } };
+) -> Option<AccountKey> {
+    let Some(Mapping(raw)) = raw else {
+        return if mistakes.holds(at) { None } else { Some(AccountKey::OfClient) };
+    };
+    let is_injected = raw.injected == Some(true);
+    if raw.injected.is_some() && (raw.env.is_some() || raw.value.is_some()) {
+        mistakes.add(at, "has `injected` and a key of its own, expected one: Envoy would replace the key");
+        return None;
+    }
+    if is_injected {
+        return Some(AccountKey::Injected);
+    }
     let (text, at) = match (&raw.env, &raw.value) {
         (Some(variable), None) => (from_env(variable, env, &at.field("env"), mistakes)?, at.field("env")),
         (None, Some(value)) => (value.clone(), at.field("value")),
@@ -176,13 +220,13 @@ fn credential(
         }
         (None, None) => {
             if !mistakes.holds(&at.field("env")) && !mistakes.holds(&at.field("value")) {
-                mistakes.add(at, "has neither `env` nor `value`, expected one of them");
+                mistakes.add(at, "has none of `env`, `value` and `injected: true`, expected one of them");
             }
             return None;
         }
     };
     let secret = usable(&text).map_err(|problem| mistakes.add(&at, problem)).ok()?;
-    Some(Some(secret))
+    Some(AccountKey::Own(secret))
 }
 
 /// Reads an environment variable. Its name is shown only if it looks like one, because a key pasted in its

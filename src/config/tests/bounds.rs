@@ -91,12 +91,25 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
         (
             "/accounts/openai-a/key",
             json!({}),
-            "accounts.openai-a.key: has neither `env` nor `value`, expected one of them".into(),
+            "accounts.openai-a.key: has none of `env`, `value` and `injected: true`, expected one of them".into(),
         ),
         (
             "/accounts/openai-a/key",
             json!({"env": "OPENAI_KEY", "value": "v"}),
             "accounts.openai-a.key: has both `env` and `value`, expected one".into(),
+        ),
+        (
+            "/accounts/openai-a/key",
+            json!({"injected": true, "value": "v"}),
+            "accounts.openai-a.key: has `injected` and a key of its own, expected one: Envoy would replace the key"
+                .into(),
+        ),
+        (
+            "/accounts/openai-a/cluster",
+            json!("a b"),
+            "accounts.openai-a.cluster: is not valid, expected the name of an Envoy cluster: 1 to 256 \
+             visible ASCII characters"
+                .into(),
         ),
         (
             "/accounts/az",

@@ -68,3 +68,35 @@ fn the_fingerprint_depends_on_the_configuration_but_not_on_secrets() {
         assert_ne!(of(&full()), of(&with(full(), pointer, value)), "{pointer}");
     }
 }
+
+#[test]
+fn injected_keys_need_a_cluster_of_their_own() {
+    let injected = json!({"injected": true});
+    let config = with(full(), "/accounts/openai-a", json!({"provider": "openai", "key": injected}));
+    let config = load_json(&config).unwrap();
+    let target = config.targets().iter().find(|target| &*target.name == "gpt-a").unwrap();
+    let account = config.account(target.account).unwrap();
+    assert!(account.key.is_own() && account.key.secret().is_none() && account.cluster.is_none());
+    // Another account of this provider with a cluster of its own is another account, one without is not.
+    let two = |cluster: Option<&str>| {
+        let first = with(full(), "/accounts/openai-a", json!({"provider": "openai", "key": injected}));
+        let second = match cluster {
+            Some(cluster) => json!({"provider": "openai", "key": injected, "cluster": cluster}),
+            None => json!({"provider": "openai", "key": injected}),
+        };
+        load_json(&with(first, "/accounts/openai-c", second))
+    };
+    assert!(two(Some("openai-c")).is_ok());
+    let text = two(None).unwrap_err().to_string();
+    assert!(
+        text.contains(
+            "accounts.openai-c: gets the key that Envoy injects in the cluster `oa`, like `openai-a`"
+        ),
+        "{text}"
+    );
+    // The same for a target with a key of its own.
+    let twice = with(full(), "/accounts/openai-a", json!({"provider": "openai", "key": injected}));
+    let target = json!({"provider": "openai", "key": injected, "model": "m"});
+    let text = load_json(&with(twice, "/targets/own", target)).unwrap_err().to_string();
+    assert!(text.contains("targets.own: gets the key"), "{text}");
+}
