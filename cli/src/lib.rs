@@ -1,6 +1,7 @@
 //! What the filter would do with a configuration, a request or a decision record, without Envoy.
 //!
-//! - `check` reads a configuration as the filter does. It lists every mistake, and settings that are probably not intended.
+//! - `check` reads a configuration as the filter does, and the Envoy file around it. It lists every mistake, and settings that
+//!   are probably not intended.
 //! - `explain` lists the eligible targets for one request, and why the others are ineligible. With `--record` it prints
 //!   decision records as timelines.
 //! - `replay` compares decision records with what a configuration would decide now.
@@ -9,12 +10,12 @@
 
 mod arguments;
 mod check;
+mod envoy;
 mod explain;
 mod failure;
 mod moment;
 mod records;
 mod replay;
-mod routes;
 mod source;
 mod timeline;
 
