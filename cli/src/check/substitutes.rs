@@ -40,9 +40,15 @@ fn warning(config: &Config, model: &Model, requests: &[Everyday], now: Timestamp
         .iter()
         .filter(|(_, case, servers, _)| servers.iter().all(|server| !case.has_substitute(*server)))
         .collect();
+    let all_are_lost = without.len() == served.len();
+    // That no other target has the endpoint is a warning of its own (`models.rs`).
+    let without: Vec<_> = without
+        .into_iter()
+        .filter(|(_, case, _, first)| all_are_lost || case.others_support_it(*first))
+        .collect();
     let (_, case, _, first) = without.first()?;
     let name = &model.name;
-    let mut text = if without.len() == served.len() {
+    let mut text = if all_are_lost {
         format!(
             "models.{name}: failover exists on paper only: no other target can take what the first tier serves"
         )
@@ -87,6 +93,12 @@ impl Case<'_> {
 
     fn others(&self, than: TargetId) -> impl Iterator<Item = TargetId> {
         self.model.tiers.iter().flatten().copied().filter(move |target| *target != than)
+    }
+
+    fn others_support_it(&self, than: TargetId) -> bool {
+        let providers =
+            self.others(than).filter_map(|other| self.config.provider(self.config.target(other)?.provider));
+        providers.into_iter().any(|provider| provider.endpoints.contains(self.needs.endpoint))
     }
 
     fn has_substitute(&self, failed: TargetId) -> bool {
