@@ -67,6 +67,8 @@ impl Client {
             .timeout_global(Some(REPORT_TIME))
             .http_status_as_error(false)
             .max_redirects(0)
+            // The gateway and the admin interface are near, where a proxy for the internet does not lead.
+            .proxy(None)
             .max_redirects_will_error(false)
             .user_agent(concat!("llm-failsafe-doctor/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls)

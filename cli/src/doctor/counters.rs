@@ -161,7 +161,7 @@ mod tests {
     fn every_metric_of_the_filter_exists() {
         let known: Vec<_> = llm_failsafe::record::Metric::ALL.iter().map(|metric| metric.name()).collect();
         for sign in SIGNS.iter().filter_map(|sign| sign.name.strip_prefix("wasmcustom.")) {
-            assert!(known.iter().any(|name| *name == sign), "{sign}");
+            assert!(known.contains(&sign), "{sign}");
         }
     }
 }
