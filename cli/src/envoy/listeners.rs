@@ -21,6 +21,8 @@ pub struct Listener {
     pub buffer_bytes: Option<u64>,
     /// Whether something other than HTTP filters lets only some clients in: certificates or network filters.
     pub is_guarded: bool,
+    /// Whether it forwards connections without reading them, so that it may lead anywhere.
+    pub forwards_bytes: bool,
     /// Its connection managers.
     pub managers: Vec<Manager>,
 }
@@ -95,8 +97,16 @@ impl Listener {
             address: Address::read(place),
             buffer_bytes: place.field("per_connection_buffer_limit_bytes").number(),
             is_guarded: guarded_by_filter || chains.iter().any(asks_certificate),
+            forwards_bytes: filters
+                .iter()
+                .any(|filter| filter.field("typed_config").extension().1 == "TcpProxy"),
             managers: managers.collect(),
         }
+    }
+
+    /// Whether a filter asks for clusters when a request needs them.
+    pub(super) fn gets_clusters(&self) -> bool {
+        self.managers.iter().any(|manager| manager.filter_types.iter().any(|kind| kind == "OnDemand"))
     }
 
     /// Whether other machines can connect to it.

@@ -92,10 +92,11 @@ impl Envoy {
         let dynamic = root.field("dynamic_resources");
         let comes = |name| dynamic.field(name).exists();
         let extensions = root.field("bootstrap_extensions").items();
+        let listeners: Vec<_> = resources.field("listeners").items().iter().map(Listener::read).collect();
         Self {
-            listeners: resources.field("listeners").items().iter().map(Listener::read).collect(),
+            more_clusters: comes("cds_config") || listeners.iter().any(Listener::gets_clusters),
+            listeners,
             clusters: resources.field("clusters").items().iter().map(Cluster::read).collect(),
-            more_clusters: comes("cds_config"),
             more_listeners: comes("lds_config"),
             has_internal_listeners: extensions
                 .iter()

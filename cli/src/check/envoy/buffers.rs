@@ -56,7 +56,14 @@ fn held(position: &Position<'_>, most: u64) -> Option<Finding> {
     (limit < most && manager.routes.is_some()).then(|| {
         let path = format!("{}.per_connection_buffer_limit_bytes", position.listener.path);
         let line = format!("per_connection_buffer_limit_bytes: {}", with_room(most));
-        Finding::mistake(path, refused(limit, most)).write(line)
+        // The cluster in between may speak HTTP/2, and then only the window counts.
+        let problem = refused(limit, most);
+        let finding = if position.ways.is_empty() {
+            Finding::mistake(path, problem)
+        } else {
+            Finding::warning(path, problem)
+        };
+        finding.write(line)
     })
 }
 

@@ -32,7 +32,7 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
             }
             None if file.more_clusters => {
                 let problem = format!(
-                    "the cluster `{name}` is not in this file; Envoy gets clusters from elsewhere, too (cds_config)"
+                    "the cluster `{name}` is not in this file; Envoy gets clusters from elsewhere, too"
                 );
                 findings.push(Finding::unknown(path, problem));
             }

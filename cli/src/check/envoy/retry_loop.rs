@@ -34,14 +34,18 @@ fn position_findings(subject: Subject<'_>, position: &Position<'_>) -> Vec<Findi
     if position.ways.is_empty() {
         return without_edge(subject.file, position, &switch).into_iter().collect();
     }
-    position.ways.iter().flat_map(|way| edge(subject, way)).collect()
+    position.ways.iter().flat_map(|way| edge(subject, way, !looping.is_empty())).collect()
 }
 
 /// No route of the file leads to the filter's listener.
 fn without_edge(file: &Envoy, position: &Position<'_>, switch: &str) -> Option<Finding> {
     let listener = position.listener;
     let unreadable = |manager: &Manager| manager.routes.is_none();
-    if file.more_listeners || file.more_clusters || file.managers().any(|(_, manager)| unreadable(manager)) {
+    let is_elsewhere = file.more_listeners || file.more_clusters;
+    if is_elsewhere
+        || file.managers().any(|(_, manager)| unreadable(manager))
+        || file.listeners.iter().any(|listener| listener.forwards_bytes)
+    {
         let problem = "the edge of the retry loop is not in this file; Envoy gets listeners, routes or clusters from elsewhere, too";
         return Some(Finding::unknown(switch, problem));
     }
@@ -66,8 +70,8 @@ fn without_edge(file: &Envoy, position: &Position<'_>, switch: &str) -> Option<F
     }
 }
 
-/// Whether the edge does its part.
-fn edge(subject: Subject<'_>, way: &Way<'_>) -> Vec<Finding> {
+/// Whether the edge does its part. Beside a way that retries there may be one that is not meant to.
+fn edge(subject: Subject<'_>, way: &Way<'_>, another_retries: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let host = way.host;
     if way.retries_for_the_filter() {
@@ -79,7 +83,10 @@ fn edge(subject: Subject<'_>, way: &Way<'_>) -> Vec<Finding> {
         let line = format!(
             "retry_policy: {{ retry_on: \"retriable-headers,reset\", retriable_headers: [{{ name: {RETRY_HEADER}, present_match: true }}], num_retries: 9 }}"
         );
-        findings.push(Finding::mistake(format!("{}.retry_policy", host.path), problem).write(line));
+        let path = format!("{}.retry_policy", host.path);
+        let finding =
+            if another_retries { Finding::warning(path, problem) } else { Finding::mistake(path, problem) };
+        findings.push(finding.write(line));
     }
     if !host.counts_attempts {
         let problem = "the filter does not learn which attempt it sees, so each one looks like the first";

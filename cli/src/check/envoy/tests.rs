@@ -496,3 +496,44 @@ fn what_comes_from_elsewhere_is_named_and_not_judged() {
         "{found:#?}"
     );
 }
+
+#[test]
+fn unusual_files_that_work_have_no_mistakes() {
+    let has_mistake = |change: &dyn Fn(&mut Value)| {
+        let found = added("envoy.yaml", change);
+        found.iter().any(|finding| finding.severity == Severity::Mistake)
+    };
+    // Camel case, clusters on demand, a second route without retries, HTTP/2 that the listener detects, a tunnel.
+    assert!(!has_mistake(&|tree| {
+        let listeners = tree["static_resources"]["listeners"].as_array_mut().unwrap();
+        for listener in listeners {
+            let limit =
+                listener.as_object_mut().unwrap().remove("per_connection_buffer_limit_bytes").unwrap();
+            listener["perConnectionBufferLimitBytes"] = limit;
+        }
+    }));
+    let on_demand =
+        json!({"typed_config": {"@type": "x/envoy.extensions.filters.http.on_demand.v3.OnDemand"}});
+    assert!(!has_mistake(&|tree| {
+        tree["static_resources"]["clusters"].as_array_mut().unwrap().truncate(1);
+        tree.pointer_mut(INNER).unwrap()["http_filters"].as_array_mut().unwrap().push(on_demand.clone());
+    }));
+    assert!(!has_mistake(&|tree| {
+        let hosts =
+            tree.pointer_mut(&format!("{EDGE}/route_config/virtual_hosts")).unwrap().as_array_mut().unwrap();
+        let mut second = hosts[0].clone();
+        second.as_object_mut().unwrap().remove("retry_policy");
+        hosts.push(second);
+    }));
+    assert!(!has_mistake(&|tree| {
+        tree["static_resources"]["listeners"][1]
+            .as_object_mut()
+            .unwrap()
+            .remove("per_connection_buffer_limit_bytes");
+        tree.pointer_mut(INNER).unwrap()["codec_type"] = json!("AUTO");
+    }));
+    assert!(!has_mistake(&|tree| {
+        let tunnel = json!({"typed_config": {"@type": "x/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "cluster": "loop"}});
+        tree["static_resources"]["listeners"][0]["filter_chains"][0]["filters"] = json!([tunnel]);
+    }));
+}
