@@ -20,3 +20,32 @@ pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_have_expired_or_soon_do_are_named() {
+        let config = json!({
+            "providers": {"p": {"kind": "openai"}},
+            "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"m": {"targets": ["t"]}},
+            "keys": {
+                "forever": {"sha256": "01".repeat(32)},
+                "later": {"sha256": "02".repeat(32), "expires": "2026-07-31"},
+                "past": {"sha256": "03".repeat(32), "expires": "2026-06-07"},
+            },
+            "operator": {"keys": {"anna": {"sha256": "04".repeat(32), "expires": "2026-06-20T13:00:00Z"}}},
+        });
+        let config = llm_failsafe::config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        // 2026-06-08, noon.
+        let found = warnings(&config, Timestamp::from_millis(1_780_920_000_000));
+        assert_eq!(
+            found,
+            ["keys.past: has expired; its holder gets 401", "operator key `anna`: expires in 12 days"]
+        );
+    }
+}

@@ -11,16 +11,15 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
         let names = || subject.variables.iter().map(|variable| &variable.name);
         let is_passed = |name: &&String| plugin.passed_on.contains(name) || plugin.set_here.contains(name);
         let missing: Vec<_> = names().filter(|name| !is_passed(name)).collect();
-        let Some(first) = missing.first() else { continue };
+        if missing.is_empty() {
+            continue;
+        }
         let all: Vec<_> =
             plugin.passed_on.iter().chain(missing.iter().copied()).map(String::as_str).collect();
-        let what = match missing.len() {
-            1 => format!("`{first}` is not passed on to the filter, which reads a key from it"),
-            count => format!(
-                "`{first}` and {} others are not passed on to the filter, which reads keys from them",
-                count - 1
-            ),
-        };
+        let named: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
+        let (is, them) = if missing.len() == 1 { ("is", "it") } else { ("are", "them") };
+        let what =
+            format!("{} {is} not passed on to the filter, which reads a key from {them}", named.join(", "));
         let path = format!("{}.vm_config.environment_variables", plugin.path);
         let problem = format!("{what}; Envoy rejects the configuration");
         findings.push(Finding::mistake(path, problem).write(format!("host_env_keys: [{}]", all.join(", "))));

@@ -30,7 +30,7 @@ fn position_findings(position: &Position<'_>) -> Vec<Finding> {
             Vec::new()
         } else {
             vec![Finding::warning(path, problem).write(format!(
-                "- match: {{ prefix: / }}, route: {{ cluster_header: {header}, timeout: 0s }}"
+                "- {{ match: {{ prefix: / }}, route: {{ cluster_header: {header}, timeout: 0s }} }}"
             ))]
         };
     }

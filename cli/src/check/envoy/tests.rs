@@ -89,7 +89,7 @@ fn the_filter_needs_its_switches_and_its_variables() {
         keys,
         json!([]),
         "vm_config.environment_variables",
-        "`ANTHROPIC_KEY` and 2 others are not passed on",
+        "`ANTHROPIC_KEY`, `OPENAI_KEY_A`, `OPENAI_KEY_B` are not passed on",
     );
     check(
         "envoy.yaml",
