@@ -9,6 +9,8 @@ pub enum Failure {
     Usage(String),
     /// A file, the configuration or the request is wrong.
     Input(String),
+    /// A report that was asked for, on something that has problems. It goes to standard output.
+    Problems(String),
 }
 
 impl Failure {
@@ -16,7 +18,7 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(_) => 1,
+            Self::Input(_) | Self::Problems(_) => 1,
             Self::Usage(_) => 2,
         }
     }
@@ -25,7 +27,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(text) | Self::Input(text) => f.write_str(text),
+            Self::Usage(text) | Self::Input(text) | Self::Problems(text) => f.write_str(text),
         }
     }
 }

@@ -1,20 +1,26 @@
-//! What the filter would do with a configuration, a request or a decision record, without Envoy.
+//! What the filter would do with a configuration, a request or a decision record, without Envoy; keys for it; and what is wrong
+//! with a running gateway.
 //!
-//! - `check` reads a configuration as the filter does. It lists every mistake, and settings that are probably not intended.
+//! - `check` reads a configuration as the filter does, and the Envoy file around it. It lists every mistake, and settings that
+//!   are probably not intended.
 //! - `explain` lists the eligible targets for one request, and why the others are ineligible. With `--record` it prints
 //!   decision records as timelines.
 //! - `replay` compares decision records with what a configuration would decide now.
+//! - `keys` makes keys for clients and operators.
+//! - `doctor` asks a running gateway for its state and explains what is wrong.
 //!
 //! All decisions come from the library that the filter is built from; this crate makes none of its own.
 
 mod arguments;
 mod check;
+mod doctor;
+mod envoy;
 mod explain;
 mod failure;
+mod keys;
 mod moment;
 mod records;
 mod replay;
-mod routes;
 mod source;
 mod timeline;
 
@@ -28,7 +34,8 @@ pub use failure::Failure;
 /// Runs the program with `arguments` (without the program's name) and returns the text for standard output.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a wrong command line, [`Failure::Input`] for a problem with a file, configuration or request.
+/// [`Failure::Usage`] for a wrong command line, [`Failure::Input`] for a problem with a file, configuration or request,
+/// [`Failure::Problems`] for a gateway with problems.
 pub fn run<A>(arguments: impl IntoIterator<Item = A>, now: Timestamp) -> Result<String, Failure>
 where
     A: Into<OsString>,
@@ -41,6 +48,9 @@ where
         }
         Command::Timelines(selection) => records::timelines(&selection),
         Command::Replay { config, selection } => records::replays(&selection, &config),
+        Command::AddKey(new) => keys::add(&new),
+        Command::HashKey => keys::hash(),
+        Command::Doctor(patient) => return doctor::report(&patient),
     };
     report.map_err(Failure::Input)
 }

@@ -1,21 +1,30 @@
 //! Reads a configuration from a file.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
-use crate::routes;
+use crate::envoy::Envoy;
 
 /// A valid configuration.
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Environment variables that it reads keys from and that are not set here.
-    pub unset: Vec<String>,
-    /// Mistakes in the routes of the envoy.yaml that contains it.
-    pub route_mistakes: Vec<String>,
+    /// Environment variables that it reads keys from, sorted.
+    pub variables: Vec<Variable>,
+    /// The Envoy file that contains it.
+    pub envoy: Option<Envoy>,
+}
+
+/// An environment variable that the configuration reads a key from.
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Whether it has a value here.
+    pub is_set: bool,
 }
 
 /// Reads the configuration in `path`: JSON, YAML, or an `envoy.yaml` that contains it.
@@ -24,43 +33,39 @@ pub struct Loaded {
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (bytes, route_mistakes) = plugin(&text, path)?;
-    let unset = RefCell::new(Vec::new());
+    let (bytes, envoy) = plugin(&text, path)?;
+    let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
-        if value.is_none() {
-            unset.borrow_mut().push(name.to_owned());
-        }
+        read.borrow_mut().insert(name.to_owned(), value.is_some());
         // A key need not be set here: only the gateway uses it.
         Some(value.unwrap_or_else(|| "unset".to_owned()))
     };
     let config = config::load(bytes.as_bytes(), &env);
     let config = config.map_err(|mistakes| format!("{}: {mistakes}", path.display()))?;
-    let mut unset = unset.into_inner();
-    unset.sort();
-    unset.dedup();
-    Ok(Loaded { config, unset, route_mistakes })
+    let variables = read.into_inner().into_iter().map(|(name, is_set)| Variable { name, is_set }).collect();
+    Ok(Loaded { config, variables, envoy })
 }
 
 /// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
-/// parsing would hide, such as a duplicate name. With it come the mistakes in the routes of an envoy.yaml.
-fn plugin(text: &str, path: &Path) -> Result<(String, Vec<String>), String> {
+/// parsing would hide, such as a duplicate name. With it come the facts in the Envoy file that contains it.
+fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>), String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
     } else {
         serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
     };
-    if tree.get("static_resources").is_none() {
-        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, Vec::new()));
+    if !Envoy::is_one(&tree) {
+        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None));
     }
     let mut found = Vec::new();
     collect(&tree, &mut found);
-    let with_routes = |configuration: &String| Ok((configuration.clone(), routes::mistakes(&tree)));
+    let with_envoy = |configuration: &String| Ok((configuration.clone(), Some(Envoy::read(&tree))));
     match found.as_slice() {
-        [one] => with_routes(one),
+        [one] => with_envoy(one),
         [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),
-        [first, others @ ..] if others.iter().all(|other| other == first) => with_routes(first),
+        [first, others @ ..] if others.iter().all(|other| other == first) => with_envoy(first),
         _ => Err(format!("{}: contains several filters with different configurations", path.display())),
     }
 }

@@ -26,7 +26,7 @@ fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
 
 #[test]
 fn help_and_version_go_to_standard_output_with_exit_code_0() {
-    for subcommand in ["", "check", "explain", "replay"] {
+    for subcommand in ["", "check", "explain", "replay", "keys", "doctor"] {
         for option in ["--help", "--version"] {
             let arguments: Vec<_> = [subcommand, option].into_iter().filter(|it| !it.is_empty()).collect();
             let (code, out, err) = run(&arguments);
@@ -48,6 +48,10 @@ fn usage_errors_go_to_standard_error_with_exit_code_2() {
         &["explain", "--config", "x"],
         &["replay"],
         &["replay", "--record", "x"],
+        &["keys"],
+        &["keys", "add"],
+        &["doctor"],
+        &["doctor", "gateway:10000"],
     ] {
         let (code, out, err) = run(arguments);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
@@ -66,6 +70,9 @@ fn problems_with_files_go_to_standard_error_with_exit_code_1() {
         &["explain", "--config", &good, "--request", &bad],
         &["explain", "--record", "/nowhere"],
         &["replay", "--record", &bad, "--config", &good],
+        &["keys", "add", "no name"],
+        &["keys", "add", "team", "--config", "/nowhere"],
+        &["doctor", "http://127.0.0.1:1", "--ca", "/nowhere"],
     ] {
         let (code, out, err) = run(arguments);
         assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
@@ -101,6 +108,25 @@ fn records_are_read_from_standard_input() {
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(err.contains("contains no decision record"), "{err}");
+}
+
+#[test]
+fn a_key_is_hashed_from_standard_input() {
+    let mut child =
+        program().args(["keys", "hash"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"test\n").unwrap();
+    let Output { status, stdout, .. } = child.wait_with_output().unwrap();
+    let expected = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n";
+    assert_eq!((status.code(), String::from_utf8(stdout).unwrap().as_str()), (Some(0), expected));
+}
+
+#[test]
+fn the_report_on_a_gateway_with_problems_goes_to_standard_output_with_exit_code_1() {
+    // Nothing listens at a port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (code, out, err) = run(&["doctor", &format!("http://127.0.0.1:{port}")]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.contains("PROBLEM: the gateway cannot be reached") && out.ends_with("1 problem\n"), "{out}");
 }
 
 #[test]

@@ -254,6 +254,38 @@ async fn an_ordinary_listener_writes_one_record_per_request() {
 }
 
 #[tokio::test]
+async fn a_key_has_two_texts_while_it_is_replaced_and_may_expire() {
+    let keys = json!({
+        "rotated": {"sha256": [sha256("sk-old"), sha256("sk-new")], "expires": "2999-12-31"},
+        "former": {"sha256": sha256("sk-former"), "expires": "2026-01-31T12:00:00+01:00"},
+    });
+    let scene = RecordScene::start(Shape::Loop, &json!({"keys": keys})).await;
+    let chat = |key: &str| Request::chat("chat", false).header("authorization", &format!("Bearer {key}"));
+    for key in ["sk-old", "sk-new"] {
+        assert_eq!(scene.ask(chat(key)).await.status, 200, "{key}");
+    }
+    let refused = scene.ask(chat("sk-former")).await;
+    assert_eq!((refused.status.as_u16(), refused.header("x-llm-reason")), (401, Some("expired_api_key")));
+    let error = &refused.json()["error"];
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("expired_api_key"), &json!("The API key has expired."))
+    );
+    let messages =
+        Request::post("/v1/messages").header("x-api-key", "sk-former").json(&json!({"model": "chat"}));
+    let refused = scene.ask(messages).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["error"]["type"]),
+        (401, &json!("authentication_error"))
+    );
+    let records = records::wait_for(&scene.envoy, 4).await;
+    let of = |name: &str| records.iter().map(|record| record[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("key_id"), ["rotated", "rotated", "former", "former"], "operators see whose key it was");
+    assert_eq!(of("outcome")[2..], ["refused", "refused"]);
+    assert_eq!(of("outcome_reason")[2..], ["expired_api_key", "expired_api_key"]);
+}
+
+#[tokio::test]
 async fn a_refusal_without_an_attempt_has_a_record() {
     let key = "ab".repeat(32);
     let scene = RecordScene::start(Shape::Loop, &json!({"keys": {"team-a": {"sha256": key}}})).await;

@@ -79,7 +79,7 @@ impl Leases {
     }
 
     fn of(request: &ClientRequest, target: TargetId) -> Self {
-        let key = request.client_key().map_or(Keys::NONE, |key| Keys::of(&key.sha256));
+        let key = request.client_key().map_or(Keys::NONE, |key| Keys::of(&key.digests.first));
         Self { target, family: request.endpoint.family(), key, tickets: [None; 3] }
     }
 

@@ -25,7 +25,7 @@ mod store;
 mod time;
 mod tokens;
 
-pub use date::{days_in, days_since_epoch};
+pub use date::{date_days, days_in, days_since_epoch, rfc3339_ms};
 pub use decimal::Decimal;
 pub use endpoint::{Dialect, Endpoint, EndpointFamily, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};

@@ -11,7 +11,9 @@ use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicy;
-use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId};
+use crate::base::{
+    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, Timestamp,
+};
 use crate::provider::ProviderKind;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
@@ -355,8 +357,10 @@ pub enum Redact {
 pub struct ClientKey {
     /// Its name in the configuration, in records and in metrics.
     pub name: Rc<str>,
-    /// SHA-256 of the key.
-    pub sha256: [u8; 32],
+    /// By what it is recognised.
+    pub digests: Digests,
+    /// From then on it is refused; `None` for never.
+    pub expires: Option<Timestamp>,
     /// The models that it may use; `None` for all.
     pub models: Option<Vec<ModelId>>,
     /// Which targets are allowed.
@@ -367,6 +371,15 @@ pub struct ClientKey {
     pub budget: Option<Budget>,
     /// Names and values that are recorded with its requests, sorted by name.
     pub metadata: Vec<(String, String)>,
+}
+
+/// SHA-256 of a key, and of a second one while the key is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// The first one in the configuration.
+    pub first: [u8; 32],
+    /// The other one.
+    pub second: Option<[u8; 32]>,
 }
 
 /// How much one key may use. `None` means no limit.
@@ -397,8 +410,10 @@ impl Budget {
 pub struct OperatorKey {
     /// Its name in the configuration, in the log and in the list of orders.
     pub name: Rc<str>,
-    /// SHA-256 of the key.
-    pub sha256: [u8; 32],
+    /// By what it is recognised.
+    pub digests: Digests,
+    /// From then on it is refused; `None` for never.
+    pub expires: Option<Timestamp>,
 }
 
 /// What happens to requests for other paths than the endpoints.

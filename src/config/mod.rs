@@ -31,11 +31,12 @@ mod stream_policy;
 pub use balance::{Balance, SessionKey};
 pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules};
 pub use compile::{
-    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_METADATA,
-    MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS, MAX_JOURNEYS,
+    MAX_METADATA, MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS,
+    MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, EmptyStop, Limits, Model, OperatorKey,
+    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model, OperatorKey,
     OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
 };
 pub use duration::duration;

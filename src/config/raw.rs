@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 
 use super::numeric::{decimal, whole};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::duration::{Linger, TimeSpan};
 use super::size::Size;
@@ -280,7 +280,8 @@ pub(super) struct RawBackoff {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawClientKey {
-    pub sha256: Option<String>,
+    pub sha256: Option<RawDigests>,
+    pub expires: Option<String>,
     pub models: Option<Words>,
     pub regions: Option<Words>,
     pub zero_retention: Option<String>,
@@ -315,14 +316,16 @@ pub(super) struct RawBudget {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOperator {
-    pub sha256: Option<String>,
+    pub sha256: Option<RawDigests>,
+    pub expires: Option<String>,
     pub keys: Option<Section<RawOperatorKey>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOperatorKey {
-    pub sha256: Option<String>,
+    pub sha256: Option<RawDigests>,
+    pub expires: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -365,6 +368,12 @@ pub(super) struct RawRecord {
     pub sample_successes: Option<f64>,
     pub log: Option<String>,
     pub redact: Option<String>,
+}
+
+/// The digest of a key, or a list of them while the key is rotated.
+pub(super) enum RawDigests {
+    One(String),
+    Several(Words),
 }
 
 pub(super) enum RawOtherPaths {
@@ -419,6 +428,28 @@ impl<'de> Deserialize<'de> for RawOtherPaths {
             }
         }
         deserializer.deserialize_any(WordOrFields)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawDigests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrList;
+        impl<'de> Visitor<'de> for TextOrList {
+            type Value = RawDigests;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text or a list")
+            }
+
+            fn visit_str<E: Error>(self, digest: &str) -> Result<RawDigests, E> {
+                Ok(RawDigests::One(digest.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, digests: A) -> Result<RawDigests, A::Error> {
+                Words::deserialize(SeqAccessDeserializer::new(digests)).map(RawDigests::Several)
+            }
+        }
+        deserializer.deserialize_any(TextOrList)
     }
 }
 

@@ -238,7 +238,7 @@ fn every_configured_value_is_applied() {
     assert_eq!(config.breaker, expected);
 
     let keys = config.keys.as_ref().unwrap();
-    assert_eq!((keys[0].sha256, keys[1].sha256), ([0xab; 32], [0xcd; 32]));
+    assert_eq!((keys[0].digests.first, keys[1].digests.first), ([0xab; 32], [0xcd; 32]));
     assert_eq!((&keys[0].models, &keys[1].models), (&Some(vec![config.model_named("chat").unwrap()]), &None));
     assert_eq!(config.other_paths, OtherPaths::Cluster("legacy".into()));
     assert_eq!(

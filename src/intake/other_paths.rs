@@ -4,7 +4,7 @@
 use super::headers::{NEEDED_FOR_ROUTING, StrippedBy};
 use super::models;
 use super::reading::authenticate;
-use crate::base::{Dialect, HeaderBlock, HeaderSink};
+use crate::base::{Dialect, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OtherPaths;
 use crate::generation::Generation;
 use crate::provider;
@@ -61,15 +61,16 @@ pub fn other_path(
     method: &str,
     path: &str,
     headers: &HeaderBlock,
+    now: Timestamp,
     sink: &mut impl HeaderSink,
 ) -> OtherRequest {
     let anthropic = headers.get_bytes("anthropic-version").is_some();
     let dialect = if anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
     let result = match path.strip_prefix("/v1/models") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            list_models(generation, method, rest, headers, dialect).map(OtherRequest::Answer)
+            list_models(generation, method, rest, (headers, now), dialect).map(OtherRequest::Answer)
         }
-        _ => pass_on(generation, headers, sink).map(|()| OtherRequest::PassOn),
+        _ => pass_on(generation, headers, now, sink).map(|()| OtherRequest::PassOn),
     };
     result.unwrap_or_else(|refusal| OtherRequest::Refuse(refusal, dialect))
 }
@@ -78,10 +79,10 @@ fn list_models(
     generation: &Generation,
     method: &str,
     rest: &str,
-    headers: &HeaderBlock,
+    (headers, now): (&HeaderBlock, Timestamp),
     dialect: Dialect,
 ) -> Result<LocalAnswer, Refusal> {
-    let key = authenticate(generation, headers)?;
+    let key = authenticate(generation, headers, now)?;
     if method != "GET" {
         return Err(Refusal::Method { allowed: "GET" });
     }
@@ -93,13 +94,14 @@ fn list_models(
 fn pass_on(
     generation: &Generation,
     headers: &HeaderBlock,
+    now: Timestamp,
     sink: &mut impl HeaderSink,
 ) -> Result<(), Refusal> {
     let cluster = match &generation.config.other_paths {
         OtherPaths::Refuse => return Err(Refusal::UnknownPath),
         OtherPaths::Cluster(cluster) => cluster,
     };
-    authenticate(generation, headers)?;
+    authenticate(generation, headers, now)?;
     for (name, _) in headers.iter().filter(|(name, _)| is_private(name)) {
         if let Ok(name) = std::str::from_utf8(name) {
             sink.remove(name);

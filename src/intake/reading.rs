@@ -15,7 +15,7 @@ use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
 use crate::refusal::Refusal;
 use crate::request::{BodyBuffer, Facts, References, Scanner, Tracks};
-use crate::tenancy;
+use crate::tenancy::{self, NoKey};
 
 /// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the
 /// VM.
@@ -207,9 +207,20 @@ impl Reading {
 }
 
 /// The client's key, by its position in the configuration; `None` if no keys are configured.
-pub fn authenticate(generation: &Generation, headers: &HeaderBlock) -> Result<Option<usize>, Refusal> {
-    match &generation.config.keys {
-        None => Ok(None),
-        Some(keys) => tenancy::authenticate(keys, headers).map(Some).ok_or(Refusal::Unauthenticated),
+pub fn authenticate(
+    generation: &Generation,
+    headers: &HeaderBlock,
+    now: Timestamp,
+) -> Result<Option<usize>, NoKey> {
+    let Some(keys) = &generation.config.keys else { return Ok(None) };
+    tenancy::authenticate(keys, headers, now).map(Some)
+}
+
+impl From<NoKey> for Refusal {
+    fn from(why: NoKey) -> Self {
+        match why {
+            NoKey::Unknown => Self::Unauthenticated,
+            NoKey::Expired(_) => Self::KeyExpired,
+        }
     }
 }

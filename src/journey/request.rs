@@ -22,6 +22,7 @@ use crate::report;
 use crate::request::{Facts, References};
 use crate::retry::{Next, Permission, Stop};
 use crate::survey::Survey;
+use crate::tenancy::NoKey;
 
 impl Exchange {
     /// The request's headers have come.
@@ -54,10 +55,12 @@ impl Exchange {
         if method != "POST" {
             return self.refuse(worker, Refusal::Method { allowed: "POST" }, dialect);
         }
-        let reading = intake::authenticate(&generation, headers).and_then(|key| {
-            self.note(|record| record.key = key);
-            Reading::begin(&generation, endpoint, pass, headers, key)
-        });
+        let key = intake::authenticate(&generation, headers, now);
+        // An operator sees in the record whose key has expired.
+        self.note(|record| record.key = key.unwrap_or_else(NoKey::expired));
+        let reading = key
+            .map_err(Refusal::from)
+            .and_then(|key| Reading::begin(&generation, endpoint, pass, headers, key));
         let reading = match reading {
             Ok(reading) => reading,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
@@ -88,7 +91,7 @@ impl Exchange {
         let operators = report::operator_answer(&mut worker.operator_context(), method, path, headers, now);
         let other = match operators {
             Some(answer) => OtherRequest::Answer(answer),
-            None => intake::other_path(&worker.generation, method, path, headers, sink),
+            None => intake::other_path(&worker.generation, method, path, headers, now, sink),
         };
         match other {
             OtherRequest::Answer(answer) => {

@@ -69,7 +69,7 @@ impl Sent {
         }
         let request = &*journey.request;
         if let Some(key) = request.client_key() {
-            return Some(Keys::of(&key.sha256));
+            return Some(Keys::of(&key.digests.first));
         }
         let address = request.address?;
         Survey::afresh(request, now)?.has_healthy_besides(start.target).then(|| Keys::of_hash(address))

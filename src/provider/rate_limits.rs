@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ProviderKind;
 use super::hints::retry_after;
-use super::waits::{decimal, epoch_ms, go_duration_ms, rfc3339_ms};
-use crate::base::{HeaderBlock, Timestamp};
+use super::waits::{decimal, epoch_ms, go_duration_ms};
+use crate::base::{HeaderBlock, Timestamp, rfc3339_ms};
 
 /// The assumed time until a limit resets if the provider does not give one: rate limits are usually per
 /// minute.

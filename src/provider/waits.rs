@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::hint_names::Unit;
-use crate::base::{Timestamp, days_in, days_since_epoch};
+use crate::base::{Timestamp, days_since_epoch, rfc3339_ms};
 
 /// The longest wait that is returned; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -147,60 +147,4 @@ fn unit_ms(unit: &str) -> Option<f64> {
         "d" => Some(86_400e3),
         _ => None,
     }
-}
-
-/// An RFC 3339 timestamp in milliseconds since the epoch. It may have any offset, either letter case, and any
-/// number of fractional digits, of which three count. `None` also for times before 1970.
-pub(super) fn rfc3339_ms(text: &str) -> Option<u64> {
-    let (date, time) = text.split_once(['T', 't', ' '])?;
-    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-    let (clock, zone) = time.split_at_checked(time.find(['Z', 'z', '+', '-'])?)?;
-    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, part)| (clock, Some(part)));
-    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    // A leap second counts as the first second of the next minute.
-    let is_possible = (1..=12).contains(&month)
-        && (1..=days_in(year, month)).contains(&day)
-        && hour <= 23
-        && minute <= 59
-        && second <= 60;
-    if !is_possible {
-        return None;
-    }
-    let minutes = (days_since_epoch(year, month, day) * 24 + hour) * 60 + minute - offset_minutes(zone)?;
-    let ms = (minutes * 60 + second) * 1000 + fraction.map_or(Some(0), fraction_ms)?;
-    u64::try_from(ms).ok()
-}
-
-/// Splits `text` at `separator` into unsigned numbers of exactly these lengths.
-fn numbers<const N: usize>(text: &str, separator: char, lengths: [usize; N]) -> Option<[i64; N]> {
-    let mut parts = text.split(separator);
-    let mut numbers = [0; N];
-    for (number, length) in numbers.iter_mut().zip(lengths) {
-        *number = digits(parts.next().filter(|part| part.len() == length)?)?;
-    }
-    parts.next().is_none().then_some(numbers)
-}
-
-fn digits(text: &str) -> Option<i64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
-}
-
-fn fraction_ms(fraction: &str) -> Option<i64> {
-    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits(&format!("{:0<3}", fraction.get(..3).unwrap_or(fraction)))
-}
-
-/// The offset of local time from UTC, in minutes: `Z`, `+02:00`, `-07:30`.
-fn offset_minutes(zone: &str) -> Option<i64> {
-    if zone.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let (sign, offset) = match zone.strip_prefix('-') {
-        Some(offset) => (-1, offset),
-        None => (1, zone.strip_prefix('+')?),
-    };
-    let [hours, minutes] = numbers(offset, ':', [2, 2])?;
-    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes))
 }

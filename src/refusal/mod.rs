@@ -49,6 +49,8 @@ pub enum Refusal {
     },
     /// The client's key is missing or unknown.
     Unauthenticated,
+    /// The client's key is known, and its `expires` has passed.
+    KeyExpired,
     /// The body is larger than `limits.max_body`.
     TooLarge {
         /// The limit in bytes.
@@ -130,6 +132,7 @@ impl Refusal {
             Self::UnknownPath => (404, "unknown_path"),
             Self::Method { .. } => (405, "method_not_allowed"),
             Self::Unauthenticated => (401, "invalid_api_key"),
+            Self::KeyExpired => (401, "expired_api_key"),
             Self::TooLarge { .. } => (413, "request_too_large"),
             Self::Encoding => (415, "unsupported_content_encoding"),
             Self::InvalidTimeout => (400, "invalid_timeout"),
@@ -179,6 +182,7 @@ impl Refusal {
             Self::UnknownPath => "This path is not served here.".to_owned(),
             Self::Method { allowed } => format!("This path takes {allowed} requests only."),
             Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
+            Self::KeyExpired => "The API key has expired.".to_owned(),
             Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),
             Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
             Self::InvalidTimeout => {
@@ -312,6 +316,7 @@ mod tests {
             Refusal::TooLarge { limit: 1 },
             Refusal::UnknownModel { name: "m".to_owned() },
             Refusal::Unauthenticated,
+            Refusal::KeyExpired,
         ] {
             let (status, reason) = refusal.code();
             assert!(

@@ -27,7 +27,7 @@ use crate::record::status::{self, Sources};
 use crate::record::{self, Family, Metric, PAGE, Tally, place};
 use crate::refusal::LocalAnswer;
 use crate::retry;
-use crate::tenancy::{self, RateLimit, RateLimiter};
+use crate::tenancy::{self, NoKey, RateLimit, RateLimiter};
 
 /// The prefix of the operators' paths.
 const ROOT: &str = "/llm-failsafe";
@@ -104,7 +104,7 @@ impl<'p> OperatorRequest<'p> {
 enum Decline {
     UnknownPath,
     NoSuchScope { kind: ScopeKind },
-    Key,
+    Key(NoKey),
     Method { allowed: &'static str },
     CrossSite,
     Form,
@@ -151,7 +151,7 @@ fn serve(
         OperatorRequest::Status | OperatorRequest::Order { .. } | OperatorRequest::Nothing => {}
     }
     let config = std::rc::Rc::clone(&context.generation.config);
-    let operator = tenancy::operator(&config.operators, headers).ok_or(Decline::Key)?;
+    let operator = tenancy::operator(&config.operators, headers, now).map_err(Decline::Key)?;
     match request {
         OperatorRequest::Status => {
             only("GET", method)?;
@@ -271,7 +271,10 @@ impl Decline {
             Self::NoSuchScope { kind } => {
                 (404, "unknown_name", format!("The configuration has no {} of this name.", kind.name()))
             }
-            Self::Key => (
+            Self::Key(NoKey::Expired(_)) => {
+                (401, "expired_operator_key", "The operator's key has expired.".to_owned())
+            }
+            Self::Key(NoKey::Unknown) => (
                 401,
                 "invalid_operator_key",
                 "Operators send their key as `authorization: Bearer …`; this one is missing or not known.".to_owned(),
@@ -299,7 +302,7 @@ impl Decline {
         };
         let mut headers = vec![("x-llm-reason", code.to_owned()), ("cache-control", "no-store".to_owned())];
         match &self {
-            Self::Key => {
+            Self::Key(_) => {
                 headers.push(("www-authenticate", "Bearer realm=\"llm-failsafe operators\"".to_owned()))
             }
             Self::Method { allowed } => headers.push(("allow", (*allowed).to_owned())),

@@ -21,5 +21,5 @@ mod rate_limiter;
 pub use budget::{
     Amount, BudgetKind, BudgetSet, Exhausted, Granted, Ledger, Reservation, release, reserve, settle, used,
 };
-pub use keys::{authenticate, may_use, operator};
+pub use keys::{NoKey, authenticate, may_use, operator};
 pub use rate_limiter::{RateLimit, RateLimiter};

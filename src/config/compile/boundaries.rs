@@ -2,11 +2,12 @@ use std::rc::Rc;
 
 use super::classes::classes;
 use super::common::{needed, number, word};
+use super::dates::end_of_day;
 use super::limits::MAX_TARGETS;
 use super::names::Names;
 use super::offers::dollars;
 use super::text;
-use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp, days_in, days_since_epoch};
+use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId};
 use crate::config::boundaries::{
     Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules,
 };
@@ -20,7 +21,6 @@ const MAX_REGIONS: usize = 64;
 const MAX_APPROVALS: usize = MAX_TARGETS;
 /// The maximum of `max_price_ratio`.
 const MAX_RATIO: f64 = 1000.0;
-const MS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// The names that boundaries refer to.
 #[derive(Clone, Copy)]
@@ -226,55 +226,9 @@ fn permille(ratio: f64, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<u64> 
     Some(((ratio * 1000.0 + 1e-6).floor() as u64).max(1))
 }
 
-/// The end of a date in UTC.
-fn end_of_day(text: &str, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Timestamp> {
-    let end = parse_day(text).and_then(|days| u64::try_from(days + 1).ok());
-    if end.is_none() {
-        mistakes.add(at, "is not a date, expected one such as `2026-12-31`");
-    }
-    end.map(|days| Timestamp::from_millis(days.saturating_mul(MS_PER_DAY)))
-}
-
-fn parse_day(text: &str) -> Option<i64> {
-    let well_formed = text.len() == 10
-        && text
-            .bytes()
-            .enumerate()
-            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
-    if !well_formed {
-        return None;
-    }
-    let mut parts = text.split('-').map(str::parse::<i64>);
-    let mut part = || parts.next()?.ok();
-    let (year, month, day) = (part()?, part()?, part()?);
-    ((1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day))
-        .then(|| days_since_epoch(year, month, day))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_has_one_format_and_ends_at_midnight_utc() {
-        let mut mistakes = Mistakes::default();
-        let mut end = |text| end_of_day(text, &Trail::Root, &mut mistakes).map(Timestamp::as_millis);
-        assert_eq!(end("1970-01-01"), Some(MS_PER_DAY));
-        assert_eq!(end("2026-12-31"), Some(1_798_761_600_000));
-        assert_eq!(end("2024-02-29"), Some(1_709_251_200_000));
-        for bad in [
-            "",
-            "2026-12-32",
-            "2025-02-29",
-            "2026-1-1",
-            "2026/12/31",
-            "2026-12-31T00:00:00Z",
-            "+026-12-31",
-            "ä026-12-3",
-        ] {
-            assert_eq!(end(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_price_ratio_is_rounded_down() {

@@ -4,11 +4,13 @@ use std::rc::Rc;
 use super::boundaries::Known;
 use super::budget;
 use super::common::{all_or_none, each, needed, word};
+use super::dates::end;
+use super::limits::MAX_DIGESTS;
 use super::names::Names;
 use crate::base::ModelId;
-use crate::config::compiled::ClientKey;
+use crate::config::compiled::{ClientKey, Digests};
 use crate::config::mistakes::{Mistakes, Trail, shown};
-use crate::config::raw::{RawClientKey, Section, Words};
+use crate::config::raw::{RawClientKey, RawDigests, Section, Words};
 use crate::config::retry::Priority;
 
 /// SHA-256 of an empty string (FIPS 180-4), which is the result of hashing an unset variable.
@@ -31,8 +33,9 @@ pub(super) fn keys(
     }
     let mut holders: HashMap<[u8; 32], String> = HashMap::new();
     let keys = each(section, "keys", mistakes, |name, raw, at, mistakes| {
-        let sha256 = needed(&raw.sha256, "sha256", at, mistakes)
-            .and_then(|written| digest(written, &mut holders, name, at, mistakes));
+        let digests = needed(&raw.sha256, "sha256", at, mistakes)
+            .and_then(|written| digests(written, &mut holders, name, at, mistakes));
+        let expires = raw.expires.as_ref().map(|written| end(written, &at.field("expires"), mistakes));
         let models = allowed_models(raw.models.as_ref(), models, &at.field("models"), mistakes);
         let priorities = Priority::ALL.map(|priority| (priority.name(), priority));
         let priority = word(raw.priority.as_ref(), &priorities, &at.field("priority"), mistakes);
@@ -41,7 +44,8 @@ pub(super) fn keys(
         let boundaries = known.of_key(raw, at, mistakes);
         Some(ClientKey {
             name: Rc::from(name),
-            sha256: sha256?,
+            digests: digests?,
+            expires: expires.flatten(),
             models,
             priority,
             budget,
@@ -52,26 +56,57 @@ pub(super) fn keys(
     all_or_none(keys).map(Some)
 }
 
-/// The digest that is `written`, if it is not one of the `holders`' digests.
-pub(super) fn digest(
+/// The digests that are `written`, if none of them is one of the `holders`' digests.
+pub(super) fn digests(
+    written: &RawDigests,
+    holders: &mut HashMap<[u8; 32], String>,
+    name: &str,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Digests> {
+    let at = at.field("sha256");
+    let list = match written {
+        RawDigests::One(one) => {
+            return Some(Digests { first: digest(one, holders, name, &at, mistakes)?, second: None });
+        }
+        RawDigests::Several(list) => list,
+    };
+    if list.is_empty() || list.len() > MAX_DIGESTS {
+        mistakes.add(
+            &at,
+            format!("has {} digests, expected one, or {MAX_DIGESTS} while the key is rotated", list.len()),
+        );
+        return None;
+    }
+    let digests = list
+        .iter()
+        .enumerate()
+        .map(|(index, written)| digest(written.as_ref()?, holders, name, &at.item(index), mistakes));
+    match all_or_none(digests.collect())?.as_slice() {
+        [first] => Some(Digests { first: *first, second: None }),
+        [first, second] => Some(Digests { first: *first, second: Some(*second) }),
+        _ => None,
+    }
+}
+
+fn digest(
     written: &str,
     holders: &mut HashMap<[u8; 32], String>,
     name: &str,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<[u8; 32]> {
-    let at = at.field("sha256");
     let Some(digest) = from_hex(written) else {
         // The text may be a key itself, so it is not shown.
-        mistakes.add(&at, "is not a SHA-256 digest, expected 64 hexadecimal digits");
+        mistakes.add(at, "is not a SHA-256 digest, expected 64 hexadecimal digits");
         return None;
     };
     if from_hex(DIGEST_OF_EMPTY) == Some(digest) {
-        mistakes.add(&at, "is the SHA-256 digest of an empty text, expected the digest of a key");
+        mistakes.add(at, "is the SHA-256 digest of an empty text, expected the digest of a key");
         return None;
     }
     if let Some(other) = holders.get(&digest) {
-        mistakes.add_with(&at, || format!("is the same digest as that of key `{}`", shown(other)));
+        mistakes.add_with(at, || format!("is the same digest as that of key `{}`", shown(other)));
         return None;
     }
     holders.insert(digest, name.to_owned());

@@ -10,6 +10,8 @@ pub const MAX_TARGETS: usize = 512;
 pub const MAX_MODELS: usize = 256;
 /// The maximum number of client keys.
 pub const MAX_CLIENT_KEYS: usize = 1000;
+/// The maximum number of digests of one key: the old and the new one while the key is rotated.
+pub const MAX_DIGESTS: usize = 2;
 /// The maximum number of operators' keys.
 pub const MAX_OPERATOR_KEYS: usize = 32;
 /// The maximum number of headers that are set for one provider, and of those that are forwarded to it.

@@ -10,6 +10,7 @@ mod breaker;
 mod budget;
 mod classes;
 mod common;
+mod dates;
 mod field_reader;
 mod headers;
 mod keys;
@@ -39,8 +40,8 @@ use crate::provider::{self, RequestHeader};
 pub use budget::MAX_METADATA;
 use common::{Env, all_or_none, each, required};
 pub use limits::{
-    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_HEADERS, MAX_JOURNEYS, MAX_MODELS,
-    MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS, MAX_JOURNEYS,
+    MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
 };
 use names::{NameRule, Names};
 

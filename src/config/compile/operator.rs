@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::common::{all_or_none, needed};
-use super::keys::digest;
+use super::dates::end;
+use super::keys::digests;
 use super::limits::MAX_OPERATOR_KEYS;
 use super::names::{NameRule, Names};
 use crate::config::compiled::OperatorKey;
@@ -30,10 +31,18 @@ pub(super) fn operators(
         mistakes.add(&at, "has both `sha256` and `keys`, expected one; move the digest into `keys`");
         return None;
     }
+    if raw.expires.is_some() && raw.keys.is_some() {
+        mistakes.add(&at.field("expires"), "has no effect beside `keys`; write it at each key that expires");
+        return None;
+    }
+    let expires = |written: &Option<String>, at: &Trail<'_>, mistakes: &mut Mistakes| {
+        written.as_ref().and_then(|written| end(written, &at.field("expires"), mistakes))
+    };
     let Some(named) = &raw.keys else {
         let written = needed(&raw.sha256, "sha256", &at, mistakes)?;
-        let sha256 = digest(written, &mut holders, ONLY_OPERATOR, &at, mistakes)?;
-        return Some(vec![OperatorKey { name: Rc::from(ONLY_OPERATOR), sha256 }]);
+        let digests = digests(written, &mut holders, ONLY_OPERATOR, &at, mistakes)?;
+        let expires = expires(&raw.expires, &at, mistakes);
+        return Some(vec![OperatorKey { name: Rc::from(ONLY_OPERATOR), digests, expires }]);
     };
     let at = at.field("keys");
     Names::within("key", &at, &raw.keys, MAX_OPERATOR_KEYS, NameRule::Plain, mistakes);
@@ -47,8 +56,9 @@ pub(super) fn operators(
             let Mapping(raw) = entry.as_ref()?;
             let at = at.field(name);
             let written = needed(&raw.sha256, "sha256", &at, mistakes)?;
-            let sha256 = digest(written, &mut holders, name, &at, mistakes)?;
-            Some(OperatorKey { name: Rc::from(name.as_str()), sha256 })
+            let digests = digests(written, &mut holders, name, &at, mistakes)?;
+            let expires = expires(&raw.expires, &at, mistakes);
+            Some(OperatorKey { name: Rc::from(name.as_str()), digests, expires })
         })
         .collect();
     all_or_none(keys)
@@ -56,6 +66,7 @@ pub(super) fn operators(
 
 #[cfg(test)]
 mod tests {
+    use crate::base::Timestamp;
     use crate::config::{self, Config};
     use serde_json::{Value, json};
 
@@ -87,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_have_two_digests_and_an_end() {
+        let two = json!(["cd".repeat(32), "ef".repeat(32)]);
+        for operator in [
+            json!({"sha256": two, "expires": "2027-01-31"}),
+            json!({"keys": {"anna": {"sha256": two, "expires": "2027-02-01T00:00:00Z"}}}),
+        ] {
+            let config = load(operator).unwrap();
+            let key = &config.operators[0];
+            assert_eq!((key.digests.first, key.digests.second), ([0xcd; 32], Some([0xef; 32])));
+            assert_eq!(key.expires, Some(Timestamp::from_millis(1_801_440_000_000)));
+        }
+    }
+
+    #[test]
     fn a_mistake_is_reported_and_not_taken_for_an_absent_section() {
         let named = |entry: Value| json!({"keys": {"anna": entry}});
         for (operator, expected) in [
@@ -100,6 +125,15 @@ mod tests {
             (named(json!({"sha256": ""})), "operator.keys.anna.sha256: is not a SHA-256 digest"),
             (json!({"keys": {"a b": {"sha256": "cd".repeat(32)}}}), "a name is 1 to 64 letters"),
             (json!({"sha256": "cd".repeat(32), "keys": {}}), "operator: has both `sha256` and `keys`"),
+            (
+                json!({"keys": {"a": {"sha256": "cd".repeat(32)}}, "expires": "2027-01-31"}),
+                "operator.expires: has no effect",
+            ),
+            (
+                json!({"sha256": "cd".repeat(32), "expires": "soon"}),
+                "operator.expires: is neither a date nor a time",
+            ),
+            (named(json!({"sha256": []})), "operator.keys.anna.sha256: has 0 digests"),
             (json!({"password": "x"}), "operator.password: "),
             (json!("op-secret"), "operator: "),
             (json!({"keys": 5}), "operator.keys: "),

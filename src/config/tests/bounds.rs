@@ -188,6 +188,48 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
             "keys.team-b.sha256: is the same digest as that of key `team-a`".into(),
         ),
         (
+            "/keys/team-a/sha256",
+            json!([]),
+            "keys.team-a.sha256: has 0 digests, expected one, or 2 while the key is rotated".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!(["01".repeat(32), "02".repeat(32), "03".repeat(32)]),
+            "keys.team-a.sha256: has 3 digests, expected one, or 2 while the key is rotated".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!(["01".repeat(32), "sk-client-secret"]),
+            "keys.team-a.sha256[1]: is not a SHA-256 digest, expected 64 hexadecimal digits".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!(["01".repeat(32), 5]),
+            "keys.team-a.sha256[1]: found a number, expected text (YAML needs quotes around it)".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!(5),
+            "keys.team-a.sha256: found a number, expected text or a list".into(),
+        ),
+        (
+            "/keys/team-a/sha256",
+            json!(["01".repeat(32), "01".repeat(32)]),
+            "keys.team-a.sha256[1]: is the same digest as that of key `team-a`".into(),
+        ),
+        (
+            "/keys/team-b/sha256",
+            json!(["01".repeat(32), "ab".repeat(32)]),
+            "keys.team-b.sha256[1]: is the same digest as that of key `team-a`".into(),
+        ),
+        (
+            "/keys/team-a/expires",
+            json!("soon"),
+            "keys.team-a.expires: is neither a date nor a time, expected one such as `2026-12-31` or \
+             `2026-12-31T18:00:00Z`"
+                .into(),
+        ),
+        (
             "/keys/team-a/models",
             json!([]),
             "keys.team-a.models: is empty, so the key could use no model; leave it out to allow \

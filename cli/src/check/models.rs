@@ -1,5 +1,4 @@
-//! Warnings for a valid configuration: settings that are probably not intended. Routes in an envoy.yaml that do not do what
-//! the configuration leaves to them are mistakes.
+//! Models and targets: settings that are valid but probably not intended.
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
 use llm_failsafe::config::{Config, Model, Target};
@@ -7,20 +6,10 @@ use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempt
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
 
-use crate::source::Loaded;
+use super::SOON_MS;
 
-/// An approval that expires within four weeks causes a warning.
-const SOON_MS: u64 = 28 * 24 * 60 * 60 * 1000;
-
-/// The report for a valid configuration, with all warnings.
-///
-/// # Errors
-/// Every mistake in the routes of an envoy.yaml.
-pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
-    let config = &loaded.config;
-    if !loaded.route_mistakes.is_empty() {
-        return Err(format!("the routes have mistakes:\n  {}", loaded.route_mistakes.join("\n  ")));
-    }
+/// Warnings about every model and target.
+pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
     let mut warnings = Vec::new();
     for model in config.models() {
         single_points(config, model, &mut warnings);
@@ -29,16 +18,7 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
         approvals(config, model, now, &mut warnings);
     }
     windows(config, &mut warnings);
-    for variable in &loaded.unset {
-        warnings.push(format!("the environment variable `{variable}` is not set here; the gateway needs it"));
-    }
-    let (models, targets) = (config.models().len(), config.targets().len());
-    let mut report = format!("good: {models} models, {targets} targets, {} warnings", warnings.len());
-    for warning in warnings {
-        report.push_str("\n  ");
-        report.push_str(&warning);
-    }
-    Ok(report)
+    warnings
 }
 
 fn targets<'a>(config: &'a Config, model: &'a Model) -> impl Iterator<Item = (TargetId, &'a Target)> {

@@ -1,0 +1,167 @@
+//! The options of every command, for clap.
+
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser as _};
+use clap::{Arg, ArgAction, Command as Definition};
+
+use super::NAME;
+
+pub(super) fn definition() -> Definition {
+    Definition::new(NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .about("Checks llm-failsafe configurations, explains decisions, makes keys and examines a running gateway")
+        .after_help(
+            "A configuration is a file in JSON or YAML, or an envoy.yaml that contains the filter. The environment\n\
+             variables that it reads keys from need not be set.\n\n\
+             Exit codes: 0 success; 1 problem with a file, the configuration, the request or the gateway;\n\
+             2 wrong command line.",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([check(), explain(), replay(), keys(), doctor()])
+}
+
+fn check() -> Definition {
+    subcommand("check")
+        .about("Check a configuration")
+        .after_help(
+            "Reads the configuration as the filter does. Lists every mistake, and warns of settings that are valid\n\
+             but probably not intended. In an envoy.yaml it also checks what the filter needs of Envoy: clusters,\n\
+             environment variables, the retry loop, buffers, time limits and who can connect. What Envoy gets from\n\
+             elsewhere (LDS, RDS, CDS) cannot be checked.",
+        )
+        .arg(config().required(true))
+}
+
+fn explain() -> Definition {
+    let request = [
+        config().required_unless_present("record"),
+        file("request", "Request body (JSON)").required_unless_present("record"),
+        text("path", "PATH", "URL path").default_value("/v1/chat/completions"),
+        text("key", "NAME", "Client key, by its name in the configuration"),
+        text("region", "LIST", "Value of x-llm-region"),
+        flag("no-fallback", "Client sends x-llm-no-fallback"),
+        text("down", "TARGET", "Treat this target as unavailable; may be repeated").action(ArgAction::Append),
+        flag("json", "Print JSON"),
+    ];
+    let request = request.map(|arg| arg.conflicts_with("record").help_heading("Options for a request"));
+    let records =
+        [record().required_unless_present("request"), id().requires("record").conflicts_with("request")];
+    let records = records.map(|arg| arg.help_heading("Options for decision records"));
+    subcommand("explain")
+        .about("Explain which targets may serve a request, or print decision records as timelines")
+        .override_usage(
+            "llm-failsafe explain --config <FILE> --request <FILE> [OPTIONS]\n       \
+             llm-failsafe explain --record <FILE> [--id <ID>]",
+        )
+        .after_help(
+            "For a request: lists the eligible targets, why the others are ineligible, and what follows each class\n\
+             of error. For decision records: prints each as a timeline.",
+        )
+        .args(request)
+        .args(records)
+}
+
+fn replay() -> Definition {
+    subcommand("replay")
+        .about("Compare decision records with what a configuration would decide now")
+        .after_help(
+            "Takes the needs of the request and the health of the targets from each record, and decides again with\n\
+             the configuration. Prints only what differs.",
+        )
+        .args([record().required(true), config().required(true), id()])
+}
+
+fn keys() -> Definition {
+    subcommand("keys")
+        .about("Make keys for clients and operators")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([
+            subcommand("add")
+                .about("Make a new key and print it once, with the lines for the configuration")
+                .after_help(
+                    "The configuration holds only the digest, so the key cannot be shown again. If the configuration\n\
+                     already has the key NAME, the printed entry accepts the old and the new one. No file is changed.",
+                )
+                .args([
+                    name_of_key(),
+                    text("expires", "DATE", "Until when the key is valid, such as 2027-01-31 or 2027-01-31T18:00:00Z"),
+                    flag("operator", "A key for operators instead of one for clients"),
+                    config(),
+                ]),
+            subcommand("hash").about("Read a key from standard input and print its digest"),
+        ])
+}
+
+fn name_of_key() -> Arg {
+    Arg::new("name")
+        .value_name("NAME")
+        .help("Name of the key in configuration, records and metrics")
+        .required(true)
+}
+
+fn doctor() -> Definition {
+    subcommand("doctor")
+        .about("Ask a running gateway what is wrong, and explain it")
+        .after_help(
+            "Without keys it can only tell whether the gateway answers. With an operator's key it reads the status\n\
+             report, with --admin Envoy's counters. Keys in environment variables are not visible to other users of\n\
+             this machine; those on the command line are. Exit code 1 means that there are problems.",
+        )
+        .args([
+            Arg::new("url")
+                .value_name("URL")
+                .help("Address of the gateway, such as http://gateway:10000")
+                .required(true)
+                .value_parser(base_url),
+            text("key", "KEY", "Client key; default: the environment variable LLM_FAILSAFE_KEY"),
+            text("operator-key", "KEY", "Operator's key; default: LLM_FAILSAFE_OPERATOR_KEY"),
+            text("admin", "URL", "Envoy's admin interface, such as http://127.0.0.1:9901").value_parser(base_url),
+            text("ask", "MODEL", "Send one small request for this model; a provider may charge for it"),
+            file("ca", "Certificates (PEM) to trust instead of the well-known ones"),
+        ])
+}
+
+/// The address of a server without the path, as `http://host:port`. Clients are often configured with `/v1`.
+fn base_url(text: &str) -> Result<String, String> {
+    let written = text.trim_end_matches('/');
+    let written = written.strip_suffix("/v1").unwrap_or(written);
+    let rest = written.strip_prefix("http://").or_else(|| written.strip_prefix("https://"));
+    let rest = rest.ok_or("it must begin with http:// or https://")?;
+    if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
+        return Err("it must be only a host and a port, such as http://gateway:10000".to_owned());
+    }
+    Ok(written.to_owned())
+}
+
+fn subcommand(name: &'static str) -> Definition {
+    // As in most programs, the last value of a repeated option counts.
+    Definition::new(name).args_override_self(true)
+}
+
+fn config() -> Arg {
+    file("config", "Configuration (JSON, YAML, or an envoy.yaml that contains it)")
+}
+
+fn record() -> Arg {
+    file("record", "Log with decision records; - reads standard input; other text is ignored")
+}
+
+fn id() -> Arg {
+    text("id", "ID", "Only records with this request, trace or provider request id")
+}
+
+fn file(name: &'static str, help: &'static str) -> Arg {
+    text(name, "FILE", help).value_parser(PathBufValueParser::new().map(PathBuf::from))
+}
+
+fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}

@@ -1,0 +1,77 @@
+//! The clusters that the filter and the routes name.
+
+use llm_failsafe::config::OtherPaths;
+
+use super::Subject;
+use crate::check::finding::Finding;
+use crate::envoy::{Destination, To};
+
+/// Clusters that do not exist, and clusters that speak plain HTTP to the port of TLS.
+pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
+    let Subject { file, config, positions, .. } = subject;
+    if positions.is_empty() {
+        return Vec::new();
+    }
+    let providers = config
+        .providers()
+        .iter()
+        .map(|provider| (format!("providers.{}.cluster", provider.name), provider.cluster.as_str()));
+    let other = match &config.other_paths {
+        OtherPaths::Cluster(name) => Some(("other_paths.cluster".to_owned(), name.as_str())),
+        OtherPaths::Refuse => None,
+    };
+    let mut findings = Vec::new();
+    for (path, name) in providers.chain(other) {
+        match file.cluster(name) {
+            Some(cluster) => {
+                let to_tls_port = |it: &Destination| matches!(it, Destination::Socket(_, 443));
+                if !cluster.has_tls && cluster.destinations.iter().any(to_tls_port) {
+                    let problem = format!("the cluster `{name}` goes to port 443 without TLS");
+                    findings.push(Finding::warning(format!("{}.transport_socket", cluster.path), problem));
+                }
+            }
+            None if file.more_clusters => {
+                let problem = format!(
+                    "the cluster `{name}` is not in this file; Envoy gets clusters from elsewhere, too"
+                );
+                findings.push(Finding::unknown(path, problem));
+            }
+            None => {
+                let known: Vec<_> =
+                    file.clusters.iter().map(|cluster| format!("`{}`", cluster.name)).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let problem = format!(
+                    "Envoy has no cluster `{name}`, so every request to it fails; clusters of this file: {known}"
+                );
+                findings.push(
+                    Finding::mistake(path, problem)
+                        .write(format!("- name: {name}   # in static_resources.clusters")),
+                );
+            }
+        }
+    }
+    findings.extend(routes(subject));
+    findings
+}
+
+/// Routes to clusters that do not exist. Envoy does not start with such a route.
+fn routes(Subject { file, .. }: Subject<'_>) -> Vec<Finding> {
+    let tables = file.managers().filter_map(|(_, manager)| manager.routes.as_ref());
+    let routes = tables.filter(|table| table.needs_clusters && !file.more_clusters);
+    let routes = routes.flat_map(|table| table.hosts.iter().flat_map(|host| &host.routes));
+    let missing = routes.flat_map(|route| {
+        let names = match &route.to {
+            To::Clusters(names) => names.as_slice(),
+            _ => &[],
+        };
+        names.iter().filter(|name| file.cluster(name).is_none()).map(move |name| (route, name))
+    });
+    missing
+        .map(|(route, name)| {
+            Finding::mistake(
+                format!("{}.route", route.path),
+                format!("Envoy has no cluster `{name}`, so it does not start"),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,28 @@
+//! The environment variables that the filter may read.
+
+use super::Subject;
+use crate::check::finding::Finding;
+
+/// Variables that the configuration reads keys from and that Envoy does not pass on.
+pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for position in subject.positions {
+        let plugin = position.plugin;
+        let names = || subject.variables.iter().map(|variable| &variable.name);
+        let is_passed = |name: &&String| plugin.passed_on.contains(name) || plugin.set_here.contains(name);
+        let missing: Vec<_> = names().filter(|name| !is_passed(name)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let all: Vec<_> =
+            plugin.passed_on.iter().chain(missing.iter().copied()).map(String::as_str).collect();
+        let named: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
+        let (is, them) = if missing.len() == 1 { ("is", "it") } else { ("are", "them") };
+        let what =
+            format!("{} {is} not passed on to the filter, which reads a key from {them}", named.join(", "));
+        let path = format!("{}.vm_config.environment_variables", plugin.path);
+        let problem = format!("{what}; Envoy rejects the configuration");
+        findings.push(Finding::mistake(path, problem).write(format!("host_env_keys: [{}]", all.join(", "))));
+    }
+    findings
+}

@@ -1,0 +1,167 @@
+//! Envoy's counters, from its admin interface.
+
+use super::client::Client;
+use super::note::Note;
+
+/// A counter that is above zero only if something is wrong.
+struct Sign {
+    /// The beginning of its name. `*` stands for one part, such as the name of a listener.
+    name: &'static str,
+    /// What it counts.
+    meaning: &'static str,
+    advice: &'static str,
+    page: &'static str,
+}
+
+const SIGNS: [Sign; 11] = [
+    Sign {
+        name: "http.*.no_cluster",
+        meaning: "requests for a cluster that Envoy does not have",
+        advice: "name the cluster like the provider, or set `cluster` at the provider; `llm-failsafe check` finds it",
+        page: "docs/operations.md#envoy-and-the-filter",
+    },
+    Sign {
+        name: "listener_manager.lds.update_rejected",
+        meaning: "updates of the configuration that Envoy rejected; it still runs an earlier one",
+        advice: "Envoy's log lists every mistake; check the file with `llm-failsafe check`",
+        page: "docs/operations.md#envoy-and-the-filter",
+    },
+    Sign {
+        name: "listener_manager.listener_create_failure",
+        meaning: "listeners that Envoy could not create",
+        advice: "Envoy's log says why; check the file with `llm-failsafe check`",
+        page: "docs/operations.md#envoy-and-the-filter",
+    },
+    Sign {
+        name: "wasm.*.vm_reload_success",
+        meaning: "crashes of the filter's VM; the requests in it were lost",
+        advice: "report the defect, with Envoy's log around it",
+        page: "docs/runbook.md#llmfailsafecrashed",
+    },
+    Sign {
+        name: "wasmcustom.llm_failsafe_shared_data_failed",
+        meaning: "changes that only one worker knows",
+        advice: "a few under heavy load are harmless; if it grows, restart this Envoy",
+        page: "docs/runbook.md#llmfailsafeshareddatafails",
+    },
+    Sign {
+        name: "wasmcustom.llm_failsafe_host_calls_failed",
+        meaning: "calls to Envoy that failed although a request depended on them",
+        advice: "report the defect, with Envoy's log",
+        page: "docs/operations.md#metrics-without-labels",
+    },
+    Sign {
+        name: "wasmcustom.llm_failsafe_model_not_found",
+        meaning: "attempts whose provider did not know the model",
+        advice: "check `model` of the targets",
+        page: "docs/operations.md#what-to-watch",
+    },
+    Sign {
+        name: "wasmcustom.llm_failsafe_journeys_full",
+        meaning: "requests that got only one attempt because a worker remembers too many",
+        advice: "set `include_request_attempt_count` at the edge; if it is set, raise `limits.max_journeys`",
+        page: "docs/operations.md#envoy-and-the-filter",
+    },
+    Sign {
+        name: "cluster.loop.upstream_rq_retry_overflow",
+        meaning: "retries that the cluster `loop` did not allow",
+        advice: "raise `max_retries` of its circuit_breakers",
+        page: "docs/operations.md#retries-that-envoy-declines",
+    },
+    Sign {
+        name: "cluster.loop.upstream_rq_retry_limit_exceeded",
+        meaning: "requests that needed more retries than the edge makes",
+        advice: "set `num_retries` to at least the largest `attempts` minus one",
+        page: "docs/operations.md#retries-that-envoy-declines",
+    },
+    Sign {
+        name: "cluster.loop.retry_or_shadow_abandoned",
+        meaning: "requests that were too large to be repeated",
+        advice: "raise `request_body_buffer_limit` of the edge above `limits.max_body`",
+        page: "docs/operations.md#retries-that-envoy-declines",
+    },
+];
+
+/// Only these counters, so that the answer is small.
+const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.)";
+
+/// Gets the counters and explains those that should be zero.
+pub fn examine(client: &Client, admin: &str) -> Vec<Note> {
+    let answer = match client.get(&format!("{admin}/stats?filter={FILTER}"), None) {
+        Ok(answer) => answer,
+        Err(why) => return vec![Note::problem(format!("Envoy's admin interface cannot be read: {why}"))],
+    };
+    if answer.status != 200 || !answer.body.contains("listener_manager.") {
+        let text = format!("{admin} is not Envoy's admin interface: /stats gave {}", answer.described());
+        return vec![Note::problem(text)];
+    }
+    let mut notes = explain(&answer.body);
+    if !answer.body.contains("wasmcustom.llm_failsafe_") {
+        let text =
+            "this Envoy has no counters of llm-failsafe: the filter is not loaded, or this is another Envoy";
+        notes.push(Note::problem(text).advise("Envoy's log says why a filter does not load"));
+    } else if notes.is_empty() {
+        notes.push(Note::good("no counter of Envoy shows a defect"));
+    }
+    notes
+}
+
+fn explain(stats: &str) -> Vec<Note> {
+    let lines: Vec<_> = stats.lines().filter_map(|line| line.split_once(": ")).collect();
+    SIGNS
+        .iter()
+        .filter_map(|sign| {
+            let values = lines.iter().filter(|(name, _)| matches(sign.name, name));
+            let sum =
+                values.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).fold(0, u64::saturating_add);
+            let name = sign.name.trim_start_matches("wasmcustom.");
+            (sum > 0).then(|| {
+                Note::problem(format!("{sum} {} (`{name}`, since Envoy started)", sign.meaning))
+                    .advise(sign.advice)
+                    .see(sign.page)
+            })
+        })
+        .collect()
+}
+
+/// Whether a counter has this name. `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, end)) => {
+            name.len() >= pattern.len() - 1 && name.starts_with(start) && name.ends_with(end)
+        }
+        None => name == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_above_zero_are_explained_and_summed_over_listeners() {
+        let stats = "http.edge.no_cluster: 2\nhttp.inner.no_cluster: 3\nhttp.inner.downstream_rq_5xx: 9\n\
+                     listener_manager.lds.update_rejected: 0\nwasm.llm-failsafe.vm_reload_success: 1\n";
+        let notes: Vec<_> = explain(stats).iter().map(Note::to_string).collect();
+        assert_eq!(notes.len(), 2, "{notes:#?}");
+        assert!(
+            notes[0].contains("5 requests for a cluster that Envoy does not have (`http.*.no_cluster`"),
+            "{}",
+            notes[0]
+        );
+        assert!(
+            notes[1].contains("1 crashes of the filter's VM") && notes[1].contains("#llmfailsafecrashed"),
+            "{}",
+            notes[1]
+        );
+        assert!(explain("").is_empty());
+    }
+
+    #[test]
+    fn every_metric_of_the_filter_exists() {
+        let known: Vec<_> = llm_failsafe::record::Metric::ALL.iter().map(|metric| metric.name()).collect();
+        for sign in SIGNS.iter().filter_map(|sign| sign.name.strip_prefix("wasmcustom.")) {
+            assert!(known.contains(&sign), "{sign}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Clusters.
+
+use super::listeners::{Address, Listener};
+use super::place::Place;
+
+/// A cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Where it is in the file.
+    pub path: String,
+    /// Its name.
+    pub name: String,
+    /// Where its endpoints are, as far as the file says.
+    pub destinations: Vec<Destination>,
+    /// The most retries at the same time, if the file says.
+    pub max_retries: Option<u64>,
+    /// Whether connections are encrypted, or may be.
+    pub has_tls: bool,
+}
+
+/// The address of an endpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A listener of this process.
+    Internal(String),
+    /// A host and a port.
+    Socket(String, u64),
+}
+
+impl Cluster {
+    pub(super) fn read(place: &Place<'_>) -> Self {
+        let endpoints = place.at(&["load_assignment", "endpoints"]).items();
+        let endpoints = endpoints.iter().flat_map(|locality| locality.field("lb_endpoints").items());
+        let thresholds = place.at(&["circuit_breakers", "thresholds"]).items();
+        let usual =
+            thresholds.iter().find(|entry| matches!(entry.field("priority").text(), None | Some("DEFAULT")));
+        Self {
+            path: place.path.clone(),
+            name: place.field("name").text().unwrap_or_default().to_owned(),
+            destinations: endpoints
+                .filter_map(|endpoint| destination(&endpoint.at(&["endpoint", "address"])))
+                .collect(),
+            max_retries: usual.and_then(|entry| entry.field("max_retries").number()),
+            has_tls: place.field("transport_socket").exists()
+                || place.field("transport_socket_matches").exists(),
+        }
+    }
+
+    /// Whether it leads to this listener.
+    pub fn leads_to(&self, listener: &Listener) -> bool {
+        self.destinations.iter().any(|destination| match (destination, &listener.address) {
+            (Destination::Internal(name), Address::Internal) => *name == listener.name,
+            (Destination::Socket(host, port), Address::Socket(bound, bound_port)) => {
+                port == bound_port && *port != 0 && (host == bound || (is_loopback(host) && is_any(bound)))
+            }
+            _ => false,
+        })
+    }
+}
+
+fn destination(address: &Place<'_>) -> Option<Destination> {
+    let internal = address.at(&["envoy_internal_address", "server_listener_name"]);
+    if let Some(name) = internal.text() {
+        return Some(Destination::Internal(name.to_owned()));
+    }
+    let socket = address.field("socket_address");
+    Some(Destination::Socket(
+        socket.field("address").text()?.to_owned(),
+        socket.field("port_value").number()?,
+    ))
+}
+
+/// Whether only this machine reaches the address.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+/// Whether a listener with this address accepts connections to every address of the machine.
+fn is_any(host: &str) -> bool {
+    host.parse().is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
+}
