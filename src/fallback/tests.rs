@@ -6,6 +6,7 @@ mod properties;
 mod state;
 mod substitution;
 mod terms;
+mod trust;
 
 use std::rc::Rc;
 
@@ -20,7 +21,8 @@ use crate::request::{Facts, Scanner};
 /// A Monday in 2026, at noon.
 const NOON: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 
-/// `first` and `other` are at one provider and account, `far` is at another of each. Nothing is declared.
+/// `first` and `other` are at one provider and account, `far` is at another of each. `near` is at another account with the
+/// model of `first`, so it is the equal of the first choice. Nothing is declared.
 fn config(targets: Value, fallback: Value) -> Config {
     load(&config_json(targets, fallback))
 }
@@ -34,9 +36,9 @@ fn config_json(targets: Value, fallback: Value) -> Value {
         "accounts": {"a": {"provider": "near"}, "b": {"provider": "far"}, "c": {"provider": "near"}},
         "targets": {
             "first": {"account": "a", "model": "m"},
-            "other": {"account": "a", "model": "m"},
+            "other": {"account": "a", "model": "n"},
             "near": {"account": "c", "model": "m"},
-            "far": {"account": "b", "model": "m"},
+            "far": {"account": "b", "model": "n"},
         },
         "models": {"chat": {"tiers": [["first"], ["other"], ["near"], ["far"]], "fallback": fallback}},
     });
@@ -129,7 +131,7 @@ fn plain_chat_passes_when_nothing_is_declared() {
 #[test]
 fn violations_name_what_was_needed_and_what_is_offered() {
     let config = config(
-        json!({"first": {"region": "us", "price": {"input": 1, "output": 2}, "tools": false}}),
+        json!({"other": {"region": "us", "price": {"input": 1, "output": 2}, "tools": false}}),
         json!({"region": ["eu", "ch"], "max_price": {"input": 0.5}}),
     );
     let needs = chat(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "max_tokens": 5000}));
@@ -145,7 +147,7 @@ fn violations_name_what_was_needed_and_what_is_offered() {
         now: NOON,
     };
     let violations: Vec<_> = eligibility
-        .violations(target(&config, "first"))
+        .violations(target(&config, "other"))
         .map(|closed| format!("{}: {} / {}", closed.gate.name(), closed.needed, closed.offered))
         .collect();
     assert_eq!(
