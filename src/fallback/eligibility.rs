@@ -143,7 +143,7 @@ impl<'a> Eligibility<'a> {
 
     /// Whether one set of boundaries excludes the candidate at a gate of kind
     /// [`Policy`](super::GateKind::Policy) or at `request_cost`.
-    fn violates(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
+    pub(super) fn violates(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let TargetContext { id, target, .. } = candidate;
         let offers = &target.offers;
         match gate {
@@ -162,7 +162,7 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    fn is_outside_client_regions(&self, candidate: TargetContext<'a>) -> bool {
+    pub(super) fn is_outside_client_regions(&self, candidate: TargetContext<'a>) -> bool {
         self.client.regions.as_ref().is_some_and(|regions| is_outside(candidate.target, regions))
     }
 

@@ -37,7 +37,7 @@ impl Eligibility<'_> {
         })
     }
 
-    fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+    pub(super) fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
@@ -88,7 +88,7 @@ impl Eligibility<'_> {
         }
     }
 
-    fn offered(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+    pub(super) fn offered(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
         let TargetContext { target, provider, .. } = candidate;
         let offers = &target.offers;
         let known = |known: Option<bool>| match known {

@@ -27,6 +27,7 @@
 //! **What does it ignore?** Health (`breaker`) and which target is best (`balance`). It does not change a
 //! request to make it fit: a parameter is never dropped.
 
+mod advice;
 mod calibration;
 mod eligibility;
 mod estimate;

@@ -1,5 +1,6 @@
 //! What each gate admits and rejects, and what holds for all gates.
 
+mod advice;
 mod masks;
 mod needs;
 mod properties;
@@ -105,6 +106,12 @@ fn closed_for(
     let violations: Vec<_> = eligibility.violations(id).map(|violation| violation.gate.name()).collect();
     assert_eq!(violations, gates);
     assert!(eligibility.violations(id).all(|gate| !gate.needed.is_empty() && !gate.offered.is_empty()));
+    let advice: Vec<_> = eligibility.advice(id).collect();
+    assert_eq!(advice.len(), gates.len());
+    assert!(
+        advice.iter().all(|text| text.contains(&format!("`{name}`")) && text.ends_with('.')),
+        "{advice:?}"
+    );
     gates
 }
 

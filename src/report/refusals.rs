@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::{ErrorClass, TargetId, Timestamp};
 use crate::breaker::Unavailable;
 use crate::fallback::Gate;
-use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected};
+use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Rejected};
 use crate::refusal::{ClientRetry, Refusal};
 use crate::survey::{Obstacle, Row, Survey};
 
@@ -93,16 +93,22 @@ fn holders(survey: &Survey<'_>) -> Option<String> {
 }
 
 fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {
-    let objections = match obstacle {
-        Obstacle::Gate(_) => objections(survey, target),
-        Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => Vec::new(),
-    };
-    let target = Rc::clone(&survey.request.config().target(target)?.name);
-    Some(Rejected { target, reason: obstacle.name(), objections })
+    match obstacle {
+        Obstacle::Gate(gate) => gated(survey, target, gate),
+        Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => {
+            Some(Rejected::new(Rc::clone(&survey.request.config().target(target)?.name), obstacle.name()))
+        }
+    }
 }
 
-fn objections(survey: &Survey<'_>, target: TargetId) -> Vec<Objection> {
-    survey.objections(target).take(MAX_OBJECTIONS).collect()
+/// A target that a gate rejects, with all its gates and what can be done about them.
+fn gated(survey: &Survey<'_>, target: TargetId, first: Gate) -> Option<Rejected> {
+    Some(Rejected {
+        target: Rc::clone(&survey.request.config().target(target)?.name),
+        reason: first.name(),
+        objections: survey.objections(target).take(MAX_OBJECTIONS).collect(),
+        advice: survey.advice(target).take(MAX_OBJECTIONS).collect(),
+    })
 }
 
 /// A refusal that lists the targets that were tried, then the untried ones that may not take the request.
@@ -126,9 +132,6 @@ pub fn queue(why: &'static str, survey: &Survey<'_>) -> Refusal {
 
 /// The targets that have not been tried and may not take the request.
 pub fn ineligible(survey: &Survey<'_>) -> impl Iterator<Item = Rejected> {
-    survey.rows().iter().filter(|row| row.attempts == 0).filter_map(|row| {
-        let reason = row.gate?.name();
-        let target = Rc::clone(&survey.request.config().target(row.target)?.name);
-        Some(Rejected { target, reason, objections: objections(survey, row.target) })
-    })
+    let untried = survey.rows().iter().filter(|row| row.attempts == 0);
+    untried.filter_map(|row| gated(survey, row.target, row.gate?))
 }
