@@ -96,9 +96,27 @@ fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option
     match obstacle {
         Obstacle::Gate(gate) => gated(survey, target, gate),
         Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => {
-            Some(Rejected::new(Rc::clone(&survey.request.config().target(target)?.name), obstacle.name()))
+            failed(survey, target, obstacle.name())
         }
     }
+}
+
+/// A target that has failed or may not be asked now. If Envoy lacks its cluster, that is the reason.
+fn failed(survey: &Survey<'_>, target: TargetId, reason: &'static str) -> Option<Rejected> {
+    let (config, generation) = (survey.request.config(), &survey.request.generation);
+    let target = config.target(target)?;
+    let mut rejected = Rejected::new(Rc::clone(&target.name), reason);
+    if generation.missing_clusters.is_missing(target.provider)
+        && let Some(provider) = config.provider(target.provider)
+    {
+        let (cluster, provider) = (&provider.cluster, &provider.name);
+        rejected.advice.push(format!(
+            "Envoy has no cluster `{cluster}`, which `{}` needs. Define it in Envoy's configuration, or write the name of \
+             another as `providers.{provider}.cluster`.",
+            target.name
+        ));
+    }
+    Some(rejected)
 }
 
 /// A target that a gate rejects, with all its gates and what can be done about them.
@@ -113,10 +131,9 @@ fn gated(survey: &Survey<'_>, target: TargetId, first: Gate) -> Option<Rejected>
 
 /// A refusal that lists the targets that were tried, then the untried ones that may not take the request.
 pub fn exhausted(survey: &Survey<'_>, status: u16, client_retry: ClientRetry) -> Refusal {
-    let config = survey.request.config();
-    let failed = survey.progress().tried.iter().filter_map(|attempt| {
-        let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
-        Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
+    let tried = survey.progress().tried.iter();
+    let failed = tried.filter_map(|attempt| {
+        failed(survey, attempt.target, attempt.failure.unwrap_or(ErrorClass::Transport).name())
     });
     Refusal::Exhausted { status, tried: failed.chain(ineligible(survey)).collect(), client_retry }
 }
