@@ -133,7 +133,8 @@ async fn a_tier_prefers_targets_in_which_the_prompt_fits_with_a_margin() {
         },
         "models": {"both": {"targets": ["small", "large"]}, "small": {"targets": ["small"]}},
     });
-    let Scene { envoy, .. } = Gateway::new(Shape::Loop).plugin(&plugin).start_with(["first", "spare"]).await;
+    let Scene { envoy, providers: _providers, .. } =
+        Gateway::new(Shape::Loop).plugin(&plugin).start_with(["first", "spare"]).await;
     for (model, bytes, target) in
         [("both", 20_000, "small"), ("both", 35_000, "large"), ("small", 35_000, "small")]
     {
@@ -208,7 +209,8 @@ async fn a_missing_cluster_is_named_to_the_client_in_the_log_and_in_the_status()
             "models": {"alone": {"targets": ["gpt"]}, "helped": {"tiers": [["gpt"], ["spare"]]}},
             "operator": {"keys": {"anna": {"sha256": sha256(OPERATOR)}}},
         });
-        let Scene { envoy, .. } = Gateway::new(shape).plugin(&plugin).start_with(["spare"]).await;
+        let Scene { envoy, providers: [_spare], .. } =
+            Gateway::new(shape).plugin(&plugin).start_with(["spare"]).await;
         let advice = "Envoy has no cluster `nowhere`, which `gpt` needs. Define it in Envoy's configuration, or write the name \
                       of another as `providers.lost.cluster`.";
         // More than open the breaker: a refusal without an attempt says it, too.
