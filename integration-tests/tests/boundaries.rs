@@ -24,6 +24,8 @@ struct Scenario {
     /// Settings of a substitute that keeps the boundary, and of one that does not.
     good: Value,
     bad: Value,
+    /// Settings with which a first choice does not keep it. A first choice is trusted with what is not declared.
+    denied: Value,
     gate: &'static str,
 }
 
@@ -42,11 +44,13 @@ fn scenarios() -> Vec<Scenario> {
         fallback,
         first,
         good,
+        denied: Value::clone(&bad),
         bad,
         gate,
     };
-    let needing = |name, request, offer: Value| Scenario {
+    let needing = |name: &'static str, request, offer: Value| Scenario {
         request,
+        denied: if offer[name] == true { json!({ name: false }) } else { json!({ name: 1_000 }) },
         ..plain(name, json!({}), offer.clone(), offer, json!({}), name)
     };
     let priced = |input: f64, output: f64| json!({"price": {"input": input, "output": output}});
@@ -117,6 +121,7 @@ fn configuration(scenarios: &[Scenario]) -> Value {
         add(&name("first"), "home", &scenario.first);
         add(&name("to-good"), "away", &scenario.good);
         add(&name("to-bad"), "away", &scenario.bad);
+        add(&name("denied"), "away", &scenario.denied);
     }
     for scenario in scenarios {
         for kind in ["good", "bad"] {
@@ -191,8 +196,8 @@ async fn an_ineligible_first_choice_is_skipped_and_a_refusal_says_what_was_neede
         let name = |role: &str| format!("{}-{role}", scenario.name);
         let fallback = &scenario.fallback;
         plugin["models"][name("passed-over")] =
-            json!({"tiers": [[name("to-bad")], [name("to-good")]], "fallback": fallback});
-        plugin["models"][name("alone")] = json!({"targets": [name("to-bad")], "fallback": fallback});
+            json!({"tiers": [[name("denied")], [name("to-good")]], "fallback": fallback});
+        plugin["models"][name("alone")] = json!({"targets": [name("denied")], "fallback": fallback});
     }
     let Scene { envoy, providers: [_first, spare], .. } = start(&plugin).await;
     // Prices and accounts are compared with the first choice, so these two gates never reject it.
@@ -215,7 +220,10 @@ async fn an_ineligible_first_choice_is_skipped_and_a_refusal_says_what_was_neede
             assert_eq!((read.status.as_u16(), read.header("x-llm-reason")), (status, Some(reason)), "{case}");
             let error = read.json();
             let listed = &error["error"]["llm_failsafe"]["targets"];
-            assert_eq!(listed[0]["target"], format!("{}-to-bad", scenario.name), "{case}: {error}");
+            let target = format!("{}-denied", scenario.name);
+            assert_eq!(listed[0]["target"], target, "{case}: {error}");
+            let message = error["error"]["message"].as_str().unwrap();
+            assert!(message.contains(&format!("`{target}`")), "{case}: {message}");
             assert_eq!(listed[0]["gates"][0]["gate"], scenario.gate, "{case}: {error}");
             for told in ["needed", "offered"] {
                 assert!(listed[0]["gates"][0][told].as_str().is_some_and(|text| !text.is_empty()), "{error}");

@@ -29,17 +29,18 @@ impl EstimateScene {
     async fn start() -> Self {
         // A response without usage changes no estimate.
         let silent = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]});
-        let target = |offers: Value| {
-            let mut target = json!({"provider": "only", "model": "m"});
+        // Targets with the same model would share what is learned.
+        let target = |model: &str, offers: Value| {
+            let mut target = json!({"provider": "only", "model": model});
             target.as_object_mut().unwrap().extend(offers.as_object().unwrap().clone());
             target
         };
         let plugin = json!({
             "providers": {"only": compatible("only")},
             "targets": {
-                "narrow": target(json!({"context_window": 11_000})),
-                "wide": target(json!({"context_window": 16_000})),
-                "priced": target(json!({"context_window": 100_000, "price": {"input": 1, "output": 1}})),
+                "narrow": target("narrow", json!({"context_window": 9_000})),
+                "wide": target("wide", json!({"context_window": 16_000})),
+                "priced": target("priced", json!({"context_window": 100_000, "price": {"input": 1, "output": 1}})),
             },
             "models": {
                 "narrow": {"targets": ["narrow"]},

@@ -38,7 +38,8 @@ fn configuration() -> Value {
     let target = |provider: &str, more: Value| {
         let mut target = able.clone();
         target["provider"] = json!(provider);
-        target["model"] = json!("m");
+        // The first choice has a model of its own: its equals would be trusted like it.
+        target["model"] = json!(if provider == "a" { "m" } else { "n" });
         for (name, value) in more.as_object().unwrap() {
             target[name] = value.clone();
         }
@@ -298,7 +299,7 @@ fn check_warns_of_valid_but_unlikely_settings() {
             {"from": "first", "to": "abroad"}, {"from": "first", "to": "dear"},
         ],
     });
-    config["targets"]["abroad"] = json!({"provider": "c", "model": "m"});
+    config["targets"]["abroad"] = json!({"provider": "c", "model": "n"});
     config["targets"]["first"]["json_schema"] = json!(true);
     config["models"]["alone"] = json!({"targets": ["wide"]});
     config["models"]["pair"] = json!({"targets": ["plain", "dear"]});
@@ -311,7 +312,7 @@ fn check_warns_of_valid_but_unlikely_settings() {
         "models.chat: the approval of `plain` as a substitute for `first` has expired",
         "models.chat: the approval of `wide` as a substitute for `first` expires in 12 days",
         "targets.abroad: has no `price`, but models.chat.fallback.max_price needs one",
-        "targets.abroad: has no `context_window`: it gets no prompts above 8192 tokens",
+        "targets.abroad: has no `context_window`: as a substitute it gets no prompts above 8192 tokens",
         "models.chat: no target after the first tier offers at `chat`: json_schema",
     ] {
         assert!(report.lines().any(|line| line.trim() == warning), "{warning:?} is not in\n{report}");

@@ -80,4 +80,5 @@ mod structure;
 mod timers;
 mod tracing;
 mod transport;
+mod trust;
 mod usage;

@@ -158,6 +158,8 @@ async fn every_spelling_of_x_llm_no_fallback_forbids_a_substitute() {
 async fn a_target_without_streaming_is_skipped_for_streams_only() {
     let scene = BoundaryScene::start(|plugin| {
         plugin["targets"]["first"]["streaming"] = json!(false);
+        // It has the model of `first`, so without a declaration of its own that one's would hold.
+        plugin["targets"]["near"]["streaming"] = json!(true);
         plugin["models"]["chat"] = json!({"tiers": [["first"], ["near"]]});
         plugin["models"]["alone"] = json!({"targets": ["first"]});
     })

@@ -58,6 +58,17 @@ impl Appearance {
         }
     }
 
+    /// The status of the filter's own response, if one takes the place of a response without a body. `own` is as
+    /// in [`Self::replacement`].
+    pub const fn status_in_place(self, own: Option<u16>) -> Option<u16> {
+        match (self, own) {
+            (Self::EnvoyText { status }, _) => Some(status),
+            (Self::Answer { .. }, Some(own)) => Some(own),
+            (Self::Answer { meant }, None) => Some(meant),
+            (Self::Error | Self::ErrorUnderSuccess { .. }, _) => None,
+        }
+    }
+
     /// The status that replaces the one that came. `None` if that stays. `replaced_by` is the status of the
     /// error that has replaced the body, if one has.
     pub const fn status(self, replaced_by: Option<u16>) -> Option<u16> {

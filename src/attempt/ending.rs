@@ -103,6 +103,11 @@ impl Attempt {
         matches!(&self.answer, Answer::Passed(follower) if follower.is_unread())
     }
 
+    /// Whether Envoy does not have the cluster that it was to go to.
+    pub const fn lacks_cluster(&self) -> bool {
+        self.lacks_cluster
+    }
+
     /// Whether its first content took longer than the breakers tolerate.
     pub const fn is_slow(&self) -> bool {
         self.is_slow

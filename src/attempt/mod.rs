@@ -60,6 +60,8 @@ pub struct Attempt {
     on_break: OnBreak,
     first_content: Option<Duration>,
     is_slow: bool,
+    /// Envoy does not have the cluster that it was to go to.
+    lacks_cluster: bool,
     injects_usage: bool,
     editor: Option<Box<StreamEditor>>,
 }
@@ -107,6 +109,7 @@ impl Attempt {
             on_break: policy.on_break,
             first_content: None,
             is_slow: false,
+            lacks_cluster: false,
             injects_usage: outgoing.injects_usage,
             editor: outgoing.editor,
             request,

@@ -14,6 +14,8 @@ pub enum Origin {
         /// Whether the provider got the request.
         received: Received,
     },
+    /// Envoy itself: it does not have the cluster that the filter asked for.
+    NoCluster,
 }
 
 impl Origin {
@@ -21,6 +23,7 @@ impl Origin {
     pub fn of(details: Option<&[u8]>) -> Self {
         match details {
             None | Some(b"via_upstream") => Self::Upstream,
+            Some(details) if memmem::find(details, NO_CLUSTER).is_some() => Self::NoCluster,
             Some(details) if NOT_SENT.iter().any(|sign| memmem::find(details, sign.as_bytes()).is_some()) => {
                 Self::Envoy { received: Received::Never }
             }
@@ -29,15 +32,17 @@ impl Origin {
     }
 }
 
+/// What Envoy's response code details contain if a cluster does not exist.
+const NO_CLUSTER: &[u8] = b"cluster_not_found";
+
 /// Parts of Envoy's response code details which show that no provider got any of the request.
-const NOT_SENT: [&str; 9] = [
+const NOT_SENT: [&str; 8] = [
     "connection_failure",
     "connection_timeout",
     "connect_error",
     "refused_stream",
     "overflow",
     "no_healthy_upstream",
-    "cluster_not_found",
     "route_not_found",
     "no_cluster",
 ];

@@ -100,11 +100,10 @@ impl Attempt {
                 strip_reserved(&headers, sink);
                 return self.held_back();
             }
-            Origin::Envoy { received } => {
-                strip_reserved(&headers, sink);
-                self.observed.answered_by = Some(AnsweredBy::Envoy);
-                self.observed.unsent = received == Received::Never;
-                Gatekeeper::of_envoy(kind, status, received)
+            Origin::Envoy { received } => self.of_envoy(kind, status, &headers, received, sink),
+            Origin::NoCluster => {
+                self.lacks_cluster = true;
+                self.of_envoy(kind, status, &headers, Received::Never, sink)
             }
             Origin::Upstream => {
                 self.strip(&headers, sink);
@@ -112,6 +111,21 @@ impl Attempt {
             }
         };
         if end_of_stream { self.end_without_body(gatekeeper, now, sink) } else { self.hold(gatekeeper) }
+    }
+
+    /// The gatekeeper of a response that Envoy made.
+    fn of_envoy(
+        &mut self,
+        kind: ProviderKind,
+        status: u16,
+        headers: &HeaderBlock,
+        received: Received,
+        sink: &mut impl HeaderSink,
+    ) -> Gatekeeper {
+        strip_reserved(headers, sink);
+        self.observed.answered_by = Some(AnsweredBy::Envoy);
+        self.observed.unsent = received == Received::Never;
+        Gatekeeper::of_envoy(kind, status, received)
     }
 
     /// Removes the headers that are not for the client.

@@ -10,12 +10,10 @@ use crate::provider::CapabilitySet;
 pub struct Offers {
     /// The capabilities that it has, declared or from the profile of its provider kind.
     pub capabilities: CapabilitySet,
-    /// The capabilities that are declared, as true or as false. One in neither set is unknown, and unknown
-    /// counts as no.
+    /// The capabilities that are declared, as true or as false. One in neither set is unknown.
     pub declared: CapabilitySet,
-    /// Whether it can stream. The default is yes: every chat API has streams, and a model without them
-    /// rejects the request.
-    pub streaming: bool,
+    /// Whether it can stream, if that is declared.
+    pub streaming: Option<bool>,
     /// Prompt and output tokens together.
     pub context_window: TokenLimit,
     /// Output tokens of one response.

@@ -1,13 +1,13 @@
-//! Corrects token estimates: learns per target how many tokens its provider counts compared with the
-//! estimate.
+//! Corrects token estimates: learns per model how many tokens its provider counts compared with the estimate.
 //!
-//! **Why one factor per target.** A target is one model with one tokenizer, and its users mostly send one
-//! kind of text. So one factor removes most of the error of an average over all languages and models.
+//! **Why one factor per model.** A model has one tokenizer, and its users mostly send one kind of text. So one
+//! factor removes most of the error of an average over all languages and models. Targets with the same model at
+//! the same kind of provider share it: a tokenizer does not depend on the account.
 //!
 //! **How it adapts.** The factor is a moving average of what providers report, so it follows when the model
 //! behind a name is replaced. The margin on top stays.
 //!
-//! **Sharing.** Every few seconds workers merge their factors in one small record per target. No decision
+//! **Sharing.** Every few seconds workers merge their factors in one small record per model. No decision
 //! needs the latest value.
 
 use std::cell::Cell;
@@ -30,7 +30,7 @@ const TICKS: u32 = 50;
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 9;
 
-/// The factor of one target and the prompts behind it.
+/// The factor of one model and the prompts behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Factor {
     samples: u32,
@@ -87,9 +87,11 @@ impl Factor {
     }
 }
 
-/// One worker's factors for the targets of a configuration.
+/// One worker's factors for the models of a configuration.
 #[derive(Debug)]
 pub struct Calibration {
+    /// By target: the position of its model's factor.
+    of_target: Vec<usize>,
     keys: Vec<String>,
     known: Vec<Cell<Factor>>,
     /// Learned since the last exchange.
@@ -100,20 +102,32 @@ pub struct Calibration {
 impl Calibration {
     /// No factors yet for the targets of `config`.
     pub fn new(config: &Config) -> Self {
-        let keys: Vec<_> =
-            config.targets().iter().map(|target| format!("llm-failsafe/estimate/{}", target.name)).collect();
+        let mut keys: Vec<String> = Vec::new();
+        let of_target = config.targets().iter().map(|target| {
+            let kind = config.provider(target.provider).map_or("", |provider| provider.kind.name());
+            let key = format!("llm-failsafe/estimate/{kind}/{}", target.model);
+            keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+                keys.push(key);
+                keys.len() - 1
+            })
+        });
+        let of_target = of_target.collect();
         let nothing = || keys.iter().map(|_| Cell::new(Factor::NOTHING)).collect::<Vec<_>>();
-        Self { known: nothing(), unshared: nothing(), keys, ticks: Cell::new(0) }
+        Self { of_target, known: nothing(), unshared: nothing(), keys, ticks: Cell::new(0) }
     }
 
     /// The tokens that `target` will probably count for a prompt estimated at `expected`.
     pub fn tokens(&self, target: TargetId, expected: u64) -> u64 {
-        match self.known.get(target.index()).map(Cell::get) {
+        match self.factor(&self.known, target).map(Cell::get) {
             Some(factor) if factor.samples >= MIN_SAMPLES => {
                 saturating_product(expected, factor.millionths.into()).div_ceil(1_000_000)
             }
             _ => expected,
         }
+    }
+
+    fn factor<'f>(&self, list: &'f [Cell<Factor>], target: TargetId) -> Option<&'f Cell<Factor>> {
+        list.get(*self.of_target.get(target.index())?)
     }
 
     /// The provider of `target` counted `observed` tokens for a prompt estimated at `expected`.
@@ -124,7 +138,7 @@ impl Calibration {
         let millionths = saturating_product(observed, 1_000_000) / expected;
         let millionths = u32::try_from(millionths).unwrap_or(MAX_FACTOR).clamp(MIN_FACTOR, MAX_FACTOR);
         for list in [&self.known, &self.unshared] {
-            if let Some(cell) = list.get(target.index()) {
+            if let Some(cell) = self.factor(list, target) {
                 cell.set(cell.get().with(millionths));
             }
         }
@@ -194,6 +208,25 @@ mod tests {
         }
         assert_eq!(calibration.tokens(T(), 1_000), 4_000);
         assert_eq!(calibration.tokens(TargetId::from_index(9).unwrap(), 7), 7, "an unknown target");
+    }
+
+    #[test]
+    fn targets_with_the_same_kind_and_model_share_a_factor() {
+        let config = r#"{"providers": {"p": {"kind": "openai"}, "q": {"kind": "openai"}, "r": {"kind": "mistral"}},
+                         "targets": {"t": {"provider": "p", "model": "m"}, "equal": {"provider": "q", "model": "m"},
+                                     "kind": {"provider": "r", "model": "m"}, "model": {"provider": "p", "model": "n"}},
+                         "models": {"c": {"targets": ["t", "equal", "kind", "model"]}}}"#;
+        let config = config::load(config.as_bytes(), &|_| None).unwrap();
+        let calibration = Calibration::new(&config);
+        let id = |name| {
+            let at = config.targets().iter().position(|target| &*target.name == name);
+            TargetId::from_index(at.unwrap()).unwrap()
+        };
+        for _ in 0..MIN_SAMPLES {
+            calibration.learn(id("t"), 1_000, 700);
+        }
+        let tokens = ["t", "equal", "kind", "model"].map(|name| calibration.tokens(id(name), 1_000));
+        assert_eq!(tokens, [700, 700, 1_000, 1_000]);
     }
 
     #[test]

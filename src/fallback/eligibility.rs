@@ -5,15 +5,11 @@ use std::rc::Rc;
 use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
-use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp, saturating_product};
+use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Model, Price, PriceCeiling, Provider, Target};
-use crate::provider::{self, Capability};
 
 /// Regions that a client may list for one request.
 pub const MAX_REQUEST_REGIONS: usize = 16;
-
-/// The margin on an estimate of tokens, in percent.
-const MARGIN_PERCENT: u64 = 20;
 
 /// The attempts made for a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -115,7 +111,6 @@ impl<'a> Eligibility<'a> {
 
     fn is_closed(&self, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let TargetContext { id, target, provider } = candidate;
-        let offers = &target.offers;
         match gate {
             Gate::Dialect => !provider.endpoints.contains(self.needs.endpoint),
             Gate::ProviderList
@@ -132,13 +127,13 @@ impl<'a> Eligibility<'a> {
             Gate::Capability(capability) => {
                 self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
             }
-            Gate::Streaming => self.needs.streamed && !offers.streaming,
+            Gate::Streaming => self.needs.streamed && !self.can_stream(candidate),
             Gate::ContextWindow => {
-                self.is_bounded_by_window() && self.room_needed(id) > offers.context_window.tokens
+                self.is_bounded_by_window() && self.room_needed(id) > self.window(candidate)
             }
             Gate::MaxOutput => {
                 let asked = self.needs.asked_output.filter(|_| self.is_bounded_by_window());
-                asked.is_some_and(|asked| asked > offers.max_output_tokens.tokens)
+                asked.is_some_and(|asked| asked > self.longest_response(candidate))
             }
             Gate::State => self.is_state_elsewhere(target),
             Gate::SealedReasoning => self.is_reasoning_unreadable(target),
@@ -148,7 +143,7 @@ impl<'a> Eligibility<'a> {
 
     /// Whether one set of boundaries excludes the candidate at a gate of kind
     /// [`Policy`](super::GateKind::Policy) or at `request_cost`.
-    fn violates(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
+    pub(super) fn violates(&self, set: &Boundaries, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let TargetContext { id, target, .. } = candidate;
         let offers = &target.offers;
         match gate {
@@ -167,7 +162,7 @@ impl<'a> Eligibility<'a> {
         }
     }
 
-    fn is_outside_client_regions(&self, candidate: TargetContext<'a>) -> bool {
+    pub(super) fn is_outside_client_regions(&self, candidate: TargetContext<'a>) -> bool {
         self.client.regions.as_ref().is_some_and(|regions| is_outside(candidate.target, regions))
     }
 
@@ -184,27 +179,18 @@ impl<'a> Eligibility<'a> {
         operators.chain(self.client.regions.as_ref())
     }
 
-    /// Whether the candidate has the capability and its provider does not drop it at this endpoint.
-    pub(super) fn can(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
-        candidate.target.offers.capabilities.contains(capability) && !self.drops(candidate, capability)
-    }
-
-    pub(super) fn drops(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
-        provider::dropped(candidate.provider.kind, self.needs.endpoint).contains(capability)
-    }
-
     fn is_bounded_by_window(&self) -> bool {
         is_bounded_by_window(self.needs.endpoint)
     }
 
-    /// Tokens of prompt and response, with the margin of an estimate.
+    /// The estimated tokens of the prompt, and those of the requested response.
     fn room_needed(&self, id: TargetId) -> u64 {
         self.input_tokens(id).saturating_add(self.needs.asked_output.unwrap_or(0))
     }
 
-    /// Tokens of the prompt at `id`, with the margin.
+    /// The estimated tokens of the prompt at `id`.
     pub(super) fn input_tokens(&self, id: TargetId) -> u64 {
-        with_margin(self.needs.expected(id, self.estimates).input)
+        self.needs.expected(id, self.estimates).input
     }
 
     /// The estimated maximum cost of the request; `None` without a declared price. A response without a
@@ -221,11 +207,6 @@ impl<'a> Eligibility<'a> {
 /// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.
 pub(super) fn is_bounded_by_window(endpoint: Endpoint) -> bool {
     endpoint != Endpoint::Embeddings
-}
-
-/// An estimate of tokens with the margin.
-pub(super) const fn with_margin(expected: u64) -> u64 {
-    expected.saturating_add(saturating_product(expected, MARGIN_PERCENT) / 100)
 }
 
 /// Whether a target is in none of these regions. An undeclared region counts as outside.

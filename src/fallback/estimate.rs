@@ -1,9 +1,9 @@
 //! Estimates the tokens of a prompt before a provider counts them.
 //!
 //! Every vendor has its own tokenizer, and none fits into a filter. The average size of a token varies much
-//! less, so the bytes of each kind of content are divided by it, and a margin is added. Overestimating is the
-//! safe side: if a prompt is overestimated, the client gets an explanation; if it is underestimated, the
-//! provider rejects or truncates it.
+//! less, so the bytes of each kind of content are divided by it. The average is rather too high than too low: an
+//! underestimated prompt costs an attempt that its provider rejects. For the same reason a tier prefers targets in
+//! which the prompt fits with a margin, but the margin refuses nothing.
 
 use crate::base::saturating_product;
 use crate::request::Facts;

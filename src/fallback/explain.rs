@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::eligibility::{Eligibility, TargetContext};
 use super::gate::Gate;
+use super::trust::Denial;
 use crate::base::{MicroDollars, TargetId};
 use crate::config::{Boundaries, Price, TokenLimit};
 use crate::provider::Capability;
@@ -36,7 +37,7 @@ impl Eligibility<'_> {
         })
     }
 
-    fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+    pub(super) fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
@@ -87,7 +88,7 @@ impl Eligibility<'_> {
         }
     }
 
-    fn offered(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+    pub(super) fn offered(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
         let TargetContext { target, provider, .. } = candidate;
         let offers = &target.offers;
         let known = |known: Option<bool>| match known {
@@ -113,13 +114,15 @@ impl Eligibility<'_> {
             Gate::RequestCost => {
                 self.cost(candidate).map_or("unknown".to_owned(), |cost| format!("up to ${cost}"))
             }
-            Gate::Capability(capability) if self.drops(candidate, capability) => {
-                format!("dropped by its {} endpoint", self.needs.endpoint.name())
-            }
-            Gate::Capability(capability) => known(offers.declared.contains(capability).then_some(false)),
-            Gate::Streaming => known(Some(offers.streaming)),
-            Gate::ContextWindow | Gate::LargerWindow => tokens(offers.context_window),
-            Gate::MaxOutput => tokens(offers.max_output_tokens),
+            Gate::Capability(capability) => match self.denial(candidate, capability) {
+                Denial::Declared => known(Some(false)),
+                Denial::Dropped => format!("dropped by its {} endpoint", self.needs.endpoint.name()),
+                Denial::Unknown => known(None),
+            },
+            Gate::Streaming => known(Some(false)),
+            Gate::ContextWindow => tokens(self.window(candidate), offers.context_window),
+            Gate::LargerWindow => tokens(offers.context_window.tokens, offers.context_window),
+            Gate::MaxOutput => tokens(self.longest_response(candidate), offers.max_output_tokens),
             Gate::SealedReasoning if self.needs.sealed_reasoning => format!("provider {}", provider.name),
             Gate::State | Gate::SealedReasoning => self
                 .config
@@ -162,8 +165,13 @@ fn shown(price: Option<Price>) -> String {
     price.map_or("unknown".to_owned(), |price| format!("${} input ${} output", price.input, price.output))
 }
 
-fn tokens(limit: TokenLimit) -> String {
-    if limit.source.is_known() { limit.tokens.to_string() } else { format!("{} (assumed)", limit.tokens) }
+/// `compared` is what the gate compares. It differs from the target's own limit if its equal declares another.
+fn tokens(compared: u64, own: TokenLimit) -> String {
+    if own.source.is_known() || compared != own.tokens {
+        compared.to_string()
+    } else {
+        format!("{compared} (assumed)")
+    }
 }
 
 /// The items joined, truncated if there are many.

@@ -11,14 +11,17 @@
 //! a bit is checked gate by gate. So a mask may miss that a target passes, but it never lets a target pass
 //! that a gate rejects.
 
-use super::eligibility::{ClientLimits, Eligibility, PastAttempts, is_bounded_by_window, with_margin};
+use super::eligibility::{ClientLimits, Eligibility, PastAttempts, is_bounded_by_window};
 use super::estimate::PromptSize;
 use super::gate::Gate;
 use super::needs::{Encrypted, Needs};
-use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, Timestamp};
-use crate::config::{Boundaries, Config, Model, Offers, SubstitutionRules};
+use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, Timestamp, saturating_product};
+use crate::config::{Boundaries, Config, Model, SubstitutionRules, TokenLimit};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::StateSet;
+
+/// The margin on an estimate of tokens, in percent.
+const MARGIN_PERCENT: u64 = 20;
 
 // Bits 0 to 15 are those of the capabilities.
 const STREAMED: u32 = 1 << 16;
@@ -39,9 +42,16 @@ const OWNER: u32 = 1 << 24;
 /// Every request has this bit.
 const ALWAYS: u32 = 1 << 31;
 
-/// What closes a gate of one target in one model, by endpoint.
+/// What closes a gate of one target in one model.
 #[derive(Debug, Clone, Copy)]
-pub struct GateMask([u32; Endpoint::ALL.len()]);
+pub struct GateMask {
+    /// By endpoint.
+    closed: [u32; Endpoint::ALL.len()],
+    /// The tokens that its context window counts as holding, the same at every endpoint.
+    window: u64,
+    /// The tokens that a response of it may have.
+    longest_response: u64,
+}
 
 /// The masks of a configuration.
 #[derive(Debug)]
@@ -78,7 +88,8 @@ impl GateMasks {
 impl GateMask {
     fn of(config: &Config, model: &Model, target: TargetId) -> Self {
         let client = ClientLimits { regions: None, no_fallback: true };
-        Self(Endpoint::ALL.map(|endpoint| {
+        let (mut window, mut longest_response) = (0, 0);
+        let closed = Endpoint::ALL.map(|endpoint| {
             let needs = everything(endpoint);
             let eligibility = Eligibility {
                 config,
@@ -91,21 +102,22 @@ impl GateMask {
                 // An approval that ends at all has ended by then.
                 now: Timestamp::from_millis(u64::MAX),
             };
-            if eligibility.candidate(target).is_none() {
-                return ALWAYS;
-            }
+            let Some(candidate) = eligibility.candidate(target) else { return ALWAYS };
+            window = eligibility.window(candidate);
+            longest_response = eligibility.longest_response(candidate);
             let closed = eligibility.closed_gates(target);
             closed.fold(unknown_to_masks(model), |bits, gate| bits | bit_of(gate))
-        }))
+        });
+        Self { closed, window, longest_response }
     }
 
-    /// Whether the target passes every gate. `input` is what its prompt is expected to take there, without a
-    /// margin. If this is false, ask the gates.
-    pub fn passes(&self, needs: &NeedsMask, offers: &Offers, input: u64) -> bool {
-        let closed = self.0.get(needs.endpoint as usize).copied().unwrap_or(ALWAYS);
+    /// Whether the target passes every gate. `input` is what its prompt is expected to take there. If this is
+    /// false, ask the gates.
+    pub fn passes(&self, needs: &NeedsMask, input: u64) -> bool {
+        let closed = self.closed.get(needs.endpoint as usize).copied().unwrap_or(ALWAYS);
         let fits = || {
-            with_margin(input).saturating_add(needs.asked_output) <= offers.context_window.tokens
-                && needs.asked_output <= offers.max_output_tokens.tokens
+            input.saturating_add(needs.asked_output) <= self.window
+                && needs.asked_output <= self.longest_response
         };
         closed & needs.bits == 0 && (!is_bounded_by_window(needs.endpoint) || fits())
     }
@@ -135,6 +147,14 @@ impl NeedsMask {
             set(OWNER, failure == Some(ErrorClass::StateNotFound));
         }
         Self { bits, endpoint: needs.endpoint, asked_output: needs.asked_output.unwrap_or(0) }
+    }
+
+    /// Whether a prompt that is expected to take `input` tokens might not fit into a context window, because the
+    /// estimate may be too low. No request is refused for that, but other targets of the tier are preferred.
+    pub fn is_tight(&self, window: TokenLimit, input: u64) -> bool {
+        let margin = saturating_product(input, MARGIN_PERCENT) / 100;
+        let needed = input.saturating_add(margin).saturating_add(self.asked_output);
+        needed > window.tokens && is_bounded_by_window(self.endpoint)
     }
 }
 

@@ -5,11 +5,13 @@
 //! the client's key and the client with the consequences of using it ([`Eligibility`]). Each rule is a
 //! [`Gate`] with a stable name.
 //!
-//! **Unknown means no.** Every gate fails closed: a property that is not declared counts as absent when a
-//! request needs it. No request goes to a target on a guess.
+//! **Unknown means no**, with one exception. A property that is not declared counts as absent when a request
+//! needs it, so no request goes to a substitute on a guess. But a first choice is trusted with what a request
+//! asks it to do, because the operator has chosen it and its provider says what it cannot do (`trust`). A
+//! boundary holds for it all the same: a provider does not say that it keeps data.
 //!
 //! **When are gates checked?** For every candidate of every attempt, because time and failures change the
-//! answer. The first choice passes the same gates as the last.
+//! answer.
 //!
 //! **Boundaries are checked one after the other, not merged.** So the strictest one applies without a merge
 //! rule, and a test can check as a property that a stricter boundary never admits more.
@@ -25,6 +27,7 @@
 //! **What does it ignore?** Health (`breaker`) and which target is best (`balance`). It does not change a
 //! request to make it fit: a parameter is never dropped.
 
+mod advice;
 mod calibration;
 mod eligibility;
 mod estimate;
@@ -36,6 +39,7 @@ mod state;
 mod substitution;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use calibration::Calibration;
 pub use eligibility::{ClientLimits, Eligibility, MAX_REQUEST_REGIONS, PastAttempts};

@@ -1,11 +1,13 @@
 //! What each gate admits and rejects, and what holds for all gates.
 
+mod advice;
 mod masks;
 mod needs;
 mod properties;
 mod state;
 mod substitution;
 mod terms;
+mod trust;
 
 use std::rc::Rc;
 
@@ -20,7 +22,8 @@ use crate::request::{Facts, Scanner};
 /// A Monday in 2026, at noon.
 const NOON: Timestamp = Timestamp::from_millis(1_780_920_000_000);
 
-/// `first` and `other` are at one provider and account, `far` is at another of each. Nothing is declared.
+/// `first` and `other` are at one provider and account, `far` is at another of each. `near` is at another account with the
+/// model of `first`, so it is the equal of the first choice. Nothing is declared.
 fn config(targets: Value, fallback: Value) -> Config {
     load(&config_json(targets, fallback))
 }
@@ -34,9 +37,9 @@ fn config_json(targets: Value, fallback: Value) -> Value {
         "accounts": {"a": {"provider": "near"}, "b": {"provider": "far"}, "c": {"provider": "near"}},
         "targets": {
             "first": {"account": "a", "model": "m"},
-            "other": {"account": "a", "model": "m"},
+            "other": {"account": "a", "model": "n"},
             "near": {"account": "c", "model": "m"},
-            "far": {"account": "b", "model": "m"},
+            "far": {"account": "b", "model": "n"},
         },
         "models": {"chat": {"tiers": [["first"], ["other"], ["near"], ["far"]], "fallback": fallback}},
     });
@@ -103,6 +106,12 @@ fn closed_for(
     let violations: Vec<_> = eligibility.violations(id).map(|violation| violation.gate.name()).collect();
     assert_eq!(violations, gates);
     assert!(eligibility.violations(id).all(|gate| !gate.needed.is_empty() && !gate.offered.is_empty()));
+    let advice: Vec<_> = eligibility.advice(id).collect();
+    assert_eq!(advice.len(), gates.len());
+    assert!(
+        advice.iter().all(|text| text.contains(&format!("`{name}`")) && text.ends_with('.')),
+        "{advice:?}"
+    );
     gates
 }
 
@@ -129,7 +138,7 @@ fn plain_chat_passes_when_nothing_is_declared() {
 #[test]
 fn violations_name_what_was_needed_and_what_is_offered() {
     let config = config(
-        json!({"first": {"region": "us", "price": {"input": 1, "output": 2}, "tools": false}}),
+        json!({"other": {"region": "us", "price": {"input": 1, "output": 2}, "tools": false}}),
         json!({"region": ["eu", "ch"], "max_price": {"input": 0.5}}),
     );
     let needs = chat(json!({"tools": [{"type": "function", "function": {"name": "f"}}], "max_tokens": 5000}));
@@ -145,7 +154,7 @@ fn violations_name_what_was_needed_and_what_is_offered() {
         now: NOON,
     };
     let violations: Vec<_> = eligibility
-        .violations(target(&config, "first"))
+        .violations(target(&config, "other"))
         .map(|closed| format!("{}: {} / {}", closed.gate.name(), closed.needed, closed.offered))
         .collect();
     assert_eq!(

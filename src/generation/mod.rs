@@ -5,6 +5,7 @@
 //! it.
 
 mod effects;
+mod missing_clusters;
 mod target_health;
 mod usage_option;
 
@@ -12,6 +13,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 pub use effects::Effects;
+pub use missing_clusters::{MissingClusters, missed_by_any};
 pub use target_health::{availability, breakers, failing_permille, is_untroubled};
 pub use usage_option::UsageOption;
 
@@ -39,6 +41,8 @@ pub struct Generation {
     pub headroom: RefCell<Headroom>,
     /// Which targets reject a request for usage.
     pub usage_option: UsageOption,
+    /// Which clusters Envoy does not have.
+    pub missing_clusters: MissingClusters,
     /// How targets count tokens.
     pub estimates: Calibration,
     /// Which requests pass all gates.
@@ -64,6 +68,7 @@ impl Generation {
             pending: RefCell::new(Pending::new(&config, worker)),
             speeds: RefCell::new(speeds),
             headroom: RefCell::new(headroom),
+            missing_clusters: MissingClusters::new(&config),
             estimates: Calibration::new(&config),
             gate_masks: GateMasks::of(&config),
             fragments: Rc::new(Fragments::new(Rc::clone(&config))),

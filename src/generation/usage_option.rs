@@ -1,14 +1,15 @@
 //! Targets that reject the request for usage which the filter adds to streams (`stream_options`).
 //!
 //! A rejection is learned from the target's own error, and the same request goes to it once more without the
-//! addition. All workers share what one has learned. It is forgotten after [`FORGOTTEN_AFTER`], because a
+//! addition. It follows from the provider's server and from the model, not from the account, so it holds for every
+//! target with that model at that provider. All workers share what one has learned. It is forgotten after [`FORGOTTEN_AFTER`], because a
 //! server may have been updated; the next stream then finds out.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use crate::base::{Store, TargetId, Timestamp, update};
-use crate::config::Config;
+use crate::config::{Config, Target};
 
 /// For how long a target is not asked for usage after it has rejected the request.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(24);
@@ -34,8 +35,11 @@ impl UsageOption {
     /// Starts with what other workers have learned.
     pub(super) fn new(config: &Config, store: &mut dyn Store) -> Self {
         let asked = |provider| config.provider(provider).is_some_and(|provider| provider.asks_usage);
-        let known = |target: &crate::config::Target| Known {
-            key: asked(target.provider).then(|| format!("llm-failsafe/no-usage-option/{}", target.name)),
+        let known = |target: &Target| Known {
+            key: asked(target.provider).then(|| {
+                let provider = config.provider(target.provider).map_or("", |provider| &provider.name);
+                format!("llm-failsafe/no-usage-option/{provider}/{}", target.model)
+            }),
             rejected_at: Cell::new(None),
         };
         let learned = Self { targets: config.targets().iter().map(known).collect(), ticks: Cell::new(0) };
@@ -54,7 +58,8 @@ impl UsageOption {
     /// `target` has rejected the request.
     pub fn rejected(&self, target: TargetId, store: &mut dyn Store, now: Timestamp) {
         let Some(known) = self.targets.get(target.index()) else { return };
-        known.rejected_at.set(Some(now));
+        let same = self.targets.iter().filter(|other| other.key == known.key);
+        same.for_each(|same| same.rejected_at.set(Some(now)));
         if let Some(key) = &known.key {
             // If sharing fails, each worker finds out by itself.
             let _ = update(store, key, |_| ((), Some(now.as_millis().to_le_bytes())));
@@ -88,8 +93,10 @@ mod tests {
 
     const CONFIG: &str = r#"{
         "providers": {"p": {"kind": "openai"}, "q": {"kind": "openai", "usage": "leave"}},
-        "targets": {"t": {"provider": "p", "model": "m"}, "u": {"provider": "q", "model": "m"}},
-        "models": {"c": {"targets": ["t", "u"]}}}"#;
+        "accounts": {"a": {"provider": "p"}, "b": {"provider": "p"}, "c": {"provider": "q"}},
+        "targets": {"t": {"account": "a", "model": "m"}, "u": {"account": "c", "model": "m"},
+                    "v": {"account": "b", "model": "m"}, "w": {"account": "b", "model": "n"}},
+        "models": {"c": {"targets": ["t", "u", "v", "w"]}}}"#;
 
     fn id(index: usize) -> TargetId {
         TargetId::from_index(index).unwrap()
@@ -108,10 +115,12 @@ mod tests {
         assert!(!one.is_asked(id(1), hours(0)), "the configuration says so");
         one.rejected(id(0), store, hours(0));
         assert!(!one.is_asked(id(0), hours(0)));
+        assert!(!one.is_asked(id(2), hours(0)), "another account with this model at this provider");
+        assert!(one.is_asked(id(3), hours(0)), "another model");
         for _ in 0..=TICKS {
             other.exchange(store);
         }
-        assert!(!other.is_asked(id(0), hours(23)));
+        assert!(!other.is_asked(id(0), hours(23)) && !other.is_asked(id(2), hours(23)));
         assert!(
             !UsageOption::new(&config, store).is_asked(id(0), hours(23)),
             "also after a new configuration"

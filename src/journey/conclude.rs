@@ -46,6 +46,9 @@ pub(super) fn settle(
         admission.settle(&request.generation, &outcome, blame, failures, &mut worker.effects(), now)
     };
     sent.journey.borrow_mut().attempt_ended(sent.attempt.slot(), outcome, reserved);
+    if sent.attempt.lacks_cluster() || request.generation.missing_clusters.has_any() {
+        note_cluster(sent, &request, received, worker, now);
+    }
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
     learn(&request, sent, &outcome, now);
     if request.model().is_some_and(|model| model.has_many_owners) {
@@ -54,6 +57,40 @@ pub(super) fn settle(
     // Its place is free, however long its provider keeps the stream open.
     sent.leave(worker, now);
     log::debug!("attempt {} at {}: {:?}", sent.attempt.slot() + 1, request.target_name(target), outcome.end);
+}
+
+/// Learns whether Envoy has the cluster of the attempt's provider.
+#[cold]
+#[inline(never)]
+fn note_cluster(
+    sent: &Sent,
+    request: &ClientRequest,
+    received: Received,
+    worker: &mut Worker,
+    now: Timestamp,
+) {
+    let (config, known) = (request.config(), &request.generation.missing_clusters);
+    let Some(target) = config.target(sent.attempt.start().target) else { return };
+    let id = target.provider;
+    if !sent.attempt.lacks_cluster() {
+        if known.is_missing(id)
+            && received != Received::Never
+            && let Some(provider) = config.provider(id)
+        {
+            known.reached(id, &provider.cluster, worker.effects().store);
+        }
+        return;
+    }
+    let Some(provider) = config.provider(id) else { return };
+    if known.missed(id, &provider.cluster, worker.effects().store, now) {
+        log::warn!(
+            "Envoy has no cluster `{}`, so target `{}` cannot be asked. Define it in Envoy's configuration, or write \
+             the name of another as `providers.{}.cluster`",
+            provider.cluster,
+            target.name,
+            provider.name
+        );
+    }
 }
 
 /// What an attempt teaches about its target: how it counts tokens, and how fast it answers.

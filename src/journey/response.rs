@@ -197,11 +197,12 @@ impl Sent {
     ) -> Release {
         let Rejection { failed: failure, appearance, label, .. } = rejection;
         let next = failed(self, worker, failure, Blame::of(failure.class, failure.hint), now);
-        if let (Next::Stop(_), Appearance::Answer { .. }, HeldBody { bytes: None, is_all: true }) =
-            (next, appearance, held)
+        let is_bodiless = matches!(held, HeldBody { bytes: None, is_all: true });
+        if is_bodiless
+            && matches!(next, Next::Stop(_))
+            && let Some(status) = appearance.status_in_place(self.own_status(next, failure))
         {
             // A response without a body cannot be given one in this callback.
-            let status = self.own_status(next, failure).or(appearance.status(None)).unwrap_or(502);
             self.attempt.shows_status(status);
             self.in_place = Some(self.answer_in_place(worker, failure, next, status, now));
             return Release::Hold;

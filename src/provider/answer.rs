@@ -29,7 +29,7 @@ pub struct LocalError {
     pub status: u16,
     /// The machine-readable reason: `model_not_found`, `invalid_json`, `no_target`, …
     pub code: &'static str,
-    /// The reason in one sentence; cut after 1024 bytes.
+    /// The reason in one sentence; cut after 1024 bytes. The advice of the rejected targets follows.
     pub message: String,
     /// The targets that were rejected, in the order they were checked.
     pub rejected: Vec<Rejected>,
@@ -47,6 +47,8 @@ pub struct Rejected {
     /// Every gate that the target does not pass, if more than the reason is known. At most [`MAX_OBJECTIONS`]
     /// are listed in the error.
     pub objections: Vec<Objection>,
+    /// What can be done about it, in sentences for the message of the error.
+    pub advice: Vec<String>,
 }
 
 /// A gate that a target does not pass.
@@ -63,7 +65,7 @@ pub struct Objection {
 impl Rejected {
     /// A rejected target with only a reason.
     pub const fn new(target: Rc<str>, reason: &'static str) -> Self {
-        Self { target, reason, objections: Vec::new() }
+        Self { target, reason, objections: Vec::new(), advice: Vec::new() }
     }
 
     fn body(&self) -> Value {
@@ -93,7 +95,7 @@ impl LocalError {
     /// `target`, `reason` and `gates`, and each gate has `gate`, `needed` and `offered`. `budget`, `targets`,
     /// `more_targets` and `gates` are omitted if they are empty.
     pub fn body(&self, dialect: Dialect) -> String {
-        let message = truncate(&self.message, MAX_MESSAGE);
+        let message = self.whole_message();
         let own = self.own();
         let body = match dialect {
             Dialect::OpenAi => json!({"error": {
@@ -110,6 +112,24 @@ impl LocalError {
             }}),
         };
         body.to_string()
+    }
+
+    /// The message with as much advice as fits. The same advice is given once, and no sentence is cut.
+    fn whole_message(&self) -> String {
+        let mut message = truncate(&self.message, MAX_MESSAGE).to_owned();
+        let mut given = Vec::new();
+        for advice in self.rejected.iter().flat_map(|rejected| &rejected.advice) {
+            if given.contains(&advice) {
+                continue;
+            }
+            if message.len() + 1 + advice.len() > MAX_MESSAGE {
+                break;
+            }
+            message.push(' ');
+            message.push_str(advice);
+            given.push(advice);
+        }
+        message
     }
 
     fn own(&self) -> Value {
@@ -265,6 +285,29 @@ mod tests {
         assert_eq!(own(MAX_REJECTED)["more_targets"], Value::Null);
         assert_eq!(own(MAX_REJECTED + 5)["targets"].as_array().unwrap().len(), MAX_REJECTED);
         assert_eq!(own(MAX_REJECTED + 5)["more_targets"], 5);
+    }
+
+    #[test]
+    fn the_message_has_whole_sentences_of_advice_up_to_its_limit() {
+        let advice = |n: usize| format!("Advice {n} {}.", "x".repeat(100));
+        let message = |targets: usize| {
+            let mut refusal = refusal(targets);
+            for (n, rejected) in refusal.rejected.iter_mut().enumerate() {
+                rejected.advice = vec!["The same for all.".to_owned(), advice(n)];
+            }
+            let body = parsed(&refusal.body(Dialect::OpenAi));
+            body["error"]["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(message(0), "No target is free.");
+        assert_eq!(message(2), format!("No target is free. The same for all. {} {}", advice(0), advice(1)));
+        let most = message(MAX_REJECTED);
+        assert!(most.len() <= MAX_MESSAGE && most.len() + advice(0).len() + 1 > MAX_MESSAGE, "{most}");
+        assert!(most.ends_with("x."), "{most}");
+        let mut exact = refusal(1);
+        exact.rejected[0].advice = vec!["y".repeat(MAX_MESSAGE - exact.message.len() - 1), "z".to_owned()];
+        let body = parsed(&exact.body(Dialect::OpenAi));
+        let shown = body["error"]["message"].as_str().unwrap();
+        assert!(shown.len() == MAX_MESSAGE && shown.ends_with('y'));
     }
 
     #[test]

@@ -172,6 +172,9 @@ struct OfTarget<'c> {
     /// Times to first content, over all workers. Omitted without any in the last minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     first_content: Option<FirstContent>,
+    /// The cluster that it needs and Envoy does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_cluster: Option<&'c str>,
     /// The known limits and what is left of them.
     headroom: Vec<LimitStatus>,
 }
@@ -245,9 +248,18 @@ impl<'c> Sources<'c> {
         retries: BudgetUse,
         budgets: Vec<KeyBudgets>,
         mut orders: Vec<RecentOrder>,
+        missing_clusters: &[ProviderId],
     ) -> Status<'c> {
         let config = self.config;
         orders.reverse();
+        let mut targets = self.all(config.targets().len(), TargetId::from_index, Scope::Target);
+        for (status, target) in targets.iter_mut().zip(config.targets()) {
+            let missing = missing_clusters.contains(&target.provider);
+            if let (true, Some(of_target)) = (missing, &mut status.of_target) {
+                of_target.missing_cluster =
+                    config.provider(target.provider).map(|provider| &*provider.cluster);
+            }
+        }
         Status {
             schema: 1,
             now_ms: self.now.as_millis(),
@@ -267,7 +279,7 @@ impl<'c> Sources<'c> {
                 .enumerate()
                 .map(|(index, model)| self.model(index, model))
                 .collect(),
-            targets: self.all(config.targets().len(), TargetId::from_index, Scope::Target),
+            targets,
             accounts: self.all(config.accounts().len(), AccountId::from_index, Scope::Account),
             endpoints: self.all(config.providers().len(), ProviderId::from_index, Scope::Endpoint),
             retry_budget: retries.into(),
@@ -335,6 +347,7 @@ impl<'c> Sources<'c> {
                 mean_ms,
                 slowest_ms: times.longest_ms,
             }),
+            missing_cluster: None,
             headroom: limits.into_iter().map(LimitStatus::from).collect(),
         }
     }

@@ -14,7 +14,7 @@ fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
     pending.set_queues(std::iter::once(QueueState { requests: 2, bytes: 9, since: now }));
     let sources = Sources { config, health_view, pending: &pending, headroom: &headroom, now };
     let retries = BudgetUse { requests: 10, used: 3, allowed: 2 };
-    serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new())).unwrap()
+    serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new(), &[])).unwrap()
 }
 
 fn small() -> Config {

@@ -250,8 +250,12 @@ impl Refusal {
         let rejected = match self {
             Self::Ineligible { rejected: list, .. }
             | Self::AllUnhealthy { rejected: list, .. }
-            | Self::StateElsewhere { rejected: list, .. }
             | Self::Exhausted { tried: list, .. } => list,
+            // Nothing can be declared about these, and the message says who has the state.
+            Self::StateElsewhere { mut rejected, .. } => {
+                rejected.iter_mut().for_each(|rejected| rejected.advice.clear());
+                rejected
+            }
             _ => Vec::new(),
         };
         let body = LocalError { status, code, message, rejected, budget }.body(dialect);

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::{Dialect, HeaderBlock, Store, Timestamp};
 use crate::breaker::{Change, Command};
-use crate::generation::Generation;
+use crate::generation::{Generation, missed_by_any};
 use crate::provider::LocalError;
 use crate::record::orders::{self, ScopeKind};
 use crate::record::status::{self, Sources};
@@ -195,10 +195,11 @@ fn report(context: &mut OperatorContext<'_>, now: Timestamp) -> LocalAnswer {
     let orders = orders::recent(*store);
     let budgets = status::budgets(config, *store, now);
     let retries = retry::budget_use(*store, &config.retry_budget, now);
+    let missing = missed_by_any(config, *store, now);
     let (health_view, pending, headroom) =
         (generation.health_view.borrow(), generation.pending.borrow(), generation.headroom.borrow());
     let sources = Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
-    json(&sources.status(*envoy, retries, budgets, orders))
+    json(&sources.status(*envoy, retries, budgets, orders, &missing))
 }
 
 fn carry_out(

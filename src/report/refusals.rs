@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::{ErrorClass, TargetId, Timestamp};
 use crate::breaker::Unavailable;
 use crate::fallback::Gate;
-use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected};
+use crate::provider::{MAX_OBJECTIONS, MAX_REJECTED, Rejected};
 use crate::refusal::{ClientRetry, Refusal};
 use crate::survey::{Obstacle, Row, Survey};
 
@@ -93,24 +93,47 @@ fn holders(survey: &Survey<'_>) -> Option<String> {
 }
 
 fn rejected(survey: &Survey<'_>, target: TargetId, obstacle: Obstacle) -> Option<Rejected> {
-    let objections = match obstacle {
-        Obstacle::Gate(_) => objections(survey, target),
-        Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => Vec::new(),
-    };
-    let target = Rc::clone(&survey.request.config().target(target)?.name);
-    Some(Rejected { target, reason: obstacle.name(), objections })
+    match obstacle {
+        Obstacle::Gate(gate) => gated(survey, target, gate),
+        Obstacle::Unavailable(_) | Obstacle::Limit(_) | Obstacle::Probed => {
+            failed(survey, target, obstacle.name())
+        }
+    }
 }
 
-fn objections(survey: &Survey<'_>, target: TargetId) -> Vec<Objection> {
-    survey.objections(target).take(MAX_OBJECTIONS).collect()
+/// A target that has failed or may not be asked now. If Envoy lacks its cluster, that is the reason.
+fn failed(survey: &Survey<'_>, target: TargetId, reason: &'static str) -> Option<Rejected> {
+    let (config, generation) = (survey.request.config(), &survey.request.generation);
+    let target = config.target(target)?;
+    let mut rejected = Rejected::new(Rc::clone(&target.name), reason);
+    if generation.missing_clusters.is_missing(target.provider)
+        && let Some(provider) = config.provider(target.provider)
+    {
+        let (cluster, provider) = (&provider.cluster, &provider.name);
+        rejected.advice.push(format!(
+            "Envoy has no cluster `{cluster}`, which `{}` needs. Define it in Envoy's configuration, or write the name of \
+             another as `providers.{provider}.cluster`.",
+            target.name
+        ));
+    }
+    Some(rejected)
+}
+
+/// A target that a gate rejects, with all its gates and what can be done about them.
+fn gated(survey: &Survey<'_>, target: TargetId, first: Gate) -> Option<Rejected> {
+    Some(Rejected {
+        target: Rc::clone(&survey.request.config().target(target)?.name),
+        reason: first.name(),
+        objections: survey.objections(target).take(MAX_OBJECTIONS).collect(),
+        advice: survey.advice(target).take(MAX_OBJECTIONS).collect(),
+    })
 }
 
 /// A refusal that lists the targets that were tried, then the untried ones that may not take the request.
 pub fn exhausted(survey: &Survey<'_>, status: u16, client_retry: ClientRetry) -> Refusal {
-    let config = survey.request.config();
-    let failed = survey.progress().tried.iter().filter_map(|attempt| {
-        let reason = attempt.failure.unwrap_or(ErrorClass::Transport).name();
-        Some(Rejected::new(Rc::clone(&config.target(attempt.target)?.name), reason))
+    let tried = survey.progress().tried.iter();
+    let failed = tried.filter_map(|attempt| {
+        failed(survey, attempt.target, attempt.failure.unwrap_or(ErrorClass::Transport).name())
     });
     Refusal::Exhausted { status, tried: failed.chain(ineligible(survey)).collect(), client_retry }
 }
@@ -126,9 +149,6 @@ pub fn queue(why: &'static str, survey: &Survey<'_>) -> Refusal {
 
 /// The targets that have not been tried and may not take the request.
 pub fn ineligible(survey: &Survey<'_>) -> impl Iterator<Item = Rejected> {
-    survey.rows().iter().filter(|row| row.attempts == 0).filter_map(|row| {
-        let reason = row.gate?.name();
-        let target = Rc::clone(&survey.request.config().target(row.target)?.name);
-        Some(Rejected { target, reason, objections: objections(survey, row.target) })
-    })
+    let untried = survey.rows().iter().filter(|row| row.attempts == 0);
+    untried.filter_map(|row| gated(survey, row.target, row.gate?))
 }

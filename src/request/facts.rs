@@ -92,8 +92,8 @@ pub enum ModelField {
 pub struct ToolNeeds {
     /// The number of `tools`.
     pub count: u32,
-    /// Tools run at the provider: a tool whose `type` is neither `function` nor `custom`, `mcp_servers`, or
-    /// `web_search_options`.
+    /// Tools run at the provider: a tool whose `type` is not that of one that runs at the client, `mcp_servers`,
+    /// or `web_search_options`.
     pub hosted: bool,
     /// A tool, or its `function`, has `strict: true`.
     pub strict: bool,
@@ -144,8 +144,8 @@ pub struct MediaParts {
 /// Whether the request asks the model to reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reasoning {
-    /// Absent or switched off by `reasoning_effort: "none"`, `reasoning.effort: "none"`, `reasoning.enabled:
-    /// false` or `thinking.type: "disabled"`.
+    /// Absent, without a member that is set, or switched off by `reasoning_effort: "none"`, `reasoning.effort:
+    /// "none"`, `reasoning.enabled: false` or `thinking.type: "disabled"`.
     #[default]
     NotAsked,
     /// `reasoning_effort`, `reasoning` or `thinking` asks for it or has an unknown value.

@@ -21,6 +21,11 @@ pub(super) enum Spot {
     ToolStrict,
     ToolFunction,
     ToolFunctionStrict,
+    /// Where a client's tool runs: `execution`.
+    ToolExecution,
+    /// Where a shell runs.
+    ToolEnvironment,
+    ToolEnvironmentType,
     ToolContainer,
     /// A list of ids of files at the account.
     ToolFiles,
@@ -49,8 +54,12 @@ pub(super) enum Spot {
     Reasoning,
     ReasoningInnerEffort,
     ReasoningEnabled,
+    /// Any other member of `reasoning`.
+    ReasoningOther,
     Thinking,
     ThinkingType,
+    /// Any other member of `thinking`.
+    ThinkingOther,
     PreviousResponse,
     Conversation,
     ConversationId,
@@ -137,7 +146,10 @@ impl Spot {
             (Self::Tool, b"type") => Self::ToolType,
             (Self::Tool, b"strict") => Self::ToolStrict,
             (Self::Tool, b"function") => Self::ToolFunction,
-            (Self::Tool, b"container") => Self::ToolContainer,
+            (Self::Tool, b"execution") => Self::ToolExecution,
+            (Self::Tool, b"environment") => Self::ToolEnvironment,
+            (Self::ToolEnvironment, b"type") => Self::ToolEnvironmentType,
+            (Self::Tool, b"container") | (Self::ToolEnvironment, b"container_id") => Self::ToolContainer,
             (Self::Tool, b"vector_store_ids") | (Self::ToolContainer, b"file_ids") => Self::ToolFiles,
             (Self::ToolFunction, b"strict") => Self::ToolFunctionStrict,
             (Self::ToolChoice, b"type") => Self::ToolChoiceType,
@@ -147,7 +159,9 @@ impl Spot {
             (Self::Format(format), b"type") => Self::FormatType(format),
             (Self::Reasoning, b"effort") => Self::ReasoningInnerEffort,
             (Self::Reasoning, b"enabled") => Self::ReasoningEnabled,
+            (Self::Reasoning, _) => Self::ReasoningOther,
             (Self::Thinking, b"type") => Self::ThinkingType,
+            (Self::Thinking, _) => Self::ThinkingOther,
             (Self::ExtraBody, b"google") => Self::Google,
             (Self::Google, b"cached_content") => Self::GoogleCachedContent,
             (Self::Metadata, b"user_id") => Self::MetadataUser,

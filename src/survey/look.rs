@@ -91,7 +91,7 @@ impl<'r> Look<'r> {
         let Asked { request, model, progress, now } = self.asked;
         let generation = &*request.generation;
         let expected = Tokens { input: generation.estimates.tokens(id, self.size.input), ..self.size };
-        let passes = mask.passes(&self.needs, &target.offers, expected.input);
+        let passes = mask.passes(&self.needs, expected.input);
         let gate = if passes { None } else { self.first_gate(id) };
         let admitted = match model.substitution.mode {
             Mode::Enforce => gate.is_none(),
@@ -124,6 +124,7 @@ impl<'r> Look<'r> {
             room: self.headroom.room(id, Demand::of(expected), &*self.pending, now),
             attempts,
             may_return: self.may_return_to(id, attempts),
+            is_tight: self.needs.is_tight(target.offers.context_window, expected.input),
             expected,
             permitted: admitted && progress.only.is_none_or(|only| only == id),
             is_owner: request.needs.owner.is_some() && self.is_owner(id),

@@ -87,6 +87,11 @@ impl Survey<'_> {
         })
     }
 
+    /// Why each of these gates rejects `target`, and what to write if it should pass.
+    pub fn advice(&self, target: TargetId) -> impl Iterator<Item = String> {
+        self.asked.eligibility().advice(target)
+    }
+
     /// Why no target may take the request. If a target only lacks a capability, the client can change its
     /// request, so that reason comes first.
     pub fn ineligible(&self) -> Ineligible {

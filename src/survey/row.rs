@@ -24,6 +24,8 @@ pub struct Row {
     pub may_return: bool,
     /// The tokens that the request is expected to take there.
     pub expected: Tokens,
+    /// Whether its prompt might not fit there after all.
+    pub(super) is_tight: bool,
     /// Whether this request may use it: the gates admit it, and it is not excluded by an earlier failure.
     pub(super) permitted: bool,
     /// Whether it belongs to the known owner of the conversation's state.

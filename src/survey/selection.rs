@@ -75,8 +75,9 @@ impl Survey<'_> {
         // a target close to its limits has to exceed the draw like one in slow start.
         let balance = self.request.balance()?;
         let by_chance = !matches!(balance, Balance::Cheapest | Balance::Sticky { .. });
-        let mut from = |tier: &[Row], shares: bool, owner: bool| {
-            let candidates = tier.iter().filter(|row| !owner || row.is_owner).filter_map(|row| {
+        let mut among = |tier: &[Row], shares: bool, owner: bool, tight: bool| {
+            let rows = tier.iter().filter(|row| (!owner || row.is_owner) && (tight || !row.is_tight));
+            let candidates = rows.filter_map(|row| {
                 if lost.contains(&row.target) || !row.is_candidate(round) {
                     return None;
                 }
@@ -94,6 +95,12 @@ impl Survey<'_> {
                 }
             });
             balance::choose(balance, self.request.session, candidates, rng)
+        };
+        // Targets in which the prompt surely fits come first.
+        let mut from = |tier: &[Row], shares, owner| {
+            let is_mixed = tier.iter().any(|row| row.is_tight);
+            let roomy = if is_mixed { among(tier, shares, owner, false) } else { None };
+            roomy.or_else(|| among(tier, shares, owner, true))
         };
         let mut of_tier = |tier: &[Row], owner| from(tier, true, owner).or_else(|| from(tier, false, owner));
         if !self.has_owner() {

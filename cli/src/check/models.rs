@@ -102,9 +102,14 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
                 !gates.contains(&Gate::Capability(capability)) && !gates.contains(&Gate::Dialect)
             })
         };
+        // A first choice accepts everything that is not denied. Only what it is known to offer can be lost.
+        let offered = |capability| {
+            first.iter().filter_map(entry).any(|target| target.offers.capabilities.contains(capability))
+        };
         let lost: Vec<_> = Capability::ALL
             .into_iter()
-            .filter(|capability| accepts(&first, *capability) && !accepts(&rest, *capability))
+            .filter(|capability| offered(*capability) && accepts(&first, *capability))
+            .filter(|capability| !accepts(&rest, *capability))
             .map(Capability::name)
             .collect();
         if !lost.is_empty() {
@@ -162,16 +167,21 @@ fn approvals(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<
     }
 }
 
-/// Context windows that the filter assumes to be small because it does not know the model.
+/// Context windows of substitutes that the filter assumes to be small because it does not know the model. A first
+/// choice is trusted with any prompt.
 fn windows(config: &Config, warnings: &mut Vec<String>) {
-    for target in config.targets() {
+    for (index, target) in config.targets().iter().enumerate() {
+        let is_it = |id: &TargetId| id.index() == index;
+        if !config.models().iter().any(|model| model.tiers.iter().skip(1).flatten().any(is_it)) {
+            continue;
+        }
         let kind = config.provider(target.provider).map(|provider| provider.kind);
         let unknown = matches!(kind, Some(ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible));
         let window = target.offers.context_window;
         if unknown && !window.source.is_known() {
             let (target, tokens) = (&target.name, window.tokens);
             warnings.push(format!(
-                "targets.{target}: has no `context_window`: it gets no prompts above {tokens} tokens"
+                "targets.{target}: has no `context_window`: as a substitute it gets no prompts above {tokens} tokens"
             ));
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn offers(
     Some(Offers {
         capabilities,
         declared,
-        streaming: raw.streaming.unwrap_or(true),
+        streaming: raw.streaming,
         context_window,
         max_output_tokens,
         region: without_mistake(region)?.map(Rc::from),

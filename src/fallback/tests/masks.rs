@@ -20,7 +20,7 @@ fn some_needs() -> impl Strategy<Value = Needs> {
         prop::sample::select(Endpoint::ALL.to_vec()),
         (capability.clone(), capability),
         any::<bool>(),
-        prop::sample::select(vec![0_u64, 9_000, 23_800, 24_000, 58_000, u64::MAX]),
+        prop::sample::select(vec![0_u64, 9_000, 28_672, 28_673, 70_000, u64::MAX]),
         tokens,
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
@@ -126,9 +126,8 @@ proptest! {
         let masks = masks.of_model(ModelId::from_index(0).unwrap());
         prop_assert_eq!(masks.len(), ids.len());
         for (id, mask) in ids.into_iter().zip(masks) {
-            let offers = &config.target(id).unwrap().offers;
             let input = needs.expected(id, Some(&estimates)).input;
-            let passes = mask.passes(&asked, offers, input);
+            let passes = mask.passes(&asked, input);
             let gate = eligibility.first_gate(id);
             prop_assert!(gate.is_none() || !passes, "{:?}", gate);
             if is_ordinary {
@@ -147,7 +146,7 @@ fn a_mask_answers_for_a_later_attempt() {
         let asked = NeedsMask::of(&needs, None, &ClientLimits::default(), std::iter::once(Some(class)));
         let masks = GateMasks::of(&config);
         let far = &masks.of_model(ModelId::from_index(0).unwrap())[3];
-        far.passes(&asked, &config.target(target(&config, "far")).unwrap().offers, 10)
+        far.passes(&asked, 10)
     };
     assert!(passes(json!({}), ErrorClass::Server));
     assert!(!passes(json!({}), ErrorClass::ContextLength), "the windows are compared");

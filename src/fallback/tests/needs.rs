@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_undeclared_or_denied_capability_is_rejected_when_needed() {
+fn a_capability_is_needed_where_a_request_asks_for_it() {
     let tool = json!({"type": "function", "function": {"name": "f", "parameters": {}}});
     let strict = json!({"type": "function", "function": {"name": "f", "strict": true}});
     let part = |part: Value| json!([{"role": "user", "content": [part]}]);
@@ -36,18 +36,21 @@ fn an_undeclared_or_denied_capability_is_rejected_when_needed() {
     for (capability, body) in cases {
         let needs = chat(body.clone());
         assert!(needs.capabilities.contains(capability), "{body}");
-        let offering = |value: Option<bool>| {
+        let offering = |name: &str, value: Option<bool>| {
             // Everything else that the request needs is declared.
             let mut fields = serde_json::Map::new();
             for other in needs.capabilities.iter().filter(|other| *other != capability) {
                 fields.insert(other.name().to_owned(), json!(true));
             }
             fields.extend(value.map(|value| (capability.name().to_owned(), json!(value))));
-            closed(&config(json!({ "first": fields }), json!({})), "first", &needs, &[])
+            closed(&config(json!({ name: fields }), json!({})), name, &needs, &[])
         };
-        assert_eq!(offering(Some(true)), NOTHING, "{body}");
-        assert_eq!(offering(Some(false)), [capability.name()], "{body}");
-        assert_eq!(offering(None), [capability.name()], "unknown is no: {body}");
+        for name in ["first", "far"] {
+            assert_eq!(offering(name, Some(true)), NOTHING, "{name} {body}");
+            assert_eq!(offering(name, Some(false)), [capability.name()], "{name} {body}");
+        }
+        assert_eq!(offering("first", None), NOTHING, "its provider will say: {body}");
+        assert_eq!(offering("far", None), [capability.name()], "unknown is no: {body}");
     }
 }
 
@@ -57,7 +60,7 @@ fn a_stream_is_rejected_by_a_target_declared_not_to_stream() {
     let (stream, plain) = (chat(json!({"stream": true})), chat(json!({"stream": false})));
     assert_eq!(closed(&config, "first", &stream, &[]), ["streaming"]);
     assert_eq!(closed(&config, "first", &plain, &[]), NOTHING);
-    for name in ["other", "near"] {
+    for name in ["other", "far"] {
         assert_eq!(closed(&config, name, &stream, &[]), NOTHING, "{name}");
     }
 }
@@ -77,11 +80,14 @@ fn what_is_not_requested_is_not_needed() {
 }
 
 #[test]
-fn no_declaration_restores_what_a_vendor_silently_drops() {
+fn no_declaration_restores_what_a_vendor_silently_drops_at_a_substitute() {
     let config = json!({
-        "providers": {"anthropic": {"kind": "anthropic"}},
-        "targets": {"claude": {"provider": "anthropic", "model": "m", "json_schema": true, "seed": true}},
-        "models": {"chat": {"targets": ["claude"]}},
+        "providers": {"anthropic": {"kind": "anthropic"}, "openai": {"kind": "openai"}},
+        "targets": {
+            "gpt": {"provider": "openai", "model": "g"},
+            "claude": {"provider": "anthropic", "model": "m", "json_schema": true, "seed": true},
+        },
+        "models": {"chat": {"tiers": [["gpt"], ["claude"]]}},
     });
     let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
     let body = json!({"model": "chat", "seed": 1, "response_format": {"type": "json_schema"}});
@@ -106,30 +112,30 @@ fn an_unsupported_dialect_is_rejected() {
 }
 
 #[test]
-fn prompt_and_response_must_fit_and_an_unknown_window_is_small() {
-    let text = "x".repeat(35_000); // about 10,000 tokens, 12,000 with the margin
+fn prompt_and_response_must_fit_and_at_a_substitute_an_unknown_window_is_small() {
+    let text = "x".repeat(35_000); // about 10,000 tokens
     let long = |asked: Value| {
         let turn = json!([{"role": "user", "content": text}]);
         chat(json!({"messages": turn, "max_tokens": asked}))
     };
-    let with = |fields: Value, needs: &Needs| {
-        closed(&config(json!({ "first": fields }), json!({})), "first", needs, &[])
+    let at = |name: &str, fields: Value, needs: &Needs| {
+        closed(&config(json!({ name: fields }), json!({})), name, needs, &[])
     };
-    assert_eq!(with(json!({}), &long(json!(null))), ["context_window"]);
-    assert_eq!(with(json!({"context_window": 16_000}), &long(json!(null))), NOTHING);
-    assert_eq!(with(json!({"context_window": 11_000}), &long(json!(null))), ["context_window"]);
-    assert_eq!(with(json!({"context_window": 16_000}), &long(json!(4_000))), ["context_window"]);
-    let both = json!({"context_window": 100_000, "max_output_tokens": 5_000});
-    assert_eq!(with(both.clone(), &long(json!(5_000))), NOTHING);
-    assert_eq!(with(both.clone(), &long(json!(5_001))), ["max_output"]);
-    assert_eq!(
-        with(json!({"context_window": 100_000}), &long(json!(5_000))),
-        ["max_output"],
-        "unknown is little"
-    );
-    // Each input of embeddings has the whole window.
-    let inputs = facts(&json!({"model": "chat", "input": [text, text]}));
-    assert_eq!(with(json!({}), &Needs::of(&inputs, Endpoint::Embeddings)), NOTHING);
+    for name in ["first", "far"] {
+        let with = |fields: Value, needs: &Needs| at(name, fields, needs);
+        assert_eq!(with(json!({"context_window": 11_000}), &long(json!(null))), NOTHING, "no margin");
+        assert_eq!(with(json!({"context_window": 9_000}), &long(json!(null))), ["context_window"]);
+        assert_eq!(with(json!({"context_window": 13_000}), &long(json!(4_000))), ["context_window"]);
+        let both = json!({"context_window": 100_000, "max_output_tokens": 5_000});
+        assert_eq!(with(both.clone(), &long(json!(5_000))), NOTHING);
+        assert_eq!(with(both.clone(), &long(json!(5_001))), ["max_output"]);
+        // Each input of embeddings has the whole window.
+        let inputs = facts(&json!({"model": "chat", "input": [text, text]}));
+        assert_eq!(with(json!({"context_window": 1}), &Needs::of(&inputs, Endpoint::Embeddings)), NOTHING);
+    }
+    assert_eq!(at("first", json!({}), &long(json!(64_000))), NOTHING);
+    assert_eq!(at("far", json!({}), &long(json!(null))), ["context_window"], "unknown is little");
+    assert_eq!(at("far", json!({"context_window": 100_000}), &long(json!(5_000))), ["max_output"]);
 }
 
 #[test]

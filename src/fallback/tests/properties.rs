@@ -126,12 +126,18 @@ proptest! {
             if let Some(region) = region { prop_assert_eq!(&written["region"], &json!(region)); }
             if let Some(quality) = quality { prop_assert!(written["quality"].as_u64().unwrap() >= quality); }
             if let Some(most) = most { prop_assert!(written["price"]["input"].as_u64().unwrap() <= most); }
+            // What is not declared at the equal of the first choice is that one's, and is otherwise open.
+            let is_equal = matches!(name, "first" | "near");
+            let declared = |field: &str| match &written[field] {
+                Value::Null if is_equal => targets["first"][field].clone(),
+                own => own.clone(),
+            };
             if needs.capabilities.contains(Capability::Tools) {
-                prop_assert_eq!(&written["tools"], &json!(true));
+                let tools = declared("tools");
+                prop_assert!(tools == json!(true) || (is_equal && tools.is_null()), "{}", name);
             }
-            if needs.size.text_bytes > 30_000 {
-                prop_assert!(written["context_window"].as_u64().unwrap_or(8_192) > 10_000);
-            }
+            let window = declared("context_window").as_u64().unwrap_or(if is_equal { u64::MAX } else { 8_192 });
+            prop_assert!(needs.size.tokens() + needs.asked_output.unwrap_or(0) <= window, "{}", name);
             if !needs.state.is_empty() { prop_assert!(name == "first" || name == "other"); }
         }
     }

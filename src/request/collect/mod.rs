@@ -257,9 +257,12 @@ impl Sink for Collector {
             }
             Spot::Model
             | Spot::N
+            | Spot::TopLogprobs
             | Spot::OutputTokens(_)
             | Spot::Modality
             | Spot::ToolType
+            | Spot::ToolExecution
+            | Spot::ToolEnvironmentType
             | Spot::ToolChoice
             | Spot::ToolChoiceType
             | Spot::FormatType(_)

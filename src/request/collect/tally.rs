@@ -1,11 +1,11 @@
 //! Sums per top-level member. They stay separate until the end, so that a later duplicate can replace them.
 
-use crate::base::{FNV_BASIS, fnv1a};
+use crate::base::{FNV_BASIS, Names, fnv1a, same_bytes};
 use crate::request::facts::{Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice};
 use crate::request::limits::MAX_OPENING_TEXTS;
 use crate::request::spot::{FormatKey, TokensKey, TurnsKey};
 use crate::request::text::Kept;
-use crate::request::token::Value;
+use crate::request::token::{Container, Value};
 
 /// The content of one of `system`, `instructions`, `messages`, `input` and `prompt`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,9 +110,54 @@ pub(super) struct Tools {
 
 #[derive(Debug, Default)]
 pub(super) struct Tool {
-    pub(super) hosted: bool,
+    pub(super) kind: ToolKind,
+    /// For [`ToolKind::Search`].
+    pub(super) is_executed_by_client: bool,
+    /// For [`ToolKind::Shell`]: it runs in an environment at the provider.
+    pub(super) has_environment: bool,
     pub(super) strict: bool,
     pub(super) function_strict: bool,
+}
+
+/// Where a tool runs, from its `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum ToolKind {
+    /// At the client: the model only asks for it to be run.
+    #[default]
+    Client,
+    /// At the client, unless it has an environment at the provider.
+    Shell,
+    /// At the provider, unless the client executes it.
+    Search,
+    /// At the provider, or unknown.
+    Hosted,
+}
+
+static TOOL_KINDS: Names<ToolKind, 32> = Names::new(&[
+    (b"function", ToolKind::Client),
+    (b"custom", ToolKind::Client),
+    (b"namespace", ToolKind::Client),
+    (b"apply_patch", ToolKind::Client),
+    (b"local_shell", ToolKind::Client),
+    (b"computer", ToolKind::Client),
+    (b"computer_use_preview", ToolKind::Client),
+    (b"shell", ToolKind::Shell),
+    (b"tool_search", ToolKind::Search),
+]);
+
+/// Anthropic's tools that run at the client. The date of a version follows.
+const DATED_CLIENT_TOOLS: [&[u8]; 4] = [b"bash_", b"text_editor_", b"computer_", b"memory_"];
+
+impl ToolKind {
+    pub(super) fn of(value: Value<'_>) -> Self {
+        let Value::Text { kept: Kept::Text(kind), .. } = value else { return Self::Hosted };
+        let is_dated = |name: &[u8]| {
+            kind.strip_prefix(name).is_some_and(|date| date.first().is_some_and(u8::is_ascii_digit))
+        };
+        TOOL_KINDS.get(kind).unwrap_or_else(|| {
+            if DATED_CLIENT_TOOLS.into_iter().any(is_dated) { Self::Client } else { Self::Hosted }
+        })
+    }
 }
 
 impl Tools {
@@ -122,7 +167,12 @@ impl Tools {
     }
 
     pub(super) const fn end_tool(&mut self) {
-        self.hosted |= self.current.hosted;
+        self.hosted |= match self.current.kind {
+            ToolKind::Client => false,
+            ToolKind::Shell => self.current.has_environment,
+            ToolKind::Search => !self.current.is_executed_by_client,
+            ToolKind::Hosted => true,
+        };
         self.strict |= self.current.strict | self.current.function_strict;
     }
 
@@ -143,20 +193,60 @@ pub(super) struct Options {
     pub(super) logprobs: bool,
     pub(super) top_logprobs: bool,
     pub(super) reasoning_effort: bool,
-    pub(super) reasoning: ReasoningOptions,
-    pub(super) thinking: bool,
+    pub(super) reasoning: Switches,
+    pub(super) thinking: Switches,
     pub(super) cached_content: bool,
     pub(super) google_cached_content: bool,
     formats: [OutputFormat; 4],
     tokens: [Option<u64>; 3],
 }
 
-/// `reasoning` and its members.
+/// A member that asks for reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Switch {
+    /// It is absent, null or an empty string, and asks for nothing.
+    #[default]
+    Unset,
+    On,
+    Off,
+}
+
+impl Switch {
+    pub(super) fn of(value: Value<'_>, off: &[u8]) -> Self {
+        match value {
+            Value::Null | Value::Text { length: 0, .. } => Self::Unset,
+            Value::Bool(false) => Self::Off,
+            Value::Text { kept: Kept::Text(text), .. } if same_bytes(text, off) => Self::Off,
+            _ => Self::On,
+        }
+    }
+}
+
+/// `reasoning` or `thinking` with its members. An object in which nothing is set asks for nothing.
 #[derive(Debug, Default)]
-pub(super) struct ReasoningOptions {
-    pub(super) present: bool,
-    pub(super) no_effort: bool,
-    pub(super) not_enabled: bool,
+pub(super) struct Switches {
+    /// The value itself, if it is no object.
+    scalar: Switch,
+    /// `effort` or `type`.
+    pub(super) main: Switch,
+    pub(super) enabled: Switch,
+    /// Whether any other member is set.
+    pub(super) others: bool,
+}
+
+impl Switches {
+    pub(super) fn of(value: Value<'_>) -> Self {
+        let scalar = match value {
+            Value::Opening(Container::Object | Container::Array) => Switch::Unset,
+            _ => Switch::of(value, b""),
+        };
+        Self { scalar, ..Self::default() }
+    }
+
+    fn ask(&self) -> bool {
+        let switches = [self.scalar, self.main, self.enabled];
+        !switches.contains(&Switch::Off) && (self.others || switches.contains(&Switch::On))
+    }
 }
 
 impl Options {
@@ -178,8 +268,7 @@ impl Options {
         facts.output = self.formats.into_iter().max().unwrap_or_default();
         facts.max_output_tokens = self.tokens.into_iter().flatten().max();
         facts.logprobs = self.logprobs | self.top_logprobs;
-        let reasoning = self.reasoning.present && !self.reasoning.no_effort && !self.reasoning.not_enabled;
-        if self.reasoning_effort | reasoning | self.thinking {
+        if self.reasoning_effort || self.reasoning.ask() || self.thinking.ask() {
             facts.reasoning = Reasoning::Asked;
         }
         let cached = self.cached_content | self.google_cached_content;

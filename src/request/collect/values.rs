@@ -1,6 +1,6 @@
 //! Notes the meaning of each value.
 
-use super::tally::{ReasoningOptions, Tool, Turns};
+use super::tally::{Switch, Switches, Tool, ToolKind, Turns};
 use super::{Collector, Kind};
 use crate::base::same_bytes;
 use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
@@ -26,7 +26,10 @@ impl Collector {
             Spot::N => self.facts.n = count(value),
             Spot::Seed => self.facts.seed = present,
             Spot::Logprobs => self.options.logprobs = present && !is_false(value),
-            Spot::TopLogprobs => self.options.top_logprobs = present && !is_false(value),
+            // The number of alternatives: none are asked for with 0.
+            Spot::TopLogprobs => {
+                self.options.top_logprobs = present && !is_false(value) && count(value) != Some(0);
+            }
             Spot::OutputTokens(key) => self.options.set_tokens(key, count(value)),
             Spot::Modalities => (self.facts.audio_output, self.facts.image_output) = (false, false),
             Spot::Modality => {
@@ -47,8 +50,10 @@ impl Collector {
             | Spot::Reasoning
             | Spot::ReasoningInnerEffort
             | Spot::ReasoningEnabled
+            | Spot::ReasoningOther
             | Spot::Thinking
-            | Spot::ThinkingType => self.note_reasoning(value, present),
+            | Spot::ThinkingType
+            | Spot::ThinkingOther => self.note_reasoning(value, present),
             Spot::PreviousResponse
             | Spot::Conversation
             | Spot::Background
@@ -97,19 +102,20 @@ impl Collector {
     fn note_reasoning(&mut self, value: Value<'_>, present: bool) {
         let options = &mut self.options;
         match self.next {
-            Spot::ReasoningEffort => options.reasoning_effort = present && !is_text(value, &[b"none"]),
-            Spot::Reasoning => {
-                options.reasoning = ReasoningOptions { present, ..ReasoningOptions::default() }
-            }
-            Spot::ReasoningInnerEffort => options.reasoning.no_effort = is_text(value, &[b"none"]),
-            Spot::ReasoningEnabled => options.reasoning.not_enabled = is_false(value),
-            Spot::Thinking => options.thinking = present,
-            Spot::ThinkingType => options.thinking = !is_text(value, &[b"disabled"]),
+            Spot::ReasoningEffort => options.reasoning_effort = Switch::of(value, b"none") == Switch::On,
+            Spot::Reasoning => options.reasoning = Switches::of(value),
+            Spot::ReasoningInnerEffort => options.reasoning.main = Switch::of(value, b"none"),
+            Spot::ReasoningEnabled => options.reasoning.enabled = Switch::of(value, b""),
+            Spot::ReasoningOther => options.reasoning.others |= present,
+            Spot::Thinking => options.thinking = Switches::of(value),
+            Spot::ThinkingType => options.thinking.main = Switch::of(value, b"disabled"),
+            Spot::ThinkingOther => options.thinking.others |= present,
             _ => {}
         }
     }
 
     fn note_state(&mut self, value: Value<'_>, present: bool) {
+        let present = present && !is_empty_text(value);
         let (kind, present) = match self.next {
             Spot::PreviousResponse => (StateKind::PreviousResponse, present),
             Spot::Conversation => (StateKind::Conversation, present),
@@ -186,7 +192,12 @@ impl Collector {
                 tools.current = Tool::default();
             }
             Spot::ToolType => {
-                tools.current.hosted = present && !is_text(value, &[b"function", b"custom"]);
+                tools.current.kind = if present { ToolKind::of(value) } else { ToolKind::Client }
+            }
+            Spot::ToolExecution => tools.current.is_executed_by_client = is_text(value, &[b"client"]),
+            Spot::ToolEnvironment => tools.current.has_environment = false,
+            Spot::ToolEnvironmentType => {
+                tools.current.has_environment = present && !is_text(value, &[b"local"]);
             }
             Spot::ToolStrict => tools.current.strict = is_true(value),
             Spot::ToolFunction => tools.current.function_strict = false,

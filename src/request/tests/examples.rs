@@ -206,7 +206,9 @@ fn options_are_read_and_null_means_absent() {
             (r#"{"logprobs":false}"#, false),
             (r#"{"logprobs":null,"top_logprobs":null}"#, false),
             (r#"{"logprobs":5}"#, true),
+            (r#"{"logprobs":0}"#, true),
             (r#"{"top_logprobs":2}"#, true),
+            (r#"{"top_logprobs":0}"#, false),
         ],
     );
     check(
@@ -265,7 +267,8 @@ fn tools_are_counted_and_hosted_tools_are_found() {
             (r#"{"tools":[{"type":"function","strict":true}]}"#, (1, false, true)),
             (r#"{"tools":[{"type":"function","strict":true,"strict":false}]}"#, (1, false, false)),
             (r#"{"tools":[{"parameters":{"strict":true,"type":"web_search"}}]}"#, (1, false, false)),
-            (r#"{"tools":[{"type":"computer_20250124"}]}"#, (1, true, false)),
+            (r#"{"tools":[{"type":"code_execution_20250825"}]}"#, (1, true, false)),
+            (r#"{"tools":[{"type":7}]}"#, (1, true, false)),
             (r#"{"tools":[{"type":"web_search"}],"tools":[{"type":"custom"}]}"#, (1, false, false)),
             (r#"{"mcp_servers":[{"url":"u"}]}"#, (0, true, false)),
             (r#"{"mcp_servers":[]}"#, (0, false, false)),
@@ -285,6 +288,52 @@ fn tools_are_counted_and_hosted_tools_are_found() {
     );
 }
 
+/// Which tools run where is in the references of OpenAI (Responses) and Anthropic (tool use).
+#[test]
+fn tools_that_run_at_the_client_are_not_hosted() {
+    for client in [
+        r#"{"name":"f","input_schema":{}}"#,
+        r#"{"type":null,"name":"f"}"#,
+        r#"{"type":"function"}"#,
+        r#"{"type":"custom","format":{"type":"grammar"}}"#,
+        r#"{"type":"namespace","name":"n","tools":[{"type":"function","name":"f"}]}"#,
+        r#"{"type":"local_shell"}"#,
+        r#"{"type":"shell"}"#,
+        r#"{"type":"shell","environment":null}"#,
+        r#"{"environment":{"skills":[],"type":"local"},"type":"shell"}"#,
+        r#"{"type":"apply_patch"}"#,
+        r#"{"type":"computer"}"#,
+        r#"{"type":"computer_use_preview","display_width":1024}"#,
+        r#"{"type":"tool_search","execution":"client","parameters":{}}"#,
+        r#"{"type":"bash_20250124","name":"bash"}"#,
+        r#"{"type":"text_editor_20250728","name":"str_replace_based_edit_tool"}"#,
+        r#"{"type":"computer_20251124","name":"computer"}"#,
+        r#"{"type":"memory_20250818","name":"memory"}"#,
+    ] {
+        let facts = scan(&format!(r#"{{"tools":[{client}]}}"#)).unwrap();
+        assert_eq!((facts.tools.count, facts.tools.hosted), (1, false), "{client}");
+    }
+    for hosted in [
+        r#"{"type":"shell","environment":{"type":"container_auto"}}"#,
+        r#"{"type":"shell","environment":{"type":"container_reference","container_id":"c"}}"#,
+        r#"{"type":"tool_search"}"#,
+        r#"{"type":"tool_search","execution":"server"}"#,
+        r#"{"type":"tool_search_tool_regex_20251119","name":"tool_search_tool_regex"}"#,
+        r#"{"type":"code_interpreter","container":{"type":"auto"}}"#,
+        r#"{"type":"web_search_20250305","name":"web_search"}"#,
+        r#"{"type":"file_search","vector_store_ids":[]}"#,
+        r#"{"type":"mcp","server_url":"u"}"#,
+        r#"{"type":"image_generation"}"#,
+        r#"{"type":"bash_code_execution"}"#,
+        r#"{"type":"a_tool_of_tomorrow"}"#,
+    ] {
+        // A tool of the client beside it does not hide it, before or after it.
+        for tools in [format!(r#"{hosted},{{"type":"shell"}}"#), format!(r#"{{"type":"shell"}},{hosted}"#)] {
+            assert!(scan(&format!(r#"{{"tools":[{tools}]}}"#)).unwrap().tools.hosted, "{tools}");
+        }
+    }
+}
+
 #[test]
 fn reasoning_is_requested_unless_it_is_switched_off() {
     use Reasoning::{Asked, NotAsked};
@@ -294,9 +343,20 @@ fn reasoning_is_requested_unless_it_is_switched_off() {
             (r#"{"reasoning_effort":"minimal"}"#, Asked),
             (r#"{"reasoning_effort":"none"}"#, NotAsked),
             (r#"{"reasoning_effort":null}"#, NotAsked),
-            (r#"{"reasoning":{}}"#, Asked),
+            (r#"{"reasoning_effort":""}"#, NotAsked),
+            (r#"{"reasoning":{}}"#, NotAsked),
+            (r#"{"reasoning":{"effort":null,"summary":null}}"#, NotAsked),
+            (r#"{"reasoning":{"effort":"low","summary":null}}"#, Asked),
+            (r#"{"reasoning":{"effort":null,"summary":"auto"}}"#, Asked),
+            (r#"{"reasoning":{"max_tokens":2000}}"#, Asked),
             (r#"{"reasoning":{"effort":"none"}}"#, NotAsked),
+            (r#"{"reasoning":{"effort":"none","summary":"auto"}}"#, NotAsked),
             (r#"{"reasoning":{"enabled":false}}"#, NotAsked),
+            (r#"{"reasoning":{"enabled":true}}"#, Asked),
+            (r#"{"reasoning":true}"#, Asked),
+            (r#"{"reasoning":false}"#, NotAsked),
+            (r#"{"thinking":{}}"#, NotAsked),
+            (r#"{"thinking":{"type":null}}"#, NotAsked),
             (r#"{"thinking":{"type":"enabled","budget_tokens":1}}"#, Asked),
             (r#"{"thinking":{"type":"adaptive"}}"#, Asked),
             (r#"{"thinking":{"type":"disabled"}}"#, NotAsked),
@@ -333,6 +393,7 @@ fn state_is_found_and_similar_members_are_ignored() {
         &[
             (r#"{"conversation":{"id":"c"}}"#, vec![Conversation]),
             (r#"{"previous_response_id":null,"background":false}"#, vec![]),
+            (r#"{"previous_response_id":"","conversation":"","container":"","cached_content":""}"#, vec![]),
             (r#"{"prompt":{"id":"pmpt_1"}}"#, vec![StoredItem]),
             (r#"{"messages":[{"audio":{"id":"audio_1"},"role":"assistant"}]}"#, vec![StoredItem]),
             (r#"{"container":"c_1"}"#, vec![Container]),
@@ -341,6 +402,10 @@ fn state_is_found_and_similar_members_are_ignored() {
                 vec![File],
             ),
             (r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#, vec![Container]),
+            (
+                r#"{"tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"cntr_1"}}]}"#,
+                vec![Container],
+            ),
             (r#"{"extra_body":{"google":{"cached_content":"c"}}}"#, vec![CachedContent]),
             (
                 r#"{"messages":[{"content":[{"type":"document","source":{"type":"file","file_id":"f"}}]}]}"#,

@@ -21,12 +21,13 @@ pub(super) fn facts_of(body: &Json) -> Facts {
         ("container", StateKind::Container),
         ("cached_content", StateKind::CachedContent),
     ] {
-        state.extend(present(body.last(key)).map(|_| kind));
+        state.extend(is_not_empty(body.last(key)).then_some(kind));
     }
     state.extend(is_true(body.last("background")).then_some(StateKind::Background));
     let google = body.last("extra_body").and_then(|extra| extra.last("google"));
     state.extend(
-        present(google.and_then(|google| google.last("cached_content"))).map(|_| StateKind::CachedContent),
+        is_not_empty(google.and_then(|google| google.last("cached_content")))
+            .then_some(StateKind::CachedContent),
     );
     let tools = tools(body, &mut state);
 
@@ -55,9 +56,10 @@ pub(super) fn facts_of(body: &Json) -> Facts {
             .filter_map(|key| count(body.last(key)))
             .max(),
         n: count(body.last("n")),
-        logprobs: ["logprobs", "top_logprobs"]
-            .iter()
-            .any(|key| present(body.last(key)).is_some_and(|value| !value.is("false"))),
+        logprobs: ["logprobs", "top_logprobs"].iter().any(|key| {
+            present(body.last(key)).is_some_and(|value| !value.is("false"))
+                && (*key == "logprobs" || count(body.last(key)) != Some(0))
+        }),
         seed: present(body.last("seed")).is_some(),
         reasoning: reasoning(body),
         sealed_reasoning: turns.sealed,
@@ -90,7 +92,11 @@ fn model(value: Option<&Json>) -> ModelField {
 fn tools(body: &Json, state: &mut Vec<StateKind>) -> ToolNeeds {
     let list = body.last("tools").map_or(&[][..], Json::elements);
     for tool in list {
-        let containers = || tool.all("container");
+        let containers = || {
+            let of_environments =
+                tool.all("environment").flat_map(|environment| environment.all("container_id"));
+            tool.all("container").chain(of_environments)
+        };
         let files = containers().flat_map(|container| container.all("file_ids"));
         let has_files = tool.all("vector_store_ids").chain(files).any(|files| !files.elements().is_empty());
         state.extend(has_files.then_some(StateKind::File));
@@ -98,7 +104,16 @@ fn tools(body: &Json, state: &mut Vec<StateKind>) -> ToolNeeds {
             .extend(containers().any(|container| container.text().is_some()).then_some(StateKind::Container));
     }
     let hosted = |tool: &Json| {
-        present(tool.last("type")).is_some_and(|kind| !matches!(kind.text(), Some("function" | "custom")))
+        let place = tool.last("environment").and_then(|environment| present(environment.last("type")));
+        present(tool.last("type")).is_some_and(|kind| match kind.text() {
+            Some("function" | "custom" | "namespace" | "apply_patch" | "local_shell" | "computer") => false,
+            Some("computer_use_preview" | "bash_20250124" | "text_editor_20250728" | "memory_20250818") => {
+                false
+            }
+            Some("shell") => place.is_some_and(|place| place.text() != Some("local")),
+            Some("tool_search") => tool.last("execution").and_then(Json::text) != Some("client"),
+            _ => true,
+        })
     };
     let strict = |tool: &Json| {
         is_true(tool.last("strict"))
@@ -152,14 +167,25 @@ fn output(body: &Json) -> OutputFormat {
 }
 
 fn reasoning(body: &Json) -> Reasoning {
-    let effort = present(body.last("reasoning_effort")).is_some_and(|effort| effort.text() != Some("none"));
-    let reasoning = present(body.last("reasoning")).is_some_and(|reasoning| {
-        reasoning.last("effort").and_then(Json::text) != Some("none")
-            && !reasoning.last("enabled").is_some_and(|enabled| enabled.is("false"))
-    });
-    let thinking = present(body.last("thinking"))
-        .is_some_and(|thinking| thinking.last("type").and_then(Json::text) != Some("disabled"));
-    if effort || reasoning || thinking { Reasoning::Asked } else { Reasoning::NotAsked }
+    let is_off = |value: &Json, word: &str| value.is("false") || value.text() == Some(word);
+    let effort = body
+        .last("reasoning_effort")
+        .is_some_and(|effort| is_not_empty(Some(effort)) && !is_off(effort, "none"));
+    let asks = |key: &str, off: &[(&str, &str)]| match body.last(key) {
+        None | Some(Json::Array(_)) => false,
+        Some(Json::Object(members)) => {
+            let is_switch = |name: &str| off.iter().any(|(switch, _)| *switch == name);
+            let options = || off.iter().filter_map(|(name, word)| Some((body.last(key)?.last(name)?, *word)));
+            let others = || members.iter().filter(|(name, _)| !is_switch(name));
+            !options().any(|(value, word)| is_off(value, word))
+                && (options().any(|(value, _)| is_not_empty(Some(value)))
+                    || others().any(|(_, value)| !value.is("null")))
+        }
+        scalar => is_not_empty(scalar) && !scalar.is_some_and(|scalar| scalar.is("false")),
+    };
+    let reasoning = asks("reasoning", &[("effort", "none"), ("enabled", "")]);
+    let asked = effort || reasoning || asks("thinking", &[("type", "disabled")]);
+    if asked { Reasoning::Asked } else { Reasoning::NotAsked }
 }
 
 #[derive(Default)]
