@@ -104,7 +104,7 @@ fn every_kind_has_a_table_and_the_packed_form_is_small() {
     assert_eq!(as_of().len(), 10);
 }
 
-/// From the vendors' pages of models and prices, and not from the packages.
+/// Written by hand from what vendors publish, so that a wrong column or unit is noticed.
 #[test]
 fn well_known_models_have_their_documented_facts() {
     use Capability::{JsonSchema, Reasoning, Tools, Vision};

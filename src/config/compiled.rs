@@ -10,7 +10,7 @@ use super::boundaries::{Boundaries, SubstitutionRules};
 use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
-use super::stream_policy::StreamPolicy;
+use super::stream_policy::StreamPolicies;
 use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId};
 use crate::provider::ProviderKind;
 
@@ -242,7 +242,7 @@ pub struct Model {
     /// The model name in its response bodies.
     pub response_model: ResponseModel,
     /// Timeouts and stream handling.
-    pub stream: StreamPolicy,
+    pub stream: StreamPolicies,
     /// Whether its targets belong to several owners, so that state of a conversation may be at another one.
     pub has_many_owners: bool,
     /// Whether all of its targets belong to one account.

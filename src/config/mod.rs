@@ -45,7 +45,7 @@ pub use mode::Mode;
 pub use offers::{Offers, Price, Source, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};
-pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};
+pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicies, StreamPolicy};
 
 #[cfg(test)]
 mod tests;

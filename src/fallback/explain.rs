@@ -116,7 +116,7 @@ impl Eligibility<'_> {
             Gate::Capability(capability) if self.drops(candidate, capability) => {
                 format!("dropped by its {} endpoint", self.needs.endpoint.name())
             }
-            Gate::Capability(capability) => known(offers.declared.contains(capability).then_some(false)),
+            Gate::Capability(capability) => known(offers.knows(capability)),
             Gate::Streaming => known(Some(offers.streaming)),
             Gate::ContextWindow | Gate::LargerWindow => tokens(offers.context_window),
             Gate::MaxOutput => tokens(offers.max_output_tokens),
