@@ -7,6 +7,7 @@ use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempt
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
 
+use crate::check_catalogue;
 use crate::source::Loaded;
 
 /// An approval that expires within four weeks causes a warning.
@@ -38,6 +39,8 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
         report.push_str("\n  ");
         report.push_str(&warning);
     }
+    report.push('\n');
+    report.push_str(&check_catalogue::report(config));
     Ok(report)
 }
 
@@ -160,7 +163,10 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     for (_, target) in targets(config, model).filter(|(_, target)| target.offers.price.is_none()) {
         let (name, target) = (&model.name, &target.name);
         warnings
-            .push(format!("targets.{target}: has no `price`, but models.{name}.fallback.{field} needs one"));
+            .push(format!(
+                "targets.{target}: has no `price`, and neither has the catalogue, but models.{name}.fallback.{field} \
+                 needs one"
+            ));
     }
 }
 
@@ -191,7 +197,8 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
         if unknown && !window.source.is_known() {
             let (target, tokens) = (&target.name, window.tokens);
             warnings.push(format!(
-                "targets.{target}: has no `context_window`: it gets no prompts above {tokens} tokens"
+                "targets.{target}: has no `context_window`, and its model is not in the catalogue: it gets no prompts \
+                 above {tokens} tokens"
             ));
         }
     }

@@ -9,6 +9,7 @@
 
 mod arguments;
 mod check;
+mod check_catalogue;
 mod explain;
 mod failure;
 mod moment;

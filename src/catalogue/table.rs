@@ -1,4 +1,6 @@
 //! Reads the packed catalogue. What cannot be read counts as absent.
+//!
+//! It is read while a configuration is loaded, so its functions are not inlined: they shall be small.
 
 use super::{Facts, ListPrice};
 use crate::base::MicroDollars;
@@ -39,6 +41,7 @@ impl<'a> Packed<'a> {
     }
 
     /// The facts about the model with exactly this name.
+    #[inline(never)]
     pub(super) fn find(self, table: &str, model: &str) -> Option<Facts> {
         let mut found = None;
         self.each(table, |name, facts| {
@@ -81,6 +84,7 @@ impl<'a> Packed<'a> {
         Some(())
     }
 
+    #[inline(never)]
     pub(super) fn facts(self, places: Places) -> Option<Facts> {
         let mut capabilities = self.capabilities.after(places.capabilities, 2)?;
         let (known, has) = (capabilities.number()?, capabilities.number()?);
@@ -116,6 +120,7 @@ fn set(bits: u64) -> CapabilitySet {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    #[inline(never)]
     fn number(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -134,6 +139,7 @@ impl<'a> Reader<'a> {
         Some(self.number()?.checked_sub(1))
     }
 
+    #[inline(never)]
     fn section(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         let (section, rest) = self.0.split_at_checked(length)?;
