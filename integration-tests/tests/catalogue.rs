@@ -35,9 +35,9 @@ fn with_content(content: Value, more: Value) -> Request {
     Request::post(CHAT).json(&body)
 }
 
-/// The gate that excludes each target.
+/// The gate that excluded each target from the second attempt.
 fn rejected(record: &Value) -> Value {
-    let candidates = record["candidates"].as_array().unwrap().iter();
+    let candidates = record["attempts"][1]["candidates"].as_array().unwrap().iter();
     candidates.map(|candidate| json!([candidate["target"], candidate["rejected"]])).collect()
 }
 
@@ -92,7 +92,7 @@ async fn the_cheapest_target_and_the_price_ratio_follow_list_prices() {
         "small": {"provider": "openai", "model": "gpt-4.1-mini"},
     });
     let models = json!({
-        "chat": {"targets": ["large", "small", "nano"], "balance": {"strategy": "cheapest"}},
+        "chat": {"tiers": null, "targets": ["large", "small", "nano"], "balance": {"strategy": "cheapest"}},
         "near": {"tiers": [["small"], ["large"], ["nano"]], "fallback": {"max_price_ratio": 2}},
     });
     let scene = start(&json!({"targets": targets, "models": models})).await;

@@ -2,7 +2,7 @@
 //!
 //! It is read while a configuration is loaded, so its functions are not inlined: they shall be small.
 
-use super::{Facts, ListPrice};
+use super::facts::{Facts, ListPrice};
 use crate::base::MicroDollars;
 use crate::provider::{Capability, CapabilitySet};
 

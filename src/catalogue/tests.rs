@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::table::{CAPABILITIES, Packed};
 use super::*;
-use crate::provider::Capability;
+use crate::base::MicroDollars;
+use crate::provider::{Capability, CapabilitySet};
 
 const MODELS: &str = include_str!("../../catalogue/models.tsv");
 

@@ -11,7 +11,10 @@ use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
-use crate::base::{AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId};
+use crate::base::{
+    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, mix,
+};
+use crate::catalogue;
 use crate::provider::ProviderKind;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
@@ -469,5 +472,10 @@ impl Config {
     /// values.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// A hash of the configuration and of the model catalogue, whose list prices hold where no price is configured.
+    pub fn price_version(&self) -> u64 {
+        mix(self.fingerprint ^ catalogue::version())
     }
 }
