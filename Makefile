@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-all-envoys lint bench bench-count fuzz fmt clean
+.PHONY: help setup build demo test test-all-envoys lint bench bench-count fuzz catalogue fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -57,6 +57,9 @@ bench-count: ## Count what a request costs: instructions, allocations, host call
 
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (needs cargo-fuzz)
 	@scripts/fuzz.sh
+
+catalogue: ## Write the model catalogue anew from public packages (catalogue/README.md); CATALOGUE_ARGS="--as-of 2026-11-30"
+	python3 catalogue/update.py $(CATALOGUE_ARGS)
 
 fmt: ## Format all code
 	cargo fmt --all

@@ -6,6 +6,7 @@ pub mod attempt;
 pub mod balance;
 pub mod base;
 pub mod breaker;
+pub mod catalogue;
 pub mod config;
 pub mod fallback;
 pub mod generation;

@@ -311,10 +311,64 @@ fn check_warns_of_valid_but_unlikely_settings() {
         "models.chat: `dear` is never eligible: price_ceiling",
         "models.chat: the approval of `plain` as a substitute for `first` has expired",
         "models.chat: the approval of `wide` as a substitute for `first` expires in 12 days",
-        "targets.abroad: has no `price`, but models.chat.fallback.max_price needs one",
-        "targets.abroad: has no `context_window`: as a substitute it gets no prompts above 8192 tokens",
+        "targets.abroad: has no `price`, and neither has the catalogue, but models.chat.fallback.max_price needs one",
+        "targets.abroad: has no `context_window`, and its model is not in the catalogue: as a substitute it gets no prompts above 8192 tokens",
         "models.chat: no target after the first tier offers at `chat`: json_schema",
     ] {
         assert!(report.lines().any(|line| line.trim() == warning), "{warning:?} is not in\n{report}");
     }
+}
+
+#[test]
+fn check_says_what_comes_from_the_catalogue_and_what_is_unknown() {
+    let config = json!({
+        "providers": {"openai": {"kind": "openai"}, "own": compatible("own"), "anthropic": {"kind": "anthropic"}},
+        "targets": {
+            "listed": {"provider": "openai", "model": "gpt-4.1-mini", "files": false},
+            "dated": {"provider": "anthropic", "model": "claude-sonnet-4-5-20250929"},
+            "declared": {"provider": "openai", "model": "gpt-4.1-mini", "context_window": 9000,
+                "max_output_tokens": 90, "price": {"input": 1, "output": 1}, "tools": true, "json_schema": true,
+                "vision": true, "audio": false, "audio_output": false, "image_output": false, "files": false,
+                "reasoning": false},
+            "tuned": {"provider": "openai", "model": "ft:gpt-4.1-mini-2025-04-14:acme::x"},
+            "mine": {"provider": "own", "model": "my-model"},
+            "open": {"provider": "own", "model": "qwen/qwen3-coder-30b-a3b-instruct"},
+        },
+        "models": {
+            "chat": {"tiers": [["listed"], ["dated"], ["mine"]], "fallback": {"max_price_ratio": 2}},
+            "rest": {"targets": ["declared", "tuned", "open"]},
+        },
+    });
+    let report = run("check", &config.to_string(), None, &[]).unwrap();
+    let as_of = llm_failsafe::catalogue::as_of();
+    let facts = "context_window 1047576, max_output_tokens 32768, tools, json_schema, vision";
+    let not = "no audio, no audio_output, no image_output";
+    for line in [
+        format!("models, with list prices as of {as_of}:"),
+        format!(
+            "targets.listed: from the catalogue: {facts}, {not}, no reasoning, price $0.4 input $1.6 output $0.1 cached input"
+        ),
+        format!(
+            "targets.dated: from the catalogue: context_window 200000, max_output_tokens 64000, tools, json_schema, vision, \
+             files, reasoning, {not}, price $3 input $15 output $0.3 cached input (prompts above 200000 tokens cost more, \
+             which is not counted)"
+        ),
+        "targets.declared: from the catalogue: nothing".to_owned(),
+        format!("targets.tuned: from the catalogue: {facts}, files, {not}, no reasoning; unknown: price"),
+        "targets.mine: `my-model` is not in the catalogue; unknown: context_window, max_output_tokens, price, tools, \
+         json_schema, vision, files, reasoning"
+            .to_owned(),
+        "targets.open: from the catalogue: no reasoning; unknown: context_window, max_output_tokens, price, tools, \
+         json_schema, vision, files"
+            .to_owned(),
+    ] {
+        assert!(report.lines().any(|it| it.trim() == line), "{line:?} is not in\n{report}");
+    }
+    // The catalogue makes these warnings needless where it knows the model.
+    let warned: Vec<_> = report.lines().filter(|line| line.contains("has no `")).collect();
+    assert!(
+        warned.iter().all(|line| line.contains("targets.mine:") || line.contains("targets.open:")),
+        "{report}"
+    );
+    assert_eq!(warned.len(), 3, "{report}");
 }

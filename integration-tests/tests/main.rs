@@ -19,6 +19,7 @@ mod bodies;
 mod boundaries;
 mod breakers;
 mod budgets;
+mod catalogue;
 mod ceilings;
 mod checked_files;
 mod client_retries;

@@ -16,7 +16,8 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
         ("base", vec![]),
         ("request", vec!["base"]),
         ("provider", vec!["base"]),
-        ("config", vec!["base", "provider"]),
+        ("catalogue", vec!["base", "provider"]),
+        ("config", vec!["base", "provider", "catalogue"]),
     ];
     table.extend(POLICIES.iter().map(|policy| (*policy, BELOW_POLICIES.to_vec())));
     table.push(("outcome", vec!["base", "provider", "retry", "stream"]));

@@ -10,10 +10,11 @@ use super::boundaries::{Boundaries, SubstitutionRules};
 use super::mode::Mode;
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
-use super::stream_policy::StreamPolicy;
+use super::stream_policy::StreamPolicies;
 use crate::base::{
-    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, Timestamp,
+    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, Timestamp, mix,
 };
+use crate::catalogue;
 use crate::provider::ProviderKind;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
@@ -272,7 +273,7 @@ pub struct Model {
     /// The model name in its response bodies.
     pub response_model: ResponseModel,
     /// Timeouts and stream handling.
-    pub stream: StreamPolicy,
+    pub stream: StreamPolicies,
     /// Whether its targets belong to several owners, so that state of a conversation may be at another one.
     pub has_many_owners: bool,
     /// Whether all of its targets belong to one account.
@@ -512,5 +513,10 @@ impl Config {
     /// values.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    /// A hash of the configuration and of the model catalogue, whose list prices hold where no price is configured.
+    pub fn price_version(&self) -> u64 {
+        mix(self.fingerprint ^ catalogue::version())
     }
 }

@@ -36,8 +36,9 @@ pub use compile::{
     MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model, OperatorKey,
-    OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target, WhenAllOpen,
+    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model,
+    OperatorKey, OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target,
+    WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;
@@ -46,7 +47,7 @@ pub use mode::Mode;
 pub use offers::{Offers, Price, Source, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};
-pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};
+pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicies, StreamPolicy};
 
 #[cfg(test)]
 mod tests;

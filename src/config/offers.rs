@@ -3,15 +3,19 @@
 use std::rc::Rc;
 
 use crate::base::MicroDollars;
-use crate::provider::CapabilitySet;
+use crate::provider::{Capability, CapabilitySet};
 
 /// The capabilities and terms of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offers {
-    /// The capabilities that it has, declared or from the profile of its provider kind.
+    /// The capabilities that it has: declared, from the model catalogue, or from the profile of its provider kind,
+    /// in this order.
     pub capabilities: CapabilitySet,
-    /// The capabilities that are declared, as true or as false. One in neither set is unknown.
+    /// The capabilities that are declared, as true or as false.
     pub declared: CapabilitySet,
+    /// The other capabilities about which the model catalogue knows something. One that is neither declared nor
+    /// here is unknown.
+    pub catalogued: CapabilitySet,
     /// Whether it can stream, if that is declared.
     pub streaming: Option<bool>,
     /// Prompt and output tokens together.
@@ -28,6 +32,19 @@ pub struct Offers {
     pub price: Option<Price>,
     /// Its quality on the operator's own scale; higher is better.
     pub quality: Option<u8>,
+}
+
+impl Offers {
+    /// Whether it has `capability`; `None` if neither the operator nor the model catalogue says so.
+    pub fn knows(&self, capability: Capability) -> Option<bool> {
+        let is_known = self.declared.contains(capability) || self.catalogued.contains(capability);
+        is_known.then(|| self.capabilities.contains(capability))
+    }
+
+    /// Whether its model may think before it answers: unless it is known not to.
+    pub fn may_reason(&self) -> bool {
+        self.knows(Capability::Reasoning) != Some(false)
+    }
 }
 
 /// A limit on tokens.
@@ -66,6 +83,8 @@ pub struct Price {
     pub output: MicroDollars,
     /// For prompt tokens from the provider's cache. The default is `input`.
     pub cached_input: MicroDollars,
+    /// Where they come from.
+    pub source: Source,
 }
 
 impl Price {

@@ -2,13 +2,46 @@
 
 use std::time::Duration;
 
+/// The policies of a model. A target whose model may think for minutes needs more patience than one that answers at
+/// once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPolicies {
+    /// For targets that reason, and for those about which that is unknown.
+    pub may_reason: StreamPolicy,
+    /// For targets that are known not to reason.
+    pub never_reasons: StreamPolicy,
+}
+
+impl StreamPolicies {
+    /// The policy for a target.
+    pub const fn of_target(&self, may_reason: bool) -> StreamPolicy {
+        if may_reason { self.may_reason } else { self.never_reasons }
+    }
+
+    /// The time for the client's whole request, at whatever targets.
+    pub const fn total(&self) -> Duration {
+        self.may_reason.total
+    }
+}
+
+impl Default for StreamPolicies {
+    fn default() -> Self {
+        let may_reason = StreamPolicy::default();
+        let never_reasons = StreamPolicy {
+            first_content: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+            answer: Duration::from_secs(120),
+            ..may_reason
+        };
+        Self { may_reason, never_reasons }
+    }
+}
+
 /// The timeouts of a response and how a stream is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamPolicy {
     /// From sending an attempt to the first content of its stream.
     pub first_content: Duration,
-    /// Like `first_content`, for a target that is marked `reasoning`.
-    pub first_content_reasoning: Duration,
     /// Between two bytes of a stream, after the first content.
     pub idle: Duration,
     /// Between two pieces of content.
@@ -30,30 +63,22 @@ pub struct StreamPolicy {
     pub linger: Option<Duration>,
 }
 
+/// For a target that may reason.
 impl Default for StreamPolicy {
     fn default() -> Self {
         Self {
-            first_content: Duration::from_secs(30),
-            first_content_reasoning: Duration::from_secs(120),
-            idle: Duration::from_secs(30),
+            first_content: Duration::from_secs(120),
+            idle: Duration::from_secs(120),
             content_idle: Duration::from_secs(120),
-            answer: Duration::from_secs(300),
-            total: Duration::from_secs(600),
+            answer: Duration::from_secs(600),
+            // Longer than `answer`, so that there is time for another target.
+            total: Duration::from_secs(900),
             min_rate: None,
             gate: HoldPolicy::default(),
             keep_alive: None,
             on_break: OnBreak::default(),
             linger: Some(Duration::from_secs(5)),
         }
-    }
-}
-
-impl StreamPolicy {
-    /// The policy for a target that is or is not marked `reasoning`.
-    #[must_use]
-    pub fn for_target(self, reasoning: bool) -> Self {
-        let first_content = if reasoning { self.first_content_reasoning } else { self.first_content };
-        Self { first_content, ..self }
     }
 }
 

@@ -139,6 +139,9 @@ impl<'a> Eligibility<'a> {
         let declare = format!("If it does, declare `{field}: true` at the target.");
         match self.denial(candidate, capability) {
             Denial::Unknown => format!("`{name}` does not offer `{field}`{of_request}. {declare}"),
+            Denial::Catalogued => format!(
+                "`{name}` does not offer `{field}`{of_request}, as far as the model catalogue knows. {declare}"
+            ),
             Denial::Declared => format!(
                 "`{name}` does not offer `{field}`{of_request}, because `{field}: false` is declared. {declare}"
             ),

@@ -115,7 +115,7 @@ impl Eligibility<'_> {
                 self.cost(candidate).map_or("unknown".to_owned(), |cost| format!("up to ${cost}"))
             }
             Gate::Capability(capability) => match self.denial(candidate, capability) {
-                Denial::Declared => known(Some(false)),
+                Denial::Declared | Denial::Catalogued => known(Some(false)),
                 Denial::Dropped => format!("dropped by its {} endpoint", self.needs.endpoint.name()),
                 Denial::Unknown => known(None),
             },

@@ -121,7 +121,7 @@ fn approval(pairs: &[Approval], from: TargetId, to: TargetId) -> Option<&Approva
     pairs.iter().find(|pair| (pair.from, pair.to) == (from, to))
 }
 
-/// Only a declared window can be known to be larger.
+/// Only a window that is declared or in the model catalogue can be known to be larger.
 fn has_larger_window(target: &Target, than: &Target) -> bool {
     let window = target.offers.context_window;
     window.source.is_known() && window.tokens > than.offers.context_window.tokens

@@ -31,6 +31,8 @@ pub(super) enum Denial {
     Declared,
     /// Its endpoint drops the parameter.
     Dropped,
+    /// The model catalogue says so.
+    Catalogued,
     /// Nobody knows.
     Unknown,
 }
@@ -76,6 +78,8 @@ impl<'a> Eligibility<'a> {
             Denial::Declared
         } else if self.drops(candidate, capability) {
             Denial::Dropped
+        } else if offers.catalogued.contains(capability) {
+            Denial::Catalogued
         } else {
             Denial::Unknown
         }

@@ -10,7 +10,6 @@ use crate::config::{
 };
 use crate::fallback::{ClientLimits, Encrypted, Needs};
 use crate::generation::Generation;
-use crate::provider::Capability;
 use crate::request::Facts;
 
 /// One client request as it was understood. It never changes: what happens to it is kept in its journey.
@@ -80,14 +79,8 @@ impl ClientRequest {
 
     /// The time limits of a response of `target`, and how it is passed on.
     pub fn stream_policy(&self, target: TargetId) -> StreamPolicy {
-        let reasoning = self.config().target(target).is_some_and(|target| {
-            let offers = &target.offers;
-            // The provider kind offers reasoning if some of its models reason. Only the target's own
-            // declaration says that this model does.
-            offers.declared.contains(Capability::Reasoning)
-                && offers.capabilities.contains(Capability::Reasoning)
-        });
-        self.model().map(|model| model.stream).unwrap_or_default().for_target(reasoning)
+        let may_reason = self.config().target(target).is_none_or(|target| target.offers.may_reason());
+        self.model().map_or_else(StreamPolicy::default, |model| model.stream.of_target(may_reason))
     }
 
     /// What an ordinary end without content or output tokens is.
@@ -97,7 +90,7 @@ impl ClientRequest {
 
     /// When the client must have got something.
     pub fn deadline(&self) -> Timestamp {
-        let total = self.model().map_or_else(|| StreamPolicy::default().total, |model| model.stream.total);
+        let total = self.model().map_or_else(|| StreamPolicy::default().total, |model| model.stream.total());
         self.began.after(self.patience.map_or(total, |patience| patience.min(total)))
     }
 

@@ -22,7 +22,8 @@ pub use crate::attempt::Origin;
 pub use crate::refusal::LocalAnswer;
 pub use crate::report::Written;
 
-/// Two OpenAI accounts in the first tier, Anthropic in the second.
+/// Two OpenAI accounts in the first tier, Anthropic in the second. The models of OpenAI do not reason, so the shorter times
+/// hold for them.
 pub const CONFIG: &str = r#"{
   "retry_loop": true,
   "providers": {
@@ -35,8 +36,8 @@ pub const CONFIG: &str = r#"{
     "c": {"provider": "anthropic", "key": {"value": "sk-provider-c"}}
   },
   "targets": {
-    "gpt-a": {"account": "a", "model": "gpt-real", "weight": 1000000},
-    "gpt-b": {"account": "b", "model": "gpt-real"},
+    "gpt-a": {"account": "a", "model": "gpt-real", "reasoning": false, "weight": 1000000},
+    "gpt-b": {"account": "b", "model": "gpt-real", "reasoning": false},
     "claude": {"account": "c", "model": "claude-real"}
   },
   "models": {"chat": {"tiers": [["gpt-a", "gpt-b"], ["claude"]]}, "gpt": {"targets": ["gpt-a"]}}

@@ -56,7 +56,7 @@ impl Fragments {
             models: config.models().iter().map(|model| ModelFragments::new(&config, model)).collect(),
             targets: config.targets().iter().map(|target| TargetFragments::new(&config, target)).collect(),
             price_version: fragment(|line| {
-                line.hex(b",\"price_version\":\"", config.fingerprint());
+                line.hex(b",\"price_version\":\"", config.price_version());
                 line.raw(b",\"complete\":");
             }),
             config,

@@ -36,7 +36,7 @@ impl RecordBuilder {
         let trace = self.identity.trace.as_ref();
         let cost = self.cost().map(|(known, complete)| Cost {
             micro_usd: known.micros(),
-            price_version: self.config_hash(),
+            price_version: format!("{:016x}", config.price_version()).into(),
             complete,
         });
         Record {

@@ -3,6 +3,7 @@
 //! A mistake keeps Envoy from starting or makes requests fail. A warning is about something that works but is
 //! probably not intended. What the file does not show, because Envoy gets it from elsewhere, is named as such.
 
+mod catalogue;
 mod envoy;
 mod finding;
 mod keys;
@@ -52,7 +53,10 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
     if !unknown.is_empty() {
         report = listed(report + "\nnot checked:", &unknown);
     }
-    if mistakes.is_empty() { Ok(report) } else { Err(report) }
+    if !mistakes.is_empty() {
+        return Err(report);
+    }
+    Ok(format!("{report}\n{}", catalogue::report(config)))
 }
 
 fn listed(head: String, lines: &[String]) -> String {

@@ -145,7 +145,10 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     for (_, target) in targets(config, model).filter(|(_, target)| target.offers.price.is_none()) {
         let (name, target) = (&model.name, &target.name);
         warnings
-            .push(format!("targets.{target}: has no `price`, but models.{name}.fallback.{field} needs one"));
+            .push(format!(
+                "targets.{target}: has no `price`, and neither has the catalogue, but models.{name}.fallback.{field} \
+                 needs one"
+            ));
     }
 }
 
@@ -181,7 +184,8 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
         if unknown && !window.source.is_known() {
             let (target, tokens) = (&target.name, window.tokens);
             warnings.push(format!(
-                "targets.{target}: has no `context_window`: as a substitute it gets no prompts above {tokens} tokens"
+                "targets.{target}: has no `context_window`, and its model is not in the catalogue: as a substitute it gets \
+                 no prompts above {tokens} tokens"
             ));
         }
     }

@@ -75,7 +75,7 @@ pub(super) fn model(
         substitution,
         when_all_open,
         response_model,
-        stream: stream::policy(raw.stream.as_ref(), at, mistakes),
+        stream: stream::policies(raw.stream.as_ref(), at, mistakes),
         has_many_owners: false,
         one_account: false,
     })

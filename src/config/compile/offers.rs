@@ -3,6 +3,7 @@ use std::rc::Rc;
 use super::common::number;
 use super::text;
 use crate::base::MicroDollars;
+use crate::catalogue::{self, ListPrice};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::offers::{Offers, Price, Source, TokenLimit};
 use crate::config::raw::{Mapping, RawPrice, RawTarget};
@@ -14,28 +15,45 @@ const MAX_QUALITY: u64 = 100;
 /// The maximum price in dollars per million tokens. A higher price is probably in the wrong unit.
 const MAX_PRICE: f64 = 100_000.0;
 
-/// The declared capabilities and terms, with the profile of the provider kind as the default.
+/// The declared capabilities and terms. The default is what the model catalogue knows, and otherwise the profile of the
+/// provider kind.
 pub(super) fn offers(
     raw: &RawTarget,
     kind: ProviderKind,
+    host: &str,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<Offers> {
     let profile = provider::profile(kind);
+    let model = raw.model.as_deref().unwrap_or_default();
+    let facts = catalogue::find(kind, host, model).unwrap_or_default();
     let mut capabilities = profile.capabilities;
-    let mut declared = CapabilitySet::default();
+    let (mut declared, mut catalogued) = (CapabilitySet::default(), CapabilitySet::default());
     for capability in Capability::ALL {
         if let Some(present) = written(raw, capability) {
             capabilities = capabilities.with(capability, present);
             declared = declared.with(capability, true);
+        } else if facts.known.contains(capability) {
+            capabilities = capabilities.with(capability, facts.capabilities.contains(capability));
+            catalogued = catalogued.with(capability, true);
         }
     }
-    let mut tokens = |name, written: Option<u64>, default| TokenLimit {
-        tokens: number(written, default, 1..=MAX_TOKENS, &at.field(name), mistakes),
-        source: if written.is_some() { Source::Declared } else { Source::Assumed },
+    let mut tokens = |name, written: Option<u64>, known: Option<u64>, assumed| TokenLimit {
+        tokens: number(written, known.unwrap_or(assumed), 1..=MAX_TOKENS, &at.field(name), mistakes),
+        source: match (written, known) {
+            (Some(_), _) => Source::Declared,
+            (None, Some(_)) => Source::Catalogue,
+            (None, None) => Source::Assumed,
+        },
     };
-    let context_window = tokens("context_window", raw.context_window, profile.context_window);
-    let max_output_tokens = tokens("max_output_tokens", raw.max_output_tokens, profile.max_output_tokens);
+    let context_window =
+        tokens("context_window", raw.context_window, facts.context_window, profile.context_window);
+    let max_output_tokens = tokens(
+        "max_output_tokens",
+        raw.max_output_tokens,
+        facts.max_output_tokens,
+        profile.max_output_tokens,
+    );
     let region = raw.region.as_ref();
     let region = region.map(|region| text::checked(region, text::region, &at.field("region"), mistakes));
     let quality =
@@ -44,13 +62,14 @@ pub(super) fn offers(
     Some(Offers {
         capabilities,
         declared,
+        catalogued,
         streaming: raw.streaming,
         context_window,
         max_output_tokens,
         region: without_mistake(region)?.map(Rc::from),
         zero_retention: raw.zero_retention,
         training_opt_out: raw.training_opt_out,
-        price: without_mistake(price)?,
+        price: without_mistake(price)?.or(facts.price.map(listed)),
         quality: quality.and_then(|quality| u8::try_from(quality).ok()),
     })
 }
@@ -90,7 +109,13 @@ fn price(raw: &RawPrice, at: &Trail<'_>, mistakes: &mut Mistakes) -> Option<Pric
         Some(_) => dollars(raw.cached_input, &at.field("cached_input"), mistakes),
         None => input,
     };
-    Some(Price { input: input?, output: output?, cached_input: cached_input? })
+    Some(Price { input: input?, output: output?, cached_input: cached_input?, source: Source::Declared })
+}
+
+/// The price of the model catalogue.
+const fn listed(price: ListPrice) -> Price {
+    let ListPrice { input, cached_input, output, .. } = price;
+    Price { input, output, cached_input, source: Source::Catalogue }
 }
 
 /// A required amount.

@@ -5,7 +5,7 @@ use super::field_reader::FieldReader;
 use crate::config::duration::{Linger, TimeSpan};
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawGate, RawMinRate, RawStream};
-use crate::config::stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicy};
+use crate::config::stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicies, StreamPolicy};
 
 /// A worker checks its streams on each tick, so shorter times would have no effect.
 const TENTH: TimeSpan = TimeSpan::millis(100);
@@ -19,14 +19,14 @@ const MAX_EVENTS: u64 = 100;
 /// The bounds of `gate.max_bytes`.
 const HELD_BYTES: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
 
-/// The configured policy; absent fields are as in [`StreamPolicy::default`].
-pub(super) fn policy(
+/// The configured policies; absent fields are as in [`StreamPolicies::default`]. A configured time holds for every target.
+pub(super) fn policies(
     raw: Option<&Mapping<RawStream>>,
     at: &Trail<'_>,
     mistakes: &mut Mistakes,
-) -> StreamPolicy {
-    let defaults = StreamPolicy::default();
-    let Some(Mapping(raw)) = raw else { return defaults };
+) -> StreamPolicies {
+    let StreamPolicies { may_reason: defaults, never_reasons } = StreamPolicies::default();
+    let Some(Mapping(raw)) = raw else { return StreamPolicies::default() };
     let ends = [("error_event", OnBreak::ErrorEvent), ("reset", OnBreak::Reset)];
     let at = at.field("stream");
     let on_break = word(raw.on_break.as_ref(), &ends, &at.field("on_break"), mistakes);
@@ -44,22 +44,34 @@ pub(super) fn policy(
     let mut span = |name, written, default, most| {
         fields.span(name, written, TimeSpan::of(default), TENTH..=most).duration()
     };
-    let first_content = span("first_content", raw.first_content, defaults.first_content, HOUR);
-    // A configured value applies to every target, with and without reasoning.
-    let configured = |default: Duration| if raw.first_content.is_some() { first_content } else { default };
-    StreamPolicy {
-        first_content,
-        first_content_reasoning: configured(defaults.first_content_reasoning),
+    let answer = span("answer", raw.answer, defaults.answer, DAY);
+    let may_reason = StreamPolicy {
+        first_content: span("first_content", raw.first_content, defaults.first_content, HOUR),
         idle: span("idle", raw.idle, defaults.idle, HOUR),
         content_idle: span("content_idle", raw.content_idle, defaults.content_idle, HOUR),
-        answer: span("answer", raw.answer, defaults.answer, DAY),
-        total: span("total", raw.total, defaults.total, DAY),
+        answer,
+        total: span("total", raw.total, defaults.total.max(half_longer(answer)), DAY),
         min_rate,
         gate,
         keep_alive,
         on_break,
         linger,
-    }
+    };
+    // What is written has been checked above.
+    let either = |written: Option<TimeSpan>, default| written.map_or(default, TimeSpan::duration);
+    let never_reasons = StreamPolicy {
+        first_content: either(raw.first_content, never_reasons.first_content),
+        idle: either(raw.idle, never_reasons.idle),
+        answer: either(raw.answer, never_reasons.answer),
+        ..may_reason
+    };
+    StreamPolicies { may_reason, never_reasons }
+}
+
+/// One and a half times `answer`, the default of `total` if that is longer than the usual one: a provider that never answers
+/// shall leave time for another one.
+fn half_longer(answer: Duration) -> Duration {
+    answer.saturating_add(answer / 2).min(DAY.duration())
 }
 
 fn gate(raw: Option<&Mapping<RawGate>>, at: &Trail<'_>, mistakes: &mut Mistakes) -> HoldPolicy {

@@ -128,8 +128,9 @@ impl Targets<'_> {
         let weight = number(raw.weight, 1, 1..=u64::from(MAX_WEIGHT), &at.field("weight"), mistakes);
         // If the provider is a mistake, the offers are still checked.
         let provider = account.and_then(|(_, provider)| self.providers.get(provider.index())?.as_ref());
-        let kind = provider.map_or(ProviderKind::OpenAiCompatible, |provider| provider.kind);
-        let offers = offers::offers(raw, kind, at, mistakes);
+        let (kind, host) = provider
+            .map_or((ProviderKind::OpenAiCompatible, ""), |provider| (provider.kind, provider.host.as_str()));
+        let offers = offers::offers(raw, kind, host, at, mistakes);
         let (account, provider) = account?;
         let weight = u32::try_from(weight).ok()?;
         Some(Target {

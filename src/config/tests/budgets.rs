@@ -74,6 +74,8 @@ fn a_cost_budget_needs_the_prices_of_all_targets() {
     let mut config = with_key(json!({"budget": {"usd_per_day": 1}}));
     load_json(&config).unwrap();
     config["targets"]["gpt"].as_object_mut().unwrap().remove("price");
+    load_json(&config).expect("the catalogue has a price of `gpt-4.1-mini`");
+    config["targets"]["gpt"]["model"] = json!("my-model");
     check(
         &config,
         &["keys.team.budget.usd_per_day: needs a `price` for each target that the key may use, \

@@ -17,12 +17,64 @@ fn offers_of(kind: &str, fields: Value) -> Offers {
     load_json(&of_kind(kind, fields)).unwrap().targets()[0].offers.clone()
 }
 
+/// Of a model that the catalogue knows.
+fn of_model(kind: &str, model: &str, fields: Value) -> Offers {
+    let mut config = of_kind(kind, fields);
+    config["targets"]["gpt"]["model"] = json!(model);
+    load_json(&config).unwrap().targets()[0].offers.clone()
+}
+
+#[test]
+fn the_catalogue_fills_what_is_not_declared() {
+    let offers = of_model("openai", "o3-mini", json!({}));
+    // The profile of the kind says yes, and the catalogue says no.
+    assert!(profile(ProviderKind::OpenAi).capabilities.contains(Capability::Vision));
+    assert_eq!(offers.knows(Capability::Vision), Some(false));
+    assert_eq!(offers.knows(Capability::Reasoning), Some(true));
+    // Nobody knows more than the profile.
+    assert_eq!(offers.knows(Capability::Seed), None);
+    assert!(offers.capabilities.contains(Capability::Seed));
+    assert_eq!((offers.context_window.tokens, offers.context_window.source), (200_000, Source::Catalogue));
+    assert_eq!(
+        (offers.max_output_tokens.tokens, offers.max_output_tokens.source),
+        (100_000, Source::Catalogue)
+    );
+    let price = offers.price.unwrap();
+    assert_eq!((price.input, price.source), (MicroDollars::new(1_100_000), Source::Catalogue));
+    assert_eq!(
+        (price.cached_input, price.output),
+        (MicroDollars::new(550_000), MicroDollars::new(4_400_000))
+    );
+}
+
+#[test]
+fn what_is_declared_overrides_the_catalogue() {
+    let written = json!({
+        "vision": true, "reasoning": false, "context_window": 1000, "max_output_tokens": 100,
+        "price": {"input": 9, "output": 8},
+    });
+    let offers = of_model("openai", "o3-mini", written);
+    assert_eq!(
+        (offers.knows(Capability::Vision), offers.knows(Capability::Reasoning)),
+        (Some(true), Some(false))
+    );
+    assert!(!offers.catalogued.contains(Capability::Vision) && offers.catalogued.contains(Capability::Tools));
+    let sizes = [offers.context_window, offers.max_output_tokens].map(|limit| (limit.tokens, limit.source));
+    assert_eq!(sizes, [(1000, Source::Declared), (100, Source::Declared)]);
+    let price = offers.price.unwrap();
+    // A declared price is not completed by the cached price of the catalogue.
+    assert_eq!(
+        (price.input, price.cached_input, price.source),
+        (MicroDollars::new(9_000_000), MicroDollars::new(9_000_000), Source::Declared)
+    );
+}
+
 #[test]
 fn a_target_without_declarations_has_the_profile_of_its_kind() {
     for kind in ProviderKind::ALL {
-        let offers = offers_of(kind.name(), json!({}));
+        let offers = of_model(kind.name(), "my-model", json!({}));
         assert_eq!(offers.capabilities, profile(kind).capabilities, "{}", kind.name());
-        assert!(offers.declared.is_empty());
+        assert!(offers.declared.is_empty() && offers.catalogued.is_empty());
         assert_eq!(offers.context_window.tokens, profile(kind).context_window);
         assert!(!offers.context_window.source.is_known() && !offers.max_output_tokens.source.is_known());
         assert_eq!((offers.region, offers.price, offers.quality), (None, None, None));

@@ -74,7 +74,8 @@ fn mistakes_are_reported_with_their_paths() {
         ("/retry_budget", json!({"ratio": -1}), "retry_budget.ratio: is -1, expected 0 to 10"),
         ("/retry_budget", json!({"floor": 10_001}), "retry_budget.floor: is 10001, expected 0 to 10000"),
     ] {
-        let mut config = smallest();
+        // The catalogue has no price of this model.
+        let mut config = with(smallest(), "/targets/gpt/model", json!("my-model"));
         if at.starts_with("/models/chat/retry/") {
             config = with(config, "/models/chat/retry", json!({}));
         }

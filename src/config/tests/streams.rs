@@ -2,8 +2,12 @@
 
 use super::*;
 
-fn stream_of(stream: Value) -> StreamPolicy {
+fn policies_of(stream: Value) -> StreamPolicies {
     load_json(&with(smallest(), "/models/chat/stream", stream)).unwrap().models()[0].stream
+}
+
+fn stream_of(stream: Value) -> StreamPolicy {
+    policies_of(stream).may_reason
 }
 
 #[test]
@@ -28,12 +32,62 @@ fn every_field_of_the_gate_is_applied() {
     }
 }
 
+/// `first_content`, `idle`, `content_idle`, `answer` and `total` in seconds.
+fn seconds(policy: StreamPolicy) -> [u64; 5] {
+    [policy.first_content, policy.idle, policy.content_idle, policy.answer, policy.total]
+        .map(|time| time.as_secs())
+}
+
 #[test]
-fn a_configured_first_content_applies_to_reasoning_targets_too() {
-    let [default, configured] = [json!({}), json!({"first_content": "7s"})].map(stream_of);
-    let of =
-        |policy: StreamPolicy| [false, true].map(|marked| policy.for_target(marked).first_content.as_secs());
-    assert_eq!((of(default), of(configured)), ([30, 120], [7, 7]));
+fn a_target_that_never_reasons_has_shorter_times_unless_they_are_configured() {
+    for (written, may_reason, never_reasons) in [
+        (json!({}), [120, 120, 120, 600, 900], [30, 30, 120, 120, 900]),
+        (json!({"first_content": "7s"}), [7, 120, 120, 600, 900], [7, 30, 120, 120, 900]),
+        (json!({"idle": "8s", "content_idle": "9s"}), [120, 8, 9, 600, 900], [30, 8, 9, 120, 900]),
+        (json!({"answer": "20s", "total": "40s"}), [120, 120, 120, 20, 40], [30, 30, 120, 20, 40]),
+        (json!({"answer": "20m"}), [120, 120, 120, 1200, 1800], [30, 30, 120, 1200, 1800]),
+        (json!({"answer": "24h"}), [120, 120, 120, 86_400, 86_400], [30, 30, 120, 86_400, 86_400]),
+    ] {
+        let policies = policies_of(written.clone());
+        assert_eq!(seconds(policies.of_target(true)), may_reason, "{written}");
+        assert_eq!(seconds(policies.of_target(false)), never_reasons, "{written}");
+        assert_eq!(policies.total().as_secs(), may_reason[4]);
+        let others = StreamPolicy {
+            first_content: policies.may_reason.first_content,
+            idle: policies.may_reason.idle,
+            answer: policies.may_reason.answer,
+            ..policies.never_reasons
+        };
+        assert_eq!(others, policies.may_reason, "{written}");
+    }
+    assert_eq!(policies_of(json!({})), StreamPolicies::default());
+}
+
+#[test]
+fn a_plain_answer_times_out_before_the_whole_request_by_default() {
+    for answer in ["100ms", "1s", "599s", "600s", "601s", "1h", "23h"] {
+        let policies = policies_of(json!({"answer": answer}));
+        assert!(policies.may_reason.answer < policies.total(), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_declared_or_in_the_catalogue_decides_whether_a_target_may_reason() {
+    for (model, declared, may_reason) in [
+        ("gpt-4.1-mini", None, false),
+        ("gpt-5-mini", None, true),
+        ("my-model", None, true),
+        ("my-model", Some(false), false),
+        ("gpt-4.1-mini", Some(true), true),
+        ("gpt-5-mini", Some(false), false),
+    ] {
+        let mut config = with(smallest(), "/targets/gpt/model", json!(model));
+        if let Some(declared) = declared {
+            config["targets"]["gpt"]["reasoning"] = json!(declared);
+        }
+        let offers = load_json(&config).unwrap().targets()[0].offers.clone();
+        assert_eq!(offers.may_reason(), may_reason, "{model} {declared:?}");
+    }
 }
 
 #[test]

@@ -187,18 +187,25 @@ fn streams_forbid_caching_and_buffering_unless_the_provider_set_cache_control() 
 }
 
 #[test]
-fn a_target_marked_reasoning_gets_a_longer_first_content_limit_by_default() {
+fn a_target_that_is_known_not_to_reason_is_left_earlier_by_default() {
     let targets = json!({
         "thinks": {"account": "a", "model": "m", "reasoning": true},
         "not": {"account": "a", "model": "m", "reasoning": false},
         "unmarked": {"account": "c", "model": "m"},
+        "listed": {"account": "a", "model": "gpt-4.1-mini"},
     });
-    for (target, written, due) in
-        [("thinks", None, 120), ("not", None, 30), ("unmarked", None, 30), ("thinks", Some("7s"), 7)]
-    {
-        let stream = written.map_or(json!({}), |span| json!({"first_content": span}));
+    for (target, written, due, plain_due) in [
+        ("thinks", None, 120, 600),
+        ("not", None, 30, 120),
+        ("unmarked", None, 120, 600),
+        ("listed", None, 30, 120),
+        ("thinks", Some("7s"), 7, 8),
+        ("listed", Some("7s"), 7, 8),
+    ] {
+        let stream = written.map_or(json!({}), |span| json!({"first_content": span, "answer": "8s"}));
         let models = json!({"chat": {"targets": [target], "stream": stream}});
         let worker = &mut worker(config_with(json!({"targets": targets, "models": models})));
         assert_eq!(ask(worker, true).exchange.due(), Some(s(due)), "{target} {written:?}");
+        assert_eq!(ask(worker, false).exchange.due(), Some(s(plain_due)), "{target} {written:?}");
     }
 }

@@ -40,7 +40,7 @@ impl Setup {
         let config = config_with(json!({
             "retry_loop": shape != Shape::OneListener,
             "keys": {"team": {"sha256": sha256, "budget": {"tokens_per_day": 1000}}},
-            "targets": {"gpt-a": {"account": "a", "model": "gpt-real", "limits": {"max_pending": 1}}},
+            "targets": {"gpt-a": {"account": "a", "model": "gpt-real", "reasoning": false, "limits": {"max_pending": 1}}},
             "models": {"chat": {"targets": ["gpt-a"], "retry": {"queue": {}}}},
         }));
         Self { shape, worker: worker_on(config, Memory::on(Rc::clone(&shelf))), shelf, requests: 0 }

@@ -10,7 +10,7 @@ const GUARDS: [&str; 7] =
 
 /// Listeners through which everyone can use the operator's accounts.
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
-    let pays = subject.config.accounts().iter().any(|account| account.key.is_some());
+    let pays = subject.config.accounts().iter().any(|account| account.key.is_own());
     if subject.config.keys.is_some() || !pays {
         return Vec::new();
     }

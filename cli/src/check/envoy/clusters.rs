@@ -12,16 +12,23 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
     if positions.is_empty() {
         return Vec::new();
     }
-    let providers = config
-        .providers()
-        .iter()
-        .map(|provider| (format!("providers.{}.cluster", provider.name), provider.cluster.as_str()));
+    let own = config.accounts().iter().filter_map(|account| {
+        Some((format!("accounts.{}.cluster", account.name), account.cluster.as_deref()?))
+    });
+    // The cluster of a provider is not needed if each of its accounts has one of its own.
+    let providers = config.providers().iter().enumerate().filter(|(index, _)| {
+        let mut accounts =
+            config.accounts().iter().filter(|account| account.provider.index() == *index).peekable();
+        accounts.peek().is_none() || accounts.any(|account| account.cluster.is_none())
+    });
+    let providers = providers
+        .map(|(_, provider)| (format!("providers.{}.cluster", provider.name), provider.cluster.as_str()));
     let other = match &config.other_paths {
         OtherPaths::Cluster(name) => Some(("other_paths.cluster".to_owned(), name.as_str())),
         OtherPaths::Refuse => None,
     };
     let mut findings = Vec::new();
-    for (path, name) in providers.chain(other) {
+    for (path, name) in providers.chain(own).chain(other) {
         match file.cluster(name) {
             Some(cluster) => {
                 let to_tls_port = |it: &Destination| matches!(it, Destination::Socket(_, 443));

@@ -44,19 +44,12 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
 }
 
 fn longest(config: &Config) -> Limits {
-    let policies = || config.models().iter().map(|model| &model.stream);
+    let policies =
+        || config.models().iter().flat_map(|model| [model.stream.may_reason, model.stream.never_reasons]);
     Limits {
         total: policies().map(|policy| policy.total).max().unwrap_or_default(),
         silence: policies()
-            .flat_map(|policy| {
-                [
-                    policy.first_content,
-                    policy.first_content_reasoning,
-                    policy.idle,
-                    policy.content_idle,
-                    policy.answer,
-                ]
-            })
+            .flat_map(|policy| [policy.first_content, policy.idle, policy.content_idle, policy.answer])
             .max()
             .unwrap_or_default(),
     }
