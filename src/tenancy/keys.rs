@@ -11,12 +11,13 @@ const MAX_CREDENTIAL_BYTES: usize = 1024;
 
 /// The index in `keys` of the client key that the request carries.
 ///
-/// `authorization: Bearer`, `x-api-key` and `api-key` are checked in this order. SDKs for different dialects
+/// `authorization: Bearer`, `x-api-key`, `api-key` and `x-goog-api-key` are checked in this order. SDKs for different dialects
 /// send different headers and some send two, so the first known credential counts.
 pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock) -> Option<usize> {
     let bearer = headers.get("authorization").and_then(bearer_token);
-    [bearer, headers.get("x-api-key"), headers.get("api-key")]
+    [bearer]
         .into_iter()
+        .chain(["x-api-key", "api-key", "x-goog-api-key"].map(|name| headers.get(name)))
         .flatten()
         .find_map(|credential| find(keys.iter().map(|key| &key.sha256), credential.trim()))
 }
@@ -77,6 +78,7 @@ mod tests {
         assert_eq!(check(&[("authorization", "bearer  sk-a")]), Some(0));
         assert_eq!(check(&[("x-api-key", "sk-a")]), Some(0));
         assert_eq!(check(&[("api-key", "sk-b")]), Some(1));
+        assert_eq!(check(&[("x-goog-api-key", "sk-b")]), Some(1));
         assert_eq!(check(&[("authorization", "Bearer nonsense"), ("x-api-key", "sk-b")]), Some(1));
     }
 
