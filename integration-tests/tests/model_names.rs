@@ -3,6 +3,7 @@
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::errors;
+use integration_tests::records;
 use integration_tests::scene::Scene;
 use integration_tests::sha256;
 use serde_json::{Value, json};
@@ -121,8 +122,10 @@ async fn a_key_opens_models_by_all_names_that_lead_to_them() {
             }
         }
         for (key, names) in [("sk-chat", json!(["chat", "gpt-4o", "lab/alias"])), ("sk-open", json!([]))] {
-            let list = Request::get("/v1/models").header("x-goog-api-key", key).ask(scene.port()).await.json();
-            let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
+            let list =
+                Request::get("/v1/models").header("x-goog-api-key", key).ask(scene.port()).await.json();
+            let ids: Vec<_> =
+                list["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
             assert_eq!(json!(ids), names, "{key}");
         }
     }
@@ -135,8 +138,17 @@ async fn a_name_that_no_provider_knows_blames_nobody() {
     for number in 0..5 {
         first.script(errors::openai_404());
         let read = ask(&scene, &format!("open/made-up-{number}")).await;
-        assert_eq!((read.status.as_u16(), read.header("x-llm-attempts")), (404, Some("1")), "{}", read.text());
-        assert!(read.json()["error"]["code"] == "model_not_found", "the provider's own error: {}", read.text());
+        assert_eq!(
+            (read.status.as_u16(), read.header("x-llm-attempts")),
+            (404, Some("1")),
+            "{}",
+            read.text()
+        );
+        assert!(
+            read.json()["error"]["code"] == "model_not_found",
+            "the provider's own error: {}",
+            read.text()
+        );
     }
     assert_eq!(ask(&scene, "open/gpt-5").await.status, 200);
     scene.envoy.expect_count("breaker_opened", 0).await;
@@ -164,7 +176,7 @@ async fn metrics_carry_the_pattern_and_records_both_names() {
         ];
         for (number, (name, model, requested, at, configured)) in cases.into_iter().enumerate() {
             assert_eq!(ask(&scene, name).await.status, 200);
-            let records = scene.envoy.records(number + 1).await;
+            let records = records::wait_for(&scene.envoy, number + 1).await;
             let record = &records[number];
             assert_eq!(record["gen_ai.request.model"], model);
             let shown = requested.filter(|_| configured || !strict);

@@ -1,6 +1,6 @@
 //! In whichever way a client spells a path, it reaches the endpoint that it means, and the provider sees one spelling.
 
-use http::Method;
+use hyper::Method;
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::errors;
@@ -81,7 +81,10 @@ async fn every_spelling_reaches_the_provider_by_one_path() {
                 let read = ask(&scene, path, Some("chat"), TEAM).await;
                 assert_eq!((read.status.as_u16(), read.header("x-llm-target")), (200, Some("azure")));
                 let paths: Vec<_> = azure.received().iter().map(|request| request.path.clone()).collect();
-                assert_eq!(paths, ["/openai/deployments/azure-deployment/chat/completions?api-version=2024-06-01"]);
+                assert_eq!(
+                    paths,
+                    ["/openai/deployments/azure-deployment/chat/completions?api-version=2024-06-01"]
+                );
                 assert_eq!(first.received()[before].path, sent);
                 continue;
             }
@@ -89,9 +92,15 @@ async fn every_spelling_reaches_the_provider_by_one_path() {
             assert_eq!(read.status, 200, "{path}: {}", read.text());
             let received = first.received();
             assert_eq!(received[before..].len(), 1, "{path}");
-            assert_eq!((&*received[before].path, &received[before].json()["model"]), (sent, &json!("first-model")));
+            assert_eq!(
+                (&*received[before].path, &received[before].json()["model"]),
+                (sent, &json!("first-model"))
+            );
             // The same models and keys are needed as with the usual path.
-            assert_eq!(reason(&ask(&scene, path, Some("chat"), "Bearer sk-other").await), (401, "invalid_api_key"));
+            assert_eq!(
+                reason(&ask(&scene, path, Some("chat"), "Bearer sk-other").await),
+                (401, "invalid_api_key")
+            );
             if !path.contains("deployments") {
                 let hidden = ask(&scene, path, Some("hidden"), TEAM).await;
                 assert_eq!(reason(&hidden), (404, "model_not_found"), "{path}");
@@ -113,10 +122,14 @@ async fn azure_s_path_chooses_the_model_whatever_the_body_says() {
         }
         let mut streamed = body(None);
         streamed["stream"] = json!(true);
-        let read = Request::post(&path("chat")).json(&streamed).header("api-key", "sk-team").ask(scene.port()).await;
+        let read =
+            Request::post(&path("chat")).json(&streamed).header("api-key", "sk-team").ask(scene.port()).await;
         assert_eq!(read.status, 200, "{}", read.text());
         let sent = first.received().last().unwrap().json();
-        assert_eq!((&sent["model"], &sent["stream_options"]["include_usage"]), (&json!("first-model"), &json!(true)));
+        assert_eq!(
+            (&sent["model"], &sent["stream_options"]["include_usage"]),
+            (&json!("first-model"), &json!(true))
+        );
         let count = first.received().len();
         for (model, in_body, expected) in [
             ("hidden", Some("chat"), (404, "model_not_found")),
@@ -126,7 +139,8 @@ async fn azure_s_path_chooses_the_model_whatever_the_body_says() {
         ] {
             assert_eq!(reason(&ask(&scene, &path(model), in_body, TEAM).await), expected, "{model}");
         }
-        let empty = Request::post(&path("chat")).bytes(" { } ").header("authorization", TEAM).ask(scene.port()).await;
+        let empty =
+            Request::post(&path("chat")).bytes(" { } ").header("authorization", TEAM).ask(scene.port()).await;
         assert_eq!(reason(&empty), (400, "model_missing"));
         assert_eq!(first.received().len(), count);
     }
@@ -191,12 +205,21 @@ async fn no_spelling_of_an_endpoint_reaches_the_cluster_for_other_paths() {
                 assert_eq!(reason(&read), (404, "unknown_path"), "{path}");
             }
         }
-        for path in ["//v1/chat/completions", "/chat/completions", "/openai/deployments/hidden/chat/completions"] {
-            assert_eq!(reason(&ask(&scene, path, Some("hidden"), TEAM).await), (404, "model_not_found"), "{path}");
+        for path in
+            ["//v1/chat/completions", "/chat/completions", "/openai/deployments/hidden/chat/completions"]
+        {
+            assert_eq!(
+                reason(&ask(&scene, path, Some("hidden"), TEAM).await),
+                (404, "model_not_found"),
+                "{path}"
+            );
         }
         assert_eq!(scene.asked(), 0);
         // An endpoint that the filter does not have may be served there.
-        assert_eq!(ask(&scene, "/v1/messages/count_tokens", Some("hidden"), TEAM).await.header("x-llm-reason"), None);
+        assert_eq!(
+            ask(&scene, "/v1/messages/count_tokens", Some("hidden"), TEAM).await.header("x-llm-reason"),
+            None
+        );
         assert_eq!(other.received().len(), 1);
     }
 }
@@ -204,7 +227,8 @@ async fn no_spelling_of_an_endpoint_reaches_the_cluster_for_other_paths() {
 #[tokio::test]
 async fn a_head_is_answered_like_a_get_without_its_body() {
     for shape in SHAPES {
-        let scene = start(shape, |plugin| plugin["operator"] = json!({"sha256": sha256("sk-operator")})).await;
+        let scene =
+            start(shape, |plugin| plugin["operator"] = json!({"sha256": sha256("sk-operator")})).await;
         for (path, key) in [
             ("/v1/models", TEAM),
             ("/models/", TEAM),
@@ -274,7 +298,10 @@ async fn azure_s_sdk_works_unchanged() {
     assert_eq!((&lines[0]["model"], &lines[0]["attempts"]), (&json!("chat"), &json!("2")));
     assert_eq!(lines[6]["error"], "NotFoundError");
     assert_eq!(lines[7]["ids"], json!(["chat", "meta/llama"]));
-    assert!(lines[..6].iter().all(|line| line["text"].as_str().is_some_and(|text| !text.is_empty())), "{lines:?}");
+    assert!(
+        lines[..6].iter().all(|line| line["text"].as_str().is_some_and(|text| !text.is_empty())),
+        "{lines:?}"
+    );
     for request in first.received() {
         assert!(!request.path.contains("api-version"), "{}", request.path);
         assert_eq!(request.json()["model"], "first-model");

@@ -15,12 +15,14 @@ async fn status(port: u16, path: &str) -> u16 {
 async fn ready_follows_envoys_own_health_and_live_does_not() {
     for shape in [Shape::Loop, Shape::Single] {
         let provider = ScriptedProvider::start("alpha").await;
-        let gateway = Gateway::new(shape).provider("openai", provider.port()).provider("anthropic", provider.port());
+        let gateway =
+            Gateway::new(shape).provider("openai", provider.port()).provider("anthropic", provider.port());
         let envoy = gateway.start().await;
         let probes = envoy.port_of("probes");
         let all = async || {
             let mut all = Vec::new();
-            for path in ["/ready", "/live", "/", "/v1/models", "/stats", "/healthcheck/fail", "/quitquitquit"] {
+            for path in ["/ready", "/live", "/", "/v1/models", "/stats", "/healthcheck/fail", "/quitquitquit"]
+            {
                 all.push(status(probes, path).await);
             }
             all
@@ -66,7 +68,11 @@ async fn before_envoy_is_ready_no_connection_is_accepted() {
     });
     let starting = Envoy::spawn(gateway.to_config()).await;
     let probes = starting.port_of("probes").await;
-    assert!(TcpStream::connect(("127.0.0.1", probes)).await.is_err(), "accepted while {}", starting.state().await);
+    assert!(
+        TcpStream::connect(("127.0.0.1", probes)).await.is_err(),
+        "accepted while {}",
+        starting.state().await
+    );
     assert_eq!(starting.state().await, "PRE_INITIALIZING");
     let envoy = starting.ready().await;
     assert_eq!(envoy.port_of("probes"), probes);
