@@ -31,9 +31,7 @@ impl RecordBuilder {
     /// What the provider of `target` calls the model, if that follows from a name that the client has made up and
     /// may be shown.
     pub(super) fn made_up_model(&self, target: TargetId) -> Option<Rc<str>> {
-        if self.asked_name.is_none() {
-            return None;
-        }
+        self.asked_name.as_ref()?;
         let target = self.config().target(target).filter(|target| target.takes_rest)?;
         Some(self.shown_name()?.model_at(target))
     }
