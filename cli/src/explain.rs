@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
+use llm_failsafe::base::{ErrorClass, TargetId, Timestamp};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
+use llm_failsafe::intake::{Called, ClientPath, client_path};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
 
@@ -27,15 +28,19 @@ struct Request<'a> {
 
 impl<'a> Request<'a> {
     fn read(config: &'a Config, question: &Question) -> Result<Self, String> {
-        let endpoint = Endpoint::of_path(&question.path)
-            .ok_or_else(|| format!("`{}` is not a path that the filter handles", question.path))?;
+        let ClientPath::Endpoint(Called { endpoint, model: path_model, .. }) = client_path(&question.path)
+        else {
+            return Err(format!("`{}` is not a path that the filter handles", question.path));
+        };
         let path = question.request.display();
         let body = std::fs::read(&question.request).map_err(|error| format!("{path}: {error}"))?;
         let facts = scan(&body).map_err(|error| format!("{path}: {error}"))?;
-        let ModelField::Text { value: name, .. } = &facts.model else {
-            return Err(format!("{path}: has no model name"));
+        let name = match (&path_model, &facts.model) {
+            (Some(name), _) => name,
+            (None, ModelField::Text { value, .. }) => value.as_str(),
+            _ => return Err(format!("{path}: has no model name")),
         };
-        let id = config.model_named(name);
+        let id = config.find_model(name).map(|(id, _)| id);
         let model = id.and_then(|id| config.model(id));
         let model = model.ok_or_else(|| format!("{path}: no model has the name `{name}`"))?;
         let key = match &question.key {

@@ -43,7 +43,10 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
     let name = record.model.as_deref().ok_or("the record has no model")?;
     let endpoint = Endpoint::from_name(&record.endpoint).ok_or("this program does not know the endpoint")?;
     let was_missing = record.outcome_reason.as_deref() == Some("model_not_found");
-    let Some(model) = config.model_named(name).and_then(|model| config.model(model)) else {
+    // A record has the model's own name, which may be a pattern. A name that was unknown may have a meaning now.
+    let own = config.models().iter().find(|model| *model.name == *name);
+    let by_any_name = || config.model(config.find_model(name)?.0);
+    let Some(model) = own.or_else(by_any_name) else {
         let difference = format!("the model {name} existed then and does not exist now");
         return Ok(if was_missing { Vec::new() } else { vec![difference] });
     };

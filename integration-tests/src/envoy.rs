@@ -192,6 +192,61 @@ impl Drop for Running {
     }
 }
 
+/// An Envoy that may not be ready yet. It is killed when dropped.
+pub struct Starting {
+    running: Running,
+}
+
+impl Starting {
+    /// Waits until Envoy is ready and all its TCP listeners accept.
+    ///
+    /// # Panics
+    /// If it is not ready within [`SOON`]. Its log is printed.
+    pub async fn ready(mut self) -> Envoy {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.running.exited() {
+                panic!("Envoy ended while starting: {status}");
+            }
+            if let Some(admin_port) = self.running.admin_port()
+                && let Some(listeners) = ready_listeners(admin_port).await
+            {
+                return Envoy { running: self.running, admin_port, listeners };
+            }
+            assert!(Instant::now() < deadline, "Envoy was not ready within {SOON:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The port of a listener by its name, whether or not it accepts.
+    ///
+    /// # Panics
+    /// If Envoy does not list it within [`SOON`].
+    pub async fn port_of(&self, listener: &str) -> u16 {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(admin_port) = self.running.admin_port()
+                && let Some(listeners) = listed(admin_port).await
+                && let Some((_, port)) = listeners.into_iter().find(|(name, _)| name == listener)
+            {
+                return port;
+            }
+            assert!(Instant::now() < deadline, "Envoy did not list {listener:?} within {SOON:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Envoy's state, as its admin interface names it.
+    ///
+    /// # Panics
+    /// If the admin interface does not answer.
+    pub async fn state(&self) -> String {
+        let admin_port = self.running.admin_port().expect("an admin interface");
+        let read = Request::get("/ready").ask(admin_port).await;
+        read.text().trim().to_owned()
+    }
+}
+
 /// A running Envoy that accepts requests. It is killed when dropped.
 pub struct Envoy {
     running: Running,
@@ -206,20 +261,12 @@ impl Envoy {
     /// # Panics
     /// If it is not ready within [`SOON`]. Its log is printed.
     pub async fn start(config: EnvoyConfig) -> Self {
-        let mut running = config.spawn().await;
-        let deadline = Instant::now() + SOON;
-        loop {
-            if let Some(status) = running.exited() {
-                panic!("Envoy ended while starting: {status}");
-            }
-            if let Some(admin_port) = running.admin_port()
-                && let Some(listeners) = ready_listeners(admin_port).await
-            {
-                return Self { running, admin_port, listeners };
-            }
-            assert!(Instant::now() < deadline, "Envoy was not ready within {SOON:?}");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        Self::spawn(config).await.ready().await
+    }
+
+    /// Starts Envoy and waits for nothing.
+    pub async fn spawn(config: EnvoyConfig) -> Starting {
+        Starting { running: config.spawn().await }
     }
 
     /// Starts Envoy with a configuration that it must reject, and returns its log.
@@ -365,6 +412,15 @@ async fn ready_listeners(admin_port: u16) -> Option<Vec<(String, u16)>> {
     if ready.status != 200 {
         return None;
     }
+    let listeners = listed(admin_port).await?;
+    for (_, port) in &listeners {
+        TcpStream::connect(("127.0.0.1", *port)).await.ok()?;
+    }
+    (!listeners.is_empty()).then_some(listeners)
+}
+
+/// The TCP listeners that Envoy lists, and their ports.
+async fn listed(admin_port: u16) -> Option<Vec<(String, u16)>> {
     let answer = Request::get("/listeners?format=json").send(admin_port).await.ok()?.read().await;
     let document: Value = serde_json::from_slice(&answer.bytes()).ok()?;
     let mut listeners = Vec::new();
@@ -375,8 +431,7 @@ async fn ready_listeners(admin_port: u16) -> Option<Vec<(String, u16)>> {
             continue;
         };
         let port = u16::try_from(port).ok()?;
-        TcpStream::connect(("127.0.0.1", port)).await.ok()?;
         listeners.push((status.get("name")?.as_str()?.to_owned(), port));
     }
-    (!listeners.is_empty()).then_some(listeners)
+    Some(listeners)
 }

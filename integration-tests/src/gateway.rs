@@ -48,8 +48,11 @@ impl Gateway {
         let text = std::fs::read_to_string(paths::root().join(file)).expect("the shipped configuration");
         let mut config: Value = serde_yaml_ng::from_str(&text).expect("the shipped configuration is YAML");
         config["admin"]["address"]["socket_address"]["port_value"] = json!(0);
-        let address = &mut config["static_resources"]["listeners"][0]["address"]["socket_address"];
-        *address = json!({"address": "127.0.0.1", "port_value": 0});
+        for listener in config["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+            if let Some(address) = listener.pointer_mut("/address/socket_address") {
+                *address = json!({"address": "127.0.0.1", "port_value": 0});
+            }
+        }
         let clusters = config["static_resources"]["clusters"].as_array_mut().expect("clusters");
         clusters.retain(|cluster| cluster["name"] == "loop");
         let env = PROVIDER_KEYS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();

@@ -55,6 +55,7 @@ async fn start(a: &Provider, b: &Provider) -> Envoy {
     let mut config = EnvoyConfig::from_file("envoy/playground.yaml")
         .replace("address: 0.0.0.0, port_value: 9901", "address: 127.0.0.1, port_value: 0")
         .replace("address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0")
+        .replace("address: 0.0.0.0, port_value: 10001", "address: 127.0.0.1, port_value: 0")
         .replace("filename: dist/llm_failsafe.wasm", "filename: \"{{wasm}}\"");
     for (name, provider) in [("provider-a", a), ("provider-b", b)] {
         let address = |host: &str, port: u16| format!("address: {host}, port_value: {port}");

@@ -99,6 +99,7 @@ fn everything() -> Record<'static> {
         endpoint: "chat".into(),
         operation: "chat".into(),
         model: Some("m".into()),
+        requested_name: Some("n".into()),
         needs: Some(NeedsRecord {
             stream: true,
             max_tokens: Some(1),

@@ -157,7 +157,7 @@ async fn other_methods_paths_and_codings_are_refused() {
             let what = format!("{method} {path}");
             let answer = request.send(envoy.port()).await.unwrap();
             let allow = match (status, path) {
-                (405, "/v1/models") => Some("GET"),
+                (405, "/v1/models") => Some("GET, HEAD"),
                 (405, _) => Some("POST"),
                 _ => None,
             };

@@ -5,11 +5,11 @@ use crate::config::{Config, Target};
 use crate::intake::{ACCEPTED_ENCODING, CallHeaders, StrippedBy};
 use crate::provider;
 
-/// Addresses the request to `target`. `false` if the target's provider does not support the endpoint, which
+/// Addresses the request to `target`, whose provider calls the model `model`. `false` if the target's provider does not support the endpoint, which
 /// the gate `dialect` should have prevented.
 pub fn address_to(
     config: &Config,
-    target: &Target,
+    (target, model): (&Target, &str),
     endpoint: Endpoint,
     call: &CallHeaders,
     sink: &mut impl HeaderSink,
@@ -21,7 +21,7 @@ pub fn address_to(
     let mut path = String::with_capacity(64);
     let (prefix, version) = (at.path_prefix.as_deref(), at.api_version.as_deref());
     let query = call.query.as_deref();
-    if !provider::upstream_path(at.kind, endpoint, prefix, version, &target.model, query, &mut path) {
+    if !provider::upstream_path(at.kind, endpoint, prefix, version, model, query, &mut path) {
         return false;
     }
     let stripped_by = StrippedBy::of(config);

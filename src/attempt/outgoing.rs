@@ -5,8 +5,6 @@
 //! Its place would be in [`prepare`], between addressing and editing, and before the gatekeeper of the
 //! response (`src/answer/gatekeeper.rs`).
 
-use std::rc::Rc;
-
 use super::addressing::address_to;
 use crate::base::{Decimal, HeaderSink, TargetId, Timestamp};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
@@ -50,10 +48,11 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
 ) -> Option<Outgoing> {
     let config = request.config();
     let target = config.target(to.target)?;
-    if !address_to(config, target, request.endpoint, call, host) {
+    let model = request.model_at(target);
+    if !address_to(config, (target, &model), request.endpoint, call, host) {
         return None;
     }
-    let mut edit = BodyEdit::of_model(&request.facts, Rc::clone(&target.model));
+    let mut edit = BodyEdit::of_model(&request.facts, model).or_adding_it(&request.facts);
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
     if request.lacks_usage() && request.generation.usage_option.is_asked(to.target, now) {
         edit = edit.asking_for_usage(&request.facts);

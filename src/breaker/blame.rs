@@ -35,6 +35,9 @@ impl Blame {
         endpoint: HealthSignal::Neutral,
     };
 
+    /// A provider has answered, and what it said is no fault of its own.
+    pub const ANSWERED: Self = Self { target: HealthSignal::Neutral, ..Self::SUCCESS };
+
     /// The client left. It is still to be found out whether that says something, and whose request it was.
     pub const CLIENT_LEFT: Self = Self::unanswered(Keys::NONE);
 
@@ -48,7 +51,6 @@ impl Blame {
     /// A provider that responded is reachable. An account that got any error but one about its credential or
     /// its money has both. These scopes get the success that a probe needs.
     pub const fn of(class: ErrorClass, hint: Option<Duration>) -> Self {
-        let answered = Self { target: HealthSignal::Neutral, ..Self::SUCCESS };
         match class {
             ErrorClass::Transport => Self { endpoint: HealthSignal::Failure(class), ..Self::NEUTRAL },
             // A late response says nothing about the account, and it may come from a proxy on the way.
@@ -66,9 +68,9 @@ impl Blame {
             | ErrorClass::StreamError
             | ErrorClass::StreamStalled
             | ErrorClass::Empty
-            | ErrorClass::Malformed => Self { target: HealthSignal::Failure(class), ..answered },
-            ErrorClass::RateLimited => Self { target: HealthSignal::Throttled(hint), ..answered },
-            ErrorClass::ModelQuota => Self { target: HealthSignal::Exhausted(hint), ..answered },
+            | ErrorClass::Malformed => Self { target: HealthSignal::Failure(class), ..Self::ANSWERED },
+            ErrorClass::RateLimited => Self { target: HealthSignal::Throttled(hint), ..Self::ANSWERED },
+            ErrorClass::ModelQuota => Self { target: HealthSignal::Exhausted(hint), ..Self::ANSWERED },
             ErrorClass::QuotaExhausted | ErrorClass::Auth => Self {
                 target: HealthSignal::Neutral,
                 account: HealthSignal::Blocked(class),
@@ -81,7 +83,7 @@ impl Blame {
             | ErrorClass::ContentPolicy
             | ErrorClass::Unsuitable
             | ErrorClass::StateNotFound
-            | ErrorClass::Conflict => answered,
+            | ErrorClass::Conflict => Self::ANSWERED,
             ErrorClass::ClientAbort => Self::NEUTRAL,
         }
     }

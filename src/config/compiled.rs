@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
 use super::mode::Mode;
+use super::model_names::{AskedName, ModelNames};
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
@@ -24,8 +25,8 @@ pub struct Config {
     pub(super) accounts: Vec<Account>,
     pub(super) targets: Vec<Target>,
     pub(super) models: Vec<Model>,
-    /// Sorted by name: a search among a few names is cheaper than a keyed hash.
-    pub(super) models_by_name: Vec<(Rc<str>, ModelId)>,
+    /// The names by which clients find models.
+    pub model_names: ModelNames,
     /// Client keys; `None` if the configuration has no keys and every client may use every model.
     pub keys: Option<Vec<ClientKey>>,
     /// The keys for the paths `/llm-failsafe/…`. Without keys, these paths do not exist.
@@ -184,8 +185,10 @@ pub struct Target {
     pub account: AccountId,
     /// The provider of that account.
     pub provider: ProviderId,
-    /// What the provider calls the model.
+    /// What the provider calls the model. In a name for patterns a star stands for the rest of the client's name.
     pub model: Rc<str>,
+    /// Whether it has such a star.
+    pub takes_rest: bool,
     /// Its share within a tier, 1 to 1,000,000.
     pub weight: u32,
     /// The configured limits.
@@ -252,8 +255,12 @@ impl Default for BreakerPolicy {
 /// A logical model.
 #[derive(Debug)]
 pub struct Model {
-    /// The name that clients send.
+    /// The name that clients send, or a pattern for such names.
     pub name: Rc<str>,
+    /// Other names that clients may send.
+    pub aliases: Vec<Rc<str>>,
+    /// Whether it serves names that nothing else fits.
+    pub is_default: bool,
     /// Its targets, first tier first. No tier is empty, and no target occurs twice.
     pub tiers: Vec<Vec<TargetId>>,
     /// How a target of a tier is chosen.
@@ -492,10 +499,14 @@ impl Config {
         model, models, ModelId, Model
     );
 
-    /// The logical model named `name`.
+    /// The logical model with this name or alias, which is no pattern.
     pub fn model_named(&self, name: &str) -> Option<ModelId> {
-        let place = self.models_by_name.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        self.models_by_name.get(place).map(|(_, model)| *model)
+        self.model_names.exact(name)
+    }
+
+    /// The logical model that a client's name means. The name is returned if it is not the model's own.
+    pub fn find_model(&self, name: &str) -> Option<(ModelId, Option<AskedName>)> {
+        self.model_names.find(name, &self.models)
     }
 
     /// All headers that some provider gets only because the operator says so.

@@ -18,6 +18,7 @@ mod fingerprint;
 mod load;
 mod mistakes;
 mod mode;
+mod model_names;
 mod nearest;
 mod numeric;
 mod offers;
@@ -31,9 +32,9 @@ mod stream_policy;
 pub use balance::{Balance, SessionKey};
 pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules};
 pub use compile::{
-    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS, MAX_JOURNEYS,
-    MAX_METADATA, MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS,
-    MAX_WEIGHT,
+    MAX_ACCOUNTS, MAX_ALIASES, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS,
+    MAX_JOURNEYS, MAX_METADATA, MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS,
+    MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
     Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model,
@@ -44,6 +45,7 @@ pub use duration::duration;
 pub use load::load;
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use mode::Mode;
+pub use model_names::{AskedName, FoundBy, MAX_MODEL_NAME, ModelNames};
 pub use offers::{Offers, Price, Source, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};

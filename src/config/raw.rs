@@ -137,6 +137,8 @@ pub(super) struct RawQuota {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawModel {
+    pub aliases: Option<Words>,
+    pub default: Option<bool>,
     pub tiers: Option<Vec<Option<Words>>>,
     pub targets: Option<Words>,
     pub balance: Option<Mapping<RawBalance>>,

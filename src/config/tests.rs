@@ -15,6 +15,7 @@ mod breaker;
 mod budgets;
 mod forms;
 mod mistakes;
+mod names;
 mod offers;
 mod properties;
 mod quota;
@@ -106,7 +107,7 @@ fn everything(config: &Config) -> String {
     let secrets: Vec<_> =
         config.accounts().iter().map(|account| account.key.secret().map(Secret::expose)).collect();
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
-    let names = &config.models_by_name;
+    let names = &config.model_names;
     format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
         config.providers(),

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::paths::Spelling;
 use crate::balance::Session;
 use crate::base::{Endpoint, ModelId, TargetId, Timestamp, Tokens};
 use crate::config::{
-    Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, SealedReasoning, StreamPolicy,
+    AskedName, Balance, ClientKey, Config, EmptyStop, Model, Priority, ResponseModel, SealedReasoning,
+    StreamPolicy, Target,
 };
 use crate::fallback::{ClientLimits, Encrypted, Needs};
 use crate::generation::Generation;
@@ -21,6 +23,10 @@ pub struct ClientRequest {
     pub endpoint: Endpoint,
     /// The logical model that it asks for.
     pub model: ModelId,
+    /// The name by which it asks for the model, if that is not the model's own.
+    pub asked_name: Option<AskedName>,
+    /// How the client spelled the endpoint's path.
+    pub spelling: Spelling,
     /// The facts about its body.
     pub facts: Facts,
     /// What it needs of a target.
@@ -74,7 +80,22 @@ impl ClientRequest {
     /// The model name that the response body is to have, if it is not the provider's.
     pub fn response_model(&self) -> Option<Rc<str>> {
         let model = self.model()?;
-        (model.response_model == ResponseModel::Logical).then(|| Rc::clone(&model.name))
+        let asked = || self.asked_name.as_ref().map_or(&model.name, |asked| &asked.text);
+        (model.response_model == ResponseModel::Logical).then(|| Rc::clone(asked()))
+    }
+
+    /// What the provider of `target` calls the model.
+    pub fn model_at(&self, target: &Target) -> Rc<str> {
+        match &self.asked_name {
+            None => Rc::clone(&target.model),
+            Some(asked) => asked.model_at(target),
+        }
+    }
+
+    /// Whether the provider of `target` gets a model's name that the client has made up, so that it is the client's
+    /// doing if there is no such model.
+    pub fn names_model_of(&self, target: TargetId) -> bool {
+        self.asked_name.is_some() && self.config().target(target).is_some_and(|target| target.takes_rest)
     }
 
     /// The time limits of a response of `target`, and how it is passed on.

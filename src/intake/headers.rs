@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::journey_id::JourneyId;
+use super::paths::Spelling;
 use crate::base::{Endpoint, HeaderBlock, HeaderSink};
 use crate::config::{self, ClientKey, Config, Priority};
 use crate::fallback::ClientLimits;
@@ -82,6 +83,8 @@ pub fn strip_private(headers: &HeaderBlock, config: &Config, sink: &mut impl Hea
 /// The parts of the client's headers that decide how its request is addressed to a provider.
 #[derive(Debug, Clone, Default)]
 pub struct CallHeaders {
+    /// How the client spelled the path.
+    pub spelling: Spelling,
     /// The query string, without its question mark.
     pub query: Option<Box<str>>,
     /// The credential headers that the client sent, as a bit set over `provider::CREDENTIAL_HEADERS`.
@@ -100,10 +103,21 @@ pub struct CallHeaders {
 impl CallHeaders {
     /// Whether the client called exactly this path, with its query.
     pub fn called(&self, endpoint: Endpoint, path: &str) -> bool {
-        path.strip_prefix(endpoint.client_path()).is_some_and(|rest| match &self.query {
-            Some(query) => rest.strip_prefix('?') == Some(query),
-            None => rest.is_empty(),
-        })
+        self.spelling == Spelling::Usual
+            && path.strip_prefix(endpoint.client_path()).is_some_and(|rest| match &self.query {
+                Some(query) => rest.strip_prefix('?') == Some(query),
+                None => rest.is_empty(),
+            })
+    }
+
+    /// The same for a path with this spelling.
+    pub fn spelled(mut self, spelling: Spelling) -> Self {
+        self.spelling = spelling;
+        // Azure's clients say by it how they have made the path, which no provider gets.
+        if spelling == Spelling::Azure {
+            self.query = self.query.and_then(|query| without_api_version(&query));
+        }
+        self
     }
 
     /// Whether the client sent this header, one of `provider::VENDOR_HEADERS`.
@@ -118,7 +132,7 @@ impl CallHeaders {
         known.filter(move |(bit, _)| sent & (1 << bit) != 0).map(|(_, header)| header)
     }
 
-    /// Reads them from a request's headers.
+    /// Reads them from a request's headers, for the endpoint's own path.
     pub fn read(headers: &HeaderBlock, config: &Config) -> Self {
         let path = headers.get(":path").unwrap_or_default();
         let mut call = Self {
@@ -146,6 +160,14 @@ impl CallHeaders {
         }
         call
     }
+}
+
+#[cold]
+#[inline(never)]
+fn without_api_version(query: &str) -> Option<Box<str>> {
+    let is_version = |parameter: &&str| parameter.split('=').next() == Some("api-version");
+    let kept: Vec<&str> = query.split('&').filter(|parameter| !is_version(parameter)).collect();
+    (!kept.is_empty()).then(|| kept.join("&").into())
 }
 
 /// The journey's id and the number of the attempt, as the edge of the retry loop gives them.
@@ -312,6 +334,24 @@ mod tests {
         ] {
             let call = CallHeaders::read(&HeaderBlock::of(&[(":path", called)]), &config(false));
             assert_eq!(call.called(Endpoint::Chat, path), same, "{called} {path}");
+            let call = call.spelled(Spelling::Other);
+            assert!(!call.called(Endpoint::Chat, path), "{called} was another spelling");
+        }
+    }
+
+    #[test]
+    fn azure_s_version_stays_with_azure_s_path() {
+        for (query, kept) in [
+            ("?api-version=2024-10-21", None),
+            ("?a=b&api-version=2024-10-21&c", Some("a=b&c")),
+            ("?a=b", Some("a=b")),
+            ("", None),
+        ] {
+            let headers = [(":path", format!("/openai/deployments/m/chat/completions{query}"))];
+            let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let call = CallHeaders::read(&HeaderBlock::of(&headers), &config(false));
+            assert_eq!(call.clone().spelled(Spelling::Azure).query.as_deref(), kept, "{query}");
+            assert_eq!(call.clone().spelled(Spelling::Other).query, call.query, "{query}");
         }
     }
 

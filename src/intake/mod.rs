@@ -10,6 +10,7 @@ mod headers;
 mod journey_id;
 mod models;
 mod other_paths;
+mod paths;
 mod reading;
 
 pub use client_request::ClientRequest;
@@ -20,4 +21,5 @@ pub use headers::{
 };
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
+pub use paths::{Called, ClientPath, OtherPath, Spelling, client_path};
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};

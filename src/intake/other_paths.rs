@@ -3,12 +3,13 @@
 
 use super::headers::{NEEDED_FOR_ROUTING, StrippedBy};
 use super::models;
+use super::paths::OtherPath;
 use super::reading::authenticate;
 use crate::base::{Dialect, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OtherPaths;
 use crate::generation::Generation;
 use crate::provider;
-use crate::refusal::{LocalAnswer, Refusal};
+use crate::refusal::{LocalAnswer, PathHint, Refusal};
 
 /// Headers that do not go to the cluster for other paths: what Envoy, and other proxies and login products in
 /// front of it, add about the client and the way to here. All others do, because the cluster is the operator's
@@ -55,50 +56,70 @@ pub enum OtherRequest {
     Refuse(Refusal, Dialect),
 }
 
-/// Decides what is done with it, and addresses it if it passes.
+/// Decides what is done with a request for `path`, and addresses it if it passes.
 pub fn other_path(
     generation: &Generation,
     method: &str,
-    path: &str,
+    path: OtherPath,
     headers: &HeaderBlock,
     now: Timestamp,
     sink: &mut impl HeaderSink,
 ) -> OtherRequest {
     let anthropic = headers.get_bytes("anthropic-version").is_some();
-    let dialect = if anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
-    let result = match path.strip_prefix("/v1/models") {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            list_models(generation, method, rest, (headers, now), dialect).map(OtherRequest::Answer)
+    let usual = if anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
+    let (result, dialect) = match path {
+        OtherPath::Models { wanted, dialect } => {
+            let dialect = dialect.unwrap_or(usual);
+            let listed = list_models(generation, method, wanted.as_deref(), (headers, now), dialect);
+            (listed.map(OtherRequest::Answer), dialect)
         }
-        _ => pass_on(generation, headers, now, sink).map(|()| OtherRequest::PassOn),
+        OtherPath::Health => (health(method).map(OtherRequest::Answer), usual),
+        OtherPath::Unknown { hint, hides_known: false } => {
+            (pass_on(generation, hint, headers, now, sink).map(|()| OtherRequest::PassOn), usual)
+        }
+        OtherPath::Unknown { hint, hides_known: true } => (Err(Refusal::UnknownPath { hint }), usual),
     };
     result.unwrap_or_else(|refusal| OtherRequest::Refuse(refusal, dialect))
+}
+
+/// Envoy sends the head of a response without its body to a client that asks for the head only.
+fn only_get(method: &str) -> Result<(), Refusal> {
+    if matches!(method, "GET" | "HEAD") { Ok(()) } else { Err(Refusal::Method { allowed: "GET, HEAD" }) }
+}
+
+/// That this worker's filter answers. It says nothing of providers: a load balancer that took the gateway out
+/// because a provider fails would leave its clients with nothing.
+fn health(method: &str) -> Result<LocalAnswer, Refusal> {
+    only_get(method)?;
+    let headers = vec![
+        ("content-type", "text/plain; charset=utf-8".to_owned()),
+        ("cache-control", "no-store".to_owned()),
+    ];
+    Ok(LocalAnswer { status: 200, headers, body: "ok".to_owned() })
 }
 
 fn list_models(
     generation: &Generation,
     method: &str,
-    rest: &str,
+    wanted: Option<&str>,
     (headers, now): (&HeaderBlock, Timestamp),
     dialect: Dialect,
 ) -> Result<LocalAnswer, Refusal> {
+    only_get(method)?;
     let key = authenticate(generation, headers, now)?;
-    if method != "GET" {
-        return Err(Refusal::Method { allowed: "GET" });
-    }
-    let wanted = rest.strip_prefix('/').filter(|name| !name.is_empty());
     let body = models::list(&generation.config, key, wanted, dialect)?;
     Ok(LocalAnswer { status: 200, headers: Vec::new(), body })
 }
 
 fn pass_on(
     generation: &Generation,
+    hint: PathHint,
     headers: &HeaderBlock,
     now: Timestamp,
     sink: &mut impl HeaderSink,
 ) -> Result<(), Refusal> {
     let cluster = match &generation.config.other_paths {
-        OtherPaths::Refuse => return Err(Refusal::UnknownPath),
+        OtherPaths::Refuse => return Err(Refusal::UnknownPath { hint }),
         OtherPaths::Cluster(cluster) => cluster,
     };
     authenticate(generation, headers, now)?;

@@ -8,6 +8,7 @@ use super::address::address_hash;
 use super::headers::{CallHeaders, Wishes, loop_headers};
 use super::journey_id::JourneyId;
 use super::models;
+use super::paths::Called;
 use crate::balance::{Session, SessionHints};
 use crate::base::{Endpoint, HeaderBlock, KnownOwner, Timestamp};
 use crate::config::{Balance, Model, Priority};
@@ -25,6 +26,7 @@ const WINDOW: usize = 64 * 1024;
 pub struct Reading {
     generation: Rc<Generation>,
     endpoint: Endpoint,
+    path_model: Option<Box<str>>,
     call: CallHeaders,
     scanner: Scanner,
     seen: usize,
@@ -87,7 +89,7 @@ impl Reading {
     /// Checks a request's headers, in the order in which a client would fix its mistakes.
     pub fn begin(
         generation: &Rc<Generation>,
-        endpoint: Endpoint,
+        called: Called,
         pass: LoopPass,
         headers: &HeaderBlock,
         client_key: Option<usize>,
@@ -96,7 +98,8 @@ impl Reading {
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(Refusal::Encoding);
         }
-        let call = CallHeaders::read(headers, config);
+        let Called { endpoint, spelling, model: path_model } = called;
+        let call = CallHeaders::read(headers, config).spelled(spelling);
         let announced = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
         let limit = config.limits.max_body_bytes;
         if announced.is_some_and(|length| length > limit) {
@@ -114,6 +117,7 @@ impl Reading {
         Ok(Box::new(Self {
             generation: Rc::clone(generation),
             endpoint,
+            path_model,
             call,
             scanner: Scanner::tracking(tracks),
             seen: 0,
@@ -165,7 +169,11 @@ impl Reading {
         let facts = self.scanner.finish().map_err(Refusal::Body)?;
         note(&facts);
         let config = &*self.generation.config;
-        let model = models::logical_model(config, &facts, self.client_key)?;
+        let (model, asked_name) =
+            models::logical_model(config, &facts, self.path_model.as_deref(), self.client_key)?;
+        if self.path_model.is_some() && self.window.as_deref().is_some_and(has_no_member) {
+            return Err(Refusal::NoModel);
+        }
         let session = config.model(model).and_then(|model| self.session(model, &facts));
         let mut needs = Needs::of(&facts, self.endpoint);
         if config.model(model).is_some_and(|model| model.has_many_owners) {
@@ -175,6 +183,8 @@ impl Reading {
             generation: Rc::clone(&self.generation),
             endpoint: self.endpoint,
             model,
+            asked_name,
+            spelling: self.call.spelling,
             needs,
             facts,
             session,
@@ -204,6 +214,12 @@ impl Reading {
         let conversation = facts.references.as_deref().and_then(References::conversation);
         conversation.map(Session::of).or_else(|| self.session_hints.conversation(facts.affinity))
     }
+}
+
+/// Whether a body is an object without members. No model can be written into one, and no endpoint takes it.
+fn has_no_member(body: &[u8]) -> bool {
+    let body = body.trim_ascii().strip_prefix(b"{").and_then(|body| body.strip_suffix(b"}"));
+    body.is_some_and(|members| members.trim_ascii().is_empty())
 }
 
 /// The client's key, by its position in the configuration; `None` if no keys are configured.

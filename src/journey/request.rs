@@ -10,9 +10,10 @@ use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::attempt::OutgoingBody;
-use crate::base::{Endpoint, HeaderBlock, HeaderSink, Timestamp};
+use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
-    self, CallHeaders, JourneyId, LoopPass, OtherRequest, Reading, Understood, strip_private,
+    self, CallHeaders, ClientPath, JourneyId, LoopPass, OtherPath, OtherRequest, Reading, Understood,
+    strip_private,
 };
 use crate::ownership;
 use crate::queue::{Joining, Waiting, held_until};
@@ -44,9 +45,13 @@ impl Exchange {
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
         let path = path.split_once('?').map_or(path, |(path, _)| path);
-        let Some(endpoint) = Endpoint::of_path(path) else {
-            return self.other_request(worker, method, path, headers, now, host);
+        let called = match intake::client_path(path) {
+            ClientPath::Endpoint(called) => called,
+            ClientPath::Other(other) => {
+                return self.other_request(worker, method, (path, other), headers, now, host);
+            }
         };
+        let endpoint = called.endpoint;
         worker.tally.count(Metric::Requests);
         let record =
             RecordBuilder::new(Rc::clone(&generation.fragments), endpoint, Identity::read(headers), now);
@@ -60,7 +65,7 @@ impl Exchange {
         self.note(|record| record.key = key.unwrap_or_else(NoKey::expired));
         let reading = key
             .map_err(Refusal::from)
-            .and_then(|key| Reading::begin(&generation, endpoint, pass, headers, key));
+            .and_then(|key| Reading::begin(&generation, called, pass, headers, key));
         let reading = match reading {
             Ok(reading) => reading,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
@@ -83,15 +88,19 @@ impl Exchange {
         &mut self,
         worker: &mut Worker,
         method: &str,
-        path: &str,
+        (path, meant): (&str, OtherPath),
         headers: &HeaderBlock,
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> RequestStep {
-        let operators = report::operator_answer(&mut worker.operator_context(), method, path, headers, now);
+        let operators = match meant {
+            // It needs no key, and exists without operators.
+            OtherPath::Health => None,
+            _ => report::operator_answer(&mut worker.operator_context(), method, path, headers, now),
+        };
         let other = match operators {
             Some(answer) => OtherRequest::Answer(answer),
-            None => intake::other_path(&worker.generation, method, path, headers, now, sink),
+            None => intake::other_path(&worker.generation, method, meant, headers, now, sink),
         };
         match other {
             OtherRequest::Answer(answer) => {
@@ -191,6 +200,7 @@ impl Exchange {
         };
         self.note(|record| {
             record.model = RequestedModel::Known(request.model);
+            record.asked_name.clone_from(&request.asked_name);
             record.forgotten = request.forgotten;
             record.client_limits.clone_from(&request.client_limits);
         });
@@ -242,7 +252,8 @@ impl Exchange {
         self.record = shared.borrow().record();
         let generation = Rc::clone(&shared.borrow().request.generation);
         strip_private(headers, &generation.config, host);
-        let call = CallHeaders::read(headers, &generation.config);
+        let spelling = shared.borrow().request.spelling;
+        let call = CallHeaders::read(headers, &generation.config).spelled(spelling);
         if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
             let until = held_until(&shared.borrow().request, at, now);
             let held = Held::new(Rc::clone(shared), call, at, until);

@@ -8,7 +8,7 @@ use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
 use crate::answer::{Appearance, Rejection, Release, strip_reserved};
 use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
-use crate::base::{Decimal, HeaderBlock, HeaderSink, Timestamp, without_keys};
+use crate::base::{Decimal, ErrorClass, HeaderBlock, HeaderSink, Timestamp, without_keys};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
 use crate::outcome::{End, StreamEnd};
@@ -186,6 +186,15 @@ impl Sent {
         passage.release
     }
 
+    /// A name of a model that the client has made up may be unknown to a provider that does nothing wrong.
+    fn blame_for(&self, failure: Failed) -> Blame {
+        let made_up = || self.journey.borrow().request.names_model_of(self.attempt.start().target);
+        if failure.class == ErrorClass::NotFound && made_up() {
+            return Blame::ANSWERED;
+        }
+        Blame::of(failure.class, failure.hint)
+    }
+
     /// The response is a failure, and the client has got nothing of it.
     fn reject<H: ResponseHost>(
         &mut self,
@@ -196,7 +205,7 @@ impl Sent {
         host: &mut H,
     ) -> Release {
         let Rejection { failed: failure, appearance, label, .. } = rejection;
-        let next = failed(self, worker, failure, Blame::of(failure.class, failure.hint), now);
+        let next = failed(self, worker, failure, self.blame_for(failure), now);
         let is_bodiless = matches!(held, HeldBody { bytes: None, is_all: true });
         if is_bodiless
             && matches!(next, Next::Stop(_))

@@ -10,7 +10,7 @@ use crate::base::{Endpoint, ModelId, SplitMix64, Timestamp};
 use crate::config::{self, Config, Priority};
 use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
-use crate::intake::ClientRequest;
+use crate::intake::{ClientRequest, Spelling};
 use crate::outcome::{End, Outcome};
 use crate::record::Metric;
 pub use crate::request::test_support::FakeWire;
@@ -91,6 +91,8 @@ pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest 
         generation: Rc::clone(generation),
         endpoint: Endpoint::Chat,
         model: ModelId::from_index(0).unwrap(),
+        asked_name: None,
+        spelling: Spelling::Usual,
         needs: Needs::of(&facts, Endpoint::Chat),
         facts,
         session: None,

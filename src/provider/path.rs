@@ -19,7 +19,7 @@ const API_VERSION: &str = "api-version";
 /// - `api_version` is used by Azure only. A dated one (`2024-10-21`) selects the deployment named `model`,
 ///   any other (`preview`) the v1 API with that parameter, and none the v1 API.
 /// - `client_query` is the client's query string without its question mark. Of it those parameters are kept that
-///   the endpoint has, but no `api-version` when the operator sets one.
+///   the endpoint has, but no `api-version` when the operator sets one, and to Azure no dated one.
 pub fn upstream_path(
     kind: ProviderKind,
     endpoint: Endpoint,
@@ -88,8 +88,11 @@ fn push_query(
     let client_query = client_query.unwrap_or_default();
     for parameter in client_query.split('&').filter(|parameter| !parameter.is_empty()) {
         let name = parameter.split('=').next().unwrap_or_default();
-        let is_set = api_version.is_some() && name == API_VERSION;
-        if is_set || !takes_parameter(kind, endpoint, name) {
+        // A dated version belongs to deployments, and no path of the v1 API takes one.
+        let value = parameter.split_once('=').map_or("", |(_, value)| value);
+        let is_replaced = name == API_VERSION
+            && (api_version.is_some() || kind == ProviderKind::AzureOpenAi && is_dated(value));
+        if is_replaced || !takes_parameter(kind, endpoint, name) {
             continue;
         }
         out.push(separator);
@@ -252,6 +255,18 @@ mod tests {
             Endpoint::Chat,
             Case { query: Some("api-version=preview"), ..PLAIN },
             "/openai/v1/chat/completions?api-version=preview",
+        );
+        check(
+            ProviderKind::AzureOpenAi,
+            Endpoint::Chat,
+            Case { query: Some("api-version=2024-10-21"), ..PLAIN },
+            "/openai/v1/chat/completions",
+        );
+        check(
+            ProviderKind::OpenAiCompatible,
+            Endpoint::Chat,
+            Case { query: Some("api-version=2024-10-21"), ..PLAIN },
+            "/v1/chat/completions?api-version=2024-10-21",
         );
         check(
             ProviderKind::OpenAi,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES};
 use super::fragments::{Fragments, ModelFragments};
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
-use crate::config::Config;
+use crate::config::{AskedName, Config};
 use crate::fallback::ClientLimits;
 use crate::outcome::{End, Id, Observed, Outcome};
 use crate::provider::Objection;
@@ -34,6 +34,8 @@ pub struct RecordBuilder {
     pub key: Option<usize>,
     /// The model that it asks for.
     pub model: RequestedModel,
+    /// The name by which it asks for the model, if that is not the model's own.
+    pub asked_name: Option<AskedName>,
     /// The facts of its body, without positions.
     pub(super) needs: Option<Facts>,
     /// What the client allows.
@@ -319,6 +321,7 @@ impl RecordBuilder {
             identity,
             key: None,
             model: RequestedModel::Nothing,
+            asked_name: None,
             needs: None,
             client_limits: ClientLimits { regions: None, no_fallback: false },
             attempts: Vec::new(),

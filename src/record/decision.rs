@@ -65,9 +65,13 @@ pub struct Record<'a> {
     /// OpenTelemetry's name of the operation.
     #[serde(rename = "gen_ai.operation.name")]
     pub operation: Text<'a>,
-    /// The model that the client requested. An unknown model is shown only if it looks like a model name.
+    /// The model that the client requested, by its name in the configuration. An unknown model is shown only if it
+    /// looks like a model name.
     #[serde(rename = "gen_ai.request.model", skip_serializing_if = "Option::is_none")]
     pub model: Option<Text<'a>>,
+    /// What the client called it, if that is another name: an alias, or one that a pattern or the default serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_name: Option<Text<'a>>,
     /// What the request needs of a target. Omitted if its body could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<NeedsRecord<'a>>,

@@ -38,6 +38,8 @@ pub(super) struct ModelFragments {
 pub(super) struct TargetFragments {
     /// As the target of an attempt, up to the reason for it.
     pub(super) attempted: Fragment,
+    /// The same before and after the model, if a client's text becomes part of the model's name.
+    around_model: Option<(Fragment, Fragment)>,
     /// As a candidate, up to its tier.
     pub(super) candidate: Fragment,
     /// As the target that responded.
@@ -132,12 +134,15 @@ impl ModelFragments {
         });
         let listed = (1..=MAX_CANDIDATES).contains(&targets.len());
         Self {
-            requested: fragment(|line| line.text(b",\"gen_ai.request.model\":\"", model.name.as_bytes())),
+            requested: fragment(|line| line.text(REQUESTED, model.name.as_bytes())),
             healthy: if listed { healthy } else { Fragment::default() },
             targets: targets.len(),
         }
     }
 }
+
+/// What precedes the name of a requested model.
+const REQUESTED: &[u8] = b",\"gen_ai.request.model\":\"";
 
 fn candidate(line: &mut Line, name: &str) {
     line.text(b"{\"target\":\"", name.as_bytes());
@@ -146,29 +151,49 @@ fn candidate(line: &mut Line, name: &str) {
 
 impl TargetFragments {
     fn new(config: &Config, target: &Target) -> Self {
-        let attempted = |line: &mut Line| {
+        let before_model = |line: &mut Line| {
             let account = config.account(target.account).map_or("", |account| &account.name);
             line.text(b",\"target\":\"", target.name.as_bytes());
             line.text(b",\"account\":\"", account.as_bytes());
             if let Some(provider) = config.provider(target.provider) {
                 line.text(b",\"provider\":\"", provider.name.as_bytes());
                 line.word(b",\"gen_ai.provider.name\":\"", provider.kind.gen_ai_name());
-                line.text(b",\"gen_ai.request.model\":\"", target.model.as_bytes());
-                if let Some(region) = &target.offers.region {
-                    line.text(b",\"region\":\"", region.as_bytes());
-                }
+            }
+        };
+        let after_model = |line: &mut Line| {
+            if let Some(region) = &target.offers.region {
+                line.text(b",\"region\":\"", region.as_bytes());
+            }
+            if let Some(provider) = config.provider(target.provider) {
                 line.text(b",\"server.address\":\"", provider.host.as_bytes());
             }
             line.raw(b",\"why\":\"");
         };
+        let (before, after) = (fragment(before_model), fragment(after_model));
+        let attempted = fragment(|line| {
+            line.raw(&before);
+            line.text(REQUESTED, target.model.as_bytes());
+            line.raw(&after);
+        });
         Self {
-            attempted: fragment(attempted),
+            attempted,
+            around_model: target.takes_rest.then_some((before, after)),
             candidate: fragment(|line| candidate(line, &target.name)),
             responded: fragment(|line| line.text(b",\"target\":\"", target.name.as_bytes())),
             response_model: fragment(|line| {
                 line.text(b",\"gen_ai.response.model\":\"", target.model.as_bytes());
             }),
         }
+    }
+
+    /// An attempt at it, with this model in place of the one with a star.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn write_attempted(&self, line: &mut Line, model: &str) {
+        let Some((before, after)) = &self.around_model else { return line.raw(&self.attempted) };
+        line.raw(before);
+        line.text(REQUESTED, model.as_bytes());
+        line.raw(after);
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, TargetId, Timestamp};
-use crate::config;
+use crate::config::{self, AskedName, FoundBy};
 use crate::outcome::{AnsweredBy, End, MAX_ID, Observed, Outcome};
 use crate::provider::{Failure, Objection};
 use crate::retry::Received;
@@ -254,6 +254,25 @@ fn only_plausible_model_names_are_shown() {
         let mut record = record("{}", &[]);
         record.model = RequestedModel::Unknown(name.into());
         assert_eq!(read(&record, at(1)).model.is_some(), shown, "{name}");
+    }
+}
+
+#[test]
+fn what_a_client_calls_its_model_is_shown_if_it_is_configured_or_harmless() {
+    let pattern = FoundBy::Pattern(5);
+    for (text, found, standard, strict) in [
+        ("gpt-4o", FoundBy::Alias, true, true),
+        ("meta/llama", pattern, true, false),
+        ("meta/sk-proj-0123456789abcdef0123", pattern, false, false),
+        ("gpt-9", FoundBy::Default, true, false),
+        ("say hello", FoundBy::Default, false, false),
+    ] {
+        for (policy, shown) in [("standard", standard), ("strict", strict)] {
+            let mut record = record(&format!(r#"{{"redact": "{policy}"}}"#), &[]);
+            record.asked_name = Some(AskedName { text: text.into(), found });
+            let name = read(&record, at(1)).requested_name;
+            assert_eq!(name.as_deref(), shown.then_some(text), "{policy}");
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a record says about the client only as a hash, or only if it is harmless.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
 use super::builder::RecordBuilder;
-use crate::base::looks_like_key;
-use crate::config::Redact;
+use crate::base::{TargetId, looks_like_key};
+use crate::config::{AskedName, FoundBy, Redact};
 
 /// The longest unknown model name that is shown. Anything longer is not a name.
 const MAX_UNKNOWN_MODEL: usize = 64;
@@ -12,6 +14,26 @@ const MAX_UNKNOWN_MODEL: usize = 64;
 impl RecordBuilder {
     pub(super) fn is_strict(&self) -> bool {
         self.config().record.redact == Redact::Strict
+    }
+
+    /// The name by which the client asks for its model, if it may be shown. A client may put anything into a name
+    /// that is not configured.
+    pub(super) fn shown_name(&self) -> Option<&AskedName> {
+        let asked = self.asked_name.as_ref()?;
+        let shown = match asked.found {
+            FoundBy::Alias => true,
+            FoundBy::Pattern(_) => !self.is_strict() && !looks_like_key(&asked.text),
+            FoundBy::Default => !self.is_strict() && looks_like_a_model(&asked.text),
+        };
+        shown.then_some(asked)
+    }
+
+    /// What the provider of `target` calls the model, if that follows from a name that the client has made up and
+    /// may be shown.
+    pub(super) fn made_up_model(&self, target: TargetId) -> Option<Rc<str>> {
+        self.asked_name.as_ref()?;
+        let target = self.config().target(target).filter(|target| target.takes_rest)?;
+        Some(self.shown_name()?.model_at(target))
     }
 
     /// The hash of the session's name. It is hashed because it may be a person's name or address.

@@ -9,7 +9,7 @@ use super::decision::{
 use super::fragments::{mode_name, operation_name};
 use super::redaction::looks_like_a_model;
 use super::write::ending_name;
-use crate::base::{MicroDollars, Timestamp, millis as ms};
+use crate::base::{MicroDollars, TargetId, Timestamp, millis as ms};
 use crate::config::{ClientKey, Redact};
 use crate::fallback::ClientLimits;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
@@ -64,6 +64,7 @@ impl RecordBuilder {
             endpoint: self.endpoint.name().into(),
             operation: operation_name(self.endpoint).into(),
             model: self.model_name(strict),
+            requested_name: self.shown_name().map(|asked| text(asked.text.as_bytes())),
             needs: self.needs().map(|facts| needs(facts, &self.client_limits)),
             attempts: attempts.iter().map(|attempt| self.attempt_record(attempt)).collect(),
             last_candidates: self.last_candidates(),
@@ -75,7 +76,9 @@ impl RecordBuilder {
                 .map(|(status, _)| status)
                 .or(last.and_then(|attempt| attempt.observed.shown_status.or(attempt.observed.status))),
             target: target.map(|target| (*target.name).into()),
-            response_model: target.filter(|_| answered.is_some()).map(|target| (*target.model).into()),
+            response_model: last
+                .filter(|_| answered.is_some())
+                .and_then(|attempt| self.model_at(attempt.start.target)),
             time_to_first_chunk: first_sent
                 .zip(content_at)
                 .map(|(sent, content)| ms(content.since(sent)) as f64 / 1000.0),
@@ -104,6 +107,13 @@ impl RecordBuilder {
         }
     }
 
+    fn model_at(&self, target: TargetId) -> Option<Text<'_>> {
+        match self.made_up_model(target) {
+            Some(model) => Some(model.to_string().into()),
+            None => Some((*self.config().target(target)?.model).into()),
+        }
+    }
+
     fn attempt_record<'d>(&'d self, attempt: &'d AttemptEntry) -> AttemptRecord<'d> {
         let config = self.config();
         let target = config.target(attempt.start.target).unwrap();
@@ -121,7 +131,7 @@ impl RecordBuilder {
             account: (*config.account(target.account).unwrap().name).into(),
             provider: (*provider.name).into(),
             vendor: provider.kind.gen_ai_name().into(),
-            model: (*target.model).into(),
+            model: self.model_at(attempt.start.target).unwrap(),
             region: target.offers.region.as_deref().map(Text::from),
             host: provider.host.as_str().into(),
             why: attempt.start.why.unwrap_or(if again { "again" } else { "first_choice" }).into(),

@@ -38,6 +38,7 @@ impl RecordBuilder {
             identity: Identity { request_id, trace, session: _ },
             key,
             model,
+            asked_name,
             needs,
             client_limits,
             attempts,
@@ -77,6 +78,11 @@ impl RecordBuilder {
                 line.raw(fragments.model(*model).map_or(&[], |model| &model.requested));
             }
             RequestedModel::Unknown(name) => self.write_unknown_model(line, name),
+        }
+        if asked_name.is_some()
+            && let Some(asked) = self.shown_name()
+        {
+            line.text(b",\"requested_name\":\"", asked.text.as_bytes());
         }
         if let Some(facts) = needs {
             write_needs(line, facts, client_limits);
@@ -136,7 +142,10 @@ impl RecordBuilder {
         if let Some(target) = self.fragments.target(attempt.start.target) {
             line.raw(&target.responded);
             if attempt.is_answered() {
-                line.raw(&target.response_model);
+                match self.made_up_model(attempt.start.target) {
+                    None => line.raw(&target.response_model),
+                    Some(model) => line.text(b",\"gen_ai.response.model\":\"", model.as_bytes()),
+                }
             }
         }
         // Attempts are in their order.
@@ -167,7 +176,12 @@ impl RecordBuilder {
             ended_at,
         } = attempt;
         line.number(b"{\"number\":", self.number_of(*slot));
-        line.raw(self.fragments.target(*target).map_or(&[], |target| &target.attempted));
+        if let Some(fragments) = self.fragments.target(*target) {
+            match self.made_up_model(*target) {
+                None => line.raw(&fragments.attempted),
+                Some(model) => fragments.write_attempted(line, &model),
+            }
+        }
         let first = || if self.was_tried_before(attempt) { "again" } else { "first_choice" };
         line.word(b"", why.unwrap_or_else(first));
         if let Some(strategy) = balance {

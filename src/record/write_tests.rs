@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, Random, SplitMix64, TargetId, Timestamp};
-use crate::config;
+use crate::config::{self, AskedName, FoundBy};
 use crate::fallback::ClientLimits;
 use crate::outcome::{AnsweredBy, Id, Observed};
 use crate::provider::Objection;
@@ -36,11 +36,11 @@ fn fragments(redact: &str, mode: &str, retry_loop: bool) -> Rc<Fragments> {
             "b": {"provider": "openai", "model": "vendor/m:free", "price": {"input": 1, "output": 3}},
             "c": {"provider": "other", "model": "m3", "region": "eu", "price": {"input": 0.3, "output": 9}},
             "d": {"provider": "other", "model": "m", "region": "us"},
-            "e": {"provider": "other", "model": "m2"},
+            "e": {"provider": "other", "model": "vendor/*", "region": "us"},
         },
         "models": {
-            "chat": {"tiers": [["a", "b"], ["c"], ["d", "e"]]},
-            "meta/llama:free": {"targets": ["e"]},
+            "chat": {"tiers": [["a", "b"], ["c"], ["d"]]},
+            "meta/*": {"targets": ["e"]},
         },
         "keys": {
             "plain": {"sha256": "0".repeat(64)},
@@ -303,6 +303,12 @@ impl Maker {
             1 => RequestedModel::Unknown(self.pick(&["gpt-9", "sk-1", "say hello"]).into()),
             number => RequestedModel::Known(ModelId::from_index(number as usize % 2).unwrap()),
         };
+        record.asked_name = self.maybe(|maker| AskedName {
+            text: maker
+                .pick(&["meta/llama:free", "meta/sk-proj-0123456789abcdef0123", "say \"hello\""])
+                .into(),
+            found: maker.pick(&[FoundBy::Alias, FoundBy::Pattern(5), FoundBy::Default]),
+        });
         if !self.one_of(8) {
             record.read(&self.facts());
         }

@@ -37,14 +37,28 @@ pub enum Ineligible {
     Policy,
 }
 
+/// What a client may have meant by a path that is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathHint {
+    /// Nothing is near.
+    None,
+    /// This path is near.
+    Near(&'static str),
+    /// It is this endpoint of a vendor, which the filter does not have.
+    NotServed(&'static str),
+}
+
 /// Why a request is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The filter does not serve this path.
-    UnknownPath,
+    UnknownPath {
+        /// What the client may have meant.
+        hint: PathHint,
+    },
     /// The path does not take this method.
     Method {
-        /// The method it takes.
+        /// The methods it takes, with commas between them.
         allowed: &'static str,
     },
     /// The client's key is missing or unknown.
@@ -129,7 +143,7 @@ impl Refusal {
     /// The status and the machine-readable reason, which `x-llm-reason` shows too.
     pub const fn code(&self) -> (u16, &'static str) {
         match self {
-            Self::UnknownPath => (404, "unknown_path"),
+            Self::UnknownPath { .. } => (404, "unknown_path"),
             Self::Method { .. } => (405, "method_not_allowed"),
             Self::Unauthenticated => (401, "invalid_api_key"),
             Self::KeyExpired => (401, "expired_api_key"),
@@ -179,8 +193,14 @@ impl Refusal {
 
     fn message(&self) -> String {
         match self {
-            Self::UnknownPath => "This path is not served here.".to_owned(),
-            Self::Method { allowed } => format!("This path takes {allowed} requests only."),
+            Self::UnknownPath { hint } => match hint {
+                PathHint::None => "This path is not served here.".to_owned(),
+                PathHint::Near(path) => format!("This path is not served here. Did you mean `{path}`?"),
+                PathHint::NotServed(path) => format!("The endpoint `{path}` is not supported by this gateway."),
+            },
+            Self::Method { allowed } => {
+                format!("This path takes {} requests only.", allowed.replace(", ", " and "))
+            }
             Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
             Self::KeyExpired => "The API key has expired.".to_owned(),
             Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),

@@ -67,7 +67,7 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
     let config = request.config();
     let Some(target) = config.target(attempt.target) else { return };
     sink.tell("x-llm-target", &target.name);
-    sink.tell("x-llm-model", &target.model);
+    sink.tell("x-llm-model", &request.model_at(target));
     sink.tell("x-llm-attempts", Decimal::of(attempt.attempts.into()).as_str());
     if let Some(FallbackReason { reason, from }) = attempt.why {
         sink.tell("x-llm-fallback", reason);

@@ -169,7 +169,9 @@ fn serve(
 }
 
 fn only(allowed: &'static str, method: &str) -> Result<(), Decline> {
-    if method == allowed { Ok(()) } else { Err(Decline::Method { allowed }) }
+    // Envoy sends a client that asks for the head only no body.
+    let is_head = allowed == "GET" && method == "HEAD";
+    if method == allowed || is_head { Ok(()) } else { Err(Decline::Method { allowed }) }
 }
 
 /// Refuses what a browser sends for another site's page, and what any page can send without a preflight

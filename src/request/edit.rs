@@ -80,7 +80,19 @@ struct Change {
 enum With {
     #[default]
     Model,
+    /// Replaces the brace at the beginning of a body without a model by itself and the model.
+    Member {
+        asks_for_usage: bool,
+    },
     Text(&'static [u8]),
+}
+
+const MEMBER: &[u8] = br#"{"model":"#;
+const MEMBER_AND_USAGE: &[u8] = br#"{"stream_options":{"include_usage":true},"model":"#;
+
+/// What a [`With::Member`] begins with.
+const fn beginning(asks_for_usage: bool) -> &'static [u8] {
+    if asks_for_usage { MEMBER_AND_USAGE } else { MEMBER }
 }
 
 /// The new name of a model.
@@ -138,6 +150,15 @@ impl BodyEdit {
         }
     }
 
+    /// Adds the model if the body has none. The body's object must have a member.
+    pub fn or_adding_it(mut self, facts: &Facts) -> Self {
+        if facts.model_spans.is_empty() {
+            let with = With::Member { asks_for_usage: false };
+            self.insert(Change { span: facts.usage_spots.brace(), with });
+        }
+        self
+    }
+
     /// The edit that replaces these spans of a body by `quoted`. The spans must be ordered and disjoint.
     pub fn of_spans(spans: impl Iterator<Item = Span>, quoted: &[u8]) -> Self {
         let changes = spans.map(|span| Change { span, with: With::Model }).collect();
@@ -146,9 +167,15 @@ impl BodyEdit {
 
     /// Adds `stream_options.include_usage: true` to the edit, if the body allows it.
     pub fn asking_for_usage(mut self, facts: &Facts) -> Self {
-        if let Some(changes) = facts.usage_spots.changes().filter(|_| !facts.model_spans.is_empty()) {
+        let has_model = !facts.model_spans.is_empty() || !self.changes.is_empty();
+        if let Some(changes) = facts.usage_spots.changes().filter(|_| has_model) {
             for (span, text) in changes {
-                self.insert(Change { span, with: With::Text(text) });
+                match self.changes.first_mut() {
+                    Some(Change { span: at, with: With::Member { asks_for_usage } }) if *at == span => {
+                        *asks_for_usage = true;
+                    }
+                    _ => self.insert(Change { span, with: With::Text(text) }),
+                }
             }
             self.asks_for_usage = true;
         }
@@ -193,6 +220,9 @@ impl BodyEdit {
     fn len_of(&self, with: With) -> usize {
         match with {
             With::Model => self.model.len(),
+            With::Member { asks_for_usage } => {
+                beginning(asks_for_usage).len().saturating_add(self.model.len()).saturating_add(1)
+            }
             With::Text(text) => text.len(),
         }
     }
@@ -200,6 +230,11 @@ impl BodyEdit {
     fn write(&self, with: With, out: &mut Vec<u8>) {
         match with {
             With::Model => self.model.write(out),
+            With::Member { asks_for_usage } => {
+                out.extend_from_slice(beginning(asks_for_usage));
+                self.model.write(out);
+                out.push(b',');
+            }
             With::Text(text) => out.extend_from_slice(text),
         }
     }

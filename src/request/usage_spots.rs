@@ -51,10 +51,14 @@ impl UsageSpots {
         if self.impossible {
             return None;
         }
-        let brace = Span { start: self.root, end: self.root.saturating_add(1) };
-        let whole: (_, &'static [u8]) = (brace, br#"{"stream_options":{"include_usage":true},"#);
+        let whole: (_, &'static [u8]) = (self.brace(), br#"{"stream_options":{"include_usage":true},"#);
         let whole = self.spots.is_empty().then_some(whole);
         Some(whole.into_iter().chain(self.spots.iter().map(|(span, text)| (*span, text.bytes()))))
+    }
+
+    /// The brace with which the body's object begins.
+    pub(super) const fn brace(&self) -> Span {
+        Span { start: self.root, end: self.root.saturating_add(1) }
     }
 
     pub(super) const fn root(&mut self, start: usize) {

@@ -30,12 +30,13 @@ impl NoKey {
 
 /// The index in `keys` of the client key that the request carries.
 ///
-/// `authorization: Bearer`, `x-api-key` and `api-key` are checked in this order. SDKs for different dialects
-/// send different headers and some send two, so the first valid credential counts.
+/// `authorization: Bearer`, `x-api-key`, `api-key` and `x-goog-api-key` are checked in this order. SDKs for different
+/// dialects send different headers and some send two, so the first valid credential counts.
 pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock, now: Timestamp) -> Result<usize, NoKey> {
     let bearer = headers.get("authorization").and_then(bearer_token);
+    let others = ["x-api-key", "api-key", "x-goog-api-key"].map(|name| headers.get(name));
     let mut refused = NoKey::Unknown;
-    for credential in [bearer, headers.get("x-api-key"), headers.get("api-key")].into_iter().flatten() {
+    for credential in [bearer].into_iter().chain(others).flatten() {
         let Some(index) = find(keys.iter().map(|key| &key.digests), credential.trim()) else { continue };
         if keys.get(index).is_some_and(|key| is_valid(key.expires, now)) {
             return Ok(index);
@@ -123,6 +124,7 @@ mod tests {
         assert_eq!(check(&[("authorization", "bearer  sk-a")]), Some(0));
         assert_eq!(check(&[("x-api-key", "sk-a")]), Some(0));
         assert_eq!(check(&[("api-key", "sk-b")]), Some(1));
+        assert_eq!(check(&[("x-goog-api-key", "sk-b")]), Some(1));
         assert_eq!(check(&[("authorization", "Bearer nonsense"), ("x-api-key", "sk-b")]), Some(1));
     }
 

@@ -8,6 +8,8 @@ pub const MAX_ACCOUNTS: usize = 256;
 pub const MAX_TARGETS: usize = 512;
 /// The maximum number of logical models.
 pub const MAX_MODELS: usize = 256;
+/// The maximum number of aliases of one model.
+pub const MAX_ALIASES: usize = 64;
 /// The maximum number of client keys.
 pub const MAX_CLIENT_KEYS: usize = 1000;
 /// The maximum number of digests of one key: the old and the new one while the key is rotated.

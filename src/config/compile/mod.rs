@@ -34,14 +34,15 @@ use std::rc::Rc;
 use super::balance::{Balance, SessionKey};
 use super::compiled::Config;
 use super::mistakes::{Mistakes, Trail};
+use super::model_names::ModelNames;
 use super::raw::RawConfig;
-use crate::base::ModelId;
 use crate::provider::{self, RequestHeader};
 pub use budget::MAX_METADATA;
 use common::{Env, all_or_none, each, required};
 pub use limits::{
-    MAX_ACCOUNTS, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS, MAX_JOURNEYS,
-    MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS, MAX_WEIGHT,
+    MAX_ACCOUNTS, MAX_ALIASES, MAX_ATTEMPTS, MAX_BODY_BYTES, MAX_CLIENT_KEYS, MAX_DIGESTS, MAX_HEADERS,
+    MAX_JOURNEYS, MAX_MODELS, MAX_OPERATOR_KEYS, MAX_PROBES, MAX_PROVIDERS, MAX_TARGETS, MAX_TIERS,
+    MAX_WEIGHT,
 };
 use names::{NameRule, Names};
 
@@ -77,6 +78,7 @@ pub(super) fn compile(
     let models = each(&raw.models, "models", mistakes, |name, raw, at, mistakes| {
         models::model(name, raw, known, at, mistakes)
     });
+    models::check_names(&raw.models, &model_names, mistakes);
     let keys = keys::keys(&raw.keys, &model_names, known, mistakes);
     let operators = operator::operators(raw.operator.as_ref(), mistakes);
     let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
@@ -93,12 +95,8 @@ pub(super) fn compile(
     let record = record::policy(raw.record.as_ref(), mistakes);
 
     let mut models = all_or_none(models)?;
-    let ids = models.iter().enumerate();
-    let mut models_by_name: Vec<_> = ids
-        .filter_map(|(index, model)| Some((Rc::clone(&model.name), ModelId::from_index(index)?)))
-        .collect();
-    models_by_name.sort();
     let (targets, keys) = (all_or_none(targets)?, keys?);
+    models::check_stars(&models, &targets, mistakes);
     budget::require_prices(keys.as_deref().unwrap_or_default(), &models, &targets, mistakes);
     let mut accounts = all_or_none(accounts)?;
     let written = raw.accounts.as_ref().map_or(0, std::collections::BTreeMap::len);
@@ -129,8 +127,8 @@ pub(super) fn compile(
         providers,
         accounts,
         targets,
+        model_names: ModelNames::of(&models),
         models,
-        models_by_name,
         keys,
         operators: operators?,
         other_paths: other_paths?,

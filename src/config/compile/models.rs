@@ -1,17 +1,18 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::boundaries::Known;
 use super::classes::classes;
 use super::common::word;
-use super::limits::MAX_TIERS;
-use super::names::Names;
+use super::limits::{MAX_ALIASES, MAX_TIERS};
+use super::names::{NameRule, Names};
 use super::{balance, retry, stream};
 use crate::base::{ClassSet, ErrorClass, TargetId};
-use crate::config::compiled::{EmptyStop, Model, ResponseModel, WhenAllOpen};
+use crate::config::compiled::{EmptyStop, Model, ResponseModel, Target, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::model_names::{is_model_name, pattern};
 use crate::config::nearest::hint;
-use crate::config::raw::{Mapping, RawFallback, RawModel, Words};
+use crate::config::raw::{Mapping, RawFallback, RawModel, Section, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
@@ -66,6 +67,8 @@ pub(super) fn model(
     }
     Some(Model {
         name: Rc::from(name),
+        aliases: aliases(raw, at, mistakes),
+        is_default: raw.default.unwrap_or(false),
         tiers: tiers?,
         balance: balance::balance(raw.balance.as_ref(), &at.field("balance"), mistakes),
         retry: retry_policy,
@@ -79,6 +82,73 @@ pub(super) fn model(
         has_many_owners: false,
         one_account: false,
     })
+}
+
+fn aliases(raw: &RawModel, at: &Trail<'_>, mistakes: &mut Mistakes) -> Vec<Rc<str>> {
+    let Some(words) = &raw.aliases else { return Vec::new() };
+    let at = at.field("aliases");
+    if words.is_empty() || words.len() > MAX_ALIASES {
+        mistakes.add(&at, format!("has {} entries, expected 1 to {MAX_ALIASES}", words.len()));
+    }
+    for (index, alias) in words.iter().enumerate().take(MAX_ALIASES) {
+        let Some(alias) = alias else { continue };
+        if pattern(alias).is_some() {
+            mistakes.add(&at.item(index), "is a pattern; make it a model of its own");
+        } else if !is_model_name(alias) {
+            mistakes.add(&at.item(index), NameRule::Model.expected());
+        }
+    }
+    words.iter().flatten().take(MAX_ALIASES).map(|alias| Rc::from(&**alias)).collect()
+}
+
+/// What all models have to agree on: every name means one model, and at most one is the default.
+pub(super) fn check_names(section: &Option<Section<RawModel>>, models: &Names<'_>, mistakes: &mut Mistakes) {
+    let mut holders: HashMap<&str, &str> = HashMap::new();
+    let mut default: Option<&str> = None;
+    let at = Trail::Root.field("models");
+    for (name, raw) in section.iter().flatten() {
+        let Some(Mapping(raw)) = raw else { continue };
+        let at = at.field(name);
+        for (index, alias) in raw.aliases.iter().flatten().enumerate() {
+            let Some(alias) = alias else { continue };
+            let at_field = at.field("aliases");
+            let at = at_field.item(index);
+            if models.contains(alias) {
+                mistakes.add_with(&at, || format!("`{}` is the name of a model", shown(alias)));
+            } else if let Some(holder) = holders.insert(alias, name) {
+                let problem =
+                    || format!("`{}` is also an alias of the model `{}`", shown(alias), shown(holder));
+                mistakes.add_with(&at, problem);
+            }
+        }
+        if raw.default != Some(true) {
+            continue;
+        }
+        let at = at.field("default");
+        if pattern(name).is_some() {
+            mistakes.add(&at, "cannot be set for a pattern, which says itself which names it serves");
+        }
+        if let Some(other) = default.replace(name) {
+            mistakes.add_with(&at, || format!("is already set for the model `{}`", shown(other)));
+        }
+    }
+}
+
+/// A target whose model has a star needs a name to put there, which only a pattern has.
+pub(super) fn check_stars(models: &[Model], targets: &[Target], mistakes: &mut Mistakes) {
+    for model in models.iter().filter(|model| pattern(&model.name).is_none()) {
+        let at_models = Trail::Root.field("models");
+        for id in model.tiers.iter().flatten() {
+            let Some(target) = targets.get(id.index()).filter(|target| target.takes_rest) else { continue };
+            let problem = || {
+                format!(
+                    "has the target `{}`, whose `model` has a `*`; only a model whose name ends with `*` can fill it in",
+                    shown(&target.name)
+                )
+            };
+            mistakes.add_with(&at_models.field(&model.name), problem);
+        }
+    }
 }
 
 fn tiers(

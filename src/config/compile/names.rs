@@ -1,6 +1,10 @@
 use crate::config::mistakes::{Mistakes, Trail, shown};
+use crate::config::model_names::{MAX_MODEL_NAME, is_model_name, pattern};
 use crate::config::nearest::hint;
 use crate::config::raw::Section;
+
+/// The longest name of anything but a model, in bytes.
+const MAX_PLAIN: usize = 64;
 
 /// Which names a section allows. Names are used in headers, metric labels and records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,35 +16,31 @@ pub(super) enum NameRule {
 }
 
 impl NameRule {
-    const fn max_length(self) -> usize {
-        match self {
-            Self::Plain => 64,
-            Self::Model => 128,
-        }
-    }
-
-    const fn extra_characters(self) -> &'static [u8] {
-        match self {
-            Self::Plain => b"_-",
-            Self::Model => b"_-.:/@",
-        }
-    }
-
-    const fn expected(self) -> &'static str {
+    pub(super) const fn expected(self) -> &'static str {
         match self {
             Self::Plain => "a name is 1 to 64 letters, digits, `_` or `-`, the first a letter or digit",
             Self::Model => {
-                "a model's name is 1 to 128 letters, digits, `_`, `-`, `.`, `:`, `/` or `@`, the first a letter \
-                 or digit"
+                "a model's name is 1 to 128 letters, digits, `_`, `-`, `.`, `:`, `/` or `@`, the first a letter or \
+                 digit; a pattern has a `*` at its end"
             }
         }
     }
 
     fn allows(self, name: &str) -> bool {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || self.extra_characters().contains(&byte);
-        name.len() <= self.max_length()
-            && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
-            && name.bytes().all(allowed)
+        match self {
+            Self::Plain => {
+                let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+                name.len() <= MAX_PLAIN
+                    && name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+                    && name.bytes().all(allowed)
+            }
+            Self::Model => match pattern(name) {
+                Some(beginning) => {
+                    (beginning.is_empty() || is_model_name(beginning)) && name.len() <= MAX_MODEL_NAME
+                }
+                None => is_model_name(name),
+            },
+        }
     }
 }
 
@@ -118,10 +118,13 @@ mod tests {
         for name in ["", "-a", "_a", "a b", "a.b", "ä", "a\n", &"x".repeat(65)] {
             assert!(!NameRule::Plain.allows(name), "{name}");
         }
-        for name in ["gpt-4.1", "meta/llama:free", "a@b", &"x".repeat(128)] {
+        for name in ["gpt-4.1", "meta/llama:free", "a@b", &"x".repeat(128), "*", "openai/*", "gpt-*"] {
             assert!(NameRule::Model.allows(name), "{name}");
         }
-        for name in ["", ".a", "a b", "a\"b", "a\\b", &"x".repeat(129)] {
+        let long_pattern = format!("{}*", "x".repeat(128));
+        for name in
+            ["", ".a", "a b", "a\"b", "a\\b", &"x".repeat(129), "**", "*a", "a*b", "/*", &long_pattern]
+        {
             assert!(!NameRule::Model.allows(name), "{name}");
         }
     }

@@ -7,6 +7,7 @@ use super::{offers, quota, text};
 use crate::base::{AccountId, FNV_BASIS, Owner, ProviderId, fnv1a};
 use crate::config::compiled::{Account, AccountKey, Provider, Quota, Secret, Target};
 use crate::config::mistakes::{Mistakes, Trail};
+use crate::config::model_names::WILDCARD;
 use crate::config::raw::{Mapping, RawAccount, RawCredential, RawTarget};
 use crate::provider::ProviderKind;
 
@@ -133,12 +134,14 @@ impl Targets<'_> {
         let offers = offers::offers(raw, kind, host, at, mistakes);
         let (account, provider) = account?;
         let weight = u32::try_from(weight).ok()?;
+        let model: Rc<str> = Rc::from(model?);
         Some(Target {
+            takes_rest: model.contains(WILDCARD),
             name: Rc::from(name),
             name_hash: fnv1a(FNV_BASIS, name.as_bytes()),
             account,
             provider,
-            model: Rc::from(model?),
+            model,
             weight,
             limits: quota::quota(raw.limits.as_ref(), at, mistakes),
             offers: offers?,

@@ -1,6 +1,7 @@
 //! Checks texts that are used in request lines and headers.
 
 use crate::config::mistakes::{Mistakes, Trail};
+use crate::config::model_names::{MAX_MODEL_NAME, WILDCARD};
 
 const MAX_CLUSTER: usize = 256;
 /// 253 characters of a DNS name, a colon and five digits.
@@ -100,10 +101,18 @@ pub(super) fn owner(text: &str) -> Result<String, &'static str> {
 
 /// A provider's model name, which is used in bodies, headers and paths.
 pub(super) fn model(text: &str) -> Result<String, &'static str> {
-    if is_visible(text, MAX_MODEL) && !text.contains(['"', '\\']) {
+    let stars = text.matches(WILDCARD).count();
+    // With what a client puts in place of a star it is no longer than any other name.
+    let max = if stars == 0 { MAX_MODEL } else { MAX_MODEL - MAX_MODEL_NAME };
+    if is_visible(text, max) && !text.contains(['"', '\\']) && stars <= 1 {
         Ok(text.to_owned())
-    } else {
+    } else if stars == 0 {
         Err("the provider's model name: 1 to 256 visible ASCII characters, no quotation marks or backslashes")
+    } else {
+        Err(
+            "a model name with one `*` for the rest of the client's name: at most 128 visible ASCII characters, no \
+             quotation marks or backslashes",
+        )
     }
 }
 

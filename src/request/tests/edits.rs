@@ -355,3 +355,36 @@ fn invalid_or_too_many_stream_options_are_left_unchanged() {
     let most = format!(r#"{{"model":"m"{}}}"#, r#","stream_options":null"#.repeat(MAX_USAGE_SPOTS));
     assert!(asking_edit_of(&most, "m").asks_for_usage());
 }
+
+#[test]
+fn a_model_is_added_to_a_body_that_has_none() {
+    for (body, plain, asking) in [
+        (
+            r#"{"messages":[]}"#,
+            r#"{"model":"gpt","messages":[]}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"gpt","messages":[]}"#,
+        ),
+        (
+            r#"  {  "stream_options" : {} }  "#,
+            r#"  {"model":"gpt",  "stream_options" : {} }  "#,
+            r#"  {"model":"gpt",  "stream_options" : {"include_usage":true} }  "#,
+        ),
+        (
+            r#"{"stream_options":null,"n":1}"#,
+            r#"{"model":"gpt","stream_options":null,"n":1}"#,
+            r#"{"model":"gpt","stream_options":{"include_usage":true},"n":1}"#,
+        ),
+    ] {
+        let facts = scan(body).unwrap();
+        let adding = edit_of(body, "gpt").or_adding_it(&facts);
+        for (edit, expected) in [(adding.clone(), plain), (adding.asking_for_usage(&facts), asking)] {
+            let held = held_with(&edit, body, 100);
+            assert_eq!(std::str::from_utf8(&held.bytes).unwrap(), expected);
+            for size in 1..4 {
+                let cuts = vec![size; body.len()];
+                let (streamed, _) = streamed_with(edit.clone(), body, &cuts);
+                assert_eq!(std::str::from_utf8(&streamed).unwrap(), expected, "in pieces of {size}");
+            }
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! What a client's path means, in whichever spelling the client uses.
+//!
+//! SDKs, gateways and copied settings spell one endpoint in many ways: without `/v1`, with a slash too many,
+//! below `/openai` or `/anthropic`, or by Azure's deployments. All of them mean one endpoint, and the path that
+//! a provider gets is made from the endpoint alone.
+//!
+//! Nothing is decoded to find an endpoint. A path that only becomes one by decoding is refused, and never
+//! goes on to the cluster for other paths: that cluster may decode it, and the request would reach an endpoint
+//! without the checks of a request for a model.
+
+use percent_encoding::percent_decode_str;
+
+use crate::base::{Dialect, Endpoint, nearest};
+use crate::refusal::PathHint;
+
+/// The path of the health check, which needs no key.
+pub const HEALTH: &str = "/llm-failsafe/health";
+
+/// The list of models.
+const MODELS: &str = "/v1/models";
+
+/// What a 404 names.
+const KNOWN: [&str; 7] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    MODELS,
+    HEALTH,
+];
+
+/// A path that is decoded more often than this is one that hides something.
+const MAX_DECODINGS: usize = 4;
+
+/// What a client's path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientPath {
+    /// An endpoint for models.
+    Endpoint(Called),
+    /// Anything else.
+    Other(OtherPath),
+}
+
+/// A path that is no endpoint for models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtherPath {
+    /// The list of models, or one of them.
+    Models {
+        /// The name of the one, as it is written.
+        wanted: Option<String>,
+        /// The dialect that the path names, if it does.
+        dialect: Option<Dialect>,
+    },
+    /// The health check.
+    Health,
+    /// None of these.
+    Unknown {
+        /// What the client may have meant.
+        hint: PathHint,
+        /// Whether it hides a known path, so that it goes nowhere else either.
+        hides_known: bool,
+    },
+}
+
+/// An endpoint, and how a client has called it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// How the path is spelled.
+    pub spelling: Spelling,
+    /// The model that the path names, decoded.
+    pub model: Option<Box<str>>,
+}
+
+/// How a client spells an endpoint's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spelling {
+    /// As the endpoint's own path.
+    #[default]
+    Usual,
+    /// As Azure's dated versions do, with an `api-version` that says how to read the path.
+    Azure,
+    /// Otherwise.
+    Other,
+}
+
+impl Called {
+    /// The endpoint by its own path.
+    pub const fn usual(endpoint: Endpoint) -> Self {
+        Self { endpoint, spelling: Spelling::Usual, model: None }
+    }
+}
+
+/// What `path` (without its query) means.
+pub fn client_path(path: &str) -> ClientPath {
+    if let Some(endpoint) = Endpoint::of_path(path) {
+        return ClientPath::Endpoint(Called::usual(endpoint));
+    }
+    other_spelling(path)
+}
+
+#[cold]
+#[inline(never)]
+fn other_spelling(path: &str) -> ClientPath {
+    let segments = segments(path);
+    known(&segments).unwrap_or_else(|| {
+        let revealed = reveal(path);
+        let hidden = revealed.as_ref().is_none_or(|revealed| known(revealed).is_some());
+        let revealed: Vec<&str> = revealed.iter().flatten().map(String::as_str).collect();
+        ClientPath::Other(OtherPath::Unknown { hint: hint(&revealed), hides_known: hidden })
+    })
+}
+
+/// The parts between slashes. Several slashes count as one, and one at the end does not count.
+fn segments(path: &str) -> Vec<&str> {
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
+}
+
+/// The path with these segments, if it is known.
+fn known<S: AsRef<str>>(segments: &[S]) -> Option<ClientPath> {
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    if segments.iter().copied().eq(parts(HEALTH)) {
+        return Some(ClientPath::Other(OtherPath::Health));
+    }
+    let (dialect, rest) = match segments.as_slice() {
+        ["openai", rest @ ..] => (Some(Dialect::OpenAi), rest),
+        ["anthropic", rest @ ..] => (Some(Dialect::Anthropic), rest),
+        rest => (None, rest),
+    };
+    if let (Some(Dialect::OpenAi), ["deployments", rest @ ..]) = (dialect, rest) {
+        return deployment(rest);
+    }
+    let (rest, spelling) = match rest {
+        ["v1", rest @ ..] => (rest, Spelling::Other),
+        rest if dialect == Some(Dialect::OpenAi) => (rest, Spelling::Azure),
+        rest => (rest, Spelling::Other),
+    };
+    if let ["models", name @ ..] = rest {
+        let wanted = (!name.is_empty()).then(|| name.join("/"));
+        return Some(ClientPath::Other(OtherPath::Models { wanted, dialect }));
+    }
+    let endpoint =
+        Endpoint::ALL.into_iter().find(|endpoint| operation(*endpoint).eq(rest.iter().copied()))?;
+    let speaks = dialect.is_none_or(|dialect| dialect == endpoint.dialect());
+    speaks.then_some(ClientPath::Endpoint(Called { endpoint, spelling, model: None }))
+}
+
+/// Azure's path: a model, which may have slashes, and an operation.
+fn deployment(rest: &[&str]) -> Option<ClientPath> {
+    let (endpoint, model) = Endpoint::ALL
+        .into_iter()
+        .filter(|endpoint| endpoint.dialect() == Dialect::OpenAi)
+        .filter_map(|endpoint| Some((endpoint, without_end(rest, operation(endpoint))?)))
+        // `chat/completions` ends with `completions`.
+        .min_by_key(|(_, model)| model.len())?;
+    let model = percent_decode_str(&model.join("/")).decode_utf8().ok()?.into();
+    Some(ClientPath::Endpoint(Called { endpoint, spelling: Spelling::Azure, model: Some(model) }))
+}
+
+/// What comes before `end`, which must not be all.
+fn without_end<'a, 's>(
+    segments: &'a [&'s str],
+    end: impl Iterator<Item = &'static str>,
+) -> Option<&'a [&'s str]> {
+    let end: Vec<&str> = end.collect();
+    segments.strip_suffix(end.as_slice()).filter(|rest| !rest.is_empty())
+}
+
+/// The segments of an endpoint's path after `/v1`.
+fn operation(endpoint: Endpoint) -> impl Iterator<Item = &'static str> {
+    parts(endpoint.client_path()).skip(1)
+}
+
+fn parts(path: &'static str) -> impl Iterator<Item = &'static str> {
+    path.split('/').skip(1)
+}
+
+/// The segments that a server may make of a path: decoded, in lower case, with backslashes as slashes, without
+/// parameters of segments, and with its dots resolved. `None` if it was encoded too often.
+fn reveal(path: &str) -> Option<Vec<String>> {
+    let mut text = path.to_ascii_lowercase();
+    let mut decodings = 0;
+    while text.contains('%') {
+        let decoded = percent_decode_str(&text).decode_utf8_lossy().to_ascii_lowercase();
+        if decoded == text {
+            break;
+        }
+        if decodings == MAX_DECODINGS {
+            return None;
+        }
+        decodings += 1;
+        text = decoded;
+    }
+    let mut resolved: Vec<String> = Vec::new();
+    // A decoded question mark may begin a query.
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    for segment in text.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default().trim() {
+            "" | "." => {}
+            ".." => drop(resolved.pop()),
+            plain => resolved.push(plain.to_owned()),
+        }
+    }
+    Some(resolved)
+}
+
+/// What the client may have meant by these segments.
+fn hint(segments: &[&str]) -> PathHint {
+    if let Some(unserved) = unserved(segments) {
+        return PathHint::NotServed(unserved);
+    }
+    let ends_with = |known: &&str| {
+        let end: Vec<&str> = known.split('/').skip(2).collect();
+        segments.ends_with(&end)
+    };
+    // The longest comes first of those that end alike.
+    let by_end = KNOWN.into_iter().filter(|known| *known != HEALTH).find(ends_with);
+    let written = format!("/{}", segments.join("/"));
+    by_end.or_else(|| nearest(&written, KNOWN.into_iter())).map_or(PathHint::None, PathHint::Near)
+}
+
+/// The endpoint of a vendor that the filter does not have.
+fn unserved(segments: &[&str]) -> Option<&'static str> {
+    let rest = match segments {
+        ["openai" | "anthropic", rest @ ..] => rest,
+        rest => rest,
+    };
+    match if let ["v1", rest @ ..] = rest { rest } else { rest } {
+        ["messages", "count_tokens"] => Some("/v1/messages/count_tokens"),
+        ["responses", "compact"] => Some("/v1/responses/compact"),
+        ["responses", _] => Some("/v1/responses/{id}"),
+        ["responses", _, "cancel"] => Some("/v1/responses/{id}/cancel"),
+        ["responses", _, "input_items"] => Some("/v1/responses/{id}/input_items"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn endpoint(endpoint: Endpoint, spelling: Spelling, model: Option<&str>) -> ClientPath {
+        ClientPath::Endpoint(Called { endpoint, spelling, model: model.map(Into::into) })
+    }
+
+    fn models(wanted: Option<&str>, dialect: Option<Dialect>) -> ClientPath {
+        ClientPath::Other(OtherPath::Models { wanted: wanted.map(str::to_owned), dialect })
+    }
+
+    #[test]
+    fn every_spelling_reaches_its_endpoint() {
+        use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+        for (path, expected) in [
+            ("/chat/completions", Chat),
+            ("/completions", Completions),
+            ("/embeddings", Embeddings),
+            ("/responses/", Responses),
+            ("/messages", Messages),
+            ("//v1/chat/completions", Chat),
+            ("/v1//chat///completions", Chat),
+            ("/v1/chat/completions/", Chat),
+            ("/v1/messages//", Messages),
+            ("/openai/v1/chat/completions", Chat),
+            ("/openai/v1/embeddings/", Embeddings),
+            ("/anthropic/v1/messages", Messages),
+            ("/anthropic/messages", Messages),
+        ] {
+            assert_eq!(client_path(path), endpoint(expected, Spelling::Other, None), "{path}");
+        }
+        for (path, expected) in [("/openai/chat/completions", Chat), ("/openai/responses", Responses)] {
+            assert_eq!(client_path(path), endpoint(expected, Spelling::Azure, None), "{path}");
+        }
+        for usual in Endpoint::ALL {
+            assert_eq!(client_path(usual.client_path()), ClientPath::Endpoint(Called::usual(usual)));
+        }
+    }
+
+    #[test]
+    fn azure_s_path_names_the_model() {
+        use Endpoint::{Chat, Completions, Embeddings};
+        for (path, expected, model) in [
+            ("/openai/deployments/gpt/chat/completions", Chat, "gpt"),
+            ("//openai/deployments/gpt/chat/completions/", Chat, "gpt"),
+            ("/openai/deployments/gpt/completions", Completions, "gpt"),
+            ("/openai/deployments/emb-3.1/embeddings", Embeddings, "emb-3.1"),
+            ("/openai/deployments/meta%2Fllama%3Afree/chat/completions", Chat, "meta/llama:free"),
+            ("/openai/deployments/meta/llama/chat/completions", Chat, "meta/llama"),
+            ("/openai/deployments/m%C3%BC/embeddings", Embeddings, "mü"),
+            ("/openai/deployments/..%2F..%2Fx/embeddings", Embeddings, "../../x"),
+        ] {
+            assert_eq!(client_path(path), endpoint(expected, Spelling::Azure, Some(model)), "{path}");
+        }
+        for path in [
+            "/openai/deployments/chat/completions/",
+            "/openai/deployments/gpt",
+            "/openai/deployments/gpt/messages",
+            "/openai/deployments/%FF/embeddings",
+            "/deployments/gpt/chat/completions",
+            "/anthropic/deployments/gpt/chat/completions",
+        ] {
+            let is_served = matches!(client_path(path), ClientPath::Endpoint(Called { endpoint: Chat, .. }));
+            assert!(!is_served, "{path}");
+        }
+    }
+
+    #[test]
+    fn lists_of_models_are_found_in_every_spelling() {
+        for (path, expected) in [
+            ("/v1/models", models(None, None)),
+            ("/models/", models(None, None)),
+            ("//v1/models//chat", models(Some("chat"), None)),
+            ("/v1/models/meta%2Fllama", models(Some("meta%2Fllama"), None)),
+            ("/v1/models/meta/llama/", models(Some("meta/llama"), None)),
+            ("/openai/v1/models", models(None, Some(Dialect::OpenAi))),
+            ("/anthropic/v1/models/chat", models(Some("chat"), Some(Dialect::Anthropic))),
+            ("/llm-failsafe/health", ClientPath::Other(OtherPath::Health)),
+            ("/llm-failsafe/health/", ClientPath::Other(OtherPath::Health)),
+        ] {
+            assert_eq!(client_path(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_path_gets_the_nearest_known_one() {
+        use PathHint::{Near, None, NotServed};
+        for (path, expected) in [
+            ("/v1/chat/completion", Near("/v1/chat/completions")),
+            ("/v1/chat", None),
+            ("/chat/completion", Near("/v1/chat/completions")),
+            ("/v1/v1/messages", Near("/v1/messages")),
+            ("/api/v1/chat/completions", Near("/v1/chat/completions")),
+            ("/v2/completions", Near("/v1/completions")),
+            ("/v1beta/models", Near("/v1/models")),
+            ("/v1/embedding", Near("/v1/embeddings")),
+            ("/v1/message", Near("/v1/messages")),
+            ("/V1/Messages", Near("/v1/messages")),
+            ("/openai/v1/messages", Near("/v1/messages")),
+            ("/anthropic/v1/chat/completions", Near("/v1/chat/completions")),
+            ("/v1/%63hat/completions", Near("/v1/chat/completions")),
+            ("/llm-failsafe/healthz", Near("/llm-failsafe/health")),
+            ("/v1/messages/count_tokens", NotServed("/v1/messages/count_tokens")),
+            ("/anthropic/v1/messages/count_tokens/", NotServed("/v1/messages/count_tokens")),
+            ("/v1/responses/resp_1", NotServed("/v1/responses/{id}")),
+            ("/openai/v1/responses/resp_1/cancel", NotServed("/v1/responses/{id}/cancel")),
+            ("/responses/resp_1/input_items", NotServed("/v1/responses/{id}/input_items")),
+            ("/responses/compact", NotServed("/v1/responses/compact")),
+            ("/", None),
+            ("", None),
+            ("/favicon.ico", None),
+            ("/v1/images/generations", None),
+        ] {
+            let ClientPath::Other(OtherPath::Unknown { hint, .. }) = client_path(path) else {
+                panic!("{path} is known")
+            };
+            assert_eq!(hint, expected, "{path}");
+        }
+    }
+
+    /// Whether an unknown path hides a known one.
+    fn hides(path: &str) -> Option<bool> {
+        match client_path(path) {
+            ClientPath::Other(OtherPath::Unknown { hides_known, .. }) => Some(hides_known),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_path_that_hides_a_known_one_goes_nowhere() {
+        for path in [
+            "/v1/%63hat/completions",
+            "/v1%2Fchat%2fcompletions",
+            "/v1/%2563hat/completions",
+            "/x/../v1/chat/completions",
+            "/x/%2e%2e/v1/messages",
+            "/v1/./responses",
+            "\\v1\\embeddings",
+            "/v1/chat;a=b/completions",
+            "/V1/CHAT/completions",
+            "/v1/models%2Fchat",
+            "/v1/completions%3Fa=b",
+            "/v1/embeddings%20",
+            "/%252525252525252563",
+        ] {
+            assert_eq!(hides(path), Some(true), "{path}");
+        }
+        for path in ["/v1/images/generations", "/files/a%20b", "/v1/files/100%25", "/%", "/a/../b", "/%ff"] {
+            assert_eq!(hides(path), Some(false), "{path}");
+        }
+    }
+
+    /// What a careless server could take a path for.
+    fn careless(path: &str) -> String {
+        let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
+        let kept: Vec<&str> = decoded.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        kept.join("/")
+    }
+
+    /// Each byte of a text as it is, or encoded.
+    fn encoded(text: &str, which: &[bool]) -> String {
+        let bytes = text.bytes().zip(which.iter().chain(std::iter::repeat(&false)));
+        bytes
+            .map(|(byte, encode)| if *encode { format!("%{byte:02x}") } else { char::from(byte).to_string() })
+            .collect()
+    }
+
+    proptest! {
+        /// Otherwise the cluster for other paths could serve a request whose model and key nobody has checked.
+        #[test]
+        fn no_encoding_takes_an_endpoint_past_the_checks(
+            place in 0..Endpoint::ALL.len(),
+            which in proptest::collection::vec(any::<bool>(), 24),
+            slashes in 0_usize..3,
+        ) {
+            let path = format!("{}{}", encoded(Endpoint::ALL[place].client_path(), &which), "/".repeat(slashes));
+            prop_assert_ne!(hides(&path), Some(false), "{}", path);
+        }
+
+        /// Slashes and vendors' prefixes change neither the endpoint nor the model.
+        #[test]
+        fn a_spelling_changes_neither_the_endpoint_nor_the_model(
+            place in 0..Endpoint::ALL.len(),
+            (front, middle, back) in (1_usize..4, 1_usize..4, 0_usize..4),
+            (vendor, version) in (any::<bool>(), any::<bool>()),
+            model in proptest::option::of("[a-z][a-z0-9./:%-]{0,12}[a-z0-9]"),
+        ) {
+            let meant = Endpoint::ALL[place];
+            let name = if meant.dialect() == Dialect::Anthropic { "anthropic" } else { "openai" };
+            let mut parts: Vec<String> = Vec::new();
+            let azure = model.filter(|_| meant != Endpoint::Messages);
+            if vendor || azure.is_some() {
+                parts.push(name.to_owned());
+            }
+            match &azure {
+                Some(model) => parts.extend(["deployments".to_owned(), encoded(model, &[true; 64])]),
+                None if version => parts.push("v1".to_owned()),
+                None => {}
+            }
+            parts.extend(operation(meant).map(str::to_owned));
+            let path = format!(
+                "{}{}{}",
+                "/".repeat(front),
+                parts.join(&"/".repeat(middle)),
+                "/".repeat(back)
+            );
+            let ClientPath::Endpoint(called) = client_path(&path) else {
+                return Err(TestCaseError::fail(format!("{path} is unknown")));
+            };
+            prop_assert_eq!(called.endpoint, meant);
+            prop_assert_eq!(called.model.as_deref(), azure.as_deref());
+        }
+
+        #[test]
+        fn any_path_means_something_and_never_more_than_a_careless_server_would_read(path in "(/|[a-z0-9%./]){0,40}") {
+            if let ClientPath::Endpoint(called) = client_path(&path) {
+                let read = careless(&path);
+                let end = operation(called.endpoint).collect::<Vec<_>>().join("/");
+                prop_assert!(read.ends_with(&end), "{} {}", path, read);
+            }
+        }
+    }
+}
