@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
 use super::mode::Mode;
-use super::model_names::{AskedName, ModelNames};
+use super::model_names::{AskedName, ModelNames, WILDCARD};
 use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
@@ -195,6 +195,16 @@ pub struct Target {
     pub limits: Quota,
     /// Its capabilities and terms.
     pub offers: Offers,
+}
+
+impl Target {
+    /// What the provider calls the model if the client asks for it by this name.
+    pub fn model_for(&self, asked: Option<&AskedName>) -> Rc<str> {
+        match asked.and_then(AskedName::rest) {
+            Some(rest) if self.takes_rest => self.model.replacen(WILDCARD, rest, 1).into(),
+            _ => Rc::clone(&self.model),
+        }
+    }
 }
 
 /// When breakers open and how they recover.
@@ -506,7 +516,7 @@ impl Config {
 
     /// The logical model that a client's name means. The name is returned if it is not the model's own.
     pub fn find_model(&self, name: &str) -> Option<(ModelId, Option<AskedName>)> {
-        self.model_names.find(name, &self.models)
+        self.model_names.find(name)
     }
 
     /// All headers that some provider gets only because the operator says so.

@@ -7,7 +7,6 @@
 
 use std::rc::Rc;
 
-use super::compiled::{Model, Target};
 use crate::base::ModelId;
 
 /// What stands for the rest of a client's name.
@@ -33,8 +32,9 @@ pub fn pattern(name: &str) -> Option<&str> {
 /// The names by which clients find models.
 #[derive(Debug, Default)]
 pub struct ModelNames {
-    /// Names and aliases, sorted: a search among a few names is cheaper than a keyed hash.
-    exact: Vec<(Rc<str>, ModelId)>,
+    /// Names and aliases, sorted, and whether each is an alias: a search among a few names is cheaper than a keyed
+    /// hash.
+    exact: Vec<(Rc<str>, ModelId, bool)>,
     /// The beginnings of patterns, the longest first.
     patterns: Vec<(Rc<str>, ModelId)>,
     default: Option<ModelId>,
@@ -63,76 +63,72 @@ pub enum FoundBy {
 }
 
 impl AskedName {
-    /// What the provider of `target` calls the model.
-    pub fn model_at(&self, target: &Target) -> Rc<str> {
-        let FoundBy::Pattern(length) = self.found else { return Rc::clone(&target.model) };
-        let (Some(rest), true) = (self.text.get(length..), target.takes_rest) else {
-            return Rc::clone(&target.model);
-        };
-        target.model.replacen(WILDCARD, rest, 1).into()
+    /// The part that its pattern leaves open.
+    pub fn rest(&self) -> Option<&str> {
+        match self.found {
+            FoundBy::Pattern(length) => self.text.get(length..),
+            FoundBy::Alias | FoundBy::Default => None,
+        }
     }
 }
 
 impl ModelNames {
-    /// The names of these models.
-    pub(super) fn of(models: &[Model]) -> Self {
-        let ids =
-            || models.iter().enumerate().filter_map(|(at, model)| Some((model, ModelId::from_index(at)?)));
-        let mut exact: Vec<(Rc<str>, ModelId)> = Vec::new();
-        let mut patterns: Vec<(Rc<str>, ModelId)> = Vec::new();
-        for (model, id) in ids() {
-            match pattern(&model.name) {
-                Some(beginning) => patterns.push((beginning.into(), id)),
-                None => exact.push((Rc::clone(&model.name), id)),
+    /// The names of models: for each, in the order of their ids, its name, its aliases, and whether it is the default.
+    pub(super) fn of<'m>(models: impl Iterator<Item = (&'m Rc<str>, &'m [Rc<str>], bool)>) -> Self {
+        let mut names = Self::default();
+        for (index, (name, aliases, is_default)) in models.enumerate() {
+            let Some(id) = ModelId::from_index(index) else { continue };
+            match pattern(name) {
+                Some(beginning) => names.patterns.push((beginning.into(), id)),
+                None => names.exact.push((Rc::clone(name), id, false)),
             }
-            exact.extend(model.aliases.iter().map(|alias| (Rc::clone(alias), id)));
+            names.exact.extend(aliases.iter().map(|alias| (Rc::clone(alias), id, true)));
+            if is_default {
+                names.default = Some(id);
+            }
+            names.has_other_names |= is_default || !aliases.is_empty() || pattern(name).is_some();
         }
-        exact.sort();
-        patterns.sort_by_key(|(beginning, _)| std::cmp::Reverse(beginning.len()));
-        let default = ids().find(|(model, _)| model.is_default).map(|(_, id)| id);
-        let has_aliases = models.iter().any(|model| !model.aliases.is_empty());
-        let has_other_names = has_aliases || default.is_some() || !patterns.is_empty();
-        Self { exact, patterns, default, has_other_names }
+        names.exact.sort();
+        names.patterns.sort_by_key(|(beginning, _)| std::cmp::Reverse(beginning.len()));
+        names
     }
 
     /// The model with this name or alias.
     pub fn exact(&self, name: &str) -> Option<ModelId> {
-        let place = self.exact.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        self.exact.get(place).map(|(_, model)| *model)
+        self.entry(name).map(|(_, model, _)| *model)
+    }
+
+    fn entry(&self, name: &str) -> Option<&(Rc<str>, ModelId, bool)> {
+        let place = self.exact.binary_search_by(|(known, _, _)| (**known).cmp(name)).ok()?;
+        self.exact.get(place)
     }
 
     /// All names and aliases, sorted.
     pub fn listed(&self) -> impl Iterator<Item = (&str, ModelId)> {
-        self.exact.iter().map(|(name, model)| (&**name, *model))
+        self.exact.iter().map(|(name, model, _)| (&**name, *model))
     }
 
     /// The model that `name` means. The name is returned if it is not the model's own.
-    pub fn find(&self, name: &str, models: &[Model]) -> Option<(ModelId, Option<AskedName>)> {
-        let exact = self.exact(name);
-        if !self.has_other_names {
-            return exact.map(|model| (model, None));
+    pub fn find(&self, name: &str) -> Option<(ModelId, Option<AskedName>)> {
+        match self.entry(name) {
+            Some((_, model, false)) => Some((*model, None)),
+            _ if !self.has_other_names => None,
+            other => self.find_by_another_name(name, other.map(|(_, model, _)| *model)),
         }
-        self.find_by_any(name, exact, models)
     }
 
     #[inline(never)]
-    fn find_by_any(
+    fn find_by_another_name(
         &self,
         name: &str,
-        exact: Option<ModelId>,
-        models: &[Model],
+        alias: Option<ModelId>,
     ) -> Option<(ModelId, Option<AskedName>)> {
-        if let Some(id) = exact
-            && models.get(id.index()).is_some_and(|model| *model.name == *name)
-        {
-            return Some((id, None));
-        }
         let by_pattern = || {
             let fits = |beginning: &str| name.strip_prefix(beginning).is_some_and(is_model_name);
             let (beginning, id) = self.patterns.iter().find(|(beginning, _)| fits(beginning))?;
             (name.len() <= MAX_MODEL_NAME).then_some((*id, FoundBy::Pattern(beginning.len())))
         };
-        let (id, found) = exact
+        let (id, found) = alias
             .map(|id| (id, FoundBy::Alias))
             .or_else(by_pattern)
             .or_else(|| Some((self.default?, FoundBy::Default)))?;
@@ -171,8 +167,7 @@ mod tests {
         let model = config.model(id).unwrap();
         let targets = model.tiers[0].iter().map(|target| config.target(*target).unwrap());
         let at = targets.map(|target| {
-            let name =
-                asked.as_ref().map_or_else(|| Rc::clone(&target.model), |asked| asked.model_at(target));
+            let name = target.model_for(asked.as_ref());
             name.to_string()
         });
         Some((model.name.to_string(), asked.as_ref().map(|asked| asked.found), at.collect()))
@@ -230,7 +225,7 @@ mod tests {
                 && matches!(asked.found, FoundBy::Pattern(_))
             {
                 for target in config.targets() {
-                    let name = asked.model_at(target);
+                    let name = target.model_for(Some(&asked));
                     prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/@".contains(&byte)));
                     prop_assert!(!name.starts_with(['.', '/']));
                 }

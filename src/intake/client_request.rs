@@ -86,10 +86,7 @@ impl ClientRequest {
 
     /// What the provider of `target` calls the model.
     pub fn model_at(&self, target: &Target) -> Rc<str> {
-        match &self.asked_name {
-            None => Rc::clone(&target.model),
-            Some(asked) => asked.model_at(target),
-        }
+        target.model_for(self.asked_name.as_ref())
     }
 
     /// Whether the provider of `target` gets a model's name that the client has made up, so that it is the client's

@@ -211,6 +211,10 @@ fn hint(segments: &[&str]) -> PathHint {
     if let Some(unserved) = unserved(segments) {
         return PathHint::NotServed(unserved);
     }
+    if let ["llm-failsafe", rest @ ..] = segments {
+        let is_near = nearest(&rest.join("/"), ["health"].into_iter()).is_some();
+        return if is_near { PathHint::Near(HEALTH) } else { PathHint::None };
+    }
     let ends_with = |known: &&str| {
         let end: Vec<&str> = known.split('/').skip(2).collect();
         segments.ends_with(&end)
@@ -341,6 +345,7 @@ mod tests {
             ("/anthropic/v1/chat/completions", Near("/v1/chat/completions")),
             ("/v1/%63hat/completions", Near("/v1/chat/completions")),
             ("/llm-failsafe/healthz", Near("/llm-failsafe/health")),
+            ("/llm-failsafe/status", None),
             ("/v1/messages/count_tokens", NotServed("/v1/messages/count_tokens")),
             ("/anthropic/v1/messages/count_tokens/", NotServed("/v1/messages/count_tokens")),
             ("/v1/responses/resp_1", NotServed("/v1/responses/{id}")),

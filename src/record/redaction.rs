@@ -33,7 +33,7 @@ impl RecordBuilder {
     pub(super) fn made_up_model(&self, target: TargetId) -> Option<Rc<str>> {
         self.asked_name.as_ref()?;
         let target = self.config().target(target).filter(|target| target.takes_rest)?;
-        Some(self.shown_name()?.model_at(target))
+        Some(target.model_for(Some(self.shown_name()?)))
     }
 
     /// The hash of the session's name. It is hashed because it may be a person's name or address.

@@ -127,7 +127,9 @@ pub(super) fn compile(
         providers,
         accounts,
         targets,
-        model_names: ModelNames::of(&models),
+        model_names: ModelNames::of(
+            models.iter().map(|model| (&model.name, &*model.aliases, model.is_default)),
+        ),
         models,
         keys,
         operators: operators?,
