@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
             Gate::ContextWindow,
             json!({"messages": words}),
             json!({}),
-            "The request needs about 20004 tokens, and the `context_window` of `far` is 8192 (assumed). If it is larger, declare \
+            "The request needs about 20007 tokens, and the `context_window` of `far` is 8192 (assumed). If it is larger, declare \
              `context_window` at the target.",
         ),
         needing(
