@@ -48,6 +48,11 @@ fn injector(account: &str, header: &str, prefix: &str) -> Value {
     }})
 }
 
+/// Envoy takes resources from files only if it has a name.
+fn name_node(config: &mut Value) {
+    config["node"] = json!({"id": "test", "cluster": "test"});
+}
+
 fn key_file(account: &str) -> String {
     format!("key-{account}.json")
 }
@@ -141,6 +146,7 @@ async fn keys_from_files_are_replaced_under_load() {
     let mut config = Gateway::new(Shape::Loop)
         .plugin(&configuration)
         .concurrency(2)
+        .edit(name_node)
         .cluster("openai-a", openai.port(), &injector("a", "authorization", "Bearer "))
         .cluster("openai-b", openai.port(), &injector("b", "authorization", "Bearer "))
         .cluster("claude", claude.port(), &injector("c", "x-api-key", ""))
@@ -183,6 +189,7 @@ fn discovered(gateway: Gateway, configuration: &Value) -> (EnvoyConfig, impl Fn(
     let mut wasm = Value::Null;
     let config = gateway
         .plugin(configuration)
+        .edit(name_node)
         .edit(|config| {
             let filters = connection_manager(config, 1)["http_filters"].as_array_mut().unwrap();
             let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
@@ -245,7 +252,7 @@ async fn a_configuration_from_a_file_is_replaced_under_load_and_a_bad_one_is_not
         let mut bad = numbered(number);
         bad["targets"]["t"]["provider"] = json!("firts");
         envoy.replace_file(FILTER, &resource(&bad));
-        envoy.wait_for_log("targets.t.provider: `firts` is not a provider").await;
+        envoy.wait_for_log("targets.t.provider: no provider is called `firts`").await;
         envoy.replace_file(FILTER, "{ this is not JSON");
         let before = first.received().len() + 20;
         wait_until("requests go on", || first.received().len() > before + 20).await;
