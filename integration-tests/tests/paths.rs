@@ -199,6 +199,12 @@ async fn no_spelling_of_an_endpoint_reaches_the_cluster_for_other_paths() {
             "/v1/Chat/Completions",
             "/v1/chat/completions;a=b",
             "/v1/mod%65ls",
+            "/x%3F/../v1/chat/completions",
+            "/x%23/../v1/messages",
+            "/v1/chat/completions//..",
+            "/v1/chat/completions%00",
+            "//llm-failsafe/status",
+            "/llm%2Dfailsafe/status",
         ] {
             for key in [TEAM, "Bearer sk-other"] {
                 let read = ask(&scene, path, Some("hidden"), key).await;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::buffer::WINDOW;
 use super::follower::Follower;
 use super::headers::{Media, forbid_buffering};
-use super::plain::PlainFollower;
+use super::plain::{PlainFollower, is_json};
 use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
@@ -119,9 +119,13 @@ impl Gatekeeper {
         self.subject.is_stream()
     }
 
-    /// Whether it is a plain response of which nothing but its end is to come.
+    /// Whether it is a plain response or an error of which nothing but its end is to come.
     pub fn is_whole(&self) -> bool {
-        matches!(&self.subject, Subject::Plain(reader) if reader.is_complete())
+        match &self.subject {
+            Subject::Plain(reader) => reader.is_complete(),
+            Subject::Error { body, .. } => body.trim_ascii_end().ends_with(b"}") && is_json(body),
+            _ => false,
+        }
     }
 
     /// How many bytes are held.

@@ -312,7 +312,8 @@ impl Attempt {
         }
     }
 
-    fn held(&self) -> Option<usize> {
+    /// How many bytes are held, if the response is held.
+    pub fn held(&self) -> Option<usize> {
         match &self.answer {
             Answer::Held(gatekeeper) => Some(gatekeeper.held()),
             _ => None,

@@ -13,7 +13,10 @@ use crate::provider::Capability;
 impl<'a> Eligibility<'a> {
     /// For each gate that rejects `target`: why, and what to write if it should pass.
     pub fn advice(self, target: TargetId) -> impl Iterator<Item = String> {
-        let candidate = self.candidate(target);
+        // What serves other endpoints only is of interest if nothing serves this one.
+        let is_beside =
+            !self.serves_endpoint(target) && self.first_tier().iter().any(|id| self.serves_endpoint(*id));
+        let candidate = self.candidate(target).filter(|_| !is_beside);
         self.closed_gates(target).filter_map(move |gate| Some(self.advise(gate, candidate?)))
     }
 

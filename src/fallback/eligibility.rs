@@ -46,9 +46,18 @@ impl ClientLimits {
     pub fn regions_in(text: &str) -> Option<Vec<Rc<str>>> {
         let regions: Vec<Rc<str>> =
             text.split(',').map(|region| Rc::from(region.trim().to_ascii_lowercase())).collect();
-        let good = regions.len() <= MAX_REQUEST_REGIONS && regions.iter().all(|region| !region.is_empty());
+        let good = regions.len() <= MAX_REQUEST_REGIONS && regions.iter().all(|region| is_region(region));
         good.then_some(regions)
     }
+}
+
+/// The longest name of a region.
+const MAX_REGION: usize = 64;
+
+/// Whether a region could be that of a target.
+fn is_region(text: &str) -> bool {
+    (1..=MAX_REGION).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// A request with its limits and the attempts made so far: the input of every gate.

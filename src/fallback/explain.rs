@@ -101,7 +101,7 @@ impl Eligibility<'_> {
                 let spoken = crate::base::Endpoint::ALL.into_iter();
                 listed(
                     spoken.filter(|endpoint| provider.endpoints.contains(*endpoint)).map(|e| e.name()),
-                    " and ",
+                    ", ",
                 )
             }
             Gate::ProviderList => provider.name.to_string(),

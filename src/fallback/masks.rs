@@ -88,7 +88,7 @@ impl GateMasks {
 impl GateMask {
     fn of(config: &Config, model: &Model, target: TargetId) -> Self {
         let client = ClientLimits { regions: None, no_fallback: true };
-        let (mut window, mut longest_response) = (0, 0);
+        let (mut window, mut longest_response) = (u64::MAX, u64::MAX);
         let closed = Endpoint::ALL.map(|endpoint| {
             let needs = everything(endpoint);
             let eligibility = Eligibility {
@@ -103,8 +103,9 @@ impl GateMask {
                 now: Timestamp::from_millis(u64::MAX),
             };
             let Some(candidate) = eligibility.candidate(target) else { return ALWAYS };
-            window = eligibility.window(candidate);
-            longest_response = eligibility.longest_response(candidate);
+            // A target may be a first choice at one endpoint only. The strictest sizes are right at all of them.
+            window = window.min(eligibility.window(candidate));
+            longest_response = longest_response.min(eligibility.longest_response(candidate));
             let closed = eligibility.closed_gates(target);
             closed.fold(unknown_to_masks(model), |bits, gate| bits | bit_of(gate))
         });

@@ -91,13 +91,8 @@ impl<'a> Eligibility<'a> {
     /// with this endpoint. Boundaries are not considered, because an excluded target may still hold a
     /// conversation that began before it was excluded.
     fn state_holders(&self) -> impl Iterator<Item = &'a Target> {
-        let (config, endpoint) = (self.config, self.needs.endpoint);
-        let speaks = move |id: &TargetId| {
-            let target = config.target(*id)?;
-            config.provider(target.provider)?.endpoints.contains(endpoint).then_some(target)
-        };
-        let tier = self.model.tiers.iter().find(|tier| tier.iter().any(|id| speaks(id).is_some()));
-        tier.into_iter().flatten().filter_map(speaks)
+        let serving = self.first_tier().iter().filter(|id| self.serves_endpoint(**id));
+        serving.filter_map(|id| self.config.target(*id))
     }
 
     /// Whether `here` holds for every target at which conversations begin.

@@ -1,6 +1,7 @@
 //! The gates for a target that would replace another one.
 //!
-//! **What is the first choice?** The model's first tier. The operator has declared its targets equivalent, so
+//! **What is the first choice?** The model's first tier, or the first one that serves the endpoint: what could
+//! never have served a request is not what the client asked for. The operator has declared its targets equivalent, so
 //! these gates do not apply to them. A substitute is compared with the target of that tier that was tried
 //! first. If none was tried, it is compared with all of them: a price limit must not depend on which of them
 //! a breaker has excluded.
@@ -56,8 +57,20 @@ impl<'a> Eligibility<'a> {
             && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
     }
 
-    pub(super) fn is_first_choice(&self, id: TargetId) -> bool {
-        self.model.tiers.first().is_some_and(|tier| tier.contains(&id))
+    /// Whether requests for this endpoint begin at the target.
+    pub fn is_first_choice(&self, id: TargetId) -> bool {
+        self.first_tier().contains(&id)
+    }
+
+    /// The first tier that has a target for the endpoint. What no earlier tier could ever serve is no substitute for it.
+    pub(super) fn first_tier(&self) -> &'a [TargetId] {
+        let serving = self.model.tiers.iter().find(|tier| tier.iter().any(|id| self.serves_endpoint(*id)));
+        serving.or_else(|| self.model.tiers.first()).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// Whether the target's provider serves the endpoint.
+    pub(super) fn serves_endpoint(&self, id: TargetId) -> bool {
+        self.candidate(id).is_some_and(|it| it.provider.endpoints.contains(self.needs.endpoint))
     }
 
     /// The failed attempts.
@@ -68,7 +81,7 @@ impl<'a> Eligibility<'a> {
 
     /// The targets that a substitute is compared with.
     pub(super) fn first_choices(&self) -> impl Iterator<Item = TargetId> {
-        let tier = self.model.tiers.first().map_or(&[][..], Vec::as_slice);
+        let tier = self.first_tier();
         let asked = self.past.iter().map(|(target, _)| target).find(|target| tier.contains(target));
         let all = if asked.is_none() { tier } else { &[] };
         asked.into_iter().chain(all.iter().copied())

@@ -128,8 +128,7 @@ impl<'a> Eligibility<'a> {
 
     /// The first choices of the candidate's kind and model. A first choice is its own equal.
     fn equals(&self, candidate: TargetContext<'a>) -> impl Iterator<Item = &'a Target> {
-        let first = self.model.tiers.first().map_or(&[][..], Vec::as_slice);
-        first.iter().filter_map(|id| self.candidate(*id)).filter_map(move |first| {
+        self.first_tier().iter().filter_map(|id| self.candidate(*id)).filter_map(move |first| {
             let is_equal = first.provider.kind == candidate.provider.kind
                 && first.target.model == candidate.target.model;
             is_equal.then_some(first.target)

@@ -10,7 +10,7 @@ use super::wire::Wire;
 use super::{abi, clock, logger};
 use crate::answer::Release;
 use crate::base::{Dialect, HeaderBlock, Timestamp};
-use crate::journey::{AlarmStep, Delivery, Ending, Exchange, RequestStep, Worker};
+use crate::journey::{AlarmStep, Ending, Exchange, RequestStep, Worker};
 use crate::refusal::LocalAnswer;
 use crate::report::Written;
 
@@ -361,19 +361,16 @@ impl Stream {
     /// end, so what is held becomes one.
     fn deliver(&mut self, now: Timestamp) {
         let mut wire = Wire::response();
-        match self.step(|exchange, worker| exchange.deliver(worker, now, &mut wire)) {
-            Some(Delivery::Instead(local)) => self.answer(&local),
-            Some(Delivery::AsHeld) => {
-                self.decided("held response delivered");
-                let sent = match wire.failed {
-                    Some(error) => Err(error),
-                    None => wire.send_held(),
-                };
-                if !self.made(Call::SendResponse, sent) {
-                    self.resume_response();
-                }
-            }
-            None => {}
+        if self.step(|exchange, worker| exchange.deliver(worker, now, &mut wire)).is_none() {
+            return;
+        }
+        self.decided("held response delivered");
+        let sent = match wire.failed {
+            Some(error) => Err(error),
+            None => wire.send_held(),
+        };
+        if !self.made(Call::SendResponse, sent) {
+            self.resume_response();
         }
     }
 

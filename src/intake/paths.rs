@@ -30,6 +30,12 @@ const KNOWN: [&str; 7] = [
     HEALTH,
 ];
 
+/// The first segment of the operators' paths.
+const OPERATORS: &str = "llm-failsafe";
+
+/// Words of known paths.
+const TELLING: [&str; 6] = ["completions", "embeddings", "responses", "messages", "models", OPERATORS];
+
 /// A path that is decoded more often than this is one that hides something.
 const MAX_DECODINGS: usize = 4;
 
@@ -106,8 +112,12 @@ pub fn client_path(path: &str) -> ClientPath {
 fn other_spelling(path: &str) -> ClientPath {
     let segments = segments(path);
     known(&segments).unwrap_or_else(|| {
-        let revealed = reveal(path);
-        let hidden = revealed.as_ref().is_none_or(|revealed| known(revealed).is_some());
+        let text = decoded(path);
+        let revealed = text.as_deref().map(resolved);
+        let is_known = |segments: &Vec<String>| {
+            known(segments).is_some() || segments.first().is_some_and(|first| first == OPERATORS)
+        };
+        let hidden = text.as_deref().is_none_or(is_ambiguous) || revealed.as_ref().is_none_or(is_known);
         let revealed: Vec<&str> = revealed.iter().flatten().map(String::as_str).collect();
         ClientPath::Other(OtherPath::Unknown { hint: hint(&revealed), hides_known: hidden })
     })
@@ -177,9 +187,8 @@ fn parts(path: &'static str) -> impl Iterator<Item = &'static str> {
     path.split('/').skip(1)
 }
 
-/// The segments that a server may make of a path: decoded, in lower case, with backslashes as slashes, without
-/// parameters of segments, and with its dots resolved. `None` if it was encoded too often.
-fn reveal(path: &str) -> Option<Vec<String>> {
+/// The path decoded and in lower case. `None` if it was encoded too often.
+fn decoded(path: &str) -> Option<String> {
     let mut text = path.to_ascii_lowercase();
     let mut decodings = 0;
     while text.contains('%') {
@@ -193,6 +202,22 @@ fn reveal(path: &str) -> Option<Vec<String>> {
         decodings += 1;
         text = decoded;
     }
+    Some(text)
+}
+
+/// Whether servers may disagree about a decoded path that names a part of a known one: where it ends, or which
+/// segments its dots take away.
+fn is_ambiguous(text: &str) -> bool {
+    let has_dots = || text.split(['/', '\\', ';']).any(|segment| matches!(segment.trim(), "." | ".."));
+    let is_odd =
+        text.contains(['?', '#', ';', '\\']) || text.bytes().any(|it| it.is_ascii_control()) || has_dots();
+    let words = || text.split(|it: char| !it.is_ascii_alphanumeric() && it != '-');
+    is_odd && words().any(|word| TELLING.contains(&word))
+}
+
+/// The segments that a server may make of a decoded path: with backslashes as slashes, without parameters of segments,
+/// and with its dots resolved.
+fn resolved(text: &str) -> Vec<String> {
     let mut resolved: Vec<String> = Vec::new();
     // A decoded question mark may begin a query.
     let text = text.split(['?', '#']).next().unwrap_or_default();
@@ -203,7 +228,7 @@ fn reveal(path: &str) -> Option<Vec<String>> {
             plain => resolved.push(plain.to_owned()),
         }
     }
-    Some(resolved)
+    resolved
 }
 
 /// What the client may have meant by these segments.
@@ -211,7 +236,7 @@ fn hint(segments: &[&str]) -> PathHint {
     if let Some(unserved) = unserved(segments) {
         return PathHint::NotServed(unserved);
     }
-    if let ["llm-failsafe", rest @ ..] = segments {
+    if let [OPERATORS, rest @ ..] = segments {
         let is_near = nearest(&rest.join("/"), ["health"].into_iter()).is_some();
         return if is_near { PathHint::Near(HEALTH) } else { PathHint::None };
     }
@@ -388,6 +413,15 @@ mod tests {
             "/v1/completions%3Fa=b",
             "/v1/embeddings%20",
             "/%252525252525252563",
+            "/x%3F/../v1/chat/completions",
+            "/x%23/../v1/messages",
+            "/v1/chat/completions//..",
+            "/v1/messages/..",
+            "/v1/chat/completions%00",
+            "//llm-failsafe/status",
+            "/LLM-Failsafe/providers",
+            "/llm%2dfailsafe/",
+            "/x/../llm-failsafe/status",
         ] {
             assert_eq!(hides(path), Some(true), "{path}");
         }
@@ -420,6 +454,20 @@ mod tests {
             slashes in 0_usize..3,
         ) {
             let path = format!("{}{}", encoded(Endpoint::ALL[place].client_path(), &which), "/".repeat(slashes));
+            prop_assert_ne!(hides(&path), Some(false), "{}", path);
+        }
+
+        /// Servers disagree about what dots, empty segments and encoded marks do to a path.
+        #[test]
+        fn no_odd_segment_takes_an_endpoint_past_the_checks(
+            place in 0..Endpoint::ALL.len(),
+            before in "(/(x|[.]{1,2}|%2e%2e|%3[fF]|%23|;a|%5c|%0a)?){0,4}",
+            after in "(/|/[.]{1,2}|%3[fF]a|%23|;a|%5c|%00){0,3}",
+        ) {
+            let path = format!("{before}{}{after}", Endpoint::ALL[place].client_path());
+            prop_assume!(path.starts_with('/'));
+            let plain = before.chars().all(|it| matches!(it, '/' | 'x'));
+            prop_assume!(!plain || !before.contains('x'));
             prop_assert_ne!(hides(&path), Some(false), "{}", path);
         }
 

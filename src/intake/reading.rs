@@ -31,6 +31,8 @@ pub struct Reading {
     scanner: Scanner,
     seen: usize,
     window: Option<Vec<u8>>,
+    /// The body has a member. Noted only if the path names the model.
+    has_member: bool,
     client_key: Option<usize>,
     address: Option<u64>,
     session_hints: SessionHints,
@@ -122,6 +124,7 @@ impl Reading {
             scanner: Scanner::tracking(tracks),
             seen: 0,
             window: None,
+            has_member: false,
             client_key,
             address,
             session_hints: SessionHints::read(headers, key.map(|key| &*key.name)),
@@ -151,6 +154,8 @@ impl Reading {
                 return Err(Refusal::Internal);
             }
             self.scanner.feed(&window).map_err(Refusal::Body)?;
+            // Only an object without a member has no quote.
+            self.has_member |= self.path_model.is_some() && window.contains(&b'"');
             let is_first = self.seen == 0;
             self.seen += window.len();
             self.window = is_first.then_some(window);
@@ -171,7 +176,7 @@ impl Reading {
         let config = &*self.generation.config;
         let (model, asked_name) =
             models::logical_model(config, &facts, self.path_model.as_deref(), self.client_key)?;
-        if self.path_model.is_some() && self.window.as_deref().is_some_and(has_no_member) {
+        if self.path_model.is_some() && !self.has_member {
             return Err(Refusal::NoModel);
         }
         let session = config.model(model).and_then(|model| self.session(model, &facts));
@@ -214,12 +219,6 @@ impl Reading {
         let conversation = facts.references.as_deref().and_then(References::conversation);
         conversation.map(Session::of).or_else(|| self.session_hints.conversation(facts.affinity))
     }
-}
-
-/// Whether a body is an object without members. No model can be written into one, and no endpoint takes it.
-fn has_no_member(body: &[u8]) -> bool {
-    let body = body.trim_ascii().strip_prefix(b"{").and_then(|body| body.strip_suffix(b"}"));
-    body.is_some_and(|members| members.trim_ascii().is_empty())
 }
 
 /// The client's key, by its position in the configuration; `None` if no keys are configured.

@@ -3,9 +3,8 @@
 
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
-use super::response::{RETRY_HEADER, ResponseHost};
+use super::response::{HeldBody, RETRY_HEADER, ResponseHost};
 use super::worker::Worker;
-use crate::answer::Rejection;
 use crate::attempt::{Due, class_of};
 use crate::base::Timestamp;
 use crate::breaker::Blame;
@@ -29,19 +28,10 @@ pub enum AlarmStep {
     Reset,
     /// Call [`Exchange::open_gate`], which arranges what is held, and release it.
     OpenGate,
-    /// Call [`Exchange::deliver`], which arranges the response that is held.
+    /// Call [`Exchange::deliver`], which arranges the response that is held, and send it as a response that ends.
     Deliver,
     /// Put this into the stream, so that it stays open.
     KeepAlive(&'static str),
-}
-
-/// How the client gets a response that its provider does not end.
-#[derive(Debug)]
-pub enum Delivery {
-    /// The host sends the headers and the body that it holds as a response of its own, so that it ends.
-    AsHeld,
-    /// The host sends this in its place.
-    Instead(LocalAnswer),
 }
 
 impl Exchange {
@@ -105,23 +95,22 @@ impl Exchange {
         }
     }
 
-    /// Judges the plain response that is held. It is complete, but its provider does not end it.
-    pub fn deliver(&mut self, worker: &mut Worker, now: Timestamp, host: &mut impl ResponseHost) -> Delivery {
-        let Phase::Sent(sent) = &mut self.phase else { return Delivery::AsHeld };
+    /// Judges the response that is held. It is complete, but its provider does not end it. The host then sends the headers
+    /// and the body that it holds as a response of its own, so that it ends.
+    pub fn deliver(&mut self, worker: &mut Worker, now: Timestamp, host: &mut impl ResponseHost) {
+        let Phase::Sent(sent) = &mut self.phase else { return };
         worker.tally.count(Metric::StreamsLeftOpen);
+        let held = sent.attempt.held();
         if let Err(rejection) = sent.attempt.deliver(host, now) {
-            let Rejection { failed: failure, appearance, .. } = rejection;
-            let next = failed(sent, worker, failure, Blame::of(failure.class, failure.hint), now);
-            let status = appearance.status(None).unwrap_or(502);
-            sent.attempt.shows_status(status);
-            return Delivery::Instead(sent.answer_in_place(worker, failure, next, status, now));
+            // The host sends what this leaves in its buffers, whatever it is.
+            let _ = sent.reject(worker, rejection, HeldBody { bytes: held, is_all: true }, now, host);
+            return;
         }
         sent.commits(worker, now, host);
         let end = sent.attempt.end_while_open();
         sent.settle_response(worker, end, now);
         sent.attempt.delivered();
         self.release_if_answered(worker, now);
-        Delivery::AsHeld
     }
 
     /// Commits what is held, whatever it is, because the operator prefers that to a fallback. The host then

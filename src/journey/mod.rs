@@ -25,7 +25,7 @@ mod test_support;
 mod tests;
 mod worker;
 
-pub use alarm::{AlarmStep, Delivery};
+pub use alarm::AlarmStep;
 pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
 pub use journey::Journey;
 pub use registry::{Journeys, ORPHAN_AFTER, SharedJourney};

@@ -36,11 +36,11 @@ impl<H: HeaderSink + BodyBuffer> ResponseHost for H {}
 
 /// What there is of a body that is held.
 #[derive(Debug, Clone, Copy)]
-struct HeldBody {
+pub(super) struct HeldBody {
     /// How many bytes are in the host's buffer; `None` in a callback in which it has none.
-    bytes: Option<usize>,
+    pub(super) bytes: Option<usize>,
     /// Nothing more will come.
-    is_all: bool,
+    pub(super) is_all: bool,
 }
 
 impl Exchange {
@@ -196,7 +196,7 @@ impl Sent {
     }
 
     /// The response is a failure, and the client has got nothing of it.
-    fn reject<H: ResponseHost>(
+    pub(super) fn reject<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
         rejection: Rejection,

@@ -194,7 +194,9 @@ impl Refusal {
     fn message(&self) -> String {
         match self {
             Self::UnknownPath { hint } => match hint {
-                PathHint::None => "This path is not served here.".to_owned(),
+                PathHint::None => "This path is not served here. Clients call `/v1/chat/completions`, `/v1/completions`, \
+                                   `/v1/embeddings`, `/v1/responses`, `/v1/messages` or `/v1/models`."
+                    .to_owned(),
                 PathHint::Near(path) => format!("This path is not served here. Did you mean `{path}`?"),
                 PathHint::NotServed(path) => format!("The endpoint `{path}` is not supported by this gateway."),
             },
@@ -203,7 +205,9 @@ impl Refusal {
             }
             Self::Unauthenticated => "The API key is missing or not valid here.".to_owned(),
             Self::KeyExpired => "The API key has expired.".to_owned(),
-            Self::TooLarge { limit } => format!("The request body is larger than {limit} bytes."),
+            Self::TooLarge { limit } => {
+                format!("The request body is larger than {limit} bytes (`limits.max_body` of the gateway).")
+            }
             Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
             Self::InvalidTimeout => {
                 "The header `x-llm-timeout` must be a number of seconds or a number with a unit (ms, s, m or h), more than 0."
@@ -213,7 +217,9 @@ impl Refusal {
             Self::NoModel => "The request body names no `model`.".to_owned(),
             Self::ModelNotText => "`model` must be a string of at most 256 bytes.".to_owned(),
             Self::UnknownModel { name } => {
-                format!("The model `{name}` does not exist or you do not have access to it.")
+                format!(
+                    "The model `{name}` does not exist or you do not have access to it. `GET /v1/models` lists yours."
+                )
             }
             Self::Region => format!(
                 "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
@@ -230,7 +236,12 @@ impl Refusal {
             Self::AllUnhealthy { throttled: true, .. } => {
                 "Every target of this model is at its rate limit.".to_owned()
             }
-            Self::AllUnhealthy { throttled: false, .. } => "No target of this model is healthy now.".to_owned(),
+            Self::AllUnhealthy { throttled: false, wait_s: Some(seconds), .. } => {
+                format!("No target of this model is healthy now. Try again in {seconds} s.")
+            }
+            Self::AllUnhealthy { throttled: false, wait_s: None, .. } => {
+                "No target of this model is healthy now, and only its operator can change that.".to_owned()
+            }
             Self::StateElsewhere { holders, .. } => {
                 format!("Only {holders} has what the request refers to, and cannot be asked now.")
             }

@@ -98,6 +98,10 @@ impl Survey<'_> {
         let eligibility = self.asked.eligibility();
         let mut why = None;
         for row in &self.rows {
+            // It has nothing to do with the request's endpoint.
+            if eligibility.closed_gates(row.target).next() == Some(Gate::Dialect) {
+                continue;
+            }
             let only = |kind| eligibility.closed_gates(row.target).all(|gate| gate.kind() == kind);
             if only(GateKind::Request) {
                 if !eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
@@ -127,7 +131,11 @@ impl Survey<'_> {
         if first_tier(chosen) {
             return None;
         }
-        let obstacle = self.obstacles().find(|(target, _)| first_tier(*target));
+        let eligibility = self.asked.eligibility();
+        if eligibility.is_first_choice(chosen) {
+            return None;
+        }
+        let obstacle = self.obstacles().find(|(target, _)| eligibility.is_first_choice(*target));
         Some(obstacle.map_or(FallbackReason { reason: "slow_start", from: None }, |(target, obstacle)| {
             FallbackReason { reason: obstacle.name(), from: Some(target) }
         }))

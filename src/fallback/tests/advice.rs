@@ -333,10 +333,13 @@ fn what_an_endpoint_drops_or_a_provider_does_not_speak_no_declaration_can_change
     };
     assert_eq!(
         advice("gpt", &Needs { endpoint: Endpoint::Messages, ..chat(json!({})) }),
-        [
-            "`gpt` does not serve the endpoint `messages`, only chat and completions and embeddings and responses. Add a target to the \
-          model whose provider serves it."
-        ]
+        Vec::<String>::new(),
+        "another target serves it"
+    );
+    assert_eq!(
+        advice("claude", &Needs { endpoint: Endpoint::Embeddings, ..chat(json!({})) }),
+        Vec::<String>::new(),
+        "another target serves it"
     );
     assert_eq!(
         advice("claude", &chat(json!({"seed": 1}))),

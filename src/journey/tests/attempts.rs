@@ -216,7 +216,7 @@ fn attempts_of_a_journey_lost_with_its_vm_still_count() {
 }
 
 #[test]
-fn an_ineligible_tier_is_skipped_and_its_reason_is_reported() {
+fn requests_for_an_endpoint_begin_at_the_first_tier_that_serves_it() {
     let worker = &mut worker(load(CONFIG));
     let mut sent = pass(worker, loop_request("/v1/messages", 1), br#"{"model":"chat"}"#, 100);
     assert_eq!(sent.request.get("x-llm-cluster"), Some("anthropic-cluster"));
@@ -224,5 +224,16 @@ fn an_ineligible_tier_is_skipped_and_its_reason_is_reported() {
     assert_eq!(sent.request.get("anthropic-version"), Some("2023-06-01"));
     assert_eq!(sent.request.get("authorization"), None);
     sent.answer(worker, OK_JSON, b"{}");
-    assert_eq!(sent.response.get("x-llm-fallback"), Some("dialect"));
+    assert_eq!(sent.response.get("x-llm-fallback"), None, "it is no substitute");
+}
+
+#[test]
+fn an_ineligible_tier_is_skipped_and_its_reason_is_reported() {
+    let models =
+        json!({"chat": {"tiers": [["gpt-a"], ["claude"]], "fallback": {"targets": {"deny": ["gpt-a"]}}}});
+    let worker = &mut worker(config_with(json!({"models": models})));
+    let mut sent = pass(worker, loop_request(CHAT, 1), br#"{"model":"chat"}"#, 100);
+    assert_eq!(sent.request.get("x-llm-cluster"), Some("anthropic-cluster"));
+    sent.answer(worker, OK_JSON, ANSWER);
+    assert_eq!(sent.response.get("x-llm-fallback"), Some("target_list"));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::test_support::*;
-use super::super::{AlarmStep, Delivery, Ending, RequestStep, Worker};
+use super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::{CHAT, OK_JSON, OK_STREAM, again};
 use crate::base::{HeaderBlock, Timestamp};
 use crate::record::Metric;
@@ -289,8 +289,7 @@ fn a_held_plain_response_that_stays_open_is_delivered() {
     assert_eq!((plain.due(), plain.look(ms(1_499))), (Some(ms(1_500)), AlarmStep::Wait));
     assert_eq!(plain.look(ms(1_500)), AlarmStep::Deliver);
     let Pass { exchange, response, .. } = &mut plain.pass;
-    let delivery = exchange.deliver(&mut plain.worker, ms(1_500), response);
-    assert!(matches!(delivery, Delivery::AsHeld), "{delivery:?}");
+    exchange.deliver(&mut plain.worker, ms(1_500), response);
     assert_eq!(response.get("x-llm-target"), Some("gpt-a"));
     assert!(plain.worker.journeys.borrow().is_empty());
     // The host's own response passes the same callbacks.
@@ -309,13 +308,25 @@ fn a_held_plain_response_that_is_no_answer_and_stays_open_is_attempted_again() {
         assert_eq!(plain.bytes(body, ms(0)), Release::Hold);
         assert_eq!(plain.look(ms(1_000)), AlarmStep::Deliver, "{body}");
         let Pass { exchange, response, .. } = &mut plain.pass;
-        let delivery = exchange.deliver(&mut plain.worker, ms(1_000), response);
-        let Delivery::Instead(answer) = delivery else { panic!("{body}: {delivery:?}") };
-        assert!(answer.headers.iter().any(|(name, _)| *name == "x-llm-retry"), "{body}: {answer:?}");
+        exchange.deliver(&mut plain.worker, ms(1_000), response);
+        assert!(response.get("x-llm-retry").is_some(), "{body}");
         plain.finish(Ending::Complete, ms(1_000));
         let second = again(&mut plain.worker, 2);
         assert_eq!(second.request.get("authorization"), Some("Bearer sk-provider-b"), "{body}");
     }
+}
+
+#[test]
+fn an_error_whose_body_stays_open_is_attempted_again() {
+    let unavailable = &[(":status", "503"), ("content-type", "application/json")];
+    let mut plain = Answered::begin(&json!({}), br#"{"model":"chat"}"#, unavailable);
+    assert_eq!(plain.bytes(r#"{"error":{"message":"over"#, ms(0)), Release::Hold);
+    assert_ne!(plain.due(), Some(ms(1_000)), "it is not complete");
+    assert_eq!(plain.bytes(r#"loaded"}}"#, ms(100)), Release::Hold);
+    assert_eq!(plain.look(ms(1_100)), AlarmStep::Deliver);
+    let Pass { exchange, response, .. } = &mut plain.pass;
+    exchange.deliver(&mut plain.worker, ms(1_100), response);
+    assert!(response.get("x-llm-retry").is_some());
 }
 
 #[test]
