@@ -12,13 +12,14 @@ use integration_tests::records;
 use integration_tests::tools;
 use serde_json::{Value, json};
 
-struct Provider {
+/// The playground's provider.
+pub struct Provider {
     process: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Provider {
-    fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let mut process = Command::new("python3")
             .arg(paths::root().join("envoy/playground/provider.py"))
             .args([name, "0"])

@@ -399,11 +399,12 @@ fn a_public_listener_without_keys_is_found_unless_something_else_guards_it() {
         change(&mut tree);
         found(&tree).iter().any(|finding| finding.problem.contains("has no `keys`"))
     };
-    let value = |manager: &str| format!("{manager}/http_filters/0/typed_config/config/configuration/value");
-    for (file, manager) in [("envoy.yaml", INNER), ("single.yaml", EDGE)] {
+    // In the ordinary listener Envoy's CORS filter comes first.
+    for (file, manager, index) in [("envoy.yaml", INNER, 0), ("single.yaml", EDGE, 1)] {
         assert!(lacks_keys(file, &|_| {}));
         let keys = json!({"team": {"sha256": "ab".repeat(32)}});
-        assert!(!lacks_keys(file, &|tree| set(&format!("{}/keys", value(manager)), keys.clone())(tree)));
+        let place = format!("{manager}/http_filters/{index}/typed_config/config/configuration/value/keys");
+        assert!(!lacks_keys(file, &|tree| set(&place, keys.clone())(tree)));
         let address = "/static_resources/listeners/0/address/socket_address/address";
         assert!(!lacks_keys(file, &|tree| set(address, json!("127.0.0.1"))(tree)));
         assert!(!lacks_keys(file, &|tree| set(address, json!("::1"))(tree)));
@@ -417,7 +418,7 @@ fn a_public_listener_without_keys_is_found_unless_something_else_guards_it() {
         let own = json!({"mine": {"provider": "openai"}});
         assert!(
             !lacks_keys(file, &|tree| {
-                let config = tree.pointer_mut(&value(manager)).unwrap();
+                let config = tree.pointer_mut(place.trim_end_matches("/keys")).unwrap();
                 config["accounts"] = own.clone();
                 config["targets"] = json!({"gpt": {"account": "mine", "model": "m"}});
                 config["models"] = json!({"chat": {"targets": ["gpt"]}});
@@ -476,7 +477,7 @@ fn the_filter_needs_a_route_that_strips_only_if_it_is_configured_so() {
         "no route of `edge` reads",
     );
     let switch =
-        format!("{EDGE}/http_filters/0/typed_config/config/configuration/value/route_strips_headers");
+        format!("{EDGE}/http_filters/1/typed_config/config/configuration/value/route_strips_headers");
     let found = added("single.yaml", |tree| {
         set(&route, json!("x-llm-cluster"))(tree);
         set(&switch, json!(false))(tree);
