@@ -17,6 +17,11 @@ use tokio::task::JoinSet;
 const FILTER: &str = "filter.json";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// Envoy takes nothing from watched files before it has a name.
+fn name_envoy(config: &mut Value) {
+    config["node"] = json!({"id": "test", "cluster": "test"});
+}
+
 /// Settings of a cluster whose requests get the key of a file.
 fn injector(account: &str, header: &str, prefix: &str) -> Value {
     let mut generic = json!({
@@ -144,6 +149,7 @@ async fn keys_from_files_are_replaced_under_load() {
         .cluster("openai-a", openai.port(), &injector("a", "authorization", "Bearer "))
         .cluster("openai-b", openai.port(), &injector("b", "authorization", "Bearer "))
         .cluster("claude", claude.port(), &injector("c", "x-api-key", ""))
+        .edit(name_envoy)
         .to_config();
     for account in ["a", "b", "c"] {
         config = config.file(&key_file(account), key(account, &format!("{account}-0")));
@@ -183,6 +189,7 @@ fn discovered(gateway: Gateway, configuration: &Value) -> (EnvoyConfig, impl Fn(
     let mut wasm = Value::Null;
     let config = gateway
         .plugin(configuration)
+        .edit(name_envoy)
         .edit(|config| {
             let filters = connection_manager(config, 1)["http_filters"].as_array_mut().unwrap();
             let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();

@@ -107,6 +107,8 @@ async fn the_commands_of_the_runbook_work() {
     let pages = [page("docs/runbook.md"), page("docs/operations.md")];
     let commands = pages.iter().flat_map(|page| page.split("```sh\n").skip(1));
     let mut said = String::new();
+    // Some commands call the program.
+    let path = format!("{}:{}", paths::program().parent().unwrap().display(), std::env::var("PATH").unwrap());
     for block in commands.map(|block| block.split("```").next().unwrap()) {
         let here = block
             .replace("http://gateway:10000", &format!("http://127.0.0.1:{}", envoy.port()))
@@ -116,6 +118,7 @@ async fn the_commands_of_the_runbook_work() {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &here])
             .env("OPERATOR_KEY", "operator")
+            .env("PATH", &path)
             .output()
             .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);

@@ -99,9 +99,15 @@ fn head(description: &Description) -> String {
     } else {
         format!("# Start Envoy with the providers' keys in the environment:\n#   {}\n", start(description))
     };
+    let node = if description.live {
+        "\n# Envoy wants a name for itself before it takes anything from watched files.\n\
+         node: { id: llm-failsafe, cluster: llm-failsafe }\n\n"
+    } else {
+        ""
+    };
     format!(
         "# `llm-failsafe init` writes such a file. Change the plugin's configuration, the provider clusters at the\n\
-         # end and the ports.\n{how}admin:\n"
+         # end and the ports.\n{how}{node}admin:\n"
     )
 }
 
