@@ -162,7 +162,7 @@ async fn the_shipped_folder_starts_and_a_bad_one_does_not() {
 
     let bad = shipped_folder().replace_in("filter.yaml", "provider: openai,", "provider: opanai,");
     let log = Envoy::expect_start_failure(bad).await;
-    assert!(log.contains("accounts.openai-a.provider: `opanai` is not a provider"), "{log}");
+    assert!(log.contains("accounts.openai-a.provider: no provider is called `opanai`"), "{log}");
     let without = shipped_folder().replace_in("keys/openai-b.yaml", "sk-test", "WRITE THE KEY HERE");
     let log = Envoy::expect_start_failure(without).await;
     assert!(log.contains("These files have no key yet:\nkeys/openai-b.yaml"), "{log}");

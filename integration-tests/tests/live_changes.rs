@@ -252,7 +252,7 @@ async fn a_configuration_from_a_file_is_replaced_under_load_and_a_bad_one_is_not
         let mut bad = numbered(number);
         bad["targets"]["t"]["provider"] = json!("firts");
         envoy.replace_file(FILTER, &resource(&bad));
-        envoy.wait_for_log("targets.t.provider: `firts` is not a provider").await;
+        envoy.wait_for_log("targets.t.provider: no provider is called `firts`").await;
         envoy.replace_file(FILTER, "{ this is not JSON");
         let before = first.received().len() + 20;
         wait_until("requests go on", || first.received().len() > before + 20).await;

@@ -112,6 +112,9 @@ async fn the_commands_of_the_runbook_work() {
     for block in commands.map(|block| block.split("```").next().unwrap()) {
         let here = block
             .replace("http://gateway:10000", &format!("http://127.0.0.1:{}", envoy.port()))
+            .replace("http://127.0.0.1:9901", &format!("http://127.0.0.1:{}", envoy.admin_port()))
+            .replace("cargo run --bin llm-failsafe --", "llm-failsafe")
+            .replace("LLM_FAILSAFE_KEY=… LLM_FAILSAFE_OPERATOR_KEY=…", "LLM_FAILSAFE_OPERATOR_KEY=operator")
             .replace("access.log", &log.display().to_string())
             .replace("/NAME/", "/small-b/")
             .replace("/gpt-a/", "/small-a/");
@@ -122,7 +125,9 @@ async fn the_commands_of_the_runbook_work() {
             .output()
             .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && !output.stdout.is_empty(), "{here}: {error}");
+        // The doctor finds what the other commands do to this gateway.
+        let found = here.contains(" doctor ") && output.status.code() == Some(1);
+        assert!((output.status.success() || found) && !output.stdout.is_empty(), "{here}: {error}");
         said.push_str(&String::from_utf8_lossy(&output.stdout));
     }
     // A report, two orders that took effect, and the explained request.
