@@ -74,7 +74,7 @@ lint_shell() {
         return
     fi
     say "lint: shell scripts"
-    "$shellcheck" --external-sources scripts/*.sh .ci/run
+    "$shellcheck" --external-sources scripts/*.sh cli/src/init/start.sh envoy/live/start.sh .ci/run
 }
 
 ADVISORIES_SECONDS=60

@@ -23,11 +23,7 @@ pub fn add(new: &NewKey) -> Result<String, String> {
         Some(path) => digests_of(new, path)?,
         None => None,
     };
-    let mut random = [0; RANDOM_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|error| format!("the operating system gives no random bytes: {error}"))?;
-    let key = format!("{PREFIX}{}", hex(&random));
-    let digest = hex(&Sha256::digest(&key));
+    let (key, digest) = generate()?;
     is_accepted(new, &digest)?;
     let entry = entry(new, &digest, old.as_ref());
     let place = if new.operator { "`operator: keys:`" } else { "`keys:`" };
@@ -45,6 +41,16 @@ pub fn add(new: &NewKey) -> Result<String, String> {
     Ok(format!(
         "{key}\n\nThis is the key. It is shown only now. Its digest is\n{digest}\n\n{what}\n\n{entry}{then}"
     ))
+}
+
+/// A new key and its digest.
+pub fn generate() -> Result<(String, String), String> {
+    let mut random = [0; RANDOM_BYTES];
+    getrandom::fill(&mut random)
+        .map_err(|error| format!("the operating system gives no random bytes: {error}"))?;
+    let key = format!("{PREFIX}{}", hex(&random));
+    let digest = hex(&Sha256::digest(&key));
+    Ok((key, digest))
 }
 
 /// The digest of the key on standard input.

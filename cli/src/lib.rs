@@ -1,6 +1,7 @@
 //! What the filter would do with a configuration, a request or a decision record, without Envoy; keys for it; and what is wrong
 //! with a running gateway.
 //!
+//! - `init` writes an Envoy configuration from a few answers.
 //! - `check` reads a configuration as the filter does, and the Envoy file around it. It lists every mistake, and settings that
 //!   are probably not intended.
 //! - `explain` lists the eligible targets for one request, and why the others are ineligible. With `--record` it prints
@@ -17,6 +18,7 @@ mod doctor;
 mod envoy;
 mod explain;
 mod failure;
+mod init;
 mod keys;
 mod moment;
 mod records;
@@ -34,7 +36,7 @@ pub use failure::Failure;
 /// Runs the program with `arguments` (without the program's name) and returns the text for standard output.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a wrong command line, [`Failure::Input`] for a problem with a file, configuration or request,
+/// [`Failure::Usage`] for a wrong command line, [`Failure::Input`] for a problem with a file, a configuration or a request,
 /// [`Failure::Problems`] for a gateway with problems.
 pub fn run<A>(arguments: impl IntoIterator<Item = A>, now: Timestamp) -> Result<String, Failure>
 where
@@ -42,6 +44,7 @@ where
 {
     let report = match arguments::parse(arguments)? {
         Command::Print(text) => return Ok(text),
+        Command::Init(wish) => return init::run(wish),
         Command::Check { config } => source::load(&config).and_then(|loaded| check::report(&loaded, now)),
         Command::Explain { config, question } => {
             source::load(&config).and_then(|loaded| explain::report(&loaded.config, &question, now))

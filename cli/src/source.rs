@@ -7,7 +7,7 @@ use std::path::Path;
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
-use crate::envoy::Envoy;
+use crate::envoy::{self, Envoy};
 
 /// A valid configuration.
 pub struct Loaded {
@@ -27,13 +27,18 @@ pub struct Variable {
     pub is_set: bool,
 }
 
-/// Reads the configuration in `path`: JSON, YAML, or an `envoy.yaml` that contains it.
+/// The Envoy file in the folder of a gateway.
+const ENVOY_FILE: &str = "envoy.yaml";
+
+/// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, or a folder with such an
+/// `envoy.yaml`.
 ///
 /// # Errors
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (bytes, envoy) = plugin(&text, path)?;
+    let inside = path.join(ENVOY_FILE);
+    let path = if path.is_dir() { &inside } else { path };
+    let (bytes, envoy) = plugin(&read(path)?, path)?;
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -47,18 +52,34 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
     Ok(Loaded { config, variables, envoy })
 }
 
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A JSON or YAML file.
+fn parsed(text: &str, path: &Path) -> Result<Value, String> {
+    serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
 /// parsing would hide, such as a duplicate name. With it come the facts in the Envoy file that contains it.
 fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>), String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
-    let tree: Value = if is_json {
+    let mut tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
     } else {
-        serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
+        parsed(text, path)?
     };
     if !Envoy::is_one(&tree) {
         return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None));
     }
+    // Envoy looks from the folder that it was started in. Usually that is the one of its file.
+    let watched = |name: &str| {
+        let beside = path.parent().map(|folder| folder.join(name)).filter(|path| path.is_file());
+        let file = beside.unwrap_or_else(|| name.into());
+        parsed(&read(&file)?, &file)
+    };
+    envoy::follow(&mut tree, &watched)?;
     let mut found = Vec::new();
     collect(&tree, &mut found);
     let with_envoy = |configuration: &String| Ok((configuration.clone(), Some(Envoy::read(&tree))));

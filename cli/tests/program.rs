@@ -26,7 +26,7 @@ fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
 
 #[test]
 fn help_and_version_go_to_standard_output_with_exit_code_0() {
-    for subcommand in ["", "check", "explain", "replay", "keys", "doctor"] {
+    for subcommand in ["", "init", "check", "explain", "replay", "keys", "doctor"] {
         for option in ["--help", "--version"] {
             let arguments: Vec<_> = [subcommand, option].into_iter().filter(|it| !it.is_empty()).collect();
             let (code, out, err) = run(&arguments);
@@ -41,6 +41,8 @@ fn usage_errors_go_to_standard_error_with_exit_code_2() {
     for arguments in [
         &[][..],
         &["chek"],
+        &["init"],
+        &["init", "--provider", "openai"],
         &["check"],
         &["check", "--config"],
         &["check", "--confg", "x"],

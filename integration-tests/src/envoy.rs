@@ -31,9 +31,12 @@ pub struct EnvoyConfig {
     template: String,
     values: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
+    links: Vec<(String, String)>,
     env: Vec<(String, String)>,
     concurrency: u32,
     wasm_log_level: String,
+    /// A file of `{{dir}}` that starts Envoy.
+    start_script: Option<&'static str>,
 }
 
 impl EnvoyConfig {
@@ -43,9 +46,11 @@ impl EnvoyConfig {
             template: template.into(),
             values: BTreeMap::new(),
             files: BTreeMap::new(),
+            links: Vec::new(),
             env: Vec::new(),
             concurrency: 1,
             wasm_log_level: "info".to_owned(),
+            start_script: None,
         }
     }
 
@@ -57,6 +62,53 @@ impl EnvoyConfig {
         let path = paths::root().join(path);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self::from_text(text)
+    }
+
+    /// A folder that `llm-failsafe init --live` wrote. Its start.sh starts Envoy.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn from_folder(folder: &Path) -> Self {
+        let read = |path: &Path| {
+            fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        };
+        let mut config = Self::from_text(read(&folder.join("envoy.yaml")));
+        for inside in ["", "keys"] {
+            let entries = fs::read_dir(folder.join(inside)).expect("the folder can be read");
+            for path in entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file()) {
+                let name =
+                    path.strip_prefix(folder).expect("it is in the folder").to_str().expect("plain text");
+                config.files.insert(name.to_owned(), read(&path));
+            }
+        }
+        config.start_script = Some("start.sh");
+        config
+    }
+
+    /// Gives a file in `{{dir}}` another name.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn moved(mut self, from: &str, to: &str) -> Self {
+        let text = self.files.remove(from).unwrap_or_else(|| panic!("there is no file {from}"));
+        self.file(to, text)
+    }
+
+    /// A symbolic link in `{{dir}}`.
+    pub fn link(mut self, name: &str, to: &str) -> Self {
+        self.links.push((name.to_owned(), to.to_owned()));
+        self
+    }
+
+    /// Replaces text in one of the files in `{{dir}}`.
+    ///
+    /// # Panics
+    /// If the text does not occur.
+    pub fn replace_in(mut self, name: &str, from: &str, to: &str) -> Self {
+        let text = self.files.get_mut(name).unwrap_or_else(|| panic!("there is no file {name}"));
+        assert!(text.contains(from), "{name} does not contain {from:?}");
+        *text = text.replace(from, to);
+        self
     }
 
     /// Sets the value of `{{name}}`.
@@ -127,12 +179,28 @@ impl EnvoyConfig {
             tempfile::Builder::new().prefix("llm-failsafe-envoy-").tempdir().expect("a temporary folder");
         let config = dir.path().join("envoy.yaml");
         fs::write(&config, self.render(&self.template, dir.path())).expect("the configuration is written");
-        for (name, template) in &self.files {
-            fs::write(dir.path().join(name), self.render(template, dir.path())).expect("a file is written");
+        for (name, template) in self.files.iter().filter(|(name, _)| *name != "envoy.yaml") {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder is made");
+            fs::write(path, self.render(template, dir.path())).expect("a file is written");
+        }
+        for (name, to) in &self.links {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).expect("a link is made");
         }
         let log = File::create(dir.path().join("envoy.log")).expect("a log file");
-        let mut command = Command::new(paths::envoy());
-        command.arg("--config-path").arg(&config);
+        let mut command = match self.start_script {
+            Some(script) => {
+                let mut command = Command::new("sh");
+                command.arg(dir.path().join(script));
+                command.env("ENVOY", paths::envoy()).env("LLM_FAILSAFE", paths::program());
+                command
+            }
+            None => {
+                let mut command = Command::new(paths::envoy());
+                command.arg("--config-path").arg(&config);
+                command
+            }
+        };
         command.arg("--admin-address-path").arg(dir.path().join("admin.address"));
         // Otherwise two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
@@ -365,6 +433,16 @@ impl Envoy {
     pub(crate) async fn stat_now(&self, name: &str) -> Option<u64> {
         let all = self.admin("/stats").await;
         all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok())
+    }
+
+    /// The sum of all counters and gauges whose names contain `part` and end with `end`.
+    pub async fn stat_of(&self, part: &str, end: &str) -> u64 {
+        let all = self.admin(&format!("/stats?filter={part}")).await;
+        let values = all.lines().filter_map(|line| line.split_once(": "));
+        values
+            .filter(|(name, _)| name.ends_with(end))
+            .filter_map(|(_, value)| value.parse::<u64>().ok())
+            .sum()
     }
 
     /// Waits until a counter or gauge is as wanted, and returns its value.

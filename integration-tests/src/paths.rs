@@ -1,6 +1,8 @@
 //! The paths of the things under test. Environment variables take precedence over what `make setup build` installs.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -39,6 +41,34 @@ pub fn wasm_path() -> PathBuf {
 pub fn python() -> PathBuf {
     let default = || root().join(".tools/python/bin/python");
     must_exist(from_env("LLM_FAILSAFE_PYTHON").unwrap_or_else(default), "Python with the SDKs")
+}
+
+/// The program `llm-failsafe`, built beside the tests.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn program() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let tests = std::env::current_exe().expect("the tests are a program");
+            let folder = tests.ancestors().nth(2).expect("cargo puts tests into `deps`").to_path_buf();
+            let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            command.current_dir(root()).args([
+                "build",
+                "-q",
+                "-p",
+                "llm-failsafe-cli",
+                "--bin",
+                "llm-failsafe",
+            ]);
+            if folder.file_name().is_some_and(|profile| profile == "release") {
+                command.arg("--release");
+            }
+            assert!(command.status().expect("cargo runs").success(), "llm-failsafe was not built");
+            folder.join("llm-failsafe")
+        })
+        .clone()
 }
 
 fn envoy_version() -> String {

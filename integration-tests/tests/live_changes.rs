@@ -17,6 +17,11 @@ use tokio::task::JoinSet;
 const FILTER: &str = "filter.json";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// Envoy takes nothing from watched files before it has a name.
+fn name_envoy(config: &mut Value) {
+    config["node"] = json!({"id": "test", "cluster": "test"});
+}
+
 /// Settings of a cluster whose requests get the key of a file.
 fn injector(account: &str, header: &str, prefix: &str) -> Value {
     let mut generic = json!({
@@ -46,11 +51,6 @@ fn injector(account: &str, header: &str, prefix: &str) -> Value {
             ],
         },
     }})
-}
-
-/// Envoy takes resources from files only if it has a name.
-fn name_node(config: &mut Value) {
-    config["node"] = json!({"id": "test", "cluster": "test"});
 }
 
 fn key_file(account: &str) -> String {
@@ -146,10 +146,10 @@ async fn keys_from_files_are_replaced_under_load() {
     let mut config = Gateway::new(Shape::Loop)
         .plugin(&configuration)
         .concurrency(2)
-        .edit(name_node)
         .cluster("openai-a", openai.port(), &injector("a", "authorization", "Bearer "))
         .cluster("openai-b", openai.port(), &injector("b", "authorization", "Bearer "))
         .cluster("claude", claude.port(), &injector("c", "x-api-key", ""))
+        .edit(name_envoy)
         .to_config();
     for account in ["a", "b", "c"] {
         config = config.file(&key_file(account), key(account, &format!("{account}-0")));
@@ -189,7 +189,7 @@ fn discovered(gateway: Gateway, configuration: &Value) -> (EnvoyConfig, impl Fn(
     let mut wasm = Value::Null;
     let config = gateway
         .plugin(configuration)
-        .edit(name_node)
+        .edit(name_envoy)
         .edit(|config| {
             let filters = connection_manager(config, 1)["http_filters"].as_array_mut().unwrap();
             let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
@@ -262,4 +262,141 @@ async fn a_configuration_from_a_file_is_replaced_under_load_and_a_bad_one_is_not
     assert!(load.stop().await > 50);
     let chunk = open.next_chunk().await;
     assert!(matches!(chunk, Some(Ok(_))), "the stream is still open");
+}
+
+const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+
+/// A folder that `llm-failsafe init --live` wrote for two accounts of one provider, and one of another.
+async fn folder(openai: &ScriptedProvider, claude: &ScriptedProvider) -> EnvoyConfig {
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path().join("gateway");
+    let providers = [
+        format!("openai=http://127.0.0.1:{},A,B", openai.port()),
+        format!("anthropic=http://127.0.0.1:{}", claude.port()),
+    ];
+    crate::init::init(
+        &folder,
+        &[
+            "--live",
+            "--provider",
+            &providers[0],
+            "--provider",
+            &providers[1],
+            "--model",
+            "chat=openai/gpt-4.1-mini",
+            "--model",
+            "claude=anthropic/claude-haiku-4-5",
+        ],
+    );
+    let mut config = EnvoyConfig::from_folder(&folder).concurrency(2);
+    for account in ["openai-a", "openai-b", "anthropic"] {
+        let key = format!("{account}-0");
+        config = config.replace_in(&format!("keys/{account}.yaml"), "WRITE THE KEY HERE", &key);
+    }
+    config
+}
+
+/// As docs/live-changes.md writes it.
+fn key_in_yaml(account: &str, secret: &str) -> String {
+    format!(
+        "resources:\n- \"@type\": {SECRET}\n  name: {account}\n  generic_secret: {{ secret: {{ inline_string: \"{secret}\" }} }}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_folder_that_init_wrote_changes_under_load() {
+    let (openai, claude) = (ScriptedProvider::start("openai").await, ScriptedProvider::start("claude").await);
+    let envoy = Envoy::start(folder(&openai, &claude).await).await;
+    let load = Load::start(envoy.port());
+    for number in 1..=3 {
+        for account in ["openai-a", "openai-b"] {
+            let secret = format!("{account}-{number}");
+            envoy.replace_file(&format!("keys/{account}.yaml"), &key_in_yaml(account, &secret));
+        }
+        // All requests are one conversation, so they may all go to one account.
+        let new = format!("-{number}");
+        wait_until("the new key is used", || {
+            let received = openai.received();
+            received
+                .last()
+                .and_then(|last| last.header("authorization"))
+                .is_some_and(|key| key.ends_with(&new))
+        })
+        .await;
+        let filter = envoy.read_file("filter.yaml");
+        let model = format!("model: gpt-{number}");
+        let old =
+            if number == 1 { "model: gpt-4.1-mini".to_owned() } else { format!("model: gpt-{}", number - 1) };
+        envoy.replace_file("filter.yaml", &filter.replace(&old, &model));
+        wait_until("the new configuration is used", || {
+            let received = openai.received();
+            received.last().is_some_and(|last| last.json()["model"] == format!("gpt-{number}"))
+        })
+        .await;
+        // A bad configuration and a bad key change nothing.
+        let filter = envoy.read_file("filter.yaml");
+        envoy.replace_file("filter.yaml", &filter.replace("kind: openai,", "kind: opanai,"));
+        let rejected = "extension_config_discovery.http_filter.llm-failsafe.update_rejected";
+        envoy.wait_for_stat(rejected, |count| count >= number).await;
+        envoy.replace_file("filter.yaml", &filter);
+        envoy.replace_file("keys/openai-a.yaml", "no: secret");
+        envoy.wait_for_stat("sds.openai-a.update_rejected", |count| count >= number).await;
+    }
+    assert!(load.stop().await > 50);
+    // The commands of docs/live-changes.md show it.
+    assert!(envoy.stat_of("sds.openai-a", "update_success").await >= 4);
+    for end in ["update_success", "update_rejected"] {
+        assert!(envoy.stat_of("extension_config_discovery", end).await >= 3, "{end}");
+    }
+
+    // The kind whose key has a header of its own.
+    let body = json!({"model": "claude", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
+    let request = Request::post("/v1/messages").header("x-api-key", "of-the-client").json(&body);
+    assert_eq!(request.ask(envoy.port()).await.status, 200);
+    let received = claude.received();
+    assert_eq!(
+        (received[0].header("x-api-key"), received[0].header("authorization")),
+        (Some("anthropic-0"), None)
+    );
+}
+
+/// Kubernetes writes a new folder and renames the link that all files of a mount lead through.
+#[cfg(unix)]
+#[tokio::test]
+async fn files_of_a_mount_of_kubernetes_change() {
+    use std::os::unix::fs::symlink;
+
+    let (openai, claude) = (ScriptedProvider::start("openai").await, ScriptedProvider::start("claude").await);
+    let config = folder(&openai, &claude).await;
+    let mut mounted = config;
+    for account in ["openai-a", "openai-b", "anthropic"] {
+        mounted = mounted.moved(&format!("keys/{account}.yaml"), &format!("keys/..1/{account}.yaml"));
+        mounted = mounted.link(&format!("keys/{account}.yaml"), &format!("..data/{account}.yaml"));
+    }
+    let envoy = Envoy::start(mounted.link("keys/..data", "..1")).await;
+    let ask = async || assert_eq!(Request::chat("chat", false).ask(envoy.port()).await.status, 200);
+    ask().await;
+    assert!(keys_after(&openai, 0).iter().all(|key| key.ends_with("-0")), "{:?}", keys_after(&openai, 0));
+
+    let keys = envoy.dir().join("keys");
+    std::fs::create_dir(keys.join("..2")).unwrap();
+    for account in ["openai-a", "openai-b", "anthropic"] {
+        let text = key_in_yaml(account, &format!("{account}-1"));
+        std::fs::write(keys.join("..2").join(format!("{account}.yaml")), text).unwrap();
+    }
+    symlink("..2", keys.join("..data_tmp")).unwrap();
+    std::fs::rename(keys.join("..data_tmp"), keys.join("..data")).unwrap();
+    for account in ["openai-a", "openai-b"] {
+        envoy.wait_for_stat(&format!("sds.{account}.update_success"), |count| count >= 2).await;
+    }
+    // Workers get the new key a moment after the counter.
+    let deadline = Instant::now() + SOON;
+    loop {
+        let before = openai.received().len();
+        ask().await;
+        if keys_after(&openai, before).iter().all(|key| key.ends_with("-1")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the new keys are not used");
+    }
 }

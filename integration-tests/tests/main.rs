@@ -51,6 +51,7 @@ mod hostile;
 mod idle;
 mod impatient;
 mod incidents;
+mod init;
 mod journeys;
 mod live_changes;
 mod logging;

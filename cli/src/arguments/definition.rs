@@ -11,7 +11,7 @@ pub(super) fn definition() -> Definition {
     Definition::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .propagate_version(true)
-        .about("Checks llm-failsafe configurations, explains decisions, makes keys and examines a running gateway")
+        .about("Writes and checks llm-failsafe configurations, explains decisions, makes keys, examines a running gateway")
         .after_help(
             "A configuration is a file in JSON or YAML, or an envoy.yaml that contains the filter. The environment\n\
              variables that it reads keys from need not be set.\n\n\
@@ -20,7 +20,42 @@ pub(super) fn definition() -> Definition {
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([check(), explain(), replay(), keys(), doctor()])
+        .subcommands([init(), check(), explain(), replay(), keys(), doctor()])
+}
+
+fn init() -> Definition {
+    subcommand("init")
+        .about("Write an Envoy configuration for your providers and models")
+        .after_help(
+            "On a terminal it asks for what is missing. It replaces no file unless --force says so, and never a file\n\
+             with a provider's key.\n\n\
+             A provider is one of:\n  \
+               openai                             key in OPENAI_API_KEY; also anthropic, gemini, openrouter, mistral\n  \
+               openai=KEY_A,KEY_B                 two accounts with their variables; conversations stay at one\n  \
+               vllm=http://10.0.0.7:8000          a server with OpenAI's API, without a key\n  \
+               groq=https://api.groq.com/openai/v1,GROQ_API_KEY\n  \
+               eu:azure-openai=https://NAME.openai.azure.com,AZURE_KEY\n\n\
+             A model is the name that clients send, and what serves it, the first choice first:\n  \
+               chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5\n\n\
+             With --live, the files are in a folder: start.sh checks and starts them, and keys and configuration\n\
+             change without a restart. The names of variables then only say how many accounts there are.",
+        )
+        .args([
+            text("provider", "PROVIDER", "Provider with its keys; may be repeated").action(ArgAction::Append),
+            text("model", "MODEL", "Model with its targets; may be repeated").action(ArgAction::Append),
+            text("key", "NAME", "Make a client key and print it once; may be repeated").action(ArgAction::Append),
+            text("operator", "NAME", "Make an operator's key and print it once; may be repeated")
+                .action(ArgAction::Append),
+            flag("single", "An ordinary listener: one attempt per request, no retry loop"),
+            flag("live", "Keys and configuration in files that Envoy watches"),
+            text("listen", "ADDRESS", "Where clients connect").default_value("127.0.0.1:10000"),
+            text("admin", "ADDRESS", "Envoy's admin interface").default_value("127.0.0.1:9901"),
+            text("probes", "ADDRESS", "Where probes connect; default: the host of --listen and port 10001"),
+            text("module", "FILE", "The filter's module").default_value("dist/llm_failsafe.wasm"),
+            text("output", "PATH", "File to write, or folder with --live; default: envoy.yaml, or gateway")
+                .value_parser(PathBufValueParser::new().map(PathBuf::from)),
+            flag("force", "Replace files"),
+        ])
 }
 
 fn check() -> Definition {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::Failure;
+use crate::init::Wish;
 use definition::definition;
 
 const NAME: &str = "llm-failsafe";
@@ -19,6 +20,8 @@ const NAME: &str = "llm-failsafe";
 pub enum Command {
     /// Print this text: a help page or the version.
     Print(String),
+    /// Write a configuration.
+    Init(Wish),
     /// Check a configuration.
     Check {
         /// The configuration.
@@ -127,6 +130,7 @@ where
         }
     };
     Ok(match matches.subcommand() {
+        Some(("init", options)) => Command::Init(wish(options)),
         Some(("check", options)) => Command::Check { config: required(options, "config") },
         Some(("explain", options)) if options.contains_id("record") => Command::Timelines(selection(options)),
         Some(("explain", options)) => {
@@ -142,6 +146,24 @@ where
         Some(("doctor", options)) => Command::Doctor(patient(options)),
         other => unreachable!("{other:?} is not a subcommand"),
     })
+}
+
+fn wish(options: &ArgMatches) -> Wish {
+    let all = |name: &str| options.get_many(name).unwrap_or_default().cloned().collect();
+    Wish {
+        providers: all("provider"),
+        models: all("model"),
+        single: options.get_flag("single"),
+        live: options.get_flag("live"),
+        keys: all("key"),
+        operators: all("operator"),
+        listen: required(options, "listen"),
+        admin: required(options, "admin"),
+        probes: options.get_one("probes").cloned(),
+        module: required(options, "module"),
+        output: options.get_one("output").cloned(),
+        force: options.get_flag("force"),
+    }
 }
 
 fn question(options: &ArgMatches) -> Question {

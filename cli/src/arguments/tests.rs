@@ -1,6 +1,6 @@
 use super::*;
 
-const SUBCOMMANDS: [&str; 5] = ["check", "explain", "replay", "keys", "doctor"];
+const SUBCOMMANDS: [&str; 6] = ["init", "check", "explain", "replay", "keys", "doctor"];
 
 fn parse_line(line: &str) -> Result<Command, Failure> {
     parse(line.split_whitespace())

@@ -4,6 +4,7 @@
 //! is in the file. What Envoy gets from elsewhere (LDS, RDS, CDS) is not in the file, and the facts say so.
 
 mod clusters;
+mod discovery;
 mod listeners;
 mod place;
 mod routes;
@@ -11,6 +12,7 @@ mod routes;
 use serde_json::Value;
 
 pub use clusters::{Cluster, Destination};
+pub use discovery::follow;
 pub use listeners::{Address, Listener, Manager, Plugin};
 use place::Place;
 pub use routes::{Addition, Retry, Route, RouteTable, To, VirtualHost};

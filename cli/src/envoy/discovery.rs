@@ -1,0 +1,90 @@
+//! The filter in a file of its own: Envoy's extension configuration discovery.
+
+use serde_json::{Value, json};
+
+use super::place::Place;
+
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// Puts Wasm filters from watched files in the place of the references to these files. What comes from a server stays away.
+///
+/// # Errors
+/// The file cannot be read, or has no filter with the name.
+pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) -> Result<(), String> {
+    if let Some((path, name)) = reference(tree) {
+        let file = read(&path)?;
+        let resources = Place::root(&file).field("resources").items();
+        let found = resources.iter().find(|resource| resource.field("name").text() == Some(name.as_str()));
+        let config = found.map(|resource| resource.field("typed_config"));
+        let Some(config) = config.filter(Place::exists) else {
+            return Err(format!("{path}: has no resource `{name}` with a typed_config"));
+        };
+        *tree = json!({"name": name, "typed_config": config.value()});
+        return Ok(());
+    }
+    match tree {
+        Value::Object(members) => members.values_mut().try_for_each(|member| follow(member, read)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| follow(item, read)),
+        _ => Ok(()),
+    }
+}
+
+/// The path and the name of a Wasm filter that is in a file.
+fn reference(tree: &Value) -> Option<(String, String)> {
+    let place = Place::root(tree);
+    let discovery = place.field("config_discovery");
+    if !discovery.field("type_urls").texts().iter().any(|kind| kind == WASM) {
+        return None;
+    }
+    let source = discovery.field("config_source");
+    let path = source.at(&["path_config_source", "path"]).text().or_else(|| source.field("path").text())?;
+    Some((path.to_owned(), place.field("name").text()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(source: &Value) -> Value {
+        json!({"http_filters": [
+            {"name": "one", "config_discovery": {"type_urls": [WASM], "config_source": source}},
+            {"name": "router"},
+        ]})
+    }
+
+    #[test]
+    fn a_filter_in_a_file_is_read_as_if_it_were_in_the_envoy_file() {
+        let resources =
+            json!({"resources": [{"name": "two"}, {"name": "one", "typed_config": {"config": 1}}]});
+        for source in [
+            json!({"path_config_source": {"path": "filter.yaml"}}),
+            json!({"pathConfigSource": {"path": "filter.yaml"}}),
+            json!({"path": "filter.yaml"}),
+        ] {
+            let mut tree = file(&source);
+            let read = |path: &str| {
+                assert_eq!(path, "filter.yaml");
+                Ok(resources.clone())
+            };
+            follow(&mut tree, &read).unwrap();
+            assert_eq!(tree["http_filters"][0], json!({"name": "one", "typed_config": {"config": 1}}));
+            assert_eq!(tree["http_filters"][1], json!({"name": "router"}));
+        }
+        let mut tree = file(&json!({"ads": {}}));
+        let before = tree.clone();
+        follow(&mut tree, &|_| Err("not asked for".to_owned())).unwrap();
+        assert_eq!(tree, before);
+    }
+
+    #[test]
+    fn a_file_without_the_filter_is_a_mistake() {
+        let mut tree = file(&json!({"path": "filter.yaml"}));
+        for resources in
+            [json!({}), json!({"resources": [{"name": "two", "typed_config": {}}, {"name": "one"}]})]
+        {
+            let problem = follow(&mut tree, &|_| Ok(resources.clone())).unwrap_err();
+            assert_eq!(problem, "filter.yaml: has no resource `one` with a typed_config");
+        }
+        assert_eq!(follow(&mut tree, &|_| Err("gone".to_owned())), Err("gone".to_owned()));
+    }
+}

@@ -1,0 +1,149 @@
+//! The Envoy file. Its template is the shipped example: each part that depends on the description replaces that of the
+//! example, and everything else, with its comments, stays.
+
+use llm_failsafe::provider::ProviderKind;
+
+use super::clusters;
+use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
+use super::plugin;
+use super::yaml;
+
+const LOOP: &str = include_str!("../../../envoy/envoy.yaml");
+const SINGLE: &str = include_str!("../../../envoy/single.yaml");
+
+/// How deep the filter's configuration is in the file.
+const PLUGIN_INDENT: usize = 20;
+
+/// The file.
+pub fn text(description: &Description) -> String {
+    let shipped = shipped(description.in_loop);
+    let template = if description.in_loop { LOOP } else { SINGLE };
+    let parts: [fn(&Description) -> String; 8] =
+        [head, admin, edge, probes, module, environment, configuration, clusters::text];
+    parts.iter().fold(template.to_owned(), |text, part| replaced(&text, &part(&shipped), &part(description)))
+}
+
+/// The description of the shipped examples.
+pub fn shipped(in_loop: bool) -> Description {
+    let provider = |name: &str, kind, host: &str| Provider {
+        name: name.to_owned(),
+        kind,
+        server: Socket { host: host.to_owned(), port: 443 },
+        tls: true,
+        host: None,
+        path_prefix: None,
+    };
+    let account = |name: &str, provider: &str, variable: &str| Account {
+        name: name.to_owned(),
+        provider: provider.to_owned(),
+        secret: Secret::Variable(variable.to_owned()),
+    };
+    let target = |name: &str, account: &str, model: &str, weight| Target {
+        name: name.to_owned(),
+        account: account.to_owned(),
+        model: model.to_owned(),
+        weight,
+    };
+    let socket = |host: &str, port| Socket { host: host.to_owned(), port };
+    Description {
+        in_loop,
+        live: false,
+        file: if in_loop { "envoy/envoy.yaml" } else { "envoy/single.yaml" }.to_owned(),
+        module: "dist/llm_failsafe.wasm".to_owned(),
+        listen: socket("0.0.0.0", 10000),
+        admin: socket("127.0.0.1", 9901),
+        probes: socket("0.0.0.0", 10001),
+        providers: vec![
+            provider("openai", ProviderKind::OpenAi, "api.openai.com"),
+            provider("anthropic", ProviderKind::Anthropic, "api.anthropic.com"),
+        ],
+        accounts: vec![
+            account("openai-a", "openai", "OPENAI_KEY_A"),
+            account("openai-b", "openai", "OPENAI_KEY_B"),
+            account("claude", "anthropic", "ANTHROPIC_KEY"),
+        ],
+        targets: vec![
+            target("gpt-a", "openai-a", "gpt-4.1-mini", Some(2)),
+            target("gpt-b", "openai-b", "gpt-4.1-mini", Some(1)),
+            target("haiku", "claude", "claude-haiku-4-5", None),
+        ],
+        models: vec![Model {
+            name: "chat".to_owned(),
+            tiers: vec![vec!["gpt-a".to_owned(), "gpt-b".to_owned()], vec!["haiku".to_owned()]],
+            sticky: false,
+        }],
+        keys: Vec::new(),
+        operators: Vec::new(),
+    }
+}
+
+/// The command that starts Envoy.
+pub fn start(description: &Description) -> String {
+    let variables: String = description.variables().iter().map(|name| format!("{name}=… ")).collect();
+    format!("{variables}envoy -c {}", description.file)
+}
+
+/// Puts `to` in the place of `from`, which the template has once. A test holds that.
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(text.matches(from).count(), 1, "the template of the Envoy file has this once: {from}");
+    text.replacen(from, to, 1)
+}
+
+fn head(description: &Description) -> String {
+    let how = if description.live {
+        "# Start it with start.sh, which checks the configuration first. Paths in this file begin at its folder.\n\
+         # Change filter.yaml and the files in keys while Envoy runs (docs/live-changes.md).\n"
+            .to_owned()
+    } else if description.variables().is_empty() {
+        format!("# Start Envoy:\n#   {}\n", start(description))
+    } else {
+        format!("# Start Envoy with the providers' keys in the environment:\n#   {}\n", start(description))
+    };
+    let node = if description.live {
+        "\n# Envoy wants a name for itself before it takes anything from watched files.\n\
+         node: { id: llm-failsafe, cluster: llm-failsafe }\n\n"
+    } else {
+        ""
+    };
+    format!(
+        "# `llm-failsafe init` writes such a file. Change the plugin's configuration, the provider clusters at the\n\
+         # end and the ports.\n{how}{node}admin:\n"
+    )
+}
+
+fn admin(description: &Description) -> String {
+    format!("admin:\n  address: {}\n", socket(&description.admin))
+}
+
+fn edge(description: &Description) -> String {
+    format!("  - name: edge\n    address: {}\n", socket(&description.listen))
+}
+
+fn probes(description: &Description) -> String {
+    format!("  - name: probes\n    address: {}\n", socket(&description.probes))
+}
+
+fn socket(Socket { host, port }: &Socket) -> String {
+    format!("{{ socket_address: {{ address: {}, port_value: {port} }} }}", yaml::text(host))
+}
+
+fn module(description: &Description) -> String {
+    format!("code: {{ local: {{ filename: {} }} }}\n", yaml::text(&description.module))
+}
+
+fn environment(description: &Description) -> String {
+    let variables = description.variables();
+    if variables.is_empty() {
+        return String::new();
+    }
+    format!(
+        "                  # The environment variables that the filter may read: the providers' keys.\n                  \
+         environment_variables: {{ host_env_keys: {} }}\n",
+        yaml::list(variables)
+    )
+}
+
+fn configuration(description: &Description) -> String {
+    let plugin = yaml::indented(&plugin::text(description), PLUGIN_INDENT);
+    format!("                  value:\n{plugin}")
+}

@@ -1,0 +1,82 @@
+//! The folder of a gateway whose keys and configuration change while it runs.
+
+use super::description::{Account, Description, Secret};
+use super::envoy_file;
+use super::files::NewFile;
+use super::yaml;
+
+/// The folder with the providers' keys.
+pub const KEYS: &str = "keys";
+/// What stands in a file until somebody writes the key. start.sh looks for it.
+const PLACEHOLDER: &str = "WRITE THE KEY HERE";
+
+const FILTER_START: &str = "          - name: llm-failsafe\n";
+const FILTER_CONFIG: &str = "            typed_config:\n";
+const FILTER_END: &str = "          - name: envoy.filters.http.router\n";
+
+/// What stands in the place of the filter.
+const DISCOVERY: &str = "          # The filter with its configuration is in a file that Envoy watches.
+          - name: llm-failsafe
+            config_discovery:
+              type_urls: [type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm]
+              config_source: { path_config_source: { path: filter.yaml, watched_directory: { path: . } } }
+";
+
+const FILTER_HEAD: &str =
+    "# The filter and its configuration. Envoy reads this file again when a file is renamed in its folder. It
+# keeps the old configuration if the new one has a mistake (docs/live-changes.md).
+resources:
+- \"@type\": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig
+  name: llm-failsafe
+";
+
+const START: &str = include_str!("start.sh");
+
+/// The key file of an account.
+pub fn key_file(account: &str) -> String {
+    format!("{KEYS}/{account}.yaml")
+}
+
+/// All files of the folder.
+pub fn files(description: &Description) -> Vec<NewFile> {
+    let (envoy, filter) = split(&envoy_file::text(description));
+    let mut files = vec![
+        NewFile::new("envoy.yaml", envoy),
+        NewFile::new("filter.yaml", filter),
+        NewFile::new("start.sh", START.to_owned()).executable(),
+    ];
+    let injected = description.accounts.iter().filter(|account| account.secret == Secret::File);
+    files.extend(injected.map(|account| NewFile::new(&key_file(&account.name), key(account)).secret()));
+    files
+}
+
+/// Moves the filter out of the Envoy file.
+fn split(text: &str) -> (String, String) {
+    let at = |part: &str, from: usize| {
+        let found = text.get(from..).and_then(|rest| rest.find(part));
+        from + found.unwrap_or_else(|| unreachable!("the Envoy file has {part}"))
+    };
+    let start = at(FILTER_START, 0);
+    let config = at(FILTER_CONFIG, start);
+    let end = at(FILTER_END, config);
+    // From the depth of a filter to that of a resource.
+    let filter = text[config..end]
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix("          ").unwrap_or(line)));
+    let filter = FILTER_HEAD.to_owned() + &filter.collect::<String>();
+    (format!("{}{DISCOVERY}{}", &text[..start], &text[end..]), filter)
+}
+
+fn key(account: &Account) -> String {
+    format!(
+        "# The key of the account `{name}`. To replace it, write a new file and rename it to this one
+# (docs/live-changes.md).
+resources:
+- \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+  name: {resource}
+  generic_secret: {{ secret: {{ inline_string: \"{PLACEHOLDER}\" }} }}
+",
+        name = account.name,
+        resource = yaml::text(&account.name),
+    )
+}

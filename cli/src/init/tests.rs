@@ -1,0 +1,197 @@
+use super::*;
+
+use std::path::{Path, PathBuf};
+
+use llm_failsafe::base::Timestamp;
+
+use crate::arguments;
+
+const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
+
+/// Runs the program.
+fn init(arguments: &[&str]) -> Result<String, Failure> {
+    crate::run(["init"].iter().chain(arguments).copied(), NOW)
+}
+
+fn check(path: &Path) -> Result<String, Failure> {
+    crate::run(["check", "--config", path.to_str().unwrap()], NOW)
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(path)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_shipped_description_gives_the_shipped_files() {
+    for in_loop in [true, false] {
+        let shipped = envoy_file::shipped(in_loop);
+        assert_eq!(envoy_file::text(&shipped), read(&repository(&shipped.file)), "{}", shipped.file);
+    }
+}
+
+/// What docs/live-changes.md says about the shipped folder. With `UPDATE_SHIPPED=1` it writes the folder.
+#[test]
+fn the_shipped_folder_is_what_init_gives() {
+    let page = read(&repository("docs/live-changes.md"));
+    let command = page.split("```sh\n").find(|block| block.contains("--output envoy/live\n")).unwrap();
+    let command = command.split("```").next().unwrap().replace("\\\n", " ");
+    let Ok(arguments::Command::Init(wish)) = arguments::parse(command.split_whitespace().skip(1)) else {
+        panic!("{command}");
+    };
+    let files = of(&grammar::describe(&wish).unwrap());
+    if std::env::var_os("UPDATE_SHIPPED").is_some() {
+        files::write(&repository("envoy/live"), &files, true).unwrap();
+    }
+    for file in &files {
+        let path = repository("envoy/live").join(&file.name);
+        assert_eq!(
+            read(&path),
+            file.text,
+            "{}; UPDATE_SHIPPED=1 cargo test -p llm-failsafe-cli writes it",
+            path.display()
+        );
+    }
+    let mut shipped: Vec<_> = ["", "keys"]
+        .iter()
+        .flat_map(|inside| std::fs::read_dir(repository("envoy/live").join(inside)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    shipped.sort();
+    assert_eq!(shipped.len(), files.len(), "{shipped:?}");
+}
+
+#[test]
+fn every_combination_passes_check() {
+    let providers: [&[&str]; 4] = [
+        &["openai"],
+        &["openai=KEY_A,KEY_B", "anthropic", "vllm=http://10.0.0.7:8000"],
+        &["gemini", "mistral", "openrouter", "eu:azure-openai=https://eu.openai.azure.com,AZURE_KEY"],
+        &["vllm=http://[::1]:8000", "groq=https://api.groq.com/openai/v1,GROQ_KEY", "own=http://h.test:81/"],
+    ];
+    let models: [&[&str]; 4] = [
+        &["chat=openai/gpt-4.1-mini"],
+        &[
+            "chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5,vllm/meta-llama/Llama-3.3-70B-Instruct",
+            "on=vllm/4.1",
+        ],
+        &[
+            "a:b=gemini/gemini-2.5-flash,mistral/mistral-small-latest",
+            "c/d=openrouter/openai/gpt-4.1:free,eu/d",
+            "*=openrouter/*",
+        ],
+        &["chat=vllm/m,groq/m", "1e5=own/m"],
+    ];
+    for (providers, models) in providers.iter().zip(models) {
+        for flags in [&[][..], &["--single"], &["--live"], &["--live", "--single"]] {
+            for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
+                let folder = tempfile::tempdir().unwrap();
+                let output = folder.path().join("made/here");
+                let mut arguments = vec!["--output", output.to_str().unwrap()];
+                arguments.extend(providers.iter().flat_map(|it| ["--provider", it]));
+                arguments.extend(models.iter().flat_map(|it| ["--model", it]));
+                arguments.extend(flags.iter().chain(more));
+                let said = init(&arguments).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
+                let report = check(&output).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
+                assert!(report.starts_with("good: "), "{report}");
+                assert!(!report.contains("not checked"), "{report}");
+                let live = flags.contains(&"--live");
+                let file = if live { output.join("filter.yaml") } else { output.clone() };
+                let text = read(&file);
+                assert_eq!(text.contains("retry_loop: true"), !flags.contains(&"--single"));
+                let keys: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("  sk-llm-")).collect();
+                assert_eq!(keys.len(), if more.is_empty() { 0 } else { 3 }, "{said}");
+                assert!(keys.iter().all(|key| !text.contains(key)), "only the digest is in the file");
+                assert_eq!(text.matches("sha256").count(), keys.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn accounts_of_one_provider_are_one_tier_and_conversations_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("envoy.yaml");
+    let arguments =
+        ["--provider", "openai=A,B", "--model", "chat=openai/m", "--output", output.to_str().unwrap()];
+    init(&arguments).unwrap();
+    let text = read(&output);
+    for line in [
+        "chat: { tiers: [[openai-a-m, openai-b-m]], balance: { strategy: sticky } }",
+        "openai-b: { provider: openai, key: { env: B } }",
+        "environment_variables: { host_env_keys: [A, B] }",
+    ] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+}
+
+#[test]
+fn no_file_is_replaced_without_force_and_no_key_even_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let arguments = ["--provider", "openai", "--model", "chat=openai/m", "--output", output, "--live"];
+    std::fs::write(folder.path().join("filter.yaml"), "mine").unwrap();
+    let problem = init(&arguments).unwrap_err().to_string();
+    assert!(problem.contains("filter.yaml: exists already, and nothing was written"), "{problem}");
+    assert!(!folder.path().join("envoy.yaml").exists());
+    let forced = [&arguments[..], &["--force"]].concat();
+    init(&forced).unwrap();
+    assert!(read(&folder.path().join("filter.yaml")).contains("chat: { tiers: [[openai-m]] }"));
+    let key = folder.path().join("keys/openai.yaml");
+    assert!(read(&key).contains("WRITE THE KEY HERE"));
+    std::fs::write(&key, "the key").unwrap();
+    init(&forced).unwrap();
+    assert_eq!(read(&key), "the key");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode =
+            |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("keys/openai.yaml"), mode("start.sh") & 0o700), (0o600, 0o700));
+    }
+}
+
+#[test]
+fn what_the_filter_does_not_accept_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("envoy.yaml");
+    for (provider, model, key, said) in [
+        ("../x:openai", "chat=../x/m", "team", "providers"),
+        ("openai", "chat=openai/m", "a b", "keys[\"a b\"]"),
+        ("openai", "chat=openai/", "team", "model"),
+        ("openai", "=openai/m", "team", "models"),
+    ] {
+        let arguments =
+            ["--provider", provider, "--model", model, "--key", key, "--output", output.to_str().unwrap()];
+        let problem = init(&arguments).unwrap_err().to_string();
+        assert!(problem.contains(said), "{said}: {problem}");
+        assert!(!output.exists());
+    }
+}
+
+#[test]
+fn check_reports_mistakes_of_a_filter_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    init(&["--provider", "openai", "--model", "chat=openai/m", "--output", output, "--live"]).unwrap();
+    let filter = folder.path().join("filter.yaml");
+    let good = read(&filter);
+    for (from, to, said) in [
+        ("account: openai,", "account: opanai,", "targets.openai-m.account"),
+        ("cluster: openai,", "cluster: elsewhere,", "Envoy has no cluster `elsewhere`"),
+        (
+            "name: llm-failsafe\n  typed",
+            "name: other\n  typed",
+            "filter.yaml: has no resource `llm-failsafe`",
+        ),
+        ("resources:", "resources: [", "filter.yaml: "),
+    ] {
+        std::fs::write(&filter, good.replacen(from, to, 1)).unwrap();
+        let problem = check(folder.path()).unwrap_err().to_string();
+        assert!(problem.contains(said), "{said}: {problem}");
+    }
+}

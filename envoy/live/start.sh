@@ -1,0 +1,16 @@
+#!/bin/sh
+# Checks the configuration, then starts Envoy. With a bad configuration Envoy would start and answer every request
+# with 500, so this script does not start it then.
+#   LLM_FAILSAFE   the program llm-failsafe, if it is not in the PATH
+#   ENVOY          Envoy, if it is not in the PATH
+# Arguments go to Envoy.
+set -eu
+cd "$(dirname "$0")"
+without=$(grep -ls "WRITE THE KEY HERE" keys/*.yaml || true)
+if [ -n "$without" ]; then
+    echo "These files have no key yet:" >&2
+    echo "$without" >&2
+    exit 1
+fi
+"${LLM_FAILSAFE:-llm-failsafe}" check --config envoy.yaml
+exec "${ENVOY:-envoy}" -c envoy.yaml "$@"
