@@ -48,7 +48,7 @@ where
         }
         Command::Timelines(selection) => records::timelines(&selection),
         Command::Replay { config, selection } => records::replays(&selection, &config),
-        Command::AddKey(new) => keys::add(&new),
+        Command::AddKey(new) => keys::add(&new, now),
         Command::HashKey => keys::hash(),
         Command::Doctor(patient) => return doctor::report(&patient),
     };
