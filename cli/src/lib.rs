@@ -19,6 +19,7 @@ mod explain;
 mod failure;
 mod keys;
 mod moment;
+mod plural;
 mod records;
 mod replay;
 mod source;

@@ -4,6 +4,7 @@ use super::client::{Answer, Client};
 use super::note::Note;
 use super::state::{KeyBudgets, Model, Order, SCHEMA, Scope, Status};
 use super::words;
+use crate::plural::count;
 
 const RUNBOOK_NOBODY: &str = "docs/runbook.md#llmfailsafenobodyleft";
 const RUNBOOK_BLOCKED: &str = "docs/runbook.md#llmfailsafeaccountblocked";
@@ -103,8 +104,8 @@ fn explain(status: &Status) -> Vec<Note> {
     if notes.len() == before {
         notes.push(Note::good(format!(
             "all {} of {} accept requests, and no budget is used up",
-            words::count(status.targets.len() as u64, ["target", "targets"]),
-            words::count(status.models.len() as u64, ["model", "models"]),
+            count(status.targets.len() as u64, ["target", "targets"]),
+            count(status.models.len() as u64, ["model", "models"]),
         )));
     }
     notes
@@ -133,7 +134,7 @@ fn model_notes(model: &Model, now_ms: u64) -> Vec<Note> {
             .map(|since| format!(", the first for {}", words::span(now_ms.saturating_sub(since))));
         let text = format!(
             "model `{name}`: {} in the queue{}",
-            words::count(queue.waiting, ["request waits", "requests wait"]),
+            count(queue.waiting, ["request waits", "requests wait"]),
             since.unwrap_or_default()
         );
         // The limit is that of one worker, and the report counts all of them.

@@ -37,12 +37,6 @@ pub fn rule(rule: &str, in_a_row: u64) -> String {
     }
 }
 
-/// A number with its noun. `nouns` has the forms for one and for several.
-pub fn count(number: u64, nouns: [&str; 2]) -> String {
-    let [one, several] = nouns;
-    format!("{number} {}", if number == 1 { one } else { several })
-}
-
 /// What to do about a failure.
 pub fn advice(class: &str) -> &'static str {
     match class {
@@ -98,11 +92,5 @@ mod tests {
             let said = rule(known, 5);
             assert!(said.starts_with("because ") && !said.contains('`'), "{said}");
         }
-    }
-
-    #[test]
-    fn one_thing_is_not_several() {
-        let models = |number| count(number, ["model", "models"]);
-        assert_eq!([models(0), models(1), models(2)], ["0 models", "1 model", "2 models"]);
     }
 }
