@@ -69,7 +69,7 @@ fn replay() -> Definition {
         .about("Compare decision records with what a configuration would decide now")
         .after_help(
             "Takes the needs of the request and the health of the targets from each record, and decides again with\n\
-             the configuration. Prints only what differs.",
+             the configuration. Prints the requests for which something differs, and at the end how many there are.",
         )
         .args([record().required(true), config().required(true), id()])
 }

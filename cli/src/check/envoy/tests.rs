@@ -194,6 +194,12 @@ fn a_loop_needs_the_filters_switch_and_the_switch_a_loop() {
         set("/static_resources/listeners/0/address/socket_address/address", json!("127.0.0.1"))(tree);
     });
     assert!(matches!(&found[..], [one] if one.severity == Severity::Mistake), "{found:#?}");
+    // Who connects to a pipe is not known.
+    let found = added("single.yaml", |tree| {
+        set(&switch(EDGE), json!(true))(tree);
+        set("/static_resources/listeners/0/address", json!({"pipe": {"path": "/run/edge"}}))(tree);
+    });
+    assert!(matches!(&found[..], [one] if one.severity == Severity::Unknown), "{found:#?}");
     let found = added("single.yaml", |tree| {
         set(&switch(EDGE), json!(true))(tree);
         tree["dynamic_resources"] = json!({"lds_config": {"ads": {}}});
