@@ -52,9 +52,9 @@ pub fn compare(records: &[Record<'_>], config: &Config) -> String {
     }
     let requests = |number| count(number, ["request", "requests"]);
     let total = requests(same + differing + unknown);
-    let _ = match differing {
-        0 => write!(out, "{total}: nothing differs"),
-        differing => write!(out, "{total}: {differing} decided otherwise now, {same} the same"),
+    let _ = match (differing, unknown) {
+        (0, 0) => write!(out, "{total}: nothing differs"),
+        _ => write!(out, "{total}: {differing} decided otherwise now, {same} the same"),
     };
     if unknown > 0 {
         let _ = write!(out, ", {unknown} cannot be replayed");
@@ -260,5 +260,44 @@ fn facts(needs: &NeedsRecord<'_>) -> Facts {
         media_bytes: needs.media_bytes,
         token_ids: needs.token_ids,
         ..Facts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_failsafe::config;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_requests_with_differences_are_printed_and_all_are_counted() {
+        let config = json!({
+            "providers": {"p": {"kind": "openai"}},
+            "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"kept": {"targets": ["t"]}},
+        });
+        let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        let record = |id: &'static str, model: &'static str| Record {
+            request_id: Some(id.into()),
+            model: Some(model.into()),
+            endpoint: "chat".into(),
+            needs: Some(NeedsRecord::default()),
+            ..Record::default()
+        };
+        let unread = Record { needs: None, ..record("id-unread", "kept") };
+        let (same, gone) = (record("id-same", "kept"), record("id-gone", "gone"));
+        assert_eq!(compare(&[same.clone(), same.clone()], &config), "2 requests: nothing differs");
+        let said = compare(&[same, gone, unread.clone()], &config);
+        assert!(!said.contains("id-same") && said.starts_with("request id-gone: "), "{said}");
+        assert!(said.contains("\n  the model gone existed then and does not exist now\n\n"), "{said}");
+        assert!(said.contains("request id-unread: ") && said.contains("\n  cannot be replayed: "), "{said}");
+        let last = "\n\n3 requests: 1 decided otherwise now, 1 the same, 1 cannot be replayed";
+        assert!(said.ends_with(last), "{said}");
+        let said = compare(&[unread], &config);
+        assert!(
+            said.ends_with("1 request: 0 decided otherwise now, 0 the same, 1 cannot be replayed"),
+            "{said}"
+        );
     }
 }

@@ -84,7 +84,8 @@ fn keys() -> Definition {
                 .about("Make a new key and print it once, with the lines for the configuration")
                 .after_help(
                     "The configuration holds only the digest, so the key cannot be shown again. If the configuration\n\
-                     already has the key NAME, the printed entry accepts the old and the new one. No file is changed.",
+                     already has the key NAME, the printed entry accepts the old and the new one, unless the old one has\n\
+                     expired. No file is changed.",
                 )
                 .args([
                     name_of_key(),

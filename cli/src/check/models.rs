@@ -251,4 +251,19 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn every_tier_of_the_documented_example_can_serve_requests() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once("## A complete example").unwrap();
+        let example = section.split("```").nth(1).unwrap().strip_prefix("yaml\n").unwrap();
+        let example: serde_json::Value = serde_yaml_ng::from_str(example).unwrap();
+        let config = config::load(example.to_string().as_bytes(), &|_| Some("x".to_owned())).unwrap();
+        let found = warnings(&config, Timestamp::from_millis(1_796_000_000_000));
+        for part in ["never eligible", "has no `price`", "the approval of"] {
+            assert!(!found.iter().any(|line| line.contains(part)), "{found:#?}");
+        }
+        assert!(config.models().iter().any(|model| model.tiers.len() > 2));
+    }
 }
