@@ -75,7 +75,6 @@ struct Known {
 /// A key of the configuration.
 struct Old {
     digests: Digests,
-    /// Its end, as the filter writes it.
     expires: Option<Timestamp>,
     has_expired: bool,
 }
@@ -88,6 +87,12 @@ impl Old {
     fn hex(&self) -> Vec<String> {
         let Digests { first, second } = &self.digests;
         [Some(first), second.as_ref()].into_iter().flatten().map(|digest| hex(digest)).collect()
+    }
+
+    /// Its end as the configuration writes it.
+    fn end(&self) -> Option<String> {
+        let written = moment::written(self.expires?.as_millis());
+        Some(written.replace(' ', "T").replace(".000Z", "Z"))
     }
 }
 
@@ -135,28 +140,21 @@ fn todo(new: &NewKey, digest: &str, known: &Known) -> String {
             remove,
         ),
     };
-    // Both keys of one entry have the same end.
-    let mut digests = match &known.same {
-        Some(old) if !old.has_expired => old.hex(),
-        _ => Vec::new(),
-    };
+    let live = known.same.as_ref().filter(|old| !old.has_expired);
+    let mut digests = live.map(Old::hex).unwrap_or_default();
     digests.push(digest.to_owned());
-    let entry = entry(name, &digests, new.expires.as_deref());
+    // Both keys of one entry have the same end. Without a new one it stays.
+    let expires = new.expires.clone().or_else(|| live.and_then(Old::end));
+    let entry = entry(name, &digests, expires.as_deref());
     let Some(unnamed) = &known.unnamed else { return format!("{what}\n\n{entry}{then}") };
     // The filter accepts `sha256` or `keys`, not both.
     let mut entries = Vec::new();
     if known.same.is_none() && !unnamed.has_expired {
-        let expires = unnamed.expires.map(|end| moment::written(end.as_millis()).replace(' ', "T"));
-        entries.push(self::entry(ONLY_OPERATOR, &unnamed.hex(), expires.as_deref()));
+        entries.push(self::entry(ONLY_OPERATOR, &unnamed.hex(), unnamed.end().as_deref()));
     }
     entries.push(entry);
     let entries = entries.join("\n");
-    let both = if known.same.as_ref().is_some_and(|old| !old.has_expired) {
-        "; both keys are valid then"
-    } else {
-        ""
-    };
-    let then = if both.is_empty() { "" } else { remove };
+    let (both, then) = if live.is_some() { ("; both keys are valid then", remove) } else { ("", "") };
     format!(
         "Replace the whole block `operator:` in the filter's configuration with this{both}:\n\n\
          operator:\n  keys:\n{}{then}",
