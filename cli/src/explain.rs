@@ -13,7 +13,7 @@ use crate::arguments::Question;
 
 /// The explanation, as text or JSON.
 pub fn report(config: &Config, question: &Question, now: Timestamp) -> Result<String, String> {
-    let answer = Request::read(config, question)?.answer(now);
+    let answer = Request::read(config, question, now)?.answer(now);
     Ok(if question.json { format!("{answer:#}") } else { in_words(&answer) })
 }
 
@@ -21,13 +21,15 @@ struct Request<'a> {
     config: &'a Config,
     model: &'a Model,
     key: Option<&'a Boundaries>,
+    /// Why the gateway refuses the request before it chooses a target.
+    refusal: Option<String>,
     client: ClientLimits,
     needs: Needs,
     down: Vec<TargetId>,
 }
 
 impl<'a> Request<'a> {
-    fn read(config: &'a Config, question: &Question) -> Result<Self, String> {
+    fn read(config: &'a Config, question: &Question, now: Timestamp) -> Result<Self, String> {
         let ClientPath::Endpoint(Called { endpoint, model: path_model, .. }) = client_path(&question.path)
         else {
             return Err(format!("`{}` is not a path that the filter handles", question.path));
@@ -43,13 +45,26 @@ impl<'a> Request<'a> {
         let id = config.find_model(name).map(|(id, _)| id);
         let model = id.and_then(|id| config.model(id));
         let model = model.ok_or_else(|| format!("{path}: no model has the name `{name}`"))?;
+        let mut refusal = None;
         let key = match &question.key {
+            None if config.keys.is_some() => {
+                refusal = Some(
+                    "without a client key the gateway answers 401 (invalid_api_key); choose one with --key NAME"
+                        .to_owned(),
+                );
+                None
+            }
             None => None,
             Some(name) => {
                 let key = config.keys.iter().flatten().find(|key| *key.name == **name);
                 let key = key.ok_or_else(|| format!("no key has the name `{name}`"))?;
                 if key.models.as_ref().is_some_and(|models| !id.is_some_and(|id| models.contains(&id))) {
                     return Err(format!("the key `{name}` may not use the model `{}`", model.name));
+                }
+                if key.expires.is_some_and(|end| end <= now) {
+                    refusal = Some(format!(
+                        "the key `{name}` has expired, so the gateway answers 401 (expired_api_key)"
+                    ));
                 }
                 Some(&key.boundaries)
             }
@@ -66,6 +81,7 @@ impl<'a> Request<'a> {
             config,
             model,
             key,
+            refusal,
             client: ClientLimits { regions, no_fallback: question.no_fallback },
             needs: Needs::of(&facts, endpoint),
             down: down.collect::<Result<_, _>>()?,
@@ -131,6 +147,7 @@ impl<'a> Request<'a> {
         json!({
             "model": &*self.model.name,
             "endpoint": needs.endpoint.name(),
+            "refusal": self.refusal,
             "needs": {
                 "capabilities": needs.capabilities.iter().map(|one| one.name()).collect::<Vec<_>>(),
                 "stream": needs.streamed,
@@ -162,7 +179,11 @@ fn in_words(answer: &Value) -> String {
         if words.is_empty() { "none".to_owned() } else { words.join(", ") }
     };
     let needs = &answer["needs"];
-    let mut out = format!("{} at {}\n\nneeds\n", text(&answer["model"]), text(&answer["endpoint"]));
+    let mut out = format!("{} at {}\n", text(&answer["model"]), text(&answer["endpoint"]));
+    if let Some(refusal) = answer["refusal"].as_str() {
+        let _ = writeln!(out, "\nREFUSED: {refusal}.\nThe rest is what happens with a valid key.");
+    }
+    out.push_str("\nneeds\n");
     let _ = writeln!(out, "  capabilities       {}", list(&needs["capabilities"]));
     let limit = &needs["asked_output_tokens"];
     let limit =
@@ -206,4 +227,54 @@ fn in_words(answer: &Value) -> String {
         let _ = writeln!(out, "  {class:<17} {then}");
     }
     out.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_failsafe::config;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+
+    fn said(key: Option<&str>, has_keys: bool, json: bool) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let request = folder.path().join("request");
+        std::fs::write(&request, json!({"model": "m", "messages": []}).to_string()).unwrap();
+        let mut config = json!({
+            "providers": {"p": {"kind": "openai"}},
+            "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"m": {"targets": ["t"]}},
+        });
+        if has_keys {
+            config["keys"] = json!({
+                "old": {"sha256": "ab".repeat(32), "expires": "2025-01-01"},
+                "valid": {"sha256": "cd".repeat(32), "expires": "2027-01-01"},
+            });
+        }
+        let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        let path = "/v1/chat/completions".to_owned();
+        let question = Question { request, path, key: key.map(str::to_owned), json, ..Question::default() };
+        report(&config, &question, NOW)
+    }
+
+    #[test]
+    fn a_request_that_gets_401_is_named() {
+        for (key, has_keys, refusal) in [
+            (None, false, None),
+            (Some("valid"), true, None),
+            (None, true, Some("invalid_api_key")),
+            (Some("old"), true, Some("expired_api_key")),
+        ] {
+            let (text, json) = (said(key, has_keys, false).unwrap(), said(key, has_keys, true).unwrap());
+            let json: Value = serde_json::from_str(&json).unwrap();
+            let named = json["refusal"].as_str();
+            assert_eq!(named.is_some(), refusal.is_some(), "{json:#}");
+            assert_eq!(text.contains("REFUSED: "), refusal.is_some(), "{text}");
+            if let Some(refusal) = refusal {
+                assert!(named.unwrap().contains(refusal) && text.contains(refusal), "{text}");
+            }
+            assert!(text.contains("first attempt: t"), "{text}");
+        }
+    }
 }

@@ -3,43 +3,39 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use llm_failsafe::base::Timestamp;
 use llm_failsafe::config::{self, Config, Digests};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::arguments::NewKey;
-use crate::source;
+use crate::{moment, source};
 
 /// What every key begins with, so that people and scanners recognise it.
 const PREFIX: &str = "sk-llm-";
 /// The random part, in bytes. Nobody guesses 192 bits.
 const RANDOM_BYTES: usize = 24;
+/// The name of the operator whose key has none, in the filter's log.
+const ONLY_OPERATOR: &str = "operator";
 /// The filter accepts no longer key.
 const MAX_KEY_BYTES: usize = 1024;
 
 /// Makes a key. Its digest and the lines to paste follow it.
-pub fn add(new: &NewKey) -> Result<String, String> {
-    let old = match &new.config {
-        Some(path) => digests_of(new, path)?,
-        None => None,
+pub fn add(new: &NewKey, now: Timestamp) -> Result<String, String> {
+    let known = match &new.config {
+        Some(path) => Known::read(new, path, now)?,
+        None => Known::default(),
     };
     let (key, digest) = generate()?;
-    is_accepted(new, &digest)?;
-    let entry = entry(new, &digest, old.as_ref());
-    let place = if new.operator { "`operator: keys:`" } else { "`keys:`" };
-    let what = match &old {
-        None => format!("Write this below {place} in the filter's configuration:"),
-        Some(_) => format!(
-            "Write these fields into the entry `{}` below {place}; both keys are valid then:",
-            new.name
-        ),
-    };
-    let then = match &old {
-        None => "",
-        Some(_) => "\n\nWhen no client uses the old key any more, remove the first digest.",
-    };
+    is_accepted(new, &digest, now)?;
+    let todo = todo(new, &digest, &known);
     Ok(format!(
-        "{key}\n\nThis is the key. It is shown only now. Its digest is\n{digest}\n\n{what}\n\n{entry}{then}"
+        "{key}
+
+This is the key. It is shown only now. Its digest is
+{digest}
+
+{todo}"
     ))
 }
 
@@ -80,26 +76,120 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The digests of the key with this name, if the configuration has one.
-fn digests_of(new: &NewKey, path: &Path) -> Result<Option<Digests>, String> {
-    let Config { keys, operators, .. } = &source::load(path)?.config;
-    let digests = if new.operator {
-        operators.iter().find(|key| *key.name == *new.name).map(|key| key.digests)
-    } else {
-        keys.iter().flatten().find(|key| *key.name == *new.name).map(|key| key.digests)
-    };
-    if digests.is_some_and(|digests| digests.second.is_some()) {
-        return Err(format!(
-            "{}: the key `{}` is being replaced already: it has two digests; remove the old one first",
-            path.display(),
-            new.name
-        ));
-    }
-    Ok(digests)
+/// What the configuration has already.
+#[derive(Default)]
+struct Known {
+    /// The key with the same name.
+    same: Option<Old>,
+    /// The operator's key that has no name because it is the only one (`operator: { sha256: … }`).
+    unnamed: Option<Old>,
 }
 
-/// Asks the filter itself whether it accepts the name and the date.
-fn is_accepted(new: &NewKey, digest: &str) -> Result<(), String> {
+/// A key of the configuration.
+struct Old {
+    digests: Digests,
+    expires: Option<Timestamp>,
+    has_expired: bool,
+}
+
+impl Old {
+    fn of(digests: Digests, expires: Option<Timestamp>, now: Timestamp) -> Self {
+        Self { digests, expires, has_expired: expires.is_some_and(|end| end <= now) }
+    }
+
+    fn hex(&self) -> Vec<String> {
+        let Digests { first, second } = &self.digests;
+        [Some(first), second.as_ref()].into_iter().flatten().map(|digest| hex(digest)).collect()
+    }
+
+    /// Its end as the configuration writes it.
+    fn end(&self) -> Option<String> {
+        let written = moment::written(self.expires?.as_millis());
+        Some(written.replace(' ', "T").replace(".000Z", "Z"))
+    }
+}
+
+impl Known {
+    fn read(new: &NewKey, path: &Path, now: Timestamp) -> Result<Self, String> {
+        let loaded = source::load(path)?;
+        let Config { keys, operators, .. } = &loaded.config;
+        let name = new.name.as_str();
+        let same = if new.operator {
+            let key = operators.iter().find(|key| *key.name == *name);
+            key.map(|key| Old::of(key.digests, key.expires, now))
+        } else {
+            let key = keys.iter().flatten().find(|key| *key.name == *name);
+            key.map(|key| Old::of(key.digests, key.expires, now))
+        };
+        // An expired key is replaced at once, so its digests do not matter.
+        if same.as_ref().is_some_and(|old| old.digests.second.is_some() && !old.has_expired) {
+            return Err(format!(
+                "{}: the key `{name}` is being replaced already: it has two digests; remove the old one first",
+                path.display(),
+            ));
+        }
+        let is_unnamed = new.operator && loaded.has_unnamed_operator;
+        let only = operators.first().filter(|_| is_unnamed);
+        Ok(Self { same, unnamed: only.map(|key| Old::of(key.digests, key.expires, now)) })
+    }
+}
+
+/// What to write into the configuration.
+fn todo(new: &NewKey, digest: &str, known: &Known) -> String {
+    let name = &new.name;
+    let place = if new.operator { "`operator: keys:`" } else { "`keys:`" };
+    let remove = "\n\nWhen nobody uses the old key any more, remove the first digest.";
+    let (what, then) = match &known.same {
+        None => (format!("Write this below {place} in the filter's configuration:"), ""),
+        Some(old) if old.has_expired => (
+            format!(
+                "The key `{name}` has expired, so only the new key is valid then. Write these fields into its entry \
+                 below {place}, instead of the old ones:"
+            ),
+            if new.expires.is_none() { "\n\nRemove `expires` there: the new key has no end." } else { "" },
+        ),
+        Some(_) => (
+            format!("Write these fields into the entry `{name}` below {place}; both keys are valid then:"),
+            remove,
+        ),
+    };
+    let live = known.same.as_ref().filter(|old| !old.has_expired);
+    let mut digests = live.map(Old::hex).unwrap_or_default();
+    digests.push(digest.to_owned());
+    // Both keys of one entry have the same end. Without a new one it stays.
+    let expires = new.expires.clone().or_else(|| live.and_then(Old::end));
+    let entry = entry(name, &digests, expires.as_deref());
+    let Some(unnamed) = &known.unnamed else { return format!("{what}\n\n{entry}{then}") };
+    // The filter accepts `sha256` or `keys`, not both.
+    let mut entries = Vec::new();
+    if known.same.is_none() && !unnamed.has_expired {
+        entries.push(self::entry(ONLY_OPERATOR, &unnamed.hex(), unnamed.end().as_deref()));
+    }
+    entries.push(entry);
+    let entries = entries.join("\n");
+    let (both, then) = if live.is_some() { ("; both keys are valid then", remove) } else { ("", "") };
+    format!(
+        "Replace the whole block `operator:` in the filter's configuration with this{both}:\n\n\
+         operator:\n  keys:\n{}{then}",
+        indented(&entries)
+    )
+}
+
+fn entry(name: &str, digests: &[String], expires: Option<&str>) -> String {
+    let digests = match digests {
+        [one] => format!("\"{one}\""),
+        several => format!("[\"{}\"]", several.join("\", \"")),
+    };
+    let expires = expires.map(|date| format!("\n    expires: \"{date}\"")).unwrap_or_default();
+    format!("  {name}:\n    sha256: {digests}{expires}")
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Asks the filter itself whether it accepts the name and the date. The date must be in the future.
+fn is_accepted(new: &NewKey, digest: &str, now: Timestamp) -> Result<(), String> {
     let mut entry = json!({"sha256": digest});
     if let Some(expires) = &new.expires {
         entry["expires"] = json!(expires);
@@ -116,94 +206,22 @@ fn is_accepted(new: &NewKey, digest: &str) -> Result<(), String> {
     } else {
         configuration["keys"] = named;
     }
-    let loaded = config::load(configuration.to_string().as_bytes(), &|_| None);
-    loaded.map(drop).map_err(|mistakes| {
+    let loaded = config::load(configuration.to_string().as_bytes(), &|_| None).map_err(|mistakes| {
         let lines: Vec<_> =
             mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.problem)).collect();
         lines.join("\n")
-    })
-}
-
-fn entry(new: &NewKey, digest: &str, old: Option<&Digests>) -> String {
-    let digests = match old {
-        None => format!("\"{digest}\""),
-        Some(old) => format!("[\"{}\", \"{digest}\"]", hex(&old.first)),
-    };
-    let expires = new.expires.as_ref().map(|date| format!("\n    expires: \"{date}\"")).unwrap_or_default();
-    format!("  {}:\n    sha256: {digests}{expires}", new.name)
+    })?;
+    let clients = loaded.keys.iter().flatten().map(|key| key.expires);
+    let end = clients.chain(loaded.operators.iter().map(|key| key.expires)).flatten().next();
+    match (end, &new.expires) {
+        (Some(end), Some(written)) if end <= now => {
+            let now = moment::written(now.as_millis());
+            Err(format!("--expires {written} is in the past, so the key would never be valid (now: {now})"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn new(name: &str) -> NewKey {
-        NewKey { name: name.to_owned(), ..NewKey::default() }
-    }
-
-    #[test]
-    fn a_new_key_is_random_and_its_entry_is_its_digest() {
-        let (one, two) = (add(&new("team")).unwrap(), add(&new("team")).unwrap());
-        let key = |text: &str| text.lines().next().unwrap().to_owned();
-        assert_ne!(key(&one), key(&two));
-        assert!(key(&one).starts_with(PREFIX) && key(&one).len() == PREFIX.len() + 2 * RANDOM_BYTES, "{one}");
-        let digest = digest(key(&one).as_bytes()).unwrap();
-        assert!(one.ends_with(&format!("\n  team:\n    sha256: \"{digest}\"")), "{one}");
-        assert_eq!(one.matches(&key(&one)).count(), 1, "it is shown once");
-    }
-
-    #[test]
-    fn name_and_date_are_those_that_the_filter_accepts() {
-        for (name, expires, problem) in [
-            ("a b", None, "a name is 1 to 64 letters"),
-            ("team", Some("31.1.2027"), "keys.team.expires: is neither a date nor a time"),
-        ] {
-            let new = NewKey { expires: expires.map(str::to_owned), ..new(name) };
-            assert!(add(&new).unwrap_err().contains(problem), "{name}");
-        }
-        let operator = NewKey { operator: true, expires: Some("2027-01-31".to_owned()), ..new("anna") };
-        let text = add(&operator).unwrap();
-        assert!(
-            text.contains("below `operator: keys:`") && text.ends_with("\n    expires: \"2027-01-31\""),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_key_that_exists_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("config");
-        let old = "ab".repeat(32);
-        let with = |sha256: serde_json::Value| {
-            let config = json!({
-                "providers": {"p": {"kind": "openai"}},
-                "targets": {"t": {"provider": "p", "model": "m"}},
-                "models": {"m": {"targets": ["t"]}},
-                "keys": {"team": {"sha256": sha256}},
-            });
-            std::fs::write(&file, config.to_string()).unwrap();
-        };
-        let of = |name: &str| NewKey { config: Some(file.clone()), ..new(name) };
-        with(json!(old));
-        let text = add(&of("team")).unwrap();
-        let digest = digest(text.lines().next().unwrap().as_bytes()).unwrap();
-        assert!(text.contains(&format!("    sha256: [\"{old}\", \"{digest}\"]")), "{text}");
-        assert!(text.contains("remove the first digest"), "{text}");
-        assert!(add(&of("other")).unwrap().contains("Write this below `keys:`"));
-        with(json!([old, "cd".repeat(32)]));
-        assert!(add(&of("team")).unwrap_err().contains("is being replaced already"));
-    }
-
-    #[test]
-    fn the_digest_is_that_of_the_key_without_the_line_break() {
-        let expected = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        for text in ["test", "test\n", " test\r\n"] {
-            assert_eq!(digest(text.as_bytes()), Ok(expected.to_owned()), "{text:?}");
-        }
-        for text in ["", "\n", "two words", "tést"] {
-            assert!(digest(text.as_bytes()).is_err(), "{text:?}");
-        }
-        assert!(digest(&[b'x'; MAX_KEY_BYTES]).is_ok());
-        assert!(digest(&[b'x'; MAX_KEY_BYTES + 1]).unwrap_err().contains("more than 1024 bytes"));
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ mod failure;
 mod init;
 mod keys;
 mod moment;
+mod plural;
 mod records;
 mod replay;
 mod source;
@@ -51,7 +52,7 @@ where
         }
         Command::Timelines(selection) => records::timelines(&selection),
         Command::Replay { config, selection } => records::replays(&selection, &config),
-        Command::AddKey(new) => keys::add(&new),
+        Command::AddKey(new) => keys::add(&new, now),
         Command::HashKey => keys::hash(),
         Command::Doctor(patient) => return doctor::report(&patient),
     };

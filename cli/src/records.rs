@@ -15,7 +15,7 @@ const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// The selected records as timelines.
 pub fn timelines(selection: &Selection) -> Result<String, String> {
     let log = read(&selection.file)?;
-    Ok(joined(select(&log, selection)?.iter().map(timeline::of)))
+    Ok(select(&log, selection)?.iter().map(timeline::of).collect::<Vec<_>>().join("\n"))
 }
 
 /// What the configuration in the file `config` would decide otherwise than the selected records.
@@ -23,11 +23,7 @@ pub fn replays(selection: &Selection, config: &Path) -> Result<String, String> {
     let log = read(&selection.file)?;
     let records = select(&log, selection)?;
     let config = source::load(config)?.config;
-    Ok(joined(records.iter().map(|record| replay::compare(record, &config))))
-}
-
-fn joined(reports: impl Iterator<Item = String>) -> String {
-    reports.collect::<Vec<_>>().join("\n")
+    Ok(replay::compare(&records, &config))
 }
 
 fn read(path: &Path) -> Result<String, String> {

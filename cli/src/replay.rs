@@ -15,25 +15,49 @@ use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
 };
 
-/// What is the same and what differs, attempt by attempt.
-pub fn compare(record: &Record<'_>, config: &Config) -> String {
+use crate::plural::count;
+
+/// The records for which the configuration would decide otherwise, attempt by attempt. The last line counts all.
+pub fn compare(records: &[Record<'_>], config: &Config) -> String {
+    let now = format!("{:016x}", config.fingerprint());
     let mut out = String::new();
-    let id = record.request_id.as_deref().unwrap_or("without an id");
-    let _ = writeln!(out, "request {id}: {}", record.outcome);
-    let (then, now) = (&record.policy.config_hash, format!("{:016x}", config.fingerprint()));
-    if *then == now {
-        let _ = writeln!(out, "  same configuration as then ({now})");
-    } else {
-        let _ = writeln!(out, "  configuration {then} then, {now} now");
-    }
-    match differences(record, config) {
-        Ok(differences) if differences.is_empty() => out.push_str("  nothing differs\n"),
-        Ok(differences) => differences.iter().for_each(|difference| {
-            let _ = writeln!(out, "  {difference}");
-        }),
-        Err(reason) => {
-            let _ = writeln!(out, "  cannot be replayed: {reason}");
+    let (mut same, mut differing, mut unknown) = (0, 0, 0);
+    for record in records {
+        let lines = match differences(record, config) {
+            Ok(found) if found.is_empty() => {
+                same += 1;
+                continue;
+            }
+            Ok(found) => {
+                differing += 1;
+                found
+            }
+            Err(reason) => {
+                unknown += 1;
+                vec![format!("cannot be replayed: {reason}")]
+            }
+        };
+        let id = record.request_id.as_deref().unwrap_or("without an id");
+        let _ = writeln!(out, "request {id}: {}", record.outcome);
+        let then = &record.policy.config_hash;
+        if *then == now {
+            let _ = writeln!(out, "  same configuration as then ({now})");
+        } else {
+            let _ = writeln!(out, "  configuration {then} then, {now} now");
         }
+        for line in lines {
+            let _ = writeln!(out, "  {line}");
+        }
+        out.push('\n');
+    }
+    let requests = |number| count(number, ["request", "requests"]);
+    let total = requests(same + differing + unknown);
+    let _ = match (differing, unknown) {
+        (0, 0) => write!(out, "{total}: nothing differs"),
+        _ => write!(out, "{total}: {differing} decided otherwise now, {same} the same"),
+    };
+    if unknown > 0 {
+        let _ = write!(out, ", {unknown} cannot be replayed");
     }
     out
 }
@@ -236,5 +260,44 @@ fn facts(needs: &NeedsRecord<'_>) -> Facts {
         media_bytes: needs.media_bytes,
         token_ids: needs.token_ids,
         ..Facts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_failsafe::config;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_requests_with_differences_are_printed_and_all_are_counted() {
+        let config = json!({
+            "providers": {"p": {"kind": "openai"}},
+            "targets": {"t": {"provider": "p", "model": "m"}},
+            "models": {"kept": {"targets": ["t"]}},
+        });
+        let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        let record = |id: &'static str, model: &'static str| Record {
+            request_id: Some(id.into()),
+            model: Some(model.into()),
+            endpoint: "chat".into(),
+            needs: Some(NeedsRecord::default()),
+            ..Record::default()
+        };
+        let unread = Record { needs: None, ..record("id-unread", "kept") };
+        let (same, gone) = (record("id-same", "kept"), record("id-gone", "gone"));
+        assert_eq!(compare(&[same.clone(), same.clone()], &config), "2 requests: nothing differs");
+        let said = compare(&[same, gone, unread.clone()], &config);
+        assert!(!said.contains("id-same") && said.starts_with("request id-gone: "), "{said}");
+        assert!(said.contains("\n  the model gone existed then and does not exist now\n\n"), "{said}");
+        assert!(said.contains("request id-unread: ") && said.contains("\n  cannot be replayed: "), "{said}");
+        let last = "\n\n3 requests: 1 decided otherwise now, 1 the same, 1 cannot be replayed";
+        assert!(said.ends_with(last), "{said}");
+        let said = compare(&[unread], &config);
+        assert!(
+            said.ends_with("1 request: 0 decided otherwise now, 0 the same, 1 cannot be replayed"),
+            "{said}"
+        );
     }
 }

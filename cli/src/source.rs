@@ -17,6 +17,8 @@ pub struct Loaded {
     pub variables: Vec<Variable>,
     /// The Envoy file that contains it.
     pub envoy: Option<Envoy>,
+    /// Whether it has one operator's key without a name: `operator: { sha256: … }`.
+    pub has_unnamed_operator: bool,
 }
 
 /// An environment variable that the configuration reads a key from.
@@ -49,7 +51,9 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
     let config = config::load(bytes.as_bytes(), &env);
     let config = config.map_err(|mistakes| format!("{}: {mistakes}", path.display()))?;
     let variables = read.into_inner().into_iter().map(|(name, is_set)| Variable { name, is_set }).collect();
-    Ok(Loaded { config, variables, envoy })
+    let tree: Value = serde_json::from_str(&bytes).unwrap_or_default();
+    let has_unnamed_operator = tree["operator"].get("sha256").is_some();
+    Ok(Loaded { config, variables, envoy, has_unnamed_operator })
 }
 
 fn read(path: &Path) -> Result<String, String> {

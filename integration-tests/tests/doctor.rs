@@ -73,7 +73,7 @@ async fn a_healthy_gateway_has_no_problems() {
         &[
             "good: llm-failsafe answers; models for this key: chat",
             concat!("good: version ", env!("CARGO_PKG_VERSION"), " on Envoy "),
-            "good: all 2 targets of 1 models accept requests",
+            "good: all 2 targets of 1 model accept requests",
             "good: no counter of Envoy shows a defect",
             "good: a request for `chat` was answered by target `one`, attempt 1",
             "\n\nno problems",
@@ -87,6 +87,7 @@ async fn a_healthy_gateway_has_no_problems() {
             "it wants a client key, see --key",
             "not checked: the state of targets",
             "not checked: Envoy's counters",
+            "\n\nnothing found; not checked: the state of targets, accounts and budgets; Envoy's counters",
         ],
     );
     assert!(!has_problems, "{report}");
@@ -107,7 +108,7 @@ async fn an_open_breaker_and_a_blocked_account_are_explained() {
         &[
             "hint: model `chat`: 1 of 2 targets accept requests",
             "PROBLEM: target `one` is open for ",
-            "the provider answers with errors (`server`), because failures in a row; next try in ",
+            "the provider answers with errors (`server`), because of 2 failures in a row; next try in ",
             "see: docs/runbook.md#llmfailsafebreakeropened",
             "was answered by target `two`, attempt 1 instead of `one`: open",
             "1 problem",

@@ -82,7 +82,7 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
         run(&["replay", "--record", log, "--config", file.to_str().unwrap(), "--id", id]).unwrap()
     };
     let same = replay(&configuration());
-    assert!(same.contains("same configuration as then") && same.contains("nothing differs"), "{same}");
+    assert_eq!(same, "1 request: nothing differs");
 
     let mut only_europe = configuration();
     only_europe["models"]["chat"]["fallback"] = json!({"region": ["eu"]});
@@ -92,6 +92,7 @@ async fn a_record_from_a_real_log_is_explained_and_replayed() {
         "{stricter}"
     );
     assert!(stricter.contains("attempt 2: no target would be eligible now"), "{stricter}");
+    assert!(stricter.ends_with("\n\n1 request: 1 decided otherwise now, 0 the same"), "{stricter}");
 
     let mut without = configuration();
     without["models"]["chat"]["tiers"] = json!([["gpt-a"]]);

@@ -104,7 +104,7 @@ fn replay() -> Definition {
         .about("Compare decision records with what a configuration would decide now")
         .after_help(
             "Takes the needs of the request and the health of the targets from each record, and decides again with\n\
-             the configuration. Prints only what differs.",
+             the configuration. Prints the requests for which something differs, and at the end how many there are.",
         )
         .args([record().required(true), config().required(true), id()])
 }
@@ -119,7 +119,8 @@ fn keys() -> Definition {
                 .about("Make a new key and print it once, with the lines for the configuration")
                 .after_help(
                     "The configuration holds only the digest, so the key cannot be shown again. If the configuration\n\
-                     already has the key NAME, the printed entry accepts the old and the new one. No file is changed.",
+                     already has the key NAME, the printed entry accepts the old and the new one, unless the old one has\n\
+                     expired. No file is changed.",
                 )
                 .args([
                     name_of_key(),

@@ -12,6 +12,7 @@ mod substitutes;
 
 use llm_failsafe::base::Timestamp;
 
+use crate::plural::count;
 use crate::source::Loaded;
 use finding::{Finding, Severity};
 
@@ -40,13 +41,18 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
     let mistakes: Vec<_> = of(Severity::Mistake).collect();
     let (models, targets) = (config.models().len(), config.targets().len());
     let head = match mistakes.len() {
-        0 => format!("good: {models} models, {targets} targets, {} warnings", warnings.len()),
+        0 => format!(
+            "good: {}, {}, {}",
+            count(models as u64, ["model", "models"]),
+            count(targets as u64, ["target", "targets"]),
+            in_number(&warnings)
+        ),
         1 => "the Envoy file has 1 mistake:".to_owned(),
-        count => format!("the Envoy file has {count} mistakes:"),
+        number => format!("the Envoy file has {number} mistakes:"),
     };
     let mut report = listed(head, &mistakes);
     if !mistakes.is_empty() && !warnings.is_empty() {
-        report.push_str(&format!("\nand {} warnings:", warnings.len()));
+        report.push_str(&format!("\nand {}:", in_number(&warnings)));
     }
     report = listed(report, &warnings);
     let unknown: Vec<_> = of(Severity::Unknown).collect();
@@ -57,6 +63,10 @@ pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
         return Err(report);
     }
     Ok(format!("{report}\n{}", catalogue::report(config)))
+}
+
+fn in_number(warnings: &[String]) -> String {
+    count(warnings.len() as u64, ["warning", "warnings"])
 }
 
 fn listed(head: String, lines: &[String]) -> String {

@@ -60,6 +60,18 @@ fn closed(
     eligibility.closed_gates(target).collect()
 }
 
+/// Whether a request at this endpoint can ask for the capability.
+const fn means_something(endpoint: Endpoint, capability: Capability) -> bool {
+    use Capability::{Logprobs, N, Seed};
+    match endpoint {
+        Endpoint::Chat => true,
+        Endpoint::Completions => matches!(capability, Logprobs | N | Seed),
+        Endpoint::Embeddings => false,
+        Endpoint::Responses => !matches!(capability, N | Seed),
+        Endpoint::Messages => !matches!(capability, Logprobs | N | Seed),
+    }
+}
+
 /// Targets that are never eligible, and abilities of the first tier that no later tier has.
 fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
     let name = &model.name;
@@ -85,6 +97,9 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
         return;
     }
     let entry = |id: &TargetId| config.target(*id);
+    let mut unsupported = Vec::new();
+    // Endpoints at which the same is lost are named together.
+    let mut losses: Vec<(String, Vec<String>)> = Vec::new();
     for endpoint in Endpoint::ALL {
         let supported =
             |ids: &[TargetId]| ids.iter().filter_map(entry).any(|target| supports(target, endpoint));
@@ -92,8 +107,7 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
             continue;
         }
         if !supported(&rest) {
-            let endpoint = endpoint.name();
-            warnings.push(format!("models.{name}: no target after the first tier supports `{endpoint}`"));
+            unsupported.push(format!("`{}`", endpoint.name()));
             continue;
         }
         let accepts = |ids: &[TargetId], capability| {
@@ -108,16 +122,27 @@ fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Ve
         };
         let lost: Vec<_> = Capability::ALL
             .into_iter()
+            .filter(|capability| means_something(endpoint, *capability))
             .filter(|capability| offered(*capability) && accepts(&first, *capability))
             .filter(|capability| !accepts(&rest, *capability))
             .map(Capability::name)
             .collect();
         if !lost.is_empty() {
-            let (endpoint, lost) = (endpoint.name(), lost.join(", "));
-            warnings.push(format!(
-                "models.{name}: no target after the first tier offers at `{endpoint}`: {lost}"
-            ));
+            let (endpoint, lost) = (format!("`{}`", endpoint.name()), lost.join(", "));
+            match losses.iter_mut().find(|(known, _)| *known == lost) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => losses.push((lost, vec![endpoint])),
+            }
         }
+    }
+    if !losses.is_empty() {
+        let losses = losses.iter().map(|(lost, endpoints)| format!("at {}: {lost}", endpoints.join(", ")));
+        let losses = losses.collect::<Vec<_>>().join("; ");
+        warnings.push(format!("models.{name}: no target after the first tier offers {losses}"));
+    }
+    if !unsupported.is_empty() {
+        let unsupported = unsupported.join(", ");
+        warnings.push(format!("models.{name}: no target after the first tier supports {unsupported}"));
     }
     let window =
         |ids: &[TargetId]| ids.iter().filter_map(entry).map(|it| it.offers.context_window.tokens).max();
@@ -188,5 +213,57 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
                  no prompts above {tokens} tokens"
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use llm_failsafe::config;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_lost_after_the_first_tier_takes_one_line_for_all_endpoints() {
+        let all = json!(["chat", "completions", "embeddings", "responses", "messages"]);
+        let provider = |endpoints| json!({"kind": "openai-compatible", "cluster": "a", "host": "a.test", "endpoints": endpoints});
+        let able = json!({"provider": "a", "model": "m", "tools": true, "vision": true, "seed": true});
+        let lines = |later: serde_json::Value| {
+            let config = json!({
+                "providers": {"a": provider(all.clone()), "b": provider(later)},
+                "targets": {"able": able, "plain": {"provider": "b", "model": "n", "tools": false, "vision": false, "seed": false}},
+                "models": {"chat": {"tiers": [["able"], ["plain"]]}},
+            });
+            let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+            let lines = warnings(&config, Timestamp::from_millis(0)).into_iter();
+            lines.filter(|line| line.contains("after the first tier")).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lines(all.clone()),
+            ["models.chat: no target after the first tier offers at `chat`: tools, vision, seed; \
+              at `completions`: seed; at `responses`, `messages`: tools, vision"]
+        );
+        assert_eq!(
+            lines(json!(["embeddings", "responses"])),
+            [
+                "models.chat: no target after the first tier offers at `responses`: tools, vision",
+                "models.chat: no target after the first tier supports `chat`, `completions`, `messages`",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_tier_of_the_documented_example_can_serve_requests() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once("## A complete example").unwrap();
+        let example = section.split("```").nth(1).unwrap().strip_prefix("yaml\n").unwrap();
+        let example: serde_json::Value = serde_yaml_ng::from_str(example).unwrap();
+        let config = config::load(example.to_string().as_bytes(), &|_| Some("x".to_owned())).unwrap();
+        let found = warnings(&config, Timestamp::from_millis(1_796_000_000_000));
+        for part in ["never eligible", "has no `price`", "the approval of"] {
+            assert!(!found.iter().any(|line| line.contains(part)), "{found:#?}");
+        }
+        assert!(config.models().iter().any(|model| model.tiers.len() > 2));
     }
 }

@@ -85,8 +85,12 @@ const SIGNS: [Sign; 11] = [
 /// Only these counters, so that the answer is small.
 const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.)";
 
-/// Gets the counters and explains those that should be zero.
-pub fn examine(client: &Client, admin: &str) -> Vec<Note> {
+/// The gauge that counts the targets of a model that accept requests. The name of the model follows.
+const FIT: &str = "wasmcustom.llm_failsafe_model_targets_fit;model=";
+
+/// Gets the counters and explains those that should be zero. If the state of the targets is not known from the status
+/// report, a gauge says which models have no target left.
+pub fn examine(client: &Client, admin: &str, is_state_known: bool) -> Vec<Note> {
     let answer = match client.get(&format!("{admin}/stats?filter={FILTER}"), None) {
         Ok(answer) => answer,
         Err(why) => return vec![Note::problem(format!("Envoy's admin interface cannot be read: {why}"))],
@@ -103,7 +107,22 @@ pub fn examine(client: &Client, admin: &str) -> Vec<Note> {
     } else if notes.is_empty() {
         notes.push(Note::good("no counter of Envoy shows a defect"));
     }
+    if !is_state_known {
+        notes.extend(dead_models(&answer.body));
+    }
     notes
+}
+
+/// Models of which no target accepts requests.
+fn dead_models(stats: &str) -> Vec<Note> {
+    let gauges = stats.lines().filter_map(|line| line.strip_prefix(FIT)?.rsplit_once(": "));
+    let dead = gauges.filter(|(_, fit)| fit.trim() == "0");
+    dead.map(|(model, _)| {
+        Note::problem(format!("model `{model}`: none of its targets accepts requests, so clients get errors"))
+            .advise("give an operator's key with --operator-key to see the reasons")
+            .see("docs/runbook.md#llmfailsafenobodyleft")
+    })
+    .collect()
 }
 
 fn explain(stats: &str) -> Vec<Note> {
@@ -155,6 +174,18 @@ mod tests {
             notes[1]
         );
         assert!(explain("").is_empty());
+    }
+
+    #[test]
+    fn a_model_without_a_target_that_accepts_requests_is_a_problem() {
+        let stats = "wasmcustom.llm_failsafe_model_targets_fit;model=meta/llama:free: 0\n\
+                     wasmcustom.llm_failsafe_model_targets_fit;model=chat: 2\n\
+                     wasmcustom.llm_failsafe_model_targets_fit;model=ten: 10\n";
+        let notes: Vec<_> = dead_models(stats).iter().map(Note::to_string).collect();
+        let [note] = notes.as_slice() else { panic!("{notes:#?}") };
+        assert!(note.contains("PROBLEM: model `meta/llama:free`: none of its targets accepts"), "{note}");
+        let family = llm_failsafe::record::Family::TargetsFit;
+        assert_eq!(FIT, format!("wasmcustom.{};model=", family.name()));
     }
 
     #[test]

@@ -31,27 +31,27 @@ pub fn report(patient: &Patient) -> Result<String, Failure> {
     let key = patient.key.clone().or_else(|| from_environment("LLM_FAILSAFE_KEY"));
     let operator_key = patient.operator_key.clone().or_else(|| from_environment("LLM_FAILSAFE_OPERATOR_KEY"));
     let notes = examine(&client, patient, key.as_deref(), operator_key.as_deref());
-    let problems = notes.iter().filter(|note| note.kind == Kind::Problem).count();
-    let verdict = match problems {
-        0 => "no problems".to_owned(),
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
-    };
+    let verdict = note::verdict(&notes);
     let lines: Vec<_> = notes.iter().map(Note::to_string).collect();
     let report = format!("{}\n{}\n\n{verdict}", patient.url, lines.join("\n"));
-    if problems == 0 { Ok(report) } else { Err(Failure::Problems(report)) }
+    let has_problems = notes.iter().any(|note| note.kind == Kind::Problem);
+    if has_problems { Err(Failure::Problems(report)) } else { Ok(report) }
 }
 
 fn examine(client: &Client, patient: &Patient, key: Option<&str>, operator_key: Option<&str>) -> Vec<Note> {
     let (mut notes, is_ours) = gateway::examine(client, &patient.url, key);
+    let mut is_state_known = false;
     if is_ours {
-        notes.extend(status::examine(client, &patient.url, operator_key));
+        let (about_state, is_known) = status::examine(client, &patient.url, operator_key);
+        notes.extend(about_state);
+        is_state_known = is_known;
     }
     match &patient.admin {
-        Some(admin) => notes.extend(counters::examine(client, admin)),
-        None => notes.push(Note::unchecked(
-            "Envoy's counters: missing clusters, rejected configurations, crashes; give its admin interface with --admin URL",
-        )),
+        Some(admin) => notes.extend(counters::examine(client, admin, is_state_known)),
+        None => notes.push(
+            Note::unchecked("Envoy's counters (missing clusters, rejected configurations, crashes)")
+                .advise("give Envoy's admin interface with --admin URL"),
+        ),
     }
     if let Some(model) = patient.ask.as_ref().filter(|_| is_ours) {
         notes.extend(ask::examine(client, &patient.url, key, model));

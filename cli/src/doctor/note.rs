@@ -7,8 +7,8 @@ use std::fmt;
 pub struct Note {
     /// How bad it is.
     pub kind: Kind,
-    /// What was seen.
-    text: String,
+    /// What was seen; what is missing, if it is unchecked.
+    pub text: String,
     /// What to do.
     advice: Option<String>,
     /// The part of the documentation that says more.
@@ -24,7 +24,7 @@ pub enum Kind {
     Hint,
     /// Requests fail, or soon may.
     Problem,
-    /// It was not asked for.
+    /// It was not looked at.
     Unchecked,
 }
 
@@ -48,7 +48,7 @@ impl Note {
         Self::new(Kind::Problem, text.into())
     }
 
-    /// It was not asked for.
+    /// It was not looked at. The text names what, and the last line of the report repeats it.
     pub fn unchecked(text: impl Into<String>) -> Self {
         Self::new(Kind::Unchecked, text.into())
     }
@@ -85,6 +85,19 @@ impl fmt::Display for Note {
     }
 }
 
+/// The last line of the report.
+pub fn verdict(notes: &[Note]) -> String {
+    let problems = notes.iter().filter(|note| note.kind == Kind::Problem).count();
+    let unchecked = notes.iter().filter(|note| note.kind == Kind::Unchecked);
+    let unchecked: Vec<_> = unchecked.map(|note| plain(&note.text)).collect();
+    match (problems, unchecked.as_slice()) {
+        (0, []) => "no problems".to_owned(),
+        (0, unchecked) => format!("nothing found; not checked: {}", unchecked.join("; ")),
+        (1, _) => "1 problem".to_owned(),
+        (count, _) => format!("{count} problems"),
+    }
+}
+
 /// Text from a server may hold characters that a terminal obeys.
 fn plain(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
@@ -93,6 +106,20 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_report_on_everything_says_that_there_are_no_problems() {
+        let (good, problem) = (Note::good("x"), Note::problem("x"));
+        let missing = ["the state of targets", "counters"].map(|what| Note::unchecked(what).advise("y"));
+        let said = |notes: &[&Note]| verdict(&notes.iter().map(|it| (*it).clone()).collect::<Vec<_>>());
+        assert_eq!(said(&[&good]), "no problems");
+        assert_eq!(
+            said(&[&good, &missing[0], &missing[1]]),
+            "nothing found; not checked: the state of targets; counters"
+        );
+        assert_eq!(said(&[&problem, &missing[0]]), "1 problem");
+        assert_eq!(said(&[&problem, &problem]), "2 problems");
+    }
 
     #[test]
     fn what_a_server_sends_cannot_steer_the_terminal() {

@@ -58,6 +58,7 @@ pub struct Scope {
     pub since_ms: Option<u64>,
     pub until_ms: Option<u64>,
     pub trips: u64,
+    pub consecutive_failures: u64,
     pub share_permille: Option<u64>,
     pub headroom: Vec<Limit>,
 }

@@ -4,6 +4,7 @@ use super::client::{Answer, Client};
 use super::note::Note;
 use super::state::{KeyBudgets, Model, Order, SCHEMA, Scope, Status};
 use super::words;
+use crate::plural::count;
 
 const RUNBOOK_NOBODY: &str = "docs/runbook.md#llmfailsafenobodyleft";
 const RUNBOOK_BLOCKED: &str = "docs/runbook.md#llmfailsafeaccountblocked";
@@ -17,17 +18,18 @@ const MANY_TRIPS: u64 = 4;
 /// A budget that is used to this share, in percent, is worth knowing.
 const NEARLY_USED_PERCENT: u64 = 90;
 
-/// Gets the report and explains it.
-pub fn examine(client: &Client, url: &str, key: Option<&str>) -> Vec<Note> {
+/// What only the report says.
+const STATE: &str = "the state of targets, accounts and budgets";
+
+/// Gets the report and explains it. The second value says whether it could be read.
+pub fn examine(client: &Client, url: &str, key: Option<&str>) -> (Vec<Note>, bool) {
     let Some(key) = key else {
-        return vec![Note::unchecked(
-            "the state of targets, accounts and budgets; give an operator's key with --operator-key",
-        )];
+        return (vec![Note::unchecked(STATE).advise("give an operator's key with --operator-key")], false);
     };
     match client.get(&format!("{url}/llm-failsafe/status"), Some(key)) {
-        Err(why) => vec![Note::problem(format!("the status report cannot be read: {why}"))],
+        Err(why) => (vec![Note::problem(format!("the status report cannot be read: {why}"))], false),
         Ok(answer) if answer.status == 200 => read(&answer),
-        Ok(answer) => vec![refused(&answer)],
+        Ok(answer) => (vec![refused(&answer), Note::unchecked(STATE)], false),
     }
 }
 
@@ -45,14 +47,15 @@ fn refused(answer: &Answer) -> Note {
     .see(OPERATORS)
 }
 
-fn read(answer: &Answer) -> Vec<Note> {
+fn read(answer: &Answer) -> (Vec<Note>, bool) {
     match serde_json::from_str::<Status>(&answer.body) {
-        Ok(status) if status.schema == SCHEMA => explain(&status),
-        Ok(status) => vec![Note::unchecked(format!(
-            "the status report has the format {}, this program knows {SCHEMA}; use the program of the gateway's version",
-            status.schema
-        ))],
-        Err(error) => vec![Note::problem(format!("the status report cannot be read: {error}"))],
+        Ok(status) if status.schema == SCHEMA => (explain(&status), true),
+        Ok(status) => {
+            let text =
+                format!("{STATE} (the report has the format {}, this program knows {SCHEMA})", status.schema);
+            (vec![Note::unchecked(text).advise("use the program of the gateway's version")], false)
+        }
+        Err(error) => (vec![Note::problem(format!("the status report cannot be read: {error}"))], false),
     }
 }
 
@@ -99,9 +102,10 @@ fn explain(status: &Status) -> Vec<Note> {
     }
     notes.extend(status.budgets.iter().flat_map(budget_notes));
     if notes.len() == before {
-        let (models, targets) = (status.models.len(), status.targets.len());
         notes.push(Note::good(format!(
-            "all {targets} targets of {models} models accept requests, and no budget is used up"
+            "all {} of {} accept requests, and no budget is used up",
+            count(status.targets.len() as u64, ["target", "targets"]),
+            count(status.models.len() as u64, ["model", "models"]),
         )));
     }
     notes
@@ -111,8 +115,11 @@ fn model_notes(model: &Model, now_ms: u64) -> Vec<Note> {
     let Model { name, fit, of, queue } = model;
     let mut notes = Vec::new();
     if *fit == 0 {
-        let text =
-            format!("model `{name}`: none of its {of} targets accepts requests, so clients get errors");
+        let who = match of {
+            1 => "its only target does not accept requests".to_owned(),
+            of => format!("none of its {of} targets accepts requests"),
+        };
+        let text = format!("model `{name}`: {who}, so clients get errors");
         notes.push(
             Note::problem(text)
                 .advise("see the reasons of its targets and accounts below")
@@ -126,8 +133,8 @@ fn model_notes(model: &Model, now_ms: u64) -> Vec<Note> {
             .since_ms
             .map(|since| format!(", the first for {}", words::span(now_ms.saturating_sub(since))));
         let text = format!(
-            "model `{name}`: {} requests wait in the queue{}",
-            queue.waiting,
+            "model `{name}`: {} in the queue{}",
+            count(queue.waiting, ["request waits", "requests wait"]),
             since.unwrap_or_default()
         );
         // The limit is that of one worker, and the report counts all of them.
@@ -171,9 +178,9 @@ fn scope_note(kind: &str, scope: &Scope, status: &Status) -> Option<Note> {
             .see(RUNBOOK_BLOCKED),
         "open" => {
             let text = format!(
-                "{who} is open{since}: {}, because {}{until}",
+                "{who} is open{since}: {}, {}{until}",
                 words::failure(failure),
-                words::rule(rule)
+                words::rule(rule, scope.consecutive_failures)
             );
             let page = if scope.trips >= MANY_TRIPS { RUNBOOK_FLAPS } else { RUNBOOK_OPENED };
             Note::problem(text).advise(words::advice(failure)).see(page)
@@ -224,6 +231,7 @@ fn used_up(target: &Scope, now_ms: u64) -> Vec<Note> {
         .collect()
 }
 
+/// A budget that refuses requests does what it is for. So it is no problem of the gateway.
 fn budget_notes(of_key: &KeyBudgets) -> Vec<Note> {
     let notes = of_key.budgets.iter().filter_map(|budget| {
         let is_nearly_used =
@@ -233,7 +241,7 @@ fn budget_notes(of_key: &KeyBudgets) -> Vec<Note> {
             of_key.key, budget.used, budget.limit, budget.budget
         );
         let note = if budget.used >= budget.limit {
-            Note::problem(format!("{what} are used up: its clients get 429"))
+            Note::hint(format!("{what} are used up: its clients get 429"))
                 .advise("raise the budget or ask the holder of the key")
         } else if is_nearly_used {
             Note::hint(format!("{what} are used"))

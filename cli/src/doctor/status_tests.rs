@@ -43,18 +43,18 @@ fn a_healthy_gateway_has_only_good_notes() {
     let found = notes(&[]);
     assert!(found.iter().all(|(kind, _)| *kind == Kind::Good), "{found:#?}");
     assert!(found[0].1.contains(" on Envoy 1.40.0, configuration 00ff"), "{found:#?}");
-    assert!(found[1].1.contains("all 2 targets of 1 models accept requests"), "{found:#?}");
+    assert!(found[1].1.contains("all 2 targets of 1 model accept requests"), "{found:#?}");
 }
 
 #[test]
 fn each_state_of_a_breaker_is_explained() {
-    let scope = |state: &str, rule: &str, failure: &str| json!({"name": "gpt", "state": state, "reason": {"rule": rule, "failure": failure}, "since_ms": 400_000, "until_ms": 1_030_000});
+    let scope = |state: &str, rule: &str, failure: &str| json!({"name": "gpt", "state": state, "reason": {"rule": rule, "failure": failure}, "since_ms": 400_000, "until_ms": 1_030_000, "consecutive_failures": 5});
     let target = |state: &str, rule: &str, failure: &str| [("/targets/0", scope(state, rule, failure))];
     check(
         &target("open", "consecutive", "server"),
         Kind::Problem,
         &[
-            "target `gpt` is open for 10 min: the provider answers with errors (`server`), because failures in a row; next try in 30 s",
+            "target `gpt` is open for 10 min: the provider answers with errors (`server`), because of 5 failures in a row; next try in 30 s",
             "#llmfailsafebreakeropened",
         ],
     );
@@ -99,15 +99,21 @@ fn models_queues_and_budgets_are_explained() {
         Kind::Problem,
         &["model `chat`: none of its 2 targets", "#llmfailsafenobodyleft"],
     );
+    check(
+        &[("/models/0/fit", json!(0)), ("/models/0/of", json!(1))],
+        Kind::Problem,
+        &["model `chat`: its only target does not accept requests, so clients get errors"],
+    );
     check(&[("/models/0/fit", json!(1))], Kind::Hint, &["1 of 2 targets accept requests"]);
     let queue = |waiting: u64| {
         [("/models/0/queue", json!({"waiting": waiting, "since_ms": 970_000, "max_waiting": 10}))]
     };
+    check(&queue(1), Kind::Hint, &["1 request waits in the queue, the first for 30 s"]);
     check(&queue(3), Kind::Hint, &["3 requests wait in the queue, the first for 30 s"]);
     check(&queue(10), Kind::Problem, &["10 requests wait", "it is full"]);
     let budget = |used: u64| [("/budgets/0/budgets/0/used", json!(used))];
     check(&budget(90), Kind::Hint, &["key `team`: 90 of 100 of its budget usd_per_day are used"]);
-    check(&budget(100), Kind::Problem, &["its clients get 429"]);
+    check(&budget(100), Kind::Hint, &["its clients get 429"]);
     check(
         &[("/retry_budget/used", json!(100))],
         Kind::Problem,

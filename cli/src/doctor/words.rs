@@ -24,15 +24,16 @@ pub fn failure(class: &str) -> String {
     format!("{known} (`{class}`)")
 }
 
-/// What opened a breaker.
-pub fn rule(rule: &str) -> String {
+/// Why a breaker opened. `in_a_row` counts the failures since the last success.
+pub fn rule(rule: &str, in_a_row: u64) -> String {
     match rule {
-        "consecutive" => "failures in a row".to_owned(),
-        "ratio" => "too large a share of failures".to_owned(),
-        "blocked" => "the provider refuses the account".to_owned(),
-        "probe" => "the last probe failed".to_owned(),
-        "unanswered" => "several clients left before it began to answer".to_owned(),
-        other => other.to_owned(),
+        "consecutive" if in_a_row > 1 => format!("because of {in_a_row} failures in a row"),
+        "consecutive" => "because of failures in a row".to_owned(),
+        "ratio" => "because of too large a share of failures".to_owned(),
+        "blocked" => "because the provider refuses the account".to_owned(),
+        "probe" => "because the last probe failed".to_owned(),
+        "unanswered" => "because several clients left before it began to answer".to_owned(),
+        other => format!("because of the rule `{other}`"),
     }
 }
 
@@ -78,6 +79,18 @@ mod tests {
             (172_800_000, "2 days"),
         ] {
             assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn every_rule_makes_a_sentence() {
+        assert_eq!(rule("consecutive", 5), "because of 5 failures in a row");
+        // A gateway that does not send the number.
+        assert_eq!(rule("consecutive", 0), "because of failures in a row");
+        assert_eq!(rule("novel", 5), "because of the rule `novel`");
+        for known in ["ratio", "blocked", "probe", "unanswered"] {
+            let said = rule(known, 5);
+            assert!(said.starts_with("because ") && !said.contains('`'), "{said}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The clusters that the filter and the routes name.
 
+use llm_failsafe::base::nearest;
 use llm_failsafe::config::OtherPaths;
 
 use super::Subject;
 use crate::check::finding::Finding;
-use crate::envoy::{Destination, To};
+use crate::envoy::{Cluster, Destination, Envoy, To};
 
 /// Clusters that do not exist, and clusters that speak plain HTTP to the port of TLS.
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
@@ -44,21 +45,28 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
                 findings.push(Finding::unknown(path, problem));
             }
             None => {
-                let known: Vec<_> =
-                    file.clusters.iter().map(|cluster| format!("`{}`", cluster.name)).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let problem = format!(
-                    "Envoy has no cluster `{name}`, so every request to it fails; clusters of this file: {known}"
-                );
-                findings.push(
-                    Finding::mistake(path, problem)
-                        .write(format!("- name: {name}   # in static_resources.clusters")),
-                );
+                let problem = format!("Envoy has no cluster `{name}`, so every request to it fails");
+                findings.push(missing(file, path, name, &problem));
             }
         }
     }
     findings.extend(routes(subject));
     findings
+}
+
+/// A cluster that does not exist. If one has nearly this name, the name is probably misspelled.
+fn missing(file: &Envoy, path: String, name: &str, problem: &str) -> Finding {
+    // The cluster of the retry loop leads back to the filter.
+    let leads_back = |cluster: &Cluster| file.listeners.iter().any(|listener| cluster.leads_to(listener));
+    let known = file.clusters.iter().filter(|cluster| !leads_back(cluster)).map(|cluster| &*cluster.name);
+    if let Some(near) = nearest(name, known.clone()) {
+        return Finding::mistake(path, format!("{problem}; did you mean `{near}`?"))
+            .write(format!("cluster: {near}"));
+    }
+    let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Finding::mistake(path, format!("{problem}; clusters of this file: {known}"))
+        .write(format!("- name: {name}   # in static_resources.clusters"))
 }
 
 /// Routes to clusters that do not exist. Envoy does not start with such a route.
@@ -75,9 +83,11 @@ fn routes(Subject { file, .. }: Subject<'_>) -> Vec<Finding> {
     });
     missing
         .map(|(route, name)| {
+            let near = nearest(name, file.clusters.iter().map(|cluster| &*cluster.name));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             Finding::mistake(
                 format!("{}.route", route.path),
-                format!("Envoy has no cluster `{name}`, so it does not start"),
+                format!("Envoy has no cluster `{name}`, so it does not start{hint}"),
             )
         })
         .collect()

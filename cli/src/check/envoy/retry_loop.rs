@@ -3,6 +3,7 @@
 use super::Subject;
 use crate::check::finding::Finding;
 use crate::envoy::{Address, Cluster, Envoy, Manager, Position, RETRY_HEADER, To, Way};
+use crate::plural::count;
 
 /// The header with the id of a request, which the edge sets.
 const JOURNEY_HEADER: &str = "x-llm-journey";
@@ -57,12 +58,13 @@ fn without_edge(file: &Envoy, position: &Position<'_>, switch: &str) -> Option<F
             );
             Some(Finding::mistake(&listener.path, problem))
         }
-        Address::Socket(..) if listener.is_public() => {
-            let problem = "there is no retry loop: clients reach this listener directly. Nothing repeats failed attempts, and clients can \
-                           send the headers that only the edge may set";
+        // An edge in another process could not bring a request back to the worker that knows its earlier attempts.
+        Address::Socket(..) => {
+            let problem = "there is no retry loop: no route of this file leads to the filter's listener, so clients reach it directly. \
+                           Nothing repeats failed attempts, and clients can send the headers that only the edge may set";
             Some(Finding::mistake(switch, problem).write("retry_loop: false"))
         }
-        Address::Socket(..) | Address::Other => {
+        Address::Other => {
             let problem =
                 "no route of this file leads to the filter's listener; the edge may be in another process";
             Some(Finding::unknown(switch, problem))
@@ -139,8 +141,9 @@ fn retries(subject: Subject<'_>, way: &Way<'_>) -> Vec<Finding> {
     if let Some(model) = most.filter(|model| u64::from(model.retry.attempts) > retry.most.saturating_add(1)) {
         let (attempts, needed) = (model.retry.attempts, u64::from(model.retry.attempts) - 1);
         let problem = format!(
-            "the edge retries {} times at most, but models.{} allows {attempts} attempts",
-            retry.most, model.name
+            "the edge retries at most {}, but models.{} allows {attempts} attempts",
+            count(retry.most, ["time", "times"]),
+            model.name
         );
         findings.push(
             Finding::warning(format!("{}.num_retries", retry.path), problem)
@@ -154,7 +157,8 @@ fn retries(subject: Subject<'_>, way: &Way<'_>) -> Vec<Finding> {
 fn concurrent_retries(cluster: &Cluster) -> Option<Finding> {
     let most = cluster.max_retries.unwrap_or(DEFAULT_MAX_RETRIES);
     (most <= DEFAULT_MAX_RETRIES).then(|| {
-        let problem = format!("allows {most} retries at the same time, for all clients together; in an outage more are needed");
+        let retries = count(most, ["retry", "retries"]);
+        let problem = format!("allows {retries} at the same time, for all clients together; in an outage more are needed");
         let path = format!("{}.circuit_breakers.thresholds", cluster.path);
         let line = "- { max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000 }";
         Finding::warning(path, problem).write(line)

@@ -126,6 +126,22 @@ fn a_cluster_that_does_not_exist_is_a_mistake_unless_it_comes_from_elsewhere() {
         tree["dynamic_resources"] = json!({"cds_config": {"ads": {}}});
     });
     assert!(matches!(&found[..], [one] if one.severity == Severity::Unknown), "{found:#?}");
+    // A cluster with nearly this name is the one that was meant, but never that of the loop.
+    let provider = format!("{}/configuration/value/providers/anthropic", plugin(INNER));
+    for (written, hint, line) in [
+        ("antropic", "fails; did you mean `anthropic`?", "cluster: anthropic"),
+        (
+            "lop",
+            "clusters of this file: `openai`, `anthropic`",
+            "- name: lop   # in static_resources.clusters",
+        ),
+    ] {
+        let value = json!({"kind": "anthropic", "cluster": written});
+        let found = added("envoy.yaml", set(&provider, value));
+        let [one] = found.as_slice() else { panic!("{found:#?}") };
+        assert!(one.problem.ends_with(hint), "{one}");
+        assert_eq!(one.line.as_deref(), Some(line), "{one}");
+    }
     let other = format!("{}/configuration/value/other_paths", plugin(INNER));
     check(
         "envoy.yaml",
@@ -173,10 +189,15 @@ fn a_loop_needs_the_filters_switch_and_the_switch_a_loop() {
         "value.retry_loop",
         "there is no retry loop",
     );
-    // An edge in another process is possible.
     let found = added("single.yaml", |tree| {
         set(&switch(EDGE), json!(true))(tree);
         set("/static_resources/listeners/0/address/socket_address/address", json!("127.0.0.1"))(tree);
+    });
+    assert!(matches!(&found[..], [one] if one.severity == Severity::Mistake), "{found:#?}");
+    // Who connects to a pipe is not known.
+    let found = added("single.yaml", |tree| {
+        set(&switch(EDGE), json!(true))(tree);
+        set("/static_resources/listeners/0/address", json!({"pipe": {"path": "/run/edge"}}))(tree);
     });
     assert!(matches!(&found[..], [one] if one.severity == Severity::Unknown), "{found:#?}");
     let found = added("single.yaml", |tree| {
@@ -219,7 +240,7 @@ fn an_edge_that_does_not_do_its_part_is_found() {
             json!(null),
             Severity::Warning,
             "retry_policy.num_retries",
-            "retries 1 times at most",
+            "retries at most 1 time, but",
         ),
         (
             policy("per_try_timeout"),
