@@ -117,7 +117,10 @@ async fn a_stream_that_envoy_deletes_without_its_last_callback_is_ended_on_a_tic
             "targets": {"t": {"provider": "p", "model": "chat"}},
             "models": {"chat": {"targets": ["t"]}},
         }))
-        .edit(|config| filter = connection_manager(config, 0)["http_filters"][0].clone());
+        .edit(|config| {
+            let filters = connection_manager(config, 0)["http_filters"].as_array().unwrap();
+            filter = filters.iter().find(|filter| filter["name"] == "llm-failsafe").unwrap().clone();
+        });
     let codec = json!({"name": "envoy.filters.http.upstream_codec", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
     }});

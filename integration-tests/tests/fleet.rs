@@ -39,10 +39,16 @@ async fn start(shape: Shape, service: &RateLimitService) -> Scene<2> {
         .plugin(&configuration())
         .edit(|config| {
             let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
-            let manager =
-                &mut listeners.last_mut().unwrap()["filter_chains"][0]["filters"][0]["typed_config"];
+            let is_ours = |filter: &Value| filter["name"] == "llm-failsafe";
+            let managers = listeners
+                .iter_mut()
+                .map(|listener| &mut listener["filter_chains"][0]["filters"][0]["typed_config"]);
+            let mut with_ours = managers.filter(|manager| {
+                manager["http_filters"].as_array().is_some_and(|it| it.iter().any(is_ours))
+            });
+            let manager = with_ours.next().unwrap();
             let filters = manager["http_filters"].as_array_mut().unwrap();
-            let ours = filters.iter().position(|filter| filter["name"] == "llm-failsafe").unwrap();
+            let ours = filters.iter().position(is_ours).unwrap();
             filters.insert(ours + 1, added["http_filter"].clone());
             manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] =
                 added["per_filter_config"].clone();
