@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 
 use llm_failsafe::config::{self, Config};
@@ -28,6 +29,9 @@ pub struct Variable {
     /// Whether it has a value here.
     pub is_set: bool,
 }
+
+/// The longest file that is read. Configuration dumps of a mesh have some megabytes.
+const MAX_FILE: usize = 32 << 20;
 
 /// The Envoy file in the folder of a gateway.
 const ENVOY_FILE: &str = "envoy.yaml";
@@ -57,7 +61,15 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    let at = |problem: &str| format!("{}: {problem}", path.display());
+    let file = std::fs::File::open(path).map_err(|error| at(&error.to_string()))?;
+    let mut text = String::new();
+    let most = u64::try_from(MAX_FILE).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_string(&mut text).map_err(|error| at(&error.to_string()))?;
+    if text.len() > MAX_FILE {
+        return Err(at(&format!("is longer than {MAX_FILE} bytes")));
+    }
+    Ok(text)
 }
 
 /// A JSON or YAML file.
@@ -111,5 +123,16 @@ fn collect(tree: &Value, found: &mut Vec<String>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let problem = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(problem.contains("is longer than 33554432 bytes"), "{problem}");
     }
 }
