@@ -23,8 +23,8 @@ fn name_envoy(config: &mut Value) {
 }
 
 /// Settings of a cluster whose requests get the key of a file.
-fn injector(account: &str, header: &str, prefix: &str) -> Value {
-    let mut generic = json!({
+fn injector(account: &str, header: &str) -> Value {
+    let generic = json!({
         "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic",
         "credential": {
             "name": account,
@@ -32,9 +32,6 @@ fn injector(account: &str, header: &str, prefix: &str) -> Value {
         },
         "header": header,
     });
-    if !prefix.is_empty() {
-        generic["header_value_prefix"] = json!(prefix);
-    }
     json!({"typed_extension_protocol_options": {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -146,20 +143,23 @@ async fn keys_from_files_are_replaced_under_load() {
     let mut config = Gateway::new(Shape::Loop)
         .plugin(&configuration)
         .concurrency(2)
-        .cluster("openai-a", openai.port(), &injector("a", "authorization", "Bearer "))
-        .cluster("openai-b", openai.port(), &injector("b", "authorization", "Bearer "))
-        .cluster("claude", claude.port(), &injector("c", "x-api-key", ""))
+        .cluster("openai-a", openai.port(), &injector("a", "authorization"))
+        .cluster("openai-b", openai.port(), &injector("b", "authorization"))
+        .cluster("claude", claude.port(), &injector("c", "x-api-key"))
         .edit(name_envoy)
         .to_config();
     for account in ["a", "b", "c"] {
-        config = config.file(&key_file(account), key(account, &format!("{account}-0")));
+        config = config.file(
+            &key_file(account),
+            key(account, &format!("{}{account}-0", if account == "c" { "" } else { "Bearer " })),
+        );
     }
     let envoy = Envoy::start(config).await;
     let load = Load::start(envoy.port());
     for number in 1..=5 {
         for account in ["a", "b"] {
             let before = openai.received().len();
-            envoy.replace_file(&key_file(account), &key(account, &format!("{account}-{number}")));
+            envoy.replace_file(&key_file(account), &key(account, &format!("Bearer {account}-{number}")));
             let new = format!("Bearer {account}-{number}");
             wait_until("the new key is used", || keys_after(&openai, before).contains(&new)).await;
         }
@@ -310,7 +310,7 @@ async fn a_folder_that_init_wrote_changes_under_load() {
     let load = Load::start(envoy.port());
     for number in 1..=3 {
         for account in ["openai-a", "openai-b"] {
-            let secret = format!("{account}-{number}");
+            let secret = format!("Bearer {account}-{number}");
             envoy.replace_file(&format!("keys/{account}.yaml"), &key_in_yaml(account, &secret));
         }
         // All requests are one conversation, so they may all go to one account.

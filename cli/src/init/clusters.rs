@@ -94,15 +94,19 @@ const TLS: &str = "    transport_socket: &tls
           validation_context: { trusted_ca: { filename: /etc/ssl/certs/ca-certificates.crt } }
 ";
 
-/// The filter that sets the key of a file.
-fn injector(kind: ProviderKind, account: &Account) -> String {
+/// The header with the key, and what comes before the key in it. The key's file has both: Envoy 1.36 adds nothing.
+pub fn credential(kind: ProviderKind) -> (&'static str, &'static str) {
     // A cluster has one credential header. Anthropic's own endpoint decides which.
     let endpoint = if kind == ProviderKind::Anthropic { Endpoint::Messages } else { Endpoint::Chat };
-    let (header, scheme) = provider::credential_header(kind, endpoint);
-    let prefix = match scheme {
-        Scheme::Bearer => "\n                header_value_prefix: \"Bearer \"",
-        Scheme::Plain => "",
-    };
+    match provider::credential_header(kind, endpoint) {
+        (header, Scheme::Bearer) => (header, "Bearer "),
+        (header, Scheme::Plain) => (header, ""),
+    }
+}
+
+/// The filter that sets the key of a file.
+fn injector(kind: ProviderKind, account: &Account) -> String {
+    let (header, _) = credential(kind);
     let (name, file) = (yaml::text(&account.name), yaml::text(&live::key_file(&account.name)));
     format!(
         "        # Sets the key in the file, and uses a new one as soon as a file is renamed in its folder.
@@ -118,7 +122,7 @@ fn injector(kind: ProviderKind, account: &Account) -> String {
                 credential:
                   name: {name}
                   sds_config: {{ path_config_source: {{ path: {file}, watched_directory: {{ path: {folder} }} }} }}
-                header: {header}{prefix}
+                header: {header}
         - name: envoy.filters.http.upstream_codec
           typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec }}
 ",

@@ -1,5 +1,6 @@
 //! The folder of a gateway whose keys and configuration change while it runs.
 
+use super::clusters;
 use super::description::{Account, Description, Secret};
 use super::envoy_file;
 use super::files::NewFile;
@@ -46,7 +47,9 @@ pub fn files(description: &Description) -> Vec<NewFile> {
         NewFile::new("start.sh", START.to_owned()).executable(),
     ];
     let injected = description.accounts.iter().filter(|account| account.secret == Secret::File);
-    files.extend(injected.map(|account| NewFile::new(&key_file(&account.name), key(account)).secret()));
+    files.extend(
+        injected.map(|account| NewFile::new(&key_file(&account.name), key(description, account)).secret()),
+    );
     files
 }
 
@@ -67,14 +70,16 @@ fn split(text: &str) -> (String, String) {
     (format!("{}{DISCOVERY}{}", &text[..start], &text[end..]), filter)
 }
 
-fn key(account: &Account) -> String {
+fn key(description: &Description, account: &Account) -> String {
+    let provider = description.providers.iter().find(|provider| provider.name == account.provider);
+    let before = provider.map_or("", |provider| clusters::credential(provider.kind).1);
     format!(
         "# The key of the account `{name}`. To replace it, write a new file and rename it to this one
 # (docs/live-changes.md).
 resources:
 - \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
   name: {resource}
-  generic_secret: {{ secret: {{ inline_string: \"{PLACEHOLDER}\" }} }}
+  generic_secret: {{ secret: {{ inline_string: \"{before}{PLACEHOLDER}\" }} }}
 ",
         name = account.name,
         resource = yaml::text(&account.name),
