@@ -1,4 +1,4 @@
-//! A plain response that is held and complete, although its provider does not end it.
+//! A plain response or an error that is held and complete, although its provider does not end it.
 
 use super::{Answer, Attempt};
 use crate::answer::{Follower, Rejection, Verdict};

@@ -74,7 +74,7 @@ catalogue! {
     ClientAborts, Counter, "llm_failsafe_client_aborts";
     /// Streams that reached their client in full.
     StreamsComplete, Counter, "llm_failsafe_streams_complete";
-    /// Complete streams that their provider did not end, so that the filter reset them after `linger`.
+    /// Complete responses that their provider did not end, so that the filter ended them.
     StreamsLeftOpen, Counter, "llm_failsafe_streams_left_open";
     /// Streams that the provider ended too early, after part of them had reached the client.
     StreamsTruncated, Counter, "llm_failsafe_streams_truncated";
