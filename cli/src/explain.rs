@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use llm_failsafe::base::{ErrorClass, TargetId, Timestamp};
+use llm_failsafe::base::{ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
 use llm_failsafe::intake::{Called, ClientPath, client_path};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::arguments::Question;
 
 /// The explanation, as text or JSON.
-pub fn report(config: &Config, question: &Question, now: Timestamp) -> Result<String, String> {
+pub fn report(config: &Config, question: &Question, now: WallTime) -> Result<String, String> {
     let answer = Request::read(config, question, now)?.answer(now);
     Ok(if question.json { format!("{answer:#}") } else { in_words(&answer) })
 }
@@ -29,7 +29,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn read(config: &'a Config, question: &Question, now: Timestamp) -> Result<Self, String> {
+    fn read(config: &'a Config, question: &Question, now: WallTime) -> Result<Self, String> {
         let ClientPath::Endpoint(Called { endpoint, model: path_model, .. }) = client_path(&question.path)
         else {
             return Err(format!("`{}` is not a path that the filter handles", question.path));
@@ -88,7 +88,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    fn eligibility(&self, past: PastAttempts, now: Timestamp) -> Eligibility<'_> {
+    fn eligibility(&self, past: PastAttempts, now: WallTime) -> Eligibility<'_> {
         let Self { config, model, key, client, needs, .. } = self;
         Eligibility { config, model, key: *key, client, needs, past, estimates: None, now }
     }
@@ -98,7 +98,7 @@ impl<'a> Request<'a> {
     }
 
     /// The eligible targets of the first tier that has any. One of them gets the next attempt.
-    fn next(&self, past: PastAttempts, tried: Option<TargetId>, now: Timestamp) -> Vec<TargetId> {
+    fn next(&self, past: PastAttempts, tried: Option<TargetId>, now: WallTime) -> Vec<TargetId> {
         let eligibility = self.eligibility(past, now);
         let allowed = |target: TargetId| match self.model.substitution.mode {
             Mode::Enforce => eligibility.admits(target),
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
         tiers.into_iter().find(|tier| !tier.is_empty()).unwrap_or_default()
     }
 
-    fn answer(&self, now: Timestamp) -> Value {
+    fn answer(&self, now: WallTime) -> Value {
         let eligibility = self.eligibility(PastAttempts::default(), now);
         let tiers = self.model.tiers.iter().enumerate();
         let candidates = tiers.flat_map(|(tier, targets)| targets.iter().map(move |target| (tier, *target)));
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+    const NOW: WallTime = WallTime::from_millis(1_750_000_000_000);
 
     fn said(key: Option<&str>, has_keys: bool, json: bool) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();

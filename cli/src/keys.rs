@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use llm_failsafe::config::{self, Config, Digests};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -21,7 +21,7 @@ const ONLY_OPERATOR: &str = "operator";
 const MAX_KEY_BYTES: usize = 1024;
 
 /// Makes a key. Its digest and the lines to paste follow it.
-pub fn add(new: &NewKey, now: Timestamp) -> Result<String, String> {
+pub fn add(new: &NewKey, now: WallTime) -> Result<String, String> {
     let known = match &new.config {
         Some(path) => Known::read(new, path, now)?,
         None => Known::default(),
@@ -88,12 +88,12 @@ struct Known {
 /// A key of the configuration.
 struct Old {
     digests: Digests,
-    expires: Option<Timestamp>,
+    expires: Option<WallTime>,
     has_expired: bool,
 }
 
 impl Old {
-    fn of(digests: Digests, expires: Option<Timestamp>, now: Timestamp) -> Self {
+    fn of(digests: Digests, expires: Option<WallTime>, now: WallTime) -> Self {
         Self { digests, expires, has_expired: expires.is_some_and(|end| end <= now) }
     }
 
@@ -110,7 +110,7 @@ impl Old {
 }
 
 impl Known {
-    fn read(new: &NewKey, path: &Path, now: Timestamp) -> Result<Self, String> {
+    fn read(new: &NewKey, path: &Path, now: WallTime) -> Result<Self, String> {
         let loaded = source::load(path)?;
         let Config { keys, operators, .. } = &loaded.config;
         let name = new.name.as_str();
@@ -189,7 +189,7 @@ fn indented(text: &str) -> String {
 }
 
 /// Asks the filter itself whether it accepts the name and the date. The date must be in the future.
-fn is_accepted(new: &NewKey, digest: &str, now: Timestamp) -> Result<(), String> {
+fn is_accepted(new: &NewKey, digest: &str, now: WallTime) -> Result<(), String> {
     let mut entry = json!({"sha256": digest});
     if let Some(expires) = &new.expires {
         entry["expires"] = json!(expires);

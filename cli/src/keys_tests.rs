@@ -1,7 +1,7 @@
 use super::*;
 
 /// In 2025.
-const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+const NOW: WallTime = WallTime::from_millis(1_750_000_000_000);
 
 fn new(name: &str) -> NewKey {
     NewKey { name: name.to_owned(), ..NewKey::default() }

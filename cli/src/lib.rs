@@ -29,7 +29,7 @@ mod timeline;
 
 use std::ffi::OsString;
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 
 use arguments::Command;
 pub use failure::Failure;
@@ -39,7 +39,7 @@ pub use failure::Failure;
 /// # Errors
 /// [`Failure::Usage`] for a wrong command line, [`Failure::Input`] for a problem with a file, a configuration or a request,
 /// [`Failure::Problems`] for a gateway with problems.
-pub fn run<A>(arguments: impl IntoIterator<Item = A>, now: Timestamp) -> Result<String, Failure>
+pub fn run<A>(arguments: impl IntoIterator<Item = A>, now: WallTime) -> Result<String, Failure>
 where
     A: Into<OsString>,
 {

@@ -4,12 +4,12 @@ use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use llm_failsafe_cli::{Failure, run};
 
 fn main() -> ExitCode {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+    let now = WallTime::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
     match run(std::env::args_os().skip(1), now) {
         Ok(report) => print(&report),
         Err(failure @ Failure::Problems(_)) => {

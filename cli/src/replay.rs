@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
+use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Boundaries, Config, Model};
 use llm_failsafe::fallback::{self, ClientLimits, Eligibility, PastAttempts};
 use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record};
@@ -186,7 +186,7 @@ impl Replay<'_> {
             needs: &self.needs,
             past: PastAttempts::of(earlier),
             estimates: None,
-            now: Timestamp::from_millis(self.record.start_unix_ms.saturating_add(at)),
+            now: WallTime::from_millis(self.record.start_unix_ms.saturating_add(at)),
         }
     }
 

@@ -46,6 +46,11 @@ const fn record() -> [u8; 1_400] {
     record
 }
 
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: i32, precision: i64, time: *mut u64) -> i32;
+}
+
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> i32;
@@ -282,6 +287,7 @@ fn plain(name: &str, side: i32) {
     unsafe {
         match name {
             "get_current_time_nanoseconds" => proxy_get_current_time_nanoseconds(&raw mut time),
+            "clock_time_get" => clock_time_get(1, 0, &raw mut time),
             "get_log_level" => proxy_get_log_level(&raw mut level),
             "continue_stream" => proxy_continue_stream(side),
             // Whether there is such a context does not matter.

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod browser;
 pub mod client;
+pub mod clock;
 pub mod envoy;
 pub mod gateway;
 mod grpc;

@@ -4,7 +4,7 @@ use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::ScriptedProvider;
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 
 /// The mistakes in the Envoy file of this gateway; empty if it has none.
@@ -13,7 +13,7 @@ fn mistakes(gateway: &Gateway) -> String {
     let path = folder.path().join("envoy.json");
     drop(gateway.clone().edit(|config| std::fs::write(&path, config.to_string()).unwrap()));
     let arguments = ["check".into(), "--config".into(), path.into_os_string()];
-    let report = llm_failsafe_cli::run(arguments, Timestamp::from_millis(1_780_920_000_000));
+    let report = llm_failsafe_cli::run(arguments, WallTime::from_millis(1_780_920_000_000));
     report.map_or_else(|failure| failure.to_string(), |_| String::new())
 }
 

@@ -6,7 +6,7 @@ use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{RefusedPort, Script, ScriptedProvider, errors};
 use integration_tests::scene::Scene;
 use integration_tests::sha256;
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 
 const CLIENT: &str = "sk-llm-client-77aa";
@@ -39,7 +39,7 @@ async fn doctor(port: u16, options: &[&str]) -> (bool, String) {
     let url = format!("http://127.0.0.1:{port}");
     let arguments: Vec<_> =
         ["doctor".to_owned(), url].into_iter().chain(options.iter().map(|it| (*it).to_owned())).collect();
-    let run = move || llm_failsafe_cli::run(arguments, Timestamp::default());
+    let run = move || llm_failsafe_cli::run(arguments, WallTime::default());
     match tokio::task::spawn_blocking(run).await.unwrap() {
         Ok(report) => (false, report),
         Err(failure @ llm_failsafe_cli::Failure::Problems(_)) => (true, failure.to_string()),

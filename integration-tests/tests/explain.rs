@@ -5,10 +5,10 @@ use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, errors};
 use integration_tests::scene::Scene;
 use integration_tests::sha256;
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 
-const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
+const NOW: WallTime = WallTime::from_millis(1_780_920_000_000);
 const CHAT: &str = "/v1/chat/completions";
 
 /// Runs the command-line tool on files with this content.

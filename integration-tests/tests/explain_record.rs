@@ -7,7 +7,7 @@ use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::provider::{Script, errors};
 use integration_tests::records;
 use integration_tests::scene::Scene;
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 
 fn configuration() -> Value {
@@ -27,7 +27,7 @@ fn configuration() -> Value {
 }
 
 fn run(arguments: &[&str]) -> Result<String, String> {
-    llm_failsafe_cli::run(arguments, Timestamp::default()).map_err(|failure| failure.to_string())
+    llm_failsafe_cli::run(arguments, WallTime::default()).map_err(|failure| failure.to_string())
 }
 
 #[tokio::test]

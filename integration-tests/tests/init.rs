@@ -7,14 +7,14 @@ use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
 use integration_tests::paths;
 use integration_tests::provider::{ScriptedProvider, errors};
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 
 /// Addresses where the kernel chooses the port.
 const ADDRESSES: [&str; 6] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--probes", "127.0.0.1:0"];
 
 /// Runs the program, which must succeed.
 pub fn run(arguments: &[&str]) -> String {
-    let report = llm_failsafe_cli::run(arguments, Timestamp::from_millis(1_780_920_000_000));
+    let report = llm_failsafe_cli::run(arguments, WallTime::from_millis(1_780_920_000_000));
     report.unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"))
 }
 
@@ -32,7 +32,7 @@ fn key<'s>(said: &'s str, name: &str) -> &'s str {
 }
 
 async fn doctor(arguments: Vec<String>) -> String {
-    let run = move || llm_failsafe_cli::run(arguments, Timestamp::default());
+    let run = move || llm_failsafe_cli::run(arguments, WallTime::default());
     let report = tokio::task::spawn_blocking(run).await.unwrap();
     report.unwrap_or_else(|failure| panic!("{failure}"))
 }

@@ -25,6 +25,7 @@ mod ceilings;
 mod checked_files;
 mod client_retries;
 mod clients;
+mod clocks;
 mod configuration;
 mod contexts;
 mod conversations;

@@ -197,7 +197,7 @@ impl Admission {
         self.leases.give_back(generation, effects, now);
         generation.headroom.borrow_mut().uncount(effects.store, self.counted, now);
         if let Some(reserved) = self.reserved {
-            reserved.release(effects, now);
+            reserved.release(effects, generation.moment(now));
         }
     }
 

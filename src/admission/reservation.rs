@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::base::{MicroDollars, TargetId, Timestamp, Tokens};
+use crate::base::{MicroDollars, Moment, TargetId, Timestamp, Tokens};
 use crate::config::Config;
 use crate::generation::Effects;
 use crate::intake::ClientRequest;
@@ -42,7 +42,7 @@ impl Reserved {
             return Ok(None);
         };
         let amount = amount_of(request.expected(target), request.config(), target);
-        match tenancy::reserve(effects.store, &key.name, &budget, amount, now) {
+        match tenancy::reserve(effects.store, &key.name, &budget, amount, request.generation.moment(now)) {
             Some(Ok(Granted { reservation, warnings })) => {
                 if !warnings.is_empty() {
                     effects.tally.count(Metric::BudgetWarnings);
@@ -68,7 +68,7 @@ impl Reserved {
     }
 
     /// The request was not sent.
-    pub fn release(self, effects: &mut Effects<'_>, now: Timestamp) {
+    pub fn release(self, effects: &mut Effects<'_>, now: Moment) {
         let released = tenancy::release(effects.store, &self.key, self.reservation, now);
         effects.note_shared(released);
     }
@@ -76,7 +76,7 @@ impl Reserved {
     /// The request is over: what its attempts took replaces the estimate.
     pub fn settle(self, request: &ClientRequest, tried: &[Tried], effects: &mut Effects<'_>, now: Timestamp) {
         if tried.iter().all(Tried::was_withdrawn) {
-            return self.release(effects, now);
+            return self.release(effects, request.generation.moment(now));
         }
         let mut actual = Amount::default();
         for attempt in tried {
@@ -84,7 +84,13 @@ impl Reserved {
             actual.tokens = actual.tokens.saturating_add(taken.tokens);
             actual.cost = actual.cost.plus(taken.cost);
         }
-        let settled = tenancy::settle(effects.store, &self.key, self.reservation, actual, now);
+        let settled = tenancy::settle(
+            effects.store,
+            &self.key,
+            self.reservation,
+            actual,
+            request.generation.moment(now),
+        );
         effects.note_shared(settled);
     }
 }

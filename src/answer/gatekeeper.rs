@@ -10,7 +10,7 @@ use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
 use super::subject::{Judgement, Reading, Subject};
-use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, Timestamp};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, WallTime};
 use crate::config::{EmptyStop, HoldPolicy, HoldUntil};
 use crate::provider::{self, Failure, ProviderKind};
 use crate::request::BodyBuffer;
@@ -139,7 +139,7 @@ impl Gatekeeper {
         host: &mut impl BodyBuffer,
         available: usize,
         end: bool,
-        now: Timestamp,
+        now: WallTime,
     ) -> Verdict {
         match self.read(host, available) {
             Some(judgement) => self.verdict(judgement, now),
@@ -149,7 +149,7 @@ impl Gatekeeper {
     }
 
     /// The response is over.
-    pub fn end(&mut self, now: Timestamp) -> Verdict {
+    pub fn end(&mut self, now: WallTime) -> Verdict {
         let judgement = self.subject.judge_at_end(self.kind, &self.headers);
         self.verdict(judgement, now)
     }
@@ -210,7 +210,7 @@ impl Gatekeeper {
         judgement.or(is_let_go.then_some(Ok(())))
     }
 
-    fn verdict(&self, judgement: Judgement, now: Timestamp) -> Verdict {
+    fn verdict(&self, judgement: Judgement, now: WallTime) -> Verdict {
         match judgement {
             Ok(()) => {
                 let content = !matches!(self.subject, Subject::Stream { content: false, .. });
@@ -227,7 +227,7 @@ impl Gatekeeper {
     }
 
     /// The failure as the retry decision needs it.
-    fn failed(&self, class: ErrorClass, now: Timestamp) -> Failed {
+    fn failed(&self, class: ErrorClass, now: WallTime) -> Failed {
         let hint = |body, status| provider::wait_hint(&self.headers, body, status, now);
         let hint = match &self.subject {
             Subject::Error { status, body } => hint(body, *status),

@@ -18,7 +18,7 @@ impl Attempt {
     ) -> Result<(), Rejection> {
         self.watch.finish();
         let Answer::Held(gatekeeper) = &mut self.answer else { return Ok(()) };
-        if let Verdict::Reject(rejection) = gatekeeper.end(now) {
+        if let Verdict::Reject(rejection) = gatekeeper.end(self.request.generation.wall_time(now)) {
             return Err(self.noted(rejection));
         }
         let held = gatekeeper.held();

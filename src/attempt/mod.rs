@@ -56,6 +56,8 @@ pub struct Attempt {
     /// Counts until the client gets the first byte of the response.
     patience: Option<Patience>,
     gate: HoldPolicy,
+    /// For how long this worker could read nothing.
+    excused: Duration,
     keep_alive: Option<KeepAlive>,
     on_break: OnBreak,
     first_content: Option<Duration>,
@@ -105,6 +107,7 @@ impl Attempt {
             watch: Watch::start(policy, request.facts.stream, request.began, now),
             patience: Patience::of(&request, now),
             gate: policy.gate,
+            excused: Duration::ZERO,
             keep_alive: policy.keep_alive.map(|every| KeepAlive::new(every, now)),
             on_break: policy.on_break,
             first_content: None,

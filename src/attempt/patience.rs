@@ -27,6 +27,12 @@ impl Patience {
         Some(Self { until, half: Some(now.after(until.since(now) / 2)) })
     }
 
+    /// Nothing could be read for this long.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.until = self.until.after(pause);
+        self.half = self.half.map(|half| half.after(pause));
+    }
+
     /// When the attempt has used what it may.
     pub(super) fn due(&self) -> Timestamp {
         self.half.unwrap_or(self.until)

@@ -85,7 +85,7 @@ impl Attempt {
         self.observed.headers(status, &headers, now);
         let Some(kind) = self.provider_kind() else { return Progress::Ignored };
         if let Some(under_way) = &mut self.under_way {
-            let reported = provider::rate_limits(kind, &headers, now);
+            let reported = provider::rate_limits(kind, &headers, self.request.generation.moment(now));
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {
@@ -205,7 +205,7 @@ impl Attempt {
         now: Timestamp,
         sink: &mut impl HeaderSink,
     ) -> Progress {
-        match gatekeeper.end(now) {
+        match gatekeeper.end(self.request.generation.wall_time(now)) {
             Verdict::Reject(rejection) => self.reject(rejection),
             Verdict::Hold | Verdict::Commit { .. } => {
                 Progress::Commits(self.commit_headers(None, true, now, sink))
@@ -266,7 +266,7 @@ impl Attempt {
         }
         self.observed.bytes = self.observed.bytes.max(available as u64);
         let Answer::Held(gatekeeper) = &mut self.answer else { return Progress::Ignored };
-        match gatekeeper.chunk(host, available, end, now) {
+        match gatekeeper.chunk(host, available, end, self.request.generation.wall_time(now)) {
             Verdict::Hold => {
                 if gatekeeper.is_whole() {
                     self.watch.finish_reasons_received(false, now);
@@ -398,11 +398,11 @@ impl Attempt {
         if self.first_content.is_some() {
             return;
         }
-        let took = now.since(self.start.sent_at);
+        let took = now.since(self.sent_at());
         self.first_content = Some(took);
         self.observed.content_at = Some(now);
         let generation = &self.request.generation;
-        let (target, sent_at) = (self.start.target, self.start.sent_at);
+        let (target, sent_at) = (self.start.target, self.sent_at());
         generation.speeds.borrow_mut().first_content(target, self.request.facts.stream, sent_at, now);
         generation.pending.borrow_mut().first_content(target, took);
         let tolerated = generation.config.breaker.slow_first_content;

@@ -15,6 +15,8 @@
 //! early release, because both would mean the same. Without it `first_content` is the limit: a stream
 //! without content by then fails.
 
+use std::time::Duration;
+
 use super::patience::Patience;
 use super::{Answer, Attempt};
 use crate::base::{ErrorClass, Timestamp};
@@ -97,6 +99,26 @@ impl Attempt {
         }
     }
 
+    /// The worker could read nothing for this long, so what the provider has sent may not have been seen. No time
+    /// limit counts that time.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.excused = self.excused.saturating_add(pause);
+        self.watch.excuse(pause);
+        if let Some(patience) = &mut self.patience {
+            patience.excuse(pause);
+        }
+    }
+
+    /// Whether the worker could read nothing for a while.
+    pub fn was_excused(&self) -> bool {
+        !self.excused.is_zero()
+    }
+
+    /// When it was sent, not counting the time in which nothing could be read.
+    pub(super) fn sent_at(&self) -> Timestamp {
+        self.start.sent_at.after(self.excused)
+    }
+
     /// Another target gets the rest of the client's patience. The attempt has failed.
     pub fn give_up(&mut self) {
         self.watch.finish();
@@ -160,7 +182,7 @@ impl Attempt {
     }
 
     fn gate_until(&self) -> Option<Timestamp> {
-        self.gate.max_time.map(|time| self.start.sent_at.after(time))
+        self.gate.max_time.map(|time| self.sent_at().after(time))
     }
 }
 

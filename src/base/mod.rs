@@ -43,5 +43,5 @@ pub use rng::{Random, SplitMix64};
 pub use secrets::{looks_like_key, redacted, without_keys};
 pub use short_text::ShortText;
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
-pub use time::{Timestamp, millis};
+pub use time::{Moment, Timestamp, WallClock, WallTime, millis};
 pub use tokens::Tokens;

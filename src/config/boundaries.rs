@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::mode::Mode;
-use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, Timestamp};
+use crate::base::{ClassSet, MicroDollars, ProviderId, TargetId, WallTime};
 
 /// Which targets are allowed, including the first choice. A model has boundaries, and a client's key may have
 /// its own. A target must satisfy both.
@@ -102,5 +102,5 @@ pub struct Approval {
     /// The substitute.
     pub to: TargetId,
     /// When the approval expires.
-    pub until: Option<Timestamp>,
+    pub until: Option<WallTime>,
 }

@@ -13,7 +13,7 @@ use super::offers::Offers;
 use super::retry::{Priority, RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
 use crate::base::{
-    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, Timestamp, mix,
+    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, WallTime, mix,
 };
 use crate::catalogue;
 use crate::provider::ProviderKind;
@@ -378,7 +378,7 @@ pub struct ClientKey {
     /// By what it is recognised.
     pub digests: Digests,
     /// From then on it is refused; `None` for never.
-    pub expires: Option<Timestamp>,
+    pub expires: Option<WallTime>,
     /// The models that it may use; `None` for all.
     pub models: Option<Vec<ModelId>>,
     /// Which targets are allowed.
@@ -431,7 +431,7 @@ pub struct OperatorKey {
     /// By what it is recognised.
     pub digests: Digests,
     /// From then on it is refused; `None` for never.
-    pub expires: Option<Timestamp>,
+    pub expires: Option<WallTime>,
 }
 
 /// What happens to requests for other paths than the endpoints.

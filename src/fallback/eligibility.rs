@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
-use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, WallTime};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Model, Price, PriceCeiling, Provider, Target};
 
 /// Regions that a client may list for one request.
@@ -78,7 +78,7 @@ pub struct Eligibility<'a> {
     /// How targets count tokens, if known.
     pub estimates: Option<&'a Calibration>,
     /// The current time.
-    pub now: Timestamp,
+    pub now: WallTime,
 }
 
 /// A target with its configuration, as the gates see it.

@@ -15,7 +15,7 @@ use super::eligibility::{ClientLimits, Eligibility, PastAttempts, is_bounded_by_
 use super::estimate::PromptSize;
 use super::gate::Gate;
 use super::needs::{Encrypted, Needs};
-use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, Timestamp, saturating_product};
+use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, WallTime, saturating_product};
 use crate::config::{Boundaries, Config, Model, SubstitutionRules, TokenLimit};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::StateSet;
@@ -100,7 +100,7 @@ impl GateMask {
                 past: PastAttempts::default(),
                 estimates: None,
                 // An approval that ends at all has ended by then.
-                now: Timestamp::from_millis(u64::MAX),
+                now: WallTime::from_millis(u64::MAX),
             };
             let Some(candidate) = eligibility.candidate(target) else { return ALWAYS };
             // A target may be a first choice at one endpoint only. The strictest sizes are right at all of them.

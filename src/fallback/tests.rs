@@ -96,7 +96,7 @@ fn closed_for(
         needs,
         past,
         estimates: None,
-        now,
+        now: now.wall(),
     };
     let id = target(config, name);
     let gates: Vec<_> = eligibility.closed_gates(id).map(Gate::name).collect();
@@ -151,7 +151,7 @@ fn violations_name_what_was_needed_and_what_is_offered() {
         needs: &needs,
         past,
         estimates: None,
-        now: NOON,
+        now: NOON.wall(),
     };
     let violations: Vec<_> = eligibility
         .violations(target(&config, "other"))

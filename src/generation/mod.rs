@@ -9,7 +9,7 @@ mod missing_clusters;
 mod target_health;
 mod usage_option;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub use effects::Effects;
@@ -18,7 +18,7 @@ pub use target_health::{availability, breakers, failing_permille, is_untroubled}
 pub use usage_option::UsageOption;
 
 use crate::balance::{Headroom, InFlight, SpeedView};
-use crate::base::{Store, TargetId, Timestamp, Tokens};
+use crate::base::{Moment, Store, TargetId, Timestamp, Tokens, WallClock, WallTime};
 use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;
 use crate::fallback::{Calibration, GateMasks};
@@ -29,6 +29,8 @@ use crate::record::Fragments;
 pub struct Generation {
     /// The configuration.
     pub config: Rc<Config>,
+    /// What the wall clock shows. Generations of one worker share it.
+    wall: Rc<Cell<WallClock>>,
     /// Its parts of decision records.
     pub fragments: Rc<Fragments>,
     /// The state of the circuit breakers, as this worker last saw it.
@@ -53,7 +55,7 @@ impl Generation {
     /// A generation that starts with what other workers have shared, so that after a change of the
     /// configuration even the first request avoids targets with an open breaker. `worker` distinguishes
     /// this worker's records.
-    pub fn new(config: Config, worker: u64, store: &mut dyn Store) -> Self {
+    pub fn new(config: Config, worker: u64, wall: Rc<Cell<WallClock>>, store: &mut dyn Store) -> Self {
         let mut health_view = HealthView::new(&config);
         health_view.refresh(store);
         let mut speeds = SpeedView::new(&config);
@@ -63,6 +65,7 @@ impl Generation {
         let usage_option = UsageOption::new(&config, store);
         let config = Rc::new(config);
         Self {
+            wall,
             usage_option,
             health_view: RefCell::new(health_view),
             pending: RefCell::new(Pending::new(&config, worker)),
@@ -74,6 +77,21 @@ impl Generation {
             fragments: Rc::new(Fragments::new(Rc::clone(&config))),
             config,
         }
+    }
+
+    /// What the wall clock shows.
+    pub fn wall_clock(&self) -> WallClock {
+        self.wall.get()
+    }
+
+    /// What the calendar says at `now`.
+    pub fn wall_time(&self, now: Timestamp) -> WallTime {
+        self.wall.get().at(now)
+    }
+
+    /// `now` on both clocks.
+    pub fn moment(&self, now: Timestamp) -> Moment {
+        Moment { at: now, wall: self.wall_time(now) }
     }
 
     /// Writes what this worker has learned and reads what others have. `queued` has this worker's queues by

@@ -97,6 +97,14 @@ unsafe extern "C" {
     fn proxy_get_metric(id: u32, value: *mut u64) -> i32;
 }
 
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: i32, precision: i64, time: *mut u64) -> i32;
+}
+
+/// WASI's number of the clock that never steps.
+const MONOTONIC: i32 = 1;
+
 fn check(status: i32) -> Result<(), HostError> {
     if status == 0 { Ok(()) } else { Err(HostError(status)) }
 }
@@ -182,6 +190,14 @@ pub fn now_ns() -> u64 {
     // SAFETY: the host writes one u64 during the call.
     let _ = check(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) });
     time
+}
+
+/// Nanoseconds on a clock that does not step. All threads of the process read the same one.
+pub fn monotonic_ns() -> Result<u64, HostError> {
+    let mut time = 0;
+    // SAFETY: the host writes one u64 during the call.
+    check(unsafe { clock_time_get(MONOTONIC, 0, &raw mut time) })?;
+    Ok(time)
 }
 
 /// Asks for a tick of the root context every `period`.

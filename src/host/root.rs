@@ -68,7 +68,10 @@ impl Root {
                 let shared = Rc::new(Shared::new(config, envoy_version()));
                 self.report_memory(&shared);
                 match abi::set_tick(clock::TICK) {
-                    Ok(()) => shared.start_ticking(),
+                    Ok(()) => {
+                        clock::start_ticking();
+                        shared.start_ticking();
+                    }
                     Err(error) => log::error!("the host grants no timer (status {})", error.0),
                 }
                 self.shared = Some(shared);
@@ -89,8 +92,13 @@ impl Root {
     pub fn on_tick(&mut self) {
         refresh_log_level();
         let Some(shared) = self.shared.clone() else { return };
-        let mut worker = shared.worker.borrow_mut();
         let now = clock::now();
+        clock::read_wall(now);
+        if let Some(pause) = clock::pause_before_tick(now) {
+            log::debug!("the worker could do nothing for {} ms", pause.as_millis());
+            stream::excuse(pause);
+        }
+        let mut worker = shared.worker.borrow_mut();
         let orphans = worker.tick(now);
         shared.metrics.flush(&mut worker.tally);
         drop(worker);

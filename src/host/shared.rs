@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
-use super::abi;
 use super::failure::{Call, Failures, HostError};
 use super::metrics::Metrics;
 use super::store::SharedData;
+use super::{abi, clock};
 use crate::base::SplitMix64;
 use crate::config::Config;
 use crate::journey::{Journeys, Worker};
@@ -33,7 +34,8 @@ pub struct Shared {
 impl Shared {
     pub fn new(config: Config, envoy_version: Option<String>) -> Self {
         let rng = SplitMix64::new(random());
-        let mut worker = Worker::new(config, JOURNEYS.with(Rc::clone), Box::new(SharedData), rng);
+        let mut worker =
+            Worker::new(config, JOURNEYS.with(Rc::clone), clock::wall(), Box::new(SharedData), rng);
         worker.envoy = envoy_version;
         let metrics = Metrics::define(worker.tally.series(), &worker.generation.config);
         for family in worker.tally.series().left_out() {
@@ -76,6 +78,11 @@ impl Shared {
             self.flush_if_due(&mut worker.tally);
         }
     }
+}
+
+/// The VM could do nothing for this long.
+pub fn excuse_journeys(pause: Duration) {
+    JOURNEYS.with(|journeys| journeys.borrow_mut().excuse(pause));
 }
 
 fn random() -> u64 {

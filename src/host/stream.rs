@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::failure::{self, Call, HostError, StreamControl};
 use super::shared::Shared;
@@ -74,6 +75,16 @@ pub fn sweep(now: Timestamp) {
         // It is not known how it ended, so no target is blamed.
         stream.finish(Ending::ClientGone, now);
     }
+}
+
+/// The VM could do nothing for this long: no time limit counts it.
+pub fn excuse(pause: Duration) {
+    for stream in STREAMS.with_borrow(Streams::all) {
+        if let Ok(mut stream) = stream.try_borrow_mut() {
+            stream.exchange.excuse(pause);
+        }
+    }
+    super::shared::excuse_journeys(pause);
 }
 
 /// Looks at every stream that is due.

@@ -79,6 +79,11 @@ impl<S> Streams<S> {
         self.all.get(&id).map(Rc::clone)
     }
 
+    /// All streams.
+    pub fn all(&self) -> Vec<Shared<S>> {
+        self.all.values().map(Rc::clone).collect()
+    }
+
     /// The streams one after another, each once per round. `None` between two rounds.
     pub fn next_to_check(&mut self) -> Option<(u32, Shared<S>)> {
         while let Some(id) = self.unchecked.pop() {
@@ -151,6 +156,7 @@ mod tests {
         streams.schedule(2, at(20));
         streams.schedule(3, at(10));
         streams.unschedule(3, at(10));
+        assert_eq!(ids(streams.all()), [1, 2, 3]);
         assert_eq!(ids(streams.take_due(at(9))), Vec::<u32>::new());
         assert_eq!(ids(streams.take_due(at(15))), [1]);
         assert_eq!(ids(streams.take_due(at(20))), [2]);

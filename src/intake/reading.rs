@@ -228,7 +228,7 @@ pub fn authenticate(
     now: Timestamp,
 ) -> Result<Option<usize>, NoKey> {
     let Some(keys) = &generation.config.keys else { return Ok(None) };
-    tenancy::authenticate(keys, headers, now).map(Some)
+    tenancy::authenticate(keys, headers, generation.wall_time(now)).map(Some)
 }
 
 impl From<NoKey> for Refusal {

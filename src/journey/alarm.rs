@@ -1,6 +1,8 @@
 //! What follows when something is due: an attempt has taken too long, a response has been held for long
 //! enough, or the stream has been quiet for a while.
 
+use std::time::Duration;
+
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::response::{HeldBody, RETRY_HEADER, ResponseHost};
@@ -42,6 +44,16 @@ impl Exchange {
             Phase::Sent(sent) => sent.attempt.due(),
             Phase::Held(held) => Some(held.at),
             _ => None,
+        }
+    }
+
+    /// This worker could do nothing for this long: it was stopped, or busy. What has come meanwhile is not yet read. No time
+    /// limit counts that time.
+    pub fn excuse(&mut self, pause: Duration) {
+        match &mut self.phase {
+            Phase::Sent(sent) => sent.attempt.excuse(pause),
+            Phase::Held(held) => held.excuse(pause),
+            _ => {}
         }
     }
 

@@ -201,7 +201,10 @@ impl Sent {
         if ending == Ending::ClientGone && !is_over {
             worker.tally.count(Metric::ClientAborts);
             self.count_stream_end(worker, StreamEnd::ClientGone);
-            settle(self, worker, End::ClientGone, Received::Perhaps, Blame::CLIENT_LEFT, now);
+            // After a pause the provider's answer may have come, and the client may have left in vain.
+            let paused = self.attempt.was_excused() || worker.is_late(now);
+            let blame = if paused { Blame::NEUTRAL } else { Blame::CLIENT_LEFT };
+            settle(self, worker, End::ClientGone, Received::Perhaps, blame, now);
             return false;
         }
         let class = match closed {

@@ -1,5 +1,7 @@
 //! A request that is held, and until when.
 
+use std::time::Duration;
+
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::base::Timestamp;
@@ -32,6 +34,12 @@ impl Held {
     /// The same with a whole body of so many bytes in the host's buffer.
     pub(super) fn with_body(self, len: usize) -> Self {
         Self { buffered: len, complete: true, ..self }
+    }
+
+    /// The worker could do nothing for this long.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.at = self.at.after(pause);
+        self.until = self.until.after(pause);
     }
 
     /// The request waits no longer: it gives its position up.

@@ -119,6 +119,11 @@ impl Journeys {
         self.kept.remove(&id).map(|kept| kept.journey)
     }
 
+    /// This worker could do nothing for this long, so no wait counts that time.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.waits.iter_mut().for_each(|(at, ..)| *at = at.after(pause));
+    }
+
     /// Ends the journeys whose next attempt never came and returns them.
     pub fn expire(&mut self, now: Timestamp) -> Vec<SharedJourney> {
         let mut orphans = Vec::new();
@@ -193,6 +198,16 @@ mod tests {
         assert_eq!(journeys.expire(at(4_999)).len(), 0);
         assert_eq!(journeys.expire(at(5_000)).len(), 1);
         assert!(journeys.is_empty());
+    }
+
+    #[test]
+    fn a_pause_does_not_make_orphans() {
+        let mut journeys = Journeys::default();
+        journeys.begin(id(1), some_journey(), 10);
+        journeys.leave(id(1), true, at(0));
+        journeys.excuse(Duration::from_secs(60));
+        assert_eq!(journeys.expire(at(60_100)).len(), 0);
+        assert_eq!(journeys.expire(at(65_000)).len(), 1);
     }
 
     #[test]

@@ -53,8 +53,12 @@ impl Exchange {
         };
         let endpoint = called.endpoint;
         worker.tally.count(Metric::Requests);
-        let record =
-            RecordBuilder::new(Rc::clone(&generation.fragments), endpoint, Identity::read(headers), now);
+        let record = RecordBuilder::new(
+            Rc::clone(&generation.fragments),
+            endpoint,
+            Identity::read(headers),
+            generation.moment(now),
+        );
         self.record = Some(Rc::new(RefCell::new(record)));
         let dialect = endpoint.dialect();
         if method != "POST" {

@@ -62,7 +62,7 @@ pub fn worker(config: Config) -> Worker {
 
 /// A worker that shares data with others.
 pub fn worker_on(config: Config, store: Memory<'static>) -> Worker {
-    Worker::new(config, Rc::default(), Box::new(store), SplitMix64::new(1))
+    Worker::new(config, Rc::default(), Rc::default(), Box::new(store), SplitMix64::new(1))
 }
 
 /// The moment at which everything happens unless a test says otherwise.
@@ -107,7 +107,7 @@ pub fn request_with(generation: &Rc<Generation>, facts: Facts) -> ClientRequest 
 }
 
 pub fn some_journey() -> SharedJourney {
-    let generation = Rc::new(Generation::new(load(CONFIG), 0, &mut Memory::new()));
+    let generation = Rc::new(Generation::new(load(CONFIG), 0, Rc::default(), &mut Memory::new()));
     Rc::new(RefCell::new(Journey::new(Rc::new(some_request(&generation)), None)))
 }
 

@@ -1,11 +1,12 @@
 //! One worker: what all passes share, and the work of its tick.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::journey::FailureContext;
 use super::registry::{Journeys, SharedJourney};
-use crate::base::{Random, SplitMix64, Store, Timestamp};
+use crate::base::{Random, SplitMix64, Store, Timestamp, WallClock};
 use crate::config::Config;
 use crate::generation::{Effects, Generation};
 use crate::queue::Queues;
@@ -16,6 +17,10 @@ use crate::retry::Retries;
 /// How many records of orphans are written in one tick, so that they do not flood Envoy's log. Further ones
 /// are only counted.
 const MAX_ORPHANS_WRITTEN: usize = 10;
+
+/// A tick comes every 100 ms. If none has come for this long, the worker was stopped or busy, and what has arrived
+/// meanwhile has not been read.
+pub const LATE: Duration = Duration::from_millis(300);
 
 /// What all passes through one configured filter share on one worker.
 pub struct Worker {
@@ -39,6 +44,8 @@ pub struct Worker {
     pub gauges: Gauges,
     /// What has been counted and not yet handed to the host.
     pub tally: Tally,
+    /// When its last tick was.
+    ticked_at: Option<Timestamp>,
 }
 
 impl Worker {
@@ -46,11 +53,12 @@ impl Worker {
     pub fn new(
         config: Config,
         journeys: Rc<RefCell<Journeys>>,
+        wall: Rc<Cell<WallClock>>,
         mut store: Box<dyn Store>,
         mut rng: SplitMix64,
     ) -> Self {
         let tally = Tally::new(&config);
-        let generation = Rc::new(Generation::new(config, rng.next_u64(), &mut *store));
+        let generation = Rc::new(Generation::new(config, rng.next_u64(), wall, &mut *store));
         Self {
             generation,
             journeys,
@@ -62,6 +70,7 @@ impl Worker {
             operator_limit: OperatorRateLimit::default(),
             gauges: Gauges::default(),
             tally,
+            ticked_at: None,
         }
     }
 
@@ -92,6 +101,7 @@ impl Worker {
     /// Does what is due by time alone. To be called about every 100 ms. Returns the records of requests
     /// whose next attempt never came, because no access log writes those.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Written> {
+        self.ticked_at = Some(now);
         let records = self.end_orphans(now);
         let generation = Rc::clone(&self.generation);
         let queues = &self.queues;
@@ -104,6 +114,11 @@ impl Worker {
         self.effects().note_shared(flushed);
         self.gauges.show(&generation, &mut self.tally, now);
         records
+    }
+
+    /// Whether the last tick was longer ago than it may be, because the worker was stopped or busy.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        self.ticked_at.is_some_and(|at| now.since(at) > LATE)
     }
 
     fn end_orphans(&mut self, now: Timestamp) -> Vec<Written> {

@@ -10,7 +10,7 @@ use super::gemini;
 use super::hint_names::{Unit, unit};
 use super::waits::{MAX_TEXT, WaitHint, decimal, text_hint, until_pacific_midnight};
 use super::wording::MAX_READ;
-use crate::base::Timestamp;
+use crate::base::WallTime;
 
 /// Where members with a wait may be, besides the error itself.
 const PLACES: [&[&str]; 4] = [&["metadata"], &["metadata", "headers"], &["details"], &["headers"]];
@@ -41,7 +41,7 @@ const fn is_busy(status: u16) -> bool {
 
 /// The wait that the body of an error asks for. A member counts more than the message. For a daily quota of
 /// Google it is at least the time until it is renewed: the delay beside it is of another limit.
-pub(super) fn wait(body: &[u8], status: u16, now: Timestamp) -> Option<WaitHint> {
+pub(super) fn wait(body: &[u8], status: u16, now: WallTime) -> Option<WaitHint> {
     let error = ErrorBody::of_failure(body);
     let status = if status < 300 { error.status().unwrap_or(status) } else { status };
     let given = in_details(&error, now)
@@ -53,7 +53,7 @@ pub(super) fn wait(body: &[u8], status: u16, now: Timestamp) -> Option<WaitHint>
 }
 
 /// A wait in the `details` of a Google error, which are a list.
-fn in_details(error: &ErrorBody, now: Timestamp) -> Option<WaitHint> {
+fn in_details(error: &ErrorBody, now: WallTime) -> Option<WaitHint> {
     let details = error.get("details").and_then(Value::as_array)?;
     details.iter().filter_map(Value::as_object).find_map(|detail| {
         in_members(detail, now).or_else(|| in_members(detail.get("metadata")?.as_object()?, now))
@@ -61,7 +61,7 @@ fn in_details(error: &ErrorBody, now: Timestamp) -> Option<WaitHint> {
 }
 
 /// The first of the members in the order of [`MEMBERS`].
-fn in_members(members: &Map<String, Value>, now: Timestamp) -> Option<WaitHint> {
+fn in_members(members: &Map<String, Value>, now: WallTime) -> Option<WaitHint> {
     let mut found = None;
     for (name, value) in members {
         let Some((place, unit)) = unit(name) else { continue };
@@ -82,7 +82,7 @@ fn in_members(members: &Map<String, Value>, now: Timestamp) -> Option<WaitHint> 
 
 /// A wait in a message: `Please retry in 55.8s.`, `try again in 5 minutes`, `regain access on 2026-12-01 at
 /// 00:00 UTC`.
-fn in_message(message: &str, now: Timestamp) -> Option<WaitHint> {
+fn in_message(message: &str, now: WallTime) -> Option<WaitHint> {
     let message = truncate(message, MAX_READ).to_ascii_lowercase();
     LEADS.iter().find_map(|lead| {
         let rest = message.split_once(lead)?.1;
@@ -139,7 +139,7 @@ fn unit_of(text: &str) -> Option<(f64, &str)> {
 }
 
 /// A moment at the beginning of a text: RFC 3339, also with ` at ` and ` utc`, or an HTTP date.
-fn moment(text: &str, now: Timestamp) -> Option<WaitHint> {
+fn moment(text: &str, now: WallTime) -> Option<WaitHint> {
     let text = truncate(text, MAX_TEXT);
     let words: Vec<&str> = text.split_ascii_whitespace().filter(|word| *word != "at").take(3).collect();
     let first = words.first()?.trim_end_matches(['.', ',', ')']);

@@ -7,7 +7,7 @@ use crate::base::HeaderBlock;
 use crate::provider::{MAX_HINT, wait_hint};
 
 /// 2025-06-15T12:00:00Z, a Sunday.
-const NOW: Timestamp = Timestamp::from_millis(1_749_988_800_000);
+const NOW: WallTime = WallTime::from_millis(1_749_988_800_000);
 
 const fn ms(ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(ms))
@@ -126,7 +126,7 @@ fn a_daily_quota_of_google_waits_until_midnight_in_california() {
     // It is 05:00 in summer there.
     assert_eq!(body_hint(429, &daily("30s")), secs(19 * 3600));
     assert_eq!(body_hint(429, &daily("20h")), secs(20 * 3600), "a longer delay counts");
-    let at = |ms| until_pacific_midnight(Timestamp::from_millis(ms)).map(|WaitHint(wait)| wait);
+    let at = |ms| until_pacific_midnight(WallTime::from_millis(ms)).map(|WaitHint(wait)| wait);
     for (moment, hours) in [
         // 2025-01-15T12:00:00Z, 2025-03-08T12:00:00Z and the day after, when the clocks change.
         (1_736_942_400_000, 20),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::body_hints;
 use super::hint_names::Unit;
 use super::waits::{MAX_TEXT, WaitHint, decimal, text_hint};
-use crate::base::{HeaderBlock, Timestamp};
+use crate::base::{HeaderBlock, WallTime};
 
 /// The status for a reached limit. Other responses carry reset times too, of limits that are not reached.
 const TOO_MANY_REQUESTS: u16 = 429;
@@ -57,7 +57,7 @@ const LIMITS: [&[(&str, &str)]; 5] = [
 ///    `x-ratelimit-reset`, …): a Go duration (`6m0s`), seconds, or a moment. The latest reset of the
 ///    exhausted limits counts. A limit is not exhausted if what remains of it is above zero.
 /// 4. The body: see [`body_hints`]. Of it the first [`MAX_ERROR_BODY`](super::MAX_ERROR_BODY) bytes are read.
-pub fn wait_hint(headers: &HeaderBlock, body: &[u8], status: u16, now: Timestamp) -> Option<Duration> {
+pub fn wait_hint(headers: &HeaderBlock, body: &[u8], status: u16, now: WallTime) -> Option<Duration> {
     retry_after_hint(headers, now)
         .or_else(|| latest_reset(headers, status, now))
         .or_else(|| body_hints::wait(body, status, now))
@@ -78,11 +78,11 @@ fn text<'a>(headers: &'a HeaderBlock, name: &str) -> Option<&'a str> {
 }
 
 /// The wait from `retry-after`, `retry-after-ms` and `x-ms-retry-after-ms` only.
-pub(super) fn retry_after(headers: &HeaderBlock, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderBlock, now: WallTime) -> Option<Duration> {
     retry_after_hint(headers, now).map(|WaitHint(wait)| wait)
 }
 
-fn retry_after_hint(headers: &HeaderBlock, now: Timestamp) -> Option<WaitHint> {
+fn retry_after_hint(headers: &HeaderBlock, now: WallTime) -> Option<WaitHint> {
     let millis = |name| WaitHint::of_number(decimal(text(headers, name)?)?, Unit::Milliseconds, now);
     millis("retry-after-ms").or_else(|| millis("x-ms-retry-after-ms")).or_else(|| {
         let text = text(headers, "retry-after")?;
@@ -94,7 +94,7 @@ fn retry_after_hint(headers: &HeaderBlock, now: Timestamp) -> Option<WaitHint> {
     })
 }
 
-fn latest_reset(headers: &HeaderBlock, status: u16, now: Timestamp) -> Option<WaitHint> {
+fn latest_reset(headers: &HeaderBlock, status: u16, now: WallTime) -> Option<WaitHint> {
     if status != TOO_MANY_REQUESTS {
         return None;
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::provider::MAX_HINT;
 
 /// 2025-06-15T12:00:00Z, a Sunday.
-const NOW: Timestamp = Timestamp::from_millis(1_749_988_800_000);
+const NOW: WallTime = WallTime::from_millis(1_749_988_800_000);
 
 const fn ms(ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(ms))
@@ -373,7 +373,7 @@ proptest! {
     ) {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let block = HeaderBlock::of(&headers);
-        if let Some(wait) = wait_hint(&block, &body, status, Timestamp::from_millis(now)) {
+        if let Some(wait) = wait_hint(&block, &body, status, WallTime::from_millis(now)) {
             prop_assert!(wait > Duration::ZERO && wait <= MAX_HINT);
         }
         should_retry(&block);
@@ -386,7 +386,7 @@ proptest! {
 
     #[test]
     fn http_dates_and_rfc_3339_give_the_same_wait(ahead_s in 1_u64..86_400, now_s in 0_u64..4_000_000_000) {
-        let now = Timestamp::from_millis(now_s * 1000);
+        let now = WallTime::from_millis(now_s * 1000);
         let moment = UNIX_EPOCH + Duration::from_secs(now_s + ahead_s);
         let date = httpdate::fmt_http_date(moment);
         let waits = wait_hint(&HeaderBlock::of(&[("retry-after", &date)]), b"", 429, now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ProviderKind;
 use super::hints::retry_after;
 use super::waits::{decimal, epoch_ms, go_duration_ms};
-use crate::base::{HeaderBlock, Timestamp, rfc3339_ms};
+use crate::base::{HeaderBlock, Moment, Timestamp, rfc3339_ms};
 
 /// The assumed time until a limit resets if the provider does not give one: rate limits are usually per
 /// minute.
@@ -80,7 +80,7 @@ pub type RateLimits = [Option<RateLimit>; Meter::COUNT];
 /// Values that are negative or not numbers are ignored, and so is a limit of zero. Azure sends a remainder of
 /// 0 for limits that it does not count, so with Azure that is ignored too. For a limit that is exhausted or
 /// has no reset, `retry-after` gives the time when requests may be sent again.
-pub fn rate_limits(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) -> Option<RateLimits> {
+pub fn rate_limits(kind: ProviderKind, headers: &HeaderBlock, now: Moment) -> Option<RateLimits> {
     let mut found = [LimitHeaders::default(); Meter::COUNT];
     for (name, value) in headers.iter() {
         let (what, meter) = if let Some(rest) = name.strip_prefix(b"x-ratelimit-") {
@@ -106,7 +106,7 @@ pub fn rate_limits(kind: ProviderKind, headers: &HeaderBlock, now: Timestamp) ->
         }
     }
     let min_remaining = u64::from(kind == ProviderKind::AzureOpenAi);
-    let limits = found.map(|limit| limit.finish(min_remaining, now, || retry_after(headers, now)));
+    let limits = found.map(|limit| limit.finish(min_remaining, now.at, || retry_after(headers, now.wall)));
     limits.iter().any(Option::is_some).then_some(limits)
 }
 
@@ -143,16 +143,18 @@ impl LimitHeaders {
 
 /// An RFC 3339 timestamp, a number of seconds or milliseconds since 1970, or a time from now in seconds or as
 /// a Go duration.
-fn reset(text: &str, now: Timestamp) -> Option<Timestamp> {
+fn reset(text: &str, now: Moment) -> Option<Timestamp> {
+    let on_clock =
+        |moment: u64| now.at.after(Duration::from_millis(moment.saturating_sub(now.wall.as_millis())));
     if let Some(moment) = decimal(text).and_then(epoch_ms) {
-        return Some(Timestamp::from_millis(moment));
+        return Some(on_clock(moment));
     }
     let ms = decimal(text).map(|seconds| seconds * 1000.0).or_else(|| go_duration_ms(text));
     if let Some(ms) = ms {
         // Rounded up, because a request that comes too early is rejected. The cast saturates.
-        return Some(now.after(Duration::from_millis(ms.ceil() as u64)));
+        return Some(now.at.after(Duration::from_millis(ms.ceil() as u64)));
     }
-    rfc3339_ms(text).map(Timestamp::from_millis)
+    rfc3339_ms(text).map(on_clock)
 }
 
 #[cfg(test)]
@@ -163,7 +165,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn read(kind: ProviderKind, headers: &[(&str, &str)]) -> Option<RateLimits> {
-        rate_limits(kind, &HeaderBlock::of(headers), NOW)
+        rate_limits(kind, &HeaderBlock::of(headers), NOW.moment())
     }
 
     fn limit(limit: Option<u64>, remaining: u64, reset_ms: u64) -> Option<RateLimit> {

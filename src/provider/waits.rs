@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::hint_names::Unit;
-use crate::base::{Timestamp, days_since_epoch, rfc3339_ms};
+use crate::base::{WallTime, days_since_epoch, rfc3339_ms};
 
 /// The longest wait that is returned; a longer one is cut to it.
 pub const MAX_HINT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,7 +41,7 @@ pub(super) struct WaitHint(pub(super) Duration);
 
 impl WaitHint {
     /// A number of `unit`, or a moment since 1970 if it is too large for a wait.
-    pub(super) fn of_number(number: f64, unit: Unit, now: Timestamp) -> Option<Self> {
+    pub(super) fn of_number(number: f64, unit: Unit, now: WallTime) -> Option<Self> {
         if let Some(moment) = epoch_ms(number) {
             return Self::until(moment, now);
         }
@@ -63,13 +63,13 @@ impl WaitHint {
     }
 
     /// From `now` to `moment_ms`, which is in milliseconds since the epoch.
-    fn until(moment_ms: u64, now: Timestamp) -> Option<Self> {
+    fn until(moment_ms: u64, now: WallTime) -> Option<Self> {
         Self::of_millis(moment_ms.saturating_sub(now.as_millis()) as f64)
     }
 }
 
 /// A wait as a number, as a Go duration, or as a moment: RFC 3339 or an HTTP date.
-pub(super) fn text_hint(text: &str, unit: Unit, now: Timestamp) -> Option<WaitHint> {
+pub(super) fn text_hint(text: &str, unit: Unit, now: WallTime) -> Option<WaitHint> {
     if let Some(number) = decimal(text) {
         return WaitHint::of_number(number, unit, now);
     }
@@ -78,7 +78,7 @@ pub(super) fn text_hint(text: &str, unit: Unit, now: Timestamp) -> Option<WaitHi
 }
 
 /// The time until the next midnight in California, when Google renews daily quotas.
-pub(super) fn until_pacific_midnight(now: Timestamp) -> Option<WaitHint> {
+pub(super) fn until_pacific_midnight(now: WallTime) -> Option<WaitHint> {
     const HOUR_MS: i64 = 3_600_000;
     let now_ms = i64::try_from(now.as_millis()).ok()?;
     // The offset changes at night, but which of the two midnights is meant then does not matter.
@@ -111,7 +111,7 @@ pub(super) fn decimal(text: &str) -> Option<f64> {
 }
 
 /// An HTTP date in any of the three forms of RFC 9110 §5.6.7.
-fn http_date(text: &str, now: Timestamp) -> Option<WaitHint> {
+fn http_date(text: &str, now: WallTime) -> Option<WaitHint> {
     let since_epoch = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     WaitHint::until(u64::try_from(since_epoch.as_millis()).ok()?, now)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::decision::{MAX_ATTEMPTS, MAX_CANDIDATES, MAX_GATE_TEXT, MAX_GATES};
 use super::fragments::{Fragments, ModelFragments};
-use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, TargetId, Timestamp};
+use crate::base::{Endpoint, ErrorClass, HeaderBlock, ModelId, Moment, TargetId, Timestamp, WallTime};
 use crate::config::{AskedName, Config};
 use crate::fallback::ClientLimits;
 use crate::outcome::{End, Id, Observed, Outcome};
@@ -26,6 +26,8 @@ pub struct RecordBuilder {
     pub(super) fragments: Rc<Fragments>,
     /// When the request's headers came.
     pub began: Timestamp,
+    /// The date of that.
+    pub(super) started: WallTime,
     /// The endpoint that was called.
     pub endpoint: Endpoint,
     /// What the request can be found by.
@@ -308,15 +310,11 @@ impl AttemptEntry {
 
 impl RecordBuilder {
     /// The record of a request whose headers have come.
-    pub const fn new(
-        fragments: Rc<Fragments>,
-        endpoint: Endpoint,
-        identity: Identity,
-        now: Timestamp,
-    ) -> Self {
+    pub const fn new(fragments: Rc<Fragments>, endpoint: Endpoint, identity: Identity, now: Moment) -> Self {
         Self {
             fragments,
-            began: now,
+            began: now.at,
+            started: now.wall,
             endpoint,
             identity,
             key: None,

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::base::{Store, Timestamp, update};
+use crate::base::{Store, WallTime, update};
 use crate::breaker::Command;
 
 /// The most orders that are kept.
@@ -63,7 +63,7 @@ pub fn remember(
     scope: ScopeKind,
     name: &str,
     command: Command,
-    now: Timestamp,
+    now: WallTime,
 ) {
     let given = RecentOrder {
         at_ms: now.as_millis(),
@@ -142,8 +142,8 @@ mod tests {
     use crate::base::memory::Memory;
     use proptest::prelude::*;
 
-    fn at(ms: u64) -> Timestamp {
-        Timestamp::from_millis(ms)
+    fn at(ms: u64) -> WallTime {
+        WallTime::from_millis(ms)
     }
 
     #[test]

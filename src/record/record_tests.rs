@@ -37,7 +37,12 @@ fn read(record: &RecordBuilder, now: Timestamp) -> Record<'static> {
 }
 
 fn record(record: &str, headers: &[(&str, &str)]) -> RecordBuilder {
-    RecordBuilder::new(config(record), Endpoint::Chat, Identity::read(&HeaderBlock::of(headers)), at(0))
+    RecordBuilder::new(
+        config(record),
+        Endpoint::Chat,
+        Identity::read(&HeaderBlock::of(headers)),
+        at(0).moment(),
+    )
 }
 
 fn target() -> TargetId {

@@ -41,7 +41,7 @@ impl RecordBuilder {
         });
         Record {
             schema_version: SCHEMA_VERSION,
-            start_unix_ms: self.began.as_millis(),
+            start_unix_ms: self.started.as_millis(),
             duration_ms: self.offset(now),
             request_id: self.identity.request_id.as_ref().map(|id| text(id.as_bytes())),
             trace_id: trace.map(|trace| text(trace.id())),

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::orders::{RecentOrder, ScopeKind};
 use crate::balance::{Headroom, Limit};
-use crate::base::{AccountId, EndpointFamily, ModelId, ProviderId, Store, TargetId, Timestamp};
+use crate::base::{
+    AccountId, EndpointFamily, ModelId, Moment, ProviderId, Store, TargetId, Timestamp, WallClock,
+};
 use crate::breaker::{
     Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State, TripRule,
 };
@@ -55,7 +57,7 @@ struct Used {
 }
 
 /// The budgets of the configuration's keys, from the shared records.
-pub fn budgets(config: &Config, store: &mut dyn Store, now: Timestamp) -> Vec<KeyBudgets> {
+pub fn budgets(config: &Config, store: &mut dyn Store, now: Moment) -> Vec<KeyBudgets> {
     let keys = config.keys.iter().flatten();
     keys.filter_map(|key| Some((key, key.budget.as_ref()?)))
         .take(MAX_KEYS)
@@ -199,10 +201,10 @@ struct LimitStatus {
     reset_ms: Option<u64>,
 }
 
-impl From<Limit> for LimitStatus {
-    fn from(Limit { of, configured, limit, left, reset }: Limit) -> Self {
+impl LimitStatus {
+    fn of(Limit { of, configured, limit, left, reset }: Limit, wall: WallClock) -> Self {
         let by = if configured { "configuration" } else { "provider" };
-        Self { of, by, limit, left, reset_ms: reset.map(Timestamp::as_millis) }
+        Self { of, by, limit, left, reset_ms: reset.map(|at| wall.at(at).as_millis()) }
     }
 }
 
@@ -238,6 +240,8 @@ pub struct Sources<'c> {
     pub headroom: &'c Headroom,
     /// The current time.
     pub now: Timestamp,
+    /// What the calendar says. The report has dates.
+    pub wall: WallClock,
 }
 
 impl<'c> Sources<'c> {
@@ -262,7 +266,7 @@ impl<'c> Sources<'c> {
         }
         Status {
             schema: 1,
-            now_ms: self.now.as_millis(),
+            now_ms: self.date(self.now),
             versions: Versions {
                 llm_failsafe: env!("CARGO_PKG_VERSION"),
                 configuration: format!("{:016x}", config.fingerprint()),
@@ -286,6 +290,10 @@ impl<'c> Sources<'c> {
             budgets,
             orders,
         }
+    }
+
+    fn date(self, at: Timestamp) -> u64 {
+        self.wall.at(at).as_millis()
     }
 
     fn all<I>(
@@ -327,7 +335,7 @@ impl<'c> Sources<'c> {
             queue: policy.map(|policy| QueueStatus {
                 waiting: queue.requests,
                 bytes: queue.bytes,
-                since_ms: (queue.requests > 0).then_some(queue.since.as_millis()),
+                since_ms: (queue.requests > 0).then_some(self.date(queue.since)),
                 max_waiting: policy.max_waiting,
                 max_wait_ms: u64::try_from(policy.max_wait.as_millis()).unwrap_or(u64::MAX),
             }),
@@ -348,7 +356,7 @@ impl<'c> Sources<'c> {
                 slowest_ms: times.longest_ms,
             }),
             missing_cluster: None,
-            headroom: limits.into_iter().map(LimitStatus::from).collect(),
+            headroom: limits.into_iter().map(|limit| LimitStatus::of(limit, self.wall)).collect(),
         }
     }
 
@@ -384,11 +392,11 @@ impl<'c> Sources<'c> {
                 family @ EndpointFamily::Embeddings => Some(family.name()),
             },
             reason,
-            since_ms: (since > Timestamp::default()).then_some(since.as_millis()),
+            since_ms: (since > Timestamp::default()).then_some(self.date(since)),
             until_ms: match (state, availability) {
-                (State::Throttled, _) => health.throttled_until(now).map(Timestamp::as_millis),
-                (State::Open | State::Blocked, _) => open_until.map(Timestamp::as_millis),
-                (_, Availability::Unavailable(unfit)) => unfit.until().map(Timestamp::as_millis),
+                (State::Throttled, _) => health.throttled_until(now).map(|at| self.date(at)),
+                (State::Open | State::Blocked, _) => open_until.map(|at| self.date(at)),
+                (_, Availability::Unavailable(unfit)) => unfit.until().map(|at| self.date(at)),
                 _ => None,
             },
             share_permille: match availability {

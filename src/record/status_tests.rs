@@ -12,7 +12,14 @@ fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
     let (mut pending, headroom) = (Pending::new(config, 1), Headroom::new(config));
     pending.first_content(TargetId::from_index(0).unwrap(), Duration::from_millis(120));
     pending.set_queues(std::iter::once(QueueState { requests: 2, bytes: 9, since: now }));
-    let sources = Sources { config, health_view, pending: &pending, headroom: &headroom, now };
+    let sources = Sources {
+        config,
+        health_view,
+        pending: &pending,
+        headroom: &headroom,
+        now,
+        wall: WallClock::default(),
+    };
     let retries = BudgetUse { requests: 10, used: 3, allowed: 2 };
     serde_json::to_value(sources.status(None, retries, Vec::new(), Vec::new(), &[])).unwrap()
 }

@@ -33,7 +33,8 @@ impl RecordBuilder {
     fn write(&self, line: &mut Line, now: Timestamp) {
         let Self {
             fragments,
-            began,
+            began: _,
+            started,
             endpoint,
             identity: Identity { request_id, trace, session: _ },
             key,
@@ -56,7 +57,7 @@ impl RecordBuilder {
             cut_before: _,
         } = self;
         line.number(b"{\"schema_version\":", SCHEMA_VERSION.into());
-        line.number(b",\"start_unix_ms\":", began.as_millis());
+        line.number(b",\"start_unix_ms\":", started.as_millis());
         line.number(b",\"duration_ms\":", self.offset(now));
         if let Some(id) = request_id {
             line.text(b",\"request_id\":\"", id.as_bytes());

@@ -289,7 +289,7 @@ impl Maker {
         let mode = self.pick(&["enforce", "shadow"]);
         let fragments = fragments(redact, mode, self.one_of(2));
         let endpoint = self.pick(&Endpoint::ALL);
-        let mut record = RecordBuilder::new(fragments, endpoint, self.identity(), self.at());
+        let mut record = RecordBuilder::new(fragments, endpoint, self.identity(), self.at().moment());
         record.key = self.maybe(|maker| maker.below(2) as usize);
         record.client_limits = ClientLimits {
             regions: self.maybe(|maker| (0..maker.below(3)).map(|_| maker.text().into()).collect()),

@@ -23,8 +23,9 @@ impl Gauges {
         let config = &*generation.config;
         let (health_view, pending, headroom) =
             (generation.health_view.borrow(), generation.pending.borrow(), generation.headroom.borrow());
+        let wall = generation.wall_clock();
         let sources =
-            Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
+            Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now, wall };
         let states = Series::all_scopes(config).map(|scope| {
             let health = health_view.health(health_view.worst(scope, &config.breaker, now));
             let state = health.map_or(State::Closed, |health| health.state(&config.breaker, now));

@@ -151,7 +151,8 @@ fn serve(
         OperatorRequest::Status | OperatorRequest::Order { .. } | OperatorRequest::Nothing => {}
     }
     let config = std::rc::Rc::clone(&context.generation.config);
-    let operator = tenancy::operator(&config.operators, headers, now).map_err(Decline::Key)?;
+    let operator = tenancy::operator(&config.operators, headers, context.generation.wall_time(now))
+        .map_err(Decline::Key)?;
     match request {
         OperatorRequest::Status => {
             only("GET", method)?;
@@ -195,12 +196,14 @@ fn report(context: &mut OperatorContext<'_>, now: Timestamp) -> LocalAnswer {
     let config = &*generation.config;
     generation.health_view.borrow_mut().refresh(*store);
     let orders = orders::recent(*store);
-    let budgets = status::budgets(config, *store, now);
+    let budgets = status::budgets(config, *store, generation.moment(now));
     let retries = retry::budget_use(*store, &config.retry_budget, now);
     let missing = missed_by_any(config, *store, now);
     let (health_view, pending, headroom) =
         (generation.health_view.borrow(), generation.pending.borrow(), generation.headroom.borrow());
-    let sources = Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
+    let wall = generation.wall_clock();
+    let sources =
+        Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now, wall };
     json(&sources.status(*envoy, retries, budgets, orders, &missing))
 }
 
@@ -224,10 +227,12 @@ fn carry_out(
         tally.count(Metric::SharedDataFailed);
         return Err(Decline::NotShared);
     }
-    orders::remember(*store, by, kind, name, command, now);
+    orders::remember(*store, by, kind, name, command, generation.wall_time(now));
     let (health_view, pending, headroom) =
         (generation.health_view.borrow(), generation.pending.borrow(), generation.headroom.borrow());
-    let sources = Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now };
+    let wall = generation.wall_clock();
+    let sources =
+        Sources { config, health_view: &health_view, pending: &pending, headroom: &headroom, now, wall };
     Ok(json(&serde_json::json!({
         "order": command.name(), "by": by, "scope": kind, "now": sources.scope(scope),
     })))

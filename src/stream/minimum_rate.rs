@@ -10,6 +10,7 @@
 //! **When does it begin?** With the first content. Before that another limit applies.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::base::Timestamp;
 use crate::config::MinRate;
@@ -43,6 +44,11 @@ impl MinimumRate {
         }
     }
 
+    /// Nothing could be read for this long.
+    pub fn excuse(&mut self, pause: Duration) {
+        self.recent.iter_mut().for_each(|at| *at = at.after(pause));
+    }
+
     /// When the rate falls below the minimum if no more content comes.
     pub fn due(&self) -> Option<Timestamp> {
         self.recent.front().map(|oldest| oldest.after(self.minimum.window))
@@ -53,7 +59,6 @@ impl MinimumRate {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn s(seconds: u64) -> Timestamp {
         Timestamp::from_millis(seconds * 1000)

@@ -92,6 +92,24 @@ impl Watch {
         }
     }
 
+    /// Nothing could be read for this long, so no limit counts that time.
+    pub fn excuse(&mut self, pause: Duration) {
+        let later = |at: &mut Timestamp| *at = at.after(pause);
+        later(&mut self.sent_at);
+        later(&mut self.total_until);
+        later(&mut self.received_at);
+        match &mut self.wait {
+            WaitingFor::Rest { content_at: at }
+            | WaitingFor::Terminal { at }
+            | WaitingFor::Close { at }
+            | WaitingFor::End { at, .. } => later(at),
+            WaitingFor::Plain | WaitingFor::First | WaitingFor::Over => {}
+        }
+        if let Some(min_rate) = &mut self.min_rate {
+            min_rate.excuse(pause);
+        }
+    }
+
     /// The provider has sent bytes.
     pub fn bytes_received(&mut self, now: Timestamp) {
         self.received_at = self.received_at.max(now);
@@ -268,6 +286,34 @@ mod tests {
         assert_eq!(watch.alarm(s(300)), Some(Alarm::Total));
         let late = Watch::start(policy(), true, s(0), s(290));
         assert_eq!(late.due(), Some((s(300), Alarm::Total)));
+    }
+
+    /// Every limit comes later by the pause, whatever the attempt waits for, and no limit by more.
+    #[test]
+    fn a_pause_counts_for_no_limit() {
+        let min_rate = Some(MinRate { events: 3, window: Duration::from_secs(10) });
+        let with_rate = || Watch::start(StreamPolicy { min_rate, ..policy() }, true, s(0), s(0));
+        let started = |step: &dyn Fn(&mut Watch)| {
+            let mut watch = with_rate();
+            step(&mut watch);
+            watch
+        };
+        let watches = [
+            streamed(),
+            Watch::start(policy(), false, s(0), s(0)),
+            Watch::start(policy(), true, s(0), s(290)),
+            started(&|watch| watch.content_received(1, s(5))),
+            started(&|watch| watch.finish_reasons_received(false, s(5))),
+            started(&|watch| watch.complete(s(5))),
+            started(&|watch| watch.end_by(s(9), Alarm::Idle)),
+            started(&|watch| watch.finish()),
+        ];
+        for watch in watches {
+            let mut excused = watch.clone();
+            excused.excuse(Duration::from_secs(60));
+            let later = watch.due().map(|(at, alarm)| (at.after(Duration::from_secs(60)), alarm));
+            assert_eq!(excused.due(), later, "{watch:?}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl<'r> Asked<'r> {
             needs: &request.needs,
             past: PastAttempts::of(progress.tried.iter().map(|tried| (tried.target, tried.failure))),
             estimates: Some(&request.generation.estimates),
-            now,
+            now: request.generation.wall_time(now),
         }
     }
 

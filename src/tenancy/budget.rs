@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::base::{MicroDollars, Store, Timestamp, update};
+use crate::base::{MicroDollars, Moment, Store, Timestamp, update};
 use crate::config::Budget;
 
 /// Length of a slice.
@@ -88,6 +88,8 @@ impl BudgetSet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reservation {
     at: Timestamp,
+    /// The day of the calendar that it counts for.
+    day: u64,
     amount: Amount,
 }
 
@@ -133,12 +135,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The budget that is exhausted.
-    pub fn reserve(
-        &mut self,
-        budget: &Budget,
-        estimate: Amount,
-        now: Timestamp,
-    ) -> Result<Granted, Exhausted> {
+    pub fn reserve(&mut self, budget: &Budget, estimate: Amount, now: Moment) -> Result<Granted, Exhausted> {
         self.advance(now);
         let mut refused: Option<Exhausted> = None;
         let mut warnings = BudgetSet::default();
@@ -177,12 +174,12 @@ impl Ledger {
             tokens: self.day_used.tokens.saturating_add(estimate.tokens),
             cost: self.day_used.cost.plus(estimate.cost),
         };
-        Ok(Granted { reservation: Reservation { at: now, amount: estimate }, warnings })
+        Ok(Granted { reservation: Reservation { at: now.at, day: self.day, amount: estimate }, warnings })
     }
 
     /// Replaces a reservation by what the request actually took. If its minute or day is over, only the
     /// excess counts, now.
-    pub fn settle(&mut self, reservation: Reservation, actual: Amount, now: Timestamp) {
+    pub fn settle(&mut self, reservation: Reservation, actual: Amount, now: Moment) {
         self.advance(now);
         let reserved = reservation.amount;
         let number = reservation.at.as_millis() / SLICE_MS;
@@ -190,7 +187,7 @@ impl Ledger {
         if let Some((_, tokens)) = self.slice_mut(if in_window { number } else { self.head }) {
             *tokens = settled(*tokens, in_window, reserved.tokens, actual.tokens);
         }
-        let same_day = reservation.at.as_millis() / DAY_MS == self.day;
+        let same_day = reservation.day == self.day;
         let used = self.day_used;
         self.day_used = Amount {
             tokens: settled(used.tokens, same_day, reserved.tokens, actual.tokens),
@@ -204,7 +201,7 @@ impl Ledger {
     }
 
     /// The request was never sent: everything that it had taken is free again, the request itself included.
-    pub fn release(&mut self, reservation: Reservation, now: Timestamp) {
+    pub fn release(&mut self, reservation: Reservation, now: Moment) {
         self.settle(reservation, Amount::default(), now);
         let number = reservation.at.as_millis() / SLICE_MS;
         let in_window = number <= self.head && number.saturating_add(SLICES as u64) > self.head;
@@ -214,7 +211,7 @@ impl Ledger {
     }
 
     /// The use of a budget now.
-    pub fn used_at(&self, kind: BudgetKind, now: Timestamp) -> u64 {
+    pub fn used_at(&self, kind: BudgetKind, now: Moment) -> u64 {
         let mut current = self.clone();
         current.advance(now);
         current.used(kind)
@@ -234,14 +231,15 @@ impl Ledger {
     }
 
     /// Time until `need` fits `limit`.
-    fn wait(&self, kind: BudgetKind, need: u64, limit: u64, now: Timestamp) -> Option<Duration> {
+    fn wait(&self, kind: BudgetKind, need: u64, limit: u64, now: Moment) -> Option<Duration> {
         if need > limit {
             return None;
         }
         match kind {
             BudgetKind::TokensPerDay | BudgetKind::UsdPerDay => {
-                let midnight = (now.as_millis() / DAY_MS).saturating_add(1).saturating_mul(DAY_MS);
-                Some(Duration::from_millis(midnight.saturating_sub(now.as_millis())))
+                let wall = now.wall.as_millis();
+                let midnight = (wall / DAY_MS).saturating_add(1).saturating_mul(DAY_MS);
+                Some(Duration::from_millis(midnight.saturating_sub(wall)))
             }
             BudgetKind::RequestsPerMinute | BudgetKind::TokensPerMinute => {
                 let mut used = self.used(kind);
@@ -254,7 +252,7 @@ impl Ledger {
                     used.saturating_add(need) <= limit
                 })?;
                 let at = leaves.saturating_add(SLICES as u64).saturating_mul(SLICE_MS);
-                Some(Duration::from_millis(at.saturating_sub(now.as_millis())))
+                Some(Duration::from_millis(at.saturating_sub(now.at.as_millis())))
             }
         }
     }
@@ -267,11 +265,10 @@ impl Ledger {
         self.slices.get_mut(slot_of(number))
     }
 
-    /// Drops old slices and days. A clock that stepped back slightly adds to the newest slice. One that
-    /// stepped back by more than a minute, or a day, starts again, because a step of the clock must keep
-    /// nothing shut for long.
-    fn advance(&mut self, now: Timestamp) {
-        let newest = now.as_millis() / SLICE_MS;
+    /// Drops old slices and days. Times that lie slightly back add to the newest slice. A record from more than a minute ahead, or
+    /// a day, starts again, because a step of the clock must keep nothing shut for long.
+    fn advance(&mut self, now: Moment) {
+        let newest = now.at.as_millis() / SLICE_MS;
         if newest.saturating_add(SLICES as u64) < self.head {
             self.head = newest;
             self.slices = Default::default();
@@ -285,7 +282,7 @@ impl Ledger {
             }
         }
         self.head = self.head.max(newest);
-        let today = now.as_millis() / DAY_MS;
+        let today = now.wall.as_millis() / DAY_MS;
         if today > self.day || today.saturating_add(1) < self.day {
             self.day = today;
             self.day_used = Amount::default();
@@ -322,7 +319,7 @@ pub fn reserve(
     name: &str,
     budget: &Budget,
     estimate: Amount,
-    now: Timestamp,
+    now: Moment,
 ) -> Option<Result<Granted, Exhausted>> {
     update(store, &record_key(name), |bytes| {
         let mut ledger = bytes.and_then(Ledger::decode).unwrap_or_default();
@@ -339,7 +336,7 @@ pub fn settle(
     name: &str,
     reservation: Reservation,
     actual: Amount,
-    now: Timestamp,
+    now: Moment,
 ) -> bool {
     if reservation.amount == actual {
         return true;
@@ -354,7 +351,7 @@ pub fn settle(
 
 /// Releases what was reserved for a request that was never sent, over all workers. `false` when what is shared cannot be
 /// changed now, and the reservation stays.
-pub fn release(store: &mut dyn Store, name: &str, reservation: Reservation, now: Timestamp) -> bool {
+pub fn release(store: &mut dyn Store, name: &str, reservation: Reservation, now: Moment) -> bool {
     let released = update(store, &record_key(name), |bytes| {
         let mut ledger = bytes.and_then(Ledger::decode).unwrap_or_default();
         ledger.release(reservation, now);
@@ -369,7 +366,7 @@ pub fn used(
     store: &mut dyn Store,
     name: &str,
     budget: &Budget,
-    now: Timestamp,
+    now: Moment,
 ) -> impl Iterator<Item = (BudgetKind, u64, u64)> {
     let stored = store.read(&record_key(name)).ok().flatten();
     let ledger = stored.and_then(|stored| Ledger::decode(&stored.bytes)).unwrap_or_default();

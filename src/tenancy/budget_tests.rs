@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::memory::{Memory, Shelf};
-use crate::base::{MicroDollars, Timestamp};
+use crate::base::{MicroDollars, Moment, Timestamp};
 use crate::config::Budget;
 
 /// Noon of some day, at the beginning of a slice.
 const NOON_MS: u64 = 20_000 * 86_400_000 + 43_200_000;
 
-fn at(s: u64) -> Timestamp {
-    Timestamp::from_millis(NOON_MS + s * 1000)
+fn at(s: u64) -> Moment {
+    Timestamp::from_millis(NOON_MS + s * 1000).moment()
 }
 
 fn tokens(tokens: u64) -> Amount {
@@ -166,8 +166,8 @@ fn extreme_numbers_saturate() {
     let mut ledger = Ledger::default();
     let granted = ledger.reserve(&budget, tokens(u64::MAX), at(0)).unwrap();
     ledger.reserve(&budget, tokens(u64::MAX), at(1)).unwrap();
-    ledger.settle(granted.reservation, tokens(u64::MAX), Timestamp::from_millis(u64::MAX));
-    ledger.reserve(&budget, tokens(1), Timestamp::from_millis(0)).unwrap();
+    ledger.settle(granted.reservation, tokens(u64::MAX), Timestamp::from_millis(u64::MAX).moment());
+    ledger.reserve(&budget, tokens(1), Timestamp::from_millis(0).moment()).unwrap();
 }
 
 #[test]
@@ -212,7 +212,7 @@ proptest! {
         let mut now_ms = NOON_MS;
         for (pause, need) in steps {
             now_ms += pause;
-            let decision = ledger.reserve(&budget, tokens(need), Timestamp::from_millis(now_ms));
+            let decision = ledger.reserve(&budget, tokens(need), Timestamp::from_millis(now_ms).moment());
             if decision.is_ok() {
                 taken.push((now_ms, need));
             }
@@ -222,7 +222,7 @@ proptest! {
             // The promised wait holds: the request then fits if nothing else comes.
             if let Err(Exhausted { wait: Some(wait), .. }) = decision {
                 let then = Timestamp::from_millis(now_ms).after(wait);
-                prop_assert!(ledger.clone().reserve(&budget, tokens(need), then).is_ok());
+                prop_assert!(ledger.clone().reserve(&budget, tokens(need), then.moment()).is_ok());
             }
         }
     }
@@ -237,9 +237,9 @@ proptest! {
         for (pause, reserved, used) in steps {
             now_ms += pause;
             let now = Timestamp::from_millis(now_ms);
-            if let Ok(granted) = ledger.reserve(&Budget::default(), tokens(reserved), now) {
+            if let Ok(granted) = ledger.reserve(&Budget::default(), tokens(reserved), now.moment()) {
                 let actual = Amount { tokens: used, cost: MicroDollars::new(used / 2) };
-                    ledger.settle(granted.reservation, actual, now);
+                    ledger.settle(granted.reservation, actual, now.moment());
             }
         }
         let bytes = ledger.encode();

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::base::{HeaderBlock, ModelId, Timestamp};
+use crate::base::{HeaderBlock, ModelId, WallTime};
 use crate::config::{ClientKey, Digests, OperatorKey};
 
 /// A longer credential matches no key.
@@ -32,7 +32,7 @@ impl NoKey {
 ///
 /// `authorization: Bearer`, `x-api-key`, `api-key` and `x-goog-api-key` are checked in this order. SDKs for different
 /// dialects send different headers and some send two, so the first valid credential counts.
-pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock, now: Timestamp) -> Result<usize, NoKey> {
+pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock, now: WallTime) -> Result<usize, NoKey> {
     let bearer = headers.get("authorization").and_then(bearer_token);
     let others = ["x-api-key", "api-key", "x-goog-api-key"].map(|name| headers.get(name));
     let mut refused = NoKey::Unknown;
@@ -51,14 +51,14 @@ pub fn authenticate(keys: &[ClientKey], headers: &HeaderBlock, now: Timestamp) -
 pub fn operator<'a>(
     keys: &'a [OperatorKey],
     headers: &HeaderBlock,
-    now: Timestamp,
+    now: WallTime,
 ) -> Result<&'a OperatorKey, NoKey> {
     let token = headers.get("authorization").and_then(bearer_token).ok_or(NoKey::Unknown)?;
     let index = find(keys.iter().map(|key| &key.digests), token.trim()).ok_or(NoKey::Unknown)?;
     keys.get(index).filter(|key| is_valid(key.expires, now)).ok_or(NoKey::Expired(index))
 }
 
-fn is_valid(expires: Option<Timestamp>, now: Timestamp) -> bool {
+fn is_valid(expires: Option<WallTime>, now: WallTime) -> bool {
     expires.is_none_or(|end| now < end)
 }
 
@@ -93,7 +93,7 @@ pub fn may_use(key: &ClientKey, model: ModelId) -> bool {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_780_000_000_000);
+    const NOW: WallTime = WallTime::from_millis(1_780_000_000_000);
 
     fn digest(secret: &str) -> [u8; 32] {
         Sha256::digest(secret.as_bytes()).into()
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_key_is_refused_from_its_end_on() {
-        let at = |ms: u64| Timestamp::from_millis(NOW.as_millis() + ms);
+        let at = |ms: u64| WallTime::from_millis(NOW.as_millis() + ms);
         let mut ends = key("a", "sk-a", None);
         ends.expires = Some(at(1000));
         let keys = [key("b", "sk-b", None), ends];

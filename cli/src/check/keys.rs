@@ -1,12 +1,12 @@
 //! Client keys and operators' keys: when they expire.
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 use llm_failsafe::config::Config;
 
 use super::SOON_MS;
 
 /// Keys that have expired, or that do soon.
-pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
+pub(super) fn warnings(config: &Config, now: WallTime) -> Vec<String> {
     let clients = config.keys.iter().flatten().map(|key| (format!("keys.{}", key.name), key.expires));
     let operators = config.operators.iter().map(|key| (format!("operator key `{}`", key.name), key.expires));
     let ends = clients.chain(operators).filter_map(|(key, expires)| Some((key, expires?)));
@@ -42,7 +42,7 @@ mod tests {
         });
         let config = llm_failsafe::config::load(config.to_string().as_bytes(), &|_| None).unwrap();
         // 2026-06-08, noon.
-        let found = warnings(&config, Timestamp::from_millis(1_780_920_000_000));
+        let found = warnings(&config, WallTime::from_millis(1_780_920_000_000));
         assert_eq!(
             found,
             ["keys.past: has expired; its holder gets 401", "operator key `anna`: expires in 12 days"]

@@ -10,7 +10,7 @@ mod keys;
 mod models;
 mod substitutes;
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 
 use crate::plural::count;
 use crate::source::Loaded;
@@ -23,7 +23,7 @@ const SOON_MS: u64 = 28 * 24 * 60 * 60 * 1000;
 ///
 /// # Errors
 /// The report on an Envoy file with mistakes.
-pub fn report(loaded: &Loaded, now: Timestamp) -> Result<String, String> {
+pub fn report(loaded: &Loaded, now: WallTime) -> Result<String, String> {
     let config = &loaded.config;
     let findings = loaded.envoy.as_ref().map(|file| envoy::findings(file, config, &loaded.variables));
     let findings = findings.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Models and targets: settings that are valid but probably not intended.
 
-use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, Timestamp};
+use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, WallTime};
 use llm_failsafe::config::{Config, Model, Target};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts};
 use llm_failsafe::provider::{Capability, ProviderKind};
@@ -9,7 +9,7 @@ use llm_failsafe::request::Facts;
 use super::SOON_MS;
 
 /// Warnings about every model and target.
-pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
+pub(super) fn warnings(config: &Config, now: WallTime) -> Vec<String> {
     let mut warnings = Vec::new();
     for model in config.models() {
         single_points(config, model, &mut warnings);
@@ -48,7 +48,7 @@ fn closed(
     model: &Model,
     (target, endpoint): (TargetId, Endpoint),
     need: Option<Capability>,
-    now: Timestamp,
+    now: WallTime,
 ) -> Vec<Gate> {
     let mut needs = Needs::of(&Facts::default(), endpoint);
     if let Some(capability) = need {
@@ -73,7 +73,7 @@ const fn means_something(endpoint: Endpoint, capability: Capability) -> bool {
 }
 
 /// Targets that are never eligible, and abilities of the first tier that no later tier has.
-fn substitutes(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
+fn substitutes(config: &Config, model: &Model, now: WallTime, warnings: &mut Vec<String>) {
     let name = &model.name;
     let supports = |target: &Target, endpoint| {
         config.provider(target.provider).is_some_and(|provider| provider.endpoints.contains(endpoint))
@@ -177,7 +177,7 @@ fn prices(config: &Config, model: &Model, warnings: &mut Vec<String>) {
     }
 }
 
-fn approvals(config: &Config, model: &Model, now: Timestamp, warnings: &mut Vec<String>) {
+fn approvals(config: &Config, model: &Model, now: WallTime, warnings: &mut Vec<String>) {
     for approval in model.substitution.approved.iter().flatten() {
         let Some(until) = approval.until else { continue };
         let named = |id| config.target(id).map_or("", |target| &*target.name);
@@ -235,7 +235,7 @@ mod tests {
                 "models": {"chat": {"tiers": [["able"], ["plain"]]}},
             });
             let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
-            let lines = warnings(&config, Timestamp::from_millis(0)).into_iter();
+            let lines = warnings(&config, WallTime::from_millis(0)).into_iter();
             lines.filter(|line| line.contains("after the first tier")).collect::<Vec<_>>()
         };
         assert_eq!(
@@ -260,7 +260,7 @@ mod tests {
         let example = section.split("```").nth(1).unwrap().strip_prefix("yaml\n").unwrap();
         let example: serde_json::Value = serde_yaml_ng::from_str(example).unwrap();
         let config = config::load(example.to_string().as_bytes(), &|_| Some("x".to_owned())).unwrap();
-        let found = warnings(&config, Timestamp::from_millis(1_796_000_000_000));
+        let found = warnings(&config, WallTime::from_millis(1_796_000_000_000));
         for part in ["never eligible", "has no `price`", "the approval of"] {
             assert!(!found.iter().any(|line| line.contains(part)), "{found:#?}");
         }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt::Write as _;
 
-use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, Timestamp};
+use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Config, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
 use llm_failsafe::request::{Facts, Scanner};
@@ -19,13 +19,13 @@ struct Everyday {
 }
 
 /// Models whose first tier serves everyday requests that no other target could take if it failed.
-pub(super) fn warnings(config: &Config, now: Timestamp) -> Vec<String> {
+pub(super) fn warnings(config: &Config, now: WallTime) -> Vec<String> {
     let requests = OnceCell::new();
     let models = config.models().iter().filter(|model| model.tiers.iter().flatten().count() > 1);
     models.filter_map(|model| warning(config, model, requests.get_or_init(everyday), now)).collect()
 }
 
-fn warning(config: &Config, model: &Model, requests: &[Everyday], now: Timestamp) -> Option<String> {
+fn warning(config: &Config, model: &Model, requests: &[Everyday], now: WallTime) -> Option<String> {
     let served: Vec<_> = requests
         .iter()
         .filter_map(|request| {
@@ -74,7 +74,7 @@ struct Case<'a> {
     config: &'a Config,
     model: &'a Model,
     needs: &'a Needs,
-    now: Timestamp,
+    now: WallTime,
 }
 
 impl Case<'_> {
@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
+    const NOW: WallTime = WallTime::from_millis(1_780_920_000_000);
 
     /// Warnings about a model with these tiers. Target `a` can do everything; the others have these fields in addition.
     fn warnings_of(tiers: Value, others: &[(&str, Value)], fallback: Value) -> Vec<String> {

@@ -2,11 +2,11 @@ use super::*;
 
 use std::path::{Path, PathBuf};
 
-use llm_failsafe::base::Timestamp;
+use llm_failsafe::base::WallTime;
 
 use crate::arguments;
 
-const NOW: Timestamp = Timestamp::from_millis(1_780_920_000_000);
+const NOW: WallTime = WallTime::from_millis(1_780_920_000_000);
 
 /// Runs the program.
 fn init(arguments: &[&str]) -> Result<String, Failure> {

@@ -30,7 +30,7 @@ fn gated(gate: HoldPolicy) -> Gatekeeper {
 fn read(gatekeeper: &mut Gatekeeper, host: &mut FakeWire, bytes: &str, end: bool) -> Verdict {
     host.body.extend_from_slice(bytes.as_bytes());
     let available = host.body.len();
-    gatekeeper.chunk(host, available, end, NOW)
+    gatekeeper.chunk(host, available, end, NOW.wall())
 }
 
 fn rejected(mut gatekeeper: Gatekeeper, body: &str) -> Rejection {
@@ -200,7 +200,7 @@ fn the_client_reads_the_label_that_fits_the_bytes() {
             // As bytes, because these are no characters.
             let bytes: Vec<u8> = body.chars().map(|c| c as u8).collect();
             host.body.extend_from_slice(&bytes);
-            assert_eq!(gatekeeper.chunk(host, bytes.len(), true, NOW), COMMIT, "{label:?} {body:?}");
+            assert_eq!(gatekeeper.chunk(host, bytes.len(), true, NOW.wall()), COMMIT, "{label:?} {body:?}");
             gatekeeper.commit(false, host);
             assert_eq!(host.get("content-type"), shown, "{label:?} {body:?} {streamed}");
         }

@@ -66,7 +66,7 @@ pub(super) fn operators(
 
 #[cfg(test)]
 mod tests {
-    use crate::base::Timestamp;
+    use crate::base::WallTime;
     use crate::config::{self, Config};
     use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ mod tests {
             let config = load(operator).unwrap();
             let key = &config.operators[0];
             assert_eq!((key.digests.first, key.digests.second), ([0xcd; 32], Some([0xef; 32])));
-            assert_eq!(key.expires, Some(Timestamp::from_millis(1_801_440_000_000)));
+            assert_eq!(key.expires, Some(WallTime::from_millis(1_801_440_000_000)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The boundaries of models and keys.
 
 use super::*;
-use crate::base::{MicroDollars, ProviderId, TargetId, Timestamp};
+use crate::base::{MicroDollars, ProviderId, TargetId, WallTime};
 
 fn with_fallback(fallback: Value) -> Value {
     with(full(), "/models/chat/fallback", fallback)
@@ -45,7 +45,7 @@ fn boundaries_are_kept_as_written() {
     );
     assert_eq!(substitution.leave_account, Some(ClassSet::of(&[ErrorClass::Server])));
     assert_eq!(substitution.leave_provider, Some(ClassSet::default()));
-    let end = Timestamp::from_millis(1_798_761_600_000); // 2027-01-01T00:00:00Z
+    let end = WallTime::from_millis(1_798_761_600_000); // 2027-01-01T00:00:00Z
     assert_eq!(
         substitution.approved.as_deref().unwrap(),
         [Approval { from: gpt, to: az, until: Some(end) }, Approval { from: gpt, to: local, until: None }]

@@ -274,7 +274,7 @@ fn the_advice_for_every_gate_names_the_target_and_the_line_to_write() {
             needs: &needs,
             past,
             estimates: None,
-            now: NOON,
+            now: NOON.wall(),
         };
         let id = target(&config, name);
         assert_eq!(eligibility.closed_gates(id).collect::<Vec<_>>(), [gate], "{advice}");
@@ -300,7 +300,7 @@ fn a_boundary_of_the_key_is_named_as_such() {
         needs: &needs,
         past: PastAttempts::default(),
         estimates: None,
-        now: NOON,
+        now: NOON.wall(),
     };
     assert_eq!(
         eligibility.advice(target(&config, "first")).collect::<Vec<_>>(),
@@ -327,7 +327,7 @@ fn what_an_endpoint_drops_or_a_provider_does_not_speak_no_declaration_can_change
             needs,
             past: PastAttempts::default(),
             estimates: None,
-            now: NOON,
+            now: NOON.wall(),
         };
         eligibility.advice(target(&config, name)).collect::<Vec<_>>()
     };

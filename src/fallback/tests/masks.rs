@@ -109,7 +109,7 @@ proptest! {
             needs: &needs,
             past: PastAttempts::of(past.iter().copied()),
             estimates: Some(&estimates),
-            now: NOON,
+            now: NOON.wall(),
         };
         let failures = || past.iter().map(|(_, class)| *class);
         let asked = NeedsMask::of(&needs, key.as_ref(), &client, failures());

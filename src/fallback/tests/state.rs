@@ -95,7 +95,7 @@ fn reasoning_that_may_be_dropped_goes_everywhere_and_is_kept_where_it_can_be_rea
                 denied.iter().map(|name| (target(&config, name), Some(ErrorClass::StateNotFound))),
             ),
             estimates: None,
-            now: NOON,
+            now: NOON.wall(),
         };
         let drops = |name: &&str| eligibility.drops_reasoning_at(target(&config, name));
         ["a", "b", "late"].into_iter().filter(drops).collect::<Vec<_>>()

@@ -165,7 +165,8 @@ fn shadow_mode_ignores_the_model_s_rules_but_not_the_key_s_or_the_client_s() {
     let serves = |name: &str, key: Option<&Boundaries>, client: &ClientLimits| {
         let needs = &chat(json!({}));
         let (config, past) = (&config, PastAttempts::default());
-        let eligibility = Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON };
+        let eligibility =
+            Eligibility { config, model, key, client, needs, past, estimates: None, now: NOON.wall() };
         eligibility.admits_without_fallback_rules(target(config, name))
     };
     let anywhere = ClientLimits::default();

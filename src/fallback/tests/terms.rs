@@ -114,7 +114,7 @@ fn boundaries_of_key_and_model_both_apply() {
             needs: &needs,
             past,
             estimates: None,
-            now: NOON,
+            now: NOON.wall(),
         };
         eligibility.closed_gates(target(&config, name)).map(Gate::name).collect::<Vec<_>>()
     };

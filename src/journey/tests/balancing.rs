@@ -189,7 +189,7 @@ fn play(how: Chooser, seed: u64) -> Outcome {
     let worker = |id| {
         let (config, mut memory) = (config(&how), Memory::on(Rc::clone(&shelf)));
         let tally = Tally::new(&config);
-        Worker { generation: Rc::new(Generation::new(config, id, &mut memory)), memory, tally }
+        Worker { generation: Rc::new(Generation::new(config, id, Rc::default(), &mut memory)), memory, tally }
     };
     let workers = (0..WORKERS as u64).map(worker).collect();
     let mut world = World {

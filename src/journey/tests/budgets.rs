@@ -41,8 +41,9 @@ impl Setup {
 
     fn used(&self) -> u64 {
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
-        stored
-            .map_or(0, |stored| Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW))
+        stored.map_or(0, |stored| {
+            Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW.moment())
+        })
     }
 }
 
@@ -153,12 +154,19 @@ fn a_refused_request_keeps_no_journey_and_succeeds_once_the_budget_allows() {
     let budget = Budget { tokens_per_day: Some(1000), ..Budget::default() };
     let amount = crate::tenancy::Amount { tokens: 1000, cost: MicroDollars::ZERO };
     let mut store = Memory::on(Rc::clone(&setup.shelf));
-    let granted = crate::tenancy::reserve(&mut store, "team", &budget, amount, NOW).unwrap().unwrap();
+    let granted =
+        crate::tenancy::reserve(&mut store, "team", &budget, amount, NOW.moment()).unwrap().unwrap();
     let refused = setup.ask(1);
     let (status, body) = super::refusal(&refused.step);
     assert_eq!((status, body["error"]["llm_failsafe"]["budget"].as_str()), (429, Some("tokens_per_day")));
     assert!(setup.worker.journeys.borrow().is_empty());
-    assert!(crate::tenancy::settle(&mut store, "team", granted.reservation, Default::default(), NOW));
+    assert!(crate::tenancy::settle(
+        &mut store,
+        "team",
+        granted.reservation,
+        Default::default(),
+        NOW.moment()
+    ));
     assert!(matches!(setup.ask(1).step, super::RequestStep::Send));
 }
 

@@ -141,11 +141,11 @@ fn retry_hints_are_read_in_the_order_of_the_page() {
             }
         }
         let body = serde_json::json!({ "error": error }).to_string();
-        let wait = provider::wait_hint(&HeaderBlock::of(&headers), body.as_bytes(), 429, NOW).unwrap();
+        let wait = provider::wait_hint(&HeaderBlock::of(&headers), body.as_bytes(), 429, NOW.wall()).unwrap();
         assert_eq!(rows[place][2], format!("{} ms", wait.as_millis()), "{}", rows[place][1]);
     }
     let long = HeaderBlock::of(&[("retry-after", "172800")]);
-    assert_eq!(provider::wait_hint(&long, b"", 503, NOW), Some(Duration::from_secs(24 * 3600)));
+    assert_eq!(provider::wait_hint(&long, b"", 503, NOW.wall()), Some(Duration::from_secs(24 * 3600)));
 }
 
 #[test]

@@ -141,7 +141,11 @@ fn play(requests: u64, seed: u64, breaker: &Value, load: Load) -> Outage {
     let worker = |number| {
         let (config, mut memory) = (config(breaker), Memory::on(Rc::clone(&shelf)));
         let tally = Tally::new(&config);
-        VirtualWorker { generation: Rc::new(Generation::new(config, number, &mut memory)), memory, tally }
+        VirtualWorker {
+            generation: Rc::new(Generation::new(config, number, Rc::default(), &mut memory)),
+            memory,
+            tally,
+        }
     };
     let mut simulation = Simulation {
         load,

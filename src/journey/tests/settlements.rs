@@ -83,8 +83,9 @@ impl Setup {
 
     fn used(&self) -> u64 {
         let stored = Memory::on(Rc::clone(&self.shelf)).read(BUDGET).unwrap();
-        stored
-            .map_or(0, |stored| Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW))
+        stored.map_or(0, |stored| {
+            Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, NOW.moment())
+        })
     }
 
     /// Checks that no request waits and no attempt is under way.

@@ -100,7 +100,15 @@ fn a_silent_target_gets_one_probe_at_a_time_until_an_answer_begins() {
 #[test]
 fn what_proves_nothing_changes_nothing() {
     type End = fn(&mut Worker, &mut Pass, u8);
-    let cases: [(&str, End); 8] = [
+    let cases: [(&str, End); 10] = [
+        ("the worker was stopped meanwhile", |worker, pass, _| {
+            pass.exchange.excuse(Duration::from_secs(3));
+            leave(worker, pass, ms(4_000));
+        }),
+        ("the worker was stopped, and has not had a tick since", |worker, pass, _| {
+            worker.tick(ms(100));
+            leave(worker, pass, ms(4_000));
+        }),
         ("too soon", |worker, pass, _| leave(worker, pass, ms(999))),
         ("one too soon", |worker, pass, nth| leave(worker, pass, ms(if nth == 2 { 999 } else { 1_000 }))),
         ("a byte has come each time", |worker, pass, _| {

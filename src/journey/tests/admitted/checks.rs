@@ -68,7 +68,7 @@ impl World {
     fn used(&self) -> Used {
         let Some(bytes) = self.read("llm-failsafe/budget/team") else { return Used::default() };
         let ledger = Ledger::decode(&bytes).unwrap();
-        let used = |kind| ledger.used_at(kind, at(self.now_ms));
+        let used = |kind| ledger.used_at(kind, at(self.now_ms).moment());
         Used {
             requests: used(BudgetKind::RequestsPerMinute),
             tokens: used(BudgetKind::TokensPerDay),

@@ -199,8 +199,12 @@ impl World {
             Step::Reload { worker } => {
                 let side = &mut self.sides[worker];
                 let config = load(&self.setup.config(side.generations.len() % 2 == 1).to_string());
-                let generation =
-                    Generation::new(config, side.generations.len() as u64, &mut *side.worker.store);
+                let generation = Generation::new(
+                    config,
+                    side.generations.len() as u64,
+                    Rc::default(),
+                    &mut *side.worker.store,
+                );
                 side.worker.generation = Rc::new(generation);
                 side.generations.push(Rc::clone(&side.worker.generation));
                 self.seen.events.push("reloaded");

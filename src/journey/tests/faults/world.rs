@@ -180,7 +180,7 @@ impl World {
         assert_eq!(self.watch.records, self.clients.len(), "one record for each request");
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
         let used = stored.map_or(0, |stored| {
-            Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, at(self.now_ms))
+            Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, at(self.now_ms).moment())
         });
         let (least, most) = self.watch.cost;
         assert!((least..=most).contains(&used), "{used} tokens, not {least} to {most}");
