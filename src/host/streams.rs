@@ -156,7 +156,7 @@ mod tests {
         streams.schedule(2, at(20));
         streams.schedule(3, at(10));
         streams.unschedule(3, at(10));
-        assert_eq!(ids(streams.all()), [1, 2, 3]);
+        assert_eq!(streams.all().len(), 3);
         assert_eq!(ids(streams.take_due(at(9))), Vec::<u32>::new());
         assert_eq!(ids(streams.take_due(at(15))), [1]);
         assert_eq!(ids(streams.take_due(at(20))), [2]);
