@@ -6,6 +6,7 @@ use crate::base::Timestamp;
 use crate::intake::CallHeaders;
 use crate::queue::Entry;
 use crate::record::Metric;
+use crate::retry::Next;
 
 /// A request that is held.
 pub(super) struct Held {
@@ -32,6 +33,14 @@ impl Held {
     /// The same with a whole body of so many bytes in the host's buffer.
     pub(super) fn with_body(self, len: usize) -> Self {
         Self { buffered: len, complete: true, ..self }
+    }
+
+    /// What it waits for.
+    pub(super) const fn waits_for(&self) -> Next {
+        match self.entry {
+            Some(_) => Next::Wait { until: self.at },
+            None => Next::Again { at: self.at },
+        }
     }
 
     /// The request waits no longer: it gives its position up.
