@@ -8,6 +8,7 @@
 
 // Shared by several modules.
 mod dialects;
+mod loaded_hop;
 mod peers;
 mod scenes;
 mod telemetry;
@@ -48,6 +49,7 @@ mod harness;
 mod headers;
 mod headroom;
 mod hints;
+mod hop;
 mod hostile;
 mod idle;
 mod impatient;
@@ -59,6 +61,7 @@ mod logging;
 mod model_names;
 mod no_answers;
 mod odd_boundaries;
+mod odd_requests;
 mod oddities;
 mod operator;
 mod operator_page;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use integration_tests::SOON;
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, edge_host};
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -529,7 +529,11 @@ async fn only_valid_client_requests_reach_a_provider() {
 #[tokio::test]
 async fn a_message_that_http2_forbids_ends_only_its_own_request() {
     let (first, spare) = (RawProvider::start().await, ScriptedProvider::start("spare").await);
-    let envoy = gateway(Shape::Loop, first.port, spare.port()).start().await;
+    // Without the routes of the edge that sort such requests out.
+    let gateway = gateway(Shape::Loop, first.port, spare.port()).edit(|config| {
+        edge_host(config)["routes"].as_array_mut().unwrap().retain(|route| route.get("route").is_some());
+    });
+    let envoy = gateway.start().await;
     let mut bystanders = Bystanders::default();
     for head in ["host: x\r\ncontent-length: 18446744073709551615", "host:\r\ncontent-length: 0"] {
         bystanders.begin(&envoy, &spare, head).await;

@@ -18,7 +18,7 @@ pub use reservation::{Exhausted, Reserved, spent_by};
 use leases::Leases;
 
 use crate::balance::{CountedRequest, Demand};
-use crate::base::{TargetId, Timestamp, Tokens};
+use crate::base::{ErrorClass, TargetId, Timestamp, Tokens};
 use crate::breaker::Blame;
 use crate::config::{Mode, WhenAllOpen};
 use crate::generation::{Effects, Generation};
@@ -216,8 +216,9 @@ impl Admission {
         match outcome.end {
             End::Complete => failures.served(generation, effects, now),
             End::Failed(_) if outcome.passed => failures.served(generation, effects, now),
+            // Says nothing about the request.
+            End::Failed(ErrorClass::HopClosed) | End::ClientGone | End::Withdrawn => {}
             End::Failed(class) => failures.failed(class, generation, effects, now),
-            End::ClientGone | End::Withdrawn => {}
         }
         let mut unsent = RequestFailures::unsent();
         // A request that was not sent is not the cause of its failure.

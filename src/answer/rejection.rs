@@ -106,7 +106,8 @@ pub(super) fn meant_status(failure: &Failure) -> u16 {
         | ErrorClass::StreamError
         | ErrorClass::StreamStalled
         | ErrorClass::Empty
-        | ErrorClass::Malformed => BAD_GATEWAY,
+        | ErrorClass::Malformed
+        | ErrorClass::HopClosed => BAD_GATEWAY,
     })
 }
 

@@ -49,11 +49,13 @@ pub enum ErrorClass {
     Malformed,
     /// The provider, or a proxy in front of it, points to another address. No client may follow it.
     Redirected,
+    /// Envoy closed its own connection between the edge and the filter, or reset the request there.
+    HopClosed,
 }
 
 impl ErrorClass {
     /// Every class. Records of breakers hold positions in this list, so new ones are added at its end.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Transport,
         Self::Timeout,
         Self::Overloaded,
@@ -78,6 +80,7 @@ impl ErrorClass {
         Self::Empty,
         Self::Malformed,
         Self::Redirected,
+        Self::HopClosed,
     ];
 
     /// Its name in configurations, headers, metrics and records.
@@ -107,6 +110,7 @@ impl ErrorClass {
             Self::Empty => "empty",
             Self::Malformed => "malformed",
             Self::Redirected => "redirected",
+            Self::HopClosed => "hop_closed",
         }
     }
 

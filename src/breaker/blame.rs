@@ -84,7 +84,7 @@ impl Blame {
             | ErrorClass::Unsuitable
             | ErrorClass::StateNotFound
             | ErrorClass::Conflict => Self::ANSWERED,
-            ErrorClass::ClientAbort => Self::NEUTRAL,
+            ErrorClass::ClientAbort | ErrorClass::HopClosed => Self::NEUTRAL,
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
                 "transport" => [false, false, true],
                 "quota_exhausted" | "auth" => [false, true, false],
                 "permission" | "invalid" | "too_large" | "context_length" | "content_policy"
-                | "client_abort" | "unsuitable" | "state_not_found" | "conflict" => [false; 3],
+                | "client_abort" | "unsuitable" | "state_not_found" | "conflict" | "hop_closed" => [false; 3],
                 _ => [true, false, false],
             };
             assert_eq!(hurts, expected, "{}", class.name());

@@ -94,17 +94,9 @@ fn origin() -> Origin {
     Origin::of(abi::property("response\0code_details").as_deref())
 }
 
-/// Envoy's response flags for a client that closed its connection (DC), reset its stream (DR) or violated the protocol (DPE),
-/// which ends all streams of its connection.
-const CLIENT_GONE: u64 = 1 << 14 | 1 << 28 | 1 << 18;
-
 /// How a stream ended whose response was not complete.
 fn ending() -> Ending {
     let flags =
         abi::property("response\0flags").and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)));
-    if flags.is_some_and(|flags| flags & CLIENT_GONE != 0) {
-        Ending::ClientGone
-    } else {
-        Ending::UpstreamGone
-    }
+    Ending::of(flags, || abi::property("response\0code_details"))
 }

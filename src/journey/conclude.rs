@@ -215,11 +215,13 @@ impl Sent {
                 }
                 let end = match ending {
                     Ending::UpstreamGone => StreamEnd::BrokenOff,
+                    Ending::HopClosed => StreamEnd::HopClosed,
                     Ending::Complete | Ending::ClientGone => StreamEnd::of(self.attempt.finish_response()),
                 };
                 self.settle_response(worker, end, now);
                 return false;
             }
+            Closed::BeforeHeaders | Closed::WhileHeld if ending == Ending::HopClosed => ErrorClass::HopClosed,
             // Before the headers the endpoint is in doubt; after them it could be reached, so the target is.
             Closed::BeforeHeaders => ErrorClass::Transport,
             Closed::WhileHeld => ErrorClass::StreamTruncated,
@@ -270,6 +272,10 @@ impl Exchange {
 
     /// The stream is over. With the last pass of a request its record comes out, if it is to be recorded.
     pub fn finish(&mut self, worker: &mut Worker, ending: Ending, now: Timestamp) -> Option<Written> {
+        let ending = match ending {
+            Ending::HopClosed if !worker.generation.config.retry_loop => Ending::ClientGone,
+            other => other,
+        };
         let phase = std::mem::take(&mut self.phase);
         let kept_as = self.kept_as.take();
         let mut unkept = None;
@@ -285,6 +291,12 @@ impl Exchange {
             Phase::Reading(_) => {
                 self.note_incomplete(worker, ending);
                 false
+            }
+            Phase::Held(held) if ending == Ending::HopClosed && kept_as.is_some() => {
+                // The edge sends it again, and it waits on.
+                held.journey.borrow_mut().grant(held.waits_for());
+                held.leave(worker);
+                true
             }
             Phase::Held(held) => {
                 held.leave(worker);

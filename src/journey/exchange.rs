@@ -38,6 +38,33 @@ pub enum Ending {
     ClientGone,
     /// The provider broke off.
     UpstreamGone,
+    /// Envoy closed the connection on which the request came to the filter, or reset the request there. In the
+    /// retry loop that is the hop, which all clients share. Otherwise it is the client's own connection.
+    HopClosed,
+}
+
+impl Ending {
+    /// How a stream ended whose response was not complete, by Envoy's response flags and its response code
+    /// details. Every end at the provider's side leaves a flag. Without any, the details say what Envoy closed.
+    pub fn of<D: AsRef<[u8]>>(flags: Option<u64>, details: impl FnOnce() -> Option<D>) -> Self {
+        match flags {
+            Some(flags) if flags & CLIENT_LEFT != 0 => Self::ClientGone,
+            Some(flags) if flags & ENVOY_CLOSED != 0 => Self::HopClosed,
+            Some(0) if details().is_some_and(|details| !is_of_upstream(details.as_ref())) => Self::HopClosed,
+            Some(_) | None => Self::UpstreamGone,
+        }
+    }
+}
+
+/// Envoy's response flags for a client that closed its connection (DC) or reset its stream (DR).
+const CLIENT_LEFT: u64 = 1 << 14 | 1 << 28;
+/// Envoy's response flags for a violation of the protocol (DPE), which ends all streams of a connection, and for
+/// a stream that was reset for want of memory (OM).
+const ENVOY_CLOSED: u64 = 1 << 18 | 1 << 25;
+
+/// Whether details are about the provider's side: `via_upstream`, or `upstream_…` with the reason of a break.
+fn is_of_upstream(details: &[u8]) -> bool {
+    details == b"via_upstream" || details.starts_with(b"upstream_")
 }
 
 /// One pass of the filter.

@@ -8,6 +8,7 @@ use crate::base::Timestamp;
 use crate::intake::CallHeaders;
 use crate::queue::Entry;
 use crate::record::Metric;
+use crate::retry::Next;
 
 /// A request that is held.
 pub(super) struct Held {
@@ -40,6 +41,14 @@ impl Held {
     pub(super) fn excuse(&mut self, pause: Duration) {
         self.at = self.at.after(pause);
         self.until = self.until.after(pause);
+    }
+
+    /// What it waits for.
+    pub(super) const fn waits_for(&self) -> Next {
+        match self.entry {
+            Some(_) => Next::Wait { until: self.at },
+            None => Next::Again { at: self.at },
+        }
     }
 
     /// The request waits no longer: it gives its position up.

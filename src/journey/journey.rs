@@ -107,6 +107,11 @@ impl Journey {
         self.permission = permission;
     }
 
+    /// Grants what its next pass is to do.
+    pub(super) fn grant(&mut self, next: Next) {
+        self.granted = Some(next);
+    }
+
     pub(super) fn take_granted(&mut self) -> Option<Next> {
         self.granted.take()
     }

@@ -50,7 +50,9 @@ impl Sent {
     fn has_begun(&self, end: End) -> bool {
         match end {
             End::Complete => true,
-            End::ClientGone | End::Failed(ErrorClass::Timeout) => self.attempt.has_body(),
+            End::ClientGone | End::Failed(ErrorClass::Timeout | ErrorClass::HopClosed) => {
+                self.attempt.has_body()
+            }
             End::Withdrawn | End::Failed(ErrorClass::Transport) => false,
             End::Failed(_) => true,
         }

@@ -15,6 +15,7 @@ mod gates;
 mod guide;
 mod health;
 mod holds;
+mod hop;
 mod injected_usage;
 mod labels;
 mod outages;

@@ -42,6 +42,8 @@ pub enum StreamEnd {
     OutOfTime,
     /// The provider or the network reset it.
     BrokenOff,
+    /// Envoy closed its own connection between the edge and the filter.
+    HopClosed,
     /// The client left.
     ClientGone,
 }
@@ -63,6 +65,7 @@ impl StreamEnd {
             Self::Truncated | Self::BrokenOff => Some(ErrorClass::StreamTruncated),
             Self::Failed(class) | Self::Stalled(class) => Some(class),
             Self::OutOfTime => Some(ErrorClass::Timeout),
+            Self::HopClosed => Some(ErrorClass::HopClosed),
         }
     }
 }

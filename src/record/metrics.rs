@@ -86,6 +86,8 @@ catalogue! {
     StreamsOutOfTime, Counter, "llm_failsafe_streams_out_of_time";
     /// Streams whose connection broke after part of them had reached the client.
     StreamsBrokenOff, Counter, "llm_failsafe_streams_broken_off";
+    /// Streams that Envoy cut itself, with its connection between the edge and the filter.
+    StreamsHopClosed, Counter, "llm_failsafe_streams_hop_closed";
     /// Streams whose client disconnected before their end.
     StreamsAbandoned, Counter, "llm_failsafe_streams_abandoned";
     /// Streams that `gate.max_time` released before there was content.

@@ -71,6 +71,7 @@ pub fn count_stream_end(end: StreamEnd, tally: &mut Tally) {
         StreamEnd::Stalled(_) => Metric::StreamsStalled,
         StreamEnd::OutOfTime => Metric::StreamsOutOfTime,
         StreamEnd::BrokenOff => Metric::StreamsBrokenOff,
+        StreamEnd::HopClosed => Metric::StreamsHopClosed,
         StreamEnd::ClientGone => Metric::StreamsAbandoned,
     });
 }

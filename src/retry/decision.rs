@@ -150,7 +150,8 @@ impl Failed {
             ErrorClass::Timeout
             | ErrorClass::Transport
             | ErrorClass::StreamTruncated
-            | ErrorClass::StreamStalled => Received::Perhaps,
+            | ErrorClass::StreamStalled
+            | ErrorClass::HopClosed => Received::Perhaps,
             _ => Received::Answered,
         };
         Self {
@@ -301,6 +302,7 @@ pub fn may_return(class: ErrorClass, should_retry: Option<bool>) -> bool {
             | ErrorClass::Conflict
             | ErrorClass::Empty
             | ErrorClass::Malformed
+            | ErrorClass::HopClosed
     ))
 }
 

@@ -98,6 +98,7 @@ fn each_class_leads_where_the_documented_defaults_say() {
         (Unsuitable,        "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
         (StateNotFound,     "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
         (Redirected,        "account",  "tier",    "nothing_left",  "wait 3000 ms",  "nothing_left"),
+        (HopClosed,         "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         (Conflict,          "account",  "tier",    again,           "wait 3000 ms",  "nothing_left"),
         // Passed through.
         (Permission,        "policy",   "policy",  "policy",        "policy",        "policy"),

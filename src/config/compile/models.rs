@@ -16,7 +16,7 @@ use crate::config::raw::{Mapping, RawFallback, RawModel, Section, Words};
 
 /// The error classes that may not occur at another target. The others are the request's own fault, or a
 /// provider rejects the content. Such requests are not sent elsewhere unless the configuration says so.
-const DEFAULT_FALLBACK_ON: [ErrorClass; 18] = [
+const DEFAULT_FALLBACK_ON: [ErrorClass; 19] = [
     ErrorClass::Transport,
     ErrorClass::Timeout,
     ErrorClass::Overloaded,
@@ -35,6 +35,7 @@ const DEFAULT_FALLBACK_ON: [ErrorClass; 18] = [
     ErrorClass::Empty,
     ErrorClass::Malformed,
     ErrorClass::Redirected,
+    ErrorClass::HopClosed,
 ];
 
 pub(super) fn model(
