@@ -53,7 +53,7 @@ async fn check_refused(what: &str, path: &str, answer: Response, status: u16, re
 #[tokio::test]
 async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() {
     let deep = format!(r#"{{"model":"chat","messages":{}"#, "[".repeat(100_000));
-    let bodies: [(&str, &str, u16, &str); 12] = [
+    let bodies: [(&str, &str, u16, &str); 13] = [
         ("not JSON", "say hello", 400, "invalid_json"),
         ("cut short", r#"{"model":"chat","messages":["#, 400, "invalid_json"),
         ("text after it", r#"{"model":"chat"} {}"#, 400, "invalid_json"),
@@ -65,6 +65,7 @@ async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() 
         ("no model", r#"{"messages":[{"model":"chat"}]}"#, 400, "model_missing"),
         ("a number for a model", r#"{"model":7}"#, 400, "model_not_a_string"),
         ("null for a model", r#"{"model":null}"#, 400, "model_not_a_string"),
+        ("a model in another case", r#"{"model":"chat","Model":"gpt-5"}"#, 400, "invalid_json"),
         ("an unknown model", r#"{"model":"gpt-4.1-mini"}"#, 404, "model_not_found"),
     ];
     let provider = ScriptedProvider::start("alpha").await;

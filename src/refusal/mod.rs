@@ -85,6 +85,11 @@ pub enum Refusal {
         /// What the client asked for, cut to a bounded length.
         name: String,
     },
+    /// The body chooses models or hosts at the provider, past the restrictions of the model or the key.
+    OwnRouting {
+        /// The members that may do it.
+        members: &'static str,
+    },
     /// `x-llm-region` is not a list of regions.
     Region,
     /// No target of the model may take the request; none was tried.
@@ -154,6 +159,7 @@ impl Refusal {
             Self::NoModel => (400, "model_missing"),
             Self::ModelNotText => (400, "model_not_a_string"),
             Self::UnknownModel { .. } => (404, "model_not_found"),
+            Self::OwnRouting { .. } => (403, "routing_not_allowed"),
             Self::Region => (400, "invalid_region"),
             Self::Ineligible { why: Ineligible::TooLong, .. } => (400, "context_length_exceeded"),
             Self::Ineligible { why: Ineligible::Needs, .. } => (400, "no_target_may_take_it"),
@@ -221,6 +227,10 @@ impl Refusal {
                     "The model `{name}` does not exist or you do not have access to it. `GET /v1/models` lists yours."
                 )
             }
+            Self::OwnRouting { members } => format!(
+                "The request chooses at the provider with {members}. That could lead past what this model or this key \
+                 is restricted to, so it is not allowed here. Leave it out."
+            ),
             Self::Region => format!(
                 "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
             ),

@@ -19,6 +19,7 @@ fn bad_requests_are_refused_in_the_clients_dialect() {
         (CHAT, "", br#"["model"]"#, 400, "invalid_json"),
         (CHAT, "", br#"{"messages":[]}"#, 400, "model_missing"),
         (CHAT, "", br#"{"model":7}"#, 400, "model_not_a_string"),
+        (CHAT, "", br#"{"model":"chat","MODEL":"gpt"}"#, 400, "invalid_json"),
         (CHAT, "", br#"{"model":"nope"}"#, 404, "model_not_found"),
         (CHAT, "", &[b' '; 1025], 413, "request_too_large"),
         (CHAT, "", b"", 400, "invalid_json"),
@@ -88,6 +89,50 @@ fn client_keys_grant_their_models_and_never_reach_a_provider() {
     let listed = pass(worker, list, b"", 1);
     let (status, body) = refusal(&listed.step);
     assert_eq!((status, body["data"].as_array().unwrap().len()), (200, 1));
+}
+
+#[test]
+fn a_choice_at_the_provider_is_refused_only_where_something_is_restricted() {
+    let hash: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = |rules: serde_json::Value| {
+        let mut key = json!({"sha256": hash});
+        key.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
+        json!({"keys": {"team": key}})
+    };
+    let model = |fallback: serde_json::Value| json!({"models": {"chat": {"targets": ["gpt-a"], "fallback": fallback}}});
+    let targets =
+        json!({"gpt-a": {"account": "a", "model": "m", "region": "eu", "price": {"input": 1, "output": 1}}});
+    for (changes, models, hosts) in [
+        (json!({}), 0, 0),
+        (key(json!({})), 0, 0),
+        (key(json!({"budget": {"requests_per_minute": 9}})), 0, 0),
+        (key(json!({"models": ["chat"]})), 403, 0),
+        (key(json!({"regions": ["eu"]})), 403, 403),
+        (model(json!({"region": ["eu"]})), 403, 403),
+        (model(json!({"max_price_ratio": 2})), 403, 0),
+        (model(json!({"approved": []})), 403, 0),
+        (model(json!({"region": ["eu"], "max_price_ratio": 2, "mode": "shadow"})), 0, 0),
+    ] {
+        let mut changes = changes;
+        changes["targets"] = targets.clone();
+        changes["models"] = match &changes["models"] {
+            serde_json::Value::Null => json!({"chat": {"targets": ["gpt-a"]}}),
+            models => models.clone(),
+        };
+        for (member, status) in [(r#""models":["x"]"#, models), (r#""provider":{"only":["x"]}"#, hosts)] {
+            let worker = &mut worker(config_with(changes.clone()));
+            let body = format!(r#"{{"model":"chat",{member}}}"#);
+            let sent = pass(worker, loop_request(CHAT, 1), body.as_bytes(), 100);
+            if status == 0 {
+                assert_eq!(sent.step, RequestStep::Send, "{member} {changes}");
+                assert!(sent.request.body.ends_with(format!("{member}}}").as_bytes()), "{member}");
+            } else {
+                let (got, error) = refusal(&sent.step);
+                let expected = (status, &json!("routing_not_allowed"));
+                assert_eq!((got, &error["error"]["code"]), expected, "{member} {changes}");
+            }
+        }
+    }
 }
 
 #[test]
