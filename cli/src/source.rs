@@ -8,6 +8,7 @@ use std::path::Path;
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
+use crate::bounded_yaml;
 use crate::envoy::{self, Envoy};
 
 /// A valid configuration.
@@ -74,7 +75,7 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// A JSON or YAML file.
 fn parsed(text: &str, path: &Path) -> Result<Value, String> {
-    serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))
+    bounded_yaml::parse(text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
