@@ -82,7 +82,7 @@ async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() 
         let unknown = Request::chat("gpt-9", true).send(envoy.port()).await.unwrap();
         let message = check_refused("streamed", CHAT, unknown, 404, "model_not_found").await;
         assert!(message.contains("gpt-9"), "{message}");
-        envoy.expect_count("refusals", 26).await;
+        envoy.expect_count("refusals", 28).await;
     }
     assert!(provider.received().is_empty(), "{:?}", provider.received());
 }

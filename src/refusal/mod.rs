@@ -44,6 +44,8 @@ pub enum PathHint {
     None,
     /// This path is near.
     Near(&'static str),
+    /// It is for operators, and the configuration has none.
+    Operators,
     /// It is this endpoint of a vendor, which the filter does not have.
     NotServed(&'static str),
 }
@@ -204,6 +206,9 @@ impl Refusal {
                                    `/v1/embeddings`, `/v1/responses`, `/v1/messages` or `/v1/models`."
                     .to_owned(),
                 PathHint::Near(path) => format!("This path is not served here. Did you mean `{path}`?"),
+                PathHint::Operators => "The operators' page and the status report are switched off: the gateway's \
+                                        configuration has no `operator`."
+                    .to_owned(),
                 PathHint::NotServed(path) => format!("The endpoint `{path}` is not supported by this gateway."),
             },
             Self::Method { allowed } => {
