@@ -180,7 +180,7 @@ impl Refusal {
 
     /// The status in a dialect. Claude Code repeats a request after 400, but not after 402, which is the status of
     /// Anthropic's billing errors. OpenAI's clients know no such error.
-    const fn status(&self, dialect: Dialect) -> u16 {
+    pub const fn status(&self, dialect: Dialect) -> u16 {
         match (self, dialect) {
             (Self::BudgetExhausted { wait_s: None, .. }, Dialect::Anthropic) => 402,
             _ => self.code().0,

@@ -136,6 +136,42 @@ fn a_choice_at_the_provider_is_refused_only_where_something_is_restricted() {
 }
 
 #[test]
+fn a_client_is_told_which_parameters_its_target_ignores() {
+    let asks = r#""seed":1,"response_format":{"type":"json_object"},"reasoning_effort":"low""#;
+    let told = Some("response_format, reasoning_effort, seed");
+    for (target, members, told) in [
+        ("claude", asks, told),
+        ("claude", r#""modalities":["audio","image"]"#, Some("modalities")),
+        ("claude", r#""temperature":1,"n":1,"seed":null"#, None),
+        ("gpt-a", r#""seed":1,"response_format":{"type":"json_object"}"#, None),
+    ] {
+        let worker = &mut worker(config_with(json!({"models": {"chat": {"targets": [target]}}})));
+        let body = format!(r#"{{"model":"chat","messages":[],{members}}}"#);
+        let mut sent = pass(worker, loop_request(CHAT, 1), body.as_bytes(), 100);
+        assert_eq!(sent.step, RequestStep::Send, "{members}");
+        let answer = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+        sent.answer(worker, &[(":status", "200"), ("content-type", "application/json")], answer);
+        assert_eq!(sent.response.get("x-llm-target"), Some(target), "{members}");
+        assert_eq!(sent.response.get("x-llm-ignored"), told, "{members}");
+    }
+}
+
+#[test]
+fn the_record_of_a_refusal_has_the_status_that_the_client_got() {
+    let hash: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let keys = json!({"team": {"sha256": hash, "budget": {"tokens_per_minute": 1}}});
+    for (path, status) in [(CHAT, 400), ("/v1/messages", 402)] {
+        let worker = &mut worker(config_with(json!({"keys": keys})));
+        let mut refused = pass(worker, loop_request(path, 1), br#"{"model":"chat"}"#, 100);
+        assert_eq!(refusal(&refused.step).0, status, "{path}");
+        let record = refused.exchange.finish(worker, Ending::Complete, at(0)).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record.json).unwrap();
+        assert_eq!(record["http.response.status_code"], status, "{path}");
+        assert_eq!(record["outcome_reason"], "budget_exhausted", "{path}");
+    }
+}
+
+#[test]
 fn a_model_is_found_by_its_escaped_name() {
     let worker = &mut worker(config_with(json!({"models": {"lab/large:1": {"targets": ["gpt-a"]}}})));
     for path in ["/v1/models/lab/large:1", "/v1/models/lab%2Flarge%3a1?x=%2F"] {
