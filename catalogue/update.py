@@ -383,7 +383,7 @@ def corrected(rows):
             continue
         table, name, column, value, _ = line.split("\t")
         facts = rows[table, name]
-        value = {"yes": True, "no": False, UNKNOWN: None}[value]
+        value = int(value) if value.isdigit() else {"yes": True, "no": False, UNKNOWN: None}[value]
         if facts[column] == value:
             sys.exit(f"corrections.tsv: {table} {name} {column} is right without a correction; remove the line")
         facts[column] = value

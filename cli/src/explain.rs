@@ -1,11 +1,13 @@
 //! One request: what it needs, which targets are eligible, and what follows each class of error.
 
 use std::fmt::Write;
+use std::io::Read as _;
+use std::path::Path;
 
 use llm_failsafe::base::{ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
-use llm_failsafe::intake::{Called, ClientPath, client_path};
+use llm_failsafe::intake::{Called, ClientPath, client_path, restricted_routing};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
 
@@ -35,7 +37,7 @@ impl<'a> Request<'a> {
             return Err(format!("`{}` is not a path that the filter handles", question.path));
         };
         let path = question.request.display();
-        let body = std::fs::read(&question.request).map_err(|error| format!("{path}: {error}"))?;
+        let body = body(&question.request, config.limits.max_body_bytes)?;
         let facts = scan(&body).map_err(|error| format!("{path}: {error}"))?;
         let name = match (&path_model, &facts.model) {
             (Some(name), _) => name,
@@ -66,9 +68,16 @@ impl<'a> Request<'a> {
                         "the key `{name}` has expired, so the gateway answers 401 (expired_api_key)"
                     ));
                 }
-                Some(&key.boundaries)
+                Some(key)
             }
         };
+        if let Some(members) = restricted_routing(facts.routing, model, key).filter(|_| refusal.is_none()) {
+            refusal = Some(format!(
+                "the request chooses at the provider with {members}, which the restrictions of this model or key do not \
+                 allow, so the gateway answers 403 (routing_not_allowed)"
+            ));
+        }
+        let key = key.map(|key| &key.boundaries);
         let regions = question.region.as_ref().map(|list| {
             ClientLimits::regions_in(list).ok_or_else(|| format!("`{list}` is not a list of regions"))
         });
@@ -165,6 +174,20 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The body in a file. No more is read than the gateway accepts.
+fn body(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let at = |problem: &str| format!("{}: {problem}", path.display());
+    let file = std::fs::File::open(path).map_err(|error| at(&error.to_string()))?;
+    let mut body = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut body).map_err(|error| at(&error.to_string()))?;
+    if u64::try_from(body.len()).unwrap_or(u64::MAX) > limit {
+        return Err(at(&format!(
+            "is larger than {limit} bytes (`limits.max_body`), so the gateway answers 413 (request_too_large)"
+        )));
+    }
+    Ok(body)
+}
+
 fn scan(body: &[u8]) -> Result<Facts, String> {
     let mut scanner = Scanner::new();
     scanner.feed(body).map_err(|error| error.to_string())?;
@@ -181,7 +204,7 @@ fn in_words(answer: &Value) -> String {
     let needs = &answer["needs"];
     let mut out = format!("{} at {}\n", text(&answer["model"]), text(&answer["endpoint"]));
     if let Some(refusal) = answer["refusal"].as_str() {
-        let _ = writeln!(out, "\nREFUSED: {refusal}.\nThe rest is what happens with a valid key.");
+        let _ = writeln!(out, "\nREFUSED: {refusal}.\nThe rest is what happens without that.");
     }
     out.push_str("\nneeds\n");
     let _ = writeln!(out, "  capabilities       {}", list(&needs["capabilities"]));
@@ -256,6 +279,21 @@ mod tests {
         let path = "/v1/chat/completions".to_owned();
         let question = Question { request, path, key: key.map(str::to_owned), json, ..Question::default() };
         report(&config, &question, NOW)
+    }
+
+    #[test]
+    fn a_body_is_read_up_to_the_limit_of_the_gateway() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("request");
+        for (length, fits) in [(10, true), (11, false)] {
+            std::fs::write(&path, vec![b' '; length]).unwrap();
+            match body(&path, 10) {
+                Ok(read) => assert!(fits && read.len() == length),
+                Err(problem) => assert!(!fits && problem.contains("larger than 10 bytes"), "{problem}"),
+            }
+        }
+        // It has no end.
+        assert!(body(Path::new("/dev/zero"), 10).unwrap_err().contains("request_too_large"));
     }
 
     #[test]

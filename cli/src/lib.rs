@@ -13,6 +13,7 @@
 //! All decisions come from the library that the filter is built from; this crate makes none of its own.
 
 mod arguments;
+mod bounded_yaml;
 mod check;
 mod doctor;
 mod envoy;

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
+use crate::bounded_yaml;
 use crate::envoy::{self, Envoy};
 
 /// A valid configuration.
@@ -44,7 +45,7 @@ const ENVOY_FILE: &str = "envoy.yaml";
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let inside = path.join(ENVOY_FILE);
     let path = if path.is_dir() { &inside } else { path };
-    let (bytes, envoy) = plugin(&read(path)?, path)?;
+    let (bytes, envoy, place) = plugin(&read(path)?, path)?;
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -53,7 +54,7 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
         Some(value.unwrap_or_else(|| "unset".to_owned()))
     };
     let config = config::load(bytes.as_bytes(), &env);
-    let config = config.map_err(|mistakes| format!("{}: {mistakes}", path.display()))?;
+    let config = config.map_err(|mistakes| format!("{}: {mistakes}", place.display()))?;
     let variables = read.into_inner().into_iter().map(|(name, is_set)| Variable { name, is_set }).collect();
     let tree: Value = serde_json::from_str(&bytes).unwrap_or_default();
     let has_unnamed_operator = tree["operator"].get("sha256").is_some();
@@ -74,12 +75,12 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// A JSON or YAML file.
 fn parsed(text: &str, path: &Path) -> Result<Value, String> {
-    serde_yaml_ng::from_str(text).map_err(|error| format!("{}: {error}", path.display()))
+    bounded_yaml::parse(text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
 /// parsing would hide, such as a duplicate name. With it come the facts in the Envoy file that contains it.
-fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>), String> {
+fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let mut tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
@@ -87,18 +88,28 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>), String> {
         parsed(text, path)?
     };
     if !Envoy::is_one(&tree) {
-        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None));
+        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None, path.to_owned()));
     }
     // Envoy looks from the folder that it was started in. Usually that is the one of its file.
-    let watched = |name: &str| {
+    let file_of = |name: &str| {
         let beside = path.parent().map(|folder| folder.join(name)).filter(|path| path.is_file());
-        let file = beside.unwrap_or_else(|| name.into());
-        parsed(&read(&file)?, &file)
+        beside.unwrap_or_else(|| name.into())
     };
-    envoy::follow(&mut tree, &watched)?;
+    let watched = |name: &str| parsed(&read(&file_of(name))?, &file_of(name));
     let mut found = Vec::new();
     collect(&tree, &mut found);
-    let with_envoy = |configuration: &String| Ok((configuration.clone(), Some(Envoy::read(&tree))));
+    let is_in_envoy_file = !found.is_empty();
+    let files = envoy::follow(&mut tree, &watched)?;
+    found.clear();
+    collect(&tree, &mut found);
+    let place = match files.as_slice() {
+        [first, others @ ..] if !is_in_envoy_file && others.iter().all(|other| other == first) => {
+            file_of(first)
+        }
+        _ => path.to_owned(),
+    };
+    let with_envoy =
+        |configuration: &String| Ok((configuration.clone(), Some(Envoy::read(&tree)), place.clone()));
     match found.as_slice() {
         [one] => with_envoy(one),
         [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),

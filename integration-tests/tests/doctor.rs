@@ -36,9 +36,15 @@ async fn start(configuration: &Value) -> Scene<2> {
 
 /// Runs the doctor. The first value says whether it found problems.
 async fn doctor(port: u16, options: &[&str]) -> (bool, String) {
-    let url = format!("http://127.0.0.1:{port}");
-    let arguments: Vec<_> =
-        ["doctor".to_owned(), url].into_iter().chain(options.iter().map(|it| (*it).to_owned())).collect();
+    doctor_at(&format!("http://127.0.0.1:{port}"), options).await
+}
+
+/// The same at a URL.
+async fn doctor_at(url: &str, options: &[&str]) -> (bool, String) {
+    let arguments: Vec<_> = ["doctor".to_owned(), url.to_owned()]
+        .into_iter()
+        .chain(options.iter().map(|it| (*it).to_owned()))
+        .collect();
     let run = move || llm_failsafe_cli::run(arguments, WallTime::default());
     match tokio::task::spawn_blocking(run).await.unwrap() {
         Ok(report) => (false, report),
@@ -196,9 +202,56 @@ async fn a_cluster_that_is_missing_is_found_in_the_counters() {
     says(
         &report,
         &[
-            "PROBLEM: 1 requests for a cluster that Envoy does not have (`http.*.no_cluster`",
+            "PROBLEM: 1 request for a cluster that Envoy does not have (`http.*.no_cluster`",
             "llm-failsafe check",
         ],
     );
     assert!(has_problems);
+}
+
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates");
+
+/// A gateway whose listener has this certificate.
+async fn start_with_tls(certificate: &str) -> Scene<2> {
+    let context = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {"tls_certificates": [{
+            "certificate_chain": {"filename": format!("{CERTIFICATES}/{certificate}")},
+            "private_key": {"filename": format!("{CERTIFICATES}/server.key")},
+        }]},
+    });
+    let gateway = Gateway::new(Shape::Loop).plugin(&configuration()).edit(|config| {
+        config["static_resources"]["listeners"][0]["filter_chains"][0]["transport_socket"] =
+            json!({"name": "tls", "typed_config": context});
+    });
+    gateway.start_with(["first", "spare"]).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_the_certificate_is_checked_and_what_is_wrong_with_it_is_said() {
+    let scene = start_with_tls("server.pem").await;
+    let trusted = format!("{CERTIFICATES}/server.pem");
+    let url = format!("https://127.0.0.1:{}", scene.envoy.port());
+    let (has_problems, report) = doctor_at(&url, &["--key", CLIENT, "--ca", &trusted, "--ask", "chat"]).await;
+    says(&report, &["good: llm-failsafe answers; models for this key: chat", "was answered by target `one`"]);
+    assert!(!has_problems, "{report}");
+
+    let other = format!("{CERTIFICATES}/authority.pem");
+    for options in [&["--key", CLIENT][..], &["--key", CLIENT, "--ca", &other]] {
+        let (has_problems, report) = doctor_at(&url, options).await;
+        says(
+            &report,
+            &["PROBLEM: the gateway cannot be reached: nobody that is trusted has signed its certificate"],
+        );
+        assert!(has_problems, "{report}");
+    }
+    let by_name = format!("https://localhost:{}", scene.envoy.port());
+    let (_, report) = doctor_at(&by_name, &["--ca", &trusted]).await;
+    says(&report, &["its certificate is for another name than the one in the URL"]);
+
+    // What `openssl req -x509` makes.
+    let scene = start_with_tls("authority.pem").await;
+    let url = format!("https://127.0.0.1:{}", scene.envoy.port());
+    let (_, report) = doctor_at(&url, &["--ca", &other]).await;
+    says(&report, &["its certificate is that of an authority (`CA:TRUE`)", "CA:FALSE"]);
 }

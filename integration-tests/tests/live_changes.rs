@@ -11,6 +11,7 @@ use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
 use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{Event, Script, ScriptedProvider};
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -347,6 +348,21 @@ async fn a_folder_that_init_wrote_changes_under_load() {
     assert!(envoy.stat_of("sds.openai-a", "update_success").await >= 4);
     for end in ["update_success", "update_rejected"] {
         assert!(envoy.stat_of("extension_config_discovery", end).await >= 3, "{end}");
+    }
+
+    // The doctor names the files.
+    let arguments = [
+        format!("http://127.0.0.1:{}", envoy.port()),
+        format!("--admin=http://127.0.0.1:{}", envoy.admin_port()),
+    ];
+    let run = move || {
+        llm_failsafe_cli::run(["doctor".to_owned()].into_iter().chain(arguments), WallTime::default())
+    };
+    let report = tokio::task::spawn_blocking(run).await.unwrap().unwrap_err().to_string();
+    for said in
+        ["files of the filter that Envoy did not take", "update_rejected` of openai-a, since Envoy started"]
+    {
+        assert!(report.contains(said), "{said}: {report}");
     }
 
     // The kind whose key has a header of its own.

@@ -3,10 +3,11 @@
 use hyper::Method;
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::{Gateway, Shape, compatible};
+use integration_tests::provider::ScriptedProvider;
 use integration_tests::provider::errors;
-use integration_tests::python;
 use integration_tests::scene::Scene;
 use integration_tests::sha256;
+use integration_tests::{node, python};
 use serde_json::{Value, json};
 
 const SHAPES: [Shape; 2] = [Shape::Loop, Shape::Single];
@@ -173,6 +174,7 @@ async fn an_unknown_path_gets_the_nearest_known_one() {
             ("/v1/messages/count_tokens", "`/v1/messages/count_tokens` is not supported"),
             ("/v1/responses/resp_1/cancel", "`/v1/responses/{id}/cancel` is not supported"),
             ("/v1/images/generations", "This path is not served here."),
+            ("/llm-failsafe/status", "configuration has no `operator`"),
         ] {
             let read = ask(&scene, path, Some("chat"), TEAM).await;
             assert_eq!(reason(&read), (404, "unknown_path"), "{path}");
@@ -291,11 +293,22 @@ async fn azure_s_sdk_works_unchanged() {
     })
     .await;
     let [first, ..] = &scene.providers;
-    first.script(errors::openai_500());
     let base_url = format!("http://127.0.0.1:{}", scene.port());
+    first.script(errors::openai_500());
     let output = python::run("sdk_azure.py", &[("BASE_URL", &*base_url), ("CLIENT_KEY", "sk-team")]).await;
     let lines: Vec<Value> =
         output.expect_success().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    check_azures_client(&lines, first);
+
+    // The one for Node.
+    first.script(errors::openai_500());
+    let env = [("BASE_URL", &*base_url), ("CLIENT_KEY", "sk-team")];
+    if let Some(output) = node::run("azure.mjs", &[], &env).await {
+        check_azures_client(&output.expect_lines(), first);
+    }
+}
+
+fn check_azures_client(lines: &[Value], first: &ScriptedProvider) {
     let names: Vec<_> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
     assert_eq!(
         names,

@@ -53,7 +53,7 @@ async fn check_refused(what: &str, path: &str, answer: Response, status: u16, re
 #[tokio::test]
 async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() {
     let deep = format!(r#"{{"model":"chat","messages":{}"#, "[".repeat(100_000));
-    let bodies: [(&str, &str, u16, &str); 12] = [
+    let bodies: [(&str, &str, u16, &str); 13] = [
         ("not JSON", "say hello", 400, "invalid_json"),
         ("cut short", r#"{"model":"chat","messages":["#, 400, "invalid_json"),
         ("text after it", r#"{"model":"chat"} {}"#, 400, "invalid_json"),
@@ -65,6 +65,7 @@ async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() 
         ("no model", r#"{"messages":[{"model":"chat"}]}"#, 400, "model_missing"),
         ("a number for a model", r#"{"model":7}"#, 400, "model_not_a_string"),
         ("null for a model", r#"{"model":null}"#, 400, "model_not_a_string"),
+        ("a model in another case", r#"{"model":"chat","Model":"gpt-5"}"#, 400, "invalid_json"),
         ("an unknown model", r#"{"model":"gpt-4.1-mini"}"#, 404, "model_not_found"),
     ];
     let provider = ScriptedProvider::start("alpha").await;
@@ -81,9 +82,51 @@ async fn a_bad_body_is_refused_in_the_clients_dialect_and_reaches_no_provider() 
         let unknown = Request::chat("gpt-9", true).send(envoy.port()).await.unwrap();
         let message = check_refused("streamed", CHAT, unknown, 404, "model_not_found").await;
         assert!(message.contains("gpt-9"), "{message}");
-        envoy.expect_count("refusals", 26).await;
+        envoy.expect_count("refusals", 28).await;
     }
     assert!(provider.received().is_empty(), "{:?}", provider.received());
+}
+
+/// OpenRouter would answer with a model that the key may not use.
+#[tokio::test]
+async fn what_a_request_chooses_at_a_router_passes_only_where_nothing_is_restricted() {
+    let provider = ScriptedProvider::start("router").await;
+    for shape in SHAPES {
+        let plugin = json!({
+            "providers": {"router": {"kind": "openrouter", "cluster": "router", "host": "router.test"}},
+            "targets": {"mini": {"provider": "router", "model": "openai/gpt-4.1-mini", "region": "eu", "key": {"value": "sk-own"}}},
+            "models": {"chat": {"targets": ["mini"]}},
+            "keys": {
+                "free": {"sha256": sha256("sk-free")},
+                "models": {"sha256": sha256("sk-models"), "models": ["chat"]},
+                "eu": {"sha256": sha256("sk-eu"), "regions": ["eu"]},
+            },
+        });
+        let envoy = Gateway::new(shape).plugin(&plugin).provider("router", provider.port()).start().await;
+        for (key, member, passes) in [
+            ("sk-free", r#""models":["openai/gpt-5"]"#, true),
+            ("sk-free", r#""provider":{"only":["azure"]}"#, true),
+            ("sk-models", r#""models":["openai/gpt-5"]"#, false),
+            ("sk-models", r#""preset":"mine""#, false),
+            ("sk-models", r#""provider":{"only":["azure"]}"#, true),
+            ("sk-models", r#""models":[],"route":null"#, true),
+            ("sk-eu", r#""provider":{"only":["azure"]}"#, false),
+        ] {
+            let before = provider.received().len();
+            let body = format!(r#"{{"model":"chat","messages":[],{member}}}"#);
+            let answer = post(CHAT, body).header("authorization", &format!("Bearer {key}"));
+            let answer = answer.send(envoy.port()).await.unwrap();
+            if passes {
+                assert_eq!(answer.status, 200, "{key} {member}");
+                let sent = String::from_utf8(provider.received().pop().unwrap().body).unwrap();
+                assert!(sent.ends_with(&format!("{member}}}")), "{key}: {sent}");
+            } else {
+                let message = check_refused(key, CHAT, answer, 403, "routing_not_allowed").await;
+                assert!(message.contains("Leave it out"), "{message}");
+            }
+            assert_eq!(provider.received().len() - before, usize::from(passes), "{key} {member}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::eligibility::{Eligibility, TargetContext};
 use super::gate::Gate;
 use super::trust::Denial;
 use crate::base::TargetId;
-use crate::config::Boundaries;
+use crate::config::{Boundaries, Mode};
 use crate::provider::Capability;
 
 impl<'a> Eligibility<'a> {
@@ -17,13 +17,23 @@ impl<'a> Eligibility<'a> {
         let is_beside =
             !self.serves_endpoint(target) && self.first_tier().iter().any(|id| self.serves_endpoint(*id));
         let candidate = self.candidate(target).filter(|_| !is_beside);
-        self.closed_gates(target).filter_map(move |gate| Some(self.advise(gate, candidate?)))
+        let is_unused = self.model.substitution.mode == Mode::Shadow && !self.is_first_choice(target);
+        let unused = candidate.filter(|_| is_unused).map(|candidate| {
+            format!(
+                "`{}` is a substitute, and {} uses none.",
+                candidate.target.name,
+                self.rule("mode: shadow")
+            )
+        });
+        let gates = self.refusing_gates(target).filter(move |_| !is_unused);
+        unused.into_iter().chain(gates.filter_map(move |gate| Some(self.advise(gate, candidate?))))
     }
 
     fn advise(&self, gate: Gate, candidate: TargetContext<'a>) -> String {
         let target = candidate.target;
         let (name, offers) = (&target.name, &target.offers);
-        let (needed, offered) = (self.needed(gate, candidate), self.offered(gate, candidate));
+        let (needed, offered) =
+            (self.needed(gate, candidate, &self.enforced_boundaries()), self.offered(gate, candidate));
         match gate {
             Gate::Dialect => format!(
                 "`{name}` does not serve the endpoint `{needed}`, only {offered}. Add a target to the model whose \
@@ -192,7 +202,7 @@ impl<'a> Eligibility<'a> {
     fn against(&self, at: (Gate, TargetContext<'a>), fact: &str, needed: &str, change: &str) -> String {
         let (gate, candidate) = at;
         let places = self.places(gate, candidate);
-        let is_by_operator = self.boundaries().any(|set| self.violates(set, gate, candidate));
+        let is_by_operator = self.enforced_boundaries().iter().any(|set| self.violates(set, gate, candidate));
         let advice = if is_by_operator { format!(" To allow it, {change}.") } else { String::new() };
         format!("{fact}, and {places} asks for {needed}.{advice}")
     }
@@ -201,7 +211,8 @@ impl<'a> Eligibility<'a> {
     fn places(&self, gate: Gate, candidate: TargetContext<'a>) -> String {
         let (at_model, at_key) = fields(gate);
         let violates = |set: &Boundaries| self.violates(set, gate, candidate);
-        let model = violates(&self.model.boundaries).then(|| self.rule(at_model));
+        let is_enforced = self.model.substitution.mode == Mode::Enforce;
+        let model = (is_enforced && violates(&self.model.boundaries)).then(|| self.rule(at_model));
         let key = self.key.is_some_and(violates).then(|| format!("`{at_key}` of the client's key"));
         let client = (gate == Gate::Residency && self.is_outside_client_regions(candidate))
             .then(|| "the header `x-llm-region`".to_owned());

@@ -6,7 +6,7 @@ use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
 use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, WallTime};
-use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Model, Price, PriceCeiling, Provider, Target};
+use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Mode, Model, Price, PriceCeiling, Provider, Target};
 
 /// Regions that a client may list for one request.
 pub const MAX_REQUEST_REGIONS: usize = 16;
@@ -118,6 +118,27 @@ impl<'a> Eligibility<'a> {
         std::iter::once(&self.model.boundaries).chain(self.key)
     }
 
+    /// The boundaries that keep targets out: in shadow mode those of the model do not.
+    pub(super) fn enforced_boundaries(&self) -> Vec<&'a Boundaries> {
+        let of_model = (self.model.substitution.mode == Mode::Enforce).then_some(&self.model.boundaries);
+        of_model.into_iter().chain(self.key).collect()
+    }
+
+    /// Every gate that keeps the request from `target`, in their order. In shadow mode the model's own rules keep it from
+    /// no first choice.
+    pub fn refusing_gates(self, target: TargetId) -> impl Iterator<Item = Gate> {
+        let candidate = self.candidate(target);
+        let is_lenient = self.model.substitution.mode == Mode::Shadow && self.is_first_choice(target);
+        self.closed_gates(target).filter(move |gate| {
+            let refuses = |candidate| {
+                *gate == Gate::Dialect
+                    || self.key.is_some_and(|set| self.violates(set, *gate, candidate))
+                    || (*gate == Gate::Residency && self.is_outside_client_regions(candidate))
+            };
+            !is_lenient || candidate.is_some_and(refuses)
+        })
+    }
+
     fn is_closed(&self, gate: Gate, candidate: TargetContext<'a>) -> bool {
         let TargetContext { id, target, provider } = candidate;
         match gate {
@@ -180,12 +201,6 @@ impl<'a> Eligibility<'a> {
         let Some(candidate) = self.candidate(target) else { return true };
         let by_key = |gate| self.key.is_some_and(|set| self.violates(set, gate, candidate));
         self.is_outside_client_regions(candidate) || Gate::all().any(by_key)
-    }
-
-    /// The lists of regions that apply.
-    pub(super) fn regions(&self) -> impl Iterator<Item = &'a Vec<Rc<str>>> {
-        let operators = self.boundaries().filter_map(|set| set.regions.as_ref());
-        operators.chain(self.client.regions.as_ref())
     }
 
     fn is_bounded_by_window(&self) -> bool {

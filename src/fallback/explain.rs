@@ -31,27 +31,42 @@ impl Eligibility<'_> {
             let candidate = candidate?;
             Some(Violation {
                 gate,
-                needed: self.needed(gate, candidate),
+                needed: self.needed(gate, candidate, &self.boundaries().collect::<Vec<_>>()),
                 offered: self.offered(gate, candidate),
             })
         })
     }
 
-    pub(super) fn needed(&self, gate: Gate, candidate: TargetContext<'_>) -> String {
+    /// Every gate that keeps the request from `target`, with what was needed and offered.
+    pub fn refusals(self, target: TargetId) -> impl Iterator<Item = Violation> {
+        let candidate = self.candidate(target);
+        let sets = self.enforced_boundaries();
+        self.refusing_gates(target).filter_map(move |gate| {
+            let candidate = candidate?;
+            let (needed, offered) = (self.needed(gate, candidate, &sets), self.offered(gate, candidate));
+            Some(Violation { gate, needed, offered })
+        })
+    }
+
+    /// What the request, or one of these boundaries, requires.
+    pub(super) fn needed(&self, gate: Gate, candidate: TargetContext<'_>, sets: &[&Boundaries]) -> String {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
             Gate::ProviderList | Gate::TargetList => "to be on the list".to_owned(),
             // All lists apply, so all are shown.
-            Gate::Residency => listed(self.regions().map(|regions| listed(regions.iter(), " or ")), " and "),
+            Gate::Residency => {
+                let lists = sets.iter().filter_map(|set| set.regions.as_ref()).chain(&self.client.regions);
+                listed(lists.map(|regions| listed(regions.iter(), " or ")), " and ")
+            }
             Gate::ZeroRetention | Gate::Training => "required".to_owned(),
             Gate::Quality => {
-                let least = self.boundaries().filter_map(|set| set.min_quality).max();
+                let least = sets.iter().filter_map(|set| set.min_quality).max();
                 format!("at least {}", least.unwrap_or(0))
             }
-            Gate::PriceCeiling => self.ceilings(),
+            Gate::PriceCeiling => ceilings(sets),
             Gate::RequestCost => {
-                let most = self.boundaries().filter_map(|set| set.max_request_cost).min();
+                let most = sets.iter().filter_map(|set| set.max_request_cost).min();
                 format!("at most ${}", most.unwrap_or_default())
             }
             Gate::Capability(Capability::N) => format!("{} answers", self.needs.answers),
@@ -141,24 +156,24 @@ impl Eligibility<'_> {
         self.config.account(account)?.billing_owner.as_deref()
     }
 
-    /// The lowest of all ceilings.
-    fn ceilings(&self) -> String {
-        let lowest = |of: fn(&Boundaries) -> Option<MicroDollars>| self.boundaries().filter_map(of).min();
-        let mut text = String::from("at most");
-        for (name, most) in
-            [("input", lowest(|set| set.max_price.input)), ("output", lowest(|set| set.max_price.output))]
-        {
-            if let Some(most) = most {
-                // Writing to a string does not fail.
-                let _ = write!(text, " ${most} {name}");
-            }
-        }
-        text
-    }
-
     fn first_prices(&self) -> String {
         listed(self.first_targets().map(|first| shown(first.offers.price)), ", ")
     }
+}
+
+/// The lowest of all ceilings.
+fn ceilings(sets: &[&Boundaries]) -> String {
+    let lowest = |of: fn(&Boundaries) -> Option<MicroDollars>| sets.iter().filter_map(|set| of(set)).min();
+    let mut text = String::from("at most");
+    for (name, most) in
+        [("input", lowest(|set| set.max_price.input)), ("output", lowest(|set| set.max_price.output))]
+    {
+        if let Some(most) = most {
+            // Writing to a string does not fail.
+            let _ = write!(text, " ${most} {name}");
+        }
+    }
+    text
 }
 
 fn shown(price: Option<Price>) -> String {

@@ -10,6 +10,7 @@ mod headers;
 mod journey_id;
 mod models;
 mod other_paths;
+mod own_routing;
 mod paths;
 mod reading;
 
@@ -21,5 +22,6 @@ pub use headers::{
 };
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
+pub use own_routing::restricted_routing;
 pub use paths::{Called, ClientPath, OtherPath, Spelling, client_path};
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};

@@ -119,7 +119,10 @@ fn pass_on(
     sink: &mut impl HeaderSink,
 ) -> Result<(), Refusal> {
     let cluster = match &generation.config.other_paths {
-        OtherPaths::Refuse => return Err(Refusal::UnknownPath { hint }),
+        OtherPaths::Refuse => {
+            let is_wrong = hint == PathHint::Operators && !generation.config.operators.is_empty();
+            return Err(Refusal::UnknownPath { hint: if is_wrong { PathHint::None } else { hint } });
+        }
         OtherPaths::Cluster(cluster) => cluster,
     };
     authenticate(generation, headers, now)?;

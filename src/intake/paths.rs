@@ -238,7 +238,7 @@ fn hint(segments: &[&str]) -> PathHint {
     }
     if let [OPERATORS, rest @ ..] = segments {
         let is_near = nearest(&rest.join("/"), ["health"].into_iter()).is_some();
-        return if is_near { PathHint::Near(HEALTH) } else { PathHint::None };
+        return if is_near { PathHint::Near(HEALTH) } else { PathHint::Operators };
     }
     let ends_with = |known: &&str| {
         let end: Vec<&str> = known.split('/').skip(2).collect();

@@ -86,7 +86,7 @@ fn lists_of_models_are_found_in_every_spelling() {
 
 #[test]
 fn an_unknown_path_gets_the_nearest_known_one() {
-    use PathHint::{Near, None, NotServed};
+    use PathHint::{Near, None, NotServed, Operators};
     for (path, expected) in [
         ("/v1/chat/completion", Near("/v1/chat/completions")),
         ("/v1/chat", None),
@@ -102,7 +102,8 @@ fn an_unknown_path_gets_the_nearest_known_one() {
         ("/anthropic/v1/chat/completions", Near("/v1/chat/completions")),
         ("/v1/%63hat/completions", Near("/v1/chat/completions")),
         ("/llm-failsafe/healthz", Near("/llm-failsafe/health")),
-        ("/llm-failsafe/status", None),
+        ("/llm-failsafe", Operators),
+        ("/llm-failsafe/status", Operators),
         ("/v1/messages/count_tokens", NotServed("/v1/messages/count_tokens")),
         ("/anthropic/v1/messages/count_tokens/", NotServed("/v1/messages/count_tokens")),
         ("/v1/responses/resp_1", NotServed("/v1/responses/{id}")),

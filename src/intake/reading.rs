@@ -8,6 +8,7 @@ use super::address::address_hash;
 use super::headers::{CallHeaders, Wishes, loop_headers};
 use super::journey_id::JourneyId;
 use super::models;
+use super::own_routing::restricted_routing;
 use super::paths::Called;
 use crate::balance::{Session, SessionHints};
 use crate::base::{Endpoint, HeaderBlock, KnownOwner, Timestamp};
@@ -178,6 +179,12 @@ impl Reading {
             models::logical_model(config, &facts, self.path_model.as_deref(), self.client_key)?;
         if self.path_model.is_some() && !self.has_member {
             return Err(Refusal::NoModel);
+        }
+        if let Some(model) = config.model(model) {
+            let key = self.client_key.and_then(|position| config.keys.as_ref()?.get(position));
+            if let Some(members) = restricted_routing(facts.routing, model, key) {
+                return Err(Refusal::OwnRouting { members });
+            }
         }
         let session = config.model(model).and_then(|model| self.session(model, &facts));
         let mut needs = Needs::of(&facts, self.endpoint);

@@ -124,7 +124,7 @@ impl Exchange {
     #[cold]
     #[inline(never)]
     pub(super) fn refuse(&mut self, worker: &mut Worker, refusal: Refusal, dialect: Dialect) -> RequestStep {
-        let (status, reason) = refusal.code();
+        let (status, reason) = (refusal.status(dialect), refusal.code().1);
         log::debug!("request is refused with {status}, {reason}");
         worker.tally.count(Metric::Refusals);
         self.note(|record| record.refusal = Some((status, reason)));

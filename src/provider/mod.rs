@@ -50,7 +50,7 @@ pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
 pub use flat_error::is_flat_error;
 pub use hints::{should_retry, wait_hint};
 pub use kind::ProviderKind;
-pub use offers::{Capability, CapabilitySet, Profile, dropped, profile};
+pub use offers::{Capability, CapabilitySet, Profile, dropped, members, profile};
 pub use path::upstream_path;
 pub use rate_limits::{Meter, RateLimit, RateLimits, rate_limits};
 pub use request_headers::{RequestHeader, VENDOR_HEADERS, VendorHeader, request_header};

@@ -122,6 +122,12 @@ impl CapabilitySet {
         Self(self.0 & !other.0)
     }
 
+    /// The capabilities that are also in `other`.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -135,6 +141,24 @@ impl CapabilitySet {
     /// Its capabilities, in the order of the documentation.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::ALL.into_iter().filter(move |capability| self.contains(*capability))
+    }
+}
+
+/// The members of a chat request that ask for a capability, as its documentation names them.
+pub const fn members(capability: Capability) -> &'static str {
+    match capability {
+        Capability::Tools | Capability::HostedTools => "tools",
+        Capability::ParallelTools => "parallel_tool_calls",
+        Capability::StrictTools => "strict",
+        Capability::JsonSchema | Capability::JsonObject => "response_format",
+        Capability::Vision => "image_url",
+        Capability::Audio => "input_audio",
+        Capability::AudioOutput | Capability::ImageOutput => "modalities",
+        Capability::Files => "file",
+        Capability::Reasoning => "reasoning_effort",
+        Capability::Logprobs => "logprobs",
+        Capability::Seed => "seed",
+        Capability::N => "n",
     }
 }
 

@@ -382,6 +382,7 @@ fn write_needs(line: &mut Line, facts: &Facts, limits: &ClientLimits) {
     let Facts {
         model: _,
         model_spans: _,
+        routing: _,
         stream,
         include_usage: _,
         usage_spots: _,

@@ -44,6 +44,8 @@ pub enum PathHint {
     None,
     /// This path is near.
     Near(&'static str),
+    /// It is for operators, and the configuration has none.
+    Operators,
     /// It is this endpoint of a vendor, which the filter does not have.
     NotServed(&'static str),
 }
@@ -84,6 +86,11 @@ pub enum Refusal {
     UnknownModel {
         /// What the client asked for, cut to a bounded length.
         name: String,
+    },
+    /// The body chooses models or hosts at the provider, past the restrictions of the model or the key.
+    OwnRouting {
+        /// The members that may do it.
+        members: &'static str,
     },
     /// `x-llm-region` is not a list of regions.
     Region,
@@ -154,6 +161,7 @@ impl Refusal {
             Self::NoModel => (400, "model_missing"),
             Self::ModelNotText => (400, "model_not_a_string"),
             Self::UnknownModel { .. } => (404, "model_not_found"),
+            Self::OwnRouting { .. } => (403, "routing_not_allowed"),
             Self::Region => (400, "invalid_region"),
             Self::Ineligible { why: Ineligible::TooLong, .. } => (400, "context_length_exceeded"),
             Self::Ineligible { why: Ineligible::Needs, .. } => (400, "no_target_may_take_it"),
@@ -172,7 +180,7 @@ impl Refusal {
 
     /// The status in a dialect. Claude Code repeats a request after 400, but not after 402, which is the status of
     /// Anthropic's billing errors. OpenAI's clients know no such error.
-    const fn status(&self, dialect: Dialect) -> u16 {
+    pub const fn status(&self, dialect: Dialect) -> u16 {
         match (self, dialect) {
             (Self::BudgetExhausted { wait_s: None, .. }, Dialect::Anthropic) => 402,
             _ => self.code().0,
@@ -198,6 +206,9 @@ impl Refusal {
                                    `/v1/embeddings`, `/v1/responses`, `/v1/messages` or `/v1/models`."
                     .to_owned(),
                 PathHint::Near(path) => format!("This path is not served here. Did you mean `{path}`?"),
+                PathHint::Operators => "The operators' page and the status report are switched off: the gateway's \
+                                        configuration has no `operator`."
+                    .to_owned(),
                 PathHint::NotServed(path) => format!("The endpoint `{path}` is not supported by this gateway."),
             },
             Self::Method { allowed } => {
@@ -221,6 +232,10 @@ impl Refusal {
                     "The model `{name}` does not exist or you do not have access to it. `GET /v1/models` lists yours."
                 )
             }
+            Self::OwnRouting { members } => format!(
+                "The request chooses at the provider with {members}. That could lead past what this model or this key \
+                 is restricted to, so it is not allowed here. Leave it out."
+            ),
             Self::Region => format!(
                 "`x-llm-region` must be a list of 1 to {MAX_REQUEST_REGIONS} regions with commas between them."
             ),

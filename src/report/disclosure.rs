@@ -6,6 +6,7 @@
 
 use crate::base::{Decimal, HeaderSink, TargetId};
 use crate::intake::ClientRequest;
+use crate::provider;
 use crate::refusal::ClientRetry;
 use crate::retry::{Failed, Stop};
 use crate::survey::{FallbackReason, Survey};
@@ -74,6 +75,15 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
         if let Some(from) = from.and_then(|from| config.target(from)) {
             sink.tell("x-llm-fallback-from", &from.name);
         }
+    }
+    let ignored = config
+        .provider(target.provider)
+        .map(|provider| provider::dropped(provider.kind, request.endpoint).both(request.needs.capabilities));
+    if let Some(ignored) = ignored.filter(|ignored| !ignored.is_empty()) {
+        let mut names: Vec<_> = ignored.iter().map(provider::members).collect();
+        // An audio and an image output have one member.
+        names.dedup();
+        sink.tell("x-llm-ignored", &names.join(", "));
     }
     if attempt.reasoning_dropped {
         sink.tell("x-llm-sealed-reasoning", "dropped");

@@ -121,10 +121,11 @@ fn failed(survey: &Survey<'_>, target: TargetId, reason: &'static str) -> Option
 
 /// A target that a gate rejects, with all its gates and what can be done about them.
 fn gated(survey: &Survey<'_>, target: TargetId, first: Gate) -> Option<Rejected> {
+    let objections: Vec<_> = survey.objections(target).take(MAX_OBJECTIONS).collect();
     Some(Rejected {
         target: Rc::clone(&survey.request.config().target(target)?.name),
-        reason: first.name(),
-        objections: survey.objections(target).take(MAX_OBJECTIONS).collect(),
+        reason: objections.first().map_or(first.name(), |objection| objection.gate),
+        objections,
         advice: survey.advice(target).take(MAX_OBJECTIONS).collect(),
     })
 }

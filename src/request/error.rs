@@ -34,6 +34,15 @@ pub enum ScanError {
         /// Where the first excess one begins.
         offset: usize,
     },
+    /// A member spells `model` in another case. A server that ignores case could take it for the model, which nobody
+    /// has checked and which is not rewritten.
+    #[error(
+        "the body has a member that is `model` in another case, at byte {offset}; write it in lower case"
+    )]
+    ModelInOtherCase {
+        /// Where its value begins.
+        offset: usize,
+    },
     /// The member `model` is repeated more than [`MAX_MODEL_MEMBERS`] times.
     #[error("the body has more than {} members named model, at byte {offset}", MAX_MODEL_MEMBERS)]
     TooManyModels {

@@ -17,6 +17,8 @@ pub struct Facts {
     /// The values of all top-level `model` members, including quotes, in the order of the body; at most
     /// [`MAX_MODEL_MEMBERS`](super::MAX_MODEL_MEMBERS).
     pub model_spans: Few<Span, 1>,
+    /// What it chooses at a provider that is a router itself.
+    pub routing: OwnRouting,
     /// `stream` is `true`.
     pub stream: bool,
     /// `stream_options.include_usage` is `true`.
@@ -68,6 +70,16 @@ pub struct Facts {
     pub media_bytes: u64,
     /// The number of prompt or input tokens given as numbers, which completions and embeddings accept.
     pub token_ids: u64,
+}
+
+/// What a request chooses at a provider that is a router itself, such as OpenRouter. Null and what is empty choose
+/// nothing. A member counts even if a later duplicate is empty, because parsers differ in which one they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnRouting {
+    /// Models that may answer instead: `models`, `fallbacks`, `fallback_models`, `route`, `preset`.
+    pub models: bool,
+    /// The companies that may run the model: `provider`.
+    pub hosts: bool,
 }
 
 /// The top-level `model`. If there are several, the last.

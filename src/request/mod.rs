@@ -42,8 +42,8 @@ pub use collect::Tracks;
 pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};
 pub use error::ScanError;
 pub use facts::{
-    Affinity, Facts, MediaParts, ModelField, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice,
-    ToolNeeds,
+    Affinity, Facts, MediaParts, ModelField, OutputFormat, OwnRouting, Reasoning, StateKind, StateSet,
+    ToolChoice, ToolNeeds,
 };
 pub use lexer::{Lexer, Sink};
 pub use limits::{

@@ -12,6 +12,12 @@ pub(super) enum Spot {
     Other,
     Root,
     Model,
+    /// `Model`, `MODEL`: a server that ignores case could take it for `model`.
+    ModelInOtherCase,
+    /// A member by which the request chooses at a provider that is a router itself.
+    Routing(RoutingKey),
+    /// An element or member of it.
+    RoutingItem(RoutingKey),
     Stream,
     StreamOptions,
     IncludeUsage,
@@ -101,6 +107,15 @@ pub(super) enum Spot {
     SourceData,
 }
 
+/// What a member chooses at a provider that is a router itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RoutingKey {
+    /// Models that may answer instead.
+    Models,
+    /// The companies that may run the model.
+    Hosts,
+}
+
 /// The members that hold an output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FormatKey {
@@ -140,8 +155,13 @@ impl Spot {
     #[inline]
     pub(super) fn member(self, key: &[u8]) -> Self {
         match (self, key) {
-            (Self::Root, _) => IN_ROOT.get(key).unwrap_or_default(),
+            (Self::Root, _) => match IN_ROOT.get(key) {
+                Some(spot) => spot,
+                None if key.eq_ignore_ascii_case(b"model") => Self::ModelInOtherCase,
+                None => Self::Other,
+            },
             (Self::Part, _) => IN_PART.get(key).unwrap_or_default(),
+            (Self::Routing(kind), _) => Self::RoutingItem(kind),
             (Self::StreamOptions, b"include_usage") => Self::IncludeUsage,
             (Self::Tool, b"type") => Self::ToolType,
             (Self::Tool, b"strict") => Self::ToolStrict,
@@ -184,6 +204,7 @@ impl Spot {
     pub(super) const fn element(self) -> Self {
         match self {
             Self::Tools => Self::Tool,
+            Self::Routing(kind) => Self::RoutingItem(kind),
             Self::ToolFiles => Self::ToolFile,
             Self::McpServers => Self::McpServer,
             Self::Functions => Self::Function,
@@ -238,6 +259,13 @@ static IN_ROOT: Names<Spot, 128> = Names::new(&[
     (b"user", Spot::User),
     (b"prompt_cache_key", Spot::PromptCacheKey),
     (b"metadata", Spot::Metadata),
+    // OpenRouter; `fallbacks` also LiteLLM and Anthropic; `fallback_models` Keywords AI.
+    (b"models", Spot::Routing(RoutingKey::Models)),
+    (b"fallbacks", Spot::Routing(RoutingKey::Models)),
+    (b"fallback_models", Spot::Routing(RoutingKey::Models)),
+    (b"route", Spot::Routing(RoutingKey::Models)),
+    (b"preset", Spot::Routing(RoutingKey::Models)),
+    (b"provider", Spot::Routing(RoutingKey::Hosts)),
 ]);
 
 /// The members of a message, an item or a content block.

@@ -108,7 +108,11 @@ impl AnswerReader {
     pub fn ending(&self) -> PlainEnding {
         match self.unreadable {
             Some(ScanError::NotAnObject { .. }) => return PlainEnding::NoObject,
-            Some(ScanError::TooDeep { .. } | ScanError::TooManyModels { .. }) => return PlainEnding::Unread,
+            Some(
+                ScanError::TooDeep { .. }
+                | ScanError::TooManyModels { .. }
+                | ScanError::ModelInOtherCase { .. },
+            ) => return PlainEnding::Unread,
             Some(_) => return PlainEnding::NotJson,
             None if self.is_cut_off() => return PlainEnding::CutOff,
             None => {}

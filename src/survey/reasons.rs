@@ -78,9 +78,9 @@ impl Survey<'_> {
         })
     }
 
-    /// The gates that `target` does not pass, with what was needed and what it offers.
+    /// The gates that keep the request from `target`, with what was needed and what it offers.
     pub fn objections(&self, target: TargetId) -> impl Iterator<Item = Objection> {
-        self.asked.eligibility().violations(target).map(|violation| Objection {
+        self.asked.eligibility().refusals(target).map(|violation| Objection {
             gate: violation.gate.name(),
             needed: violation.needed,
             offered: violation.offered,
@@ -102,9 +102,9 @@ impl Survey<'_> {
             if eligibility.closed_gates(row.target).next() == Some(Gate::Dialect) {
                 continue;
             }
-            let only = |kind| eligibility.closed_gates(row.target).all(|gate| gate.kind() == kind);
+            let only = |kind| eligibility.refusing_gates(row.target).all(|gate| gate.kind() == kind);
             if only(GateKind::Request) {
-                if !eligibility.closed_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
+                if !eligibility.refusing_gates(row.target).all(|gate| gate == Gate::ContextWindow) {
                     why = Some(Ineligible::Needs);
                 } else if why != Some(Ineligible::Needs) {
                     why = Some(Ineligible::TooLong);

@@ -142,8 +142,33 @@ fn in_words(error: &Error) -> String {
         Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             "nothing listens there (connection refused)".to_owned()
         }
-        other => other.to_string(),
+        other => certificate(&other.to_string()).unwrap_or_else(|| other.to_string()),
     }
+}
+
+/// What is wrong with a server's certificate, from the error of rustls.
+fn certificate(error: &str) -> Option<String> {
+    let (_, problem) = error.split_once("invalid peer certificate: ")?;
+    let known = [
+        (
+            "UnknownIssuer",
+            "nobody that is trusted has signed its certificate; give the certificate of the one who has with --ca",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "its certificate is that of an authority (`CA:TRUE`) and not of a server; `openssl req -x509` makes one of a \
+             server with `-addext basicConstraints=critical,CA:FALSE`",
+        ),
+        ("not valid for name", "its certificate is for another name than the one in the URL"),
+        ("NotValidForName", "its certificate is for another name than the one in the URL"),
+        ("xpired", "its certificate has expired"),
+        ("NotValidYet", "its certificate is not valid yet"),
+    ];
+    let found = known.iter().find(|(sign, _)| problem.contains(sign));
+    Some(found.map_or_else(
+        || format!("its certificate is not accepted: {problem}"),
+        |(_, words)| (*words).to_owned(),
+    ))
 }
 
 #[cfg(test)]

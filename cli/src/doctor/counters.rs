@@ -2,88 +2,160 @@
 
 use super::client::Client;
 use super::note::Note;
+use crate::plural::count;
 
 /// A counter that is above zero only if something is wrong.
 struct Sign {
     /// The beginning of its name. `*` stands for one part, such as the name of a listener.
     name: &'static str,
-    /// What it counts.
-    meaning: &'static str,
+    /// What it counts: one, and several.
+    meaning: [&'static str; 2],
     advice: &'static str,
     page: &'static str,
 }
 
-const SIGNS: [Sign; 11] = [
+const REJECTED_FILTER: [&str; 2] = [
+    "file of the filter that Envoy did not take; it went on with the earlier one",
+    "files of the filter that Envoy did not take; it went on with the earlier ones",
+];
+const REJECTED_KEY: [&str; 2] = [
+    "key file that Envoy did not take; it went on with the earlier key",
+    "key files that Envoy did not take; it went on with the earlier keys",
+];
+const FILTER_FILE: &str = "docs/live-changes.md#change-the-configuration";
+const KEY_FILE: &str = "docs/live-changes.md#replace-a-providers-key";
+
+const SIGNS: [Sign; 16] = [
     Sign {
         name: "http.*.no_cluster",
-        meaning: "requests for a cluster that Envoy does not have",
+        meaning: [
+            "request for a cluster that Envoy does not have",
+            "requests for a cluster that Envoy does not have",
+        ],
         advice: "name the cluster like the provider, or set `cluster` at the provider; `llm-failsafe check` finds it",
         page: "docs/operations.md#envoy-and-the-filter",
     },
     Sign {
         name: "listener_manager.lds.update_rejected",
-        meaning: "updates of the configuration that Envoy rejected; it still runs an earlier one",
+        meaning: [
+            "update of the configuration that Envoy rejected; it went on with the earlier one",
+            "updates of the configuration that Envoy rejected; it went on with the earlier one",
+        ],
         advice: "Envoy's log lists every mistake; check the file with `llm-failsafe check`",
         page: "docs/operations.md#envoy-and-the-filter",
     },
     Sign {
+        name: "extension_config_discovery.http_filter.*.update_rejected",
+        meaning: REJECTED_FILTER,
+        advice: "Envoy's log lists every mistake; check the file with `llm-failsafe check`, and rename it once more",
+        page: FILTER_FILE,
+    },
+    Sign {
+        name: "extension_config_discovery.http_filter.*.update_failure",
+        meaning: REJECTED_FILTER,
+        advice: "the file is not there or is not YAML of Envoy; Envoy's log says why",
+        page: FILTER_FILE,
+    },
+    Sign {
+        name: "sds.*.update_rejected",
+        meaning: REJECTED_KEY,
+        advice: "Envoy's log says why; write the whole file once more, and rename it",
+        page: KEY_FILE,
+    },
+    Sign {
+        name: "sds.*.update_failure",
+        meaning: REJECTED_KEY,
+        advice: "the file is not there, is empty or is not YAML of Envoy; write the whole file once more, and rename it",
+        page: KEY_FILE,
+    },
+    Sign {
+        name: "cluster.*.credential_injector.failed",
+        meaning: [
+            "attempt that failed because its key file has no key",
+            "attempts that failed because their key file has no key",
+        ],
+        advice: "write the key into the file of that account, and rename it",
+        page: KEY_FILE,
+    },
+    Sign {
         name: "listener_manager.listener_create_failure",
-        meaning: "listeners that Envoy could not create",
+        meaning: ["listener that Envoy could not create", "listeners that Envoy could not create"],
         advice: "Envoy's log says why; check the file with `llm-failsafe check`",
         page: "docs/operations.md#envoy-and-the-filter",
     },
     Sign {
         name: "wasm.*.vm_reload_success",
-        meaning: "crashes of the filter's VM; the requests in it were lost",
+        meaning: [
+            "crash of the filter's VM; the requests in it were lost",
+            "crashes of the filter's VM; the requests in it were lost",
+        ],
         advice: "report the defect, with Envoy's log around it",
         page: "docs/runbook.md#llmfailsafecrashed",
     },
     Sign {
         name: "wasmcustom.llm_failsafe_shared_data_failed",
-        meaning: "changes that only one worker knows",
+        meaning: ["change that only one worker knows", "changes that only one worker knows"],
         advice: "a few under heavy load are harmless; if it grows, restart this Envoy",
         page: "docs/runbook.md#llmfailsafeshareddatafails",
     },
     Sign {
         name: "wasmcustom.llm_failsafe_host_calls_failed",
-        meaning: "calls to Envoy that failed although a request depended on them",
+        meaning: [
+            "call to Envoy that failed although a request depended on it",
+            "calls to Envoy that failed although a request depended on them",
+        ],
         advice: "report the defect, with Envoy's log",
         page: "docs/operations.md#metrics-without-labels",
     },
     Sign {
         name: "wasmcustom.llm_failsafe_model_not_found",
-        meaning: "attempts whose provider did not know the model",
+        meaning: [
+            "attempt whose provider did not know the model",
+            "attempts whose provider did not know the model",
+        ],
         advice: "check `model` of the targets",
         page: "docs/operations.md#what-to-watch",
     },
     Sign {
         name: "wasmcustom.llm_failsafe_journeys_full",
-        meaning: "requests that got only one attempt because a worker remembers too many",
+        meaning: [
+            "request that got only one attempt because a worker remembers too many",
+            "requests that got only one attempt because a worker remembers too many",
+        ],
         advice: "set `include_request_attempt_count` at the edge; if it is set, raise `limits.max_journeys`",
         page: "docs/operations.md#envoy-and-the-filter",
     },
     Sign {
         name: "cluster.loop.upstream_rq_retry_overflow",
-        meaning: "retries that the cluster `loop` did not allow",
+        meaning: [
+            "retry that the cluster `loop` did not allow",
+            "retries that the cluster `loop` did not allow",
+        ],
         advice: "raise `max_retries` of its circuit_breakers",
         page: "docs/operations.md#retries-that-envoy-declines",
     },
     Sign {
         name: "cluster.loop.upstream_rq_retry_limit_exceeded",
-        meaning: "requests that needed more retries than the edge makes",
+        meaning: [
+            "request that needed more retries than the edge makes",
+            "requests that needed more retries than the edge makes",
+        ],
         advice: "set `num_retries` to at least the largest `attempts` minus one",
         page: "docs/operations.md#retries-that-envoy-declines",
     },
     Sign {
         name: "cluster.loop.retry_or_shadow_abandoned",
-        meaning: "requests that were too large to be repeated",
+        meaning: ["request that was too large to be repeated", "requests that were too large to be repeated"],
         advice: "raise `request_body_buffer_limit` of the edge above `limits.max_body`",
         page: "docs/operations.md#retries-that-envoy-declines",
     },
 ];
 
 /// Only these counters, so that the answer is small.
-const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.)";
+const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.%7Cextension_config_discovery%7Csds%5C.%7Ccluster%5C..*credential_injector)";
+
+/// The most parts of names that are shown for one sign.
+const MAX_PARTS: usize = 4;
 
 /// The gauge that counts the targets of a model that accept requests. The name of the model follows.
 const FIT: &str = "wasmcustom.llm_failsafe_model_targets_fit;model=";
@@ -130,12 +202,21 @@ fn explain(stats: &str) -> Vec<Note> {
     SIGNS
         .iter()
         .filter_map(|sign| {
-            let values = lines.iter().filter(|(name, _)| matches(sign.name, name));
-            let sum =
-                values.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).fold(0, u64::saturating_add);
+            let counters = lines.iter().filter_map(|(name, value)| {
+                Some((part(sign.name, name)?, value.trim().parse::<u64>().ok().filter(|value| *value > 0)?))
+            });
+            let counters: Vec<_> = counters.collect();
+            let sum = counters.iter().fold(0, |sum: u64, (_, value)| sum.saturating_add(*value));
             let name = sign.name.trim_start_matches("wasmcustom.");
             (sum > 0).then(|| {
-                Note::problem(format!("{sum} {} (`{name}`, since Envoy started)", sign.meaning))
+                let parts: Vec<_> =
+                    counters.iter().map(|(part, _)| *part).filter(|part| !part.is_empty()).collect();
+                let whose = match parts.get(..MAX_PARTS) {
+                    Some(first) if parts.len() > MAX_PARTS => format!(" of {}, …", first.join(", ")),
+                    _ if parts.is_empty() => String::new(),
+                    _ => format!(" of {}", parts.join(", ")),
+                };
+                Note::problem(format!("{} (`{name}`{whose}, since Envoy started)", count(sum, sign.meaning)))
                     .advise(sign.advice)
                     .see(sign.page)
             })
@@ -143,13 +224,11 @@ fn explain(stats: &str) -> Vec<Note> {
         .collect()
 }
 
-/// Whether a counter has this name. `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
+/// What `*` stands for in this name, which is any text; `None` if it is another name.
+fn part<'n>(pattern: &str, name: &'n str) -> Option<&'n str> {
     match pattern.split_once('*') {
-        Some((start, end)) => {
-            name.len() >= pattern.len() - 1 && name.starts_with(start) && name.ends_with(end)
-        }
-        None => name == pattern,
+        Some((start, end)) => name.strip_prefix(start)?.strip_suffix(end),
+        None => (name == pattern).then_some(""),
     }
 }
 
@@ -164,16 +243,35 @@ mod tests {
         let notes: Vec<_> = explain(stats).iter().map(Note::to_string).collect();
         assert_eq!(notes.len(), 2, "{notes:#?}");
         assert!(
-            notes[0].contains("5 requests for a cluster that Envoy does not have (`http.*.no_cluster`"),
+            notes[0].contains(
+                "5 requests for a cluster that Envoy does not have (`http.*.no_cluster` of edge, inner, since"
+            ),
             "{}",
             notes[0]
         );
         assert!(
-            notes[1].contains("1 crashes of the filter's VM") && notes[1].contains("#llmfailsafecrashed"),
+            notes[1].contains("1 crash of the filter's VM") && notes[1].contains("#llmfailsafecrashed"),
             "{}",
             notes[1]
         );
         assert!(explain("").is_empty());
+    }
+
+    #[test]
+    fn files_that_envoy_did_not_take_are_named() {
+        let counter = "extension_config_discovery.http_filter.llm-failsafe.update_rejected: 1\n\
+                       extension_config_discovery.http_filter.llm-failsafe.update_success: 3\n\
+                       cluster.openai-a.credential_injector.failed: 2\n";
+        let keys: String = (1..=5).map(|number| format!("sds.k{number}.update_failure: 1\n")).collect();
+        let notes: Vec<_> = explain(&format!("{counter}{keys}")).iter().map(Note::to_string).collect();
+        let [filter, keys, injector] = notes.as_slice() else { panic!("{notes:#?}") };
+        assert!(filter.contains("1 file of the filter that Envoy did not take"), "{filter}");
+        assert!(filter.contains("update_rejected` of llm-failsafe, since"), "{filter}");
+        assert!(keys.contains("5 key files") && keys.contains(" of k1, k2, k3, k4, …, since"), "{keys}");
+        assert!(
+            injector.contains("2 attempts that failed") && injector.contains(" of openai-a, "),
+            "{injector}"
+        );
     }
 
     #[test]

@@ -8,8 +8,12 @@ pub fn examine(client: &Client, url: &str, key: Option<&str>) -> (Vec<Note>, boo
     let answer = match client.get(&format!("{url}/v1/models"), key) {
         Ok(answer) => answer,
         Err(why) => {
-            let note = Note::problem(format!("the gateway cannot be reached: {why}"))
-                .advise("check the address and the port, whether Envoy runs, and whether https is right; see the listener in Envoy's file");
+            let is_tls = why.contains("certificate");
+            let note = Note::problem(format!("the gateway cannot be reached: {why}"));
+            if is_tls {
+                return (vec![note], false);
+            }
+            let note = note.advise("check the address and the port, whether Envoy runs, and whether https is right; see the listener in Envoy's file");
             return (vec![note], false);
         }
     };

@@ -98,9 +98,18 @@ pub fn verdict(notes: &[Note]) -> String {
     }
 }
 
-/// Text from a server may hold characters that a terminal obeys.
+/// Text from a server may hold characters that a terminal obeys, or that nobody sees. Control characters become spaces, and
+/// others that cannot be printed are shown as escapes: those that reverse the direction of writing, for example.
 fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\'' | '\\' => shown.push(letter),
+            letter if letter.is_control() => shown.push(' '),
+            letter => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -127,6 +136,11 @@ mod tests {
         assert_eq!(
             note.to_string(),
             "  PROBLEM: it says  [2J fake: good\n    do: x\n    see: docs/runbook.md"
+        );
+        let note = Note::good("a\u{202e}b\u{2066}c\u{200b}d\u{feff}e \"f\" 'g' h\\ é 模型 \u{9b}");
+        assert_eq!(
+            note.to_string(),
+            "  good: a\\u{202e}b\\u{2066}c\\u{200b}d\\u{feff}e \"f\" 'g' h\\ é 模型  "
         );
     }
 }

@@ -24,7 +24,7 @@ const STATE: &str = "the state of targets, accounts and budgets";
 /// Gets the report and explains it. The second value says whether it could be read.
 pub fn examine(client: &Client, url: &str, key: Option<&str>) -> (Vec<Note>, bool) {
     let Some(key) = key else {
-        return (vec![Note::unchecked(STATE).advise("give an operator's key with --operator-key")], false);
+        return (vec![Note::unchecked(STATE).advise("give an operator's key with --operator-key; `llm-failsafe keys add NAME --operator` makes one")], false);
     };
     match client.get(&format!("{url}/llm-failsafe/status"), Some(key)) {
         Err(why) => (vec![Note::problem(format!("the status report cannot be read: {why}"))], false),

@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::place::Place;
+use super::place::{CONTENT, FROM, Place};
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// Puts Wasm filters from watched files in the place of the references to these files. What comes from a server stays away.
 ///
+/// Returns the files.
+///
 /// # Errors
 /// The file cannot be read, or has no filter with the name.
-pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) -> Result<(), String> {
+pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) -> Result<Vec<String>, String> {
     if let Some((path, name)) = reference(tree) {
         let file = read(&path)?;
         let resources = Place::root(&file).field("resources").items();
@@ -19,14 +21,20 @@ pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) ->
         let Some(config) = config.filter(Place::exists) else {
             return Err(format!("{path}: has no resource `{name}` with a typed_config"));
         };
-        *tree = json!({"name": name, "typed_config": config.value()});
-        return Ok(());
+        let from = format!("{path}: {}", config.path);
+        *tree = json!({"name": name, CONTENT: config.value(), FROM: from});
+        return Ok(vec![path]);
     }
-    match tree {
-        Value::Object(members) => members.values_mut().try_for_each(|member| follow(member, read)),
-        Value::Array(items) => items.iter_mut().try_for_each(|item| follow(item, read)),
-        _ => Ok(()),
+    let inside: Vec<_> = match tree {
+        Value::Object(members) => members.values_mut().collect(),
+        Value::Array(items) => items.iter_mut().collect(),
+        _ => Vec::new(),
+    };
+    let mut files = Vec::new();
+    for value in inside {
+        files.extend(follow(value, read)?);
     }
+    Ok(files)
 }
 
 /// The path and the name of a Wasm filter that is in a file.
@@ -66,13 +74,16 @@ mod tests {
                 assert_eq!(path, "filter.yaml");
                 Ok(resources.clone())
             };
-            follow(&mut tree, &read).unwrap();
-            assert_eq!(tree["http_filters"][0], json!({"name": "one", "typed_config": {"config": 1}}));
+            assert_eq!(follow(&mut tree, &read).unwrap(), ["filter.yaml"]);
+            let filter = &Place::root(&tree).field("http_filters").items()[0];
+            let config = filter.field("typed_config").field("config");
+            assert_eq!(config.number(), Some(1));
+            assert_eq!(config.path, "filter.yaml: resources[1].typed_config.config");
             assert_eq!(tree["http_filters"][1], json!({"name": "router"}));
         }
         let mut tree = file(&json!({"ads": {}}));
         let before = tree.clone();
-        follow(&mut tree, &|_| Err("not asked for".to_owned())).unwrap();
+        assert!(follow(&mut tree, &|_| Err("not asked for".to_owned())).unwrap().is_empty());
         assert_eq!(tree, before);
     }
 
@@ -85,6 +96,6 @@ mod tests {
             let problem = follow(&mut tree, &|_| Ok(resources.clone())).unwrap_err();
             assert_eq!(problem, "filter.yaml: has no resource `one` with a typed_config");
         }
-        assert_eq!(follow(&mut tree, &|_| Err("gone".to_owned())), Err("gone".to_owned()));
+        assert_eq!(follow(&mut tree, &|_| Err("gone".to_owned())).unwrap_err(), "gone");
     }
 }

@@ -7,6 +7,10 @@ use serde_json::Value;
 /// What is absent.
 const NOTHING: &Value = &Value::Null;
 
+/// What holds the content of another file, and the member beside it that says where in which file it is.
+pub(super) const CONTENT: &str = "typed_config";
+pub(super) const FROM: &str = "llm-failsafe: content from";
+
 /// A value in an Envoy file, with its path. An absent field is a place without a value.
 #[derive(Clone)]
 pub struct Place<'a> {
@@ -24,6 +28,9 @@ impl<'a> Place<'a> {
     /// The field with this name. Envoy also reads it in camel case.
     pub fn field(&self, name: &str) -> Self {
         let value = self.value.get(name).or_else(|| self.value.get(camel_case(name)));
+        if let Some(from) = self.value.get(FROM).and_then(Value::as_str).filter(|_| name == CONTENT) {
+            return Self { value: value.unwrap_or(NOTHING), path: from.to_owned() };
+        }
         let dot = if self.path.is_empty() { "" } else { "." };
         Self { value: value.unwrap_or(NOTHING), path: format!("{}{dot}{name}", self.path) }
     }

@@ -5,6 +5,7 @@ use llm_failsafe::provider::ProviderKind;
 
 use super::clusters;
 use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
+use super::for_shell;
 use super::plugin;
 use super::yaml;
 
@@ -80,7 +81,7 @@ pub fn shipped(in_loop: bool) -> Description {
 /// The command that starts Envoy.
 pub fn start(description: &Description) -> String {
     let variables: String = description.variables().iter().map(|name| format!("{name}=… ")).collect();
-    format!("{variables}envoy -c {}", description.file)
+    format!("{variables}envoy -c {}", for_shell(&description.file))
 }
 
 /// Puts `to` in the place of `from`, which the template has once. A test holds that.

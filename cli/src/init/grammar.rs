@@ -47,7 +47,9 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
         description.providers.push(provider);
         description.accounts.extend(accounts);
     }
-    are_different("provider", description.providers.iter().map(|it| &it.name))?;
+    are_different("provider", description.providers.iter().map(|it| &it.name)).map_err(|problem| {
+        format!("{problem}; write two accounts of one provider as NAME=KEY_A,KEY_B, and a second provider of a kind as OTHER:KIND")
+    })?;
     are_different("account", description.accounts.iter().map(|it| &it.name))?;
     let clusters = description.providers.iter().map(|it| &it.name);
     if clusters.chain(description.accounts.iter().map(|it| &it.name)).any(|name| name == LOOP_CLUSTER) {
@@ -107,7 +109,9 @@ fn provider(text: &str, live: bool) -> Result<(Provider, Vec<Account>), String> 
         _ => (None, items.as_slice()),
     };
     if let Some(bad) = variables.iter().find(|name| !is_variable(name)) {
-        return Err(format!("`{bad}` is not the name of an environment variable"));
+        return Err(format!(
+            "`{bad}` is not the name of an environment variable; the key itself is not written here"
+        ));
     }
     let provider = match url {
         Some(url) => called_at(url, name, kind)?,

@@ -90,24 +90,24 @@ fn listed(wish: &Wish, files: &[NewFile]) -> String {
 
 /// The commands that follow.
 fn next(wish: &Wish, description: &Description) -> String {
-    let output = wish.output().display().to_string();
+    let shown = wish.output().display().to_string();
     let config = if description.live { wish.folder().join("envoy.yaml") } else { wish.output() };
     let start = if description.live {
         let files: Vec<_> = description
             .accounts
             .iter()
             .filter(|account| account.secret == Secret::File)
-            .map(|account| format!("  {output}/{}", live::key_file(&account.name)))
+            .map(|account| format!("  {shown}/{}", live::key_file(&account.name)))
             .collect();
         let write = match files.as_slice() {
             [] => String::new(),
             files => format!("Write the providers' keys into\n{}\n\n", files.join("\n")),
         };
-        format!("{write}Then check and start it:\n  {output}/start.sh")
+        format!("{write}Then check and start it:\n  {}", for_shell(&format!("{shown}/start.sh")))
     } else {
         format!(
             "Then check and start it:\n  llm-failsafe check --config {}\n  {}",
-            config.display(),
+            for_shell(&config.display().to_string()),
             envoy_file::start(description)
         )
     };
@@ -115,6 +115,15 @@ fn next(wish: &Wish, description: &Description) -> String {
         "{start}\n\nAsk it what is wrong:\n  llm-failsafe doctor http://{}",
         description.listen.for_clients()
     )
+}
+
+/// A path as a word of a shell.
+fn for_shell(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

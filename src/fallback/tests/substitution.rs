@@ -181,3 +181,37 @@ fn shadow_mode_ignores_the_model_s_rules_but_not_the_key_s_or_the_client_s() {
     let dear = Boundaries { max_request_cost: Some(MicroDollars::default()), ..Boundaries::default() };
     assert!(!serves("first", Some(&dear), &anywhere), "an unknown price exceeds any ceiling");
 }
+
+#[test]
+fn in_shadow_mode_a_refusal_speaks_only_of_what_keeps_the_target_out() {
+    let rules = json!({"region": ["us"], "zero_retention": "required", "mode": "shadow"});
+    let config = config(json!({"first": {"region": "eu"}, "other": {}}), rules);
+    let needs = &chat(json!({"tools": [{"type": "function"}]}));
+    let key = Boundaries { regions: Some(vec![Rc::from("de")]), ..Boundaries::default() };
+    let client = &ClientLimits { regions: Some(vec![Rc::from("fr")]), ..ClientLimits::default() };
+    let eligibility = Eligibility {
+        config: &config,
+        model: &config.models()[0],
+        key: Some(&key),
+        client,
+        needs,
+        past: PastAttempts::default(),
+        estimates: None,
+        now: NOON.wall(),
+    };
+    let first = target(&config, "first");
+    let refusals: Vec<_> = eligibility.refusals(first).map(|it| (it.gate.name(), it.needed)).collect();
+    assert_eq!(refusals, [("residency", "de and fr".to_owned())]);
+    let advice: Vec<_> = eligibility.advice(first).collect();
+    assert_eq!(advice.len(), 1, "{advice:?}");
+    assert!(
+        advice[0].contains("`regions` of the client's key") && !advice[0].contains("models."),
+        "{advice:?}"
+    );
+    let would: Vec<_> = eligibility.violations(first).map(|it| (it.gate.name(), it.needed)).collect();
+    let required = ("zero_retention", "required".to_owned());
+    assert_eq!(would[..2], [("residency", "us and de and fr".to_owned()), required]);
+    let advice: Vec<_> = eligibility.advice(target(&config, "far")).collect();
+    let rule = format!("`models.{}.fallback.mode: shadow`", config.models()[0].name);
+    assert_eq!(advice, [format!("`far` is a substitute, and {rule} uses none.")]);
+}

@@ -19,6 +19,7 @@ fn bad_requests_are_refused_in_the_clients_dialect() {
         (CHAT, "", br#"["model"]"#, 400, "invalid_json"),
         (CHAT, "", br#"{"messages":[]}"#, 400, "model_missing"),
         (CHAT, "", br#"{"model":7}"#, 400, "model_not_a_string"),
+        (CHAT, "", br#"{"model":"chat","MODEL":"gpt"}"#, 400, "invalid_json"),
         (CHAT, "", br#"{"model":"nope"}"#, 404, "model_not_found"),
         (CHAT, "", &[b' '; 1025], 413, "request_too_large"),
         (CHAT, "", b"", 400, "invalid_json"),
@@ -88,6 +89,86 @@ fn client_keys_grant_their_models_and_never_reach_a_provider() {
     let listed = pass(worker, list, b"", 1);
     let (status, body) = refusal(&listed.step);
     assert_eq!((status, body["data"].as_array().unwrap().len()), (200, 1));
+}
+
+#[test]
+fn a_choice_at_the_provider_is_refused_only_where_something_is_restricted() {
+    let hash: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = |rules: serde_json::Value| {
+        let mut key = json!({"sha256": hash});
+        key.as_object_mut().unwrap().extend(rules.as_object().unwrap().clone());
+        json!({"keys": {"team": key}})
+    };
+    let model = |fallback: serde_json::Value| json!({"models": {"chat": {"targets": ["gpt-a"], "fallback": fallback}}});
+    let targets =
+        json!({"gpt-a": {"account": "a", "model": "m", "region": "eu", "price": {"input": 1, "output": 1}}});
+    for (changes, models, hosts) in [
+        (json!({}), 0, 0),
+        (key(json!({})), 0, 0),
+        (key(json!({"budget": {"requests_per_minute": 9}})), 0, 0),
+        (key(json!({"models": ["chat"]})), 403, 0),
+        (key(json!({"regions": ["eu"]})), 403, 403),
+        (model(json!({"region": ["eu"]})), 403, 403),
+        (model(json!({"max_price_ratio": 2})), 403, 0),
+        (model(json!({"approved": []})), 403, 0),
+        (model(json!({"region": ["eu"], "max_price_ratio": 2, "mode": "shadow"})), 0, 0),
+    ] {
+        let mut changes = changes;
+        changes["targets"] = targets.clone();
+        changes["models"] = match &changes["models"] {
+            serde_json::Value::Null => json!({"chat": {"targets": ["gpt-a"]}}),
+            models => models.clone(),
+        };
+        for (member, status) in [(r#""models":["x"]"#, models), (r#""provider":{"only":["x"]}"#, hosts)] {
+            let worker = &mut worker(config_with(changes.clone()));
+            let body = format!(r#"{{"model":"chat",{member}}}"#);
+            let sent = pass(worker, loop_request(CHAT, 1), body.as_bytes(), 100);
+            if status == 0 {
+                assert_eq!(sent.step, RequestStep::Send, "{member} {changes}");
+                assert!(sent.request.body.ends_with(format!("{member}}}").as_bytes()), "{member}");
+            } else {
+                let (got, error) = refusal(&sent.step);
+                let expected = (status, &json!("routing_not_allowed"));
+                assert_eq!((got, &error["error"]["code"]), expected, "{member} {changes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_is_told_which_parameters_its_target_ignores() {
+    let asks = r#""seed":1,"response_format":{"type":"json_object"},"reasoning_effort":"low""#;
+    let told = Some("response_format, reasoning_effort, seed");
+    for (target, members, told) in [
+        ("claude", asks, told),
+        ("claude", r#""modalities":["audio","image"]"#, Some("modalities")),
+        ("claude", r#""temperature":1,"n":1,"seed":null"#, None),
+        ("gpt-a", r#""seed":1,"response_format":{"type":"json_object"}"#, None),
+    ] {
+        let worker = &mut worker(config_with(json!({"models": {"chat": {"targets": [target]}}})));
+        let body = format!(r#"{{"model":"chat","messages":[],{members}}}"#);
+        let mut sent = pass(worker, loop_request(CHAT, 1), body.as_bytes(), 100);
+        assert_eq!(sent.step, RequestStep::Send, "{members}");
+        let answer = br#"{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}"#;
+        sent.answer(worker, &[(":status", "200"), ("content-type", "application/json")], answer);
+        assert_eq!(sent.response.get("x-llm-target"), Some(target), "{members}");
+        assert_eq!(sent.response.get("x-llm-ignored"), told, "{members}");
+    }
+}
+
+#[test]
+fn the_record_of_a_refusal_has_the_status_that_the_client_got() {
+    let hash: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let keys = json!({"team": {"sha256": hash, "budget": {"tokens_per_minute": 1}}});
+    for (path, status) in [(CHAT, 400), ("/v1/messages", 402)] {
+        let worker = &mut worker(config_with(json!({"keys": keys})));
+        let mut refused = pass(worker, loop_request(path, 1), br#"{"model":"chat"}"#, 100);
+        assert_eq!(refusal(&refused.step).0, status, "{path}");
+        let record = refused.exchange.finish(worker, Ending::Complete, at(0)).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record.json).unwrap();
+        assert_eq!(record["http.response.status_code"], status, "{path}");
+        assert_eq!(record["outcome_reason"], "budget_exhausted", "{path}");
+    }
 }
 
 #[test]

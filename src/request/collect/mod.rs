@@ -284,6 +284,7 @@ impl Sink for Collector {
         match self.next {
             _ if self.skipped > 0 => {}
             Spot::Model => self.note_model(value, span)?,
+            Spot::ModelInOtherCase => return Err(ScanError::ModelInOtherCase { offset: span.start }),
             Spot::StreamOptions | Spot::IncludeUsage => self.note_usage(value, span),
             _ => {
                 self.note(value);
@@ -303,6 +304,7 @@ impl Sink for Collector {
         let spot = self.next;
         match spot {
             Spot::Model => self.note_model(Value::Opening(container), Span { start, end: start })?,
+            Spot::ModelInOtherCase => return Err(ScanError::ModelInOtherCase { offset: start }),
             Spot::StreamOptions | Spot::IncludeUsage => {
                 self.note_usage(Value::Opening(container), Span { start, end: start });
             }

@@ -5,7 +5,7 @@ use super::{Collector, Kind};
 use crate::base::same_bytes;
 use crate::request::facts::{OutputFormat, StateKind, ToolChoice};
 use crate::request::number::as_count;
-use crate::request::spot::{FormatKey, Spot, TurnsKey};
+use crate::request::spot::{FormatKey, RoutingKey, Spot, TurnsKey};
 use crate::request::text::Kept;
 use crate::request::token::{Container, Value};
 
@@ -23,6 +23,7 @@ impl Collector {
         match self.next {
             Spot::Other => {}
             Spot::Stream => self.facts.stream = is_true(value),
+            Spot::Routing(key) | Spot::RoutingItem(key) => self.note_routing(key, value, present),
             Spot::N => self.facts.n = count(value),
             Spot::Seed => self.facts.seed = present,
             Spot::Logprobs => self.options.logprobs = present && !is_false(value),
@@ -76,6 +77,16 @@ impl Collector {
             | Spot::SourceType
             | Spot::SourceData => self.note_turns(value, present),
             _ => self.note_tools(value, present),
+        }
+    }
+
+    fn note_routing(&mut self, key: RoutingKey, value: Value<'_>, present: bool) {
+        // Only an element or member shows that a list or object is not empty.
+        let is_list = matches!((self.next, value), (Spot::Routing(_), Value::Opening(_)));
+        let chooses = present && !is_empty_text(value) && !is_list;
+        match key {
+            RoutingKey::Models => self.facts.routing.models |= chooses,
+            RoutingKey::Hosts => self.facts.routing.hosts |= chooses,
         }
     }
 

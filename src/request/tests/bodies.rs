@@ -55,6 +55,11 @@ const ROOT_KEYS: &[&str] = &[
     "metadata",
     "temperature",
     "models",
+    "fallbacks",
+    "fallback_models",
+    "route",
+    "preset",
+    "provider",
 ];
 const OPTION_KEYS: &[&str] = &[
     "type",

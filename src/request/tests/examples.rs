@@ -151,7 +151,7 @@ fn the_model_is_found_in_every_notation() {
             (r#"{"model":{"model":"a"}}"#, ModelField::NotText),
             (r#"{"model":"\ud83d"}"#, ModelField::NotText),
             (r#"{"x":{"model":"a"},"messages":[{"model":"b"}]}"#, ModelField::Absent),
-            (r#"{"model ":"a","Model":"b","mode":"c","\ud83dmodel":"d"}"#, ModelField::Absent),
+            (r#"{"model ":"a","mode":"c","\ud83dmodel":"d"}"#, ModelField::Absent),
             (&format!("{{\"model\":\"{longest}\"}}"), text(&longest)),
             (&format!("{{\"model\":\"{longest}m\"}}"), ModelField::TooLong),
             (&format!("{{\"{longest}mmodel\":\"a\"}}"), ModelField::Absent),

@@ -2,7 +2,7 @@
 
 use super::super::{
     Affinity, Facts, MAX_KEPT_BYTES, MAX_OPENING_BYTES, MAX_OPENING_TEXTS, MediaParts, ModelField,
-    OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds, UsageSpots,
+    OutputFormat, OwnRouting, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds, UsageSpots,
 };
 use super::bodies::Json;
 
@@ -39,6 +39,12 @@ pub(super) fn facts_of(body: &Json) -> Facts {
     Facts {
         model: model(body.last("model")),
         model_spans: Default::default(),
+        routing: OwnRouting {
+            models: ["models", "fallbacks", "fallback_models", "route", "preset"]
+                .iter()
+                .any(|key| body.all(key).any(chooses)),
+            hosts: body.all("provider").any(chooses),
+        },
         stream: is_true(body.last("stream")),
         usage_spots: UsageSpots::default(),
         include_usage: is_true(body.last("stream_options").and_then(|options| options.last("include_usage"))),
@@ -333,6 +339,14 @@ fn present(value: Option<&Json>) -> Option<&Json> {
 
 fn is_not_empty(value: Option<&Json>) -> bool {
     present(value).is_some_and(|value| value.text() != Some(""))
+}
+
+fn chooses(value: &Json) -> bool {
+    match value {
+        Json::Array(items) => items.iter().any(|item| is_not_empty(Some(item))),
+        Json::Object(members) => members.iter().any(|(_, value)| is_not_empty(Some(value))),
+        single => is_not_empty(Some(single)),
+    }
 }
 
 fn is_true(value: Option<&Json>) -> bool {

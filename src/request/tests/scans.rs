@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::{Facts, MAX_DEPTH, MAX_MODEL_MEMBERS, ScanError, Scanner, UsageSpots};
+use super::super::{Facts, MAX_DEPTH, MAX_MODEL_MEMBERS, OwnRouting, ScanError, Scanner, UsageSpots};
 use super::bodies::{Json, Style, body};
 use super::reference::facts_of;
 use super::{scan, scan_in};
@@ -35,7 +35,10 @@ fn check_acceptance(body: &[u8]) {
     assert_eq!(scan_in(body, &[1]), scanned);
     let shown = || String::from_utf8_lossy(body).into_owned();
     match (serde_json::from_slice::<Value>(body), scanned) {
-        (Ok(Value::Object(_)), Ok(_) | Err(ScanError::TooManyModels { .. })) => {}
+        (
+            Ok(Value::Object(_)),
+            Ok(_) | Err(ScanError::TooManyModels { .. } | ScanError::ModelInOtherCase { .. }),
+        ) => {}
         (Ok(Value::Object(_)), Err(error)) => panic!("rejected: {error}\n{}", shown()),
         (Ok(_), scanned) => assert!(matches!(scanned, Err(ScanError::NotAnObject { .. })), "{}", shown()),
         (Err(error), Ok(_)) => assert!(is_left_to_the_provider(&error), "accepted: {error}\n{}", shown()),
@@ -70,6 +73,9 @@ proptest! {
         let facts = without_positions(scan(&text).unwrap());
         prop_assert!(facts.text_bytes + facts.media_bytes >= expected.text_bytes + expected.media_bytes);
         (expected.text_bytes, expected.media_bytes) = (facts.text_bytes, facts.media_bytes);
+        // A member that chooses counts even if a later duplicate does not.
+        prop_assert!(facts.routing.models >= expected.routing.models && facts.routing.hosts >= expected.routing.hosts);
+        expected.routing = facts.routing;
         // The hash of a conversation depends on the order of its texts, and serde_json reorders members.
         expected.affinity.conversation = facts.affinity.conversation;
         prop_assert_eq!(facts, expected, "{}", text);
@@ -166,6 +172,41 @@ fn the_maximum_number_of_models_is_accepted_and_one_more_is_rejected() {
     assert_eq!(scan(&body(MAX_MODEL_MEMBERS)).unwrap().model_spans.len(), MAX_MODEL_MEMBERS);
     let offset = 9 + 12 * MAX_MODEL_MEMBERS;
     assert_eq!(scan(&body(MAX_MODEL_MEMBERS + 1)), Err(ScanError::TooManyModels { offset }));
+}
+
+#[test]
+fn a_model_in_another_case_is_rejected_at_the_top_only() {
+    for (body, offset) in [
+        (r#"{"Model":"a"}"#, Some(9)),
+        (r#"{"model":"a","MODEL":"b"}"#, Some(21)),
+        (r#"{"mODEL":{},"model":"a"}"#, Some(9)),
+        (r#"{"\u004dodel":null,"model":"a"}"#, Some(14)),
+        (r#"{"model":"a","Models":"b","modeL2":"c","messages":[{"Model":"d"}],"x":{"Model":"e"}}"#, None),
+    ] {
+        let expected = offset.map(|offset| ScanError::ModelInOtherCase { offset });
+        assert_eq!(scan(body).err(), expected, "{body}");
+    }
+}
+
+#[test]
+fn what_is_chosen_at_a_router_is_noted_unless_it_is_empty() {
+    let chosen = |models, hosts| OwnRouting { models, hosts };
+    for (members, expected) in [
+        (r#""models":["a"]"#, chosen(true, false)),
+        (r#""fallbacks":[{"model":"a"}]"#, chosen(true, false)),
+        (r#""fallback_models":["a"]"#, chosen(true, false)),
+        (r#""route":"fallback""#, chosen(true, false)),
+        (r#""preset":"a""#, chosen(true, false)),
+        (r#""provider":{"order":["a"]}"#, chosen(false, true)),
+        (r#""provider":{"only":null},"models":[],"fallbacks":null,"route":"""#, chosen(false, false)),
+        (r#""provider":{}"#, chosen(false, false)),
+        // Of duplicates, parsers take the first or the last.
+        (r#""models":["a"],"models":null"#, chosen(true, false)),
+        (r#""messages":[{"models":["a"],"provider":{"a":1}}]"#, chosen(false, false)),
+    ] {
+        let facts = scan(&format!(r#"{{"model":"m",{members}}}"#)).unwrap();
+        assert_eq!(facts.routing, expected, "{members}");
+    }
 }
 
 #[test]
