@@ -18,6 +18,7 @@ pub mod paths;
 pub mod provider;
 pub mod python;
 pub mod rate_limit;
+pub mod raw_http2;
 pub mod records;
 pub mod scene;
 pub mod script;

@@ -6,48 +6,28 @@ use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
 use integration_tests::client::{ClientError, Connection, Protocol, Request};
-use integration_tests::gateway::{Gateway, Shape, compatible};
-use integration_tests::provider::Script;
-use integration_tests::scene::Scene;
-use serde_json::json;
+use integration_tests::raw_http2::{self, RawHttp2};
 use tokio::task::JoinSet;
 
-const IMPATIENT_CLIENTS: usize = 70;
+use crate::scenes::hop::{Hop, KEY};
+
+const IMPATIENT_CLIENTS: usize = 100;
 const PATIENCE: Duration = Duration::from_millis(150);
-const STREAMS: usize = 20;
 /// Envoy closes an HTTP/2 connection at 250 early resets. The clients go on until the hop has seen so many.
 const RESETS: u64 = 600;
-/// Reads one stream after the other until `over` is set. Returns how many were whole, and what the first other one was.
-async fn read_streams(port: u16, over: Arc<AtomicBool>) -> (usize, Option<String>) {
-    let (bound, mut whole) = (Instant::now() + SOON, 0);
-    while !over.load(Ordering::Relaxed) && Instant::now() < bound {
-        let read = match Request::chat("steady", true).send(port).await {
-            Ok(response) => response.read().await,
-            Err(error) => return (whole, Some(error.to_string())),
-        };
-        if read.error.is_some() || !read.text().ends_with("data: [DONE]\n\n") {
-            return (
-                whole,
-                Some(format!("{} {:?} after {} chunks", read.status, read.error, read.chunks.len())),
-            );
-        }
-        whole += 1;
-    }
-    (whole, None)
-}
 
 /// Asks a target that never answers and gives up, until `over` is set. An HTTP/1.1 client closes its connection each time. An
-/// HTTP/2 client resets its stream and keeps its connection, which no other client uses. Returns the answers, of which there
-/// should be none.
-async fn be_impatient(port: u16, protocol: Protocol, over: Arc<AtomicBool>) -> Vec<String> {
+/// HTTP/2 client resets its stream and keeps its connection, which no other client uses. Returns the statuses of answers.
+async fn be_impatient(port: u16, protocol: Protocol, key: &str, over: Arc<AtomicBool>) -> Vec<u16> {
     let bound = Instant::now() + SOON;
     let mut answers = Vec::new();
     let mut connection = Connection::open(port, protocol).await.unwrap();
     while !over.load(Ordering::Relaxed) && Instant::now() < bound {
-        match connection.send(Request::chat("silent", true).patience(PATIENCE)).await {
+        let request = Request::chat("silent", true).header("authorization", &format!("Bearer {key}"));
+        match connection.send(request.patience(PATIENCE)).await {
             Err(ClientError::Silent) => {}
             answer => {
-                answers.push(format!("{answer:?}"));
+                answers.push(answer.map_or(0, |answer| answer.status.as_u16()));
                 tokio::time::sleep(PATIENCE).await;
             }
         }
@@ -58,78 +38,72 @@ async fn be_impatient(port: u16, protocol: Protocol, over: Arc<AtomicBool>) -> V
     answers
 }
 
-async fn start() -> Scene<2> {
-    Gateway::new(Shape::Loop)
-        .plugin(&json!({
-            "providers": {"steady": compatible("steady"), "silent": compatible("silent")},
-            "targets": {
-                "steady": {"provider": "steady", "model": "steady-model"},
-                "silent": {"provider": "silent", "model": "silent-model"},
-            },
-            "models": {"steady": {"targets": ["steady"]}, "silent": {"targets": ["silent"]}},
-        }))
-        .edit(|config| {
-            let hop = config["static_resources"]["clusters"].as_array_mut().unwrap();
-            let hop = hop.iter_mut().find(|cluster| cluster["name"] == "loop").unwrap();
-            let options = &mut hop["typed_extension_protocol_options"]
-                ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["common_http_protocol_options"];
-            // Otherwise a slow machine would not get 250 resets onto one connection.
-            options.as_object_mut().unwrap().remove("max_connection_duration").unwrap();
-        })
-        .start_with(["steady", "silent"])
-        .await
-}
-
-async fn impatient_clients_cut_no_stream(protocol: Protocol) {
-    let Scene { envoy, providers: [steady, silent], .. } = start().await;
-    // Each stream takes about two seconds.
-    steady.by_default(Script::usual().content_chunks(50).delay_chunks(Duration::from_millis(40)));
-    silent.by_default(Script::hang());
-    let port = envoy.port();
-
-    let over = Arc::new(AtomicBool::new(false));
-    let mut streams = JoinSet::new();
-    for _ in 0..STREAMS {
-        streams.spawn(read_streams(port, Arc::clone(&over)));
-    }
-    steady.wait_for(STREAMS, SOON).await;
+/// In a gateway with keys, a part of the clients has none.
+async fn impatient_clients_cut_no_stream(protocol: Protocol, with_keys: bool) {
+    let mut hop = Hop::start(with_keys, |_| {}).await;
     let mut impatient = JoinSet::new();
-    for _ in 0..IMPATIENT_CLIENTS {
-        impatient.spawn(be_impatient(port, protocol, Arc::clone(&over)));
+    for client in 0..IMPATIENT_CLIENTS {
+        let has_key = !with_keys || client % 3 > 0;
+        let (port, over) = (hop.envoy.port(), hop.over());
+        let key = if has_key { KEY } else { "sk-made-up" };
+        impatient.spawn(async move { (has_key, be_impatient(port, protocol, key, over).await) });
     }
-    let (bound, mut resets) = (Instant::now() + SOON, 0);
-    while resets < RESETS && Instant::now() < bound {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        resets = envoy.stat("http.inner.downstream_rq_rx_reset").await.unwrap_or(0);
-    }
-    over.store(true, Ordering::Relaxed);
-
-    let mut cut = Vec::new();
-    while let Some(reader) = streams.join_next().await {
-        let (whole, broken) = reader.unwrap();
-        assert!(whole > 0 || broken.is_some(), "no stream was read");
-        cut.extend(broken);
-    }
-    assert!(cut.is_empty(), "{} of {STREAMS} clients had a stream cut: {cut:#?}", cut.len());
+    hop.wait_for_resets(RESETS).await;
     while let Some(answers) = impatient.join_next().await {
-        assert_eq!(answers.unwrap(), [""; 0], "an open breaker answers what the target does not");
+        let (has_key, answers) = answers.unwrap();
+        if has_key {
+            assert_eq!(answers, [0; 0], "an open breaker answers what the target does not");
+        } else {
+            assert!(answers.iter().all(|status| *status == 401), "{answers:?}");
+        }
     }
-    assert!(resets >= RESETS, "{resets}");
-    envoy.wait_until_idle().await;
-    envoy.expect_count("breaker_opened", 0).await;
-    envoy.expect_count("attempts_failed", 0).await;
-    let premature = envoy.stat("http.inner.downstream_rq_too_many_premature_resets").await;
-    assert_eq!(premature.unwrap_or(0), 0);
-    let full = envoy.stat("cluster.loop.upstream_cx_max_requests").await;
-    assert!(full.is_some_and(|full| full >= 2), "connections that had all their requests: {full:?}");
+    hop.assert_unharmed().await;
 }
 
 #[tokio::test]
 async fn http1_clients_that_give_up_early_cut_no_stream_of_others() {
-    impatient_clients_cut_no_stream(Protocol::Http1).await;
+    impatient_clients_cut_no_stream(Protocol::Http1, true).await;
 }
 
 #[tokio::test]
 async fn http2_clients_that_give_up_early_cut_no_stream_of_others() {
-    impatient_clients_cut_no_stream(Protocol::H2c).await;
+    impatient_clients_cut_no_stream(Protocol::H2c, false).await;
+}
+
+/// The clients of one load balancer share an HTTP/2 connection to the gateway.
+#[tokio::test]
+async fn impatient_clients_on_one_connection_cut_no_stream_of_others() {
+    let mut hop = Hop::start(true, |_| {}).await;
+    let (port, over) = (hop.envoy.port(), hop.over());
+    let bearer = format!("Bearer {KEY}");
+    let impatient = tokio::spawn(async move {
+        let bound = Instant::now() + SOON;
+        let headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/v1/chat/completions"),
+            (":authority", "x"),
+            ("authorization", &*bearer),
+        ];
+        while !over.load(Ordering::Relaxed) && Instant::now() < bound {
+            let mut connection = RawHttp2::open(port).await;
+            let mut streams = (1..u32::MAX).step_by(2);
+            loop {
+                let round: Vec<u32> = streams.by_ref().take(IMPATIENT_CLIENTS).collect();
+                let ask = |stream: &u32| raw_http2::request(*stream, &headers, br#"{"model":"silent"}"#);
+                let goes_on = connection.write(&round.iter().flat_map(ask).collect::<Vec<_>>()).await;
+                tokio::time::sleep(PATIENCE).await;
+                let resets = round.iter().flat_map(|stream| raw_http2::reset(*stream));
+                if !goes_on || !connection.write(&resets.collect::<Vec<_>>()).await {
+                    break;
+                }
+            }
+        }
+    });
+    hop.wait_for_resets(RESETS).await;
+    impatient.await.unwrap();
+    hop.assert_unharmed().await;
+    // The limit of the edge is still there: it closed the connection with the resets, and no other.
+    let closed = hop.envoy.stat("http.edge.downstream_rq_too_many_premature_resets").await;
+    assert!(closed.is_some_and(|closed| closed >= 1), "{closed:?}");
 }
