@@ -3,14 +3,15 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+
+use crate::SOON;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const CANCEL: u32 = 8;
@@ -57,18 +58,18 @@ pub fn reset(stream: u32) -> Vec<u8> {
 /// A connection.
 pub struct RawHttp2 {
     writer: OwnedWriteHalf,
-    reader: JoinHandle<Seen>,
+    seen: watch::Receiver<Seen>,
 }
 
 /// What the gateway sent on a connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Streams that it reset.
     pub resets: Vec<u32>,
     /// The bodies of its responses, one after the other.
     pub bodies: Vec<u8>,
-    /// Whether it announced that it closes the connection.
-    pub goes_away: bool,
+    /// Whether it has closed the connection.
+    pub is_closed: bool,
 }
 
 impl RawHttp2 {
@@ -81,30 +82,34 @@ impl RawHttp2 {
             TcpStream::connect(("127.0.0.1", port)).await.expect("a connection").into_split();
         let preface = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
         writer.write_all(&preface).await.expect("the preface is written");
-        let reader = tokio::spawn(async move {
-            let (mut bytes, mut seen) = (Vec::new(), Seen::default());
+        let (sender, seen) = watch::channel(Seen::default());
+        tokio::spawn(async move {
+            let mut bytes = Vec::new();
             while let Ok(1..) = reader.read_buf(&mut bytes).await {
-                while let Some(used) = seen.take(&bytes) {
-                    bytes.drain(..used);
-                }
+                sender.send_modify(|seen| {
+                    while let Some(used) = seen.take(&bytes) {
+                        bytes.drain(..used);
+                    }
+                });
             }
-            seen
+            sender.send_modify(|seen| seen.is_closed = true);
         });
-        Self { writer, reader }
+        Self { writer, seen }
     }
 
     /// Writes frames. `false` once the gateway has closed the connection.
     pub async fn write(&mut self, frames: &[u8]) -> bool {
-        !self.reader.is_finished() && self.writer.write_all(frames).await.is_ok()
+        !self.seen.borrow().is_closed && self.writer.write_all(frames).await.is_ok()
     }
 
-    /// Writes no more, reads until the gateway closes too, and returns what it sent.
+    /// Waits until the gateway has sent what is wanted, or has closed the connection. Returns what it has sent.
     ///
     /// # Panics
-    /// If the reader panicked.
-    pub async fn finish(self) -> Seen {
-        drop(self.writer);
-        self.reader.await.expect("the reader")
+    /// If neither happens within [`SOON`].
+    pub async fn wait_for(&mut self, wanted: impl Fn(&Seen) -> bool) -> Seen {
+        let seen = self.seen.wait_for(|seen| seen.is_closed || wanted(seen));
+        let seen = tokio::time::timeout(SOON, seen).await.expect("the gateway sends what is wanted");
+        seen.expect("the reader runs").clone()
     }
 }
 
@@ -117,7 +122,6 @@ impl Seen {
         match head[3] {
             DATA => self.bodies.extend(payload),
             RST_STREAM => self.resets.push(u32::from_be_bytes([head[5], head[6], head[7], head[8]])),
-            GOAWAY => self.goes_away = true,
             _ => {}
         }
         Some(9 + length)

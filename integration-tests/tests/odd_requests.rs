@@ -8,7 +8,7 @@ use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::paths;
 use integration_tests::provider::Script;
-use integration_tests::raw_http2::{self, RawHttp2};
+use integration_tests::raw_http2::{self, RawHttp2, Seen};
 use integration_tests::scene::Scene;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,14 +120,11 @@ async fn odd_http2_requests_end_alone() {
             assert!(client.write(&raw_http2::request(stream, &headers, BODY.as_bytes())).await, "{more:?}");
         }
         // A request that is under way on the same connection gets its answer.
-        only.wait_for(1, SOON).await;
-        envoy.wait_until_idle().await;
-        let seen = client.finish().await;
-        let said = String::from_utf8_lossy(&seen.bodies).into_owned();
-        assert!(said.contains("hello from only") && !seen.goes_away, "{shape:?}: {seen:?} {said}");
-        assert!(!seen.resets.contains(&1), "{shape:?}: {seen:?}");
-        let answered = said.matches("not_accepted").count();
-        assert_eq!(seen.resets.len() + answered, odd.len(), "{shape:?}: {seen:?} {said}");
+        let said = |seen: &Seen| String::from_utf8_lossy(&seen.bodies).into_owned();
+        let ended = |seen: &Seen| seen.resets.len() + said(seen).matches("not_accepted").count();
+        let is_over = |seen: &Seen| said(seen).contains("hello from only") && ended(seen) == odd.len();
+        let seen = client.wait_for(is_over).await;
+        assert!(is_over(&seen) && !seen.resets.contains(&1), "{shape:?}: {seen:?} {}", said(&seen));
         assert_eq!(only.received().len(), 1, "{shape:?}");
     }
 }

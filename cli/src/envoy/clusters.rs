@@ -3,6 +3,9 @@
 use super::listeners::{Address, Listener};
 use super::place::Place;
 
+/// Where a cluster's HTTP options are.
+pub const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
 /// A cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -14,6 +17,10 @@ pub struct Cluster {
     pub destinations: Vec<Destination>,
     /// The most retries at the same time, if the file says.
     pub max_retries: Option<u64>,
+    /// Whether requests may share a connection, as HTTP/2 lets them.
+    pub may_multiplex: bool,
+    /// The most requests on one connection, if the file says.
+    pub max_requests_per_connection: Option<u64>,
     /// Whether connections are encrypted, or may be.
     pub has_tls: bool,
 }
@@ -34,6 +41,7 @@ impl Cluster {
         let thresholds = place.at(&["circuit_breakers", "thresholds"]).items();
         let usual =
             thresholds.iter().find(|entry| matches!(entry.field("priority").text(), None | Some("DEFAULT")));
+        let options = place.at(&["typed_extension_protocol_options", HTTP_OPTIONS]);
         Self {
             path: place.path.clone(),
             name: place.field("name").text().unwrap_or_default().to_owned(),
@@ -41,6 +49,12 @@ impl Cluster {
                 .filter_map(|endpoint| destination(&endpoint.at(&["endpoint", "address"])))
                 .collect(),
             max_retries: usual.and_then(|entry| entry.field("max_retries").number()),
+            may_multiplex: options.at(&["explicit_http_config", "http2_protocol_options"]).exists()
+                || options.field("use_downstream_protocol_config").exists()
+                || options.field("auto_config").exists(),
+            max_requests_per_connection: options
+                .at(&["common_http_protocol_options", "max_requests_per_connection"])
+                .number(),
             has_tls: place.field("transport_socket").exists()
                 || place.field("transport_socket_matches").exists(),
         }

@@ -11,7 +11,7 @@ mod routes;
 
 use serde_json::Value;
 
-pub use clusters::{Cluster, Destination};
+pub use clusters::{Cluster, Destination, HTTP_OPTIONS};
 pub use discovery::follow;
 pub use listeners::{Address, Listener, Manager, Plugin};
 use place::Place;

@@ -2,13 +2,15 @@
 
 use super::Subject;
 use crate::check::finding::Finding;
-use crate::envoy::{Address, Cluster, Envoy, Manager, Position, RETRY_HEADER, To, Way};
+use crate::envoy::{Address, Cluster, Envoy, HTTP_OPTIONS, Manager, Position, RETRY_HEADER, To, Way};
 use crate::plural::count;
 
 /// The header with the id of a request, which the edge sets.
 const JOURNEY_HEADER: &str = "x-llm-journey";
 /// The most retries at the same time in a cluster that does not say.
 const DEFAULT_MAX_RETRIES: u64 = 3;
+/// The most requests on a connection of the hop. Envoy closes one on which 250 streams were reset early.
+const MAX_HOP_REQUESTS: u64 = 249;
 
 /// A loop without `retry_loop`, `retry_loop` without a loop, and a loop that does not do its part.
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
@@ -116,6 +118,7 @@ fn edge(subject: Subject<'_>, way: &Way<'_>, another_retries: bool) -> Vec<Findi
         Some(_) => {}
     }
     findings.extend(concurrent_retries(way.cluster));
+    findings.extend(requests_per_connection(way.cluster));
     findings
 }
 
@@ -162,6 +165,20 @@ fn concurrent_retries(cluster: &Cluster) -> Option<Finding> {
         let path = format!("{}.circuit_breakers.thresholds", cluster.path);
         let line = "- { max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000 }";
         Finding::warning(path, problem).write(line)
+    })
+}
+
+/// The requests that one connection of the hop carries.
+fn requests_per_connection(cluster: &Cluster) -> Option<Finding> {
+    let is_bound =
+        cluster.max_requests_per_connection.is_some_and(|most| (1..=MAX_HOP_REQUESTS).contains(&most));
+    (cluster.may_multiplex && !is_bound).then(|| {
+        let problem = "a connection of the hop may carry 250 requests or more; if 250 clients give up early, Envoy closes it with all streams on it";
+        let path = format!(
+            "{}.typed_extension_protocol_options.{HTTP_OPTIONS}.common_http_protocol_options.max_requests_per_connection",
+            cluster.path
+        );
+        Finding::warning(path, problem).write(format!("max_requests_per_connection: {MAX_HOP_REQUESTS}"))
     })
 }
 

@@ -33,6 +33,7 @@ fn added(file: &str, change: impl FnOnce(&mut Value)) -> Vec<Finding> {
 }
 
 const EDGE: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const HOP: &str = "/static_resources/clusters/0/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const INNER: &str = "/static_resources/listeners/1/filter_chains/0/filters/0/typed_config";
 
 /// The filter's plugin. In `single.yaml` the CORS filter is in front of it.
@@ -278,6 +279,20 @@ fn an_edge_that_does_not_do_its_part_is_found() {
             "allows 3 retries",
         ),
         (
+            format!("{HOP}/common_http_protocol_options/max_requests_per_connection"),
+            json!(null),
+            Severity::Warning,
+            "common_http_protocol_options.max_requests_per_connection",
+            "may carry 250 requests or more",
+        ),
+        (
+            format!("{HOP}/common_http_protocol_options/max_requests_per_connection"),
+            json!(250),
+            Severity::Warning,
+            "common_http_protocol_options.max_requests_per_connection",
+            "may carry 250 requests or more",
+        ),
+        (
             "/bootstrap_extensions".to_owned(),
             json!([]),
             Severity::Mistake,
@@ -287,6 +302,10 @@ fn an_edge_that_does_not_do_its_part_is_found() {
     ] {
         check("envoy.yaml", &pointer, value, severity, path, problem);
     }
+    let fewer = format!("{HOP}/common_http_protocol_options/max_requests_per_connection");
+    assert_eq!(added("envoy.yaml", set(&fewer, json!(100))), [], "fewer are fine");
+    let http1 = json!({"explicit_http_config": {"http_protocol_options": {}}});
+    assert_eq!(added("envoy.yaml", set(HOP, http1)), [], "over HTTP/1 requests do not share a connection");
     assert_eq!(
         added("envoy.yaml", set(&policy("num_retries"), json!(2))),
         [],
@@ -375,10 +394,10 @@ fn limits_shorter_than_the_filters_are_found() {
     let timeout = |manager: &str, route| routes(manager, route) + "/timeout";
     check(
         "envoy.yaml",
-        &timeout(EDGE, 0),
+        &timeout(EDGE, 2),
         json!(null),
         Severity::Mistake,
-        "routes[0].route.timeout",
+        "routes[2].route.timeout",
         "default of 15 s",
     );
     check(
@@ -391,10 +410,10 @@ fn limits_shorter_than_the_filters_are_found() {
     );
     check(
         "single.yaml",
-        &timeout(EDGE, 1),
+        &timeout(EDGE, 3),
         json!("60s"),
         Severity::Warning,
-        "routes[1].route.timeout",
+        "routes[3].route.timeout",
         "after 60 s, although `stream.total` of a model allows 900 s",
     );
     let idle = |manager: &str| format!("{manager}/stream_idle_timeout");
@@ -406,10 +425,10 @@ fn limits_shorter_than_the_filters_are_found() {
     }
     check(
         "envoy.yaml",
-        &(routes(EDGE, 0) + "/idle_timeout"),
+        &(routes(EDGE, 2) + "/idle_timeout"),
         json!("10s"),
         Severity::Warning,
-        "routes[0].route.idle_timeout",
+        "routes[2].route.idle_timeout",
         "idle for 10 s",
     );
     let longest = format!("{EDGE}/common_http_protocol_options/max_stream_duration");
@@ -472,7 +491,7 @@ fn a_route_that_leaves_a_header_is_a_mistake() {
 
 #[test]
 fn a_route_that_lets_responses_be_compressed_is_a_mistake() {
-    let addition = format!("{EDGE}/route_config/virtual_hosts/0/routes/0/request_headers_to_add/0");
+    let addition = format!("{EDGE}/route_config/virtual_hosts/0/routes/2/request_headers_to_add/0");
     for (field, value) in [
         ("header", json!({"key": "accept-encoding", "value": "gzip"})),
         ("append_action", json!("ADD_IF_ABSENT")),
@@ -490,7 +509,7 @@ fn a_route_that_lets_responses_be_compressed_is_a_mistake() {
 
 #[test]
 fn the_filter_needs_a_route_that_strips_only_if_it_is_configured_so() {
-    let route = format!("{EDGE}/route_config/virtual_hosts/0/routes/0/route/cluster_header");
+    let route = format!("{EDGE}/route_config/virtual_hosts/0/routes/2/route/cluster_header");
     check(
         "single.yaml",
         &route,
