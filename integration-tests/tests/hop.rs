@@ -11,7 +11,7 @@ use integration_tests::raw_http2::{self, RawHttp2};
 use integration_tests::records;
 use serde_json::{Value, json};
 
-use crate::scenes::hop::{Hop, KEY, STREAMS, hop_limits};
+use crate::loaded_hop::{Hop, KEY, STREAMS, hop_limits};
 
 const HEADERS: [(&str, &str); 4] =
     [(":method", "POST"), (":scheme", "http"), (":path", "/v1/chat/completions"), (":authority", "x")];

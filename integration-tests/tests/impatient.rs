@@ -9,7 +9,7 @@ use integration_tests::client::{ClientError, Connection, Protocol, Request};
 use integration_tests::raw_http2::{self, RawHttp2};
 use tokio::task::JoinSet;
 
-use crate::scenes::hop::{Hop, KEY};
+use crate::loaded_hop::{Hop, KEY};
 
 const IMPATIENT_CLIENTS: usize = 100;
 const PATIENCE: Duration = Duration::from_millis(150);

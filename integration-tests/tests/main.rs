@@ -8,6 +8,7 @@
 
 // Shared by several modules.
 mod dialects;
+mod loaded_hop;
 mod peers;
 mod scenes;
 mod telemetry;

@@ -1,7 +1,5 @@
 //! Scenes that several modules use.
 
-pub mod hop;
-
 use integration_tests::client::{Protocol, Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, compatible};
