@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::halves::{Run, SecondHalf, Share, Witness};
 use super::keys::Keys;
+use super::open_time::{after_probe, after_trip, longest_pause};
 use super::state::{
     Availability, BreakerPhase, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket, Transition,
     TripReason, TripRule, Unavailable,
@@ -162,19 +163,20 @@ impl Health {
                 let rest = hint.unwrap_or(REST_WITHOUT_HINT).min(REST_MAX);
                 (self.throttle(Some(rest), now), HealthSignal::Throttled(hint))
             }
-            // No longer than an open breaker: after that a probe tells more than the hint.
             HealthSignal::FailureFor(class, hint) => {
-                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
+                let pause = hint.min(longest_pause(policy, ticket));
+                (self.throttle(Some(pause), now), HealthSignal::Failure(class))
             }
             HealthSignal::Paused(hint) => {
-                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Neutral)
+                let pause = hint.min(longest_pause(policy, ticket));
+                (self.throttle(Some(pause), now), HealthSignal::Neutral)
             }
             _ => (None, outcome),
         };
         if ticket.generation != self.generation {
             return throttled;
         }
-        let own_lease = self.end_lease(ticket);
+        let lease = self.end_lease(ticket);
         match (&mut self.phase, outcome) {
             (_, HealthSignal::Throttled(_) | HealthSignal::Neutral) | (BreakerPhase::Open { .. }, _) => {
                 throttled
@@ -204,7 +206,7 @@ impl Health {
                 Some(Transition::Opened(self.open(policy, reason, now, jitter)))
             }
             // An attempt without a lease, sent on an operator's order or by `try_anyway`, decides nothing.
-            (BreakerPhase::HalfOpen { .. }, _) if !own_lease => throttled,
+            (BreakerPhase::HalfOpen { .. }, _) if lease.is_none() => throttled,
             (BreakerPhase::HalfOpen { reason, successes, .. }, HealthSignal::Success) => {
                 *successes = successes.saturating_add(1);
                 let awaited_answer = reason.rule == TripRule::Unanswered;
@@ -217,7 +219,10 @@ impl Health {
             ) => {
                 let blocked = matches!(outcome, HealthSignal::Blocked(_)) || reason.rule == TripRule::Blocked;
                 let rule = if blocked { TripRule::Blocked } else { TripRule::Probe };
-                Some(Transition::Reopened(self.open(policy, TripReason { rule, class }, now, jitter)))
+                let reason = TripReason { rule, class };
+                // A clock that was set back or forth must not make a probe look long.
+                let took = lease.map(|lease| now.since(lease.since).min(policy.probe_lease));
+                Some(Transition::Reopened(self.open_for(policy, reason, took, now, jitter)))
             }
         }
     }
@@ -302,16 +307,8 @@ impl Health {
         (successes, succeeded): (u16, Keys),
         now: Timestamp,
     ) {
-        let BreakerPhase::Closed { since, .. } = self.phase else { return };
-        if ticket.generation != self.generation {
-            return;
-        }
-        self.window.add(now, policy.window, Bucket { successes, succeeded, ..Bucket::default() });
-        // Sustained health: at least a window and the last open time.
-        if self.trips > 0
-            && now.since(since) >= policy.window.max(open_time(policy, self.trips, TripRule::Ratio))
-        {
-            self.trips = 0;
+        if matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation {
+            self.window.add(now, policy.window, Bucket { successes, succeeded, ..Bucket::default() });
         }
     }
 
@@ -348,9 +345,9 @@ impl Health {
         in_force.map(|throttle| throttle.until)
     }
 
-    /// Consecutive trips without sustained health in between.
-    pub const fn trips(&self) -> u8 {
-        self.trips
+    /// Consecutive trips without sustained health in between. Failed probes are none.
+    pub fn trips(&self, policy: &BreakerPolicy, now: Timestamp) -> u8 {
+        self.trips_in_a_row(policy, TripRule::Ratio, now)
     }
 
     /// The breaker's phase.
@@ -393,8 +390,25 @@ impl Health {
         now: Timestamp,
         jitter: u64,
     ) -> TripReason {
-        self.trips = self.trips.saturating_add(1);
-        let time = open_time(policy, self.trips, reason.rule);
+        self.open_for(policy, reason, None, now, jitter)
+    }
+
+    /// Opens it, after a trip or after a probe that took this long to fail.
+    fn open_for(
+        &mut self,
+        policy: &BreakerPolicy,
+        reason: TripReason,
+        probe_took: Option<Duration>,
+        now: Timestamp,
+        jitter: u64,
+    ) -> TripReason {
+        let time = match probe_took.filter(|_| reason.rule != TripRule::Blocked) {
+            Some(took) => after_probe(policy, took),
+            None => {
+                self.trips = self.trips_in_a_row(policy, reason.rule, now).saturating_add(1);
+                after_trip(policy, self.trips, reason.rule)
+            }
+        };
         // Up to a tenth longer, so that targets that opened together are not probed together.
         let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
         let until = now.after(time).after(Duration::from_millis(jitter % spread));
@@ -428,18 +442,13 @@ impl Health {
             && u64::from(halves) * 1000 >= all * u64::from(policy.failure_permille)
     }
 
-    /// Ends the lease of `ticket`; true if it was still in force.
-    fn end_lease(&mut self, ticket: Ticket) -> bool {
+    /// Ends the lease of `ticket` and returns it, if it was still in force.
+    fn end_lease(&mut self, ticket: Ticket) -> Option<Lease> {
         let (BreakerPhase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease)
         else {
-            return false;
+            return None;
         };
-        let Some(slot) = leases.get_mut(usize::from(slot)) else { return false };
-        if slot.is_some_and(|lease| lease.serial == serial) {
-            *slot = None;
-            return true;
-        }
-        false
+        leases.get_mut(usize::from(slot))?.take_if(|lease| lease.serial == serial)
     }
 }
 
@@ -462,17 +471,6 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
         return None;
     }
     leases.iter().position(is_free)
-}
-
-/// The open time of the `trips`-th consecutive trip: it doubles up to a maximum.
-fn open_time(policy: &BreakerPolicy, trips: u8, rule: TripRule) -> Duration {
-    let (first, longest) = match rule {
-        TripRule::Blocked => (policy.block, policy.block_max),
-        TripRule::Consecutive | TripRule::Ratio | TripRule::Probe | TripRule::Unanswered => {
-            (policy.open, policy.open_max)
-        }
-    };
-    first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
 }
 
 /// The share of traffic during slow start. It grows linearly from a tenth.

@@ -9,8 +9,9 @@
 //! catches a target that fails every third time and never produces a run. The run catches a sudden outage
 //! long before the window is full. A target that several clients left unanswered is probed (`unanswered.rs`).
 //!
-//! **How does it recover?** The open time doubles with every consecutive trip. After it, exactly `probes`
-//! live requests go through over all workers, each under a lease. Only the result of a lease decides. After
+//! **How does it recover?** The open time doubles with every consecutive trip; a failed probe lengthens it only
+//! as far as the probe cost its client time (`open_time.rs`). After it, exactly `probes` live requests go
+//! through over all workers, each under a lease. Only the result of a lease decides. After
 //! `close_after` successes the breaker closes and the share of traffic ramps up. A client that leaves returns
 //! its lease. A lease whose worker vanished expires.
 //!
@@ -29,6 +30,7 @@ mod halves;
 mod health;
 mod health_view;
 mod keys;
+mod open_time;
 mod pending;
 mod scope;
 mod state;
@@ -42,6 +44,8 @@ mod halves_tests;
 mod health_tests;
 #[cfg(test)]
 mod health_view_tests;
+#[cfg(test)]
+mod open_time_tests;
 #[cfg(test)]
 mod races;
 #[cfg(test)]

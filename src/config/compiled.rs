@@ -221,9 +221,10 @@ pub struct BreakerPolicy {
     /// The number of requests in a row that the target has not begun to answer when their clients left, and
     /// that has it probed; 0 for never.
     pub unanswered: u32,
-    /// How long the breaker stays open the first time. Each further time in a row doubles it.
+    /// How long the breaker stays open after a first trip, and after a probe that failed quickly. Each further
+    /// trip in a row doubles it.
     pub open: Duration,
-    /// The maximum open time.
+    /// The maximum open time, after many trips in a row or a probe that hung.
     pub open_max: Duration,
     /// The first open time for an account that is out of money or whose credential is rejected.
     pub block: Duration,
@@ -249,8 +250,8 @@ impl Default for BreakerPolicy {
             failure_permille: 500,
             consecutive: 5,
             unanswered: 5,
-            open: Duration::from_secs(30),
-            open_max: Duration::from_secs(600),
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(120),
             block: Duration::from_secs(300),
             block_max: Duration::from_secs(3600),
             probes: 1,

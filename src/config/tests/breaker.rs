@@ -38,10 +38,10 @@ fn every_field_is_accepted_within_its_bounds_only() {
         ),
         (
             "open_max",
-            [json!("30s"), json!("24h")],
+            [json!("5s"), json!("24h")],
             [
-                (json!("29s"), "is 29s, expected at least 30s (`open`) and at most 24h"),
-                (json!("25h"), "is 25h, expected at least 30s (`open`) and at most 24h"),
+                (json!("4s"), "is 4s, expected at least 5s (`open`) and at most 24h"),
+                (json!("25h"), "is 25h, expected at least 5s (`open`) and at most 24h"),
             ],
         ),
         (
