@@ -26,10 +26,12 @@ pub struct Leases {
 
 impl Leases {
     /// Takes what an attempt at `target` needs. `None` if another request got the lease, or the breaker has
-    /// opened in the meantime.
+    /// opened in the meantime. `alone` says that no other target can take the request, so that the starts at one in
+    /// slow start are counted.
     pub fn take(
         request: &ClientRequest,
         target: TargetId,
+        alone: bool,
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) -> Option<Self> {
@@ -48,6 +50,12 @@ impl Leases {
                 Availability::Probe => {
                     let Change { result, shared } =
                         view.take_lease(effects.store, breaker, &config.breaker, now);
+                    effects.note_shared(shared);
+                    result
+                }
+                Availability::Available { permille: ..1000 } if alone => {
+                    let Change { result, shared } =
+                        view.take_start(effects.store, breaker, &config.breaker, now);
                     effects.note_shared(shared);
                     result
                 }

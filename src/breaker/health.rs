@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::halves::{Run, SecondHalf, Share, Witness};
 use super::keys::Keys;
 use super::open_time::{after_probe, after_trip, longest_pause};
+use super::ramp::Ramp;
 use super::state::{
     Availability, BreakerPhase, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket, Transition,
     TripReason, TripRule, Unavailable,
@@ -49,6 +50,7 @@ pub struct Health {
     pub(super) unanswered: UnansweredRun,
     /// Consecutive trips without sustained health in between.
     pub(super) trips: u8,
+    pub(super) ramp: Ramp,
     pub(super) throttle: Option<Throttle>,
     pub(super) order: Option<Order>,
 }
@@ -62,6 +64,7 @@ impl Default for Health {
             run: Run::default(),
             unanswered: UnansweredRun::default(),
             trips: 0,
+            ramp: Ramp::default(),
             throttle: None,
             order: None,
         }
@@ -83,9 +86,7 @@ impl Health {
             return Availability::Unavailable(Unavailable::Throttled { until: throttle.until });
         }
         match &self.phase {
-            BreakerPhase::Closed { since, ramp } => {
-                Availability::Available { permille: ramp_share(*since, *ramp, policy, now) }
-            }
+            BreakerPhase::Closed { .. } => Availability::Available { permille: self.ramp_share(policy, now) },
             BreakerPhase::Open { since, until, .. } if is_due(*since, *until, now) => Availability::Probe,
             BreakerPhase::Open { since, until, reason } => {
                 Availability::Unavailable(Unavailable::Open { since: *since, until: *until, reason: *reason })
@@ -412,6 +413,7 @@ impl Health {
         // Up to a tenth longer, so that targets that opened together are not probed together.
         let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
         let until = now.after(time).after(Duration::from_millis(jitter % spread));
+        self.note_usual(policy, now);
         self.enter(BreakerPhase::Open { reason, since: now, until });
         reason
     }
@@ -426,6 +428,7 @@ impl Health {
 
     fn close(&mut self, ramp: bool, now: Timestamp) -> Transition {
         self.enter(BreakerPhase::Closed { since: now, ramp });
+        self.ramp.begin();
         self.window = Window::default();
         self.run.end();
         Transition::Closed
@@ -471,14 +474,4 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
         return None;
     }
     leases.iter().position(is_free)
-}
-
-/// The share of traffic during slow start. It grows linearly from a tenth.
-fn ramp_share(since: Timestamp, ramp: bool, policy: &BreakerPolicy, now: Timestamp) -> u16 {
-    let length = policy.slow_start.as_millis();
-    let passed = now.since(since).as_millis();
-    if !ramp || passed >= length || stepped_back(since, now) {
-        return 1000;
-    }
-    u16::try_from(100 + passed * 900 / length).unwrap_or(1000)
 }

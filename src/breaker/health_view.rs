@@ -176,6 +176,31 @@ impl HealthView {
         })
     }
 
+    /// When the next attempt may start through a breaker in slow start; see [`Health::next_start`].
+    pub fn next_start(
+        &self,
+        of: impl Into<Breaker>,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.health(of).and_then(|health| health.next_start(policy, now))
+    }
+
+    /// Counts an attempt through a breaker in slow start in the shared record; see [`Health::take_start`]. `None`
+    /// if it has to wait. If the record cannot be changed, the count is that of this worker.
+    pub fn take_start(
+        &mut self,
+        store: &mut dyn Store,
+        of: impl Into<Breaker>,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Change<Option<Ticket>> {
+        self.change(store, of.into(), |health| match health.availability(policy, now) {
+            Availability::Available { .. } => health.take_start(policy, now),
+            Availability::Probe | Availability::Unavailable(_) => health.take_lease(policy, now),
+        })
+    }
+
     /// Takes in the end of an attempt of an unknown client; a failure counts whole.
     pub fn report(
         &mut self,

@@ -12,7 +12,7 @@
 //! **How does it recover?** The open time doubles with every consecutive trip; a failed probe lengthens it only
 //! as far as the probe cost its client time (`open_time.rs`). After it, exactly `probes` live requests go
 //! through over all workers, each under a lease. Only the result of a lease decides. After
-//! `close_after` successes the breaker closes and the share of traffic ramps up. A client that leaves returns
+//! `close_after` successes the breaker closes and its traffic ramps up (`ramp.rs`). A client that leaves returns
 //! its lease. A lease whose worker vanished expires.
 //!
 //! **What does it ignore?** Failures that say nothing about health (invalid requests, content policy, a
@@ -32,6 +32,7 @@ mod health_view;
 mod keys;
 mod open_time;
 mod pending;
+mod ramp;
 mod scope;
 mod state;
 mod throttle;
@@ -48,6 +49,8 @@ mod health_view_tests;
 mod open_time_tests;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod ramp_tests;
 #[cfg(test)]
 mod test_policy;
 #[cfg(test)]

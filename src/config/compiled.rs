@@ -238,6 +238,8 @@ pub struct BreakerPolicy {
     pub probe_lease: Duration,
     /// How long the share of traffic grows after the breaker has closed.
     pub slow_start: Duration,
+    /// What happens meanwhile to requests above this share that no other target can take.
+    pub slow_start_alone: SlowStartAlone,
     /// A longer time to first content counts as a failure; `None` for no limit.
     pub slow_first_content: Option<Duration>,
 }
@@ -258,9 +260,22 @@ impl Default for BreakerPolicy {
             close_after: 2,
             probe_lease: Duration::from_secs(60),
             slow_start: Duration::from_secs(30),
+            slow_start_alone: SlowStartAlone::default(),
             slow_first_content: None,
         }
     }
+}
+
+/// What happens to a request that only a target in slow start can take, if more come than it is to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowStartAlone {
+    /// It goes there all the same.
+    Pass,
+    /// It waits in its model's queue. In a model without one it goes there.
+    #[default]
+    Queue,
+    /// It is refused.
+    Refuse,
 }
 
 /// A logical model.

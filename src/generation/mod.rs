@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 pub use effects::Effects;
 pub use missing_clusters::{MissingClusters, missed_by_any};
-pub use target_health::{availability, breakers, failing_permille, is_untroubled};
+pub use target_health::{availability, breakers, failing_permille, is_untroubled, next_start};
 pub use usage_option::UsageOption;
 
 use crate::balance::{Headroom, InFlight, SpeedView};

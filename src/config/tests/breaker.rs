@@ -83,6 +83,14 @@ fn every_field_is_accepted_within_its_bounds_only() {
             [(json!("2h"), "is 2h, expected 0s to 1h"), (json!("3601s"), "is 3601s, expected 0s to 1h")],
         ),
         (
+            "slow_start_alone",
+            [json!("pass"), json!("queue")],
+            [
+                (json!("wait"), "`wait` is not a valid value, expected one of `pass`, `queue`, `refuse`"),
+                (json!("Refuse"), "`Refuse` is not a valid value, did you mean `refuse`?"),
+            ],
+        ),
+        (
             "slow_first_content",
             [json!("100ms"), json!("1h")],
             [(json!("0s"), "is 0s, expected 100ms to 1h"), (json!("2h"), "is 2h, expected 100ms to 1h")],
