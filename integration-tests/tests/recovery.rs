@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// `first` and `spare`, with this `breaker` section and these settings of the model `chat`.
-async fn two_targets(breaker: Value, model: Value) -> Scene<2> {
+async fn two_targets(workers: u32, breaker: Value, model: Value) -> Scene<2> {
     let mut configuration = json!({
         "providers": {"first": compatible("first"), "spare": compatible("spare")},
         "targets": {
@@ -26,7 +26,7 @@ async fn two_targets(breaker: Value, model: Value) -> Scene<2> {
         "breaker": breaker,
     });
     configuration["models"]["chat"]["tiers"] = json!([["first"], ["spare"]]);
-    Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2).start_with(["first", "spare"]).await
+    Gateway::new(Shape::Loop).plugin(&configuration).concurrency(workers).start_with(["first", "spare"]).await
 }
 
 /// Asks until `first` serves, and returns how long that took. Every request is served.
@@ -58,7 +58,7 @@ async fn until_reopened(envoy: &Envoy, times: u64) {
 async fn a_long_outage_whose_probes_fail_fast_does_not_delay_the_return() {
     let _alone = alone().await;
     let breaker = json!({"consecutive": 2, "open": "300ms", "open_max": "10m", "slow_start": "0s"});
-    let Scene { envoy, providers: [mut first, _spare], .. } = two_targets(breaker, json!({})).await;
+    let Scene { envoy, providers: [mut first, _spare], .. } = two_targets(2, breaker, json!({})).await;
     // If the open time doubled, the tenth probe would come after five minutes.
     first.by_default(errors::openai_500());
     until_reopened(&envoy, 5).await;
@@ -79,7 +79,7 @@ async fn a_probe_that_hangs_keeps_others_from_waiting_as_long() {
     let breaker =
         json!({"consecutive": 1, "open": "100ms", "open_max": "10m", "slow_start": "0s", "close_after": 1});
     let model = json!({"stream": {"answer": "500ms"}, "retry": {"attempts_per_target": 1}});
-    let Scene { envoy, providers: [first, _spare], .. } = two_targets(breaker, model).await;
+    let Scene { envoy, providers: [first, _spare], .. } = two_targets(2, breaker, model).await;
     first.by_default(Script::hang());
     until_reopened(&envoy, 1).await;
     let asked = first.received().len();
@@ -96,7 +96,7 @@ async fn trips_are_forgotten_by_time_alone() {
     let breaker = json!({"window": "1s", "consecutive": 1, "open": "400ms", "open_max": "10m", "close_after": 1,
         "slow_start": "0s"});
     let model = json!({"retry": {"attempts_per_target": 1}});
-    let Scene { envoy, providers: [first, _spare], .. } = two_targets(breaker, model).await;
+    let Scene { envoy, providers: [first, _spare], .. } = two_targets(1, breaker, model).await;
     let trip = async || {
         first.script(errors::openai_500());
         let read = Request::chat("chat", false).ask(envoy.port()).await;
@@ -238,4 +238,96 @@ async fn without_a_queue_a_lone_target_gets_everything_when_it_is_back() {
         let read = scene.envoy.ask(Request::chat("chat", false)).await;
         assert_eq!(read.status, 200, "{}", read.text());
     }
+}
+
+/// A cluster with three hosts that take turns, and a spare provider.
+async fn three_hosts(outlier_detection: Value) -> (Scene<1>, Vec<ScriptedProvider>) {
+    let mut hosts = Vec::new();
+    for name in ["one", "two", "three"] {
+        hosts.push(ScriptedProvider::start(name).await);
+    }
+    let endpoint = |host: &ScriptedProvider| json!({"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": host.port()}}}});
+    let endpoints: Vec<_> = hosts.iter().map(endpoint).collect();
+    let mut more = json!({"load_assignment": {"endpoints": [{"lb_endpoints": endpoints}]}});
+    if !outlier_detection.is_null() {
+        more["outlier_detection"] = outlier_detection;
+    }
+    let configuration = json!({
+        "providers": {"pool": compatible("pool"), "spare": compatible("spare")},
+        "targets": {
+            "pool": {"provider": "pool", "key": {"value": "sk-a"}, "model": "small"},
+            "spare": {"provider": "spare", "key": {"value": "sk-b"}, "model": "small"},
+        },
+        "models": {"chat": {"tiers": [["pool"], ["spare"]], "retry": {"attempts_per_target": 1}}},
+        // Two failures in a row are bound to happen, and a third of the requests fail.
+        "breaker": {"consecutive": 2, "failure_ratio": 0.2, "min_requests": 10},
+        "retry_budget": {"ratio": 10},
+    });
+    let gateway = Gateway::new(Shape::Loop).plugin(&configuration).concurrency(2).cluster(
+        "pool",
+        hosts[0].port(),
+        &more,
+    );
+    (gateway.start_with(["spare"]).await, hosts)
+}
+
+/// Sends requests, of which each is served, and returns how many the pool has answered.
+async fn served_by_pool(port: u16, requests: usize) -> usize {
+    let mut by_pool = 0;
+    for _ in 0..requests {
+        let read = Request::chat("chat", false).ask(port).await;
+        assert_eq!(read.status, 200, "{}", read.text());
+        by_pool += usize::from(read.header("x-llm-target") == Some("pool"));
+    }
+    by_pool
+}
+
+#[tokio::test]
+async fn one_dead_host_of_a_cluster_opens_no_breaker_while_the_others_serve() {
+    for refuses in [false, true] {
+        let (scene, mut hosts) = three_hosts(Value::Null).await;
+        // One success a second is looked at, so that both workers see several hosts.
+        for _ in 0..3 {
+            assert_eq!(served_by_pool(scene.port(), 20).await, 20);
+            tokio::time::sleep(Duration::from_millis(1_050)).await;
+        }
+        if refuses {
+            hosts[1].stop().await;
+        } else {
+            hosts[1].by_default(errors::openai_500());
+        }
+        let by_pool = served_by_pool(scene.port(), 120).await;
+        assert!((60..=100).contains(&by_pool), "two hosts of three go on: {by_pool}");
+        scene.envoy.expect_count("breaker_opened", 0).await;
+        assert!(scene.envoy.count("breaker_held").await > 0, "the rules were met");
+
+        // When all are dead, it opens.
+        for host in &hosts {
+            host.by_default(errors::openai_500());
+        }
+        let began = Instant::now();
+        while scene.envoy.count("breaker_opened").await == 0 {
+            assert!(began.elapsed() < SOON, "it does not open");
+            served_by_pool(scene.port(), 1).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn outlier_detection_ejects_a_dead_host_without_a_breaker() {
+    let path = integration_tests::paths::root().join("envoy/self-hosted.yaml");
+    let text = std::fs::read_to_string(path).expect("the shipped example");
+    let file: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let (scene, hosts) = three_hosts(file["cluster"]["outlier_detection"].clone()).await;
+    served_by_pool(scene.port(), 20).await;
+    hosts[1].by_default(errors::openai_500());
+    let began = Instant::now();
+    while scene.envoy.stat("cluster.pool.outlier_detection.ejections_active").await != Some(1) {
+        assert!(began.elapsed() < SOON, "the host is not ejected");
+        served_by_pool(scene.port(), 1).await;
+    }
+    let asked = hosts[1].received().len();
+    assert_eq!(served_by_pool(scene.port(), 30).await, 30);
+    assert_eq!(hosts[1].received().len(), asked, "it gets no more requests");
+    scene.envoy.expect_count("breaker_opened", 0).await;
 }

@@ -225,7 +225,7 @@ impl Admission {
         let mut unsent = RequestFailures::unsent();
         // A request that was not sent is not the cause of its failure.
         let failures = if outcome.was_not_sent() { &mut unsent } else { failures };
-        self.leases.report(generation, blame, failures, effects, now);
+        self.leases.report(generation, blame, (failures, outcome.host), effects, now);
         let taken = match outcome.usage {
             Some(usage) => Some(usage.input.saturating_add(usage.output)),
             None => (!outcome.may_be_billed()).then_some(0),

@@ -15,7 +15,7 @@ use crate::base::{EndpointFamily, ErrorClass, Timestamp};
 const VERSION: u8 = 4;
 
 /// Size of the record of one breaker.
-pub const RECORD_BYTES: usize = 17 + 12 + 17 + 8 + 8 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+pub const RECORD_BYTES: usize = 19 + 12 + 17 + 8 + 12 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
 
 /// The breakers of one scope, by family. They share a record, so that those of embeddings cost nothing where
 /// nobody asks for embeddings, and an order reaches all of them at once.
@@ -64,6 +64,7 @@ impl Health {
         out.u32(self.generation);
         out.u16(self.run.halves);
         out.u16(self.run.keys.to_bits());
+        out.u16(self.run.hosts.to_bits());
         out.u16(self.run.number);
         out.u16(self.unanswered.count);
         out.u16(self.unanswered.keys.to_bits());
@@ -87,6 +88,8 @@ impl Health {
             out.u16(bucket.halves);
             out.u16(bucket.succeeded.to_bits());
             out.u16(bucket.failed.to_bits());
+            out.u16(bucket.served_by.to_bits());
+            out.u16(bucket.failed_at.to_bits());
         }
         out.u8(match self.order {
             None => 0,
@@ -105,7 +108,12 @@ impl Health {
             return None;
         }
         let generation = input.u32()?;
-        let run = Run { halves: input.u16()?, keys: Keys::from_bits(input.u16()?), number: input.u16()? };
+        let run = Run {
+            halves: input.u16()?,
+            keys: Keys::from_bits(input.u16()?),
+            hosts: Keys::from_bits(input.u16()?),
+            number: input.u16()?,
+        };
         let unanswered = UnansweredRun { count: input.u16()?, keys: Keys::from_bits(input.u16()?) };
         let trips = input.u8()?;
         let ramp = Ramp { usual: input.u16()?, slot: input.u64()?, started: input.u16()? };
@@ -118,6 +126,8 @@ impl Health {
                 halves: input.u16()?,
                 succeeded: Keys::from_bits(input.u16()?),
                 failed: Keys::from_bits(input.u16()?),
+                served_by: Keys::from_bits(input.u16()?),
+                failed_at: Keys::from_bits(input.u16()?),
             };
         }
         let order = match input.u8()? {

@@ -7,13 +7,17 @@
 //! success within the window, they do not open the breaker. A provider's word that an account is blocked needs
 //! no second key, and neither does the failure of a probe.
 //!
+//! **One host.** A cluster may have several hosts, of which one is dead. If all the failures came from one host,
+//! and another host had a success within the window, they do not open the breaker: ejecting the host is
+//! Envoy's part (`outlier_detection`). Four times `consecutive` failures in a row open it all the same. Then the
+//! others do not serve any more, or the address was the only one and has changed.
+//!
 //! **A neutral result returns the lease of a probe.** A client that left or an invalid request says nothing
 //! about the scope, so the next request probes it.
 
 use std::time::Duration;
 
 use super::halves::{Run, SecondHalf, Share, Witness};
-use super::keys::Keys;
 use super::open_time::{after_probe, after_trip, longest_pause};
 use super::ramp::Ramp;
 use super::state::{
@@ -34,6 +38,9 @@ const THROTTLE_HINT_MAX: Duration = Duration::from_secs(3600);
 const REST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long such a scope rests if the provider does not say when the allowance is renewed.
 const REST_WITHOUT_HINT: Duration = Duration::from_secs(3600);
+
+/// After this many times `consecutive` failures in a row the other hosts are not thought to serve any more.
+const RUNS_OF_ONE_HOST: u32 = 4;
 
 /// Workers read the clock at slightly different moments, so a time noted by another worker may lie ahead by
 /// this much. If it lies further ahead, the clock has stepped back since.
@@ -186,11 +193,11 @@ impl Health {
                 self.run.end();
                 self.unanswered = UnansweredRun::default();
                 self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
-                self.successes(policy, ticket, (1, by.key), now);
+                self.successes(policy, ticket, (1, by), now);
                 None
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Failure(class)) => {
-                self.run.add(by.share, by.key);
+                self.run.add(by);
                 self.count_failure(policy, (class, by), now, jitter).or(throttled)
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Unanswered(key)) => {
@@ -250,10 +257,16 @@ impl Health {
 
     /// What is still owed of a failure that was reported as half. `None` if it has opened the breaker, or
     /// was not counted.
-    pub(super) fn second_half(&self, ticket: Ticket, class: ErrorClass, key: Keys) -> Option<SecondHalf> {
+    pub(super) fn second_half(&self, ticket: Ticket, class: ErrorClass, by: Witness) -> Option<SecondHalf> {
         let counted =
             matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation;
-        counted.then_some(SecondHalf { generation: self.generation, run: self.run.number, class, key })
+        counted.then_some(SecondHalf {
+            generation: self.generation,
+            run: self.run.number,
+            class,
+            key: by.key,
+            host: by.host,
+        })
     }
 
     /// Takes in the second half of a failure. It counts in the window, and in the run that the first half
@@ -269,9 +282,9 @@ impl Health {
         if !closed || half.generation != self.generation {
             return None;
         }
-        let by = Witness { key: half.key, share: Share::Half };
+        let by = Witness { key: half.key, host: half.host, share: Share::Half };
         if half.run == self.run.number {
-            self.run.add(by.share, by.key);
+            self.run.add(by);
         }
         self.count_failure(policy, (half.class, by), now, jitter)
     }
@@ -284,32 +297,44 @@ impl Health {
         now: Timestamp,
         jitter: u64,
     ) -> Option<Transition> {
-        let failure = Bucket { halves: by.share.halves(), failed: by.key, ..Bucket::default() };
+        let (halves, failed_at) = (by.share.halves(), by.host.or_several());
+        let failure = Bucket { halves, failed: by.key, failed_at, ..Bucket::default() };
         self.window.add(now, policy.window, failure);
         let (succeeded, failed) = self.window.keys(now, policy.window);
-        let by_run = self.run_is_too_long(policy).then_some((TripRule::Consecutive, self.run.keys));
-        let by_ratio = self.too_many_failed(policy, now).then_some((TripRule::Ratio, failed));
+        let (served_by, failed_at) = self.window.hosts(now, policy.window);
+        let by_run =
+            self.run_is_too_long(policy, 1).then_some((TripRule::Consecutive, self.run.keys, self.run.hosts));
+        let by_ratio = self.too_many_failed(policy, now).then_some((TripRule::Ratio, failed, failed_at));
         let met = by_run.into_iter().chain(by_ratio);
-        let opens = met.clone().find(|(_, failed)| !failed.is_one_besides(succeeded));
-        let Some((rule, _)) = opens else {
-            return met.map(|(rule, _)| Transition::Held(TripReason { rule, class })).next();
+        let others_serve = !self.run_is_too_long(policy, RUNS_OF_ONE_HOST);
+        let opens = met.clone().find(|(_, keys, hosts)| {
+            let is_one_host = others_serve && hosts.is_one_besides(served_by);
+            !keys.is_one_besides(succeeded) && !is_one_host
+        });
+        let Some((rule, ..)) = opens else {
+            return met.map(|(rule, ..)| Transition::Held(TripReason { rule, class })).next();
         };
         let reason = TripReason { rule, class };
         Some(Transition::Opened(self.open(policy, reason, now, jitter)))
     }
 
-    /// Takes in successes of these keys with this `ticket`, which a worker collected while it knew of no trouble.
+    /// Takes in successes of these keys and hosts with this `ticket`, which a worker collected while it knew of no trouble.
     /// They count in the window. They end neither a run of failures nor a rate limit, because those may have
     /// begun later. A worker that knows of either reports its next success at once, and that one does.
     pub fn successes(
         &mut self,
         policy: &BreakerPolicy,
         ticket: Ticket,
-        (successes, succeeded): (u16, Keys),
+        (successes, by): (u16, Witness),
         now: Timestamp,
     ) {
         if matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation {
-            self.window.add(now, policy.window, Bucket { successes, succeeded, ..Bucket::default() });
+            let (succeeded, served_by) = (by.key, by.host);
+            self.window.add(
+                now,
+                policy.window,
+                Bucket { successes, succeeded, served_by, ..Bucket::default() },
+            );
         }
     }
 
@@ -434,8 +459,9 @@ impl Health {
         Transition::Closed
     }
 
-    fn run_is_too_long(&self, policy: &BreakerPolicy) -> bool {
-        u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2)
+    /// Whether there were so many times `consecutive` failures in a row.
+    fn run_is_too_long(&self, policy: &BreakerPolicy, times: u32) -> bool {
+        u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2).saturating_mul(times)
     }
 
     fn too_many_failed(&self, policy: &BreakerPolicy, now: Timestamp) -> bool {

@@ -348,7 +348,7 @@ fn batched_successes_count_but_end_no_run_of_failures() {
         attempt(&mut health, SERVER, at(1));
     }
     let throttle = health.throttle;
-    health.successes(&policy(), ticket, (100, Keys::NONE), at(1));
+    health.successes(&policy(), ticket, (100, Witness::default()), at(1));
     assert_eq!((health.counts(&policy(), at(1)), health.throttle), ((100, 4), throttle));
     let reason = TripReason { rule: TripRule::Consecutive, class: ErrorClass::Server };
     assert_eq!(attempt(&mut health, SERVER, at(1)), Some(Transition::Opened(reason)));
@@ -361,7 +361,7 @@ fn batched_successes_of_an_earlier_generation_decide_nothing() {
     probe(&mut health, HealthSignal::Success, at(30));
     probe(&mut health, HealthSignal::Success, at(30));
     let before = health.clone();
-    health.successes(&policy(), ticket, (100, Keys::NONE), at(400));
+    health.successes(&policy(), ticket, (100, Witness::default()), at(400));
     assert_eq!(health, before);
 }
 

@@ -23,7 +23,6 @@
 use super::codec::Healths;
 use super::halves::{OwedHalf, Share, Witness};
 use super::health::Health;
-use super::keys::Keys;
 use super::scope::{Breaker, Scope};
 use super::state::{Availability, Command, HealthSignal, State, Ticket, Transition};
 use crate::base::{EndpointFamily, Store, Timestamp, update};
@@ -72,7 +71,7 @@ struct Entry {
 struct Unreported {
     ticket: Ticket,
     count: u16,
-    keys: Keys,
+    by: Witness,
 }
 
 impl Entry {
@@ -236,7 +235,7 @@ impl HealthView {
                 HealthSignal::Success
                     if ticket.generation == health.generation && health.can_batch_successes() =>
                 {
-                    entry.collect(of.family, ticket, by.key);
+                    entry.collect(of.family, ticket, by);
                     return quiet;
                 }
                 _ => {}
@@ -253,7 +252,7 @@ impl HealthView {
                 HealthSignal::Failure(class) | HealthSignal::FailureFor(class, _)
                     if by.share == Share::Half =>
                 {
-                    health.second_half(ticket, class, by.key)
+                    health.second_half(ticket, class, by)
                 }
                 _ => None,
             };
@@ -346,19 +345,20 @@ impl HealthView {
 
 impl Unreported {
     fn report_to(self, health: &mut Health, policy: &BreakerPolicy, now: Timestamp) {
-        health.successes(policy, self.ticket, (self.count, self.keys), now);
+        health.successes(policy, self.ticket, (self.count, self.by), now);
     }
 }
 
 impl Entry {
-    fn collect(&mut self, family: EndpointFamily, ticket: Ticket, key: Keys) {
+    fn collect(&mut self, family: EndpointFamily, ticket: Ticket, by: Witness) {
         let Some(unreported) = self.unreported.get_mut(family as usize) else { return };
         *unreported = match *unreported {
-            Some(Unreported { ticket: of, count, keys }) if of == ticket => {
-                Some(Unreported { ticket, count: count.saturating_add(1), keys: keys.and(key) })
+            Some(Unreported { ticket: of, count, by: others }) if of == ticket => {
+                let (key, host) = (others.key.and(by.key), others.host.and(by.host));
+                Some(Unreported { ticket, count: count.saturating_add(1), by: Witness { key, host, ..by } })
             }
             // Successes of an earlier generation no longer count.
-            _ => Some(Unreported { ticket, count: 1, keys: key }),
+            _ => Some(Unreported { ticket, count: 1, by }),
         };
     }
 

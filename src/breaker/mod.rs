@@ -46,6 +46,8 @@ mod health_tests;
 #[cfg(test)]
 mod health_view_tests;
 #[cfg(test)]
+mod hosts_tests;
+#[cfg(test)]
 mod open_time_tests;
 #[cfg(test)]
 mod races;

@@ -282,7 +282,7 @@ pub enum Transition {
     Closed,
     /// A rate limit came into force or was extended.
     Throttled,
-    /// It would have opened, but all the failures came from one client key and others were served.
+    /// It would have opened, but all the failures came from one client key or host, and others were served.
     Held(TripReason),
 }
 
