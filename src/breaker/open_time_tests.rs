@@ -178,25 +178,27 @@ impl Outage {
         let mut health = Health::default();
         // Attempts under way, by their end.
         let mut failing: Vec<(u64, Ticket)> = Vec::new();
-        for now in (0..).step_by(usize::try_from(self.every).unwrap()) {
+        let mut times = (0..).step_by(usize::try_from(self.every).unwrap());
+        let back = times.find_map(|now| {
             for (end, ticket) in failing.extract_if(.., |(end, _)| *end <= now) {
                 health.report(&self.policy, ticket, SERVER, at(end), self.jitter);
             }
             let ticket = match health.availability(&self.policy, at(now)) {
                 Availability::Available { .. } => health.ticket(),
                 Availability::Probe => health.take_lease(&self.policy, at(now)).unwrap(),
-                Availability::Unavailable(_) => continue,
+                Availability::Unavailable(_) => return None,
             };
             if (self.begins..self.ends).contains(&now) {
                 failing.push((now + self.fails_after, ticket));
-                continue;
+                return None;
             }
             if now >= self.ends {
-                return now - self.ends;
+                return Some(now - self.ends);
             }
             health.report(&self.policy, ticket, HealthSignal::Success, at(now), self.jitter);
-        }
-        unreachable!("time does not end")
+            None
+        });
+        back.expect("time does not end")
     }
 }
 
