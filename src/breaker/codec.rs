@@ -6,7 +6,7 @@
 use super::halves::Run;
 use super::health::Health;
 use super::keys::Keys;
-use super::ramp::Ramp;
+use super::starts::Ramp;
 use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
 use super::unanswered::UnansweredRun;
 use super::window::{BUCKETS, Bucket, Window};

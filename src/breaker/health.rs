@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::halves::{Run, SecondHalf, Share, Witness};
 use super::open_time::{after_probe, after_trip, longest_pause};
-use super::ramp::Ramp;
+use super::starts::Ramp;
 use super::state::{
     Availability, BreakerPhase, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket, Transition,
     TripReason, TripRule, Unavailable,
@@ -369,6 +369,14 @@ impl Health {
     pub fn throttled_until(&self, now: Timestamp) -> Option<Timestamp> {
         let in_force = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
         in_force.map(|throttle| throttle.until)
+    }
+
+    /// Trips in a row, as far as a trip by this rule would still count them: they are forgotten once the breaker
+    /// has been closed for as long as the last of them kept it open, and at least for a window.
+    pub(super) fn trips_in_a_row(&self, policy: &BreakerPolicy, rule: TripRule, now: Timestamp) -> u8 {
+        let BreakerPhase::Closed { since, .. } = self.phase else { return self.trips };
+        let long_enough = policy.window.max(after_trip(policy, self.trips, rule));
+        if now.since(since) >= long_enough { 0 } else { self.trips }
     }
 
     /// Consecutive trips without sustained health in between. Failed probes are none.

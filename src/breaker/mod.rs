@@ -34,6 +34,7 @@ mod open_time;
 mod pending;
 mod ramp;
 mod scope;
+mod starts;
 mod state;
 mod throttle;
 mod unanswered;

@@ -12,9 +12,7 @@
 
 use std::time::Duration;
 
-use super::health::Health;
-use super::state::{BreakerPhase, Ticket, TripRule};
-use crate::base::Timestamp;
+use super::state::{Ticket, TripRule};
 use crate::config::BreakerPolicy;
 
 /// The open time after a failed probe is this many times what the probe took. So there is a client that waits
@@ -44,14 +42,4 @@ pub(super) fn after_probe(policy: &BreakerPolicy, took: Duration) -> Duration {
 /// open breaker: then the next probe tells more than the provider's guess.
 pub(super) fn longest_pause(policy: &BreakerPolicy, ticket: Ticket) -> Duration {
     if ticket.is_probe() { policy.open } else { policy.open.max(PAUSE_MAX) }
-}
-
-impl Health {
-    /// Trips in a row, as far as a trip by this rule would still count them: they are forgotten once the breaker
-    /// has been closed for as long as the last of them kept it open, and at least for a window.
-    pub(super) fn trips_in_a_row(&self, policy: &BreakerPolicy, rule: TripRule, now: Timestamp) -> u8 {
-        let BreakerPhase::Closed { since, .. } = self.phase else { return self.trips };
-        let long_enough = policy.window.max(after_trip(policy, self.trips, rule));
-        if now.since(since) >= long_enough { 0 } else { self.trips }
-    }
 }
