@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::base::{ErrorClass, Timestamp};
 use llm_failsafe::breaker::{
-    Availability, BreakerPhase, Command, Health, HealthSignal, Keys, Ticket, Transition,
+    Availability, BreakerPhase, Command, Health, HealthSignal, Ticket, Transition, Witness,
 };
 use llm_failsafe::config::BreakerPolicy;
 
@@ -93,7 +93,7 @@ fuzz_target!(|input: &[u8]| {
             }
             6 => {
                 let ticket = health.ticket();
-                health.successes(&policy, ticket, (u16::from(*how), Keys::NONE), now);
+                health.successes(&policy, ticket, (u16::from(*how), Witness::default()), now);
             }
             7 if how % 4 == 0 => health.command(command(what / 8), now),
             _ => {}

@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::base::{ErrorClass, Timestamp};
-use llm_failsafe::breaker::{Availability, Command, Health, HealthSignal, Keys, RECORD_BYTES};
+use llm_failsafe::breaker::{Availability, Command, Health, HealthSignal, RECORD_BYTES, Witness};
 use llm_failsafe::config::BreakerPolicy;
 
 fuzz_target!(|input: &[u8]| {
@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     let ticket = probed.ticket();
     probed.report(&policy, ticket, HealthSignal::Throttled(None), now, u64::MAX);
     probed.report(&policy, ticket, HealthSignal::Failure(ErrorClass::Server), now, u64::MAX);
-    probed.successes(&policy, ticket, (u16::MAX, Keys::NONE), now);
+    probed.successes(&policy, ticket, (u16::MAX, Witness::default()), now);
     assert_eq!(Health::decode(&probed.encode()).as_ref(), Some(&probed));
 
     // An operator can reset every state.

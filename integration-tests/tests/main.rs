@@ -74,6 +74,7 @@ mod provider;
 mod queue;
 mod quiet;
 mod records;
+mod recovery;
 mod refused_requests;
 mod reloads;
 mod requests;

@@ -26,10 +26,12 @@ pub struct Leases {
 
 impl Leases {
     /// Takes what an attempt at `target` needs. `None` if another request got the lease, or the breaker has
-    /// opened in the meantime.
+    /// opened in the meantime. `alone` says that no other target can take the request, so that the starts at one in
+    /// slow start are counted.
     pub fn take(
         request: &ClientRequest,
         target: TargetId,
+        alone: bool,
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) -> Option<Self> {
@@ -48,6 +50,12 @@ impl Leases {
                 Availability::Probe => {
                     let Change { result, shared } =
                         view.take_lease(effects.store, breaker, &config.breaker, now);
+                    effects.note_shared(shared);
+                    result
+                }
+                Availability::Available { permille: ..1000 } if alone => {
+                    let Change { result, shared } =
+                        view.take_start(effects.store, breaker, &config.breaker, now);
                     effects.note_shared(shared);
                     result
                 }
@@ -90,33 +98,35 @@ impl Leases {
 
     /// The attempt was not made: other requests may probe.
     pub fn give_back(self, generation: &Generation, effects: &mut Effects<'_>, now: Timestamp) {
-        self.tell(generation, Blame::NEUTRAL, &mut RequestFailures::default(), effects, now);
+        self.tell(generation, Blame::NEUTRAL, (&mut RequestFailures::default(), None), effects, now);
     }
 
-    /// The attempt is over. Each breaker gets its part of the blame. `failures` are those of the request.
+    /// The attempt is over. Each breaker gets its part of the blame. `failures` are those of the request, and `host` had
+    /// this attempt, if that is known.
     pub fn report(
         self,
         generation: &Generation,
         blame: Blame,
-        failures: &mut RequestFailures,
+        (failures, host): (&mut RequestFailures, Option<u64>),
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) {
         if matches!(blame.target, HealthSignal::Exhausted(_)) {
             self.rest_pool(generation, blame.target, effects, now);
         }
-        self.tell(generation, blame, failures, effects, now);
+        self.tell(generation, blame, (failures, host), effects, now);
     }
 
     fn tell(
         self,
         generation: &Generation,
         blame: Blame,
-        failures: &mut RequestFailures,
+        (failures, host): (&mut RequestFailures, Option<u64>),
         effects: &mut Effects<'_>,
         now: Timestamp,
     ) {
         let config = &*generation.config;
+        let host = host.map_or(Keys::NONE, Keys::of_hash);
         let Some(breakers) = breakers(config, self.target, self.family) else { return };
         let jitter = effects.rng.next_u64();
         let signals = [blame.target, blame.account, blame.endpoint];
@@ -128,7 +138,7 @@ impl Leases {
             if signal == HealthSignal::Neutral && !ticket.is_probe() {
                 continue;
             }
-            let by = Witness { key: self.key, share: failures.share() };
+            let by = Witness { key: self.key, host, share: failures.share() };
             let report = Report { ticket, signal, by, jitter };
             let mut view = generation.health_view.borrow_mut();
             let Change { result: (transition, owed), shared } =

@@ -96,7 +96,8 @@ impl Admission {
         if let Some(newer) = newer {
             *survey = newer;
         }
-        if survey.model().when_all_open != WhenAllOpen::TryAnyway {
+        // A target in slow start is not open: the others, which are, would be no better.
+        if survey.model().when_all_open != WhenAllOpen::TryAnyway || survey.waits_for_slow_start() {
             return None;
         }
         let admission = Self::anyway(survey, effects);
@@ -120,7 +121,8 @@ impl Admission {
     /// faster to take one of them.
     fn at(survey: &Survey<'_>, target: TargetId, effects: &mut Effects<'_>) -> Option<Self> {
         let generation = &*survey.request.generation;
-        let leases = Leases::take(survey.request, target, effects, survey.now)?;
+        let alone = survey.starts_alone(target);
+        let leases = Leases::take(survey.request, target, alone, effects, survey.now)?;
         let Some(counted) = count(survey, target, effects) else {
             leases.give_back(generation, effects, survey.now);
             return None;
@@ -133,7 +135,8 @@ impl Admission {
         let choice = survey.shadow_choice(effects.rng)?;
         let (generation, target, now) = (&*survey.request.generation, choice.target, survey.now);
         // Probes run in shadow mode too. Otherwise a recovery would not be noticed.
-        let lease = choice.is_fit.then(|| Leases::take(survey.request, target, effects, now)).flatten();
+        let lease =
+            choice.is_fit.then(|| Leases::take(survey.request, target, false, effects, now)).flatten();
         if !choice.is_fit {
             let metric = if choice.would_move { Metric::ShadowWouldMove } else { Metric::ShadowWouldRefuse };
             effects.tally.count(metric);
@@ -223,7 +226,7 @@ impl Admission {
         let mut unsent = RequestFailures::unsent();
         // A request that was not sent is not the cause of its failure.
         let failures = if outcome.was_not_sent() { &mut unsent } else { failures };
-        self.leases.report(generation, blame, failures, effects, now);
+        self.leases.report(generation, blame, (failures, outcome.host), effects, now);
         let taken = match outcome.usage {
             Some(usage) => Some(usage.input.saturating_add(usage.output)),
             None => (!outcome.may_be_billed()).then_some(0),

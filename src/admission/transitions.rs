@@ -19,7 +19,7 @@ pub(super) fn count_transition(
         Some(Transition::Closed) => (Metric::BreakerClosed, 2),
         Some(Transition::Throttled) => (Metric::BreakerThrottled, 3),
         Some(Transition::Held(reason)) => {
-            log::debug!("breaker of {scope:?} stays closed: one client key caused {reason:?}");
+            log::debug!("breaker of {scope:?} stays closed: one client key or host caused {reason:?}");
             effects.tally.count(Metric::BreakerHeld);
             return;
         }

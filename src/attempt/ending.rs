@@ -72,6 +72,7 @@ impl Attempt {
                 .filter(|_| self.request.facts.stream)
                 .map(|_| self.observed.longest_gap),
             took: now.since(self.start.sent_at),
+            host: self.observed.host,
         };
         self.outcome = Some(outcome);
         Some(Ended { outcome, admission })

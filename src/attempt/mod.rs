@@ -16,7 +16,7 @@ mod time_limits;
 mod under_way;
 
 pub use ending::{Closed, Ended};
-pub use origin::Origin;
+pub use origin::{Origin, Upstream};
 pub use outgoing::{Destination, Outgoing, OutgoingBody, prepare};
 pub use response::{Passage, Progress, ResponseHead, TrailersEnd};
 pub use time_limits::{Due, class_of};

@@ -32,6 +32,23 @@ impl Origin {
     }
 }
 
+/// What the host knows about where a response comes from. Each answer costs a call of the host.
+pub trait Upstream {
+    /// Who made the response.
+    fn origin(self) -> Origin;
+
+    /// A hash of the address of the upstream host that was asked. `None` if there was none.
+    fn host(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl<F: FnOnce() -> Origin> Upstream for F {
+    fn origin(self) -> Origin {
+        self()
+    }
+}
+
 /// What Envoy's response code details contain if a cluster does not exist.
 const NO_CLUSTER: &[u8] = b"cluster_not_found";
 

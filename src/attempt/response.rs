@@ -70,6 +70,11 @@ pub struct Passage {
 }
 
 impl Attempt {
+    /// The host that had the request is known, by a hash of its address.
+    pub const fn note_host(&mut self, host: Option<u64>) {
+        self.observed.host = host;
+    }
+
     /// The response's headers have come. `origin` is called only for an error status, and `could_move` only
     /// if it decides whether the response is held. Both are costly.
     pub fn headers(

@@ -6,15 +6,16 @@
 use super::halves::Run;
 use super::health::Health;
 use super::keys::Keys;
+use super::starts::Ramp;
 use super::state::{BreakerPhase, Lease, MAX_PROBES, Order, Throttle, TripReason, TripRule};
 use super::unanswered::UnansweredRun;
 use super::window::{BUCKETS, Bucket, Window};
 use crate::base::{EndpointFamily, ErrorClass, Timestamp};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Size of the record of one breaker.
-pub const RECORD_BYTES: usize = 17 + 17 + 8 + 8 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
+pub const RECORD_BYTES: usize = 19 + 12 + 17 + 8 + 12 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
 
 /// The breakers of one scope, by family. They share a record, so that those of embeddings cost nothing where
 /// nobody asks for embeddings, and an order reaches all of them at once.
@@ -63,10 +64,14 @@ impl Health {
         out.u32(self.generation);
         out.u16(self.run.halves);
         out.u16(self.run.keys.to_bits());
+        out.u16(self.run.hosts.to_bits());
         out.u16(self.run.number);
         out.u16(self.unanswered.count);
         out.u16(self.unanswered.keys.to_bits());
         out.u8(self.trips);
+        out.u16(self.ramp.usual);
+        out.u64(self.ramp.slot);
+        out.u16(self.ramp.started);
         let throttle = self.throttle;
         out.u8(u8::from(throttle.is_some()));
         let throttle = throttle.unwrap_or(Throttle {
@@ -83,6 +88,8 @@ impl Health {
             out.u16(bucket.halves);
             out.u16(bucket.succeeded.to_bits());
             out.u16(bucket.failed.to_bits());
+            out.u16(bucket.served_by.to_bits());
+            out.u16(bucket.failed_at.to_bits());
         }
         out.u8(match self.order {
             None => 0,
@@ -101,9 +108,15 @@ impl Health {
             return None;
         }
         let generation = input.u32()?;
-        let run = Run { halves: input.u16()?, keys: Keys::from_bits(input.u16()?), number: input.u16()? };
+        let run = Run {
+            halves: input.u16()?,
+            keys: Keys::from_bits(input.u16()?),
+            hosts: Keys::from_bits(input.u16()?),
+            number: input.u16()?,
+        };
         let unanswered = UnansweredRun { count: input.u16()?, keys: Keys::from_bits(input.u16()?) };
         let trips = input.u8()?;
+        let ramp = Ramp { usual: input.u16()?, slot: input.u64()?, started: input.u16()? };
         let throttled = flag(input.u8()?)?;
         let throttle = Throttle { since: input.time()?, until: input.time()?, strikes: input.u8()? };
         let mut window = Window { head: input.u64()?, ..Window::default() };
@@ -113,6 +126,8 @@ impl Health {
                 halves: input.u16()?,
                 succeeded: Keys::from_bits(input.u16()?),
                 failed: Keys::from_bits(input.u16()?),
+                served_by: Keys::from_bits(input.u16()?),
+                failed_at: Keys::from_bits(input.u16()?),
             };
         }
         let order = match input.u8()? {
@@ -124,7 +139,7 @@ impl Health {
         };
         let phase = input.phase()?;
         let throttle = throttled.then_some(throttle);
-        Some(Self { generation, phase, window, run, unanswered, trips, throttle, order })
+        Some(Self { generation, phase, window, run, unanswered, trips, ramp, throttle, order })
     }
 }
 

@@ -32,6 +32,8 @@ impl Share {
 pub struct Witness {
     /// The client key.
     pub key: Keys,
+    /// The host of the provider's cluster that had it, if it is known.
+    pub host: Keys,
     /// How much a failure counts.
     pub share: Share,
 }
@@ -42,19 +44,24 @@ pub struct Run {
     pub(super) halves: u16,
     /// Whose failures.
     pub(super) keys: Keys,
+    /// At which hosts.
+    pub(super) hosts: Keys,
     /// Distinguishes it from earlier runs.
     pub(super) number: u16,
 }
 
 impl Run {
-    pub(super) fn add(&mut self, share: Share, key: Keys) {
-        self.keys = self.keys.and(key);
-        self.halves = self.halves.saturating_add(share.halves());
+    const NONE: Self = Self { halves: 0, keys: Keys::NONE, hosts: Keys::NONE, number: 0 };
+
+    pub(super) fn add(&mut self, by: Witness) {
+        self.keys = self.keys.and(by.key);
+        self.hosts = self.hosts.and(by.host.or_several());
+        self.halves = self.halves.saturating_add(by.share.halves());
     }
 
     pub(super) const fn end(&mut self) {
         if self.halves > 0 {
-            *self = Self { halves: 0, keys: Keys::NONE, number: self.number.wrapping_add(1) };
+            *self = Self { number: self.number.wrapping_add(1), ..Self::NONE };
         }
     }
 }
@@ -66,6 +73,7 @@ pub(super) struct SecondHalf {
     pub(super) run: u16,
     pub(super) class: ErrorClass,
     pub(super) key: Keys,
+    pub(super) host: Keys,
 }
 
 /// The second half of a failure, and the breaker that it is owed to. It is paid at most once.

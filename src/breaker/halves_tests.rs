@@ -25,11 +25,11 @@ fn half(health: &mut Health, now: Timestamp) -> Option<SecondHalf> {
     let by = Witness { share: Share::Half, ..Witness::default() };
     let ticket = health.ticket();
     health.report_by(&policy(), ticket, SERVER, by, now, 0);
-    health.second_half(ticket, ErrorClass::Server, Keys::NONE)
+    health.second_half(ticket, ErrorClass::Server, Witness::default())
 }
 
 fn by(health: &mut Health, signal: HealthSignal, key: Keys, now: Timestamp) -> Option<Transition> {
-    let by = Witness { key, share: Share::Whole };
+    let by = Witness { key, share: Share::Whole, ..Witness::default() };
     let ticket = health.ticket();
     health.report_by(&policy(), ticket, signal, by, now, 0)
 }
@@ -67,7 +67,7 @@ fn a_second_half_does_not_prolong_a_run_that_a_success_has_ended() {
     by(&mut health, HealthSignal::Success, Keys::NONE, at(1));
     // Enough successes that the ratio is far away.
     let ticket = health.ticket();
-    health.successes(&policy(), ticket, (100, Keys::NONE), at(1));
+    health.successes(&policy(), ticket, (100, Witness::default()), at(1));
     for half in owed {
         assert_eq!(health.pay(&policy(), half, at(2), 0), None);
     }
@@ -101,7 +101,7 @@ fn half_a_failure_of_a_probe_is_a_failure() {
     let witness = Witness { share: Share::Half, ..Witness::default() };
     let change = health.report_by(&policy(), ticket, SERVER, witness, at(31), 0);
     assert!(matches!(change, Some(Transition::Reopened(_))));
-    assert_eq!(health.second_half(ticket, ErrorClass::Server, Keys::NONE), None);
+    assert_eq!(health.second_half(ticket, ErrorClass::Server, Witness::default()), None);
 }
 
 #[test]
@@ -193,10 +193,10 @@ proptest! {
             let tickets = [&mut whole, &mut halved].map(|health| {
                 health.take_lease(&policy(), now).unwrap_or_else(|| health.ticket())
             });
-            whole.report_by(&policy(), tickets[0], signal, Witness { key, share: Share::Whole }, now, 7);
-            halved.report_by(&policy(), tickets[1], signal, Witness { key, share: Share::Half }, now, 7);
+            whole.report_by(&policy(), tickets[0], signal, Witness { key, share: Share::Whole, ..Witness::default() }, now, 7);
+            halved.report_by(&policy(), tickets[1], signal, Witness { key, share: Share::Half, ..Witness::default() }, now, 7);
             if let HealthSignal::Failure(class) = signal
-                && let Some(half) = halved.second_half(tickets[1], class, key)
+                && let Some(half) = halved.second_half(tickets[1], class, Witness { key, ..Witness::default() })
             {
                 halved.pay(&policy(), half, now, 7);
             }
@@ -219,7 +219,7 @@ proptest! {
             let signal = if fails { SERVER } else { HealthSignal::Success };
             for (health, share) in [(&mut whole, Share::Whole), (&mut halved, Share::Half)] {
                 let ticket = health.ticket();
-                health.report_by(&policy(), ticket, signal, Witness { key: Keys::NONE, share }, now, 7);
+                health.report_by(&policy(), ticket, signal, Witness { share, ..Witness::default() }, now, 7);
             }
             if is_open(&halved) {
                 prop_assert!(is_open(&whole));

@@ -7,13 +7,19 @@
 //! success within the window, they do not open the breaker. A provider's word that an account is blocked needs
 //! no second key, and neither does the failure of a probe.
 //!
+//! **One host.** A cluster may have several hosts, of which one is dead. If all the failures came from one host,
+//! and another host had a success within the window, they do not open the breaker: ejecting the host is
+//! Envoy's part (`outlier_detection`). Four times `consecutive` failures in a row open it all the same. Then the
+//! others do not serve any more, or the address was the only one and has changed.
+//!
 //! **A neutral result returns the lease of a probe.** A client that left or an invalid request says nothing
 //! about the scope, so the next request probes it.
 
 use std::time::Duration;
 
 use super::halves::{Run, SecondHalf, Share, Witness};
-use super::keys::Keys;
+use super::open_time::{after_probe, after_trip, longest_pause};
+use super::starts::Ramp;
 use super::state::{
     Availability, BreakerPhase, HealthSignal, Lease, MAX_PROBES, Order, State, Throttle, Ticket, Transition,
     TripReason, TripRule, Unavailable,
@@ -33,6 +39,9 @@ const REST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long such a scope rests if the provider does not say when the allowance is renewed.
 const REST_WITHOUT_HINT: Duration = Duration::from_secs(3600);
 
+/// After this many times `consecutive` failures in a row the other hosts are not thought to serve any more.
+const RUNS_OF_ONE_HOST: u32 = 4;
+
 /// Workers read the clock at slightly different moments, so a time noted by another worker may lie ahead by
 /// this much. If it lies further ahead, the clock has stepped back since.
 pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(1);
@@ -48,6 +57,7 @@ pub struct Health {
     pub(super) unanswered: UnansweredRun,
     /// Consecutive trips without sustained health in between.
     pub(super) trips: u8,
+    pub(super) ramp: Ramp,
     pub(super) throttle: Option<Throttle>,
     pub(super) order: Option<Order>,
 }
@@ -61,6 +71,7 @@ impl Default for Health {
             run: Run::default(),
             unanswered: UnansweredRun::default(),
             trips: 0,
+            ramp: Ramp::default(),
             throttle: None,
             order: None,
         }
@@ -82,9 +93,7 @@ impl Health {
             return Availability::Unavailable(Unavailable::Throttled { until: throttle.until });
         }
         match &self.phase {
-            BreakerPhase::Closed { since, ramp } => {
-                Availability::Available { permille: ramp_share(*since, *ramp, policy, now) }
-            }
+            BreakerPhase::Closed { .. } => Availability::Available { permille: self.ramp_share(policy, now) },
             BreakerPhase::Open { since, until, .. } if is_due(*since, *until, now) => Availability::Probe,
             BreakerPhase::Open { since, until, reason } => {
                 Availability::Unavailable(Unavailable::Open { since: *since, until: *until, reason: *reason })
@@ -162,19 +171,20 @@ impl Health {
                 let rest = hint.unwrap_or(REST_WITHOUT_HINT).min(REST_MAX);
                 (self.throttle(Some(rest), now), HealthSignal::Throttled(hint))
             }
-            // No longer than an open breaker: after that a probe tells more than the hint.
             HealthSignal::FailureFor(class, hint) => {
-                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Failure(class))
+                let pause = hint.min(longest_pause(policy, ticket));
+                (self.throttle(Some(pause), now), HealthSignal::Failure(class))
             }
             HealthSignal::Paused(hint) => {
-                (self.throttle(Some(hint.min(policy.open)), now), HealthSignal::Neutral)
+                let pause = hint.min(longest_pause(policy, ticket));
+                (self.throttle(Some(pause), now), HealthSignal::Neutral)
             }
             _ => (None, outcome),
         };
         if ticket.generation != self.generation {
             return throttled;
         }
-        let own_lease = self.end_lease(ticket);
+        let lease = self.end_lease(ticket);
         match (&mut self.phase, outcome) {
             (_, HealthSignal::Throttled(_) | HealthSignal::Neutral) | (BreakerPhase::Open { .. }, _) => {
                 throttled
@@ -183,11 +193,11 @@ impl Health {
                 self.run.end();
                 self.unanswered = UnansweredRun::default();
                 self.throttle = self.throttle.filter(|throttle| !is_due(throttle.since, throttle.until, now));
-                self.successes(policy, ticket, (1, by.key), now);
+                self.successes(policy, ticket, (1, by), now);
                 None
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Failure(class)) => {
-                self.run.add(by.share, by.key);
+                self.run.add(by);
                 self.count_failure(policy, (class, by), now, jitter).or(throttled)
             }
             (BreakerPhase::Closed { .. }, HealthSignal::Unanswered(key)) => {
@@ -204,7 +214,7 @@ impl Health {
                 Some(Transition::Opened(self.open(policy, reason, now, jitter)))
             }
             // An attempt without a lease, sent on an operator's order or by `try_anyway`, decides nothing.
-            (BreakerPhase::HalfOpen { .. }, _) if !own_lease => throttled,
+            (BreakerPhase::HalfOpen { .. }, _) if lease.is_none() => throttled,
             (BreakerPhase::HalfOpen { reason, successes, .. }, HealthSignal::Success) => {
                 *successes = successes.saturating_add(1);
                 let awaited_answer = reason.rule == TripRule::Unanswered;
@@ -217,7 +227,10 @@ impl Health {
             ) => {
                 let blocked = matches!(outcome, HealthSignal::Blocked(_)) || reason.rule == TripRule::Blocked;
                 let rule = if blocked { TripRule::Blocked } else { TripRule::Probe };
-                Some(Transition::Reopened(self.open(policy, TripReason { rule, class }, now, jitter)))
+                let reason = TripReason { rule, class };
+                // A clock that was set back or forth must not make a probe look long.
+                let took = lease.map(|lease| now.since(lease.since).min(policy.probe_lease));
+                Some(Transition::Reopened(self.open_for(policy, reason, took, now, jitter)))
             }
         }
     }
@@ -244,10 +257,16 @@ impl Health {
 
     /// What is still owed of a failure that was reported as half. `None` if it has opened the breaker, or
     /// was not counted.
-    pub(super) fn second_half(&self, ticket: Ticket, class: ErrorClass, key: Keys) -> Option<SecondHalf> {
+    pub(super) fn second_half(&self, ticket: Ticket, class: ErrorClass, by: Witness) -> Option<SecondHalf> {
         let counted =
             matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation;
-        counted.then_some(SecondHalf { generation: self.generation, run: self.run.number, class, key })
+        counted.then_some(SecondHalf {
+            generation: self.generation,
+            run: self.run.number,
+            class,
+            key: by.key,
+            host: by.host,
+        })
     }
 
     /// Takes in the second half of a failure. It counts in the window, and in the run that the first half
@@ -263,9 +282,9 @@ impl Health {
         if !closed || half.generation != self.generation {
             return None;
         }
-        let by = Witness { key: half.key, share: Share::Half };
+        let by = Witness { key: half.key, host: half.host, share: Share::Half };
         if half.run == self.run.number {
-            self.run.add(by.share, by.key);
+            self.run.add(by);
         }
         self.count_failure(policy, (half.class, by), now, jitter)
     }
@@ -278,40 +297,44 @@ impl Health {
         now: Timestamp,
         jitter: u64,
     ) -> Option<Transition> {
-        let failure = Bucket { halves: by.share.halves(), failed: by.key, ..Bucket::default() };
+        let (halves, failed_at) = (by.share.halves(), by.host.or_several());
+        let failure = Bucket { halves, failed: by.key, failed_at, ..Bucket::default() };
         self.window.add(now, policy.window, failure);
         let (succeeded, failed) = self.window.keys(now, policy.window);
-        let by_run = self.run_is_too_long(policy).then_some((TripRule::Consecutive, self.run.keys));
-        let by_ratio = self.too_many_failed(policy, now).then_some((TripRule::Ratio, failed));
+        let (served_by, failed_at) = self.window.hosts(now, policy.window);
+        let by_run =
+            self.run_is_too_long(policy, 1).then_some((TripRule::Consecutive, self.run.keys, self.run.hosts));
+        let by_ratio = self.too_many_failed(policy, now).then_some((TripRule::Ratio, failed, failed_at));
         let met = by_run.into_iter().chain(by_ratio);
-        let opens = met.clone().find(|(_, failed)| !failed.is_one_besides(succeeded));
-        let Some((rule, _)) = opens else {
-            return met.map(|(rule, _)| Transition::Held(TripReason { rule, class })).next();
+        let others_serve = !self.run_is_too_long(policy, RUNS_OF_ONE_HOST);
+        let opens = met.clone().find(|(_, keys, hosts)| {
+            let is_one_host = others_serve && hosts.is_one_besides(served_by);
+            !keys.is_one_besides(succeeded) && !is_one_host
+        });
+        let Some((rule, ..)) = opens else {
+            return met.map(|(rule, ..)| Transition::Held(TripReason { rule, class })).next();
         };
         let reason = TripReason { rule, class };
         Some(Transition::Opened(self.open(policy, reason, now, jitter)))
     }
 
-    /// Takes in successes of these keys with this `ticket`, which a worker collected while it knew of no trouble.
+    /// Takes in successes of these keys and hosts with this `ticket`, which a worker collected while it knew of no trouble.
     /// They count in the window. They end neither a run of failures nor a rate limit, because those may have
     /// begun later. A worker that knows of either reports its next success at once, and that one does.
     pub fn successes(
         &mut self,
         policy: &BreakerPolicy,
         ticket: Ticket,
-        (successes, succeeded): (u16, Keys),
+        (successes, by): (u16, Witness),
         now: Timestamp,
     ) {
-        let BreakerPhase::Closed { since, .. } = self.phase else { return };
-        if ticket.generation != self.generation {
-            return;
-        }
-        self.window.add(now, policy.window, Bucket { successes, succeeded, ..Bucket::default() });
-        // Sustained health: at least a window and the last open time.
-        if self.trips > 0
-            && now.since(since) >= policy.window.max(open_time(policy, self.trips, TripRule::Ratio))
-        {
-            self.trips = 0;
+        if matches!(self.phase, BreakerPhase::Closed { .. }) && ticket.generation == self.generation {
+            let (succeeded, served_by) = (by.key, by.host);
+            self.window.add(
+                now,
+                policy.window,
+                Bucket { successes, succeeded, served_by, ..Bucket::default() },
+            );
         }
     }
 
@@ -348,9 +371,17 @@ impl Health {
         in_force.map(|throttle| throttle.until)
     }
 
-    /// Consecutive trips without sustained health in between.
-    pub const fn trips(&self) -> u8 {
-        self.trips
+    /// Trips in a row, as far as a trip by this rule would still count them: they are forgotten once the breaker
+    /// has been closed for as long as the last of them kept it open, and at least for a window.
+    pub(super) fn trips_in_a_row(&self, policy: &BreakerPolicy, rule: TripRule, now: Timestamp) -> u8 {
+        let BreakerPhase::Closed { since, .. } = self.phase else { return self.trips };
+        let long_enough = policy.window.max(after_trip(policy, self.trips, rule));
+        if now.since(since) >= long_enough { 0 } else { self.trips }
+    }
+
+    /// Consecutive trips without sustained health in between. Failed probes are none.
+    pub fn trips(&self, policy: &BreakerPolicy, now: Timestamp) -> u8 {
+        self.trips_in_a_row(policy, TripRule::Ratio, now)
     }
 
     /// The breaker's phase.
@@ -393,11 +424,29 @@ impl Health {
         now: Timestamp,
         jitter: u64,
     ) -> TripReason {
-        self.trips = self.trips.saturating_add(1);
-        let time = open_time(policy, self.trips, reason.rule);
+        self.open_for(policy, reason, None, now, jitter)
+    }
+
+    /// Opens it, after a trip or after a probe that took this long to fail.
+    fn open_for(
+        &mut self,
+        policy: &BreakerPolicy,
+        reason: TripReason,
+        probe_took: Option<Duration>,
+        now: Timestamp,
+        jitter: u64,
+    ) -> TripReason {
+        let time = match probe_took.filter(|_| reason.rule != TripRule::Blocked) {
+            Some(took) => after_probe(policy, took),
+            None => {
+                self.trips = self.trips_in_a_row(policy, reason.rule, now).saturating_add(1);
+                after_trip(policy, self.trips, reason.rule)
+            }
+        };
         // Up to a tenth longer, so that targets that opened together are not probed together.
         let spread = u64::try_from(time.as_millis() / 10).unwrap_or(u64::MAX).saturating_add(1);
         let until = now.after(time).after(Duration::from_millis(jitter % spread));
+        self.note_usual(policy, now);
         self.enter(BreakerPhase::Open { reason, since: now, until });
         reason
     }
@@ -412,13 +461,15 @@ impl Health {
 
     fn close(&mut self, ramp: bool, now: Timestamp) -> Transition {
         self.enter(BreakerPhase::Closed { since: now, ramp });
+        self.ramp.begin();
         self.window = Window::default();
         self.run.end();
         Transition::Closed
     }
 
-    fn run_is_too_long(&self, policy: &BreakerPolicy) -> bool {
-        u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2)
+    /// Whether there were so many times `consecutive` failures in a row.
+    fn run_is_too_long(&self, policy: &BreakerPolicy, times: u32) -> bool {
+        u32::from(self.run.halves) >= policy.consecutive.saturating_mul(2).saturating_mul(times)
     }
 
     fn too_many_failed(&self, policy: &BreakerPolicy, now: Timestamp) -> bool {
@@ -428,18 +479,13 @@ impl Health {
             && u64::from(halves) * 1000 >= all * u64::from(policy.failure_permille)
     }
 
-    /// Ends the lease of `ticket`; true if it was still in force.
-    fn end_lease(&mut self, ticket: Ticket) -> bool {
+    /// Ends the lease of `ticket` and returns it, if it was still in force.
+    fn end_lease(&mut self, ticket: Ticket) -> Option<Lease> {
         let (BreakerPhase::HalfOpen { leases, .. }, Some((slot, serial))) = (&mut self.phase, ticket.lease)
         else {
-            return false;
+            return None;
         };
-        let Some(slot) = leases.get_mut(usize::from(slot)) else { return false };
-        if slot.is_some_and(|lease| lease.serial == serial) {
-            *slot = None;
-            return true;
-        }
-        false
+        leases.get_mut(usize::from(slot))?.take_if(|lease| lease.serial == serial)
     }
 }
 
@@ -462,25 +508,4 @@ fn free_slot(leases: &[Option<Lease>; MAX_PROBES], policy: &BreakerPolicy, now: 
         return None;
     }
     leases.iter().position(is_free)
-}
-
-/// The open time of the `trips`-th consecutive trip: it doubles up to a maximum.
-fn open_time(policy: &BreakerPolicy, trips: u8, rule: TripRule) -> Duration {
-    let (first, longest) = match rule {
-        TripRule::Blocked => (policy.block, policy.block_max),
-        TripRule::Consecutive | TripRule::Ratio | TripRule::Probe | TripRule::Unanswered => {
-            (policy.open, policy.open_max)
-        }
-    };
-    first.saturating_mul(1 << u32::from(trips.saturating_sub(1)).min(20)).min(longest)
-}
-
-/// The share of traffic during slow start. It grows linearly from a tenth.
-fn ramp_share(since: Timestamp, ramp: bool, policy: &BreakerPolicy, now: Timestamp) -> u16 {
-    let length = policy.slow_start.as_millis();
-    let passed = now.since(since).as_millis();
-    if !ramp || passed >= length || stepped_back(since, now) {
-        return 1000;
-    }
-    u16::try_from(100 + passed * 900 / length).unwrap_or(1000)
 }

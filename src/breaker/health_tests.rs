@@ -126,48 +126,16 @@ fn a_failure_with_a_hint_counts_and_throttles_for_that_time() {
 }
 
 #[test]
-fn successful_probes_close_the_breaker_and_failed_ones_double_the_open_time() {
+fn successful_probes_close_the_breaker_and_failed_ones_open_it_again() {
     let mut health = tripped();
     let reason = TripReason { rule: TripRule::Probe, class: ErrorClass::Overloaded };
     let failed = HealthSignal::Failure(ErrorClass::Overloaded);
     assert_eq!(probe(&mut health, failed, at(30)), Some(Transition::Reopened(reason)));
-    assert!(matches!(health.availability(&policy(), at(89)), Availability::Unavailable(_)));
-    assert_eq!(probe(&mut health, HealthSignal::Success, at(90)), None);
-    assert_eq!(probe(&mut health, HealthSignal::Success, at(91)), Some(Transition::Closed));
-    assert!(is_available(&health, at(91)));
-    assert_eq!(health.counts(&policy(), at(91)), (0, 0), "the past is not held against it");
-}
-
-#[test]
-fn the_open_time_stops_doubling_and_is_forgotten_after_sustained_health() {
-    let mut health = tripped();
-    let mut now = 30;
-    for expected in [60, 120, 240, 240, 240] {
-        probe(&mut health, SERVER, at(now));
-        assert!(matches!(
-            health.availability(&policy(), at(now + expected - 1)),
-            Availability::Unavailable(_)
-        ));
-        now += expected;
-        assert_eq!(health.availability(&policy(), at(now)), Availability::Probe);
-    }
-    probe(&mut health, HealthSignal::Success, at(now));
-    probe(&mut health, HealthSignal::Success, at(now));
-    for _ in 0..5 {
-        attempt(&mut health, SERVER, at(now + 10));
-    }
-    assert!(
-        matches!(health.availability(&policy(), at(now + 10 + 239)), Availability::Unavailable(_)),
-        "not forgotten yet"
-    );
-    now += 10 + 240;
-    probe(&mut health, HealthSignal::Success, at(now));
-    probe(&mut health, HealthSignal::Success, at(now));
-    attempt(&mut health, HealthSignal::Success, at(now + 240));
-    for _ in 0..5 {
-        attempt(&mut health, SERVER, at(now + 241));
-    }
-    assert_eq!(health.availability(&policy(), at(now + 241 + 30)), Availability::Probe, "forgotten");
+    assert!(matches!(health.availability(&policy(), at(59)), Availability::Unavailable(_)));
+    assert_eq!(probe(&mut health, HealthSignal::Success, at(60)), None);
+    assert_eq!(probe(&mut health, HealthSignal::Success, at(61)), Some(Transition::Closed));
+    assert!(is_available(&health, at(61)));
+    assert_eq!(health.counts(&policy(), at(61)), (0, 0), "the past is not held against it");
 }
 
 #[test]
@@ -380,7 +348,7 @@ fn batched_successes_count_but_end_no_run_of_failures() {
         attempt(&mut health, SERVER, at(1));
     }
     let throttle = health.throttle;
-    health.successes(&policy(), ticket, (100, Keys::NONE), at(1));
+    health.successes(&policy(), ticket, (100, Witness::default()), at(1));
     assert_eq!((health.counts(&policy(), at(1)), health.throttle), ((100, 4), throttle));
     let reason = TripReason { rule: TripRule::Consecutive, class: ErrorClass::Server };
     assert_eq!(attempt(&mut health, SERVER, at(1)), Some(Transition::Opened(reason)));
@@ -393,7 +361,7 @@ fn batched_successes_of_an_earlier_generation_decide_nothing() {
     probe(&mut health, HealthSignal::Success, at(30));
     probe(&mut health, HealthSignal::Success, at(30));
     let before = health.clone();
-    health.successes(&policy(), ticket, (100, Keys::NONE), at(400));
+    health.successes(&policy(), ticket, (100, Witness::default()), at(400));
     assert_eq!(health, before);
 }
 

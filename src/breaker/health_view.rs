@@ -23,7 +23,6 @@
 use super::codec::Healths;
 use super::halves::{OwedHalf, Share, Witness};
 use super::health::Health;
-use super::keys::Keys;
 use super::scope::{Breaker, Scope};
 use super::state::{Availability, Command, HealthSignal, State, Ticket, Transition};
 use crate::base::{EndpointFamily, Store, Timestamp, update};
@@ -72,7 +71,7 @@ struct Entry {
 struct Unreported {
     ticket: Ticket,
     count: u16,
-    keys: Keys,
+    by: Witness,
 }
 
 impl Entry {
@@ -176,6 +175,31 @@ impl HealthView {
         })
     }
 
+    /// When the next attempt may start through a breaker in slow start; see [`Health::next_start`].
+    pub fn next_start(
+        &self,
+        of: impl Into<Breaker>,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.health(of).and_then(|health| health.next_start(policy, now))
+    }
+
+    /// Counts an attempt through a breaker in slow start in the shared record; see [`Health::take_start`]. `None`
+    /// if it has to wait. If the record cannot be changed, the count is that of this worker.
+    pub fn take_start(
+        &mut self,
+        store: &mut dyn Store,
+        of: impl Into<Breaker>,
+        policy: &BreakerPolicy,
+        now: Timestamp,
+    ) -> Change<Option<Ticket>> {
+        self.change(store, of.into(), |health| match health.availability(policy, now) {
+            Availability::Available { .. } => health.take_start(policy, now),
+            Availability::Probe | Availability::Unavailable(_) => health.take_lease(policy, now),
+        })
+    }
+
     /// Takes in the end of an attempt of an unknown client; a failure counts whole.
     pub fn report(
         &mut self,
@@ -211,7 +235,7 @@ impl HealthView {
                 HealthSignal::Success
                     if ticket.generation == health.generation && health.can_batch_successes() =>
                 {
-                    entry.collect(of.family, ticket, by.key);
+                    entry.collect(of.family, ticket, by);
                     return quiet;
                 }
                 _ => {}
@@ -228,7 +252,7 @@ impl HealthView {
                 HealthSignal::Failure(class) | HealthSignal::FailureFor(class, _)
                     if by.share == Share::Half =>
                 {
-                    health.second_half(ticket, class, by.key)
+                    health.second_half(ticket, class, by)
                 }
                 _ => None,
             };
@@ -321,19 +345,20 @@ impl HealthView {
 
 impl Unreported {
     fn report_to(self, health: &mut Health, policy: &BreakerPolicy, now: Timestamp) {
-        health.successes(policy, self.ticket, (self.count, self.keys), now);
+        health.successes(policy, self.ticket, (self.count, self.by), now);
     }
 }
 
 impl Entry {
-    fn collect(&mut self, family: EndpointFamily, ticket: Ticket, key: Keys) {
+    fn collect(&mut self, family: EndpointFamily, ticket: Ticket, by: Witness) {
         let Some(unreported) = self.unreported.get_mut(family as usize) else { return };
         *unreported = match *unreported {
-            Some(Unreported { ticket: of, count, keys }) if of == ticket => {
-                Some(Unreported { ticket, count: count.saturating_add(1), keys: keys.and(key) })
+            Some(Unreported { ticket: of, count, by: others }) if of == ticket => {
+                let (key, host) = (others.key.and(by.key), others.host.and(by.host));
+                Some(Unreported { ticket, count: count.saturating_add(1), by: Witness { key, host, ..by } })
             }
             // Successes of an earlier generation no longer count.
-            _ => Some(Unreported { ticket, count: 1, keys: key }),
+            _ => Some(Unreported { ticket, count: 1, by }),
         };
     }
 

@@ -1,7 +1,8 @@
-//! Whose requests they were: the client keys behind successes and failures, in two bytes.
+//! Whose requests they were, and which host of a cluster had them: the client keys or the addresses behind
+//! successes and failures, in two bytes.
 //!
-//! A breaker asks one thing only: did all these failures come from one client key, while another key had a
-//! success? For that it is enough to know of none, of one or that there were several. Two keys with the same
+//! A breaker asks one thing only: did all these failures come from one client key (or host), while another one had
+//! a success? For that it is enough to know of none, of one or that there were several. Two keys with the same
 //! mark count as one, which happens to one pair in 65,000.
 
 /// The client keys behind some results: none, one, or several.
@@ -44,6 +45,12 @@ impl Keys {
     /// Whether this is one key and `others` has a different one.
     pub(super) const fn is_one_besides(self, others: Self) -> bool {
         self.0 != 0 && self.0 != u16::MAX && others.0 != 0 && others.0 != self.0
+    }
+
+    /// The same, but what is unknown may be several.
+    #[must_use]
+    pub(super) const fn or_several(self) -> Self {
+        if self.is_known() { self } else { Self::SEVERAL }
     }
 
     /// Whether a key is known at all.

@@ -9,9 +9,10 @@
 //! catches a target that fails every third time and never produces a run. The run catches a sudden outage
 //! long before the window is full. A target that several clients left unanswered is probed (`unanswered.rs`).
 //!
-//! **How does it recover?** The open time doubles with every consecutive trip. After it, exactly `probes`
-//! live requests go through over all workers, each under a lease. Only the result of a lease decides. After
-//! `close_after` successes the breaker closes and the share of traffic ramps up. A client that leaves returns
+//! **How does it recover?** The open time doubles with every consecutive trip; a failed probe lengthens it only
+//! as far as the probe cost its client time (`open_time.rs`). After it, exactly `probes` live requests go
+//! through over all workers, each under a lease. Only the result of a lease decides. After
+//! `close_after` successes the breaker closes and its traffic ramps up (`ramp.rs`). A client that leaves returns
 //! its lease. A lease whose worker vanished expires.
 //!
 //! **What does it ignore?** Failures that say nothing about health (invalid requests, content policy, a
@@ -29,8 +30,11 @@ mod halves;
 mod health;
 mod health_view;
 mod keys;
+mod open_time;
 mod pending;
+mod ramp;
 mod scope;
+mod starts;
 mod state;
 mod throttle;
 mod unanswered;
@@ -43,7 +47,13 @@ mod health_tests;
 #[cfg(test)]
 mod health_view_tests;
 #[cfg(test)]
+mod hosts_tests;
+#[cfg(test)]
+mod open_time_tests;
+#[cfg(test)]
 mod races;
+#[cfg(test)]
+mod ramp_tests;
 #[cfg(test)]
 mod test_policy;
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn witnesses(outcome: HealthSignal) -> impl Strategy<Value = Witness> {
     let often = if outcome == HealthSignal::Success { 0 } else { 50 };
     let key = prop_oneof![often => Just(1), 1 => 0_usize..4].prop_map(move |key| keys[key]);
     let share = prop_oneof![Just(Share::Whole), Just(Share::Half)];
-    (key, share).prop_map(|(key, share)| Witness { key, share })
+    (key, share).prop_map(|(key, share)| Witness { key, share, host: Keys::NONE })
 }
 
 fn histories() -> impl Strategy<Value = (usize, u8, u32, Vec<Step>)> {

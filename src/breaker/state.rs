@@ -175,6 +175,12 @@ pub enum Unavailable {
         /// When it ends.
         until: Timestamp,
     },
+    /// It has just recovered, no other target can take the request, and as many attempts have started as its slow
+    /// start allows for now.
+    SlowStart {
+        /// When the next one may start.
+        until: Timestamp,
+    },
     /// An operator has forced it open.
     ForcedOpen,
     /// An operator drains it.
@@ -188,6 +194,7 @@ impl Unavailable {
             Self::Open { reason: TripReason { rule: TripRule::Blocked, .. }, .. } => "blocked",
             Self::Open { .. } => "open",
             Self::Throttled { .. } => "throttled",
+            Self::SlowStart { .. } => "slow_start",
             Self::ForcedOpen => "forced_open",
             Self::Drained => "drained",
         }
@@ -196,7 +203,7 @@ impl Unavailable {
     /// When another request may help; `None` if only an operator can end it.
     pub const fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Open { until, .. } | Self::Throttled { until } => Some(*until),
+            Self::Open { until, .. } | Self::Throttled { until } | Self::SlowStart { until } => Some(*until),
             Self::ForcedOpen | Self::Drained => None,
         }
     }
@@ -275,7 +282,7 @@ pub enum Transition {
     Closed,
     /// A rate limit came into force or was extended.
     Throttled,
-    /// It would have opened, but all the failures came from one client key and others were served.
+    /// It would have opened, but all the failures came from one client key or host, and others were served.
     Held(TripReason),
 }
 

@@ -28,6 +28,10 @@ pub struct Bucket {
     pub succeeded: Keys,
     /// Whose failures.
     pub failed: Keys,
+    /// Which hosts had the successes, as far as that was looked at.
+    pub served_by: Keys,
+    /// Which hosts had the failures.
+    pub failed_at: Keys,
 }
 
 impl Bucket {
@@ -37,6 +41,8 @@ impl Bucket {
             halves: self.halves.saturating_add(other.halves),
             succeeded: self.succeeded.and(other.succeeded),
             failed: self.failed.and(other.failed),
+            served_by: self.served_by.and(other.served_by),
+            failed_at: self.failed_at.and(other.failed_at),
         }
     }
 }
@@ -61,6 +67,12 @@ impl Window {
     /// Whose requests succeeded, and whose failed.
     pub fn keys(&self, now: Timestamp, length: Duration) -> (Keys, Keys) {
         let all = |(good, bad): (Keys, Keys), of: &Bucket| (good.and(of.succeeded), bad.and(of.failed));
+        self.current(now, length).buckets.iter().fold((Keys::NONE, Keys::NONE), all)
+    }
+
+    /// The hosts that had the successes, and those that had the failures.
+    pub fn hosts(&self, now: Timestamp, length: Duration) -> (Keys, Keys) {
+        let all = |(good, bad): (Keys, Keys), of: &Bucket| (good.and(of.served_by), bad.and(of.failed_at));
         self.current(now, length).buckets.iter().fold((Keys::NONE, Keys::NONE), all)
     }
 

@@ -221,9 +221,10 @@ pub struct BreakerPolicy {
     /// The number of requests in a row that the target has not begun to answer when their clients left, and
     /// that has it probed; 0 for never.
     pub unanswered: u32,
-    /// How long the breaker stays open the first time. Each further time in a row doubles it.
+    /// How long the breaker stays open after a first trip, and after a probe that failed quickly. Each further
+    /// trip in a row doubles it.
     pub open: Duration,
-    /// The maximum open time.
+    /// The maximum open time, after many trips in a row or a probe that hung.
     pub open_max: Duration,
     /// The first open time for an account that is out of money or whose credential is rejected.
     pub block: Duration,
@@ -237,6 +238,8 @@ pub struct BreakerPolicy {
     pub probe_lease: Duration,
     /// How long the share of traffic grows after the breaker has closed.
     pub slow_start: Duration,
+    /// What happens meanwhile to requests above this share that no other target can take.
+    pub slow_start_alone: SlowStartAlone,
     /// A longer time to first content counts as a failure; `None` for no limit.
     pub slow_first_content: Option<Duration>,
 }
@@ -249,17 +252,30 @@ impl Default for BreakerPolicy {
             failure_permille: 500,
             consecutive: 5,
             unanswered: 5,
-            open: Duration::from_secs(30),
-            open_max: Duration::from_secs(600),
+            open: Duration::from_secs(5),
+            open_max: Duration::from_secs(120),
             block: Duration::from_secs(300),
             block_max: Duration::from_secs(3600),
             probes: 1,
             close_after: 2,
             probe_lease: Duration::from_secs(60),
             slow_start: Duration::from_secs(30),
+            slow_start_alone: SlowStartAlone::default(),
             slow_first_content: None,
         }
     }
+}
+
+/// What happens to a request that only a target in slow start can take, if more come than it is to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowStartAlone {
+    /// It goes there all the same.
+    Pass,
+    /// It waits in its model's queue. In a model without one it goes there.
+    #[default]
+    Queue,
+    /// It is refused.
+    Refuse,
 }
 
 /// A logical model.

@@ -38,8 +38,8 @@ pub use compile::{
 };
 pub use compiled::{
     Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model,
-    OperatorKey, OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret, Target,
-    WhenAllOpen,
+    OperatorKey, OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret,
+    SlowStartAlone, Target, WhenAllOpen,
 };
 pub use duration::duration;
 pub use load::load;

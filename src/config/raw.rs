@@ -360,6 +360,7 @@ pub(super) struct RawBreaker {
     pub close_after: Option<u64>,
     pub probe_lease: Option<TimeSpan>,
     pub slow_start: Option<TimeSpan>,
+    pub slow_start_alone: Option<String>,
     pub slow_first_content: Option<TimeSpan>,
 }
 

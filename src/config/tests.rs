@@ -76,7 +76,7 @@ fn full() -> Value {
             "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "unanswered": 9,
             "open": "1.5s", "open_max": "1m",
             "block": "2m", "block_max": "1h", "probes": 3, "close_after": 4, "probe_lease": "90s",
-            "slow_start": "0s",
+            "slow_start": "0s", "slow_start_alone": "refuse",
             "slow_first_content": "20s",
         },
         "mode": "shadow",
@@ -234,6 +234,7 @@ fn every_configured_value_is_applied() {
         close_after: 4,
         probe_lease: Duration::from_secs(90),
         slow_start: Duration::ZERO,
+        slow_start_alone: SlowStartAlone::Refuse,
         slow_first_content: Some(Duration::from_secs(20)),
     };
     assert_eq!(config.breaker, expected);

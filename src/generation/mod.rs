@@ -5,6 +5,7 @@
 //! it.
 
 mod effects;
+mod host_samples;
 mod missing_clusters;
 mod target_health;
 mod usage_option;
@@ -13,8 +14,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 pub use effects::Effects;
+pub use host_samples::HostSamples;
 pub use missing_clusters::{MissingClusters, missed_by_any};
-pub use target_health::{availability, breakers, failing_permille, is_untroubled};
+pub use target_health::{availability, breakers, failing_permille, is_untroubled, next_start};
 pub use usage_option::UsageOption;
 
 use crate::balance::{Headroom, InFlight, SpeedView};
@@ -43,6 +45,8 @@ pub struct Generation {
     pub headroom: RefCell<Headroom>,
     /// Which targets reject a request for usage.
     pub usage_option: UsageOption,
+    /// When the host of a success was last looked at.
+    pub host_samples: RefCell<HostSamples>,
     /// Which clusters Envoy does not have.
     pub missing_clusters: MissingClusters,
     /// How targets count tokens.
@@ -71,6 +75,7 @@ impl Generation {
             pending: RefCell::new(Pending::new(&config, worker)),
             speeds: RefCell::new(speeds),
             headroom: RefCell::new(headroom),
+            host_samples: RefCell::new(HostSamples::new(&config)),
             missing_clusters: MissingClusters::new(&config),
             estimates: Calibration::new(&config),
             gate_masks: GateMasks::of(&config),

@@ -59,6 +59,18 @@ fn worst_of(
     worst
 }
 
+/// When the next attempt at `target` may start if no other target can take it. `None` if one may start now.
+#[cold]
+pub fn next_start(
+    health_view: &HealthView,
+    config: &Config,
+    (target, family): (TargetId, EndpointFamily),
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let breakers = breakers(config, target, family).into_iter().flatten();
+    breakers.filter_map(|breaker| health_view.next_start(breaker, &config.breaker, now)).max()
+}
+
 /// The reason that lasts longer. One that only an operator can end lasts longest.
 fn later(one: Unavailable, other: Unavailable) -> Unavailable {
     match (one.until(), other.until()) {

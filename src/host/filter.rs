@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use super::abi::{self, Map};
 use super::clock::{about_now, now};
 use super::stream::{Action, Stream};
-use crate::attempt::Origin;
+use crate::attempt::{Origin, Upstream};
+use crate::base::digest;
 use crate::journey::Ending;
 
 /// The name under which Envoy's rate-limit filter finds a request's tokens: `%FILTER_STATE(wasm.llm_tokens:PLAIN)%`.
@@ -47,7 +48,7 @@ pub fn on_response_headers(stream: &RefCell<Stream>, end_of_stream: bool) -> Act
     Stream::callback(stream, |stream| {
         stream.response_complete = end_of_stream;
         stream.response_step(|exchange, worker, wire| {
-            exchange.response_headers(worker, headers, end_of_stream, now(), origin, wire)
+            exchange.response_headers(worker, headers, end_of_stream, now(), EnvoyUpstream, wire)
         })
     })
 }
@@ -89,9 +90,18 @@ pub fn on_log(stream: &RefCell<Stream>) {
     }
 }
 
-/// Who made the response: the provider or Envoy. Its response code details say it.
-fn origin() -> Origin {
-    Origin::of(abi::property("response\0code_details").as_deref())
+/// Where a response comes from, in Envoy's words.
+struct EnvoyUpstream;
+
+impl Upstream for EnvoyUpstream {
+    /// Its response code details say it.
+    fn origin(self) -> Origin {
+        Origin::of(abi::property("response\0code_details").as_deref())
+    }
+
+    fn host(&self) -> Option<u64> {
+        abi::property("upstream\0address").filter(|address| !address.is_empty()).map(|it| digest(&it))
+    }
 }
 
 /// How a stream ended whose response was not complete.

@@ -7,7 +7,7 @@ use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
 use crate::answer::{Appearance, Rejection, Release, strip_reserved};
-use crate::attempt::{Origin, Passage, Progress, ResponseHead, TrailersEnd};
+use crate::attempt::{Passage, Progress, ResponseHead, TrailersEnd, Upstream};
 use crate::base::{Decimal, ErrorClass, HeaderBlock, HeaderSink, Timestamp, without_keys};
 use crate::breaker::Blame;
 use crate::config::{LastError, Mode};
@@ -44,14 +44,15 @@ pub(super) struct HeldBody {
 }
 
 impl Exchange {
-    /// The response's headers have come. `origin` is called only for an error status.
+    /// The response's headers have come. `upstream` is asked only after an error status, and for a sample of the
+    /// others.
     pub fn response_headers<H: ResponseHost>(
         &mut self,
         worker: &mut Worker,
         headers: HeaderBlock,
         end_of_stream: bool,
         now: Timestamp,
-        origin: impl FnOnce() -> Origin,
+        upstream: impl Upstream,
         host: &mut H,
     ) -> Release {
         let sent = match &mut self.phase {
@@ -71,7 +72,13 @@ impl Exchange {
         let head = ResponseHead { headers, status, end_of_stream };
         let journey = Rc::clone(&sent.journey);
         let could_move = || journey.borrow().could_move(now);
-        let progress = sent.attempt.headers(head, now, origin, could_move, host);
+        let target = sent.attempt.start().target;
+        let asks_host = !(200..300).contains(&status) || {
+            let journey = journey.borrow();
+            journey.request.generation.host_samples.borrow_mut().is_due(target, now)
+        };
+        sent.attempt.note_host(if asks_host { upstream.host() } else { None });
+        let progress = sent.attempt.headers(head, now, || upstream.origin(), could_move, host);
         sent.proceed(worker, progress, HeldBody { bytes: None, is_all: end_of_stream }, now, host)
     }
 

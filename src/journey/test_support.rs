@@ -122,6 +122,7 @@ pub const fn outcome(end: End) -> Outcome {
         first_content: None,
         longest_gap: None,
         took: Duration::ZERO,
+        host: None,
     }
 }
 

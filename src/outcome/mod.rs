@@ -90,6 +90,8 @@ pub struct Outcome {
     pub longest_gap: Option<Duration>,
     /// From sending the request to its end.
     pub took: Duration,
+    /// A hash of the address of the host that had it, if that was looked at.
+    pub host: Option<u64>,
 }
 
 impl Outcome {

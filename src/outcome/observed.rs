@@ -53,6 +53,8 @@ pub struct Observed {
     pub heard_at: Option<Timestamp>,
     /// The longest time between two chunks.
     pub longest_gap: Duration,
+    /// A hash of the address of the host that had the request, if that was looked at.
+    pub host: Option<u64>,
     /// Its status.
     pub status: Option<u16>,
     /// The status that the client sees instead, if the provider sent a failure under a success status.

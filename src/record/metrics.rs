@@ -120,7 +120,7 @@ catalogue! {
     BreakerClosed, Counter, "llm_failsafe_breaker_closed";
     /// Rate limits that came into force or were extended.
     BreakerThrottled, Counter, "llm_failsafe_breaker_throttled";
-    /// Failures that opened no breaker, because they all came from one client key and others were served.
+    /// Failures that opened no breaker, because they all came from one client key or host, and others were served.
     BreakerHeld, Counter, "llm_failsafe_breaker_held";
     /// Requests that probed a breaker.
     BreakerProbes, Counter, "llm_failsafe_breaker_probes";

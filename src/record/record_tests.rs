@@ -65,6 +65,7 @@ const fn outcome(end: End, passed: bool) -> Outcome {
         first_content: None,
         longest_gap: None,
         took: Duration::ZERO,
+        host: None,
     }
 }
 

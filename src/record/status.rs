@@ -411,7 +411,7 @@ impl<'c> Sources<'c> {
             phase,
             window: Counts { successes, failures },
             consecutive_failures: health.consecutive(),
-            trips: health.trips(),
+            trips: health.trips(policy, now),
             probes: match health.phase() {
                 BreakerPhase::HalfOpen { reason, leases, successes, .. } => Some(Probes {
                     under_way: leases.iter().flatten().count(),

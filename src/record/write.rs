@@ -223,6 +223,7 @@ impl RecordBuilder {
             headers_at,
             content_at,
             heard_at: _,
+            host: _,
             longest_gap,
             status,
             shown_status: _,

@@ -179,6 +179,7 @@ impl Maker {
 
     fn observed(&mut self) -> Observed {
         Observed {
+            host: None,
             headers_at: self.maybe(Self::at),
             content_at: self.maybe(Self::at),
             heard_at: self.maybe(Self::at),

@@ -14,6 +14,7 @@ mod reasons;
 mod remaining;
 mod row;
 mod selection;
+mod slow_start;
 mod tried;
 
 pub use reasons::{FallbackReason, Obstacle};
@@ -61,7 +62,9 @@ impl<'r> Survey<'r> {
         let targets = asked.request.generation.gate_masks.of_model(asked.request.model).len();
         let mut rows = Vec::with_capacity(targets);
         Look::at(asked).rows().for_each(|row| rows.push(row));
-        Self { request: asked.request, now: asked.now, asked, rows }
+        let mut survey = Self { request: asked.request, now: asked.now, asked, rows };
+        survey.hold_back_starts();
+        survey
     }
 
     /// The model that the request asks for.

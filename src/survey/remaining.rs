@@ -7,7 +7,7 @@ use super::{Obstacle, Survey};
 use crate::balance::{LimitKind, Shortage};
 use crate::base::{TargetId, Timestamp, mix};
 use crate::breaker::{Availability, Unavailable};
-use crate::config::{Mode, WhenAllOpen};
+use crate::config::{Mode, SlowStartAlone, WhenAllOpen};
 use crate::intake::ClientRequest;
 use crate::retry::{Reach, RemainingOptions};
 
@@ -38,8 +38,10 @@ impl Survey<'_> {
         let may = |row: &Row| ignores_health || row.fitness().is_ok();
         let its_tier = self.row(failed).map(|row| row.tier);
         let reach = |row: &Row| if its_tier == Some(row.tier) { Reach::Account } else { Reach::Tier };
+        let queues_starts = self.slow_start_alone() == SlowStartAlone::Queue;
         let throttled_until = |row: &Row| match row.fitness() {
             Err(Obstacle::Unavailable(Unavailable::Throttled { until })) => Some(until),
+            Err(Obstacle::Unavailable(Unavailable::SlowStart { until })) if queues_starts => Some(until),
             Err(Obstacle::Limit(shortage)) => Some(shortage.retry_at(self.now)),
             _ => None,
         };
@@ -58,7 +60,8 @@ impl Survey<'_> {
     }
 
     /// When a request that no target can take now could be sent. A rate limit ends by itself. Requests wait
-    /// for an open breaker only if the model says `when_all_open: queue`.
+    /// for an open breaker only if the model says `when_all_open: queue`, and for a slow start only if
+    /// `slow_start_alone` says so.
     pub fn free_at(&self) -> FreeAt {
         let queues = self.model().when_all_open == WhenAllOpen::Queue;
         let mut soonest = FreeAt::Unknown;
@@ -66,10 +69,13 @@ impl Survey<'_> {
             let until = match row.fitness() {
                 Ok(_) => return FreeAt::Now,
                 Err(Obstacle::Limit(shortage)) => Some(shortage.retry_at(self.now)),
-                Err(Obstacle::Unavailable(unfit))
-                    if queues || matches!(unfit, Unavailable::Throttled { .. }) =>
-                {
-                    unfit.until()
+                Err(Obstacle::Unavailable(unfit)) => {
+                    let waits = match unfit {
+                        Unavailable::Throttled { .. } => true,
+                        Unavailable::SlowStart { .. } => self.slow_start_alone() == SlowStartAlone::Queue,
+                        _ => queues,
+                    };
+                    if waits { unfit.until() } else { None }
                 }
                 Err(_) => None,
             };

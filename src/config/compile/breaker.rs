@@ -1,6 +1,7 @@
+use super::common::word;
 use super::field_reader::FieldReader;
 use super::limits::MAX_PROBES;
-use crate::config::compiled::BreakerPolicy;
+use crate::config::compiled::{BreakerPolicy, SlowStartAlone};
 use crate::config::duration::TimeSpan;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawBreaker};
@@ -20,7 +21,15 @@ const MAX_CLOSE_AFTER: u64 = 20;
 pub(super) fn policy(raw: Option<&Mapping<RawBreaker>>, mistakes: &mut Mistakes) -> BreakerPolicy {
     let defaults = BreakerPolicy::default();
     let Some(Mapping(raw)) = raw else { return defaults };
-    let mut fields = FieldReader { at: Trail::Root.field("breaker"), mistakes };
+    let at = Trail::Root.field("breaker");
+    let alone = [
+        ("pass", SlowStartAlone::Pass),
+        ("queue", SlowStartAlone::Queue),
+        ("refuse", SlowStartAlone::Refuse),
+    ];
+    let slow_start_alone =
+        word(raw.slow_start_alone.as_ref(), &alone, &at.field("slow_start_alone"), mistakes);
+    let mut fields = FieldReader { at, mistakes };
     let (open, open_max) = fields.doubling_span(
         ("open", raw.open, TimeSpan::of(defaults.open)),
         ("open_max", raw.open_max, TimeSpan::of(defaults.open_max)),
@@ -46,6 +55,7 @@ pub(super) fn policy(raw: Option<&Mapping<RawBreaker>>, mistakes: &mut Mistakes)
         probe_lease: fields
             .span("probe_lease", raw.probe_lease, TimeSpan::of(defaults.probe_lease), TENTH..=HOUR)
             .duration(),
+        slow_start_alone,
         slow_start: fields
             .span("slow_start", raw.slow_start, TimeSpan::of(defaults.slow_start), TimeSpan::ZERO..=HOUR)
             .duration(),

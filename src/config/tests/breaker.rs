@@ -38,10 +38,10 @@ fn every_field_is_accepted_within_its_bounds_only() {
         ),
         (
             "open_max",
-            [json!("30s"), json!("24h")],
+            [json!("5s"), json!("24h")],
             [
-                (json!("29s"), "is 29s, expected at least 30s (`open`) and at most 24h"),
-                (json!("25h"), "is 25h, expected at least 30s (`open`) and at most 24h"),
+                (json!("4s"), "is 4s, expected at least 5s (`open`) and at most 24h"),
+                (json!("25h"), "is 25h, expected at least 5s (`open`) and at most 24h"),
             ],
         ),
         (
@@ -81,6 +81,14 @@ fn every_field_is_accepted_within_its_bounds_only() {
             "slow_start",
             [json!("0s"), json!("1h")],
             [(json!("2h"), "is 2h, expected 0s to 1h"), (json!("3601s"), "is 3601s, expected 0s to 1h")],
+        ),
+        (
+            "slow_start_alone",
+            [json!("pass"), json!("queue")],
+            [
+                (json!("wait"), "`wait` is not a valid value, expected one of `pass`, `queue`, `refuse`"),
+                (json!("Refuse"), "`Refuse` is not a valid value, did you mean `refuse`?"),
+            ],
         ),
         (
             "slow_first_content",
