@@ -101,9 +101,11 @@ impl Attempt {
 
     /// The worker could read nothing for this long, so what the provider has sent may not have been seen. No time
     /// limit counts that time.
-    pub fn excuse(&mut self, pause: Duration) {
+    pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
+        // An attempt that was sent after the pause has lost nothing.
+        let pause = pause.min(now.since(self.start.sent_at));
         self.excused = self.excused.saturating_add(pause);
-        self.watch.excuse(pause);
+        self.watch.excuse(pause, now);
         if let Some(patience) = &mut self.patience {
             patience.excuse(pause);
         }

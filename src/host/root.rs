@@ -96,7 +96,7 @@ impl Root {
         clock::read_wall(now);
         if let Some(pause) = clock::pause_before_tick(now) {
             log::debug!("the worker could do nothing for {} ms", pause.as_millis());
-            stream::excuse(pause);
+            stream::excuse(pause, now);
         }
         let mut worker = shared.worker.borrow_mut();
         let orphans = worker.tick(now);

@@ -9,7 +9,7 @@ use super::failure::{Call, Failures, HostError};
 use super::metrics::Metrics;
 use super::store::SharedData;
 use super::{abi, clock};
-use crate::base::SplitMix64;
+use crate::base::{SplitMix64, Timestamp};
 use crate::config::Config;
 use crate::journey::{Journeys, Worker};
 use crate::record::{Metric, Tally};
@@ -80,9 +80,9 @@ impl Shared {
     }
 }
 
-/// The VM could do nothing for this long.
-pub fn excuse_journeys(pause: Duration) {
-    JOURNEYS.with(|journeys| journeys.borrow_mut().excuse(pause));
+/// The VM could do nothing for this long before `now`.
+pub fn excuse_journeys(pause: Duration, now: Timestamp) {
+    JOURNEYS.with(|journeys| journeys.borrow_mut().excuse(pause, now));
 }
 
 fn random() -> u64 {

@@ -77,14 +77,14 @@ pub fn sweep(now: Timestamp) {
     }
 }
 
-/// The VM could do nothing for this long: no time limit counts it.
-pub fn excuse(pause: Duration) {
+/// The VM could do nothing for this long before `now`: no time limit counts it.
+pub fn excuse(pause: Duration, now: Timestamp) {
     for stream in STREAMS.with_borrow(Streams::all) {
         if let Ok(mut stream) = stream.try_borrow_mut() {
-            stream.exchange.excuse(pause);
+            stream.exchange.excuse(pause, now);
         }
     }
-    super::shared::excuse_journeys(pause);
+    super::shared::excuse_journeys(pause, now);
 }
 
 /// Looks at every stream that is due.

@@ -47,12 +47,12 @@ impl Exchange {
         }
     }
 
-    /// This worker could do nothing for this long: it was stopped, or busy. What has come meanwhile is not yet read. No time
+    /// This worker could do nothing for this long before `now`: it was stopped, or busy. What has come meanwhile is not yet read. No time
     /// limit counts that time.
-    pub fn excuse(&mut self, pause: Duration) {
+    pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
         match &mut self.phase {
-            Phase::Sent(sent) => sent.attempt.excuse(pause),
-            Phase::Held(held) => held.excuse(pause),
+            Phase::Sent(sent) => sent.attempt.excuse(pause, now),
+            Phase::Held(held) => held.excuse(now),
             _ => {}
         }
     }

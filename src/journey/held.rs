@@ -1,9 +1,7 @@
 //! A request that is held, and until when.
 
-use std::time::Duration;
-
 use super::registry::SharedJourney;
-use super::worker::Worker;
+use super::worker::{LATE, Worker};
 use crate::base::Timestamp;
 use crate::intake::CallHeaders;
 use crate::queue::Entry;
@@ -37,10 +35,12 @@ impl Held {
         Self { buffered: len, complete: true, ..self }
     }
 
-    /// The worker could do nothing for this long.
-    pub(super) fn excuse(&mut self, pause: Duration) {
-        self.at = self.at.after(pause);
-        self.until = self.until.after(pause);
+    /// The worker could do nothing before `now`. If the time to wait is over because of that, there is a little more: places
+    /// may have become free meanwhile.
+    pub(super) fn excuse(&mut self, now: Timestamp) {
+        if self.until <= now {
+            self.until = now.after(LATE);
+        }
     }
 
     /// What it waits for.

@@ -119,9 +119,9 @@ impl Journeys {
         self.kept.remove(&id).map(|kept| kept.journey)
     }
 
-    /// This worker could do nothing for this long, so no wait counts that time.
-    pub fn excuse(&mut self, pause: Duration) {
-        self.waits.iter_mut().for_each(|(at, ..)| *at = at.after(pause));
+    /// This worker could do nothing for this long before `now`, so no wait counts that time.
+    pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
+        self.waits.iter_mut().for_each(|(at, ..)| *at = at.after(pause).min(now.after(ORPHAN_AFTER)));
     }
 
     /// Ends the journeys whose next attempt never came and returns them.
@@ -205,7 +205,7 @@ mod tests {
         let mut journeys = Journeys::default();
         journeys.begin(id(1), some_journey(), 10);
         journeys.leave(id(1), true, at(0));
-        journeys.excuse(Duration::from_secs(60));
+        journeys.excuse(Duration::from_secs(60), at(60_050));
         assert_eq!(journeys.expire(at(60_100)).len(), 0);
         assert_eq!(journeys.expire(at(65_000)).len(), 1);
     }

@@ -44,9 +44,9 @@ impl MinimumRate {
         }
     }
 
-    /// Nothing could be read for this long.
-    pub fn excuse(&mut self, pause: Duration) {
-        self.recent.iter_mut().for_each(|at| *at = at.after(pause));
+    /// Nothing could be read for this long before `now`.
+    pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
+        self.recent.iter_mut().for_each(|at| *at = at.after(pause).min(now));
     }
 
     /// When the rate falls below the minimum if no more content comes.

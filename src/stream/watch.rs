@@ -92,21 +92,21 @@ impl Watch {
         }
     }
 
-    /// Nothing could be read for this long, so no limit counts that time.
-    pub fn excuse(&mut self, pause: Duration) {
-        let later = |at: &mut Timestamp| *at = at.after(pause);
-        later(&mut self.sent_at);
-        later(&mut self.total_until);
-        later(&mut self.received_at);
+    /// Nothing could be read for this long before `now`, so no limit counts that time.
+    pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
+        // What has come after the pause came no later than now.
+        let came = |at: &mut Timestamp| *at = at.after(pause).min(now);
+        let due = |at: &mut Timestamp| *at = at.after(pause);
+        came(&mut self.sent_at);
+        came(&mut self.received_at);
+        due(&mut self.total_until);
         match &mut self.wait {
-            WaitingFor::Rest { content_at: at }
-            | WaitingFor::Terminal { at }
-            | WaitingFor::Close { at }
-            | WaitingFor::End { at, .. } => later(at),
+            WaitingFor::Rest { content_at } => came(content_at),
+            WaitingFor::Terminal { at } | WaitingFor::Close { at } | WaitingFor::End { at, .. } => due(at),
             WaitingFor::Plain | WaitingFor::First | WaitingFor::Over => {}
         }
         if let Some(min_rate) = &mut self.min_rate {
-            min_rate.excuse(pause);
+            min_rate.excuse(pause, now);
         }
     }
 
@@ -310,10 +310,14 @@ mod tests {
         ];
         for watch in watches {
             let mut excused = watch.clone();
-            excused.excuse(Duration::from_secs(60));
+            excused.excuse(Duration::from_secs(60), s(400));
             let later = watch.due().map(|(at, alarm)| (at.after(Duration::from_secs(60)), alarm));
             assert_eq!(excused.due(), later, "{watch:?}");
         }
+        let mut after_the_pause = started(&|watch| watch.content_received(1, s(62)));
+        after_the_pause.bytes_received(s(62));
+        after_the_pause.excuse(Duration::from_secs(60), s(62));
+        assert_eq!(after_the_pause.due(), Some((s(72), Alarm::BelowMinimumRate)));
     }
 
     #[test]

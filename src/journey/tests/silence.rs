@@ -102,7 +102,7 @@ fn what_proves_nothing_changes_nothing() {
     type End = fn(&mut Worker, &mut Pass, u8);
     let cases: [(&str, End); 10] = [
         ("the worker was stopped meanwhile", |worker, pass, _| {
-            pass.exchange.excuse(Duration::from_secs(3));
+            pass.exchange.excuse(Duration::from_secs(3), ms(4_000));
             leave(worker, pass, ms(4_000));
         }),
         ("the worker was stopped, and has not had a tick since", |worker, pass, _| {

@@ -1,7 +1,12 @@
 //! Whole journeys under random combinations of faults: providers that fail in every way, policies of every
-//! kind, clients that leave, an edge that declines to retry. `scripts` generates the cases. `world` plays
-//! them in simulated time and asserts what must always hold.
+//! kind, clients that leave, an edge that declines to retry, and what happens to the whole worker: pauses,
+//! crashes, steps of the clock, a hop that closes, lost shared records. `scripts` and `disturbances` generate
+//! the cases. `world` plays them in simulated time and asserts what must always hold.
+//!
+//! A failure prints the smallest case that fails and writes its seed to `proptest-regressions`, so the next run
+//! plays it again. `PROPTEST_CASES=100000` plays more.
 
+mod disturbances;
 mod scripts;
 mod world;
 
@@ -11,8 +16,16 @@ use proptest::strategy::ValueTree;
 use scripts::{all_ends, cases};
 use world::World;
 
+/// How many cases are played.
+const CASES: u32 = 2_000;
+
+/// proptest's own variable, if it is set.
+fn cases_to_play() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(cases_to_play()) })]
 
     #[test]
     fn every_journey_stays_within_its_limits_and_ends_once_under_any_fault(case in cases()) {

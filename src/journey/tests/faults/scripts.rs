@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::disturbances::{Disturbance, disturbances};
 use crate::retry::Received;
 
 /// A configuration, a scope that an operator has forced open, and the requests.
@@ -13,6 +14,8 @@ pub(super) struct Case {
     /// account is.
     pub(super) forced_open: Option<(usize, bool)>,
     pub(super) requests: Vec<Request>,
+    /// What happens to the whole worker, and when.
+    pub(super) disturbances: Vec<(u64, Disturbance)>,
 }
 
 /// How a model is configured.
@@ -300,11 +303,13 @@ fn requests() -> impl Strategy<Value = Request> {
 
 pub(super) fn cases() -> impl Strategy<Value = Case> {
     let forced_open = prop::option::weighted(0.2, (0..TARGETS.len(), any::<bool>()));
-    (policies(), forced_open, prop::collection::vec(requests(), 1..6))
-        .prop_map(|(policy, forced_open, requests)| Case { policy, forced_open, requests })
+    let requests = prop::collection::vec(requests(), 1..6);
+    (policies(), forced_open, requests, disturbances()).prop_map(
+        |(policy, forced_open, requests, disturbances)| Case { policy, forced_open, requests, disturbances },
+    )
 }
 
 /// Every kind of end, as [`World::run`](super::world::World::run) names them.
-pub(super) fn all_ends() -> [&'static str; 8] {
-    ["answered", "failed", "refused", "timed out", "cut off", "client left", "declined", "held"]
+pub(super) fn all_ends() -> [&'static str; 9] {
+    ["crashed", "answered", "failed", "refused", "timed out", "cut off", "client left", "declined", "held"]
 }

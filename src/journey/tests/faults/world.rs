@@ -1,6 +1,6 @@
 //! Plays a case: Envoy, the edge of the retry loop and the providers, in simulated time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
@@ -10,17 +10,18 @@ use super::super::super::registry::ORPHAN_AFTER;
 use super::super::super::test_support::*;
 use super::super::super::{AlarmStep, Ending, RequestStep, Worker};
 use super::super::CHAT;
+use super::disturbances::Disturbance;
 use super::scripts::{Case, Event, Fault, Request, TARGETS};
 use crate::base::memory::{Memory, Shelf};
-use crate::base::{Store, TargetId, Timestamp};
+use crate::base::{SplitMix64, Store, TargetId, Timestamp, WallClock};
 use crate::breaker::{Command, Scope};
 use crate::record::Metric;
 use crate::tenancy::{BudgetKind, Ledger};
 
 /// The interval of the worker's ticks.
-const TICK_MS: u64 = 100;
+pub(super) const TICK_MS: u64 = 100;
 /// The resolution of everything else.
-const STEP_MS: u64 = 10;
+pub(super) const STEP_MS: u64 = 10;
 /// Two tokens of prompt and 96 of the response.
 const ESTIMATE: u64 = 98;
 
@@ -28,45 +29,59 @@ const ESTIMATE: u64 = 98;
 const GAUGES: [Metric; 3] = [Metric::Journeys, Metric::Waiting, Metric::AttemptsInFlight];
 
 pub(super) struct World {
-    worker: Worker,
-    shelf: Rc<RefCell<Shelf>>,
-    clients: Vec<Client>,
-    watch: Watch,
-    now_ms: u64,
+    case: Case,
+    pub(super) worker: Worker,
+    pub(super) shelf: Rc<RefCell<Shelf>>,
+    pub(super) wall: Rc<Cell<WallClock>>,
+    pub(super) clients: Vec<Client>,
+    pub(super) watch: Watch,
+    pub(super) disturbances: VecDeque<(u64, Disturbance)>,
+    pub(super) now_ms: u64,
+    pub(super) last_tick_ms: u64,
 }
 
 /// What the journeys are checked against.
-struct Watch {
+pub(super) struct Watch {
     attempts: usize,
     attempts_per_target: usize,
     total_ms: u64,
     /// Targets that an operator has forced open.
-    forced_open: HashSet<&'static str>,
+    pub(super) forced_open: HashSet<&'static str>,
     /// Accounts whose credential or quota was refused.
-    blocked: HashSet<&'static str>,
+    pub(super) blocked: HashSet<&'static str>,
     records: usize,
-    gauges: [i64; GAUGES.len()],
+    pub(super) gauges: [i64; GAUGES.len()],
     /// What the attempts have cost, at least and at most.
     cost: (u64, u64),
+    /// No budget was lost, and no reservation.
+    pub(super) budget_is_certain: bool,
+    /// For how long nothing could be done, in all.
+    pub(super) paused_ms: u64,
 }
 
-struct Client {
+pub(super) struct Client {
     request: Request,
     id: String,
     faults: VecDeque<(u64, Fault)>,
-    stage: Stage,
+    pub(super) stage: Stage,
     began_ms: u64,
+    /// How many passes the edge has started.
+    passes: u8,
     sent: Vec<&'static str>,
     /// The client has got part of a response.
-    committed: bool,
+    pub(super) committed: bool,
+    /// A crash has made the filter forget attempts of it.
+    pub(super) forgotten: bool,
+    /// A crash may have lost its record.
+    pub(super) may_lack_record: bool,
     /// When the client learned how its request ended.
     ended_ms: Option<u64>,
-    records: usize,
+    pub(super) records: usize,
     end: &'static str,
     was_held: bool,
 }
 
-enum Stage {
+pub(super) enum Stage {
     ToCome,
     /// The edge starts the next pass at this moment.
     Between {
@@ -81,16 +96,22 @@ enum Stage {
     Over,
 }
 
-const fn at(ms: u64) -> Timestamp {
+pub(super) const fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(NOW.as_millis() + ms)
+}
+
+fn new_worker(case: &Case, shelf: &Rc<RefCell<Shelf>>, wall: &Rc<Cell<WallClock>>) -> Worker {
+    let sha256: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
+    let config = load(&case.policy.config(&sha256).to_string());
+    let store = Box::new(Memory::on(Rc::clone(shelf)));
+    Worker::new(config, Rc::default(), Rc::clone(wall), store, SplitMix64::new(1))
 }
 
 impl World {
     pub(super) fn new(case: &Case) -> Self {
-        let sha256: String = Sha256::digest(b"client-key").iter().map(|byte| format!("{byte:02x}")).collect();
         let shelf: Rc<RefCell<Shelf>> = Rc::default();
-        let config = load(&case.policy.config(&sha256).to_string());
-        let mut worker = worker_on(config, Memory::on(Rc::clone(&shelf)));
+        let wall: Rc<Cell<WallClock>> = Rc::default();
+        let mut worker = new_worker(case, &shelf, &wall);
         let mut forced_open = HashSet::new();
         if let Some((place, whole_account)) = case.forced_open {
             let (name, account) = TARGETS[place];
@@ -125,19 +146,28 @@ impl World {
             records: 0,
             gauges: [0; GAUGES.len()],
             cost: (0, 0),
+            budget_is_certain: true,
+            paused_ms: 0,
         };
-        Self { worker, shelf, clients, watch, now_ms: 0 }
+        let disturbances = case.disturbances.iter().copied().collect();
+        let case = case.clone();
+        Self { case, worker, shelf, wall, clients, watch, disturbances, now_ms: 0, last_tick_ms: 0 }
+    }
+
+    /// Another VM in place of the worker's. What is shared stays.
+    pub(super) fn new_worker(&self) -> Worker {
+        new_worker(&self.case, &self.shelf, &self.wall)
     }
 
     /// Plays the case to its end. Returns how each request ended.
     pub(super) fn run(mut self) -> Vec<&'static str> {
         let mut quiet_since = None;
         let orphaned = u64::try_from(ORPHAN_AFTER.as_millis()).unwrap() + 2 * TICK_MS;
-        while quiet_since.is_none_or(|since| self.now_ms < since + orphaned) {
+        while quiet_since.is_none_or(|since| self.now_ms < since + orphaned + self.watch.paused_ms) {
             self.step();
             let over = self.clients.iter().all(|client| matches!(client.stage, Stage::Over));
             quiet_since = quiet_since.or(over.then_some(self.now_ms));
-            assert!(self.now_ms < 60_000, "the case does not end");
+            assert!(self.now_ms < 60_000 + 2 * self.watch.paused_ms, "the case does not end");
             self.now_ms += STEP_MS;
         }
         self.check_the_end();
@@ -146,6 +176,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        self.disturb();
+        if self.now_ms.is_multiple_of(TICK_MS) {
+            self.excuse_pause();
+        }
         let Self { worker, clients, watch, now_ms, .. } = self;
         for client in clients.iter_mut() {
             client.advance(worker, watch, *now_ms);
@@ -177,13 +211,21 @@ impl World {
                 "no attempt is under way"
             );
         }
-        assert_eq!(self.watch.records, self.clients.len(), "one record for each request");
+        let (records, all) = (self.watch.records, self.clients.len());
+        let lost = self.clients.iter().filter(|client| client.may_lack_record).count();
+        assert!((all - lost..=all).contains(&records), "{records} records of {all} requests");
         let stored = Memory::on(Rc::clone(&self.shelf)).read("llm-failsafe/budget/team").unwrap();
         let used = stored.map_or(0, |stored| {
             Ledger::decode(&stored.bytes).unwrap().used_at(BudgetKind::TokensPerDay, at(self.now_ms).moment())
         });
         let (least, most) = self.watch.cost;
-        assert!((least..=most).contains(&used), "{used} tokens, not {least} to {most}");
+        if self.watch.budget_is_certain {
+            assert!((least..=most).contains(&used), "{used} tokens, not {least} to {most}");
+        } else {
+            // What was reserved when the worker crashed stays used.
+            let most = most + ESTIMATE * u64::try_from(self.clients.len()).unwrap();
+            assert!(used <= most, "{used} tokens, not up to {most}");
+        }
     }
 }
 
@@ -195,8 +237,11 @@ impl Client {
             faults: request.faults.iter().cloned().collect(),
             stage: Stage::ToCome,
             began_ms: 0,
+            passes: 0,
             sent: Vec::new(),
             committed: false,
+            forgotten: false,
+            may_lack_record: false,
             ended_ms: None,
             records: 0,
             end: "",
@@ -238,11 +283,8 @@ impl Client {
 
     /// Starts a pass.
     fn begin(&mut self, worker: &mut Worker, watch: &mut Watch, now_ms: u64) {
-        let passes = match &self.stage {
-            Stage::ToCome => 0,
-            _ => self.sent.len(),
-        };
-        let mut request = loop_request(CHAT, u8::try_from(passes + 1).unwrap());
+        self.passes += 1;
+        let mut request = loop_request(CHAT, self.passes);
         request.set_journey(&self.id);
         if self.request.no_fallback {
             request.headers.push(("x-llm-no-fallback".to_owned(), "true".to_owned()));
@@ -288,8 +330,9 @@ impl Client {
         let attempts = if self.request.no_fallback { 1 } else { watch.attempts };
         assert!(self.sent.len() <= attempts, "{:?}", self.sent);
         let at_target = self.sent.iter().filter(|sent| **sent == target).count();
-        assert!(at_target <= watch.attempts_per_target, "{:?}", self.sent);
-        assert!(now_ms <= self.began_ms + watch.total_ms + TICK_MS, "sent after its total time");
+        assert!(at_target <= watch.attempts_per_target || self.forgotten, "{:?}", self.sent);
+        let latest = self.began_ms + watch.total_ms + TICK_MS + watch.paused_ms;
+        assert!(now_ms <= latest, "sent after its total time");
         let (delay, met) = self.faults.pop_front().unwrap_or((20, Fault::Slow { pieces: 1, gap_ms: 10 }));
         let mut due = now_ms;
         *events = met
@@ -421,14 +464,14 @@ impl Client {
     }
 
     /// The edge is asked for another pass.
-    fn edge_retries(&mut self, watch: &mut Watch, now_ms: u64) {
+    pub(super) fn edge_retries(&mut self, watch: &mut Watch, now_ms: u64) {
         if self.request.declined {
             return self.over("declined", watch, now_ms);
         }
         self.stage = Stage::Between { at_ms: now_ms + STEP_MS };
     }
 
-    fn finish(&mut self, worker: &mut Worker, watch: &mut Watch, ending: Ending, now_ms: u64) {
+    pub(super) fn finish(&mut self, worker: &mut Worker, watch: &mut Watch, ending: Ending, now_ms: u64) {
         let Stage::Passing { pass, .. } = &mut self.stage else { panic!("no pass") };
         let written = pass.exchange.finish(worker, ending, at(now_ms)).is_some();
         self.records += usize::from(written);
@@ -437,7 +480,7 @@ impl Client {
     }
 
     /// Adds what the attempt that ends now may have cost.
-    fn cost(&self, watch: &mut Watch, (least, most): (bool, bool)) {
+    pub(super) fn cost(&self, watch: &mut Watch, (least, most): (bool, bool)) {
         if matches!(&self.stage, Stage::Passing { fault: Some(_), .. }) {
             watch.cost.0 += ESTIMATE * u64::from(least);
             watch.cost.1 += ESTIMATE * u64::from(most);
@@ -447,16 +490,16 @@ impl Client {
     fn check_total(&mut self, watch: &Watch, now_ms: u64) {
         self.ended_ms = self.ended_ms.or(Some(now_ms));
         let took = now_ms - self.began_ms;
-        assert!(took <= watch.total_ms + TICK_MS, "{took} ms of {}", watch.total_ms);
+        assert!(took <= watch.total_ms + TICK_MS + watch.paused_ms, "{took} ms of {}", watch.total_ms);
     }
 
-    fn over(&mut self, end: &'static str, watch: &Watch, now_ms: u64) {
+    pub(super) fn over(&mut self, end: &'static str, watch: &Watch, now_ms: u64) {
         // A notice goes out one tick before its stream is closed.
         if self.ended_ms.is_none() && end != "client left" {
             self.check_total(watch, now_ms);
         }
         let ended_ms = self.ended_ms.unwrap_or(now_ms);
-        assert!(now_ms <= ended_ms + TICK_MS, "closed {} ms later", now_ms - ended_ms);
+        assert!(now_ms <= ended_ms + TICK_MS + watch.paused_ms, "closed {} ms later", now_ms - ended_ms);
         self.end = end;
         self.stage = Stage::Over;
     }
