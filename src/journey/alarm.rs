@@ -52,7 +52,7 @@ impl Exchange {
     pub fn excuse(&mut self, pause: Duration, now: Timestamp) {
         match &mut self.phase {
             Phase::Sent(sent) => sent.attempt.excuse(pause, now),
-            Phase::Held(held) => held.excuse(now),
+            Phase::Held(held) => held.excuse(pause, now),
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! A request that is held, and until when.
 
+use std::time::Duration;
+
 use super::registry::SharedJourney;
 use super::worker::{LATE, Worker};
 use crate::base::Timestamp;
@@ -35,11 +37,11 @@ impl Held {
         Self { buffered: len, complete: true, ..self }
     }
 
-    /// The worker could do nothing before `now`. If the time to wait is over because of that, there is a little more: places
-    /// may have become free meanwhile.
-    pub(super) fn excuse(&mut self, now: Timestamp) {
+    /// The worker could do nothing for this long before `now`. If the time to wait is over because of that, there is a little
+    /// more: places may have become free meanwhile.
+    pub(super) fn excuse(&mut self, pause: Duration, now: Timestamp) {
         if self.until <= now {
-            self.until = now.after(LATE);
+            self.until = self.until.after(pause).min(now.after(LATE));
         }
     }
 

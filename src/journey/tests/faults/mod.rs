@@ -16,16 +16,17 @@ use proptest::strategy::ValueTree;
 use scripts::{all_ends, cases};
 use world::World;
 
-/// How many cases are played.
+/// How many cases are played, unless `PROPTEST_CASES` asks for more.
 const CASES: u32 = 2_000;
 
-/// proptest's own variable, if it is set.
-fn cases_to_play() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES)
+/// The setting of proptest, whose own default is 256 cases.
+fn settings() -> ProptestConfig {
+    let default = ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::default() };
+    ProptestConfig { cases: default.cases.max(CASES), ..default }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2_000, ..ProptestConfig::with_cases(cases_to_play()) })]
+    #![proptest_config(settings())]
 
     #[test]
     fn every_journey_stays_within_its_limits_and_ends_once_under_any_fault(case in cases()) {
