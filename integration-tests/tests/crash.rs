@@ -228,7 +228,7 @@ async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
 #[tokio::test]
 async fn what_a_crash_has_lost_is_repeated_or_refused_in_the_clients_dialect_and_gauges_recover() {
     let models = json!({
-        "chat": {"targets": ["gpt-a"]},
+        "chat": {"tiers": [["gpt-a"]]},
         "careful": {"targets": ["haiku"], "retry": {"replay_uncertain": "never"}},
         "stream": {"targets": ["gpt-b"]},
     });
@@ -272,7 +272,7 @@ async fn what_a_crash_has_lost_is_repeated_or_refused_in_the_clients_dialect_and
 /// Without the loop nothing is sent again.
 #[tokio::test]
 async fn in_an_ordinary_listener_a_lost_request_gets_a_body() {
-    let models = json!({"chat": {"targets": ["gpt-a"]}, "stream": {"targets": ["haiku"]}});
+    let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
     let (scene, _module) =
         can_crash_as(Gateway::new(Shape::Single).configure(&json!({"models": models})), 0).await;
     let Scene { envoy, providers: [first, spare], .. } = scene;
