@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -83,6 +84,14 @@ impl EnvoyConfig {
         }
         config.start_script = Some("start.sh");
         config
+    }
+
+    /// Starts Envoy by the shipped entry point.
+    pub fn by_entrypoint(mut self) -> Self {
+        self.start_script = Some("entrypoint.sh");
+        let path = paths::root().join("envoy/entrypoint.sh");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.file("entrypoint.sh", text)
     }
 
     /// Gives a file in `{{dir}}` another name.
@@ -190,18 +199,24 @@ impl EnvoyConfig {
         let log = File::create(dir.path().join("envoy.log")).expect("a log file");
         let mut command = match self.start_script {
             Some(script) => {
-                let mut command = Command::new("sh");
+                let mut command = Command::new(if script == "start.sh" { "sh" } else { "bash" });
                 command.arg(dir.path().join(script));
+                if script != "start.sh" {
+                    command.arg("--config-path").arg(&config);
+                }
                 command.env("ENVOY", paths::envoy()).env("LLM_FAILSAFE", paths::program());
+                command.env("ADMIN_ADDRESS_FILE", dir.path().join("admin.address"));
+                // With Envoy, which the script starts.
+                command.process_group(0);
                 command
             }
             None => {
                 let mut command = Command::new(paths::envoy());
                 command.arg("--config-path").arg(&config);
+                command.arg("--admin-address-path").arg(dir.path().join("admin.address"));
                 command
             }
         };
-        command.arg("--admin-address-path").arg(dir.path().join("admin.address"));
         // Otherwise two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
         command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
@@ -244,6 +259,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.config.start_script.is_some() {
+            let group = format!("-{}", self.child.id());
+            drop(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status());
+        }
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
@@ -397,6 +416,30 @@ impl Envoy {
     /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.running.exited().is_some()
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success(), "the process has ended already");
+    }
+
+    /// Waits until the process has ended.
+    ///
+    /// # Panics
+    /// If it does not within [`SOON`].
+    pub async fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.running.exited() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "Envoy did not end within {SOON:?}");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Replaces a file in `{{dir}}` by a rename, because Envoy watches for renames.

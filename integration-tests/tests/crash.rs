@@ -26,12 +26,20 @@ fn crashing_module(dir: &Path) -> PathBuf {
 
 /// The gateway with the crashing module instead of the filter, and the folder of the module.
 async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
+    can_crash_as(gateway, 1).await
+}
+
+fn use_module(config: &mut Value, listener: usize, module: &Path) {
+    let filters = connection_manager(config, listener)["http_filters"].as_array_mut().unwrap();
+    let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
+    filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(module);
+}
+
+/// The same with the filter in another listener.
+async fn can_crash_as(gateway: Gateway, listener: usize) -> (Scene<2>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let module = crashing_module(dir.path());
-    let gateway = gateway.edit(|config| {
-        let filter = &mut connection_manager(config, 1)["http_filters"][0]["typed_config"]["config"];
-        filter["vm_config"]["code"]["local"]["filename"] = json!(module);
-    });
+    let gateway = gateway.edit(|config| use_module(config, listener, &module));
     (gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await, dir)
 }
 
@@ -64,8 +72,9 @@ async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_sta
     spare.script(in_pieces());
     Request::chat("stream", true).ask(port).await;
     envoy.wait_for_log("unreachable").await;
-    // The pending request gets a 503 from Envoy itself, past all filters.
-    assert_eq!(under_way.await.unwrap().status, 503);
+    // The pending request is sent once more.
+    let answer = under_way.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
 
     // Envoy starts a new VM for a new request, at most once a second.
     let served = async || Request::chat("chat", false).send(port).await.unwrap().status == 200;
@@ -109,7 +118,10 @@ async fn lines(envoy: &Envoy, count: usize, wanted: impl Fn(&str) -> bool) -> Ve
 
 #[tokio::test]
 async fn requests_lost_in_a_crash_have_no_record_but_access_logs_report_them() {
-    let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
+    let once = json!({"replay_uncertain": "never"});
+    let models = json!({
+        "chat": {"tiers": [["gpt-a"]], "retry": once}, "stream": {"targets": ["haiku"], "retry": once},
+    });
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({"models": models}))
         .edit(|config| connection_manager(config, 0)["access_log"] = documented_access_log());
@@ -124,8 +136,8 @@ async fn requests_lost_in_a_crash_have_no_record_but_access_logs_report_them() {
     spare.script(in_pieces());
     let streams = Request::chat("stream", true).ask(port).await;
     for answer in [streams, waits.await.unwrap()] {
-        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (503, ""));
-        assert_eq!(answer.header("x-llm-target").or(answer.header("x-llm-reason")), None);
+        assert_eq!((answer.status.as_u16(), answer.header("x-llm-reason")), (503, Some("attempt_lost")));
+        assert_eq!((answer.header("x-llm-target"), answer.header("x-llm-attempts")), (None, Some("1")));
     }
     let served = Request::chat("chat", false).ask(port).await;
     assert_eq!(served.status, 200);
@@ -149,11 +161,14 @@ async fn requests_lost_in_a_crash_have_no_record_but_access_logs_report_them() {
     for line in &naked {
         let (_, id) = line.split_once(" id=").unwrap();
         assert_eq!(id.split(' ').next().unwrap().len(), 36, "{line}");
-        assert!(line.contains("target=- attempts=- fallback=- from=- reason=-"), "{line}");
+        assert!(line.contains("target=- attempts=1 fallback=- from=- reason=attempt_lost"), "{line}");
     }
-    // Only the request after the crash has a record.
-    let records = records::wait_for(&envoy, 1).await;
-    assert_eq!((&records[0]["outcome"], &records[0]["target"]), (&json!("served"), &json!("gpt-a")));
+    // The refusals have records, too. They count the lost attempts and know nothing of them.
+    let records = records::wait_for(&envoy, 3).await;
+    let lost = records.iter().filter(|record| record["forgotten_attempts"] == 1);
+    assert_eq!(lost.map(|record| &record["attempts_maybe_billed"]).collect::<Vec<_>>(), [&json!(1); 2]);
+    let served = records.iter().find(|record| record["outcome"] == "served").unwrap();
+    assert_eq!(served["target"], "gpt-a");
     let prometheus = envoy.prometheus().await;
     assert!(prometheus.contains("envoy_wasm_llm_failsafe_vm_reload_success{} 1"), "the alert's counter");
 }
@@ -207,4 +222,93 @@ async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
     // The first attempt may have been billed.
     assert_eq!(record["attempts_maybe_billed"], 2, "{record:#}");
     assert_eq!(record["cost"]["complete"], false, "{record:#}");
+}
+
+/// What the requests get that wait for a response while the VM crashes.
+#[tokio::test]
+async fn what_a_crash_has_lost_is_repeated_or_refused_in_the_clients_dialect_and_gauges_recover() {
+    let models = json!({
+        "chat": {"tiers": [["gpt-a"]]},
+        "careful": {"targets": ["haiku"], "retry": {"replay_uncertain": "never"}},
+        "stream": {"targets": ["gpt-b"]},
+    });
+    let (scene, _module) = can_crash(Gateway::new(Shape::Loop).configure(&json!({"models": models}))).await;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
+    let port = envoy.port();
+    let late = || Script::usual().delay_headers(Duration::from_secs(1));
+    first.script(late());
+    spare.script(late());
+    let repeated: Vec<_> =
+        (0..5).map(|_| tokio::spawn(async move { Request::chat("chat", false).ask(port).await })).collect();
+    let body = json!({"model": "careful", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+    let careful = Request::post("/v1/messages").json(&body);
+    let refused = tokio::spawn(async move { careful.ask(port).await });
+    first.wait_for(5, SOON).await;
+    spare.wait_for(1, SOON).await;
+    envoy.wait_for_count("attempts_in_flight", 6).await;
+    // Its first content crashes the VM. When it is sent again, it comes all at once.
+    first.script(in_pieces());
+    let crashes = tokio::spawn(async move { Request::chat("stream", true).ask(port).await });
+    first.wait_for(6, SOON).await;
+    first.script(Script::usual());
+    envoy.wait_for_log("unreachable").await;
+
+    for answer in repeated {
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
+        assert_eq!((answer.header("x-llm-retry"), answer.header("x-llm-retry-wait")), (None, None));
+    }
+    let refused = refused.await.unwrap();
+    assert_eq!((refused.status.as_u16(), refused.header("x-llm-reason")), (503, Some("attempt_lost")));
+    assert_eq!(refused.json()["type"], "error", "{}", refused.text());
+    assert_eq!(crashes.await.unwrap().status, 200);
+    // The provider saw each of the five twice, and the careful one once.
+    assert_eq!((first.received().len(), spare.received().len()), (12, 1));
+    for gauge in ["attempts_in_flight", "journeys", "waiting"] {
+        envoy.wait_for_count(gauge, 0).await;
+    }
+}
+
+/// Without the loop nothing is sent again.
+#[tokio::test]
+async fn in_an_ordinary_listener_a_lost_request_gets_a_body() {
+    let models = json!({"chat": {"tiers": [["gpt-a"]]}, "stream": {"targets": ["haiku"]}});
+    let (scene, _module) =
+        can_crash_as(Gateway::new(Shape::Single).configure(&json!({"models": models})), 0).await;
+    let Scene { envoy, providers: [first, spare], .. } = scene;
+    let port = envoy.port();
+    first.script(Script::usual().delay_headers(Duration::from_secs(1)));
+    let lost = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
+    first.wait_for(1, SOON).await;
+    spare.script(in_pieces());
+    let crashes = Request::chat("stream", true).send(port).await;
+    envoy.wait_for_log("unreachable").await;
+    drop(crashes);
+    let lost = lost.await.unwrap();
+    assert_eq!(lost.status, 503);
+    assert_eq!(
+        (&lost.json()["type"], &lost.json()["error"]["code"]),
+        (&json!("error"), &json!("filter_crashed"))
+    );
+    for gauge in ["attempts_in_flight", "journeys"] {
+        envoy.wait_for_count(gauge, 0).await;
+    }
+}
+
+/// A request that crashes the VM before it is sent is repeated twice, and no more.
+#[tokio::test]
+async fn a_request_that_crashes_every_vm_ends_with_a_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bytes = std::fs::read(paths::wasm()).unwrap();
+    module::trap(&mut bytes, "proxy_on_request_body");
+    let module = dir.path().join("crashing.wasm");
+    std::fs::write(&module, bytes).unwrap();
+    let gateway = Gateway::new(Shape::Loop).edit(|config| use_module(config, 1, &module));
+    let scene = gateway.start_with([("first", "openai"), ("spare", "anthropic")]).await;
+    let answer = Request::chat("chat", false).ask(scene.port()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (503, &json!("filter_crashed")));
+    assert_eq!((answer.header("x-llm-retry"), answer.header("x-llm-retry-wait")), (None, None));
+    let repeated = scene.envoy.stat("cluster.loop.upstream_rq_retry").await;
+    assert_eq!(repeated, Some(2));
+    assert_eq!(scene.providers[0].received().len(), 0);
 }

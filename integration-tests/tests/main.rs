@@ -84,6 +84,7 @@ mod sdk;
 mod sdks;
 mod silence;
 mod single;
+mod stop;
 mod stream_failures;
 mod stream_shapes;
 mod streams;

@@ -92,6 +92,47 @@ impl Recent {
     }
 }
 
+/// What one VM has now. Gauges show the sum over all VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Levels {
+    /// Attempts in flight.
+    pub attempts: u32,
+    /// Requests that are held.
+    pub waiting: u32,
+    /// Journeys.
+    pub journeys: u32,
+}
+
+impl Levels {
+    pub(super) const BYTES: usize = 4 + 4 + 4;
+
+    /// Those of two VMs together.
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_add(other.attempts),
+            waiting: self.waiting.saturating_add(other.waiting),
+            journeys: self.journeys.saturating_add(other.journeys),
+        }
+    }
+
+    pub(super) fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.attempts.to_le_bytes());
+        bytes.extend(self.waiting.to_le_bytes());
+        bytes.extend(self.journeys.to_le_bytes());
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let (attempts, bytes) = bytes.split_first_chunk::<4>()?;
+        let (waiting, bytes) = bytes.split_first_chunk::<4>()?;
+        let (journeys, _) = bytes.split_first_chunk::<4>()?;
+        Some(Self {
+            attempts: u32::from_le_bytes(*attempts),
+            waiting: u32::from_le_bytes(*waiting),
+            journeys: u32::from_le_bytes(*journeys),
+        })
+    }
+}
+
 /// The queue of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueState {

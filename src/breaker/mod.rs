@@ -61,7 +61,7 @@ mod unanswered_tests;
 
 pub use blame::Blame;
 pub use codec::RECORD_BYTES;
-pub use figures::{FirstContentTimes, QueueState};
+pub use figures::{FirstContentTimes, Levels, QueueState};
 pub use halves::{OwedHalf, Share, Witness};
 pub use health::Health;
 pub use health_view::{Change, HealthView, Report};

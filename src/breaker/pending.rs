@@ -8,12 +8,13 @@
 //! the slots of the others. A worker that is gone stops its heartbeat, and its counts are dropped with it. So
 //! no worker decrements the counts of another, and a crash leaves no count behind.
 //!
-//! The slots also carry figures that only operators read (`figures`): times to first content and queues. So
-//! these cost no host call of their own.
+//! The slots also carry figures that only operators read (`figures`): times to first content, queues, and what
+//! each VM has now ([`Levels`]). So these cost no host call of their own. A VM may have several slots for a
+//! while, because a new configuration has one of its own. Only the newest has the VM's levels.
 
 use std::time::Duration;
 
-use super::figures::{FirstContentTimes, QueueState, Recent};
+use super::figures::{FirstContentTimes, Levels, QueueState, Recent};
 use crate::base::{CREATE, FNV_BASIS, ModelId, Store, StoreError, TargetId, Timestamp, Tokens, fnv1a};
 use crate::config::Config;
 
@@ -24,9 +25,9 @@ pub const MAX_WORKERS: usize = 256;
 /// A worker without a heartbeat for this long is gone. Workers tick every 100 ms.
 const GONE_AFTER: Duration = Duration::from_secs(3);
 
-const VERSION: u8 = 3;
-/// Version, worker, heartbeat, size of the target entries. The model entries follow.
-const HEADER_BYTES: usize = 1 + 8 + 8 + 4;
+const VERSION: u8 = 4;
+/// Version, worker, heartbeat, VM, its levels, size of the target entries. The model entries follow.
+const HEADER_BYTES: usize = 1 + 8 + 8 + 8 + Levels::BYTES + 4;
 const ENTRY_BYTES: usize = 8 + 4 + 4 + 8 + 8 + FirstContentTimes::BYTES;
 const QUEUE_BYTES: usize = 8 + QueueState::BYTES;
 
@@ -64,6 +65,9 @@ pub struct Pending {
     models: Vec<u64>,
     /// The queues of this worker as of the last exchange, and those of the others.
     queued: (Vec<QueueState>, Vec<QueueState>),
+    /// This VM and its levels, and those of the others.
+    vm: (u64, Levels),
+    other_vms: Levels,
     /// Whether other workers exist.
     has_other_workers: bool,
 }
@@ -87,6 +91,8 @@ impl Pending {
             times,
             models,
             queued,
+            vm: (worker, Levels::default()),
+            other_vms: Levels::default(),
             has_other_workers: false,
         }
     }
@@ -100,6 +106,16 @@ impl Pending {
     pub fn first_content_times(&self, target: TargetId) -> FirstContentTimes {
         let others = self.times.1.get(target.index()).copied().unwrap_or_default();
         self.times.0.at(target.index()).plus(others)
+    }
+
+    /// What this VM has now. `vm` is a random number unique to it.
+    pub const fn set_levels(&mut self, vm: u64, levels: Levels) {
+        self.vm = (vm, levels);
+    }
+
+    /// What the other VMs have, as of the last exchange.
+    pub const fn levels_of_others(&self) -> Levels {
+        self.other_vms
     }
 
     /// This worker's queues, by model.
@@ -166,6 +182,7 @@ impl Pending {
         self.times.1.fill(FirstContentTimes::default());
         self.queued.1.fill(QueueState::default());
         self.has_other_workers = false;
+        let mut vms = Vms::default();
         for slot in 0..MAX_WORKERS {
             let Ok(Some(stored)) = store.read(&key(slot)) else { break };
             let Some(record) = Record::decode(&stored.bytes) else { continue };
@@ -173,6 +190,9 @@ impl Pending {
                 continue;
             }
             self.has_other_workers = true;
+            if record.vm != self.vm.0 {
+                vms.see(&record);
+            }
             for (name, count, times) in record.entries() {
                 let Some(index) = self.names.iter().position(|known| *known == name) else { continue };
                 if let (Some(sum), Some(all)) = (self.others.get_mut(index), self.times.1.get_mut(index)) {
@@ -187,6 +207,7 @@ impl Pending {
                 }
             }
         }
+        self.other_vms = vms.sum();
     }
 
     fn publish(&mut self, store: &mut dyn Store, now: Timestamp) {
@@ -240,6 +261,8 @@ impl Pending {
         let mut bytes = vec![VERSION];
         bytes.extend(self.worker.to_le_bytes());
         bytes.extend(now.as_millis().to_le_bytes());
+        bytes.extend(self.vm.0.to_le_bytes());
+        self.vm.1.write(&mut bytes);
         bytes.extend(u32::try_from(entries.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.append(&mut entries);
         for (name, queue) in self.models.iter().zip(&self.queued.0).filter(|(_, queue)| queue.requests > 0) {
@@ -250,9 +273,31 @@ impl Pending {
     }
 }
 
+/// The newest levels of each VM.
+#[derive(Default)]
+struct Vms(Vec<(u64, Timestamp, Levels)>);
+
+impl Vms {
+    fn see(&mut self, record: &Record<'_>) {
+        match self.0.iter_mut().find(|(vm, ..)| *vm == record.vm) {
+            Some((_, at, levels)) if *at < record.heartbeat => {
+                (*at, *levels) = (record.heartbeat, record.levels)
+            }
+            Some(_) => {}
+            None => self.0.push((record.vm, record.heartbeat, record.levels)),
+        }
+    }
+
+    fn sum(&self) -> Levels {
+        self.0.iter().fold(Levels::default(), |sum, (.., levels)| sum.plus(*levels))
+    }
+}
+
 struct Record<'b> {
     worker: u64,
     heartbeat: Timestamp,
+    vm: u64,
+    levels: Levels,
     entries: &'b [u8],
     queues: &'b [u8],
 }
@@ -262,7 +307,10 @@ impl<'b> Record<'b> {
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
         let (version, header) = header.split_first()?;
         let (worker, header) = header.split_first_chunk::<8>()?;
-        let (heartbeat, size) = header.split_first_chunk::<8>()?;
+        let (heartbeat, header) = header.split_first_chunk::<8>()?;
+        let (vm, header) = header.split_first_chunk::<8>()?;
+        let (levels, size) = header.split_first_chunk::<{ Levels::BYTES }>()?;
+        let levels = Levels::read(levels)?;
         let size = usize::try_from(u32::from_le_bytes(size.try_into().ok()?)).ok()?;
         let (entries, queues) = rest.split_at_checked(size)?;
         let whole = *version == VERSION
@@ -271,6 +319,8 @@ impl<'b> Record<'b> {
         whole.then(|| Self {
             worker: u64::from_le_bytes(*worker),
             heartbeat: Timestamp::from_millis(u64::from_le_bytes(*heartbeat)),
+            vm: u64::from_le_bytes(*vm),
+            levels,
             entries,
             queues,
         })
@@ -311,135 +361,5 @@ fn key(slot: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::memory::Memory;
-    use crate::config;
-    use std::rc::Rc;
-
-    const CONFIG: &str = r#"{
-      "providers": {"openai": {"kind": "openai"}},
-      "targets": {
-        "gpt-a": {"provider": "openai", "model": "gpt-real"},
-        "gpt-b": {"provider": "openai", "model": "gpt-real"},
-        "gpt-c": {"provider": "openai", "model": "gpt-real"}
-      },
-      "models": {"chat": {"targets": ["gpt-a", "gpt-b", "gpt-c"]}}
-    }"#;
-
-    const TOKENS: Tokens = Tokens { input: 100, output: 10 };
-
-    fn load(json: &str) -> Config {
-        config::load(json.as_bytes(), &|_| None).unwrap()
-    }
-
-    fn at(ms: u64) -> Timestamp {
-        Timestamp::from_millis(1_000_000 + ms)
-    }
-
-    fn target(index: usize) -> TargetId {
-        TargetId::from_index(index).unwrap()
-    }
-
-    #[test]
-    fn workers_see_each_other_s_attempts_until_they_are_gone() {
-        let shelf = Rc::default();
-        let config = load(CONFIG);
-        let mut stores: Vec<_> = (0..3).map(|_| Memory::on(Rc::clone(&shelf))).collect();
-        let mut workers: Vec<_> = (0..3).map(|id| Pending::new(&config, id)).collect();
-        for (worker, store) in workers.iter_mut().zip(&mut stores) {
-            worker.begin(target(0), TOKENS);
-            worker.begin(target(1), TOKENS);
-            worker.exchange(store, at(0));
-        }
-        workers[0].exchange(&mut stores[0], at(100));
-        assert_eq!((workers[0].attempts(target(0)), workers[0].attempts(target(2))), (3, 0));
-        workers[0].end(target(0));
-        assert_eq!(workers[0].attempts(target(0)), 2, "a worker knows its own counts at once");
-        assert_eq!(workers[0].unanswered(target(1)), (3, Tokens { input: 300, output: 30 }));
-        workers[0].answered(target(1), TOKENS);
-        assert_eq!(workers[0].unanswered(target(1)), (2, Tokens { input: 200, output: 20 }));
-        assert_eq!(workers[0].attempts(target(1)), 3);
-        // The second worker ends an attempt, the third has crashed.
-        workers[1].end(target(0));
-        workers[1].exchange(&mut stores[1], at(3_500));
-        workers[0].exchange(&mut stores[0], at(3_500));
-        assert_eq!(workers[0].attempts(target(0)), 0);
-        assert_eq!(workers[0].attempts(target(1)), 2);
-    }
-
-    #[test]
-    fn figures_for_operators_use_the_same_slots() {
-        let shelf = Rc::default();
-        let config = load(CONFIG);
-        let mut stores = [Memory::on(Rc::clone(&shelf)), Memory::on(shelf)];
-        let mut workers = [Pending::new(&config, 1), Pending::new(&config, 2)];
-        let model = ModelId::from_index(0).unwrap();
-        for (ms, worker) in [100_u16, 300].into_iter().zip(&mut workers) {
-            worker.first_content(target(1), Duration::from_millis(ms.into()));
-            let queue = QueueState { requests: 2, bytes: 10, since: at(ms.into()) };
-            worker.set_queues([queue].into_iter());
-        }
-        for _ in 0..2 {
-            for (worker, store) in workers.iter_mut().zip(&mut stores) {
-                worker.exchange(store, at(400));
-            }
-        }
-        for worker in &workers {
-            assert_eq!(
-                worker.first_content_times(target(1)),
-                FirstContentTimes { count: 2, sum_ms: 400, longest_ms: 300 }
-            );
-            assert_eq!(worker.first_content_times(target(0)), FirstContentTimes::default());
-            assert_eq!(worker.queue_state(model), QueueState { requests: 4, bytes: 20, since: at(100) });
-            assert_eq!(worker.attempts(target(1)), 0);
-        }
-        workers[0].set_queues([QueueState::default()].into_iter());
-        workers[0].exchange(&mut stores[0], at(500));
-        workers[1].exchange(&mut stores[1], at(500));
-        assert_eq!(workers[1].queue_state(model).requests, 2);
-    }
-
-    #[test]
-    fn the_slot_of_a_worker_that_is_gone_is_reused() {
-        let shelf = Rc::default();
-        let config = load(CONFIG);
-        for id in 0..50 {
-            let mut store = Memory::on(Rc::clone(&shelf));
-            Pending::new(&config, id).exchange(&mut store, at(id * 10_000));
-        }
-        assert_eq!(shelf.borrow().records.len(), 1);
-    }
-
-    #[test]
-    fn two_workers_that_start_together_get_a_slot_each() {
-        let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
-        let config = load(CONFIG);
-        let mut rival = Pending::new(&config, 7);
-        let mut rivals = Memory::on(Rc::clone(&shelf));
-        let mut store = Memory::on(Rc::clone(&shelf));
-        store.before_write = Some(Box::new(move || rival.exchange(&mut rivals, at(0))));
-        let mut worker = Pending::new(&config, 8);
-        worker.exchange(&mut store, at(0));
-        assert_eq!(shelf.borrow().records.len(), 2);
-    }
-
-    #[test]
-    fn unreadable_records_are_ignored() {
-        let shelf: Rc<std::cell::RefCell<crate::base::memory::Shelf>> = Rc::default();
-        let mut store = Memory::on(Rc::clone(&shelf));
-        let mut cut = Pending::new(&load(CONFIG), 7);
-        cut.begin(target(0), TOKENS);
-        let mut torn = cut.encode(at(0));
-        torn.pop();
-        let mut endless = cut.encode(at(0));
-        endless[17..21].fill(255);
-        for (slot, bytes) in [vec![], vec![9; 40], vec![3; 18], torn, endless].into_iter().enumerate() {
-            store.write(&key(slot), &bytes, CREATE).unwrap();
-        }
-        let mut worker = Pending::new(&load(CONFIG), 8);
-        worker.begin(target(0), TOKENS);
-        worker.exchange(&mut store, at(0));
-        assert_eq!(worker.attempts(target(0)), 1);
-    }
-}
+#[path = "pending_tests.rs"]
+mod tests;

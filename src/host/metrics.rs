@@ -1,8 +1,36 @@
 //! The ids of the metrics in Envoy, and the hand-over of what was counted.
+//!
+//! A gauge is one value of the whole process. If each VM moved it by what it counts, the share of a VM that has crashed
+//! would stay in it. So each VM keeps its own [`Levels`], tells the others, and sets the gauge to the sum.
+
+use std::cell::Cell;
 
 use super::abi;
+use crate::breaker::Levels;
 use crate::config::Config;
-use crate::record::{Metric, Sample, Series, Tally};
+use crate::record::{Metric, MetricKind, Sample, Series, Tally};
+
+thread_local! {
+    /// What this VM has now, over all its configurations.
+    static LEVELS: Cell<Levels> = Cell::default();
+}
+
+/// What this VM has now.
+pub fn levels() -> Levels {
+    LEVELS.get()
+}
+
+fn move_level(gauge: Metric, delta: i64) {
+    let mut levels = LEVELS.get();
+    let level = match gauge {
+        Metric::AttemptsInFlight => &mut levels.attempts,
+        Metric::Waiting => &mut levels.waiting,
+        Metric::Journeys => &mut levels.journeys,
+        _ => return,
+    };
+    *level = u32::try_from(i64::from(*level).saturating_add(delta).max(0)).unwrap_or(u32::MAX);
+    LEVELS.set(levels);
+}
 
 /// The metrics of one configuration. A metric that Envoy does not define has no id and is not handed over.
 pub struct Metrics {
@@ -27,10 +55,24 @@ impl Metrics {
         self.ids.get(metric as usize).copied().flatten()
     }
 
+    /// Sets the gauges to what this VM and the others have.
+    pub fn show_levels(&self, others: Levels) {
+        let Levels { attempts, waiting, journeys } = levels().plus(others);
+        let all =
+            [(Metric::AttemptsInFlight, attempts), (Metric::Waiting, waiting), (Metric::Journeys, journeys)];
+        for (gauge, level) in all {
+            if let Some(id) = self.id(gauge) {
+                let _ = abi::record_metric(id, level.into());
+            }
+        }
+    }
+
     /// Hands over what has been counted.
     pub fn flush(&self, tally: &mut Tally) {
         tally.drain(|metric, delta| {
-            if let Some(id) = self.id(metric) {
+            if metric.kind() == MetricKind::Gauge {
+                move_level(metric, delta);
+            } else if let Some(id) = self.id(metric) {
                 let _ = abi::add_metric(id, delta);
             }
         });

@@ -98,10 +98,7 @@ impl Root {
             log::debug!("the worker could do nothing for {} ms", pause.as_millis());
             stream::excuse(pause, now);
         }
-        let mut worker = shared.worker.borrow_mut();
-        let orphans = worker.tick(now);
-        shared.metrics.flush(&mut worker.tally);
-        drop(worker);
+        let orphans = shared.tick(now);
         orphans.iter().for_each(stream::log_record);
         stream::wake_due(now);
         self.report_memory(&shared);

@@ -6,13 +6,14 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::failure::{Call, Failures, HostError};
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::store::SharedData;
 use super::{abi, clock};
 use crate::base::{SplitMix64, Timestamp};
 use crate::config::Config;
 use crate::journey::{Journeys, Worker};
 use crate::record::{Metric, Tally};
+use crate::report::Written;
 
 thread_local! {
     /// Journeys belong to the VM and not to a root context: after a change of the configuration, the next attempt of a
@@ -21,6 +22,8 @@ thread_local! {
     /// The configured filter that gets the ticks. A tick hands over what its streams have counted.
     static TICKING: RefCell<Weak<Shared>> = RefCell::default();
     static FAILURES: RefCell<Failures> = RefCell::default();
+    /// The number by which other VMs know this one.
+    static VM: u64 = random();
 }
 
 /// The worker and its metrics.
@@ -58,6 +61,17 @@ impl Shared {
         if let Some(previous) = TICKING.replace(Rc::downgrade(self)).upgrade() {
             previous.metrics.flush(&mut previous.worker.borrow_mut().tally);
         }
+    }
+
+    /// The tick of this filter's worker. Returns the records that no access log writes.
+    pub fn tick(&self, now: Timestamp) -> Vec<Written> {
+        let mut worker = self.worker.borrow_mut();
+        self.metrics.flush(&mut worker.tally);
+        worker.generation.pending.borrow_mut().set_levels(VM.with(|vm| *vm), metrics::levels());
+        let orphans = worker.tick(now);
+        self.metrics.flush(&mut worker.tally);
+        self.metrics.show_levels(worker.generation.pending.borrow().levels_of_others());
+        orphans
     }
 
     /// Hands over what has been counted, unless a tick will do so. Streams of a replaced configuration get no ticks.

@@ -50,6 +50,7 @@ impl Journey {
     /// A request that was understood. Until it is kept for further passes, no failure leads to another
     /// attempt.
     pub(super) fn new(request: Rc<ClientRequest>, record: Option<SharedRecord>) -> Self {
+        let replays = request.forgotten;
         Self {
             request,
             record,
@@ -59,7 +60,7 @@ impl Journey {
             failed: None,
             gave_up: None,
             only: None,
-            replays: 0,
+            replays,
             failures: RequestFailures::default(),
             reserved: None,
             warnings: BudgetSet::default(),
@@ -223,6 +224,22 @@ impl Journey {
         next
     }
 
+    fn is_stateful(&self) -> bool {
+        !self.request.facts.state.is_empty()
+    }
+
+    /// Why a request is not sent whose earlier attempts a crash has made unknown.
+    pub(super) fn stopped_by_crash(&self) -> Option<Stop> {
+        let unknown = self.request.forgotten;
+        let model = self.request.model()?;
+        let most = if self.request.client_limits.no_fallback { 1 } else { model.retry.attempts };
+        if unknown >= most {
+            return Some(Stop::AttemptsUsedUp);
+        }
+        let may_send = retry::may_send_after_crash(&model.retry, unknown, self.is_stateful());
+        (!may_send).then_some(Stop::MaybeBilled)
+    }
+
     fn decide(&self, draw: u64, slot: usize, failed: Failed, now: Timestamp) -> Next {
         let (Some(survey), Some(tried)) =
             (Survey::take(&self.request, self.progress(), now), self.tried.get(slot))
@@ -234,7 +251,7 @@ impl Journey {
             at_target: survey.row(tried.target).map_or(0, |row| row.attempts),
             replays: self.replays,
             deadline: self.request.deadline(),
-            stateful: !self.request.facts.state.is_empty(),
+            stateful: self.is_stateful(),
         };
         let model = survey.model();
         let next = |left| {

@@ -208,13 +208,11 @@ impl Exchange {
             record.forgotten = request.forgotten;
             record.client_limits.clone_from(&request.client_limits);
         });
-        let no_fallback = request.client_limits.no_fallback;
-        let most = if no_fallback { 1 } else { request.model().map_or(1, |model| model.retry.attempts) };
         let journey = Journey::new(request, self.record.clone());
-        if journey.request.forgotten >= most {
-            let client_retry = journey.client_retry(Stop::AttemptsUsedUp, now);
-            let refusal = journey.exhausted(503, client_retry, now);
-            return self.refuse_after(worker, refusal, &journey);
+        if let Some(stop) = journey.stopped_by_crash() {
+            let client_retry = journey.client_retry(stop, now);
+            report::count_decision(Next::Stop(stop), &mut worker.tally);
+            return self.refuse_after(worker, Refusal::Lost { client_retry }, &journey);
         }
         let journey = Rc::new(RefCell::new(journey));
         let body_len = body.len;

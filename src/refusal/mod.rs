@@ -142,6 +142,11 @@ pub enum Refusal {
         /// What the client is told about retries.
         client_retry: ClientRetry,
     },
+    /// A crash of the filter has made unknown what came of the attempts, and the request is not sent again.
+    Lost {
+        /// What the client is told about retries.
+        client_retry: ClientRetry,
+    },
     /// The host refused a call that the request needs.
     Internal,
 }
@@ -174,6 +179,7 @@ impl Refusal {
             Self::BudgetExhausted { wait_s: Some(_), .. } => (429, "budget_exhausted"),
             Self::Queue { why, .. } => (503, why),
             Self::Exhausted { status, .. } => (*status, ALL_FAILED),
+            Self::Lost { .. } => (503, "attempt_lost"),
             Self::Internal => (500, "internal"),
         }
     }
@@ -194,7 +200,7 @@ impl Refusal {
             | Self::StateElsewhere { wait_s, .. }
             | Self::BudgetExhausted { wait_s, .. } => ClientRetry::after_seconds(*wait_s),
             Self::Queue { wait_s, .. } => ClientRetry::After(*wait_s),
-            Self::Exhausted { client_retry, .. } => *client_retry,
+            Self::Exhausted { client_retry, .. } | Self::Lost { client_retry } => *client_retry,
             _ => ClientRetry::Unsaid,
         }
     }
@@ -268,6 +274,9 @@ impl Refusal {
             }
             Self::Queue { .. } => "Too many requests wait for this model, or waited too long.".to_owned(),
             Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
+            Self::Lost { .. } => "The gateway has lost the answer, because its filter crashed. A provider may have processed \
+                                  the request, so it is not sent again."
+                .to_owned(),
             Self::Internal => "The gateway could not process the request.".to_owned(),
         }
     }

@@ -237,7 +237,7 @@ pub fn after_failure(situation: Situation<'_>) -> Next {
     if spent.attempts >= policy.attempts {
         return Next::Stop(Stop::AttemptsUsedUp);
     }
-    if failed.received == Received::Perhaps && !may_replay(policy, spent) {
+    if failed.received == Received::Perhaps && !may_replay(policy, spent.replays, spent.stateful) {
         return Next::Stop(Stop::MaybeBilled);
     }
     if now >= spent.deadline {
@@ -277,13 +277,20 @@ fn within(at: Timestamp, deadline: Timestamp, next: impl FnOnce(Timestamp) -> Ne
     if at < deadline { next(at) } else { Next::Stop(Stop::Deadline) }
 }
 
-const fn may_replay(policy: &RetryPolicy, spent: Spent) -> bool {
-    !spent.stateful
+const fn may_replay(policy: &RetryPolicy, replays: u8, stateful: bool) -> bool {
+    !stateful
         && match policy.replay_uncertain {
             Replay::Never => false,
-            Replay::Once => spent.replays == 0,
+            Replay::Once => replays == 0,
             Replay::Always => true,
         }
+}
+
+/// Whether a request may be sent after `unknown` attempts that nothing is known of, because the VM that made them has
+/// crashed. A provider may have processed each of them.
+pub const fn may_send_after_crash(policy: &RetryPolicy, unknown: u8, stateful: bool) -> bool {
+    let replays = unknown.saturating_sub(1);
+    unknown == 0 || may_replay(policy, replays, stateful)
 }
 
 /// Whether a target that failed like this may be asked again in the same request: only after failures that

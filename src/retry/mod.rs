@@ -27,6 +27,6 @@ mod decision_tests;
 pub use budget::{BudgetUse, Grant, Retries, WINDOW_S, budget_use};
 pub use decision::{
     Failed, Next, Permission, Reach, Received, RemainingOptions, Situation, Spent, Stop, after_failure,
-    may_return,
+    may_return, may_send_after_crash,
 };
 pub use queue::{MAX_BURST, Position, Queue};

@@ -32,6 +32,7 @@ resources:
 ";
 
 const START: &str = include_str!("start.sh");
+const ENTRYPOINT: &str = include_str!("../../../envoy/entrypoint.sh");
 
 /// The key file of an account.
 pub fn key_file(account: &str) -> String {
@@ -45,6 +46,7 @@ pub fn files(description: &Description) -> Vec<NewFile> {
         NewFile::new("envoy.yaml", envoy),
         NewFile::new("filter.yaml", filter),
         NewFile::new("start.sh", START.to_owned()).executable(),
+        NewFile::new("entrypoint.sh", ENTRYPOINT.to_owned()).executable(),
     ];
     let injected = description.accounts.iter().filter(|account| account.secret == Secret::File);
     files.extend(

@@ -3,7 +3,7 @@
 # with 500, so this script does not start it then.
 #   LLM_FAILSAFE   the program llm-failsafe, if it is not in the PATH
 #   ENVOY          Envoy, if it is not in the PATH
-# Arguments go to Envoy.
+# Arguments go to Envoy. After SIGTERM requests finish first: entrypoint.sh says how.
 set -eu
 cd "$(dirname "$0")"
 without=$(grep -ls "WRITE THE KEY HERE" keys/*.yaml || true)
@@ -13,4 +13,4 @@ if [ -n "$without" ]; then
     exit 1
 fi
 "${LLM_FAILSAFE:-llm-failsafe}" check --config envoy.yaml
-exec "${ENVOY:-envoy}" -c envoy.yaml "$@"
+exec bash entrypoint.sh -c envoy.yaml "$@"

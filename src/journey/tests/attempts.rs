@@ -206,13 +206,51 @@ fn requests_past_max_journeys_get_one_attempt() {
 #[test]
 fn attempts_of_a_journey_lost_with_its_vm_still_count() {
     let worker = &mut worker(load(CONFIG));
-    let mut sent = again(worker, 3);
+    let mut sent = again(worker, 2);
     assert_eq!(sent.step, RequestStep::Send);
     sent.answer(worker, OK_JSON, ANSWER);
-    assert_eq!(sent.response.get("x-llm-attempts"), Some("3"));
+    assert_eq!(sent.response.get("x-llm-attempts"), Some("2"));
     assert_eq!(sent.response.get("x-llm-fallback"), Some("unknown"));
     let over = again(&mut super::super::test_support::worker(load(CONFIG)), 4);
     assert_eq!(refusal(&over.step).0, 503);
+}
+
+/// Each lost attempt may have been billed.
+#[test]
+fn after_a_crash_replay_uncertain_says_whether_a_request_is_sent_again() {
+    const STATE: &[u8] = br#"{"model":"chat","input":"go on","previous_response_id":"resp_1"}"#;
+    const PLAIN: &[u8] = br#"{"model":"chat","input":"go on"}"#;
+    for (replay, endpoint, body, most) in [
+        ("never", "/v1/responses", PLAIN, 0),
+        ("once", "/v1/responses", PLAIN, 1),
+        ("always", "/v1/responses", PLAIN, 3),
+        ("always", "/v1/responses", STATE, 0),
+    ] {
+        for lost in 1..=4_u8 {
+            let model = json!({"targets": ["gpt-a"], "retry": {"attempts": 4, "replay_uncertain": replay}});
+            let worker = &mut worker(config_with(json!({"models": {"chat": model}})));
+            let sent = pass(worker, loop_request(endpoint, lost + 1), body, 100);
+            if lost <= most {
+                assert_eq!(sent.step, RequestStep::Send, "{replay} {lost}");
+                continue;
+            }
+            let RequestStep::Answer(answer) = sent.step else { panic!("{replay} {lost}: {:?}", sent.step) };
+            assert_eq!(answer.status, 503);
+            assert!(answer.headers.contains(&("x-llm-reason", "attempt_lost".to_owned())), "{answer:?}");
+            assert!(answer.headers.contains(&("x-llm-attempts", lost.to_string())), "{answer:?}");
+        }
+    }
+}
+
+/// One replay is one replay, whether the filter remembers the first attempt or not.
+#[test]
+fn a_request_that_was_sent_again_after_a_crash_has_used_its_replay() {
+    let model = json!({"targets": ["gpt-a", "gpt-b"], "retry": {"attempts": 4}});
+    let worker = &mut worker(config_with(json!({"models": {"chat": model}})));
+    let mut sent = again(worker, 2);
+    assert_eq!(sent.step, RequestStep::Send);
+    sent.exchange.finish(worker, Ending::UpstreamGone, at(200));
+    assert_eq!(refusal(&again(worker, 3).step).0, 503);
 }
 
 #[test]

@@ -319,7 +319,6 @@ fn a_pass_without_a_target_says_whether_to_retry() {
             let found = answer.headers.iter().find(|(candidate, _)| *candidate == name);
             found.map(|(_, value)| value.clone()).unwrap_or_default()
         };
-        assert_eq!(get("x-llm-reason"), "all_targets_failed");
         (answer.status, [get("retry-after"), get("x-should-retry")])
     };
     let says = |wait: &str, should: &str| [wait.to_owned(), should.to_owned()];

@@ -1,0 +1,110 @@
+//! How the shipped entry point ends Envoy.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::SOON;
+use integration_tests::client::Request;
+use integration_tests::envoy::Envoy;
+use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::provider::{Script, ScriptedProvider};
+
+async fn start(shape: Shape, provider: &ScriptedProvider, limit: &str) -> Envoy {
+    let gateway =
+        Gateway::new(shape).provider("openai", provider.port()).provider("anthropic", provider.port());
+    let config = gateway.to_config().by_entrypoint();
+    Envoy::start(config.env("DRAIN_GRACE_S", "1").env("DRAIN_LIMIT_S", limit)).await
+}
+
+async fn is_ready(probes: u16) -> bool {
+    Request::get("/ready").send(probes).await.is_ok_and(|answer| answer.status == 200)
+}
+
+#[tokio::test]
+async fn after_sigterm_streams_finish_new_requests_are_served_or_refused_and_envoy_ends() {
+    for shape in [Shape::Loop, Shape::Single] {
+        let provider = ScriptedProvider::start("alpha").await;
+        let mut envoy = start(shape, &provider, "30").await;
+        let (port, probes) = (envoy.port(), envoy.port_of("probes"));
+        provider.script(Script::usual().delay_chunks(Duration::from_millis(700)));
+        let streams: Vec<_> = [false, true, false, true]
+            .into_iter()
+            .map(|http2| {
+                let stream = Request::chat("chat", true);
+                let stream = if http2 { stream.h2c() } else { stream };
+                tokio::spawn(async move { stream.ask(port).await })
+            })
+            .collect();
+        provider.wait_for(4, SOON).await;
+        provider.script(Script::usual());
+        assert!(is_ready(probes).await);
+        let began = Instant::now();
+        envoy.terminate();
+        while is_ready(probes).await {
+            assert!(began.elapsed() < Duration::from_secs(5), "readiness does not fail");
+        }
+        // New connections are served, until they are refused.
+        let mut served = 0;
+        while let Ok(answer) = Request::chat("chat", false).send(port).await {
+            assert_eq!(answer.status, 200, "a request that was accepted is lost");
+            answer.read().await;
+            served += 1;
+            assert!(began.elapsed() < SOON, "new connections are not refused");
+        }
+        assert!(served > 0);
+        for stream in streams {
+            let answer = stream.await.unwrap();
+            assert_eq!(answer.status, 200);
+            assert!(answer.text().contains("[DONE]"), "a stream was cut: {}", answer.text());
+        }
+        assert_eq!(envoy.end().await.code(), Some(0));
+        assert!(began.elapsed() < Duration::from_secs(25), "it waited for its limit");
+        assert!(envoy.log().contains("every request has finished"), "{}", envoy.log());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_exceeds_the_limit_is_cut() {
+    let provider = ScriptedProvider::start("alpha").await;
+    let mut envoy = start(Shape::Loop, &provider, "2").await;
+    let port = envoy.port();
+    provider.script(Script::usual().delay_chunks(Duration::from_secs(20)));
+    let stream = tokio::spawn(async move { Request::chat("chat", true).send(port).await });
+    provider.wait_for(1, SOON).await;
+    let began = Instant::now();
+    envoy.terminate();
+    assert_eq!(envoy.end().await.code(), Some(0));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1_000) && took < Duration::from_secs(15), "{took:?}");
+    assert!(envoy.log().contains("requests that Envoy's end cuts"), "{}", envoy.log());
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_envoy_at_once() {
+    let provider = ScriptedProvider::start("alpha").await;
+    let mut envoy = start(Shape::Loop, &provider, "60").await;
+    let port = envoy.port();
+    provider.script(Script::usual().delay_headers(Duration::from_secs(50)));
+    let waits = tokio::spawn(async move { Request::chat("chat", false).send(port).await });
+    provider.wait_for(1, SOON).await;
+    let began = Instant::now();
+    envoy.terminate();
+    envoy.wait_for_log("readiness fails now").await;
+    envoy.terminate();
+    assert_eq!(envoy.end().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    waits.abort();
+}
+
+#[tokio::test]
+async fn a_wrong_limit_is_named_before_envoy_starts() {
+    let provider = ScriptedProvider::start("alpha").await;
+    let config = Gateway::new(Shape::Loop)
+        .provider("openai", provider.port())
+        .provider("anthropic", provider.port())
+        .to_config()
+        .by_entrypoint()
+        .env("DRAIN_LIMIT_S", "60s");
+    let log = Envoy::expect_start_failure(config).await;
+    assert!(log.contains("DRAIN_LIMIT_S must be whole numbers of seconds, not '60s'"), "{log}");
+}
