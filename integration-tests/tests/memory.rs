@@ -90,7 +90,7 @@ async fn wasm_memory_does_not_depend_on_the_buffers_of_providers() {
         json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
     )
     .to_wire();
-    let stream = [event(&"x".repeat(500)).repeat(40_000), end, "data: [DONE]\n\n".to_owned()].concat();
+    let stream = [event(&"x".repeat(500)).repeat(10_000), end, "data: [DONE]\n\n".to_owned()].concat();
     let script = Script::usual().header("content-type", "text/event-stream");
     provider.by_default(script.pieces(vec![Piece::now(Bytes::from(stream.clone()))]));
     for (shape, name) in [(Shape::Loop, "logical"), (Shape::Single, "logical"), (Shape::Loop, "provider")] {
@@ -104,7 +104,7 @@ async fn wasm_memory_does_not_depend_on_the_buffers_of_providers() {
         }));
         let envoy = envoy.start().await;
         let mut all = JoinSet::new();
-        for _ in 0..4 {
+        for _ in 0..2 {
             let (port, chat) = (envoy.port(), Request::chat("chat", true));
             all.spawn(async move { chat.patience(SOON).ask(port).await });
         }
@@ -151,9 +151,10 @@ async fn a_burst_of_large_bodies_stays_within_the_limit_and_its_memory_is_return
             }
         }
         assert_eq!(served + refused, number);
+        println!("{number} bodies of {} MB: {served} served, {refused} refused, {} MB", size / MB, most / MB);
         let began = Instant::now();
         while resident(&envoy) > before + 150 * MB {
-            assert!(began.elapsed() < SOON, "{} MB are not returned", resident(&envoy) / MB);
+            assert!(began.elapsed() < 3 * SOON, "{} MB are not returned", resident(&envoy) / MB);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         println!(
@@ -177,10 +178,10 @@ async fn a_full_disk_loses_no_request_and_is_counted() {
         log["typed_config"]["@type"] =
             json!("type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog");
         log["typed_config"]["path"] = json!("/dev/full");
-        config["access_log_flush_interval"] = json!("0.1s");
     });
     let envoy = envoy.start().await;
-    for _ in 0..50 {
+    // Envoy writes 64 KiB at once.
+    for _ in 0..150 {
         let read = Request::chat("chat", false).ask(envoy.port()).await;
         assert_eq!(read.status, 200, "{}", read.text());
     }
