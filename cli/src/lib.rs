@@ -8,6 +8,7 @@
 //!   decision records as timelines.
 //! - `replay` compares decision records with what a configuration would decide now.
 //! - `keys` makes keys for clients and operators.
+//! - `log-pipe` passes Envoy's output on without ever letting Envoy wait.
 //! - `doctor` asks a running gateway for its state and explains what is wrong.
 //!
 //! All decisions come from the library that the filter is built from; this crate makes none of its own.
@@ -21,6 +22,7 @@ mod explain;
 mod failure;
 mod init;
 mod keys;
+mod log_pipe;
 mod moment;
 mod plural;
 mod records;
@@ -55,6 +57,7 @@ where
         Command::Replay { config, selection } => records::replays(&selection, &config),
         Command::AddKey(new) => keys::add(&new, now),
         Command::HashKey => keys::hash(),
+        Command::LogPipe { max } => log_pipe::run(max),
         Command::Doctor(patient) => return doctor::report(&patient),
     };
     report.map_err(Failure::Input)

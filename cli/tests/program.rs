@@ -26,7 +26,7 @@ fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
 
 #[test]
 fn help_and_version_go_to_standard_output_with_exit_code_0() {
-    for subcommand in ["", "init", "check", "explain", "replay", "keys", "doctor"] {
+    for subcommand in ["", "init", "check", "explain", "replay", "keys", "log-pipe", "doctor"] {
         for option in ["--help", "--version"] {
             let arguments: Vec<_> = [subcommand, option].into_iter().filter(|it| !it.is_empty()).collect();
             let (code, out, err) = run(&arguments);
@@ -52,6 +52,7 @@ fn usage_errors_go_to_standard_error_with_exit_code_2() {
         &["replay", "--record", "x"],
         &["keys"],
         &["keys", "add"],
+        &["log-pipe", "--max", "1B"],
         &["doctor"],
         &["doctor", "gateway:10000"],
     ] {
@@ -138,4 +139,41 @@ fn closed_standard_output_is_not_an_error() {
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+/// What nobody reads does not hold up who writes, and later the reader gets whole lines and how many are missing.
+#[test]
+fn log_pipe_takes_everything_although_nobody_reads() {
+    const LINES: usize = 200_000;
+    let mut child = program()
+        .args(["log-pipe", "--max", "1MiB"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for number in 0..LINES {
+        writeln!(input, "{{\"line\":{number},\"text\":\"{}\"}}", "x".repeat(100)).unwrap();
+    }
+    let mut output = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        text
+    });
+    drop(input);
+    let text = reader.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    let (mut got, mut missing) = (0, 0);
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if line["event"] == "log_lines_dropped" {
+            missing += line["lines"].as_u64().unwrap();
+        } else {
+            assert_eq!(line["line"], got + missing, "the report stands where lines are missing");
+            got += 1;
+        }
+    }
+    assert!(missing > 0 && got > 1000, "{got} and {missing}");
+    assert_eq!(got + missing, LINES as u64);
 }

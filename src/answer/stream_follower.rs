@@ -7,6 +7,8 @@
 //! An event of more than [`MAX_HELD_EVENT`] is passed on in pieces. If the stream breaks then, the torn
 //! event is ended first, so that the notice is an event of its own.
 //!
+//! A long chunk is moved through the host's buffer window by window, so that its length does not matter to the VM.
+//!
 //! Some failures do not look like failures to clients: data that is not JSON, an end without an answer. Such an
 //! event goes no further: the notice takes its place, and nothing follows.
 
@@ -16,6 +18,7 @@ use std::ops::Range;
 use super::buffer::{After, WINDOW, read_all, read_windows};
 use super::injected_usage;
 use super::model_names::ModelNames;
+use super::moved::{NotMoved, Rewriting, Tail, move_back};
 use super::report::{AnswerFacts, ChunkReport, Release};
 use super::stream_reader::StreamReader;
 use crate::base::ErrorClass;
@@ -24,6 +27,10 @@ use crate::stream::{self, Made};
 
 /// The most of an incomplete event that is held back. A longer one is passed on in pieces.
 pub const MAX_HELD_EVENT: usize = 64 * 1024;
+
+/// The longest chunk that is arranged in one piece. How long chunks get depends on the buffer limit of the provider's
+/// cluster, and a Wasm memory never shrinks.
+pub const MAX_PIECE: usize = 64 * 1024;
 
 /// Whether text can be inserted into the stream between two chunks.
 ///
@@ -50,9 +57,20 @@ struct Chunk {
     len: usize,
     /// Its bytes, if they had to be read in one piece anyway.
     bytes: Option<Vec<u8>>,
+    /// What is to be passed on before it stands behind it. So it has to be moved there, too.
+    is_before_others: bool,
 }
 
 impl Chunk {
+    fn new(len: usize) -> Self {
+        Self { len, bytes: None, is_before_others: false }
+    }
+
+    /// Whether it is moved through the buffer instead of being arranged in one piece.
+    const fn is_moved(&self) -> bool {
+        self.is_before_others || self.len > MAX_PIECE
+    }
+
     /// Its bytes, read from the host unless they have been read before.
     fn bytes<B: BodyBuffer>(&mut self, host: &mut B) -> Result<&mut Vec<u8>, B::Error> {
         let bytes = match self.bytes.take() {
@@ -97,15 +115,21 @@ impl StreamFollower {
             Insertion::Off | Insertion::Wanted | Insertion::Ready => 0,
         };
         let new_bytes = available.saturating_sub(staged);
-        let host = &mut After { host, skipped: staged };
-        let (content, passed) = self.read(host, new_bytes, end);
+        let (content, passed) = if staged > 0 && available > MAX_PIECE {
+            match move_back(host, staged) {
+                Ok(()) => self.read(host, Chunk { is_before_others: true, ..Chunk::new(new_bytes) }, end),
+                Err(_) => (None, self.give_up_order(host, available)),
+            }
+        } else {
+            self.read(&mut After { host, skipped: staged }, Chunk::new(new_bytes), end)
+        };
         let release = self.release(passed, end);
         ChunkReport { new_bytes, content, ..self.report(release, passed) }
     }
 
     /// Passes on what was held before the commit point, all of which the reader has read.
     pub(super) fn pass_held(&mut self, host: &mut impl BodyBuffer, held: usize, end: bool) -> ChunkReport {
-        let passed = self.arrange(host, Chunk { len: held, bytes: None }, end);
+        let passed = self.arrange(host, Chunk::new(held), end);
         let release = self.release(passed, end);
         self.report(release, passed)
     }
@@ -120,7 +144,7 @@ impl StreamFollower {
         if held == 0 {
             return self.report(Release::Flow, 0);
         }
-        let passed = self.arrange(host, Chunk { len: held, bytes: None }, false);
+        let passed = self.arrange(host, Chunk::new(held), false);
         self.insertion = Insertion::Ready;
         self.report(Release::Flow, passed)
     }
@@ -224,9 +248,11 @@ impl StreamFollower {
     }
 
     /// Reads a chunk and arranges it. Says what content was in it, and how many bytes are passed on.
-    fn read(&mut self, host: &mut impl BodyBuffer, new_bytes: usize, end: bool) -> (Option<u64>, usize) {
+    fn read(&mut self, host: &mut impl BodyBuffer, chunk: Chunk, end: bool) -> (Option<u64>, usize) {
         // Names are replaced in the chunk as a whole.
-        let window = if self.names.is_some() { new_bytes } else { WINDOW };
+        let in_one_piece = self.names.is_some() && !chunk.is_moved();
+        let window = if in_one_piece { MAX_PIECE } else { WINDOW };
+        let new_bytes = chunk.len;
         let mut content = None;
         let read = read_windows(host, new_bytes, window, |window| {
             if let Some(events) = self.reader.follow(window) {
@@ -234,7 +260,7 @@ impl StreamFollower {
             }
         });
         match read {
-            Ok(bytes) => (content, self.arrange(host, Chunk { len: new_bytes, bytes }, end)),
+            Ok(bytes) => (content, self.arrange(host, Chunk { bytes, ..chunk }, end)),
             Err(_) => (Some(content.unwrap_or(0)), self.give_up(new_bytes)),
         }
     }
@@ -251,7 +277,9 @@ impl StreamFollower {
         mut chunk: Chunk,
         end: bool,
     ) -> Result<usize, B::Error> {
-        if let Some(names) = &mut self.names {
+        if let Some(names) = &mut self.names
+            && !chunk.is_moved()
+        {
             names.read(chunk.bytes(host)?);
             if end {
                 names.finish();
@@ -274,8 +302,17 @@ impl StreamFollower {
             let from = self.reader.position().saturating_sub(open as u64);
             cuts.retain(|cut| cut.end <= from);
         }
-        let edits = !cuts.is_empty() || self.names.as_ref().is_some_and(|names| names.are_found());
-        let passed = if hold > 0 || edits {
+        let edits = !cuts.is_empty()
+            || chunk.is_before_others
+            || self.names.as_ref().is_some_and(|names| chunk.is_moved() || names.are_found());
+        let passed = if chunk.is_moved() && (hold > 0 || edits) {
+            let tail = match (is_over, &notice) {
+                (false, _) if self.is_torn => Tail::OpenName,
+                (false, _) | (true, None) => Tail::Kept(hold),
+                (true, Some(_)) => Tail::Dropped(hold),
+            };
+            self.rewrite_moved(host, chunk.len, tail, &cuts, end)
+        } else if hold > 0 || edits {
             self.rewrite(host, chunk, hold, &cuts)?
         } else {
             chunk.bytes.take().into_iter().for_each(|bytes| host.reuse(bytes));
@@ -354,6 +391,43 @@ impl StreamFollower {
         Ok(passed)
     }
 
+    /// Does the same as [`rewrite`](Self::rewrite) without having the chunk in one piece.
+    fn rewrite_moved(
+        &mut self,
+        host: &mut impl BodyBuffer,
+        len: usize,
+        tail: Tail,
+        cuts: &[Range<u64>],
+        end: bool,
+    ) -> usize {
+        let pending = std::mem::take(&mut self.held_back);
+        let start = self.reader.position().saturating_sub(pending.len().saturating_add(len) as u64);
+        let mut rewriting = Rewriting { names: self.names.as_deref_mut(), pending, start, passed: 0 };
+        let moved = rewriting.run(host, len, tail, cuts, end);
+        let Rewriting { pending, passed, .. } = rewriting;
+        if let Err(NotMoved) = moved {
+            return self.end_unread(passed);
+        }
+        self.held_back = pending;
+        passed
+    }
+
+    /// A part of the stream is lost, so it ends here for its client, without an end that looks proper.
+    fn end_unread(&mut self, passed: usize) -> usize {
+        self.names = None;
+        self.insertion = Insertion::Ended(match self.insertion {
+            Insertion::Off | Insertion::Wanted => Release::Pass,
+            Insertion::Staged(_) | Insertion::Ready | Insertion::Ended(_) => Release::Flow,
+        });
+        passed
+    }
+
+    /// The order of the bytes in the buffer is lost, so none of them passes.
+    fn give_up_order(&mut self, host: &mut impl BodyBuffer, available: usize) -> usize {
+        let _ = host.replace_front(available, &[]);
+        self.end_unread(0)
+    }
+
     /// The host refused a read or a write, so its buffer passes as it is.
     fn give_up(&mut self, available: usize) -> usize {
         self.is_torn = true;
@@ -387,7 +461,8 @@ impl StreamFollower {
                 self.insertion = Insertion::Ready;
                 Release::Flow
             }
-            Insertion::Ready | Insertion::Ended(_) => Release::Flow,
+            Insertion::Ready => Release::Flow,
+            Insertion::Ended(release) => release,
         }
     }
 }

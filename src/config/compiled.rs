@@ -464,6 +464,8 @@ pub enum OtherPaths {
 pub struct Limits {
     /// The largest accepted request body, in bytes.
     pub max_body_bytes: u64,
+    /// How many bytes of request bodies one worker may hold in Envoy's buffers.
+    pub max_held_bytes: u64,
     /// The maximum number of journeys per worker. Further requests get a single attempt.
     pub max_journeys: usize,
 }

@@ -334,6 +334,7 @@ pub(super) struct RawOperatorKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub max_body: Option<Size>,
+    pub max_held_bytes: Option<Size>,
     #[serde(default, deserialize_with = "whole")]
     pub max_journeys: Option<u64>,
 }

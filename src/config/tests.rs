@@ -71,7 +71,7 @@ fn full() -> Value {
         "keys": {"team-a": {"sha256": "AB".repeat(32), "models": ["chat"]},
         "team-b": {"sha256": "cd".repeat(32)}},
         "other_paths": {"cluster": "legacy"},
-        "limits": {"max_body": "1.5MiB", "max_journeys": 7},
+        "limits": {"max_body": "1.5MiB", "max_held_bytes": "48MiB", "max_journeys": 7},
         "breaker": {
             "window": "10s", "min_requests": 20, "failure_ratio": 0.25, "consecutive": 7, "unanswered": 9,
             "open": "1.5s", "open_max": "1m",
@@ -109,7 +109,7 @@ fn everything(config: &Config) -> String {
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
     let names = &config.model_names;
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
         config.providers(),
         config.accounts(),
         config.targets(),
@@ -117,6 +117,7 @@ fn everything(config: &Config) -> String {
         config.keys,
         config.other_paths,
         config.limits.max_body_bytes,
+        config.limits.max_held_bytes,
         config.limits.max_journeys,
         config.breaker,
         config.mode,
@@ -174,6 +175,7 @@ fn the_smallest_configuration_gets_every_default() {
     assert!(config.keys.is_none());
     assert_eq!(config.other_paths, OtherPaths::Refuse);
     assert_eq!((config.limits.max_body_bytes, config.limits.max_journeys), (32 << 20, 10_000));
+    assert_eq!(config.limits.max_held_bytes, 512 << 20);
     assert_eq!((config.breaker, config.mode), (BreakerPolicy::default(), Mode::Enforce));
     assert_eq!(chat.when_all_open, WhenAllOpen::Refuse);
     assert!(!config.retry_loop);
@@ -247,6 +249,7 @@ fn every_configured_value_is_applied() {
         (config.limits.max_body_bytes, config.limits.max_journeys, config.retry_loop),
         (1_572_864, 7, true)
     );
+    assert_eq!(config.limits.max_held_bytes, 48 << 20);
 }
 
 /// Checks that `config` is rejected with exactly these mistakes.

@@ -109,8 +109,8 @@ fn check(status: i32) -> Result<(), HostError> {
     if status == 0 { Ok(()) } else { Err(HostError(status)) }
 }
 
-/// The ABI's status for an internal failure: here, bytes in memory that this module has not given.
-const INTERNAL_FAILURE: i32 = 10;
+/// The ABI's status for an internal failure. Here: bytes in memory that this module has not given, or more than it takes.
+pub const INTERNAL_FAILURE: i32 = 10;
 
 /// The longest block that is kept for the next call: most chunks of a stream, header maps and small bodies fit.
 const MAX_SPARE: usize = 8 * 1024;

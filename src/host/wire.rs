@@ -8,6 +8,9 @@ use crate::request::BodyBuffer;
 /// Headers that Envoy writes itself into a local response.
 const REWRITTEN: [&[u8]; 4] = [b"content-length", b"transfer-encoding", b"date", b"server"];
 
+/// The longest held response that is sent as a local one. A response is judged long before it is so long.
+const MAX_DELIVERED: usize = 256 * 1024;
+
 /// One direction of a stream: its headers and its body.
 pub struct Wire {
     map: Map,
@@ -34,7 +37,10 @@ impl Wire {
         let kept: Vec<_> = kept
             .filter_map(|(name, value)| std::str::from_utf8(name).ok().zip(std::str::from_utf8(value).ok()))
             .collect();
-        let body = abi::read_buffer(self.buffer, 0, usize::MAX)?;
+        let body = abi::read_buffer(self.buffer, 0, MAX_DELIVERED + 1)?;
+        if body.len() > MAX_DELIVERED {
+            return Err(HostError(abi::INTERNAL_FAILURE));
+        }
         abi::send_response(status, &HeaderBlock::encode(&kept), &body)
     }
 

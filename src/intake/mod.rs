@@ -7,6 +7,7 @@
 mod address;
 mod client_request;
 mod headers;
+mod held_bytes;
 mod journey_id;
 mod models;
 mod other_paths;
@@ -20,6 +21,7 @@ pub use headers::priority;
 pub use headers::{
     ACCEPTED_ENCODING, CallHeaders, STRIPPED_BY_ROUTE, STRIPPING_CLUSTER_HEADER, StrippedBy, strip_private,
 };
+pub use held_bytes::{HeldBytes, Hold};
 pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
 pub use own_routing::restricted_routing;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ClientRequest;
 use super::address::address_hash;
 use super::headers::{CallHeaders, Wishes, loop_headers};
+use super::held_bytes::{HeldBytes, Hold};
 use super::journey_id::JourneyId;
 use super::models;
 use super::own_routing::restricted_routing;
@@ -31,6 +32,7 @@ pub struct Reading {
     call: CallHeaders,
     scanner: Scanner,
     seen: usize,
+    hold: Hold,
     window: Option<Vec<u8>>,
     /// The body has a member. Noted only if the path names the model.
     has_member: bool,
@@ -77,6 +79,8 @@ pub struct Understood {
     pub call: CallHeaders,
     /// The id of its journey, if there is a retry loop.
     pub id: Option<JourneyId>,
+    /// The place that its body takes in Envoy's buffers.
+    pub hold: Hold,
 }
 
 /// A whole body in the host's buffer.
@@ -89,13 +93,15 @@ pub struct HeldBody {
 }
 
 impl Reading {
-    /// Checks a request's headers, in the order in which a client would fix its mistakes.
+    /// Checks a request's headers, in the order in which a client would fix its mistakes. `held` counts the bodies of
+    /// this worker.
     pub fn begin(
         generation: &Rc<Generation>,
         called: Called,
         pass: LoopPass,
         headers: &HeaderBlock,
         client_key: Option<usize>,
+        held: &Rc<HeldBytes>,
     ) -> Result<Box<Self>, Refusal> {
         let config = &*generation.config;
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
@@ -110,6 +116,11 @@ impl Reading {
         }
         let key = client_key.and_then(|position| config.keys.as_ref()?.get(position));
         let Wishes { no_fallback, patience, regions, priority } = Wishes::read(headers, key)?;
+        let hold = held.begin();
+        // Better now than after it has sent a part of it.
+        if announced.is_some_and(|length| !hold.has_room(length, config.limits.max_held_bytes)) {
+            return Err(Refusal::MemoryFull);
+        }
         let tells_by_address = config.keys.is_none() && config.breaker.unanswered > 0;
         let address = if tells_by_address { address_hash(headers) } else { None };
         let tracks = Tracks {
@@ -124,6 +135,7 @@ impl Reading {
             call,
             scanner: Scanner::tracking(tracks),
             seen: 0,
+            hold,
             window: None,
             has_member: false,
             client_key,
@@ -142,11 +154,20 @@ impl Reading {
         self.endpoint
     }
 
-    /// Scans what is new in the host's buffer, window by window.
-    pub fn read(&mut self, available: usize, host: &mut impl BodyBuffer) -> Result<(), Refusal> {
-        let limit = self.generation.config.limits.max_body_bytes;
-        if u64::try_from(available).unwrap_or(u64::MAX) > limit {
-            return Err(Refusal::TooLarge { limit });
+    /// Scans what is new in the host's buffer, window by window. `is_all` says that nothing follows.
+    pub fn read(
+        &mut self,
+        available: usize,
+        is_all: bool,
+        host: &mut impl BodyBuffer,
+    ) -> Result<(), Refusal> {
+        let limits = self.generation.config.limits;
+        let length = u64::try_from(available).unwrap_or(u64::MAX);
+        if length > limits.max_body_bytes {
+            return Err(Refusal::TooLarge { limit: limits.max_body_bytes });
+        }
+        if !self.hold.grow_to(length, limits.max_held_bytes) {
+            return Err(Refusal::MemoryFull);
         }
         while self.seen < available {
             let window =
@@ -157,9 +178,13 @@ impl Reading {
             self.scanner.feed(&window).map_err(Refusal::Body)?;
             // Only an object without a member has no quote.
             self.has_member |= self.path_model.is_some() && window.contains(&b'"');
-            let is_first = self.seen == 0;
             self.seen += window.len();
-            self.window = is_first.then_some(window);
+            // Only a whole body is kept. Otherwise each client that sends slowly would cost the VM a window.
+            if is_all && window.len() == available {
+                self.window = Some(window);
+            } else {
+                host.reuse(window);
+            }
         }
         Ok(())
     }
@@ -211,7 +236,7 @@ impl Reading {
         let mut call = std::mem::take(&mut self.call);
         call.length = call.length.map(|_| self.seen);
         let body = HeldBody { len: self.seen, window: self.window.take() };
-        Ok(Understood { request, body, call, id: self.id })
+        Ok(Understood { request, body, call, id: self.id, hold: self.hold })
     }
 }
 

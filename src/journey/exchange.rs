@@ -127,6 +127,9 @@ impl Exchange {
         let (status, reason) = (refusal.status(dialect), refusal.code().1);
         log::debug!("request is refused with {status}, {reason}");
         worker.tally.count(Metric::Refusals);
+        if matches!(refusal, Refusal::MemoryFull) {
+            worker.tally.count(Metric::HeldRefusals);
+        }
         self.note(|record| record.refusal = Some((status, reason)));
         self.phase = Phase::Answered;
         RequestStep::Answer(refusal.answer(dialect))

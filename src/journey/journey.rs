@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::admission::{RequestFailures, Reserved, spent_by};
 use crate::base::{ClassSet, ErrorClass, OneOrMore, Random, Store, TargetId, Timestamp};
 use crate::generation::Effects;
-use crate::intake::ClientRequest;
+use crate::intake::{ClientRequest, Hold};
 use crate::outcome::Outcome;
 use crate::queue::{Joining, Queues};
 use crate::record::RecordBuilder;
@@ -27,6 +27,8 @@ pub(super) struct FailureContext<'a> {
 pub struct Journey {
     pub(super) request: Rc<ClientRequest>,
     record: Option<SharedRecord>,
+    /// The place that its body takes in Envoy's buffers, while it takes any.
+    hold: Option<Hold>,
     tried: OneOrMore<Tried>,
     /// Whether a failure may lead to another attempt.
     permission: Permission,
@@ -54,6 +56,7 @@ impl Journey {
         Self {
             request,
             record,
+            hold: None,
             tried: OneOrMore::new(),
             permission: Permission::Denied(Stop::NoRetryLoop),
             granted: None,
@@ -65,6 +68,16 @@ impl Journey {
             reserved: None,
             warnings: BudgetSet::default(),
         }
+    }
+
+    /// The same with the place that its body takes in Envoy's buffers.
+    pub(super) fn holding(self, hold: Hold) -> Self {
+        Self { hold: Some(hold), ..self }
+    }
+
+    /// Envoy needs its body no longer.
+    pub(super) fn free_body(&mut self) {
+        self.hold = None;
     }
 
     pub(super) fn record(&self) -> Option<SharedRecord> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::journey::Journey;
 use crate::base::{Timestamp, fnv1a, mix};
-use crate::intake::JourneyId;
+use crate::intake::{HeldBytes, JourneyId};
 
 /// How long a journey waits for the attempt that it asked for. Envoy's back-off in the loop is two
 /// milliseconds, so five seconds are enough even for an event loop that is far behind. If Envoy has given
@@ -35,6 +35,8 @@ pub struct Journeys {
     /// recognised by its serial number and skipped.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
+    /// What the bodies of all requests of this VM take in Envoy's buffers, kept or not.
+    bodies: Rc<HeldBytes>,
 }
 
 /// The hash of a journey's id. The edge makes each id at random and overwrites what a client sends, so no client can
@@ -66,6 +68,11 @@ struct Kept {
 }
 
 impl Journeys {
+    /// The count of the bytes that requests hold.
+    pub const fn bodies(&self) -> &Rc<HeldBytes> {
+        &self.bodies
+    }
+
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.kept.len()

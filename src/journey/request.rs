@@ -67,9 +67,10 @@ impl Exchange {
         let key = intake::authenticate(&generation, headers, now);
         // An operator sees in the record whose key has expired.
         self.note(|record| record.key = key.unwrap_or_else(NoKey::expired));
-        let reading = key
-            .map_err(Refusal::from)
-            .and_then(|key| Reading::begin(&generation, called, pass, headers, key));
+        let reading = key.map_err(Refusal::from).and_then(|key| {
+            let held = Rc::clone(worker.journeys.borrow().bodies());
+            Reading::begin(&generation, called, pass, headers, key, &held)
+        });
         let reading = match reading {
             Ok(reading) => reading,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
@@ -132,7 +133,7 @@ impl Exchange {
         match std::mem::take(&mut self.phase) {
             Phase::Reading(mut reading) => {
                 let dialect = reading.endpoint().dialect();
-                if let Err(refusal) = reading.read(available, host) {
+                if let Err(refusal) = reading.read(available, end_of_stream, host) {
                     return self.refuse(worker, refusal, dialect);
                 }
                 if end_of_stream {
@@ -193,7 +194,7 @@ impl Exchange {
         let note = |facts: &Facts| self.note(|record| record.read(facts));
         let owner = |references: &References| ownership::find(&mut *worker.store, references.digests(), now);
         let understood = reading.finish(now, note, owner);
-        let Understood { request, mut body, call, id } = match understood {
+        let Understood { request, mut body, call, id, hold } = match understood {
             Ok(understood) => understood,
             Err(refusal) => {
                 if let Refusal::UnknownModel { name } = &refusal {
@@ -208,7 +209,7 @@ impl Exchange {
             record.forgotten = request.forgotten;
             record.client_limits.clone_from(&request.client_limits);
         });
-        let journey = Journey::new(request, self.record.clone());
+        let journey = Journey::new(request, self.record.clone()).holding(hold);
         if let Some(stop) = journey.stopped_by_crash() {
             let client_retry = journey.client_retry(stop, now);
             report::count_decision(Next::Stop(stop), &mut worker.tally);

@@ -71,6 +71,10 @@ impl Exchange {
         }
         let head = ResponseHead { headers, status, end_of_stream };
         let journey = Rc::clone(&sent.journey);
+        if !worker.generation.config.retry_loop {
+            // Nobody sends the body again. A provider that answers has read it, or reads no more of it.
+            journey.borrow_mut().free_body();
+        }
         let could_move = || journey.borrow().could_move(now);
         let target = sent.attempt.start().target;
         let asks_host = !(200..300).contains(&status) || {

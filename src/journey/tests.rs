@@ -18,6 +18,7 @@ mod holds;
 mod hop;
 mod injected_usage;
 mod labels;
+mod memory;
 mod outages;
 mod patience;
 mod poison;

@@ -103,6 +103,8 @@ impl Worker {
     pub fn tick(&mut self, now: Timestamp) -> Vec<Written> {
         self.ticked_at = Some(now);
         let records = self.end_orphans(now);
+        let change = self.journeys.borrow().bodies().take_change();
+        self.tally.add(Metric::HeldBytes, change);
         let generation = Rc::clone(&self.generation);
         let queues = &self.queues;
         let queued = generation.config.models().iter().map(|model| queues.queued(&model.name));

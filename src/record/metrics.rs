@@ -150,6 +150,10 @@ catalogue! {
     OperatorOrders, Counter, "llm_failsafe_operator_orders";
     /// Requests on operator paths that were declined: wrong key, cross-site request, too many requests and so on.
     OperatorDeclined, Counter, "llm_failsafe_operator_declined";
+    /// Bytes of request bodies in Envoy's buffers, over all workers (`limits.max_held_bytes`).
+    HeldBytes, Gauge, "llm_failsafe_held_bytes";
+    /// Requests refused because the bodies of others left no room for theirs (`memory_full`).
+    HeldRefusals, Counter, "llm_failsafe_held_refusals";
     /// Largest Wasm memory of any worker's VM, in bytes. A Wasm memory never shrinks.
     WasmMemory, Gauge, "llm_failsafe_wasm_memory_bytes";
 }

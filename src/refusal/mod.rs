@@ -26,6 +26,10 @@ pub struct LocalAnswer {
 /// The reason of a refusal that follows failed attempts.
 pub const ALL_FAILED: &str = "all_targets_failed";
 
+/// After how many seconds a client whose body had no room may come again. Nobody knows when requests end; most need
+/// some seconds.
+const MEMORY_WAIT_S: u64 = 5;
+
 /// Why no target may take a request, as far as the client can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ineligible {
@@ -72,6 +76,8 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The bodies of other requests leave no room for this one (`limits.max_held_bytes`).
+    MemoryFull,
     /// The body is compressed.
     Encoding,
     /// `x-llm-timeout` is not a duration.
@@ -160,6 +166,7 @@ impl Refusal {
             Self::Unauthenticated => (401, "invalid_api_key"),
             Self::KeyExpired => (401, "expired_api_key"),
             Self::TooLarge { .. } => (413, "request_too_large"),
+            Self::MemoryFull => (503, "memory_full"),
             Self::Encoding => (415, "unsupported_content_encoding"),
             Self::InvalidTimeout => (400, "invalid_timeout"),
             Self::Body(_) => (400, "invalid_json"),
@@ -200,6 +207,7 @@ impl Refusal {
             | Self::StateElsewhere { wait_s, .. }
             | Self::BudgetExhausted { wait_s, .. } => ClientRetry::after_seconds(*wait_s),
             Self::Queue { wait_s, .. } => ClientRetry::After(*wait_s),
+            Self::MemoryFull => ClientRetry::After(MEMORY_WAIT_S),
             Self::Exhausted { client_retry, .. } | Self::Lost { client_retry } => *client_retry,
             _ => ClientRetry::Unsaid,
         }
@@ -224,6 +232,9 @@ impl Refusal {
             Self::KeyExpired => "The API key has expired.".to_owned(),
             Self::TooLarge { limit } => {
                 format!("The request body is larger than {limit} bytes (`limits.max_body` of the gateway).")
+            }
+            Self::MemoryFull => {
+                format!("The gateway holds too many large requests now. Try again in {MEMORY_WAIT_S} s.")
             }
             Self::Encoding => "Compressed request bodies are not supported: send it uncompressed.".to_owned(),
             Self::InvalidTimeout => {
@@ -346,6 +357,7 @@ mod tests {
             // Errors for which SDKs do not retry, or for which nothing is known about retries.
             (Refusal::NoModel, None, None),
             (Refusal::TooLarge { limit: 1 }, None, None),
+            (Refusal::MemoryFull, Some("5"), None),
             (Refusal::Internal, None, None),
         ] {
             let case = format!("{refusal:?}");

@@ -20,7 +20,7 @@ pub(super) fn definition() -> Definition {
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([init(), check(), explain(), replay(), keys(), doctor()])
+        .subcommands([init(), check(), explain(), replay(), keys(), log_pipe(), doctor()])
 }
 
 fn init() -> Definition {
@@ -159,6 +159,32 @@ fn doctor() -> Definition {
             text("ask", "MODEL", "Send one small request for this model; a provider may charge for it"),
             file("ca", "Certificates (PEM) to trust instead of the well-known ones"),
         ])
+}
+
+fn log_pipe() -> Definition {
+    subcommand("log-pipe")
+        .about("Pass Envoy's output from standard input on, without ever letting Envoy wait")
+        .after_help(
+            "What standard output does not take waits, up to --max. Whole lines beyond that are dropped. A line of JSON\n\
+             says where how many are missing: {\"event\":\"log_lines_dropped\",\"lines\":3}",
+        )
+        .arg(text("max", "SIZE", "How much may wait").default_value("16MiB").value_parser(memory))
+}
+
+/// The bounds of `log-pipe --max`.
+const MEMORY: std::ops::RangeInclusive<usize> = 64 * 1024..=1024 * 1024 * 1024;
+
+/// A size in KiB or MiB.
+fn memory(text: &str) -> Result<usize, String> {
+    let units = [("KiB", 1024), ("MiB", 1024 * 1024)];
+    let size = units.into_iter().find_map(|(unit, bytes)| {
+        text.strip_suffix(unit)?
+            .parse::<usize>()
+            .ok()?
+            .checked_mul(bytes)
+            .filter(|size| MEMORY.contains(size))
+    });
+    size.ok_or_else(|| "it must be 64KiB to 1024MiB".to_owned())
 }
 
 /// The address of a server without the path, as `http://host:port`. Clients are often configured with `/v1`.

@@ -47,6 +47,11 @@ pub enum Command {
     AddKey(NewKey),
     /// Print the digest of a key on standard input.
     HashKey,
+    /// Pass standard input on, and drop what the output does not take.
+    LogPipe {
+        /// How many bytes may wait.
+        max: usize,
+    },
     /// Examine a running gateway.
     Doctor(Patient),
 }
@@ -143,6 +148,7 @@ where
             Some(("add", options)) => Command::AddKey(new_key(options)),
             _ => Command::HashKey,
         },
+        Some(("log-pipe", options)) => Command::LogPipe { max: required(options, "max") },
         Some(("doctor", options)) => Command::Doctor(patient(options)),
         other => unreachable!("{other:?} is not a subcommand"),
     })

@@ -13,4 +13,11 @@ if [ -n "$without" ]; then
     exit 1
 fi
 "${LLM_FAILSAFE:-llm-failsafe}" check --config envoy.yaml
+# Envoy keeps what nobody reads from its output, without a bound. So a program reads it and drops what is too much. It
+# ends when Envoy ends. Without a folder for the pipe, Envoy writes directly.
+if pipe=$(mktemp -d 2>/dev/null) && mkfifo "$pipe/output"; then
+    (trap '' HUP INT TERM && exec "${LLM_FAILSAFE:-llm-failsafe}" log-pipe) <"$pipe/output" &
+    exec >"$pipe/output"
+    rm -r "$pipe"
+fi
 exec bash entrypoint.sh -c envoy.yaml "$@"

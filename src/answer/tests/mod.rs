@@ -2,6 +2,7 @@
 
 mod gates;
 mod injected_usage;
+mod long_chunks;
 mod renaming;
 mod repeats;
 mod streams;

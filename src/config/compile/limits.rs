@@ -26,6 +26,8 @@ pub const MAX_ATTEMPTS: u8 = 10;
 pub const MAX_WEIGHT: u32 = 1_000_000;
 /// The maximum of `limits.max_body`, in bytes.
 pub const MAX_BODY_BYTES: u64 = 256 * 1024 * 1024;
+/// The maximum of `limits.max_held_bytes`, in bytes.
+pub const MAX_HELD_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 /// The maximum of `limits.max_journeys`.
 pub const MAX_JOURNEYS: usize = 100_000;
 /// The maximum of `breaker.probes`: a breaker's shared record has room for this many leases.

@@ -1,5 +1,5 @@
 use super::common::{needed, number, word};
-use super::limits::{MAX_BODY_BYTES, MAX_JOURNEYS};
+use super::limits::{MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_JOURNEYS};
 use super::text;
 use crate::config::compiled::{Limits, OtherPaths};
 use crate::config::mistakes::{Mistakes, Trail, shown};
@@ -9,6 +9,8 @@ use crate::config::size::Size;
 
 const MIN_BODY_BYTES: u64 = 1024;
 const DEFAULT_BODY_BYTES: u64 = 32 * 1024 * 1024;
+/// Sixteen of the largest bodies. Envoy needs about twice this much memory for them.
+const DEFAULT_HELD_BYTES: u64 = 512 * 1024 * 1024;
 const DEFAULT_JOURNEYS: u64 = 10_000;
 
 pub(super) fn other_paths(raw: Option<&RawOtherPaths>, mistakes: &mut Mistakes) -> Option<OtherPaths> {
@@ -39,10 +41,19 @@ pub(super) fn limits(raw: Option<&Mapping<RawLimits>>, mistakes: &mut Mistakes) 
         mistakes.add(&at.field("max_body"), format!("is {max_body_bytes} bytes, expected 1KiB to 256MiB"));
         max_body_bytes = DEFAULT_BODY_BYTES;
     }
+    let Size(mut max_held_bytes) = raw.and_then(|raw| raw.max_held_bytes).unwrap_or(Size(DEFAULT_HELD_BYTES));
+    // Otherwise a body of the largest size would never be accepted.
+    if !(max_body_bytes..=MAX_HELD_BYTES).contains(&max_held_bytes) {
+        let problem =
+            format!("is {max_held_bytes} bytes, expected `max_body` ({max_body_bytes} bytes) to 65536MiB");
+        mistakes.add(&at.field("max_held_bytes"), problem);
+        max_held_bytes = DEFAULT_HELD_BYTES;
+    }
     let written = raw.and_then(|raw| raw.max_journeys);
     let bounds = 1..=MAX_JOURNEYS as u64;
     let max_journeys = number(written, DEFAULT_JOURNEYS, bounds, &at.field("max_journeys"), mistakes);
-    Limits { max_body_bytes, max_journeys: usize::try_from(max_journeys).unwrap_or(MAX_JOURNEYS) }
+    let max_journeys = usize::try_from(max_journeys).unwrap_or(MAX_JOURNEYS);
+    Limits { max_body_bytes, max_held_bytes, max_journeys }
 }
 
 pub(super) fn mode(written: Option<&String>, mistakes: &mut Mistakes) -> Mode {

@@ -264,6 +264,16 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
             json!("257MiB"),
             "limits.max_body: is 269484032 bytes, expected 1KiB to 256MiB".into(),
         ),
+        (
+            "/limits/max_held_bytes",
+            json!("1.4MiB"),
+            "limits.max_held_bytes: is 1468006 bytes, expected `max_body` (1572864 bytes) to 65536MiB".into(),
+        ),
+        (
+            "/limits/max_held_bytes",
+            json!("65537MiB"),
+            "limits.max_held_bytes: is 68720525312 bytes, expected `max_body` (1572864 bytes) to 65536MiB".into(),
+        ),
         ("/limits/max_journeys", json!(0), "limits.max_journeys: is 0, expected 1 to 100000".into()),
     ] {
         check_change(pointer, value, &expected);
