@@ -235,7 +235,7 @@ async fn what_a_crash_has_lost_is_repeated_or_refused_in_the_clients_dialect_and
     let (scene, _module) = can_crash(Gateway::new(Shape::Loop).configure(&json!({"models": models}))).await;
     let Scene { envoy, providers: [first, spare], .. } = scene;
     let port = envoy.port();
-    let late = || Script::usual().delay_headers(Duration::from_secs(1));
+    let late = || Script::usual().delay_headers(Duration::from_secs(4));
     first.script(late());
     spare.script(late());
     let repeated: Vec<_> =
