@@ -224,51 +224,6 @@ async fn the_record_of_the_second_attempt_reports_a_crash_before_it() {
     assert_eq!(record["cost"]["complete"], false, "{record:#}");
 }
 
-/// What the requests get that wait for a response while the VM crashes.
-#[tokio::test]
-async fn what_a_crash_has_lost_is_repeated_or_refused_in_the_clients_dialect_and_gauges_recover() {
-    let models = json!({
-        "chat": {"tiers": [["gpt-a"]]},
-        "careful": {"targets": ["haiku"], "retry": {"replay_uncertain": "never"}},
-        "stream": {"targets": ["gpt-b"]},
-    });
-    let (scene, _module) = can_crash(Gateway::new(Shape::Loop).configure(&json!({"models": models}))).await;
-    let Scene { envoy, providers: [first, spare], .. } = scene;
-    let port = envoy.port();
-    let late = || Script::usual().delay_headers(Duration::from_secs(1));
-    first.script(late());
-    spare.script(late());
-    let repeated: Vec<_> =
-        (0..5).map(|_| tokio::spawn(async move { Request::chat("chat", false).ask(port).await })).collect();
-    let body = json!({"model": "careful", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
-    let careful = Request::post("/v1/messages").json(&body);
-    let refused = tokio::spawn(async move { careful.ask(port).await });
-    first.wait_for(5, SOON).await;
-    spare.wait_for(1, SOON).await;
-    envoy.wait_for_count("attempts_in_flight", 6).await;
-    // Its first content crashes the VM. When it is sent again, it comes all at once.
-    first.script(in_pieces());
-    let crashes = tokio::spawn(async move { Request::chat("stream", true).ask(port).await });
-    first.wait_for(6, SOON).await;
-    first.script(Script::usual());
-    envoy.wait_for_log("unreachable").await;
-
-    for answer in repeated {
-        let answer = answer.await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")));
-        assert_eq!((answer.header("x-llm-retry"), answer.header("x-llm-retry-wait")), (None, None));
-    }
-    let refused = refused.await.unwrap();
-    assert_eq!((refused.status.as_u16(), refused.header("x-llm-reason")), (503, Some("attempt_lost")));
-    assert_eq!(refused.json()["type"], "error", "{}", refused.text());
-    assert_eq!(crashes.await.unwrap().status, 200);
-    // The provider saw each of the five twice, and the careful one once.
-    assert_eq!((first.received().len(), spare.received().len()), (12, 1));
-    for gauge in ["attempts_in_flight", "journeys", "waiting"] {
-        envoy.wait_for_count(gauge, 0).await;
-    }
-}
-
 /// Without the loop nothing is sent again.
 #[tokio::test]
 async fn in_an_ordinary_listener_a_lost_request_gets_a_body() {
