@@ -9,7 +9,7 @@ use crate::config::size::Size;
 
 const MIN_BODY_BYTES: u64 = 1024;
 const DEFAULT_BODY_BYTES: u64 = 32 * 1024 * 1024;
-/// Sixteen of the largest bodies. Envoy needs about twice this much memory for them.
+/// Sixteen of the largest bodies. Envoy needs up to two and a half times this much memory for them.
 const DEFAULT_HELD_BYTES: u64 = 512 * 1024 * 1024;
 const DEFAULT_JOURNEYS: u64 = 10_000;
 
