@@ -93,3 +93,4 @@ mod tracing;
 mod transport;
 mod trust;
 mod usage;
+mod waits;
