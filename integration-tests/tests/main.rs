@@ -58,6 +58,7 @@ mod init;
 mod journeys;
 mod live_changes;
 mod logging;
+mod max_pending;
 mod model_names;
 mod no_answers;
 mod odd_boundaries;

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::journey::Journey;
+use crate::balance::Places;
 use crate::base::{Timestamp, fnv1a, mix};
 use crate::intake::JourneyId;
 
@@ -35,6 +36,8 @@ pub struct Journeys {
     /// recognised by its serial number and skipped.
     waits: VecDeque<(Timestamp, JourneyId, u64)>,
     next_wait: u64,
+    /// The places that attempts of this VM have taken. Like journeys, they outlive a configuration.
+    places: Option<Rc<RefCell<Places>>>,
 }
 
 /// The hash of a journey's id. The edge makes each id at random and overwrites what a client sends, so no client can
@@ -66,6 +69,11 @@ struct Kept {
 }
 
 impl Journeys {
+    /// The places of this VM. `worker` is a random number for a VM that has none yet.
+    pub fn places(&mut self, worker: u64) -> Rc<RefCell<Places>> {
+        Rc::clone(self.places.get_or_insert_with(|| Rc::new(RefCell::new(Places::new(worker)))))
+    }
+
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.kept.len()
