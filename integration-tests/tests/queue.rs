@@ -286,24 +286,3 @@ async fn a_request_uses_another_target_before_it_queues() {
     clients.abort_all();
     envoy.wait_for_count("journeys", 0).await;
 }
-
-/// Workers learn of each other's attempts with each tick. Until then two workers together may send up to twice the limit, and
-/// one worker alone never exceeds it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_share_max_pending_to_within_a_tick() {
-    let Scene { envoy, providers: [provider], .. } =
-        busy(json!({"targets": {"gpt-a": {"limits": {"max_pending": 3}}}}), 2).await;
-    provider.by_default(Script::usual().delay_headers(Duration::from_millis(700)));
-    let mut clients = JoinSet::new();
-    for number in 0..12 {
-        spawn(&mut clients, envoy.port(), numbered(number));
-    }
-    while let Some(read) = clients.join_next().await {
-        assert_eq!(read.unwrap().status, 200);
-    }
-    let received = provider.received();
-    assert_eq!(received.len(), 12);
-    assert!((3..=6).contains(&at_once(&received)), "{}", at_once(&received));
-    envoy.wait_for_count("journeys", 0).await;
-    envoy.wait_for_count("waiting", 0).await;
-}

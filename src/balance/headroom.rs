@@ -24,10 +24,13 @@
 //! limit configured at a target belongs to that target. One configured at an account covers all its models,
 //! or the whole pool.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::configured::ConfiguredLimits;
 use super::demand::Demand;
+use super::places::Places;
 use super::reported::ReportedLimits;
 use crate::base::{Store, TargetId, Timestamp, Tokens, saturating_product};
 use crate::config::{Config, Quota};
@@ -125,6 +128,8 @@ pub struct Headroom {
     reported: Vec<(ReportedLimits, Vec<TargetId>)>,
     configured: Vec<(ConfiguredLimits, Vec<TargetId>)>,
     targets: Vec<Limits>,
+    /// Attempts in flight where they are limited. They belong to the VM.
+    places: Rc<RefCell<Places>>,
 }
 
 /// A request that was counted against configured limits. It is consumed once: uncounted or settled.
@@ -134,7 +139,9 @@ pub struct CountedRequest {
     at: Timestamp,
     tokens: u64,
     /// Where it was counted, and whether tokens are limited there.
-    places: [Option<(usize, bool)>; 2],
+    counts: [Option<(usize, bool)>; 2],
+    /// The names of its places, where attempts in flight are limited.
+    places: [Option<Rc<str>>; 2],
 }
 
 /// The limits of one target, as indices.
@@ -143,6 +150,8 @@ struct Limits {
     reported: usize,
     /// What is configured at the target and at its account, with the index of its counts.
     configured: [Option<(Quota, usize)>; 2],
+    /// The names of the places there.
+    places: [Rc<str>; 2],
 }
 
 impl Headroom {
@@ -170,7 +179,11 @@ impl Headroom {
             ];
             let reported =
                 index_of(&mut reported, format!("llm-failsafe/headroom/{owner}/{}", target.model), id);
-            targets.push(Limits { reported, configured });
+            let places = [
+                format!("llm-failsafe/places/target/{}", target.name).into(),
+                format!("llm-failsafe/places/{owner}").into(),
+            ];
+            targets.push(Limits { reported, configured, places });
         }
         Self {
             reported: reported.into_iter().map(|(key, of)| (ReportedLimits::new(key.into()), of)).collect(),
@@ -179,7 +192,18 @@ impl Headroom {
                 .map(|(key, of)| (ConfiguredLimits::new(key.into()), of))
                 .collect(),
             targets,
+            places: Rc::new(RefCell::new(Places::new(0))),
         }
+    }
+
+    /// Takes these places, which outlive a configuration.
+    pub fn share_places(&mut self, places: Rc<RefCell<Places>>) {
+        self.places = places;
+    }
+
+    /// Renews the places. To be called on each tick.
+    pub fn renew_places(&self, store: &mut dyn Store, now: Timestamp) {
+        self.places.borrow_mut().tick(store, now);
     }
 
     /// How much room `target` has for a request.
@@ -191,7 +215,12 @@ impl Headroom {
         {
             room = room.and(room_within_reported(reported, targets, demand, in_flight, now));
         }
-        for (quota, index) in limits.configured.iter().flatten() {
+        for ((quota, index), place) in configured_with_places(limits) {
+            let is_full = |most| self.places.borrow().used(place) >= most;
+            if quota.max_pending.is_some_and(is_full) {
+                room = room
+                    .and(Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(PENDING_RETRY) }));
+            }
             if let Some((counts, targets)) = self.configured.get(*index) {
                 room = room.and(room_within_configured(quota, counts, targets, demand, in_flight, now));
             }
@@ -219,10 +248,11 @@ impl Headroom {
                 reset: (left.reset > now).then_some(left.reset),
             }));
         }
-        for (quota, index) in limits.configured.iter().flatten() {
+        for ((quota, index), place) in configured_with_places(limits) {
             let Some((counts, targets)) = self.configured.get(*index) else { continue };
             let (requests, tokens) = counts.minute().counts(now);
             let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(in_flight(*id).into()));
+            let pending = pending.max(self.places.borrow().used(place).into());
             for (of, limit, used) in [
                 ("requests_per_minute", quota.requests_per_minute, requests),
                 ("tokens_per_minute", quota.tokens_per_minute, tokens),
@@ -245,22 +275,37 @@ impl Headroom {
         demand: Demand,
         now: Timestamp,
     ) -> Option<CountedRequest> {
-        let mut request = CountedRequest { at: now, tokens: demand.total(), places: [None; 2] };
+        let mut request =
+            CountedRequest { at: now, tokens: demand.total(), counts: [None; 2], places: [None, None] };
         let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
-        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
+        let mut fits = true;
+        for (slot, ((quota, index), place)) in configured_with_places(limits).enumerate() {
+            if quota.max_pending.is_some() {
+                if !self.places.borrow_mut().take(store, place, quota.max_pending) {
+                    fits = false;
+                    break;
+                }
+                if let Some(taken) = request.places.get_mut(slot) {
+                    *taken = Some(Rc::clone(place));
+                }
+            }
             let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
             else {
                 continue;
             };
             if !counts.take(store, quota, demand, now) {
-                self.uncount(store, request, now);
-                return None;
+                fits = false;
+                break;
             }
-            if let Some(counted_at) = request.places.get_mut(slot) {
+            if let Some(counted_at) = request.counts.get_mut(slot) {
                 *counted_at = Some((*index, quota.tokens_per_minute.is_some()));
             }
         }
-        Some(request)
+        if fits {
+            return Some(request);
+        }
+        self.uncount(store, request, now);
+        None
     }
 
     /// Counts a request that is sent although its target may be at its limits.
@@ -271,11 +316,18 @@ impl Headroom {
         demand: Demand,
         now: Timestamp,
     ) -> CountedRequest {
-        let mut request = CountedRequest { at: now, tokens: demand.total(), places: [None; 2] };
+        let mut request =
+            CountedRequest { at: now, tokens: demand.total(), counts: [None; 2], places: [None, None] };
         let Some(limits) = self.targets.get(target.index()) else { return request };
-        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
+        for (slot, ((quota, index), place)) in configured_with_places(limits).enumerate() {
+            if quota.max_pending.is_some()
+                && self.places.borrow_mut().take(store, place, None)
+                && let Some(taken) = request.places.get_mut(slot)
+            {
+                *taken = Some(Rc::clone(place));
+            }
             if let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
-                && let Some(counted_at) = request.places.get_mut(slot)
+                && let Some(counted_at) = request.counts.get_mut(slot)
             {
                 counts.correct(store, now, 1, signed(demand.total()), now);
                 *counted_at = Some((*index, quota.tokens_per_minute.is_some()));
@@ -285,8 +337,9 @@ impl Headroom {
     }
 
     /// The request was not sent: the limits have what it took back.
-    pub fn uncount(&mut self, store: &mut dyn Store, request: CountedRequest, now: Timestamp) {
-        for (index, _) in request.places.into_iter().flatten() {
+    pub fn uncount(&mut self, store: &mut dyn Store, mut request: CountedRequest, now: Timestamp) {
+        self.give_back_places(store, &mut request);
+        for (index, _) in request.counts.into_iter().flatten() {
             if let Some((counts, _)) = self.configured.get_mut(index) {
                 counts.correct(store, request.at, -1, signed(request.tokens).saturating_neg(), now);
             }
@@ -297,16 +350,23 @@ impl Headroom {
     pub fn settle(
         &mut self,
         store: &mut dyn Store,
-        request: CountedRequest,
+        mut request: CountedRequest,
         taken: Option<u64>,
         now: Timestamp,
     ) {
+        self.give_back_places(store, &mut request);
         let Some(taken) = taken.filter(|taken| *taken != request.tokens) else { return };
         let more = signed(taken).saturating_sub(signed(request.tokens));
-        for (index, counts_tokens) in request.places.into_iter().flatten() {
+        for (index, counts_tokens) in request.counts.into_iter().flatten() {
             if let Some((counts, _)) = self.configured.get_mut(index).filter(|_| counts_tokens) {
                 counts.correct(store, request.at, 0, more, now);
             }
+        }
+    }
+
+    fn give_back_places(&self, store: &mut dyn Store, request: &mut CountedRequest) {
+        for place in request.places.iter_mut().filter_map(Option::take) {
+            self.places.borrow_mut().give_back(store, &place);
         }
     }
 
@@ -331,6 +391,14 @@ impl Headroom {
         self.reported.iter_mut().for_each(|(reported, _)| reported.exchange(store));
         self.configured.iter_mut().for_each(|(counts, _)| counts.refresh(store));
     }
+}
+
+fn configured_with_places(limits: &Limits) -> impl Iterator<Item = (&(Quota, usize), &Rc<str>)> {
+    limits
+        .configured
+        .iter()
+        .zip(&limits.places)
+        .filter_map(|(configured, place)| Some((configured.as_ref()?, place)))
 }
 
 fn index_of(all: &mut Vec<(String, Vec<TargetId>)>, name: String, target: TargetId) -> usize {

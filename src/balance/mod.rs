@@ -15,6 +15,7 @@ mod demand;
 mod fastest;
 mod headroom;
 mod least_pending;
+mod places;
 mod reported;
 mod session;
 mod speed;
@@ -27,6 +28,7 @@ pub use candidate::Candidate;
 pub use configured::Minute;
 pub use demand::Demand;
 pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
+pub use places::Places;
 pub use session::{Session, SessionHints};
 pub use speed::{Speed, SpeedView};
 

@@ -19,7 +19,7 @@ pub use missing_clusters::{MissingClusters, missed_by_any};
 pub use target_health::{availability, breakers, failing_permille, is_untroubled, next_start};
 pub use usage_option::UsageOption;
 
-use crate::balance::{Headroom, InFlight, SpeedView};
+use crate::balance::{Headroom, InFlight, Places, SpeedView};
 use crate::base::{Moment, Store, TargetId, Timestamp, Tokens, WallClock, WallTime};
 use crate::breaker::{HealthView, Pending, QueueState};
 use crate::config::Config;
@@ -65,6 +65,7 @@ impl Generation {
         let mut speeds = SpeedView::new(&config);
         speeds.exchange(store);
         let mut headroom = Headroom::new(&config);
+        headroom.share_places(Rc::new(RefCell::new(Places::new(worker))));
         headroom.exchange(store);
         let usage_option = UsageOption::new(&config, store);
         let config = Rc::new(config);
@@ -117,6 +118,7 @@ impl Generation {
         self.usage_option.exchange(store);
         self.speeds.borrow_mut().exchange(store);
         self.headroom.borrow_mut().exchange(store);
+        self.headroom.borrow().renew_places(store, now);
         failed
     }
 }

@@ -42,7 +42,7 @@ impl Exchange {
         match &self.phase {
             Phase::Sent(sent) if sent.in_place.is_some() => Some(Timestamp::from_millis(0)),
             Phase::Sent(sent) => sent.attempt.due(),
-            Phase::Held(held) => Some(held.at),
+            Phase::Held(held) => Some(held.due()),
             _ => None,
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Held {
     pub(super) call: CallHeaders,
     /// When to try.
     pub(super) at: Timestamp,
+    /// When to look whether it still waits for something.
+    pub(super) review_at: Timestamp,
     /// When to give up.
     pub(super) until: Timestamp,
     /// How much of the body is in the host's buffer.
@@ -29,12 +31,17 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(journey: SharedJourney, call: CallHeaders, at: Timestamp, until: Timestamp) -> Self {
-        Self { journey, call, at, until, buffered: 0, complete: false, entry: None }
+        Self { journey, call, at, review_at: at, until, buffered: 0, complete: false, entry: None }
     }
 
     /// The same with a whole body of so many bytes in the host's buffer.
     pub(super) fn with_body(self, len: usize) -> Self {
         Self { buffered: len, complete: true, ..self }
+    }
+
+    /// When it is to be looked at. Until its body is there, it is left alone.
+    pub(super) fn due(&self) -> Timestamp {
+        if self.complete { self.at.min(self.review_at) } else { self.at }
     }
 
     /// The worker could do nothing for this long before `now`. If the time to wait is over because of that, there is a little

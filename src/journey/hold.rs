@@ -22,6 +22,9 @@ use crate::retry::Position;
 
 /// How often a queued request checks whether a target is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a held request goes without a look whether any target can be free in time. Less than a tick, so that each
+/// tick looks: breakers may have opened since then.
+const REVIEW: Duration = Duration::from_millis(50);
 /// How often a due request checks whether its body is complete.
 const BODY_COMES: Duration = Duration::from_millis(10);
 /// How long a due request waits for its body. Then it is sent, and the rest of the body follows.
@@ -33,7 +36,7 @@ impl Exchange {
     #[inline(never)]
     pub(super) fn hold_alone(&mut self, worker: &mut Worker, held: Held, now: Timestamp) -> RequestStep {
         self.note(|record| record.held_since = Some(now));
-        self.hold(worker, held)
+        self.hold(worker, held, now)
     }
 
     /// Holds a request in a queue, or refuses it when the queue is full.
@@ -52,14 +55,14 @@ impl Exchange {
             let journey = held.journey.borrow();
             return self.refuse_after(worker, journey.not_queued("queue_full", held.at), &journey);
         };
-        self.hold(worker, Held { entry: Some(entry), ..held })
+        self.hold(worker, Held { entry: Some(entry), ..held }, now)
     }
 
-    fn hold(&mut self, worker: &mut Worker, held: Held) -> RequestStep {
+    fn hold(&mut self, worker: &mut Worker, held: Held, now: Timestamp) -> RequestStep {
         log::debug!("request is held until {:?}, in a queue: {}", held.at, held.entry.is_some());
         worker.tally.count(Metric::Waits);
         worker.tally.add(Metric::Waiting, 1);
-        self.phase = Phase::Held(Box::new(held));
+        self.phase = Phase::Held(Box::new(Held { review_at: now.after(REVIEW), ..held }));
         RequestStep::Hold
     }
 
@@ -98,6 +101,9 @@ impl Exchange {
 
     /// The moment may have come that a held request waits for.
     pub fn wake<H: RequestHost>(&mut self, worker: &mut Worker, now: Timestamp, host: &mut H) -> RequestStep {
+        if let Some(step) = self.give_up_in_vain(worker, now) {
+            return step;
+        }
         let Some(mut held) = self.take_due(now) else { return RequestStep::Hold };
         let its_turn = held.entry.as_ref().is_none_or(|entry| worker.queues.may_try(entry, now));
         let is_last = now >= held.until;
@@ -134,6 +140,24 @@ impl Exchange {
                 self.release(worker, *held, refusal)
             }
             Err(NotSent::Refused(refusal)) => self.release(worker, *held, refusal),
+        }
+    }
+
+    /// Refuses a held request once no target can be free within its wait, whoever's turn it is. It would only learn
+    /// the same later.
+    fn give_up_in_vain(&mut self, worker: &mut Worker, now: Timestamp) -> Option<RequestStep> {
+        let Phase::Held(held) = &mut self.phase else { return None };
+        if !held.complete || now < held.review_at || now >= held.until {
+            return None;
+        }
+        held.review_at = now.after(REVIEW);
+        let refusal = held.journey.borrow().waits_in_vain(held.until, now)?;
+        match std::mem::take(&mut self.phase) {
+            Phase::Held(held) => Some(self.release(worker, *held, refusal)),
+            other => {
+                self.phase = other;
+                None
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::record::RecordBuilder;
 use crate::refusal::{ClientRetry, Refusal};
 use crate::report::{self, Disclosure, SharedRecord};
 use crate::retry::{self, Failed, Next, Permission, Received, Retries, Situation, Spent, Stop};
-use crate::survey::{Progress, SpendCeiling, Survey, Tried, has_options};
+use crate::survey::{Progress, SpendCeiling, Survey, Tried, can_be_free, has_options};
 use crate::tenancy::BudgetSet;
 
 /// What the decision after a failure needs of the worker.
@@ -360,6 +360,15 @@ impl Journey {
     pub(super) fn not_queued(&self, why: &'static str, now: Timestamp) -> Refusal {
         Survey::take(&self.request, self.progress(), now)
             .map_or(Refusal::Internal, |survey| report::queue_refusal(why, &survey))
+    }
+
+    /// The refusal of a request that may wait until then, if no target can be free by that time.
+    pub(super) fn waits_in_vain(&self, until: Timestamp, now: Timestamp) -> Option<Refusal> {
+        if can_be_free(&self.request, self.progress(), until, now) {
+            return None;
+        }
+        let survey = Survey::take(&self.request, self.progress(), now);
+        Some(survey.map_or(Refusal::Internal, |survey| self.no_target(&survey)))
     }
 
     /// As what a later attempt joins a queue that is to be tried at `at`.

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::journey::Journey;
+use crate::balance::Places;
 use crate::base::{Timestamp, fnv1a, mix};
 use crate::intake::{HeldBytes, JourneyId};
 
@@ -37,6 +38,8 @@ pub struct Journeys {
     next_wait: u64,
     /// What the bodies of all requests of this VM take in Envoy's buffers, kept or not.
     bodies: Rc<HeldBytes>,
+    /// The places that attempts of this VM have taken. Like journeys, they outlive a configuration.
+    places: Option<Rc<RefCell<Places>>>,
 }
 
 /// The hash of a journey's id. The edge makes each id at random and overwrites what a client sends, so no client can
@@ -71,6 +74,11 @@ impl Journeys {
     /// The count of the bytes that requests hold.
     pub const fn bodies(&self) -> &Rc<HeldBytes> {
         &self.bodies
+    }
+
+    /// The places of this VM. `worker` is a random number for a VM that has none yet.
+    pub fn places(&mut self, worker: u64) -> Rc<RefCell<Places>> {
+        Rc::clone(self.places.get_or_insert_with(|| Rc::new(RefCell::new(Places::new(worker)))))
     }
 
     /// How many are kept.

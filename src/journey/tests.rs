@@ -30,6 +30,7 @@ mod responses;
 mod settlements;
 mod silence;
 mod usage;
+mod waits;
 
 use super::test_support::*;
 use super::{Ending, RequestStep, Worker};

@@ -58,7 +58,10 @@ impl Worker {
         mut rng: SplitMix64,
     ) -> Self {
         let tally = Tally::new(&config);
-        let generation = Rc::new(Generation::new(config, rng.next_u64(), wall, &mut *store));
+        let number = rng.next_u64();
+        let mut generation = Generation::new(config, number, wall, &mut *store);
+        generation.headroom.get_mut().share_places(journeys.borrow_mut().places(number));
+        let generation = Rc::new(generation);
         Self {
             generation,
             journeys,

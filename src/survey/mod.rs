@@ -18,7 +18,7 @@ mod slow_start;
 mod tried;
 
 pub use reasons::{FallbackReason, Obstacle};
-pub use remaining::{FreeAt, has_options};
+pub use remaining::{FreeAt, can_be_free, has_options};
 pub use row::Row;
 pub use selection::Selection;
 pub use tried::{Progress, SpendCeiling, Tried};

@@ -4,7 +4,7 @@ use super::look::{Asked, Look};
 use super::row::{Round, Row};
 use super::tried::Progress;
 use super::{Obstacle, Survey};
-use crate::balance::{LimitKind, Shortage};
+use crate::balance::{LimitKind, Room, Shortage};
 use crate::base::{TargetId, Timestamp, mix};
 use crate::breaker::{Availability, Unavailable};
 use crate::config::{Mode, SlowStartAlone, WhenAllOpen};
@@ -63,7 +63,6 @@ impl Survey<'_> {
     /// for an open breaker only if the model says `when_all_open: queue`, and for a slow start only if
     /// `slow_start_alone` says so.
     pub fn free_at(&self) -> FreeAt {
-        let queues = self.model().when_all_open == WhenAllOpen::Queue;
         let mut soonest = FreeAt::Unknown;
         for row in self.candidates(Round::Untried) {
             let until = match row.fitness() {
@@ -71,9 +70,8 @@ impl Survey<'_> {
                 Err(Obstacle::Limit(shortage)) => Some(shortage.retry_at(self.now)),
                 Err(Obstacle::Unavailable(unfit)) => {
                     let waits = match unfit {
-                        Unavailable::Throttled { .. } => true,
                         Unavailable::SlowStart { .. } => self.slow_start_alone() == SlowStartAlone::Queue,
-                        _ => queues,
+                        other => self.asked.waits_for(other),
                     };
                     if waits { unfit.until() } else { None }
                 }
@@ -119,7 +117,44 @@ pub fn has_options(request: &ClientRequest, progress: Progress<'_>, now: Timesta
         .is_some_and(|asked| asked.has_options(|good| Look::at(asked).rows().any(|row| good(&row))))
 }
 
+/// Whether a target can take the request at `by` or before, as far as is known now. Looks at no more targets than
+/// that takes.
+pub fn can_be_free(request: &ClientRequest, progress: Progress<'_>, by: Timestamp, now: Timestamp) -> bool {
+    Asked::of(request, progress, now).is_some_and(|asked| {
+        Look::at(asked).rows().any(|row| {
+            let is_candidate = row.is_candidate(Round::Untried) || row.is_candidate(Round::Returning);
+            is_candidate && asked.can_be_free(&row, by)
+        })
+    })
+}
+
 impl Asked<'_> {
+    fn can_be_free(&self, row: &Row, by: Timestamp) -> bool {
+        let full = match row.room {
+            Room::Full(shortage) => Some(shortage.retry_at(self.now)),
+            Room::Fits { .. } => None,
+        };
+        let unhealthy = match row.health {
+            Availability::Unavailable(_) if self.ignores_health() => None,
+            Availability::Unavailable(unfit) if !self.waits_for(unfit) => return false,
+            Availability::Unavailable(unfit) => match unfit.until() {
+                Some(until) => Some(until),
+                None => return false,
+            },
+            _ => None,
+        };
+        // Without an obstacle it is free now.
+        full.max(unhealthy).is_none_or(|from| from <= by)
+    }
+
+    /// Whether requests wait for a target that is not healthy for this reason.
+    fn waits_for(&self, unfit: Unavailable) -> bool {
+        match unfit {
+            Unavailable::Throttled { .. } | Unavailable::SlowStart { .. } => true,
+            _ => self.model.when_all_open == WhenAllOpen::Queue,
+        }
+    }
+
     /// `any` says whether a question holds for any target. It is asked only if the last target may not be
     /// asked again.
     fn has_options(&self, any: impl FnOnce(&dyn Fn(&Row) -> bool) -> bool) -> bool {

@@ -184,18 +184,18 @@ fn retry_after_keeps_other_requests_away_too() {
 }
 
 #[test]
-fn a_request_that_waited_in_vain_gets_a_retry_after() {
+fn a_request_that_would_wait_in_vain_gets_a_retry_after_at_once() {
     let worker = &mut one_target(json!({}));
     fail_first(worker, &[(":status", "429"), ("retry-after", "3")]);
     let mut held = next_pass(worker, 2, 1000);
     // Another request learns in the meantime that the limit lasts longer.
     throttle(worker, 0, 60);
     let (at, step) = wait(worker, &mut held);
-    assert_eq!(at, ms(10_000), "held for as long as the cap allows");
+    assert!(at <= ms(100), "not held for as long as the cap allows: {at:?}");
     let (status, body) = refusal(&step);
     assert_eq!((status, &body["error"]["code"]), (429, &json!("all_targets_throttled")));
     let RequestStep::Answer(answer) = step else { panic!() };
-    assert!(answer.headers.contains(&("retry-after", "50".to_owned())), "{:?}", answer.headers);
+    assert!(answer.headers.contains(&("retry-after", "60".to_owned())), "{:?}", answer.headers);
     held.exchange.finish(worker, Ending::Complete, at);
     assert!(worker.journeys.borrow().is_empty());
     assert_eq!(counted(worker, Metric::Waiting), 0);
