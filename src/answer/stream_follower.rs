@@ -57,18 +57,18 @@ struct Chunk {
     len: usize,
     /// Its bytes, if they had to be read in one piece anyway.
     bytes: Option<Vec<u8>>,
-    /// What is to be passed on before it stands behind it. So it has to be moved there, too.
-    is_before_others: bool,
+    /// So many bytes that are to be passed on before it stand behind it. So it has to be moved there, too.
+    behind: usize,
 }
 
 impl Chunk {
     fn new(len: usize) -> Self {
-        Self { len, bytes: None, is_before_others: false }
+        Self { len, bytes: None, behind: 0 }
     }
 
     /// Whether it is moved through the buffer instead of being arranged in one piece.
     const fn is_moved(&self) -> bool {
-        self.is_before_others || self.len > MAX_PIECE
+        self.behind > 0 || self.len > MAX_PIECE
     }
 
     /// Its bytes, read from the host unless they have been read before.
@@ -117,7 +117,7 @@ impl StreamFollower {
         let new_bytes = available.saturating_sub(staged);
         let (content, passed) = if staged > 0 && available > MAX_PIECE {
             match move_back(host, staged) {
-                Ok(()) => self.read(host, Chunk { is_before_others: true, ..Chunk::new(new_bytes) }, end),
+                Ok(()) => self.read(host, Chunk { behind: staged, ..Chunk::new(new_bytes) }, end),
                 Err(_) => (None, self.give_up_order(host, available)),
             }
         } else {
@@ -261,14 +261,14 @@ impl StreamFollower {
         });
         match read {
             Ok(bytes) => (content, self.arrange(host, Chunk { bytes, ..chunk }, end)),
-            Err(_) => (Some(content.unwrap_or(0)), self.give_up(new_bytes)),
+            Err(_) => (Some(content.unwrap_or(0)), self.give_up(host, new_bytes, chunk.behind)),
         }
     }
 
     /// Leaves in the buffer what is passed on now, and says how many bytes that are.
     fn arrange(&mut self, host: &mut impl BodyBuffer, chunk: Chunk, end: bool) -> usize {
-        let len = chunk.len;
-        self.try_arrange(host, chunk, end).unwrap_or_else(|_| self.give_up(len))
+        let (len, behind) = (chunk.len, chunk.behind);
+        self.try_arrange(host, chunk, end).unwrap_or_else(|_| self.give_up(host, len, behind))
     }
 
     fn try_arrange<B: BodyBuffer>(
@@ -303,7 +303,7 @@ impl StreamFollower {
             cuts.retain(|cut| cut.end <= from);
         }
         let edits = !cuts.is_empty()
-            || chunk.is_before_others
+            || chunk.behind > 0
             || self.names.as_ref().is_some_and(|names| chunk.is_moved() || names.are_found());
         let passed = if chunk.is_moved() && (hold > 0 || edits) {
             let tail = match (is_over, &notice) {
@@ -428,8 +428,11 @@ impl StreamFollower {
         self.end_unread(0)
     }
 
-    /// The host refused a read or a write, so its buffer passes as it is.
-    fn give_up(&mut self, available: usize) -> usize {
+    /// The host refused a read or a write, so its buffer passes as it is, unless it is not in order.
+    fn give_up(&mut self, host: &mut impl BodyBuffer, available: usize, behind: usize) -> usize {
+        if behind > 0 {
+            return self.give_up_order(host, available.saturating_add(behind));
+        }
         self.is_torn = true;
         self.names = None;
         available
