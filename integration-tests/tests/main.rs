@@ -73,6 +73,7 @@ mod poison;
 mod probes;
 mod prometheus;
 mod provider;
+mod provider_faults;
 mod queue;
 mod quiet;
 mod records;
