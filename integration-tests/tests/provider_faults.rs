@@ -48,7 +48,11 @@ fn served() -> Vec<(&'static str, bool, Script)> {
         ("only [DONE]", true, stream(&["[DONE]"])),
         ("cut after the role chunk", true, stream(&[ROLE, CONTENT]).cut_after_chunks(1)),
         ("200 with text/html", true, page),
-        ("plain: error object under 200", false, Script::usual().text(ERROR).header("content-type", "application/json")),
+        (
+            "plain: error object under 200",
+            false,
+            Script::usual().text(ERROR).header("content-type", "application/json"),
+        ),
     ]
 }
 
@@ -65,7 +69,8 @@ fn told() -> Vec<(&'static str, Script)> {
 }
 
 async fn start() -> Scene<2> {
-    with_stream_limits(json!({"first_content": "1s", "idle": "1s", "content_idle": "1s", "answer": "1s"})).await
+    with_stream_limits(json!({"first_content": "1s", "idle": "1s", "content_idle": "1s", "answer": "1s"}))
+        .await
 }
 
 #[tokio::test]

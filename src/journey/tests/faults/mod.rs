@@ -6,8 +6,10 @@
 //! A failure prints the smallest case that fails and writes its seed to `proptest-regressions`, so the next run
 //! plays it again. `PROPTEST_CASES=100000` plays more.
 
+mod client;
 mod disturbances;
 mod scripts;
+mod watch;
 mod world;
 
 use proptest::prelude::*;
