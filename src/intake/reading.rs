@@ -24,6 +24,9 @@ use crate::tenancy::{self, NoKey};
 /// VM.
 const WINDOW: usize = 64 * 1024;
 
+/// The most of a body that is kept in the VM before it is complete.
+const MAX_KEPT_EARLY: usize = 4 * 1024;
+
 /// A request whose body is being read.
 pub struct Reading {
     generation: Rc<Generation>,
@@ -179,10 +182,12 @@ impl Reading {
             // Only an object without a member has no quote.
             self.has_member |= self.path_model.is_some() && window.contains(&b'"');
             self.seen += window.len();
-            // Only a whole body is kept. Otherwise each client that sends slowly would cost the VM a window.
-            if is_all && window.len() == available {
+            // A body that is not yet complete is kept only if it is short. Otherwise each client that sends slowly would
+            // cost the VM a window.
+            if window.len() == available && (is_all || window.len() <= MAX_KEPT_EARLY) {
                 self.window = Some(window);
             } else {
+                self.window = None;
                 host.reuse(window);
             }
         }
