@@ -101,10 +101,12 @@ pub struct Levels {
     pub waiting: u32,
     /// Journeys.
     pub journeys: u32,
+    /// Bytes of request bodies in Envoy's buffers.
+    pub held_bytes: u64,
 }
 
 impl Levels {
-    pub(super) const BYTES: usize = 4 + 4 + 4;
+    pub(super) const BYTES: usize = 4 + 4 + 4 + 8;
 
     /// Those of two VMs together.
     pub const fn plus(self, other: Self) -> Self {
@@ -112,6 +114,7 @@ impl Levels {
             attempts: self.attempts.saturating_add(other.attempts),
             waiting: self.waiting.saturating_add(other.waiting),
             journeys: self.journeys.saturating_add(other.journeys),
+            held_bytes: self.held_bytes.saturating_add(other.held_bytes),
         }
     }
 
@@ -119,16 +122,19 @@ impl Levels {
         bytes.extend(self.attempts.to_le_bytes());
         bytes.extend(self.waiting.to_le_bytes());
         bytes.extend(self.journeys.to_le_bytes());
+        bytes.extend(self.held_bytes.to_le_bytes());
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let (attempts, bytes) = bytes.split_first_chunk::<4>()?;
         let (waiting, bytes) = bytes.split_first_chunk::<4>()?;
-        let (journeys, _) = bytes.split_first_chunk::<4>()?;
+        let (journeys, bytes) = bytes.split_first_chunk::<4>()?;
+        let (held_bytes, _) = bytes.split_first_chunk::<8>()?;
         Some(Self {
             attempts: u32::from_le_bytes(*attempts),
             waiting: u32::from_le_bytes(*waiting),
             journeys: u32::from_le_bytes(*journeys),
+            held_bytes: u64::from_le_bytes(*held_bytes),
         })
     }
 }

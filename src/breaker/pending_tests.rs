@@ -139,7 +139,7 @@ fn levels_are_those_of_the_vms_that_live() {
     let config = load(CONFIG);
     let mut stores: Vec<_> = (0..4).map(|_| Memory::on(Rc::clone(&shelf))).collect();
     let mut workers: Vec<_> = (0..4).map(|id| Pending::new(&config, id)).collect();
-    let levels = |attempts| Levels { attempts, waiting: 2, journeys: 3 };
+    let levels = |attempts| Levels { attempts, waiting: 2, journeys: 3, held_bytes: 1 << 40 };
     // The workers 1 and 2 are in one VM, the second with a newer configuration.
     for (ms, number, vm) in [(0, 1, 70), (50, 2, 70), (60, 3, 80)] {
         workers[number].set_levels(vm, levels(u32::try_from(number).unwrap()));
@@ -147,7 +147,10 @@ fn levels_are_those_of_the_vms_that_live() {
     }
     workers[0].set_levels(60, levels(1_000));
     workers[0].exchange(&mut stores[0], at(100));
-    assert_eq!(workers[0].levels_of_others(), Levels { attempts: 5, waiting: 4, journeys: 6 });
+    assert_eq!(
+        workers[0].levels_of_others(),
+        Levels { attempts: 5, waiting: 4, journeys: 6, held_bytes: 2 << 40 }
+    );
     // The VM does not count itself, whichever of its slots it reads.
     workers[2].exchange(&mut stores[2], at(100));
     assert_eq!(workers[2].levels_of_others(), levels(3).plus(levels(1_000)));

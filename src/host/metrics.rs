@@ -26,6 +26,11 @@ fn move_level(gauge: Metric, delta: i64) {
         Metric::AttemptsInFlight => &mut levels.attempts,
         Metric::Waiting => &mut levels.waiting,
         Metric::Journeys => &mut levels.journeys,
+        Metric::HeldBytes => {
+            levels.held_bytes = levels.held_bytes.saturating_add_signed(delta);
+            LEVELS.set(levels);
+            return;
+        }
         _ => return,
     };
     *level = u32::try_from(i64::from(*level).saturating_add(delta).max(0)).unwrap_or(u32::MAX);
@@ -57,12 +62,16 @@ impl Metrics {
 
     /// Sets the gauges to what this VM and the others have.
     pub fn show_levels(&self, others: Levels) {
-        let Levels { attempts, waiting, journeys } = levels().plus(others);
-        let all =
-            [(Metric::AttemptsInFlight, attempts), (Metric::Waiting, waiting), (Metric::Journeys, journeys)];
+        let Levels { attempts, waiting, journeys, held_bytes } = levels().plus(others);
+        let all = [
+            (Metric::AttemptsInFlight, attempts.into()),
+            (Metric::Waiting, waiting.into()),
+            (Metric::Journeys, journeys.into()),
+            (Metric::HeldBytes, held_bytes),
+        ];
         for (gauge, level) in all {
             if let Some(id) = self.id(gauge) {
-                let _ = abi::record_metric(id, level.into());
+                let _ = abi::record_metric(id, level);
             }
         }
     }

@@ -61,6 +61,9 @@ impl Shared {
         if let Some(previous) = TICKING.replace(Rc::downgrade(self)).upgrade() {
             previous.metrics.flush(&mut previous.worker.borrow_mut().tally);
         }
+        let mut worker = self.worker.borrow_mut();
+        worker.started(clock::now());
+        self.metrics.flush(&mut worker.tally);
     }
 
     /// The tick of this filter's worker. Returns the records that no access log writes.

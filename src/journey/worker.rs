@@ -121,6 +121,11 @@ impl Worker {
         records
     }
 
+    /// The configuration has just been loaded: shows what it has, so that no gauge is 0 until the first tick.
+    pub fn started(&mut self, now: Timestamp) {
+        self.gauges.show(&self.generation, &mut self.tally, now);
+    }
+
     /// Whether the last tick was longer ago than it may be, because the worker was stopped or busy.
     pub(super) fn is_late(&self, now: Timestamp) -> bool {
         self.ticked_at.is_some_and(|at| now.since(at) > LATE)
