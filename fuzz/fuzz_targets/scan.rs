@@ -49,10 +49,7 @@ fuzz_target!(|input: &[u8]| {
     }
     match (serde_json::from_slice::<Value>(body), scanned) {
         (Ok(parsed @ Value::Object(_)), Ok(facts)) => check_facts(&facts, &parsed, body),
-        (
-            Ok(Value::Object(_)),
-            Err(ScanError::TooManyModels { .. } | ScanError::ModelInOtherCase { .. }),
-        )
+        (Ok(Value::Object(_)), Err(ScanError::TooManyModels { .. } | ScanError::ModelInOtherCase { .. }))
         | (Err(_), Err(_)) => {}
         (Ok(Value::Object(_)), Err(error)) => panic!("refused what is JSON: {error}"),
         (Ok(_), scanned) => assert!(matches!(scanned, Err(ScanError::NotAnObject { .. }))),
