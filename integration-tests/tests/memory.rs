@@ -1,7 +1,7 @@
 //! Memory is bounded by configuration: that of Envoy for request bodies, and that of the VM. Logs that nobody takes lose no
 //! request.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use integration_tests::SOON;
