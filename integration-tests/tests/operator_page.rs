@@ -176,6 +176,11 @@ async fn on_a_desktop_the_page_shows_problems_and_takes_an_order() {
     browser.wait_for("document.querySelector('[data-scope=\"targets/llama-one\"]').innerText.includes('0 of 1 slots free')").await;
     let retries = browser.text("#retries").await;
     assert!(retries.contains(" allowed in the last 10 s, with "), "{retries}");
+    let load = browser.text("#load").await;
+    assert!(
+        load.contains(" attempts in flight · ") && load.contains("(at most 537 MB per worker)"),
+        "{load}"
+    );
     assert_fits(&browser).await;
     browser.screenshot("desk-2-trouble").await;
     waiting.iter().for_each(JoinHandle::abort);

@@ -118,6 +118,11 @@ impl Pending {
         self.other_vms
     }
 
+    /// What all VMs have, as of the last exchange.
+    pub const fn levels(&self) -> Levels {
+        self.vm.1.plus(self.other_vms)
+    }
+
     /// This worker's queues, by model.
     pub fn set_queues(&mut self, queued: impl Iterator<Item = QueueState>) {
         for (known, now) in self.queued.0.iter_mut().zip(queued) {

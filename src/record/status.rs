@@ -31,12 +31,27 @@ pub struct Status<'c> {
     targets: Vec<ScopeStatus<'c>>,
     accounts: Vec<ScopeStatus<'c>>,
     endpoints: Vec<ScopeStatus<'c>>,
+    load: Load,
     /// The retry budget, over all workers.
     retry_budget: RetryBudget,
     /// Client keys with budgets, at most [`MAX_KEYS`].
     budgets: Vec<KeyBudgets>,
     /// Recent orders of operators, newest first.
     orders: Vec<RecentOrder>,
+}
+
+/// What all workers have now.
+#[derive(Debug, Serialize)]
+struct Load {
+    /// Attempts in flight.
+    attempts: u32,
+    /// Requests that are held before an attempt.
+    waiting: u32,
+    journeys: u32,
+    /// Bytes of request bodies in Envoy's buffers.
+    held_bytes: u64,
+    /// The most of them per worker.
+    max_held_bytes: u64,
 }
 
 /// The most keys whose budgets are reported. Each costs a read of the shared data.
@@ -256,6 +271,7 @@ impl<'c> Sources<'c> {
     ) -> Status<'c> {
         let config = self.config;
         orders.reverse();
+        let levels = self.pending.levels();
         let mut targets = self.all(config.targets().len(), TargetId::from_index, Scope::Target);
         for (status, target) in targets.iter_mut().zip(config.targets()) {
             let missing = missing_clusters.contains(&target.provider);
@@ -286,6 +302,13 @@ impl<'c> Sources<'c> {
             targets,
             accounts: self.all(config.accounts().len(), AccountId::from_index, Scope::Account),
             endpoints: self.all(config.providers().len(), ProviderId::from_index, Scope::Endpoint),
+            load: Load {
+                attempts: levels.attempts,
+                waiting: levels.waiting,
+                journeys: levels.journeys,
+                held_bytes: levels.held_bytes,
+                max_held_bytes: config.limits.max_held_bytes,
+            },
             retry_budget: retries.into(),
             budgets,
             orders,

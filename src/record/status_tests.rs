@@ -1,7 +1,7 @@
 use super::*;
 use crate::base::ErrorClass;
 use crate::base::memory::Memory;
-use crate::breaker::{Command, HealthSignal, QueueState};
+use crate::breaker::{Command, HealthSignal, Levels, QueueState};
 use crate::config;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,6 +11,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
     let (mut pending, headroom) = (Pending::new(config, 1), Headroom::new(config));
     pending.first_content(TargetId::from_index(0).unwrap(), Duration::from_millis(120));
+    let levels = Levels { attempts: 3, waiting: 2, journeys: 4, held_bytes: 70_000 };
+    pending.set_levels(1, levels);
     pending.set_queues(std::iter::once(QueueState { requests: 2, bytes: 9, since: now }));
     let sources = Sources {
         config,
@@ -64,7 +66,7 @@ fn a_blocked_account_makes_its_targets_unavailable_and_gives_the_reason() {
 }
 
 #[test]
-fn the_report_contains_latency_limits_queues_and_the_retry_budget() {
+fn the_report_contains_latency_limits_queues_load_and_the_retry_budget() {
     let config = small();
     let status = report(&config, &HealthView::new(&config), NOW);
     let target = &status["targets"][0];
@@ -79,6 +81,8 @@ fn the_report_contains_latency_limits_queues_and_the_retry_budget() {
     assert_eq!(status["models"][0]["queue"], queue);
     let budget = json!({"window_s": 10, "requests": 10, "used": 3, "allowed": 2, "left": 0});
     assert_eq!(status["retry_budget"], budget);
+    let load = json!({"attempts": 3, "waiting": 2, "journeys": 4, "held_bytes": 70_000, "max_held_bytes": 512 << 20});
+    assert_eq!(status["load"], load);
     assert!(status["accounts"][0].get("headroom").is_none());
 }
 

@@ -25,7 +25,7 @@ const REJECTED_KEY: [&str; 2] = [
 const FILTER_FILE: &str = "docs/live-changes.md#change-the-configuration";
 const KEY_FILE: &str = "docs/live-changes.md#replace-a-providers-key";
 
-const SIGNS: [Sign; 16] = [
+const SIGNS: [Sign; 18] = [
     Sign {
         name: "http.*.no_cluster",
         meaning: [
@@ -126,6 +126,24 @@ const SIGNS: [Sign; 16] = [
         page: "docs/operations.md#envoy-and-the-filter",
     },
     Sign {
+        name: "wasmcustom.llm_failsafe_held_refusals",
+        meaning: [
+            "large request that was refused because the bodies of others left no room",
+            "large requests that were refused because the bodies of others left no room",
+        ],
+        advice: "find out who sends large bodies, or raise `limits.max_held_bytes`",
+        page: "docs/runbook.md#llmfailsafememoryfull",
+    },
+    Sign {
+        name: "filesystem.write_failed",
+        meaning: [
+            "write to a log that failed, so its lines are lost",
+            "writes to logs that failed, so their lines are lost",
+        ],
+        advice: "look for a full disk at the path of the access log",
+        page: "docs/runbook.md#llmfailsafelogsfail",
+    },
+    Sign {
         name: "cluster.loop.upstream_rq_retry_overflow",
         meaning: [
             "retry that the cluster `loop` did not allow",
@@ -152,7 +170,7 @@ const SIGNS: [Sign; 16] = [
 ];
 
 /// Only these counters, so that the answer is small.
-const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.%7Cextension_config_discovery%7Csds%5C.%7Ccluster%5C..*credential_injector)";
+const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.%7Cextension_config_discovery%7Csds%5C.%7Cfilesystem%5C.%7Ccluster%5C..*credential_injector)";
 
 /// The most parts of names that are shown for one sign.
 const MAX_PARTS: usize = 4;

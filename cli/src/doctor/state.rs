@@ -18,9 +18,18 @@ pub struct Status {
     pub targets: Vec<Scope>,
     pub accounts: Vec<Scope>,
     pub endpoints: Vec<Scope>,
+    pub load: Load,
     pub retry_budget: RetryBudget,
     pub budgets: Vec<KeyBudgets>,
     pub orders: Vec<Order>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Load {
+    pub held_bytes: u64,
+    /// Of one worker.
+    pub max_held_bytes: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

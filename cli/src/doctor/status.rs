@@ -2,7 +2,7 @@
 
 use super::client::{Answer, Client};
 use super::note::Note;
-use super::state::{KeyBudgets, Model, Order, SCHEMA, Scope, Status};
+use super::state::{KeyBudgets, Load, Model, Order, SCHEMA, Scope, Status};
 use super::words;
 use crate::plural::count;
 
@@ -11,6 +11,7 @@ const RUNBOOK_BLOCKED: &str = "docs/runbook.md#llmfailsafeaccountblocked";
 const RUNBOOK_OPENED: &str = "docs/runbook.md#llmfailsafebreakeropened";
 const RUNBOOK_FLAPS: &str = "docs/runbook.md#llmfailsafebreakerflaps";
 const RUNBOOK_RETRIES: &str = "docs/runbook.md#llmfailsaferetrieshigh";
+const RUNBOOK_MEMORY: &str = "docs/runbook.md#llmfailsafememoryfull";
 const OPERATORS: &str = "docs/operations.md#operators-page-and-orders";
 
 /// A breaker that opened so often in a row gets another advice.
@@ -100,6 +101,7 @@ fn explain(status: &Status) -> Vec<Note> {
                 .see(RUNBOOK_RETRIES),
         );
     }
+    notes.extend(memory_note(&status.load));
     notes.extend(status.budgets.iter().flat_map(budget_notes));
     if notes.len() == before {
         notes.push(Note::good(format!(
@@ -109,6 +111,24 @@ fn explain(status: &Status) -> Vec<Note> {
         )));
     }
     notes
+}
+
+/// Whether the bodies of requests come close to what one worker may hold. The report counts all workers, so a worker may
+/// already be full if the sum is.
+fn memory_note(load: &Load) -> Option<Note> {
+    let Load { held_bytes, max_held_bytes } = *load;
+    let is_close = max_held_bytes > 0 && held_bytes >= max_held_bytes / 10 * 9;
+    is_close.then(|| {
+        let mebibytes = |bytes: u64| bytes >> 20;
+        let text = format!(
+            "request bodies hold {} MiB of Envoy's memory; a worker refuses large ones beyond {} MiB",
+            mebibytes(held_bytes),
+            mebibytes(max_held_bytes)
+        );
+        Note::hint(text)
+            .advise("find out who sends large bodies, or raise `limits.max_held_bytes`")
+            .see(RUNBOOK_MEMORY)
+    })
 }
 
 fn model_notes(model: &Model, now_ms: u64) -> Vec<Note> {

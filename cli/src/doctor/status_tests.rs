@@ -119,6 +119,11 @@ fn models_queues_and_budgets_are_explained() {
         Kind::Problem,
         &["the retry budget is used up (100 of 100)"],
     );
+    check(
+        &[("/load", json!({"held_bytes": 480 << 20, "max_held_bytes": 512 << 20}))],
+        Kind::Hint,
+        &["hold 480 MiB of Envoy's memory", "beyond 512 MiB", "#llmfailsafememoryfull"],
+    );
     let headroom = json!([{"of": "tokens", "by": "provider", "limit": 10, "left": 0, "reset_ms": 1_005_000}]);
     check(
         &[("/targets/1/headroom", headroom)],
