@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::clusters::is_loopback;
 use super::place::Place;
-use super::routes::RouteTable;
+use super::routes::{Addition, RouteTable};
 
 /// A listener.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct Manager {
     pub plugins: Vec<Plugin>,
     /// Its routes; `None` if Envoy gets them from elsewhere.
     pub routes: Option<RouteTable>,
+    /// The headers that it adds to responses of Envoy itself.
+    local_reply_headers: Vec<Addition>,
 }
 
 /// The filter llm-failsafe.
@@ -137,6 +139,7 @@ impl Manager {
         let filters = place.field("http_filters").items();
         let configs: Vec<_> = filters.iter().map(|filter| filter.field("typed_config").extension()).collect();
         let routes = place.field("route_config");
+        let mappers = place.at(&["local_reply_config", "mappers"]).items();
         Some(Self {
             path: place.path.clone(),
             name: place.field("stat_prefix").text().unwrap_or_default().to_owned(),
@@ -148,8 +151,18 @@ impl Manager {
                 .duration(),
             filter_types: configs.iter().map(|(_, kind)| (*kind).to_owned()).collect(),
             plugins: configs.iter().filter_map(|(config, _)| Plugin::read(&config.field("config"))).collect(),
+            local_reply_headers: mappers
+                .iter()
+                .flat_map(|mapper| mapper.field("headers_to_add").items())
+                .map(|header| Addition::read(&header))
+                .collect(),
             routes: routes.exists().then(|| RouteTable::read(&routes)).flatten(),
         })
+    }
+
+    /// Whether some responses of Envoy itself get this header with this value.
+    pub fn marks(&self, name: &str, value: &str) -> bool {
+        self.local_reply_headers.iter().any(|header| header.name == name && header.value == value)
     }
 
     /// How long a stream may be idle; `None` for no limit.

@@ -71,19 +71,23 @@ pub struct Retry {
     pub on: Vec<String>,
     /// Response headers that ask for a retry.
     pub headers: Vec<String>,
+    /// Response headers that say how long to wait before it.
+    pub wait_headers: Vec<String>,
     /// The most retries.
     pub most: u64,
     /// How long one attempt may take, if the file says; zero for no limit.
     pub per_try_timeout: Option<Duration>,
 }
 
-/// Changes in request headers.
+/// Changes in headers.
 #[derive(Debug)]
 pub struct Edits {
-    /// Removed headers.
+    /// Removed request headers.
     pub removes: Vec<String>,
-    /// Added headers.
+    /// Added request headers.
     pub adds: Vec<Addition>,
+    /// Removed response headers.
+    pub response_removes: Vec<String>,
 }
 
 /// An added header.
@@ -161,14 +165,16 @@ impl To {
 impl Retry {
     fn read(place: &Place<'_>) -> Option<Self> {
         let on = place.field("retry_on").text().unwrap_or_default();
-        let headers = place.field("retriable_headers").items();
+        let names = |headers: &[Place<'_>]| -> Vec<_> {
+            let names =
+                headers.iter().filter_map(|header| Some(header.field("name").text()?.to_ascii_lowercase()));
+            names.collect()
+        };
         place.exists().then(|| Self {
             path: place.path.clone(),
             on: on.split(',').map(|word| word.trim().to_owned()).collect(),
-            headers: headers
-                .iter()
-                .filter_map(|header| Some(header.field("name").text()?.to_ascii_lowercase()))
-                .collect(),
+            headers: names(&place.field("retriable_headers").items()),
+            wait_headers: names(&place.at(&["rate_limited_retry_back_off", "reset_headers"]).items()),
             most: place.field("num_retries").number().unwrap_or(1),
             per_try_timeout: place.field("per_try_timeout").duration(),
         })
@@ -177,17 +183,18 @@ impl Retry {
 
 impl Edits {
     fn read(place: &Place<'_>) -> Self {
-        let removes = place.field("request_headers_to_remove").texts();
+        let names = |field| place.field(field).texts().iter().map(|name| name.to_ascii_lowercase()).collect();
         let adds = place.field("request_headers_to_add").items();
         Self {
-            removes: removes.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            removes: names("request_headers_to_remove"),
             adds: adds.iter().map(Addition::read).collect(),
+            response_removes: names("response_headers_to_remove"),
         }
     }
 }
 
 impl Addition {
-    fn read(place: &Place<'_>) -> Self {
+    pub(super) fn read(place: &Place<'_>) -> Self {
         let header = |name| place.at(&["header", name]).text().unwrap_or_default();
         let action = place.field("append_action").text();
         let never_appends = place.field("append").value() == &serde_json::Value::Bool(false);

@@ -8,6 +8,7 @@ mod buffers;
 mod clusters;
 mod environment;
 mod filter;
+mod local_replies;
 mod retry_loop;
 mod stripping;
 mod time_limits;
@@ -33,11 +34,12 @@ struct Subject<'a> {
 pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) -> Vec<Finding> {
     let positions = file.positions();
     let subject = Subject { file, positions: &positions, config, variables };
-    let rules: [fn(Subject<'_>) -> Vec<Finding>; 8] = [
+    let rules: [fn(Subject<'_>) -> Vec<Finding>; 9] = [
         filter::findings,
         environment::findings,
         clusters::findings,
         retry_loop::findings,
+        local_replies::findings,
         stripping::findings,
         buffers::findings,
         time_limits::findings,

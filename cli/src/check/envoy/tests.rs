@@ -302,6 +302,34 @@ fn an_edge_that_does_not_do_its_part_is_found() {
     ] {
         check("envoy.yaml", &pointer, value, severity, path, problem);
     }
+    for (pointer, value, path, problem) in [
+        (
+            format!("{INNER}/local_reply_config"),
+            json!(null),
+            "typed_config.local_reply_config",
+            "breaks off before it answers, its client gets the error and no other target is asked; after a crash",
+        ),
+        (
+            format!("{INNER}/local_reply_config/mappers/0/headers_to_add/0/header/value"),
+            json!("other"),
+            "typed_config.local_reply_config",
+            "breaks off before it answers",
+        ),
+        (
+            host("response_headers_to_remove"),
+            json!(["x-llm-retry"]),
+            "virtual_hosts[0].response_headers_to_remove",
+            "clients see the marks",
+        ),
+        (
+            policy("rate_limited_retry_back_off"),
+            json!(null),
+            "retry_policy.rate_limited_retry_back_off",
+            "before there can be a new VM",
+        ),
+    ] {
+        check("envoy.yaml", &pointer, value, Severity::Warning, path, problem);
+    }
     let fewer = format!("{HOP}/common_http_protocol_options/max_requests_per_connection");
     assert_eq!(added("envoy.yaml", set(&fewer, json!(100))), [], "fewer are fine");
     let http1 = json!({"explicit_http_config": {"http_protocol_options": {}}});
