@@ -131,7 +131,8 @@ async fn in_a_burst_of_large_bodies_those_beyond_the_limit_are_refused() {
         let (sent, mut all) = (body(size), JoinSet::new());
         for _ in 0..number {
             let (port, sent) = (envoy.port(), sent.clone());
-            let request = Request::post(CHAT).bytes(sent).patience(Duration::from_secs(60));
+            // Over HTTP/1 Envoy closes the connection 50 ms after an early refusal, and a busy client may not have read it.
+            let request = Request::post(CHAT).bytes(sent).h2c().patience(Duration::from_secs(60));
             all.spawn(async move { request.ask(port).await });
         }
         let (mut served, mut refused, mut most) = (0, 0, 0);
