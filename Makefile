@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-all-envoys lint bench bench-count fuzz catalogue fmt clean
+.PHONY: help setup build demo release test test-all-envoys lint bench bench-count fuzz catalogue fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -25,6 +25,10 @@ setup: ## Fetch Envoy, the Wasm target, wasm-opt, lint tools and the Python SDKs
 build: ## Build the filter as dist/llm_failsafe.wasm
 	@scripts/setup.sh wasm
 	@scripts/build.sh
+
+release: ## Make a release of the committed state in dist/release: module, checksums, list of parts, image (docs/release.md)
+	@scripts/setup.sh wasm wasm-opt release
+	@scripts/release.sh
 
 demo: ## Set up, build, start Envoy with two scripted providers; show failover, an open breaker and recovery
 	@scripts/setup.sh wasm envoy

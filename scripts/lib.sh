@@ -10,6 +10,8 @@ TOOLS=$ROOT/.tools
 WASM_TARGET=wasm32-wasip1
 # 128-bit vectors make the search in bodies faster. V8 has them in every supported Envoy.
 WASM_FEATURES="-C target-feature=+simd128"
+# The module names source files where it may panic. Without these paths it is the same wherever it is built.
+REMAP_PATHS="--remap-path-prefix=$ROOT= --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 WASM_TOOLCHAIN_FILE=$TOOLS/wasm-toolchain
 LINT_TOOLS=$TOOLS/lint
 # The npm package binaryen contains wasm-opt as a program for Node, the same for every platform.
@@ -84,7 +86,7 @@ wasm_cargo() {
     shift 2
     case $toolchain in
     default)
-        CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$WASM_FEATURES" cargo "$subcommand" --target "$WASM_TARGET" "$@"
+        CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$WASM_FEATURES $REMAP_PATHS" cargo "$subcommand" --target "$WASM_TARGET" "$@"
         ;;
     debian)
         local -a cargo=(/usr/bin/cargo "$subcommand")
@@ -92,7 +94,7 @@ wasm_cargo() {
         [ "$subcommand" != clippy ] || cargo=(/usr/bin/cargo-clippy clippy)
         env -u RUSTUP_TOOLCHAIN \
             CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$DEBIAN_TARGET_DIR" \
-            RUSTFLAGS="-C linker=wasm-ld-19 -C link-self-contained=no -C link-arg=-L/usr/lib/wasm32-wasi $WASM_FEATURES" \
+            RUSTFLAGS="-C linker=wasm-ld-19 -C link-self-contained=no -C link-arg=-L/usr/lib/wasm32-wasi $WASM_FEATURES $REMAP_PATHS" \
             "${cargo[@]}" --target "$WASM_TARGET" -Zbuild-std=std,panic_abort "$@"
         ;;
     *) die "unknown Wasm toolchain '$toolchain'" "Known: default, debian. Remove $WASM_TOOLCHAIN_FILE and run: make setup" ;;

@@ -2,7 +2,7 @@
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
 # Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus,
-# compose, node.
+# compose, node, release.
 # Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
@@ -18,6 +18,7 @@ DEBIAN_PACKAGES=(rustc-web cargo-web rust-web-src lld-19 wasi-libc)
 DEBIAN_LINT_PACKAGE=rust-web-clippy
 REQUIREMENTS=integration-tests/python/requirements.txt
 LINT_REQUIREMENTS=scripts/lint-tools.txt
+RELEASE_REQUIREMENTS=scripts/release/requirements.txt
 VENV=$TOOLS/python
 NODE_LIST=integration-tests/node/package-lock.json
 MIN_NODE=20
@@ -351,6 +352,23 @@ setup_node() {
     note_missing node "scripts/setup.sh node, with an npm registry in reach"
 }
 
+# What `make release` needs: a library that writes and checks the list of parts, and a second reader of images.
+setup_release() {
+    local home=$TOOLS/release
+    if ! cmp -s "$RELEASE_REQUIREMENTS" "$home/installed.txt"; then
+        make_venv "$home"
+        say "setup: installing the programs for a release"
+        bounded "$DOWNLOAD_SECONDS" "$home/bin/python" -m pip install -q --disable-pip-version-check -r "$RELEASE_REQUIREMENTS" ||
+            die "the packages in $RELEASE_REQUIREMENTS could not be installed"
+        cp "$RELEASE_REQUIREMENTS" "$home/installed.txt"
+    fi
+    have skopeo && return
+    say "setup: installing skopeo, which checks the image"
+    apt_install skopeo >"$TOOLS/probe/skopeo.log" 2>&1 || true
+    have skopeo ||
+        die "skopeo is missing, and the image would not be checked" "As root on Debian: apt-get install skopeo"
+}
+
 mkdir -p "$TOOLS/probe"
 [ $# -gt 0 ] || set -- wasm wasm-opt lint envoy envoy-oldest python
 for part in "$@"; do
@@ -366,6 +384,7 @@ for part in "$@"; do
     prometheus) setup_prometheus ;;
     compose) setup_compose ;;
     node) setup_node ;;
-    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node" ;;
+    release) setup_release ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, release" ;;
     esac
 done

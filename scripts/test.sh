@@ -14,8 +14,10 @@ done
 # A test compares its host calls with the filter's.
 scripts/build-floor.sh
 
+# With the whole workspace, cargo builds the command-line tool, too. By itself it would be built again, with dependencies
+# that have fewer features.
 status=0
-LLM_FAILSAFE_WITHOUT="${missing[*]-}" cargo test --workspace --no-fail-fast || status=$?
+LLM_FAILSAFE_PROGRAM=$TARGET_DIR/debug/llm-failsafe LLM_FAILSAFE_WITHOUT="${missing[*]-}" cargo test --workspace --no-fail-fast || status=$?
 
 for name in ${missing[@]+"${missing[@]}"}; do
     printf '\n%s\n' "NOT TESTED: tests that need $name, which is not installed. To install it: $(cat "$TOOLS/missing/$name")" >&2

@@ -43,11 +43,14 @@ pub fn python() -> PathBuf {
     must_exist(from_env("LLM_FAILSAFE_PYTHON").unwrap_or_else(default), "Python with the SDKs")
 }
 
-/// The program `llm-failsafe`, built beside the tests.
+/// The program `llm-failsafe`: `LLM_FAILSAFE_PROGRAM`, or built beside the tests.
 ///
 /// # Panics
 /// If it cannot be built.
 pub fn program() -> PathBuf {
+    if let Some(path) = from_env("LLM_FAILSAFE_PROGRAM") {
+        return must_exist(path, "llm-failsafe");
+    }
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
         .get_or_init(|| {

@@ -258,7 +258,11 @@ async fn three_hosts(outlier_detection: Value) -> (Scene<1>, Vec<ScriptedProvide
             "pool": {"provider": "pool", "key": {"value": "sk-a"}, "model": "small"},
             "spare": {"provider": "spare", "key": {"value": "sk-b"}, "model": "small"},
         },
-        "models": {"chat": {"tiers": [["pool"], ["spare"]], "retry": {"attempts_per_target": 1}}},
+        "models": {"chat": {
+            "tiers": [["pool"], ["spare"]],
+            "retry": {"attempts_per_target": 1},
+            "stream": {"first_content": "300ms", "answer": "300ms"},
+        }},
         // Two failures in a row are bound to happen, and a third of the requests fail.
         "breaker": {"consecutive": 2, "failure_ratio": 0.2, "min_requests": 10},
         "retry_budget": {"ratio": 10},
@@ -310,6 +314,29 @@ async fn one_dead_host_of_a_cluster_opens_no_breaker_while_the_others_serve() {
             assert!(began.elapsed() < SOON, "it does not open");
             served_by_pool(scene.port(), 1).await;
         }
+    }
+}
+
+/// The filter itself ends these attempts, or sees a stream break under a success status.
+#[tokio::test]
+async fn one_host_that_hangs_or_breaks_streams_opens_no_breaker_while_the_others_serve() {
+    for streams in [false, true] {
+        let (scene, hosts) = three_hosts(Value::Null).await;
+        for _ in 0..3 {
+            assert_eq!(served_by_pool(scene.port(), 20).await, 20);
+            tokio::time::sleep(Duration::from_millis(1_050)).await;
+        }
+        hosts[1].by_default(if streams { Script::usual().cut_after_chunks(1) } else { Script::hang() });
+        let mut broken = 0;
+        for _ in 0..45 {
+            let read = Request::chat("chat", streams).ask(scene.port()).await;
+            assert_eq!(read.status, 200, "{}", read.text());
+            broken += usize::from(read.text().contains("event: error") || read.text().contains("\"error\""));
+        }
+        assert_eq!(broken > 0, streams, "{broken}");
+        assert!(hosts[1].received().len() > 20 + 8, "it was asked");
+        scene.envoy.expect_count("breaker_opened", 0).await;
+        assert!(scene.envoy.count("breaker_held").await > 0, "the rules were met");
     }
 }
 

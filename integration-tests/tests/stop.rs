@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::Envoy;
-use integration_tests::gateway::{Gateway, Shape};
+use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider};
+use serde_json::json;
 
 async fn start(shape: Shape, provider: &ScriptedProvider, limit: &str) -> Envoy {
     let gateway =
@@ -107,4 +108,37 @@ async fn a_wrong_limit_is_named_before_envoy_starts() {
         .env("DRAIN_LIMIT_S", "60s");
     let log = Envoy::expect_start_failure(config).await;
     assert!(log.contains("DRAIN_LIMIT_S must be whole numbers of seconds, not '60s'"), "{log}");
+}
+
+/// A second process on the same machine knows nothing of the first one. This is what that costs while a target is down.
+#[tokio::test]
+async fn a_new_process_learns_again_which_target_is_down() {
+    const CONSECUTIVE: usize = 5;
+    let (down, spare) = (ScriptedProvider::start("down").await, ScriptedProvider::start("spare").await);
+    down.by_default(Script::status(500));
+    let gateway = || {
+        Gateway::new(Shape::Loop)
+            .plugin(&json!({
+                "providers": {"down": compatible("down"), "spare": compatible("spare")},
+                "targets": {
+                    "down": {"provider": "down", "key": {"value": "sk-a"}, "model": "m"},
+                    "spare": {"provider": "spare", "key": {"value": "sk-b"}, "model": "m"},
+                },
+                "models": {"chat": {"tiers": [["down"], ["spare"]], "retry": {"attempts_per_target": 1}}},
+                "breaker": {"consecutive": CONSECUTIVE, "open": "1m"},
+            }))
+            .concurrency(2)
+            .provider("down", down.port())
+            .provider("spare", spare.port())
+    };
+    for process in 1..=2 {
+        let envoy = gateway().start().await;
+        for _ in 0..40 {
+            let answer = Request::chat("chat", false).ask(envoy.port()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        // One request after the other: the workers share the breaker, so exactly these take a detour.
+        assert_eq!(down.received().len(), process * CONSECUTIVE);
+        drop(envoy);
+    }
 }

@@ -70,6 +70,11 @@ pub struct Passage {
 }
 
 impl Attempt {
+    /// Whether the host that has the request could matter and is not known: the attempt's outcome is open.
+    pub const fn asks_host(&self) -> bool {
+        self.admission.is_some() && self.observed.host.is_none()
+    }
+
     /// The host that had the request is known, by a hash of its address.
     pub const fn note_host(&mut self, host: Option<u64>) {
         self.observed.host = host;

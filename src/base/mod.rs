@@ -25,6 +25,7 @@ mod short_text;
 mod store;
 mod time;
 mod tokens;
+mod version;
 
 pub use date::{date_days, days_in, days_since_epoch, rfc3339_ms};
 pub use decimal::Decimal;
@@ -45,3 +46,4 @@ pub use short_text::ShortText;
 pub use store::{CREATE, MAX_TRIES, Store, StoreError, Stored, update};
 pub use time::{Moment, Timestamp, WallClock, WallTime, millis};
 pub use tokens::Tokens;
+pub use version::{COMMIT, VERSION};

@@ -4,9 +4,8 @@ use std::cell::RefCell;
 
 use super::abi::{self, Map};
 use super::clock::{about_now, now};
-use super::stream::{Action, Stream};
+use super::stream::{Action, Stream, upstream_host};
 use crate::attempt::{Origin, Upstream};
-use crate::base::digest;
 use crate::journey::Ending;
 
 /// The name under which Envoy's rate-limit filter finds a request's tokens: `%FILTER_STATE(wasm.llm_tokens:PLAIN)%`.
@@ -79,6 +78,9 @@ pub fn on_log(stream: &RefCell<Stream>) {
     let Ok(mut stream) = stream.try_borrow_mut() else { return };
     stream.forget();
     let ending = if stream.response_complete { Ending::Complete } else { ending() };
+    if ending != Ending::Complete {
+        stream.note_host();
+    }
     let at = stream.ended_at.unwrap_or_else(now);
     if let Some(record) = stream.finish(ending, at) {
         // If Envoy does not take the record, the stream has ended all the same.
@@ -100,7 +102,7 @@ impl Upstream for EnvoyUpstream {
     }
 
     fn host(&self) -> Option<u64> {
-        abi::property("upstream\0address").filter(|address| !address.is_empty()).map(|it| digest(&it))
+        upstream_host()
     }
 }
 

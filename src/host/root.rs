@@ -9,6 +9,7 @@ use super::abi::{self, Buffer};
 use super::logger::{self, Logger};
 use super::shared::Shared;
 use super::{clock, stream};
+use crate::base::{COMMIT, VERSION};
 use crate::config;
 use crate::record::Metric;
 
@@ -59,6 +60,9 @@ impl Root {
         let bytes = abi::read_buffer(Buffer::PluginConfiguration, 0, MAX_CONFIGURATION).unwrap_or_default();
         match config::load(&bytes, &environment) {
             Ok(config) => {
+                if self.shared.is_none() {
+                    log::info!("version {VERSION}, {}", COMMIT.unwrap_or("not a release"));
+                }
                 let (models, targets) = (config.models().len(), config.targets().len());
                 if !config.route_strips_headers {
                     log::info!(

@@ -10,7 +10,7 @@ use super::streams::Streams;
 use super::wire::Wire;
 use super::{abi, clock, logger};
 use crate::answer::Release;
-use crate::base::{Dialect, HeaderBlock, Timestamp};
+use crate::base::{Dialect, HeaderBlock, Timestamp, digest};
 use crate::journey::{AlarmStep, Ending, Exchange, RequestStep, Worker};
 use crate::refusal::LocalAnswer;
 use crate::report::Written;
@@ -148,6 +148,11 @@ pub struct Stream {
     queued: bool,
     /// The last decision that was logged.
     decision: &'static str,
+}
+
+/// A hash of the address of the upstream host that has the request.
+pub fn upstream_host() -> Option<u64> {
+    abi::property("upstream\0address").filter(|address| !address.is_empty()).map(|it| digest(&it))
 }
 
 impl Stream {
@@ -342,6 +347,7 @@ impl Stream {
             self.wake(|exchange, worker, wire| exchange.wake(worker, now, wire));
             return;
         }
+        self.note_host();
         match self.step(|exchange, worker| exchange.alarm(worker, now)) {
             Some(AlarmStep::Answer(local)) => self.answer(&local),
             Some(AlarmStep::Tell(notice)) => {
@@ -365,6 +371,13 @@ impl Stream {
                 failure::reset(&mut self.control());
             }
             Some(AlarmStep::Wait) | None => {}
+        }
+    }
+
+    /// Before an attempt fails: one dead host of several opens no breaker.
+    pub fn note_host(&mut self) {
+        if self.exchange.asks_host() {
+            self.exchange.note_host(upstream_host());
         }
     }
 

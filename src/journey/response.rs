@@ -86,6 +86,18 @@ impl Exchange {
         sent.proceed(worker, progress, HeldBody { bytes: None, is_all: end_of_stream }, now, host)
     }
 
+    /// Whether it would help to know the host that has the request: the attempt may be about to fail.
+    pub const fn asks_host(&self) -> bool {
+        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.asks_host())
+    }
+
+    /// The host that has the request, by a hash of its address. `None` if no host has it yet.
+    pub const fn note_host(&mut self, host: Option<u64>) {
+        if let Phase::Sent(sent) = &mut self.phase {
+            sent.attempt.note_host(host);
+        }
+    }
+
     /// More of the response has come. `available` is what the host's buffer holds: all of the response so
     /// far while it is held, and only the new part afterwards.
     pub fn response_body<H: ResponseHost>(

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::decision::MAX_CANDIDATES;
 use super::line::Line;
-use crate::base::{Endpoint, ModelId, TargetId};
+use crate::base::{Endpoint, ModelId, TargetId, VERSION};
 use crate::config::{ClientKey, Config, Mode, Model, Redact, Target};
 
 /// A configuration, and JSON of it that its records consist of.
@@ -97,7 +97,7 @@ fn policy(line: &mut Line, config: &Config, endpoint: Endpoint) {
     line.hex(b",\"policy\":{\"config_hash\":\"", config.fingerprint());
     line.word(b",\"mode\":\"", mode_name(config.mode));
     line.raw(if config.retry_loop { b",\"retry_loop\":true" } else { b",\"retry_loop\":false" });
-    line.word(b",\"filter_version\":\"", env!("CARGO_PKG_VERSION"));
+    line.word(b",\"filter_version\":\"", VERSION);
     line.word(b"},\"endpoint\":\"", endpoint.name());
     line.word(b",\"gen_ai.operation.name\":\"", operation_name(endpoint));
 }

@@ -9,7 +9,7 @@ use super::decision::{
 use super::fragments::{mode_name, operation_name};
 use super::redaction::looks_like_a_model;
 use super::write::ending_name;
-use crate::base::{MicroDollars, TargetId, Timestamp, millis as ms};
+use crate::base::{MicroDollars, TargetId, Timestamp, VERSION, millis as ms};
 use crate::config::{ClientKey, Redact};
 use crate::fallback::ClientLimits;
 use crate::request::{Facts, OutputFormat, Reasoning, ToolChoice};
@@ -59,7 +59,7 @@ impl RecordBuilder {
                 config_hash: self.config_hash(),
                 mode: mode_name(config.mode).into(),
                 retry_loop: config.retry_loop,
-                filter_version: env!("CARGO_PKG_VERSION").into(),
+                filter_version: VERSION.into(),
             },
             endpoint: self.endpoint.name().into(),
             operation: operation_name(self.endpoint).into(),

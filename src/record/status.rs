@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::orders::{RecentOrder, ScopeKind};
 use crate::balance::{Headroom, Limit};
 use crate::base::{
-    AccountId, EndpointFamily, ModelId, Moment, ProviderId, Store, TargetId, Timestamp, WallClock,
+    AccountId, COMMIT, EndpointFamily, ModelId, Moment, ProviderId, Store, TargetId, Timestamp, VERSION,
+    WallClock,
 };
 use crate::breaker::{
     Availability, BreakerPhase, Health, HealthView, Order, Pending, Scope, State, TripRule,
@@ -108,6 +109,9 @@ impl From<BudgetUse> for RetryBudget {
 #[derive(Debug, Serialize)]
 struct Versions<'c> {
     llm_failsafe: &'static str,
+    /// The commit that a release was built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
     /// The configuration's fingerprint: equal configurations have the same one.
     configuration: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,7 +288,8 @@ impl<'c> Sources<'c> {
             schema: 1,
             now_ms: self.date(self.now),
             versions: Versions {
-                llm_failsafe: env!("CARGO_PKG_VERSION"),
+                llm_failsafe: VERSION,
+                commit: COMMIT,
                 configuration: format!("{:016x}", config.fingerprint()),
                 envoy,
             },

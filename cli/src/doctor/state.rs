@@ -36,6 +36,8 @@ pub struct Load {
 #[serde(default)]
 pub struct Versions {
     pub llm_failsafe: String,
+    /// Of a release.
+    pub commit: Option<String>,
     pub configuration: String,
     pub envoy: Option<String>,
 }

@@ -63,8 +63,9 @@ fn read(answer: &Answer) -> (Vec<Note>, bool) {
 fn explain(status: &Status) -> Vec<Note> {
     let versions = &status.versions;
     let envoy = versions.envoy.as_ref().map(|version| format!(" on Envoy {version}")).unwrap_or_default();
+    let commit = versions.commit.as_ref().map(|commit| format!(" ({commit})")).unwrap_or_default();
     let mut notes = vec![Note::good(format!(
-        "version {}{envoy}, configuration {}",
+        "version {}{commit}{envoy}, configuration {}",
         versions.llm_failsafe, versions.configuration
     ))];
     if versions.llm_failsafe != env!("CARGO_PKG_VERSION") {
