@@ -168,12 +168,12 @@ impl Gatekeeper {
         match subject {
             Subject::Stream { reader, .. } => {
                 // A notice may make the stream longer than its provider announced.
-                headers.remove("content-length");
+                headers.remove(b"content-length");
                 Follower::of_stream(StreamFollower::new(reader, rename_to, wants_insertion))
             }
             Subject::Plain(reader) => {
                 if rename_to.is_some() {
-                    headers.remove("content-length");
+                    headers.remove(b"content-length");
                 }
                 Follower::of_plain(PlainFollower::new(self.kind, self.headers, reader, rename_to))
             }

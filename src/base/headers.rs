@@ -1,4 +1,4 @@
-use super::names::same_bytes;
+use super::names::{name_hash, same_bytes};
 
 /// How many headers of one block are read. Envoy itself rejects more than 100 by default.
 pub const MAX_HEADERS: usize = 1024;
@@ -14,47 +14,83 @@ pub const MAX_HEADERS: usize = 1024;
 /// the headers before the first malformed one. The lengths come first, so a search passes over most headers
 /// without looking at their text.
 ///
-/// Most searches are for headers that are not there. [`NameMarks`] answers nearly all of these at once.
+/// Most searches are for headers that are not there. [`Places`] answers nearly all of these at once, and says where the
+/// others are.
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
     /// How many headers of the block are well-formed and read.
     count: usize,
-    marks: NameMarks,
+    places: Places,
 }
 
-/// A mark for each name of a block. A name whose mark is missing is not there; one whose mark is set may be.
-#[derive(Debug, Default)]
-struct NameMarks([u32; NameMarks::WORDS]);
+/// Where the headers of a block are, by a hash of their names.
+#[derive(Debug)]
+struct Places([Place; Places::SLOTS]);
 
-impl NameMarks {
-    const WORDS: usize = 8;
+/// The first header whose name has a hash, if there is one.
+///
+/// From the lowest bit: whether there is one, whether there are more of this hash, its number, where its text begins.
+#[derive(Debug, Default, Clone, Copy)]
+struct Place(u32);
 
-    /// The word and the bit that stand for a name. Its length, its first and its last bytes tell most names apart.
-    #[inline(always)]
-    const fn place(name: &[u8]) -> (usize, u32) {
-        let mut hash = name.len() as u32 * 7;
-        if let [.., before, last] = name {
-            hash ^= (*last as u32) << 3 ^ *before as u32;
+impl Place {
+    const IS_THERE: u32 = 1;
+    const HAS_MORE: u32 = 2;
+    const NUMBER: u32 = 2;
+    const START: u32 = 2 + MAX_HEADERS.trailing_zeros();
+
+    fn of(number: usize, start: usize) -> Self {
+        match u32::try_from(start) {
+            Ok(start) if start < 1 << (u32::BITS - Self::START) => {
+                Self(start << Self::START | (number as u32) << Self::NUMBER | Self::IS_THERE)
+            }
+            // It begins too far behind, so it is searched from the first one on.
+            _ => Self(Self::IS_THERE | Self::HAS_MORE),
         }
-        if let [_, second, third, ..] = name {
-            hash ^= (*third as u32) << 2 ^ (*second as u32) << 1;
-        }
-        ((hash >> 5) as usize % Self::WORDS, 1 << (hash & 31))
     }
 
-    fn add(&mut self, name: &[u8]) {
-        let (word, bit) = Self::place(name);
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= bit;
+    #[inline(always)]
+    const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn has_more(self) -> bool {
+        self.0 & Self::HAS_MORE != 0
+    }
+
+    const fn number(self) -> usize {
+        (self.0 >> Self::NUMBER) as usize % MAX_HEADERS
+    }
+
+    const fn start(self) -> usize {
+        (self.0 >> Self::START) as usize
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self([Place::default(); Self::SLOTS])
+    }
+}
+
+impl Places {
+    const SLOTS: usize = 64;
+
+    fn add(&mut self, name: &[u8], number: usize, start: usize) {
+        if let Some(place) = self.0.get_mut(name_hash(name) as usize % Self::SLOTS) {
+            if place.is_empty() {
+                *place = Place::of(number, start);
+            } else {
+                place.0 |= Place::HAS_MORE;
+            }
         }
     }
 
-    /// Inlined, because where the name is a constant its place is one too.
+    /// Inlined, because where the name is a constant its hash is one too.
     #[inline(always)]
-    fn may_have(&self, name: &[u8]) -> bool {
-        let (word, bit) = Self::place(name);
-        self.0.get(word).is_none_or(|word| word & bit != 0)
+    fn of(&self, name: &str) -> Place {
+        self.0.get(name_hash(name.as_bytes()) as usize % Self::SLOTS).copied().unwrap_or_default()
     }
 }
 
@@ -130,9 +166,14 @@ const fn lengths([a, b, c, d, e, f, g, h]: [u8; 8]) -> (usize, usize) {
 impl HeaderBlock {
     /// A block as the host passes it.
     pub fn parse(bytes: Vec<u8>) -> Self {
-        let mut marks = NameMarks::default();
-        let count = Headers::first(&bytes, MAX_HEADERS).map(|(name, _)| marks.add(name)).count();
-        Self { bytes, count, marks }
+        let mut places = Places::default();
+        let (mut count, mut start) = (0, 0);
+        for (name, value) in Headers::first(&bytes, MAX_HEADERS) {
+            places.add(name, count, start);
+            start += name.len() + value.len() + 2;
+            count += 1;
+        }
+        Self { bytes, count, places }
     }
 
     /// The block of these headers.
@@ -161,38 +202,42 @@ impl HeaderBlock {
         Headers::first(&self.bytes, self.count)
     }
 
-    /// Whether there may be a header with this lower-case name. If not, there is none.
-    #[inline(always)]
-    fn may_have(&self, name: &str) -> bool {
-        self.marks.may_have(name.as_bytes())
-    }
-
     /// The first value of the header with this lower-case name.
     #[inline(always)]
     pub fn get_bytes<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        if self.may_have(name) { self.find(name) } else { None }
+        let place = self.places.of(name);
+        if place.is_empty() { None } else { self.find(place, name) }
     }
 
     #[inline(never)]
-    fn find<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next()
+    fn find<'a>(&'a self, place: Place, name: &str) -> Option<&'a [u8]> {
+        self.named(place, name).next()
     }
 
     /// The values of all headers with this lower-case name, in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let most = if self.may_have(name) { self.count } else { 0 };
-        Named { name: name.as_bytes(), headers: Headers::first(&self.bytes, most), at: 0 }
+        self.named(self.places.of(name), name)
+    }
+
+    fn named<'a, 'n>(&'a self, place: Place, name: &'n str) -> Named<'a, 'n> {
+        let most = if place.is_empty() { 0 } else { self.count };
+        let mut headers = Headers::first(&self.bytes, most);
+        let lengths = headers.lengths.as_slice().get(place.number()..).unwrap_or_default();
+        let lengths = if place.has_more() { lengths } else { lengths.get(..1).unwrap_or_default() };
+        headers.lengths = lengths.iter();
+        Named { name: name.as_bytes(), headers, at: place.start() }
     }
 
     /// The first value of the header with this lower-case name, if it is UTF-8.
     #[inline(always)]
     pub fn get<'a>(&'a self, name: &str) -> Option<&'a str> {
-        if self.may_have(name) { self.find_text(name) } else { None }
+        let place = self.places.of(name);
+        if place.is_empty() { None } else { self.find_text(place, name) }
     }
 
     #[inline(never)]
-    fn find_text<'a>(&'a self, name: &str) -> Option<&'a str> {
-        self.find(name).and_then(|value| std::str::from_utf8(value).ok())
+    fn find_text<'a>(&'a self, place: Place, name: &str) -> Option<&'a str> {
+        self.find(place, name).and_then(|value| std::str::from_utf8(value).ok())
     }
 }
 
@@ -200,8 +245,8 @@ impl HeaderBlock {
 pub trait HeaderSink {
     /// Sets the header to exactly this value.
     fn set(&mut self, name: &str, value: &str);
-    /// Removes every header with this name.
-    fn remove(&mut self, name: &str);
+    /// Removes every header with this lower-case name.
+    fn remove(&mut self, name: &[u8]);
 }
 
 #[cfg(test)]
@@ -253,6 +298,22 @@ mod tests {
     fn no_more_headers_than_the_limit_are_read() {
         let block = HeaderBlock::of(&vec![("a", "1"); MAX_HEADERS + 1]);
         assert_eq!(block.iter().count(), MAX_HEADERS);
+    }
+
+    #[test]
+    fn headers_are_found_behind_any_others() {
+        let long = "x".repeat(3 << 20);
+        let mut headers = vec![("a", "1"), ("b", &long), ("c", "2"), ("b", "3"), ("c", "4")];
+        headers.extend([("d", "5"); MAX_HEADERS - 6]);
+        headers.extend([("e", "6"), ("f", "7")]);
+        let block = HeaderBlock::of(&headers);
+        let all = |name: &str| block.all(name).collect::<Vec<_>>();
+        assert_eq!(all("a"), [b"1"]);
+        assert_eq!(all("b"), [long.as_bytes(), b"3"]);
+        assert_eq!(all("c"), [b"2", b"4"]);
+        assert_eq!(all("d").len(), MAX_HEADERS - 6);
+        assert_eq!(all("e"), [b"6"]);
+        assert_eq!(all("f"), Vec::<&[u8]>::new(), "it is beyond the limit");
     }
 
     #[test]

@@ -256,7 +256,7 @@ impl Sent {
             host.set("x-llm-reason", reason);
             // The account may be back sooner than anything says.
             if invites {
-                host.remove("x-should-retry");
+                host.remove(b"x-should-retry");
             }
             if !held.is_all {
                 self.attempt.drop_rest(now);
