@@ -11,8 +11,7 @@ pub const MAX_HEADERS: usize = 1024;
 ///
 /// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
 /// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
-/// the headers before the first malformed one. The lengths come first, so a search passes over most headers
-/// without looking at their text.
+/// the headers before the first malformed one.
 ///
 /// Most searches are for headers that are not there. [`Places`] answers nearly all of these at once, and says where the
 /// others are.
@@ -21,6 +20,8 @@ pub struct HeaderBlock {
     bytes: Vec<u8>,
     /// How many headers of the block are well-formed and read.
     count: usize,
+    /// Where their text begins.
+    text: usize,
     places: Places,
 }
 
@@ -94,86 +95,40 @@ impl Places {
     }
 }
 
-/// The headers of a block that are not read yet.
-struct Headers<'a> {
-    lengths: std::slice::Iter<'a, [u8; 8]>,
-    text: &'a [u8],
-}
-
-impl<'a> Headers<'a> {
-    /// The first headers of a block, at most `most`.
-    fn first(bytes: &'a [u8], most: usize) -> Self {
-        Self::of(bytes, most).unwrap_or(Self { lengths: [].iter(), text: &[] })
-    }
-
-    fn of(bytes: &'a [u8], most: usize) -> Option<Self> {
-        let (count, rest) = bytes.split_first_chunk()?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let (lengths, _) = lengths.as_chunks();
-        Some(Self { lengths: lengths.get(..most).unwrap_or(lengths).iter(), text })
-    }
-}
-
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (name, value) = lengths(*self.lengths.next()?);
-        let (name, rest) = self.text.split_at_checked(name)?;
-        let (value, rest) = rest.get(1..)?.split_at_checked(value)?;
-        // The NUL after the last value may be missing.
-        self.text = rest.get(1..).unwrap_or_default();
-        Some((name, value))
-    }
-}
-
-/// The values of the headers with one name. The headers were checked when the block was parsed, so their lengths can
-/// be added up, and the text of few of them is looked at.
-struct Named<'a, 'n> {
-    name: &'n [u8],
-    headers: Headers<'a>,
-    /// Where the next header begins.
-    at: usize,
-}
-
-impl<'a> Iterator for Named<'a, '_> {
-    type Item = &'a [u8];
-
-    #[inline(never)]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let Self { name, headers: Headers { lengths: all, text }, at } = self;
-        for both in all {
-            let (name_length, value_length) = lengths(*both);
-            let start = *at;
-            *at += name_length + value_length + 2;
-            if name_length == name.len() {
-                let (found, value) = text.get(start..)?.split_at_checked(name_length)?;
-                if same_bytes(found, name) {
-                    return value.get(1..)?.get(..value_length);
-                }
-            }
-        }
-        None
-    }
+/// The lengths and the text of a block's headers. `None` if the lengths are cut off.
+fn parts(bytes: &[u8]) -> Option<(&[[u8; 8]], &[u8])> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    let count = u32::from_le_bytes(*count) as usize;
+    let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
+    Some((lengths.as_chunks().0, text))
 }
 
 /// The lengths of a name and its value.
-const fn lengths([a, b, c, d, e, f, g, h]: [u8; 8]) -> (usize, usize) {
-    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
+const fn split(both: [u8; 8]) -> (usize, usize) {
+    let both = u64::from_le_bytes(both);
+    (both as u32 as usize, (both >> 32) as usize)
 }
 
 impl HeaderBlock {
     /// A block as the host passes it.
     pub fn parse(bytes: Vec<u8>) -> Self {
         let mut places = Places::default();
+        let (lengths, text) = parts(&bytes).unwrap_or_default();
         let (mut count, mut start) = (0, 0);
-        for (name, value) in Headers::first(&bytes, MAX_HEADERS) {
-            places.add(name, count, start);
-            start += name.len() + value.len() + 2;
+        for both in lengths.iter().take(MAX_HEADERS) {
+            let (name, value) = split(*both);
+            // The NUL after the last value may be missing. The sum fits into 64 bits.
+            let end = start as u64 + name as u64 + 1 + value as u64;
+            let Some(found) = text.get(start..).and_then(|rest| rest.get(..name)) else { break };
+            if end > text.len() as u64 {
+                break;
+            }
+            places.add(found, count, start);
+            start += name + value + 2;
             count += 1;
         }
-        Self { bytes, count, places }
+        let text = bytes.len() - text.len();
+        Self { bytes, count, text, places }
     }
 
     /// The block of these headers.
@@ -199,7 +154,24 @@ impl HeaderBlock {
 
     /// Every header in order: name and value as bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        Headers::first(&self.bytes, self.count)
+        self.iter_from(0, 0)
+    }
+
+    fn iter_from(&self, first: usize, mut start: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (first..self.count).map_while(move |number| {
+            let (name, value) = self.at(number, start)?;
+            start += name.len() + value.len() + 2;
+            Some((name, value))
+        })
+    }
+
+    /// The header with this number, whose text begins at `start`. Both are those of a header that was checked when the block
+    /// was parsed.
+    #[inline]
+    fn at(&self, number: usize, start: usize) -> Option<(&[u8], &[u8])> {
+        let (name, value) = split(*self.bytes.get(4 + 8 * number..)?.first_chunk()?);
+        let (name, rest) = self.bytes.get(self.text + start..)?.split_at_checked(name)?;
+        Some((name, rest.get(1..)?.get(..value)?))
     }
 
     /// The first value of the header with this lower-case name.
@@ -211,21 +183,29 @@ impl HeaderBlock {
 
     #[inline(never)]
     fn find<'a>(&'a self, place: Place, name: &str) -> Option<&'a [u8]> {
-        self.named(place, name).next()
+        let (found, value) = self.at(place.number(), place.start())?;
+        if same_bytes(found, name.as_bytes()) {
+            Some(value)
+        } else if place.has_more() {
+            self.search(place, name).next()
+        } else {
+            None
+        }
     }
 
     /// The values of all headers with this lower-case name, in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.named(self.places.of(name), name)
+        // Nearly always there is none or one.
+        let place = self.places.of(name);
+        let one = if place.is_empty() || place.has_more() { None } else { self.find(place, name) };
+        one.into_iter().chain(place.has_more().then(|| self.search(place, name)).into_iter().flatten())
     }
 
-    fn named<'a, 'n>(&'a self, place: Place, name: &'n str) -> Named<'a, 'n> {
-        let most = if place.is_empty() { 0 } else { self.count };
-        let mut headers = Headers::first(&self.bytes, most);
-        let lengths = headers.lengths.as_slice().get(place.number()..).unwrap_or_default();
-        let lengths = if place.has_more() { lengths } else { lengths.get(..1).unwrap_or_default() };
-        headers.lengths = lengths.iter();
-        Named { name: name.as_bytes(), headers, at: place.start() }
+    /// The same, from the first header with this hash on.
+    fn search<'a>(&'a self, place: Place, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter_from(place.number(), place.start())
+            .filter(move |(found, _)| same_bytes(found, name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// The first value of the header with this lower-case name, if it is UTF-8.

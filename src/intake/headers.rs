@@ -119,9 +119,9 @@ impl CallHeaders {
     /// Takes them from a request's headers, for the endpoint's own path: removes what no provider may have. Credentials,
     /// and what only some providers may have, are noted until the target is known.
     pub fn take(headers: &HeaderBlock, config: &Config, sink: &mut impl HeaderSink) -> Self {
-        let path = headers.get(":path").unwrap_or_default();
+        let (_, query) = split_query(headers.get(":path").unwrap_or_default());
         let mut call = Self {
-            query: path.split_once('?').map(|(_, query)| Box::from(query)),
+            query: query.map(Box::from),
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
@@ -151,6 +151,12 @@ impl CallHeaders {
         }
         call
     }
+}
+
+/// A path without its query string, and that without its question mark.
+pub fn split_query(path: &str) -> (&str, Option<&str>) {
+    let mark = memchr::memchr(b'?', path.as_bytes()).and_then(|at| path.split_at_checked(at));
+    mark.map_or((path, None), |(path, query)| (path, query.get(1..)))
 }
 
 #[cold]

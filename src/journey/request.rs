@@ -43,7 +43,7 @@ impl Exchange {
         }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let (path, _) = intake::split_query(path);
         let called = match intake::client_path(path) {
             ClientPath::Endpoint(called) => called,
             ClientPath::Other(other) => {
