@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::buffer::WINDOW;
 use super::follower::Follower;
 use super::headers::{Media, forbid_buffering};
-use super::plain::{PlainFollower, is_json};
+use super::plain::{MAX_HELD_PLAIN, PlainFollower, is_json};
 use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
@@ -126,6 +126,11 @@ impl Gatekeeper {
             Subject::Error { body, .. } => body.trim_ascii_end().ends_with(b"}") && is_json(body),
             _ => false,
         }
+    }
+
+    /// Whether so much of it is held to its end, if it is what its label says.
+    pub fn holds_all_of(&self, available: usize) -> bool {
+        available < MAX_HELD_PLAIN && self.subject.is_held_to_its_end()
     }
 
     /// How many bytes are held.

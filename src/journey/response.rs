@@ -143,9 +143,11 @@ impl Exchange {
         matches!(&self.phase, Phase::Sent(sent) if sent.attempt.is_under_way())
     }
 
-    /// Whether the time of the next chunk must be exact to the millisecond.
-    pub fn awaits_content(&self) -> bool {
-        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.awaits_content())
+    /// Whether the time of the next chunk must be exact to the millisecond: content may pass with it. The host's buffer
+    /// holds `available` bytes.
+    pub fn needs_exact_time(&self, available: usize) -> bool {
+        matches!(&self.phase, Phase::Sent(sent)
+            if sent.attempt.awaits_content() && !sent.attempt.holds_all_of(available))
     }
 }
 
