@@ -22,7 +22,8 @@ pub struct HeaderBlock {
     count: usize,
     /// Where their text begins.
     text: usize,
-    places: Places,
+    /// In a box, because a block is moved often.
+    places: Box<Places>,
 }
 
 /// Where the headers of a block are, by a hash of their names.
@@ -112,7 +113,7 @@ const fn split(both: [u8; 8]) -> (usize, usize) {
 impl HeaderBlock {
     /// A block as the host passes it.
     pub fn parse(bytes: Vec<u8>) -> Self {
-        let mut places = Places::default();
+        let mut places = Box::<Places>::default();
         let (lengths, text) = parts(&bytes).unwrap_or_default();
         let (mut count, mut start) = (0, 0);
         for both in lengths.iter().take(MAX_HEADERS) {
