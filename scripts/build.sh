@@ -28,17 +28,19 @@ optimize() {
     fi
     how="with wasm-opt $WASM_OPT_VERSION"
     finished=$built.optimized
+    # The first kilobyte of memory is the far end of the stack, so no pointer is so low and offsets can be folded.
+    # Without names the module is smaller. The symbol file tells which number in a stack trace is which function.
+    local flags=(-O3 --low-memory-unused --strip-debug --strip-producers --strip-target-features)
     # Optimizing takes half a minute, so an unchanged module is not optimized again.
-    if [ -f "$finished" ] && cmp -s "$built" "$built.input" && [ "$(cat "$finished.version")" = "$WASM_OPT_VERSION" ]; then
+    if [ -f "$finished" ] && cmp -s "$built" "$built.input" && [ "$(cat "$finished.version")" = "$WASM_OPT_VERSION ${flags[*]}" ]; then
         return
     fi
     rm -f "$finished"
-    # Without names the module is smaller. The symbol file tells which number in a stack trace is which function.
-    wasm_opt -O3 --strip-debug --strip-producers --strip-target-features "$built" \
+    wasm_opt "${flags[@]}" "$built" \
         --symbolmap="$built.symbols" -o "$finished" ||
         die "wasm-opt could not optimize $built" "WASM_OPT=none make build does without it."
     cp "$built" "$built.input"
-    say "$WASM_OPT_VERSION" >"$finished.version"
+    say "$WASM_OPT_VERSION ${flags[*]}" >"$finished.version"
 }
 
 optimize

@@ -99,8 +99,8 @@ impl<'a> Layout<'a> {
         Ok((calls, grows))
     }
 
-    /// The allocator itself is the largest function on the shortest way from the host's entrance to where the memory grows.
-    /// The others on this way are wrappers.
+    /// The allocator that the filter calls is the function with the most callers on the shortest way from the host's entrance to
+    /// where the memory grows. What it calls itself, for blocks that it does not keep, has few.
     fn allocator(&self) -> Result<u32, String> {
         let entrance = *self.exports.get(ALLOCATE).ok_or(format!("the module does not export {ALLOCATE}"))?;
         let mut came_from = BTreeMap::from([(entrance, entrance)]);
@@ -111,8 +111,9 @@ impl<'a> Layout<'a> {
                 let way = std::iter::successors(Some(function), |at| {
                     came_from.get(at).copied().filter(|from| from != at)
                 });
-                let size = |at: &u32| self.bodies[(at - self.imported) as usize].range().len();
-                return way.max_by_key(size).ok_or_else(|| "no allocator".to_owned());
+                let callers = self.callers().map_err(|error| error.to_string())?;
+                let callers = |at: &u32| callers.get(at).copied().unwrap_or_default();
+                return way.max_by_key(callers).ok_or_else(|| "no allocator".to_owned());
             }
             for call in calls {
                 came_from.entry(call).or_insert_with(|| {
@@ -122,6 +123,17 @@ impl<'a> Layout<'a> {
             }
         }
         Err("no function makes the memory grow".to_owned())
+    }
+
+    /// How many functions call each one directly.
+    fn callers(&self) -> wasmparser::Result<BTreeMap<u32, usize>> {
+        let mut callers = BTreeMap::new();
+        for function in (self.imported..).take(self.bodies.len()) {
+            for call in self.looks(function)?.0 {
+                *callers.entry(call).or_default() += 1;
+            }
+        }
+        Ok(callers)
     }
 
     fn export(&self, name: &str, counter: u32) -> Vec<u8> {

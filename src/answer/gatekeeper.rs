@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::buffer::WINDOW;
 use super::follower::Follower;
 use super::headers::{Media, forbid_buffering};
-use super::plain::{PlainFollower, is_json};
+use super::plain::{MAX_HELD_PLAIN, PlainFollower, is_json};
 use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
@@ -128,6 +128,11 @@ impl Gatekeeper {
         }
     }
 
+    /// Whether so much of it is held to its end, if it is what its label says.
+    pub fn holds_all_of(&self, available: usize) -> bool {
+        available < MAX_HELD_PLAIN && self.subject.is_held_to_its_end()
+    }
+
     /// How many bytes are held.
     pub const fn held(&self) -> usize {
         self.seen
@@ -168,12 +173,12 @@ impl Gatekeeper {
         match subject {
             Subject::Stream { reader, .. } => {
                 // A notice may make the stream longer than its provider announced.
-                headers.remove("content-length");
+                headers.remove(b"content-length");
                 Follower::of_stream(StreamFollower::new(reader, rename_to, wants_insertion))
             }
             Subject::Plain(reader) => {
                 if rename_to.is_some() {
-                    headers.remove("content-length");
+                    headers.remove(b"content-length");
                 }
                 Follower::of_plain(PlainFollower::new(self.kind, self.headers, reader, rename_to))
             }

@@ -26,7 +26,17 @@ impl Media {
 
     /// `None` for unknown types, and without a type.
     pub(super) fn of(headers: &HeaderBlock) -> Option<Self> {
-        let media_type = headers.get_bytes("content-type")?.split(|byte| *byte == b';').next()?.trim_ascii();
+        match headers.get_bytes("content-type")? {
+            // As most providers write them.
+            b"application/json" => Some(Self::Json),
+            b"text/event-stream" => Some(Self::Events),
+            other => Self::of_type(other),
+        }
+    }
+
+    #[inline(never)]
+    fn of_type(content_type: &[u8]) -> Option<Self> {
+        let media_type = content_type.split(|byte| *byte == b';').next()?.trim_ascii();
         let is = |name: &str| media_type.eq_ignore_ascii_case(name.as_bytes());
         if is("text/event-stream") {
             Some(Self::Events)
@@ -83,9 +93,7 @@ pub fn strip_provider(headers: &HeaderBlock, one_account: bool, sink: &mut impl 
 
 fn remove(headers: &HeaderBlock, sink: &mut impl HeaderSink, ends: impl Fn(&[u8]) -> bool) {
     for (name, _) in headers.iter().filter(|(name, _)| ends(name)) {
-        if let Ok(name) = std::str::from_utf8(name) {
-            sink.remove(name);
-        }
+        sink.remove(name);
     }
 }
 

@@ -82,6 +82,10 @@ impl PlainReader {
     }
 
     fn stated_failure(&self, kind: ProviderKind, headers: &HeaderBlock) -> Option<Failure> {
+        // Known from reading it, so that nearly no answer has to be searched.
+        if !self.answer.may_state_error() {
+            return None;
+        }
         provider::failure_in_success(kind, headers, self.head.as_ref()?)
     }
 

@@ -160,6 +160,15 @@ impl Subject {
         }
     }
 
+    /// Whether a short response of this kind is held until it is over. Before its first bytes have come, its label tells.
+    pub(super) fn is_held_to_its_end(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Beginning(beginning) => !beginning.streamed && beginning.label == Some(Media::Json),
+            _ => false,
+        }
+    }
+
     /// What the response has said about itself so far.
     pub(super) fn facts(&self) -> AnswerFacts {
         match self {

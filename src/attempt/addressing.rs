@@ -37,7 +37,7 @@ pub fn address_to(
         for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
             let replaced = own.is_some() && *name == route.credential;
             if call.credentials & (1 << bit) != 0 && !replaced {
-                sink.remove(name);
+                sink.remove(name.as_bytes());
             }
         }
     }
@@ -46,14 +46,14 @@ pub fn address_to(
     }
     for header in call.vendor_headers() {
         if !header.is_for(at.kind) && !at.forwards(header.name) {
-            sink.remove(header.name);
+            sink.remove(header.name.as_bytes());
         }
     }
     for name in
         call.forwarded.iter().filter_map(|position| config.forwarded_headers().get(usize::from(*position)))
     {
         if !at.forwards(name) {
-            sink.remove(name);
+            sink.remove(name.as_bytes());
         }
     }
     for (name, value) in route.headers {

@@ -155,6 +155,11 @@ impl Attempt {
         matches!(self.answer, Answer::Awaited)
     }
 
+    /// Whether a response that is not over is held, of which so many bytes have come.
+    pub fn holds_all_of(&self, available: usize) -> bool {
+        matches!(&self.answer, Answer::Held(gatekeeper) if gatekeeper.holds_all_of(available))
+    }
+
     /// Whether any byte of a response's body has come.
     pub const fn has_body(&self) -> bool {
         self.observed.bytes > 0

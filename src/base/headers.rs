@@ -1,4 +1,4 @@
-use super::names::same_bytes;
+use super::names::{name_hash, same_bytes};
 
 /// How many headers of one block are read. Envoy itself rejects more than 100 by default.
 pub const MAX_HEADERS: usize = 1024;
@@ -11,128 +11,125 @@ pub const MAX_HEADERS: usize = 1024;
 ///
 /// Layout (proxy-wasm ABI 0.2.1): a little-endian `u32` count, then for each header the two `u32` lengths of
 /// name and value, then for each header name, NUL, value, NUL. Names are lower case. A malformed block yields
-/// the headers before the first malformed one. The lengths come first, so a search passes over most headers
-/// without looking at their text.
+/// the headers before the first malformed one.
 ///
-/// Most searches are for headers that are not there. [`NameMarks`] answers nearly all of these at once.
+/// Most searches are for headers that are not there. [`Places`] answers nearly all of these at once, and says where the
+/// others are.
 #[derive(Debug, Default)]
 pub struct HeaderBlock {
     bytes: Vec<u8>,
     /// How many headers of the block are well-formed and read.
     count: usize,
-    marks: NameMarks,
+    /// Where their text begins.
+    text: usize,
+    /// In a box, because a block is moved often.
+    places: Box<Places>,
 }
 
-/// A mark for each name of a block. A name whose mark is missing is not there; one whose mark is set may be.
-#[derive(Debug, Default)]
-struct NameMarks([u32; NameMarks::WORDS]);
+/// Where the headers of a block are, by a hash of their names.
+#[derive(Debug)]
+struct Places([Place; Places::SLOTS]);
 
-impl NameMarks {
-    const WORDS: usize = 8;
+/// The first header whose name has a hash, if there is one.
+///
+/// From the lowest bit: whether there is one, whether there are more of this hash, its number, where its text begins.
+#[derive(Debug, Default, Clone, Copy)]
+struct Place(u32);
 
-    /// The word and the bit that stand for a name. Its length, its first and its last bytes tell most names apart.
+impl Place {
+    const IS_THERE: u32 = 1;
+    const HAS_MORE: u32 = 2;
+    const NUMBER: u32 = 2;
+    const START: u32 = 2 + MAX_HEADERS.trailing_zeros();
+
+    fn of(number: usize, start: usize) -> Self {
+        match u32::try_from(start) {
+            Ok(start) if start < 1 << (u32::BITS - Self::START) => {
+                Self(start << Self::START | (number as u32) << Self::NUMBER | Self::IS_THERE)
+            }
+            // It begins too far behind, so it is searched from the first one on.
+            _ => Self(Self::IS_THERE | Self::HAS_MORE),
+        }
+    }
+
     #[inline(always)]
-    const fn place(name: &[u8]) -> (usize, u32) {
-        let mut hash = name.len() as u32 * 7;
-        if let [.., before, last] = name {
-            hash ^= (*last as u32) << 3 ^ *before as u32;
-        }
-        if let [_, second, third, ..] = name {
-            hash ^= (*third as u32) << 2 ^ (*second as u32) << 1;
-        }
-        ((hash >> 5) as usize % Self::WORDS, 1 << (hash & 31))
+    const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
-    fn add(&mut self, name: &[u8]) {
-        let (word, bit) = Self::place(name);
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= bit;
-        }
+    const fn has_more(self) -> bool {
+        self.0 & Self::HAS_MORE != 0
     }
 
-    /// Inlined, because where the name is a constant its place is one too.
-    #[inline(always)]
-    fn may_have(&self, name: &[u8]) -> bool {
-        let (word, bit) = Self::place(name);
-        self.0.get(word).is_none_or(|word| word & bit != 0)
+    const fn number(self) -> usize {
+        (self.0 >> Self::NUMBER) as usize % MAX_HEADERS
+    }
+
+    const fn start(self) -> usize {
+        (self.0 >> Self::START) as usize
     }
 }
 
-/// The headers of a block that are not read yet.
-struct Headers<'a> {
-    lengths: std::slice::Iter<'a, [u8; 8]>,
-    text: &'a [u8],
-}
-
-impl<'a> Headers<'a> {
-    /// The first headers of a block, at most `most`.
-    fn first(bytes: &'a [u8], most: usize) -> Self {
-        Self::of(bytes, most).unwrap_or(Self { lengths: [].iter(), text: &[] })
-    }
-
-    fn of(bytes: &'a [u8], most: usize) -> Option<Self> {
-        let (count, rest) = bytes.split_first_chunk()?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
-        let (lengths, _) = lengths.as_chunks();
-        Some(Self { lengths: lengths.get(..most).unwrap_or(lengths).iter(), text })
+impl Default for Places {
+    fn default() -> Self {
+        Self([Place::default(); Self::SLOTS])
     }
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+impl Places {
+    const SLOTS: usize = 64;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let (name, value) = lengths(*self.lengths.next()?);
-        let (name, rest) = self.text.split_at_checked(name)?;
-        let (value, rest) = rest.get(1..)?.split_at_checked(value)?;
-        // The NUL after the last value may be missing.
-        self.text = rest.get(1..).unwrap_or_default();
-        Some((name, value))
-    }
-}
-
-/// The values of the headers with one name. The headers were checked when the block was parsed, so their lengths can
-/// be added up, and the text of few of them is looked at.
-struct Named<'a, 'n> {
-    name: &'n [u8],
-    headers: Headers<'a>,
-    /// Where the next header begins.
-    at: usize,
-}
-
-impl<'a> Iterator for Named<'a, '_> {
-    type Item = &'a [u8];
-
-    #[inline(never)]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let Self { name, headers: Headers { lengths: all, text }, at } = self;
-        for both in all {
-            let (name_length, value_length) = lengths(*both);
-            let start = *at;
-            *at += name_length + value_length + 2;
-            if name_length == name.len() {
-                let (found, value) = text.get(start..)?.split_at_checked(name_length)?;
-                if same_bytes(found, name) {
-                    return value.get(1..)?.get(..value_length);
-                }
+    fn add(&mut self, name: &[u8], number: usize, start: usize) {
+        if let Some(place) = self.0.get_mut(name_hash(name) as usize % Self::SLOTS) {
+            if place.is_empty() {
+                *place = Place::of(number, start);
+            } else {
+                place.0 |= Place::HAS_MORE;
             }
         }
-        None
     }
+
+    /// Inlined, because where the name is a constant its hash is one too.
+    #[inline(always)]
+    fn of(&self, name: &str) -> Place {
+        self.0.get(name_hash(name.as_bytes()) as usize % Self::SLOTS).copied().unwrap_or_default()
+    }
+}
+
+/// The lengths and the text of a block's headers. `None` if the lengths are cut off.
+fn parts(bytes: &[u8]) -> Option<(&[[u8; 8]], &[u8])> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    let count = u32::from_le_bytes(*count) as usize;
+    let (lengths, text) = rest.split_at_checked(count.checked_mul(8)?)?;
+    Some((lengths.as_chunks().0, text))
 }
 
 /// The lengths of a name and its value.
-const fn lengths([a, b, c, d, e, f, g, h]: [u8; 8]) -> (usize, usize) {
-    (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize)
+const fn split(both: [u8; 8]) -> (usize, usize) {
+    let both = u64::from_le_bytes(both);
+    (both as u32 as usize, (both >> 32) as usize)
 }
 
 impl HeaderBlock {
     /// A block as the host passes it.
     pub fn parse(bytes: Vec<u8>) -> Self {
-        let mut marks = NameMarks::default();
-        let count = Headers::first(&bytes, MAX_HEADERS).map(|(name, _)| marks.add(name)).count();
-        Self { bytes, count, marks }
+        let mut places = Box::<Places>::default();
+        let (lengths, text) = parts(&bytes).unwrap_or_default();
+        let (mut count, mut start) = (0, 0);
+        for both in lengths.iter().take(MAX_HEADERS) {
+            let (name, value) = split(*both);
+            // The NUL after the last value may be missing. The sum fits into 64 bits.
+            let end = start as u64 + name as u64 + 1 + value as u64;
+            let Some(found) = text.get(start..).and_then(|rest| rest.get(..name)) else { break };
+            if end > text.len() as u64 {
+                break;
+            }
+            places.add(found, count, start);
+            start += name + value + 2;
+            count += 1;
+        }
+        let text = bytes.len() - text.len();
+        Self { bytes, count, text, places }
     }
 
     /// The block of these headers.
@@ -158,41 +155,70 @@ impl HeaderBlock {
 
     /// Every header in order: name and value as bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        Headers::first(&self.bytes, self.count)
+        self.iter_from(0, 0)
     }
 
-    /// Whether there may be a header with this lower-case name. If not, there is none.
-    #[inline(always)]
-    fn may_have(&self, name: &str) -> bool {
-        self.marks.may_have(name.as_bytes())
+    fn iter_from(&self, first: usize, mut start: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (first..self.count).map_while(move |number| {
+            let (name, value) = self.at(number, start)?;
+            start += name.len() + value.len() + 2;
+            Some((name, value))
+        })
+    }
+
+    /// The header with this number, whose text begins at `start`. Both are those of a header that was checked when the block
+    /// was parsed.
+    #[inline]
+    fn at(&self, number: usize, start: usize) -> Option<(&[u8], &[u8])> {
+        let (name, value) = split(*self.bytes.get(4 + 8 * number..)?.first_chunk()?);
+        let (name, rest) = self.bytes.get(self.text + start..)?.split_at_checked(name)?;
+        Some((name, rest.get(1..)?.get(..value)?))
     }
 
     /// The first value of the header with this lower-case name.
     #[inline(always)]
     pub fn get_bytes<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        if self.may_have(name) { self.find(name) } else { None }
+        let place = self.places.of(name);
+        if place.is_empty() { None } else { self.find(place, name) }
     }
 
     #[inline(never)]
-    fn find<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
-        self.all(name).next()
+    fn find<'a>(&'a self, place: Place, name: &str) -> Option<&'a [u8]> {
+        let (found, value) = self.at(place.number(), place.start())?;
+        if same_bytes(found, name.as_bytes()) {
+            Some(value)
+        } else if place.has_more() {
+            self.search(place, name).next()
+        } else {
+            None
+        }
     }
 
     /// The values of all headers with this lower-case name, in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let most = if self.may_have(name) { self.count } else { 0 };
-        Named { name: name.as_bytes(), headers: Headers::first(&self.bytes, most), at: 0 }
+        // Nearly always there is none or one.
+        let place = self.places.of(name);
+        let one = if place.is_empty() || place.has_more() { None } else { self.find(place, name) };
+        one.into_iter().chain(place.has_more().then(|| self.search(place, name)).into_iter().flatten())
+    }
+
+    /// The same, from the first header with this hash on.
+    fn search<'a>(&'a self, place: Place, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter_from(place.number(), place.start())
+            .filter(move |(found, _)| same_bytes(found, name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// The first value of the header with this lower-case name, if it is UTF-8.
     #[inline(always)]
     pub fn get<'a>(&'a self, name: &str) -> Option<&'a str> {
-        if self.may_have(name) { self.find_text(name) } else { None }
+        let place = self.places.of(name);
+        if place.is_empty() { None } else { self.find_text(place, name) }
     }
 
     #[inline(never)]
-    fn find_text<'a>(&'a self, name: &str) -> Option<&'a str> {
-        self.find(name).and_then(|value| std::str::from_utf8(value).ok())
+    fn find_text<'a>(&'a self, place: Place, name: &str) -> Option<&'a str> {
+        self.find(place, name).and_then(|value| std::str::from_utf8(value).ok())
     }
 }
 
@@ -200,8 +226,8 @@ impl HeaderBlock {
 pub trait HeaderSink {
     /// Sets the header to exactly this value.
     fn set(&mut self, name: &str, value: &str);
-    /// Removes every header with this name.
-    fn remove(&mut self, name: &str);
+    /// Removes every header with this lower-case name.
+    fn remove(&mut self, name: &[u8]);
 }
 
 #[cfg(test)]
@@ -253,6 +279,22 @@ mod tests {
     fn no_more_headers_than_the_limit_are_read() {
         let block = HeaderBlock::of(&vec![("a", "1"); MAX_HEADERS + 1]);
         assert_eq!(block.iter().count(), MAX_HEADERS);
+    }
+
+    #[test]
+    fn headers_are_found_behind_any_others() {
+        let long = "x".repeat(3 << 20);
+        let mut headers = vec![("a", "1"), ("b", &long), ("c", "2"), ("b", "3"), ("c", "4")];
+        headers.extend([("d", "5"); MAX_HEADERS - 6]);
+        headers.extend([("e", "6"), ("f", "7")]);
+        let block = HeaderBlock::of(&headers);
+        let all = |name: &str| block.all(name).collect::<Vec<_>>();
+        assert_eq!(all("a"), [b"1"]);
+        assert_eq!(all("b"), [long.as_bytes(), b"3"]);
+        assert_eq!(all("c"), [b"2", b"4"]);
+        assert_eq!(all("d").len(), MAX_HEADERS - 6);
+        assert_eq!(all("e"), [b"6"]);
+        assert_eq!(all("f"), Vec::<&[u8]>::new(), "it is beyond the limit");
     }
 
     #[test]

@@ -15,6 +15,20 @@ pub fn same_bytes(one: &[u8], other: &[u8]) -> bool {
     one.iter().eq(other)
 }
 
+/// A hash of a name. Its length, its first and its last bytes tell most names apart.
+#[inline(always)]
+pub const fn name_hash(name: &[u8]) -> u32 {
+    let (first, last) = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), Some(last)) => (u32::from_le_bytes(*first), u32::from_le_bytes(*last)),
+        _ => match name {
+            [a, .., c] => (*a as u32, *c as u32),
+            [a] => (*a as u32, 0),
+            [] => (0, 0),
+        },
+    };
+    (first ^ last.rotate_left(15) ^ name.len() as u32).wrapping_mul(0x9e37_79b1) >> 16
+}
+
 /// The names that have a meaning, with their meanings. One is found with one comparison, usually.
 ///
 /// Made when the program is compiled. More than half of the `SLOTS`, a power of two, must stay free.
@@ -60,16 +74,7 @@ impl<T: Copy, const SLOTS: usize> Names<T, SLOTS> {
     /// Where the search for `name` begins.
     #[inline]
     const fn first_slot(name: &[u8]) -> usize {
-        let (first, last) = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(first), Some(last)) => (u32::from_le_bytes(*first), u32::from_le_bytes(*last)),
-            _ => match name {
-                [a, .., c] => (*a as u32, *c as u32),
-                [a] => (*a as u32, 0),
-                [] => (0, 0),
-            },
-        };
-        let mixed = (first ^ last.rotate_left(15) ^ name.len() as u32).wrapping_mul(0x9e37_79b1);
-        (mixed >> 16) as usize % SLOTS
+        name_hash(name) as usize % SLOTS
     }
 }
 

@@ -234,7 +234,7 @@ pub fn set_header(map: Map, name: &str, value: &str) -> Result<(), HostError> {
 }
 
 /// Removes a header.
-pub fn remove_header(map: Map, name: &str) -> Result<(), HostError> {
+pub fn remove_header(map: Map, name: &[u8]) -> Result<(), HostError> {
     // SAFETY: the host reads the name during the call.
     check(unsafe { proxy_remove_header_map_value(map as i32, name.as_ptr(), name.len()) })
 }

@@ -57,7 +57,8 @@ pub fn on_response_body(stream: &RefCell<Stream>, available: usize, end_of_strea
     Stream::callback(stream, |stream| {
         stream.response_complete = end_of_stream;
         // The end of a response is the end of its stream, so it is not read again there.
-        let at = if end_of_stream || stream.exchange.awaits_content() { now() } else { about_now() };
+        let at =
+            if end_of_stream || stream.exchange.needs_exact_time(available) { now() } else { about_now() };
         stream.ended_at = end_of_stream.then_some(at);
         stream.response_step(|exchange, worker, wire| {
             exchange.response_body(worker, available, end_of_stream, at, wire)

@@ -16,6 +16,7 @@ mod filter;
 mod logger;
 #[cfg(target_family = "wasm")]
 mod metrics;
+mod pool;
 #[cfg(target_family = "wasm")]
 mod root;
 #[cfg(target_family = "wasm")]

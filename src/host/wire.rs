@@ -56,7 +56,7 @@ impl HeaderSink for Wire {
         self.note(abi::set_header(self.map, name, value));
     }
 
-    fn remove(&mut self, name: &str) {
+    fn remove(&mut self, name: &[u8]) {
         self.note(abi::remove_header(self.map, name));
     }
 }

@@ -59,24 +59,8 @@ impl StrippedBy {
         }
     }
 
-    fn leaves(self, name: &str) -> bool {
-        self == Self::Route && STRIPPED_BY_ROUTE.contains(&name)
-    }
-}
-
-/// Removes what no provider may have. Credentials, and what only some providers may have, are handled when the
-/// target is known.
-pub fn strip_private(headers: &HeaderBlock, config: &Config, sink: &mut impl HeaderSink) {
-    let by = StrippedBy::of(config);
-    for (name, _) in headers.iter() {
-        if provider::request_header(name) == RequestHeader::Other
-            && name != NEEDED_FOR_ROUTING
-            && config.forwarded_header(name).is_none()
-            && let Ok(name) = std::str::from_utf8(name)
-            && !by.leaves(name)
-        {
-            sink.remove(name);
-        }
+    fn leaves(self, name: &[u8]) -> bool {
+        self == Self::Route && STRIPPED_BY_ROUTE.iter().any(|stripped| stripped.as_bytes() == name)
     }
 }
 
@@ -132,25 +116,32 @@ impl CallHeaders {
         known.filter(move |(bit, _)| sent & (1 << bit) != 0).map(|(_, header)| header)
     }
 
-    /// Reads them from a request's headers, for the endpoint's own path.
-    pub fn read(headers: &HeaderBlock, config: &Config) -> Self {
-        let path = headers.get(":path").unwrap_or_default();
+    /// Takes them from a request's headers, for the endpoint's own path: removes what no provider may have. Credentials,
+    /// and what only some providers may have, are noted until the target is known.
+    pub fn take(headers: &HeaderBlock, config: &Config, sink: &mut impl HeaderSink) -> Self {
+        let (_, query) = split_query(headers.get(":path").unwrap_or_default());
         let mut call = Self {
-            query: path.split_once('?').map(|(_, query)| Box::from(query)),
+            query: query.map(Box::from),
             length: headers.get("content-length").and_then(|text| text.parse().ok()),
             ..Self::default()
         };
         let mut accepted = headers.all("accept-encoding");
         call.plain_response =
             accepted.next() == Some(ACCEPTED_ENCODING.as_bytes()) && accepted.next().is_none();
-        for (bit, credential) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
-            if headers.get_bytes(credential).is_some() {
-                call.credentials |= 1 << bit;
-            }
-        }
-        for (bit, header) in provider::VENDOR_HEADERS.iter().enumerate() {
-            if headers.get_bytes(header.name).is_some() {
-                call.vendors |= 1 << bit;
+        let by = StrippedBy::of(config);
+        for (name, _) in headers.iter() {
+            match provider::request_header(name) {
+                RequestHeader::Common => {}
+                RequestHeader::Credential(bit) => call.credentials |= 1 << bit,
+                RequestHeader::Vendor(bit) => call.vendors |= 1 << bit,
+                RequestHeader::Other => {
+                    let stays = name == NEEDED_FOR_ROUTING
+                        || config.forwarded_header(name).is_some()
+                        || by.leaves(name);
+                    if !stays {
+                        sink.remove(name);
+                    }
+                }
             }
         }
         for (position, name) in (0..).zip(config.forwarded_headers()) {
@@ -160,6 +151,12 @@ impl CallHeaders {
         }
         call
     }
+}
+
+/// A path without its query string, and that without its question mark.
+pub fn split_query(path: &str) -> (&str, Option<&str>) {
+    let mark = memchr::memchr(b'?', path.as_bytes()).and_then(|at| path.split_at_checked(at));
+    mark.map_or((path, None), |(path, query)| (path, query.get(1..)))
 }
 
 #[cold]
@@ -281,9 +278,13 @@ mod tests {
         Rc::new(config::load(text.to_string().as_bytes(), &|_| None).unwrap())
     }
 
+    fn taken(headers: &[(&str, &str)]) -> CallHeaders {
+        CallHeaders::take(&HeaderBlock::of(headers), &config(false), &mut FakeWire::default())
+    }
+
     fn left_by(by: StrippedBy) -> Vec<String> {
         let mut wire = FakeWire::new(&REQUEST);
-        strip_private(&HeaderBlock::of(&REQUEST), &config(by == StrippedBy::Route), &mut wire);
+        CallHeaders::take(&HeaderBlock::of(&REQUEST), &config(by == StrippedBy::Route), &mut wire);
         wire.headers.into_iter().map(|(name, _)| name).collect()
     }
 
@@ -315,7 +316,7 @@ mod tests {
     fn headers_that_only_some_providers_may_have_are_noted_once() {
         let headers =
             [("openai-beta", "a"), ("x-team", "b"), ("x-team", "c"), ("x-anything", "d"), ("x-api-key", "e")];
-        let call = CallHeaders::read(&HeaderBlock::of(&headers), &config(false));
+        let call = taken(&headers);
         assert_eq!(call.vendor_headers().map(|header| header.name).collect::<Vec<_>>(), ["openai-beta"]);
         assert!(call.has_vendor_header("openai-beta") && !call.has_vendor_header("anthropic-version"));
         assert_eq!(call.forwarded, [0]);
@@ -332,7 +333,7 @@ mod tests {
             ("/v1/chat/completions?a=1", "/v1/chat/completions", false),
             ("/v1/chat/completions", "/openai/v1/chat/completions", false),
         ] {
-            let call = CallHeaders::read(&HeaderBlock::of(&[(":path", called)]), &config(false));
+            let call = taken(&[(":path", called)]);
             assert_eq!(call.called(Endpoint::Chat, path), same, "{called} {path}");
             let call = call.spelled(Spelling::Other);
             assert!(!call.called(Endpoint::Chat, path), "{called} was another spelling");
@@ -349,7 +350,7 @@ mod tests {
         ] {
             let headers = [(":path", format!("/openai/deployments/m/chat/completions{query}"))];
             let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-            let call = CallHeaders::read(&HeaderBlock::of(&headers), &config(false));
+            let call = taken(&headers);
             assert_eq!(call.clone().spelled(Spelling::Azure).query.as_deref(), kept, "{query}");
             assert_eq!(call.clone().spelled(Spelling::Other).query, call.query, "{query}");
         }
@@ -365,11 +366,7 @@ mod tests {
             (&["identity", "identity"], false),
         ] {
             let headers: Vec<_> = accepted.iter().map(|value| ("accept-encoding", *value)).collect();
-            assert_eq!(
-                CallHeaders::read(&HeaderBlock::of(&headers), &config(false)).plain_response,
-                plain,
-                "{accepted:?}"
-            );
+            assert_eq!(taken(&headers).plain_response, plain, "{accepted:?}");
         }
     }
 }

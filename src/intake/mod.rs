@@ -19,7 +19,7 @@ pub use client_request::ClientRequest;
 #[cfg(test)]
 pub use headers::priority;
 pub use headers::{
-    ACCEPTED_ENCODING, CallHeaders, STRIPPED_BY_ROUTE, STRIPPING_CLUSTER_HEADER, StrippedBy, strip_private,
+    ACCEPTED_ENCODING, CallHeaders, STRIPPED_BY_ROUTE, STRIPPING_CLUSTER_HEADER, StrippedBy, split_query,
 };
 pub use held_bytes::{HeldBytes, Hold};
 pub use journey_id::JourneyId;

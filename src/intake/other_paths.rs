@@ -127,13 +127,11 @@ fn pass_on(
     };
     authenticate(generation, headers, now)?;
     for (name, _) in headers.iter().filter(|(name, _)| is_private(name)) {
-        if let Ok(name) = std::str::from_utf8(name) {
-            sink.remove(name);
-        }
+        sink.remove(name);
     }
     if generation.config.keys.is_some() {
         for name in provider::CREDENTIAL_HEADERS {
-            sink.remove(name);
+            sink.remove(name.as_bytes());
         }
     }
     sink.set(StrippedBy::Filter.cluster_header(), cluster);

@@ -12,7 +12,7 @@ use super::models;
 use super::own_routing::restricted_routing;
 use super::paths::Called;
 use crate::balance::{Session, SessionHints};
-use crate::base::{Endpoint, HeaderBlock, KnownOwner, Timestamp};
+use crate::base::{Endpoint, HeaderBlock, HeaderSink, KnownOwner, Timestamp};
 use crate::config::{Balance, Model, Priority};
 use crate::fallback::{ClientLimits, Needs};
 use crate::generation::Generation;
@@ -96,8 +96,8 @@ pub struct HeldBody {
 }
 
 impl Reading {
-    /// Checks a request's headers, in the order in which a client would fix its mistakes. `held` counts the bodies of
-    /// this worker.
+    /// Checks a request's headers, in the order in which a client would fix its mistakes, and removes those that no
+    /// provider may have. `held` counts the bodies of this worker.
     pub fn begin(
         generation: &Rc<Generation>,
         called: Called,
@@ -105,13 +105,13 @@ impl Reading {
         headers: &HeaderBlock,
         client_key: Option<usize>,
         held: &Rc<HeldBytes>,
+        sink: &mut impl HeaderSink,
     ) -> Result<Box<Self>, Refusal> {
         let config = &*generation.config;
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(Refusal::Encoding);
         }
         let Called { endpoint, spelling, model: path_model } = called;
-        let call = CallHeaders::read(headers, config).spelled(spelling);
         let announced = headers.get("content-length").and_then(|text| text.parse::<u64>().ok());
         let limit = config.limits.max_body_bytes;
         if announced.is_some_and(|length| length > limit) {
@@ -126,6 +126,7 @@ impl Reading {
         }
         let tells_by_address = config.keys.is_none() && config.breaker.unanswered > 0;
         let address = if tells_by_address { address_hash(headers) } else { None };
+        let call = CallHeaders::take(headers, config, sink).spelled(spelling);
         let tracks = Tracks {
             beginning: config.tracks_conversations
                 || (config.tracks_state && endpoint == Endpoint::Responses),

@@ -13,7 +13,6 @@ use crate::attempt::OutgoingBody;
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
     self, CallHeaders, ClientPath, JourneyId, LoopPass, OtherPath, OtherRequest, Reading, Understood,
-    strip_private,
 };
 use crate::ownership;
 use crate::queue::{Joining, Waiting, held_until};
@@ -44,7 +43,7 @@ impl Exchange {
         }
         let method = headers.get(":method").unwrap_or_default();
         let path = headers.get(":path").unwrap_or_default();
-        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let (path, _) = intake::split_query(path);
         let called = match intake::client_path(path) {
             ClientPath::Endpoint(called) => called,
             ClientPath::Other(other) => {
@@ -69,13 +68,12 @@ impl Exchange {
         self.note(|record| record.key = key.unwrap_or_else(NoKey::expired));
         let reading = key.map_err(Refusal::from).and_then(|key| {
             let held = Rc::clone(worker.journeys.borrow().bodies());
-            Reading::begin(&generation, called, pass, headers, key, &held)
+            Reading::begin(&generation, called, pass, headers, key, &held, host)
         });
         let reading = match reading {
             Ok(reading) => reading,
             Err(refusal) => return self.refuse(worker, refusal, dialect),
         };
-        strip_private(headers, &generation.config, host);
         if end_of_stream {
             // There is no body, so there is no model in it either.
             let refusal = reading.finish(now, |_| {}, |_| None).err().unwrap_or(Refusal::NoModel);
@@ -254,9 +252,8 @@ impl Exchange {
         let granted = shared.borrow_mut().take_granted();
         self.record = shared.borrow().record();
         let generation = Rc::clone(&shared.borrow().request.generation);
-        strip_private(headers, &generation.config, host);
         let spelling = shared.borrow().request.spelling;
-        let call = CallHeaders::read(headers, &generation.config).spelled(spelling);
+        let call = CallHeaders::take(headers, &generation.config, host).spelled(spelling);
         if let Some(Next::Again { at } | Next::Wait { until: at }) = granted {
             let until = held_until(&shared.borrow().request, at, now);
             let held = Held::new(Rc::clone(shared), call, at, until);

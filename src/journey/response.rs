@@ -155,9 +155,11 @@ impl Exchange {
         matches!(&self.phase, Phase::Sent(sent) if sent.attempt.is_under_way())
     }
 
-    /// Whether the time of the next chunk must be exact to the millisecond.
-    pub fn awaits_content(&self) -> bool {
-        matches!(&self.phase, Phase::Sent(sent) if sent.attempt.awaits_content())
+    /// Whether the time of the next chunk must be exact to the millisecond: content may pass with it. The host's buffer
+    /// holds `available` bytes.
+    pub fn needs_exact_time(&self, available: usize) -> bool {
+        matches!(&self.phase, Phase::Sent(sent)
+            if sent.attempt.awaits_content() && !sent.attempt.holds_all_of(available))
     }
 }
 
@@ -268,7 +270,7 @@ impl Sent {
             host.set("x-llm-reason", reason);
             // The account may be back sooner than anything says.
             if invites {
-                host.remove("x-should-retry");
+                host.remove(b"x-should-retry");
             }
             if !held.is_all {
                 self.attempt.drop_rest(now);

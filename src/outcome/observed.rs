@@ -85,7 +85,10 @@ impl Observed {
         self.answered_by = Some(AnsweredBy::Provider);
         let id = headers
             .iter()
-            .filter(|(name, _)| REQUEST_ID_HEADERS.iter().any(|known| known.as_bytes() == *name))
+            // All of them end alike, and hardly another header does.
+            .filter(|(name, _)| {
+                name.ends_with(b"id") && REQUEST_ID_HEADERS.iter().any(|known| known.as_bytes() == *name)
+            })
             .map(|(_, value)| value)
             .filter(|value| Id::fits(value))
             .last();

@@ -32,25 +32,24 @@ impl Line {
     /// Appends JSON as it is.
     #[inline(never)]
     pub(super) fn raw(&mut self, json: &[u8]) {
-        if let Some(room) = self.room(json.len()).get_mut(..json.len()) {
+        let end = self.len.wrapping_add(json.len());
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
             copy(room, json);
-            self.len += json.len();
+            self.len = end;
+        } else {
+            self.grow(json);
         }
     }
 
-    /// The room behind what is written: at least `least` bytes.
-    #[inline(always)]
-    fn room(&mut self, least: usize) -> &mut [u8] {
-        if self.bytes.len().saturating_sub(self.len) < least {
-            self.grow(self.len.saturating_add(least));
-        }
-        self.bytes.get_mut(self.len..).unwrap_or_default()
-    }
-
+    /// Appends what there is no room for.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, least: usize) {
-        self.bytes.resize(least.max(self.bytes.len().saturating_mul(2)), 0);
+    fn grow(&mut self, json: &[u8]) {
+        let room = self.bytes.len().saturating_mul(2);
+        self.bytes.truncate(self.len);
+        self.bytes.extend_from_slice(json);
+        self.len = self.bytes.len();
+        self.bytes.resize(room.max(self.len), 0);
     }
 
     /// Appends what precedes a number, and the number.
@@ -58,7 +57,7 @@ impl Line {
     pub(super) fn number(&mut self, before: &[u8], number: u64) {
         self.raw(before);
         // Nearly half of the numbers have one digit.
-        if let (0..10, Some(place)) = (number, self.room(1).first_mut()) {
+        if let (0..10, Some(place)) = (number, self.bytes.get_mut(self.len)) {
             *place = b'0' + number as u8;
             self.len += 1;
         } else {

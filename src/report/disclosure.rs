@@ -31,7 +31,7 @@ impl<S: HeaderSink> Disclosure for S {
     }
 
     fn untell(&mut self, name: &'static str) {
-        self.remove(name);
+        self.remove(name.as_bytes());
     }
 }
 

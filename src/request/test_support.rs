@@ -33,12 +33,12 @@ impl FakeWire {
 
 impl HeaderSink for FakeWire {
     fn set(&mut self, name: &str, value: &str) {
-        self.remove(name);
+        self.remove(name.as_bytes());
         self.headers.push((name.to_owned(), value.to_owned()));
     }
 
-    fn remove(&mut self, name: &str) {
-        self.headers.retain(|(candidate, _)| candidate != name);
+    fn remove(&mut self, name: &[u8]) {
+        self.headers.retain(|(candidate, _)| candidate.as_bytes() != name);
     }
 }
 

@@ -99,6 +99,11 @@ impl AnswerReader {
         self.unreadable.is_none() && self.lexer.finish().is_err()
     }
 
+    /// Whether it may state an error. If not, no member is called `error`, and none names its kind so.
+    pub const fn may_state_error(&self) -> bool {
+        self.unreadable.is_some() || self.members.may_state_error
+    }
+
     /// Whether nothing but white space can follow.
     pub fn is_complete(&self) -> bool {
         self.unreadable.is_none() && self.lexer.finish().is_ok()
@@ -245,6 +250,9 @@ struct Members {
     has_content: bool,
     /// The containers open within the relevant one are part of the answer.
     in_content: bool,
+    /// The next value says what an object is or how it ended.
+    is_kind: bool,
+    may_state_error: bool,
 }
 
 impl Members {
@@ -263,6 +271,8 @@ impl Members {
             has_answer: false,
             has_content: false,
             in_content: false,
+            is_kind: false,
+            may_state_error: false,
         }
     }
 
@@ -339,6 +349,8 @@ impl Members {
 impl Sink for Members {
     #[inline]
     fn key(&mut self, key: Option<&[u8]>) {
+        self.may_state_error |= key == Some(b"error");
+        self.is_kind = matches!(key, Some(b"type" | b"object" | b"status" | b"finish_reason"));
         if self.skipped == 0 {
             self.next = key.map_or(Member::Other, |key| self.member(key));
         } else if self.in_content {
@@ -350,6 +362,7 @@ impl Sink for Members {
     #[inline]
     fn want(&self) -> Want {
         match self.next {
+            _ if self.is_kind => Want::Text,
             Member::Count(_) | Member::Finish | Member::Status if self.skipped == 0 => Want::Text,
             Member::ResponseId | Member::ItemId | Member::Encrypted if self.skipped == 0 => Want::Opening,
             _ => Want::Length,
@@ -358,6 +371,9 @@ impl Sink for Members {
 
     #[inline]
     fn scalar(&mut self, value: Value<'_>, _span: Span) -> Result<(), ScanError> {
+        if let (true, Value::Text { kept: Kept::Text(kind), .. }) = (self.is_kind, value) {
+            self.may_state_error |= matches!(kind, b"error" | b"failed" | b"response.failed");
+        }
         if self.skipped > 0 {
             if self.in_content {
                 self.read_nested(value);
@@ -411,6 +427,7 @@ impl Sink for Members {
     }
 
     fn open(&mut self, container: Container, _start: usize) -> Result<(), ScanError> {
+        self.is_kind = false;
         match self.next {
             Member::Node(node) if self.skipped == 0 && node.container() == container => {
                 if node == Node::Usage {

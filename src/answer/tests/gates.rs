@@ -258,3 +258,22 @@ fn text_can_be_inserted_at_once_after_the_gate_opened_by_time() {
     assert_eq!(follower.chunk(&mut host, rest.len(), false).release, Release::Flow);
     assert_eq!(host.body, CONTENT.as_bytes());
 }
+
+/// The host reads no exact time for what cannot pass yet.
+#[test]
+fn only_a_short_plain_answer_is_sure_to_be_held_to_its_end() {
+    let holds = |streamed: bool, headers: &[(&str, &str)], body: &str, available: usize| {
+        let terms = Terms { streamed, ..terms(Endpoint::Chat) };
+        let mut gatekeeper = Gatekeeper::of_success(terms, HeaderBlock::of(headers)).unwrap();
+        read(&mut gatekeeper, &mut FakeWire::default(), body, false);
+        gatekeeper.holds_all_of(available)
+    };
+    let plain = "{\"choices\":[";
+    assert!(holds(false, OK_JSON, "", 100));
+    assert!(holds(false, OK_JSON, plain, 100));
+    assert!(!holds(false, OK_JSON, plain, MAX_HELD_PLAIN), "it passes when it is so long");
+    assert!(!holds(true, OK_JSON, "", 100), "it may be a stream");
+    assert!(!holds(false, OK_STREAM, "", 100));
+    assert!(!holds(false, &[], "", 100), "it may be of another kind");
+    assert!(!holds(false, OK_JSON, "data: {\"id\":\"x\"}\n\n", 100), "its label was wrong");
+}

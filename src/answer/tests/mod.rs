@@ -5,6 +5,7 @@ mod injected_usage;
 mod long_chunks;
 mod renaming;
 mod repeats;
+mod stated_errors;
 mod streams;
 
 use super::{Follower, Gatekeeper, Release, Terms};

@@ -39,7 +39,7 @@ impl HeaderSink for Wire {
         self.change(|fake| fake.set(name, value));
     }
 
-    fn remove(&mut self, name: &str) {
+    fn remove(&mut self, name: &[u8]) {
         self.change(|fake| fake.remove(name));
     }
 }

@@ -261,7 +261,7 @@ impl World {
         headers.set("authorization", &format!("Bearer {}", client.key));
         match &client.id {
             Some(id) => headers.set_journey(id),
-            None => headers.remove("x-llm-journey"),
+            None => headers.remove(b"x-llm-journey"),
         }
         if client.no_fallback {
             headers.set("x-llm-no-fallback", "true");
