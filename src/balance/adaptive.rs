@@ -2,17 +2,19 @@
 //!
 //! **Up.** Each answer raises the limit by a part of 1, so that as many answers as the limit raise it by 1. It counts
 //! only if the limit was reached while the attempt was in flight: otherwise nothing shows that more would be served
-//! well. Until the limit is first lowered, each such answer raises it by a whole 1, so that it finds its range soon.
+//! well. Until the limit is first lowered, and after that below the value that it was lowered to, each such answer raises
+//! it by a whole 1, so that it finds its range soon.
 //! The answer to a stream counts with its first content, because then the target has shown that it serves the request.
 //!
-//! **Down.** A 429, 503 or 529 lowers the limit to 70 % of the attempts in flight, at most once a second. Attempts that
-//! were sent before the limit was last lowered do not lower it again. So a burst of refusals counts once. For as long
-//! the limit does not rise either, so that a target with fast answers refuses little.
+//! **Down.** A 429, 503 or 529 lowers the limit to 70 % of the attempts in flight, at most once a second. A further one
+//! within that second lowers it to the attempts that are in flight besides. Otherwise all that wait would be refused in
+//! that second. Attempts that were sent before the limit was last lowered do not lower it again, so a burst of refusals
+//! counts once. For a second the limit does not rise either, so that a target with fast answers refuses little.
 //!
 //! **Slowness** is the sign of a target that queues instead of refusing. What is compared is the median of at least ten
 //! answers within at least a second, because one answer says little: prompts differ in length, and caches hit or miss.
 //! A window is slow if its median is more than twice the usual one. After one slow window the limit does not rise, after
-//! each second one it is lowered. For a stream the time to first content is taken. For another answer it is the time
+//! each second one it is lowered to 70 %, or to half if the median is more than four times the usual one. For a stream the time to first content is taken. For another answer it is the time
 //! per token, because a long answer is not a slow one.
 //!
 //! **What is usual** is the best median that was seen. It follows slower medians only while the limit is not reached:
@@ -33,7 +35,9 @@ const START: u32 = 4;
 const ONE: u32 = 1_000;
 /// What is left of a limit that is lowered, in 1/1000.
 const LOWERED_PERMILLE: u32 = 700;
-/// The limit is lowered at most this often.
+/// The same, if the target is very slow.
+const HALVED_PERMILLE: u32 = 500;
+/// A limit that was lowered does not rise for so long, and is lowered to a part at most this often.
 const LOWER_EVERY: Duration = Duration::from_secs(1);
 /// How many answers a window compares, and for how long it lasts at least.
 const SAMPLES: usize = 10;
@@ -47,7 +51,7 @@ const RISE: u32 = 32;
 
 const TRACK_BYTES: usize = 4 + 4 + 8 + 3 + 4 * SAMPLES;
 /// The size of a limit in a record.
-pub const ADAPTIVE_BYTES: usize = 4 + 8 + 8 + 2 * TRACK_BYTES;
+pub const ADAPTIVE_BYTES: usize = 4 + 4 + 8 + 8 + 2 * TRACK_BYTES;
 
 /// What an attempt has shown about the load that its target can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +109,10 @@ const TOLERATED_US: [u32; 2] = [50_000, 3_000];
 /// The limit and what it rests on. All workers share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdaptiveLimit {
-    /// In 1/1000. 0 before the first use.
+    /// In 1/1000.
     limit: u32,
+    /// Below this it rises by a whole 1 with each answer.
+    fast_until: u32,
     /// When the limit was last reached.
     full_at: Timestamp,
     /// When it was last lowered; 0 if never.
@@ -136,7 +142,8 @@ struct Track {
 /// What a window shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    Lower,
+    /// The limit is to be lowered to this part of it, in 1/1000.
+    Lower(u32),
     Nothing,
 }
 
@@ -145,6 +152,7 @@ impl AdaptiveLimit {
     pub fn new() -> Self {
         Self {
             limit: START.saturating_mul(ONE),
+            fast_until: u32::MAX,
             full_at: Timestamp::from_millis(0),
             lowered_at: Timestamp::from_millis(0),
             tracks: [Track::default(), Track::default()],
@@ -168,22 +176,18 @@ impl AdaptiveLimit {
         // A new configuration may have other bounds.
         self.limit = self.limit.clamp(bounds.min.saturating_mul(ONE), bounds.max.saturating_mul(ONE));
         match signal.sign {
-            LoadSign::Overloaded => {
-                let used = used.max(1).saturating_mul(ONE);
-                self.lower(self.limit.min(used), bounds, signal);
-            }
+            LoadSign::Overloaded => self.refused(used, bounds, signal),
             LoadSign::Answered(pace) => {
-                if pace.is_some_and(|pace| self.measure(pace, signal) == Verdict::Lower) {
-                    self.lower(self.limit, bounds, signal);
-                } else {
-                    self.raise(bounds, signal);
+                match pace.map_or(Verdict::Nothing, |pace| self.measure(pace, signal)) {
+                    Verdict::Lower(permille) => self.lower(self.limit, permille, bounds, signal.at),
+                    Verdict::Nothing => self.raise(bounds, signal),
                 }
             }
             LoadSign::Silent(pace) => {
                 let (track, us) = pace.measured();
                 let is_slow = self.tracks.get(track).is_some_and(|known| known.is_slow(track, us));
-                if is_slow && self.measure(pace, signal) == Verdict::Lower {
-                    self.lower(self.limit, bounds, signal);
+                if is_slow && let Verdict::Lower(permille) = self.measure(pace, signal) {
+                    self.lower(self.limit, permille, bounds, signal.at);
                 }
             }
         }
@@ -195,21 +199,31 @@ impl AdaptiveLimit {
         if is_slow || was_lowered || signal.sent_at > self.full_at {
             return;
         }
-        let never_lowered = self.lowered_at == Timestamp::from_millis(0);
         let part = (ONE * ONE).checked_div(self.limit).unwrap_or(ONE).max(1);
-        let more = self.limit.saturating_add(if never_lowered { ONE } else { part });
+        let more = self.limit.saturating_add(if self.limit < self.fast_until { ONE } else { part });
         self.limit = more.min(bounds.max.saturating_mul(ONE));
     }
 
-    fn lower(&mut self, from: u32, bounds: PendingBounds, signal: LoadSignal) {
-        let is_old = signal.sent_at < self.lowered_at || signal.at.since(self.lowered_at) < LOWER_EVERY;
-        if is_old {
+    fn refused(&mut self, used: u32, bounds: PendingBounds, signal: LoadSignal) {
+        if signal.sent_at < self.lowered_at {
             return;
         }
-        let lowered = u64::from(from).saturating_mul(LOWERED_PERMILLE.into()) / u64::from(ONE);
+        if signal.at.since(self.lowered_at) < LOWER_EVERY {
+            let besides = used.saturating_sub(1).max(bounds.min).saturating_mul(ONE);
+            self.limit = self.limit.min(besides);
+            self.lowered_at = signal.at;
+        } else {
+            let used = used.max(1).saturating_mul(ONE);
+            self.lower(self.limit.min(used), LOWERED_PERMILLE, bounds, signal.at);
+        }
+    }
+
+    fn lower(&mut self, from: u32, permille: u32, bounds: PendingBounds, now: Timestamp) {
+        let lowered = u64::from(from).saturating_mul(permille.into()) / 1000;
         let lowered = u32::try_from(lowered).unwrap_or(u32::MAX);
         self.limit = lowered.max(bounds.min.saturating_mul(ONE));
-        self.lowered_at = signal.at;
+        self.fast_until = self.limit;
+        self.lowered_at = now;
         self.tracks.iter_mut().for_each(Track::restart);
     }
 
@@ -228,6 +242,7 @@ impl AdaptiveLimit {
     /// Its bytes in a record.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.limit.to_le_bytes());
+        bytes.extend(self.fast_until.to_le_bytes());
         bytes.extend(self.full_at.as_millis().to_le_bytes());
         bytes.extend(self.lowered_at.as_millis().to_le_bytes());
         for track in &self.tracks {
@@ -242,7 +257,7 @@ impl AdaptiveLimit {
     /// The limit in [`ADAPTIVE_BYTES`] bytes. `None` for fewer.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
-        let limit = number(&mut rest)?;
+        let (limit, fast_until) = (number(&mut rest)?, number(&mut rest)?);
         let (full_at, lowered_at) = (time(&mut rest)?, time(&mut rest)?);
         let mut track = || {
             let (usual, slowest) = (number(&mut rest)?, number(&mut rest)?);
@@ -256,7 +271,7 @@ impl AdaptiveLimit {
             }
             Some(Track { usual, slowest, began, count, was_full, slow, samples })
         };
-        Some(Self { limit, full_at, lowered_at, tracks: [track()?, track()?] })
+        Some(Self { limit, fast_until, full_at, lowered_at, tracks: [track()?, track()?] })
     }
 }
 
@@ -316,7 +331,11 @@ impl Track {
             (self.usual, self.slow) = (median, 0);
             return Verdict::Nothing;
         }
-        if self.slow.is_multiple_of(SLOW_WINDOWS) { Verdict::Lower } else { Verdict::Nothing }
+        if !self.slow.is_multiple_of(SLOW_WINDOWS) {
+            return Verdict::Nothing;
+        }
+        let is_very_slow = median > self.usual.saturating_mul(4);
+        Verdict::Lower(if is_very_slow { HALVED_PERMILLE } else { LOWERED_PERMILLE })
     }
 }
 

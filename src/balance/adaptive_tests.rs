@@ -177,11 +177,20 @@ fn a_burst_of_refusals_counts_once() {
         limit.learn(signal, 50, bounds);
     }
     assert_eq!(limit.limit(bounds), 35, "all were sent before the limit was lowered");
-    for number in 0..10 {
-        let at = ms(9_000 + number);
-        limit.learn(LoadSignal { sent_at: at, at, sign: LoadSign::Overloaded }, 35, bounds);
-    }
-    assert_eq!(limit.limit(bounds), 24, "within a second");
+    // Later ones within a second cut it to what is in flight besides, once.
+    let refused_at = |limit: &mut AdaptiveLimit, at_ms, used| {
+        limit.learn(
+            LoadSignal { sent_at: ms(at_ms), at: ms(at_ms), sign: LoadSign::Overloaded },
+            used,
+            bounds,
+        );
+        limit.limit(bounds)
+    };
+    assert_eq!(refused_at(&mut limit, 9_000, 35), 24);
+    assert_eq!(refused_at(&mut limit, 9_100, 24), 23);
+    assert_eq!(refused_at(&mut limit, 9_200, 40), 23);
+    assert_eq!(refused_at(&mut limit, 9_300, 11), 10);
+    assert_eq!(refused_at(&mut limit, 10_301, 10), 7);
 }
 
 #[test]

@@ -407,6 +407,12 @@ impl Headroom {
         }
     }
 
+    /// The limit on attempts in flight that `target` or its account has reached.
+    pub fn reached_max_pending(&self, target: TargetId) -> Option<u32> {
+        let mut all = self.targets.get(target.index())?.max_pending();
+        all.find_map(|(most, place)| Some(place.most(most?)).filter(|most| place.used() >= *most))
+    }
+
     /// The limit on attempts in flight at `target`, if it has one of its own.
     pub fn max_pending(&self, target: TargetId) -> Option<u32> {
         let (most, place) = self.targets.get(target.index())?.max_pending().next()?;
