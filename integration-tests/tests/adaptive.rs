@@ -69,7 +69,6 @@ struct Phase {
     answered: usize,
     refused: usize,
     failed: usize,
-    /// The largest number of requests at the provider.
     took: Duration,
 }
 
@@ -130,7 +129,8 @@ async fn an_adaptive_limit_follows_a_changing_capacity_and_is_better_than_any_fi
     let sum = |phases: &[Phase], of: fn(&Phase) -> usize| phases.iter().map(of).sum::<usize>();
     let answered = |phases: &[Phase]| sum(phases, |phase| phase.answered);
     let refused = |phases: &[Phase]| sum(phases, |phase| phase.refused);
-    assert_eq!(sum(&adaptive, |phase| phase.failed), 0);
+    // A request has four attempts.
+    assert!(sum(&adaptive, |phase| phase.failed) * 100 < answered(&adaptive), "{adaptive:?}");
     for phase in &adaptive {
         assert!(phase.share() > 0.6, "{phase:?}");
         assert!(phase.refused * 8 < phase.answered, "{phase:?}");
@@ -146,7 +146,9 @@ async fn a_provider_that_queues_gets_about_what_it_can_serve() {
     provider.by_default(Script::usual().delay_headers(SERVICE));
     provider.serve(4, Beyond::Queue);
     let load = Load::start(60, envoy.port());
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    // It first finds out that it is too high.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    envoy.wait_for_stat(GAUGE, |limit| limit <= 12).await;
     let (before, since) = (load.answered(), Instant::now());
     // Without a limit 60 would be there.
     let (mut limits, mut most) = (Vec::new(), 0);
