@@ -120,7 +120,7 @@ impl Outcome {
 /// For tests of parts that do not know what an outcome consists of.
 #[cfg(test)]
 impl Outcome {
-    pub fn answered(end: End, output: u64, took: Duration) -> Self {
+    pub(crate) fn answered(end: End, output: u64, took: Duration) -> Self {
         Self {
             end,
             received: Received::Answered,
@@ -134,7 +134,7 @@ impl Outcome {
         }
     }
 
-    pub fn unsent(self) -> Self {
+    pub(crate) fn unsent(self) -> Self {
         Self { received: Received::Never, ..self }
     }
 }
