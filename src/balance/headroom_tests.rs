@@ -202,7 +202,10 @@ fn max_pending_bounds_the_attempts_in_flight() {
     let mut counted: Vec<_> =
         (0..2).map(|_| headroom.count(store, target(C), demand(1), s(0)).unwrap()).collect();
     assert!(permille(&headroom, C, 1, IDLE).is_some());
+    assert_eq!(headroom.reached_max_pending(target(C)), None);
     counted.extend(headroom.count(store, target(C), demand(1), s(0)));
+    assert_eq!(headroom.reached_max_pending(target(C)), Some(3), "its account's");
+    assert_eq!(headroom.max_pending(target(C)), None, "it has none of its own");
     let full = headroom.room(target(C), demand(1), &IDLE, s(1));
     assert_eq!(full, Room::Full(Shortage { of: LimitKind::MaxPending, until: s(2) }));
     assert!(headroom.count(store, target(C), demand(1), s(0)).is_none());

@@ -258,6 +258,23 @@ fn workers_share_an_adaptive_limit_and_a_new_configuration_keeps_it_within_its_b
 }
 
 #[test]
+fn an_adaptive_limit_costs_no_more_calls_than_a_fixed_one() {
+    let bounds = PendingBounds { min: 1, max: 9 };
+    let calls = |most| {
+        let mut sides = sides(1);
+        let side = &mut sides[0];
+        side.configure(most);
+        let before = side.store.calls;
+        assert!(side.take_of(most, at(1)));
+        let sign = LoadSign::Overloaded;
+        side.place.note(LoadSignal { sent_at: at(1), at: at(1), sign });
+        side.give_back();
+        side.store.calls - before
+    };
+    assert_eq!([MaxPending::Fixed(9), MaxPending::Adaptive(bounds)].map(calls), [4, 4]);
+}
+
+#[test]
 fn signals_that_wait_for_the_next_write_are_bounded() {
     let bounds = PendingBounds { min: 1, max: 1_000 };
     let mut sides = sides(1);
