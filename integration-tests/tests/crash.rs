@@ -25,7 +25,7 @@ fn crashing_module(dir: &Path) -> PathBuf {
 }
 
 /// The gateway with the crashing module instead of the filter, and the folder of the module.
-async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
+pub(crate) async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
     can_crash_as(gateway, 1).await
 }
 
@@ -44,7 +44,7 @@ async fn can_crash_as(gateway: Gateway, listener: usize) -> (Scene<2>, TempDir) 
 }
 
 /// A stream whose first content comes alone. It crashes the VM, and one that comes all at once does not.
-fn in_pieces() -> Script {
+pub(crate) fn in_pieces() -> Script {
     Script::usual().delay_chunks(Duration::from_millis(300))
 }
 

@@ -14,6 +14,7 @@ mod scenes;
 mod telemetry;
 
 mod accounts;
+mod adaptive;
 mod admissions;
 mod balance;
 mod bodies;

@@ -78,6 +78,7 @@ fn everything() -> Record<'static> {
         state: "open".into(),
         until_ms: Some(1),
         rejected: Some("tools".into()),
+        max_pending: Some(3),
         gates: vec![ClosedGate { gate: "tools".into(), needed: "yes".into(), offered: "no".into() }],
     };
     Record {

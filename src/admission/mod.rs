@@ -8,6 +8,7 @@
 mod answers;
 mod failures;
 mod leases;
+mod load;
 mod reservation;
 mod transitions;
 
@@ -17,7 +18,7 @@ pub use reservation::{Exhausted, Reserved, spent_by};
 
 use leases::Leases;
 
-use crate::balance::{CountedRequest, Demand};
+use crate::balance::{CountedRequest, Demand, LoadSignal};
 use crate::base::{ErrorClass, TargetId, Timestamp, Tokens};
 use crate::breaker::Blame;
 use crate::config::{Mode, WhenAllOpen};
@@ -40,6 +41,8 @@ pub struct Admission {
     reserved: Option<Reserved>,
     why: Option<FallbackReason>,
     is_anyway: bool,
+    /// Whether a stream is asked for.
+    streamed: bool,
 }
 
 /// Why an attempt was not admitted. Nothing was taken.
@@ -155,7 +158,8 @@ impl Admission {
         why: Option<FallbackReason>,
     ) -> Self {
         let expected = survey.expected(target);
-        Self { target, expected, leases, counted, reserved: None, why, is_anyway: false }
+        let streamed = survey.request.facts.stream;
+        Self { target, expected, leases, counted, reserved: None, why, is_anyway: false, streamed }
     }
 
     /// The target that may be asked.
@@ -231,7 +235,11 @@ impl Admission {
             Some(usage) => Some(usage.input.saturating_add(usage.output)),
             None => (!outcome.may_be_billed()).then_some(0),
         };
-        generation.headroom.borrow_mut().settle(effects.store, self.counted, taken, now);
+        let mut headroom = generation.headroom.borrow_mut();
+        if let Some(sign) = load::sign(outcome, self.streamed) {
+            headroom.note_load(self.target, LoadSignal { sent_at: self.counted.sent_at(), at: now, sign });
+        }
+        headroom.settle(effects.store, self.counted, taken, now);
         self.reserved
     }
 }

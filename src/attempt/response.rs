@@ -13,6 +13,7 @@ use crate::answer::{
     ChunkReport, Follower, Gatekeeper, Rejection, Release, Terms, Verdict, forbid_buffering_of_streams,
     strip_provider, strip_reserved,
 };
+use crate::balance::{LoadSign, LoadSignal, Pace};
 use crate::base::{ErrorClass, HeaderBlock, HeaderSink, Timestamp};
 use crate::config::OnBreak;
 use crate::outcome::AnsweredBy;
@@ -415,6 +416,10 @@ impl Attempt {
         let (target, sent_at) = (self.start.target, self.sent_at());
         generation.speeds.borrow_mut().first_content(target, self.request.facts.stream, sent_at, now);
         generation.pending.borrow_mut().first_content(target, took);
+        if self.request.facts.stream {
+            let sign = LoadSign::Answered(Some(Pace::FirstContent(took)));
+            generation.headroom.borrow().note_load(target, LoadSignal { sent_at, at: now, sign });
+        }
         let tolerated = generation.config.breaker.slow_first_content;
         self.is_slow = tolerated.is_some_and(|tolerated| took > tolerated);
     }

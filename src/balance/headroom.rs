@@ -28,12 +28,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::adaptive::LoadSignal;
 use super::configured::ConfiguredLimits;
 use super::demand::Demand;
+use super::place::{Limited, Place};
 use super::places::Places;
 use super::reported::ReportedLimits;
 use crate::base::{Store, TargetId, Timestamp, Tokens, saturating_product};
-use crate::config::{Config, Quota};
+use crate::config::{Config, MaxPending, PendingBounds, Quota};
 use crate::provider::{Meter, RateLimits};
 
 /// A target keeps its full weight while at least this share of a limit is left, in 1/1000.
@@ -120,6 +122,8 @@ pub struct Limit {
     pub left: u64,
     /// When the limit is full again, if the provider says so.
     pub reset: Option<Timestamp>,
+    /// The bounds of an adaptive limit.
+    pub bounds: Option<PendingBounds>,
 }
 
 /// One worker's view of the limits of a configuration's targets.
@@ -128,8 +132,10 @@ pub struct Headroom {
     reported: Vec<(ReportedLimits, Vec<TargetId>)>,
     configured: Vec<(ConfiguredLimits, Vec<TargetId>)>,
     targets: Vec<Limits>,
-    /// Attempts in flight where they are limited. They belong to the VM.
+    /// Attempts in flight. They belong to the VM.
     places: Rc<RefCell<Places>>,
+    /// Says that attempts in flight are limited by this configuration.
+    limited: Vec<Limited>,
 }
 
 /// A request that was counted against configured limits. It is consumed once: uncounted or settled.
@@ -140,8 +146,8 @@ pub struct CountedRequest {
     tokens: u64,
     /// Where it was counted, and whether tokens are limited there.
     counts: [Option<(usize, bool)>; 2],
-    /// The names of its places, where attempts in flight are limited.
-    places: [Option<Rc<str>>; 2],
+    /// Its places at the target and its account.
+    places: [Option<Rc<Place>>; 2],
 }
 
 /// The limits of one target, as indices.
@@ -150,8 +156,28 @@ struct Limits {
     reported: usize,
     /// What is configured at the target and at its account, with the index of its counts.
     configured: [Option<(Quota, usize)>; 2],
-    /// The names of the places there.
-    places: [Rc<str>; 2],
+    /// The places there.
+    places: [Rc<Place>; 2],
+}
+
+impl Limits {
+    fn max_pending(&self) -> impl Iterator<Item = (Option<MaxPending>, &Rc<Place>)> {
+        let of = |configured: &Option<(Quota, usize)>| configured.and_then(|(quota, _)| quota.max_pending);
+        self.configured.iter().map(of).zip(&self.places)
+    }
+}
+
+impl CountedRequest {
+    /// When it was counted, which is when it was sent.
+    pub const fn sent_at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn give_back_places(&mut self, store: &mut dyn Store) {
+        for place in self.places.iter_mut().filter_map(Option::take) {
+            place.give_back(store);
+        }
+    }
 }
 
 impl Headroom {
@@ -161,6 +187,7 @@ impl Headroom {
         let mut reported: Vec<(String, Vec<TargetId>)> = Vec::new();
         let mut counted_keys: Vec<(String, Vec<TargetId>)> = Vec::new();
         let mut targets = Vec::new();
+        let mut all_places = Places::new(0);
         for (index, target) in config.targets().iter().enumerate() {
             let (Some(id), Some(account)) = (TargetId::from_index(index), config.account(target.account))
             else {
@@ -180,8 +207,8 @@ impl Headroom {
             let reported =
                 index_of(&mut reported, format!("llm-failsafe/headroom/{owner}/{}", target.model), id);
             let places = [
-                format!("llm-failsafe/places/target/{}", target.name).into(),
-                format!("llm-failsafe/places/{owner}").into(),
+                all_places.at(&format!("llm-failsafe/places/target/{}", target.name)),
+                all_places.at(&format!("llm-failsafe/places/{owner}")),
             ];
             targets.push(Limits { reported, configured, places });
         }
@@ -192,13 +219,24 @@ impl Headroom {
                 .map(|(key, of)| (ConfiguredLimits::new(key.into()), of))
                 .collect(),
             targets,
-            places: Rc::new(RefCell::new(Places::new(0))),
+            places: Rc::new(RefCell::new(all_places)),
+            limited: Vec::new(),
         }
     }
 
-    /// Takes these places, which outlive a configuration.
-    pub fn share_places(&mut self, places: Rc<RefCell<Places>>) {
-        self.places = places;
+    /// Takes these places, which outlive a configuration. Attempts that are in flight there count from now on, where
+    /// this configuration limits them.
+    pub fn share_places(&mut self, places: Rc<RefCell<Places>>, store: &mut dyn Store) {
+        let mut limited = Vec::new();
+        for limits in &mut self.targets {
+            for place in &mut limits.places {
+                *place = places.borrow_mut().at(place.key());
+            }
+            for (most, place) in limits.max_pending() {
+                limited.extend(most.map(|most| place.limit(store, most)));
+            }
+        }
+        (self.limited, self.places) = (limited, places);
     }
 
     /// Renews the places. To be called on each tick.
@@ -216,13 +254,12 @@ impl Headroom {
             room = room.and(room_within_reported(reported, targets, demand, in_flight, now));
         }
         for ((quota, index), place) in configured_with_places(limits) {
-            let is_full = |most| self.places.borrow().used(place) >= most;
-            if quota.max_pending.is_some_and(is_full) {
+            if quota.max_pending.is_some_and(|most| place.used() >= place.most(most)) {
                 room = room
                     .and(Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(PENDING_RETRY) }));
             }
-            if let Some((counts, targets)) = self.configured.get(*index) {
-                room = room.and(room_within_configured(quota, counts, targets, demand, in_flight, now));
+            if let Some((counts, _)) = self.configured.get(*index) {
+                room = room.and(room_within_configured(quota, counts, demand, now));
             }
         }
         room
@@ -230,12 +267,7 @@ impl Headroom {
 
     /// The known limits of `target` and what is left of them. Requests that the provider has not counted yet
     /// are not subtracted.
-    pub fn limits(
-        &self,
-        target: TargetId,
-        in_flight: impl Fn(TargetId) -> u32,
-        now: Timestamp,
-    ) -> Vec<Limit> {
+    pub fn limits(&self, target: TargetId, now: Timestamp) -> Vec<Limit> {
         let mut all = Vec::new();
         let Some(limits) = self.targets.get(target.index()) else { return all };
         if let Some((reported, _)) = self.reported.get(limits.reported) {
@@ -246,21 +278,22 @@ impl Headroom {
                 limit: left.limit,
                 left: left.remaining,
                 reset: (left.reset > now).then_some(left.reset),
+                bounds: None,
             }));
         }
         for ((quota, index), place) in configured_with_places(limits) {
-            let Some((counts, targets)) = self.configured.get(*index) else { continue };
+            let Some((counts, _)) = self.configured.get(*index) else { continue };
             let (requests, tokens) = counts.minute().counts(now);
-            let pending = targets.iter().fold(0_u64, |sum, id| sum.saturating_add(in_flight(*id).into()));
-            let pending = pending.max(self.places.borrow().used(place).into());
-            for (of, limit, used) in [
-                ("requests_per_minute", quota.requests_per_minute, requests),
-                ("tokens_per_minute", quota.tokens_per_minute, tokens),
-                ("max_pending", quota.max_pending.map(u64::from), pending),
+            let most = quota.max_pending.map(|most| u64::from(place.most(most)));
+            let bounds = quota.max_pending.and_then(MaxPending::bounds);
+            for (of, limit, used, bounds) in [
+                ("requests_per_minute", quota.requests_per_minute, requests, None),
+                ("tokens_per_minute", quota.tokens_per_minute, tokens, None),
+                ("max_pending", most, place.used().into(), bounds),
             ] {
                 let Some(limit) = limit else { continue };
                 let left = limit.saturating_sub(used);
-                all.push(Limit { of, configured: true, limit: Some(limit), left, reset: None });
+                all.push(Limit { of, configured: true, limit: Some(limit), left, reset: None, bounds });
             }
         }
         all
@@ -279,21 +312,23 @@ impl Headroom {
             CountedRequest { at: now, tokens: demand.total(), counts: [None; 2], places: [None, None] };
         let Some(limits) = self.targets.get(target.index()) else { return Some(request) };
         let mut fits = true;
-        for (slot, ((quota, index), place)) in configured_with_places(limits).enumerate() {
-            if quota.max_pending.is_some() {
-                if !self.places.borrow_mut().take(store, place, quota.max_pending) {
+        for ((most, place), taken) in limits.max_pending().zip(&mut request.places) {
+            match most {
+                Some(most) if !place.take(store, most, now) => {
                     fits = false;
                     break;
                 }
-                if let Some(taken) = request.places.get_mut(slot) {
-                    *taken = Some(Rc::clone(place));
-                }
+                Some(_) => {}
+                None => place.count(store),
             }
+            *taken = Some(Rc::clone(place));
+        }
+        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
             let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
             else {
                 continue;
             };
-            if !counts.take(store, quota, demand, now) {
+            if !fits || !counts.take(store, quota, demand, now) {
                 fits = false;
                 break;
             }
@@ -319,13 +354,11 @@ impl Headroom {
         let mut request =
             CountedRequest { at: now, tokens: demand.total(), counts: [None; 2], places: [None, None] };
         let Some(limits) = self.targets.get(target.index()) else { return request };
-        for (slot, ((quota, index), place)) in configured_with_places(limits).enumerate() {
-            if quota.max_pending.is_some()
-                && self.places.borrow_mut().take(store, place, None)
-                && let Some(taken) = request.places.get_mut(slot)
-            {
-                *taken = Some(Rc::clone(place));
-            }
+        for (place, taken) in limits.places.iter().zip(&mut request.places) {
+            place.count(store);
+            *taken = Some(Rc::clone(place));
+        }
+        for (slot, (quota, index)) in limits.configured.iter().flatten().enumerate() {
             if let Some((counts, _)) = self.configured.get_mut(*index).filter(|_| quota.counts_anything())
                 && let Some(counted_at) = request.counts.get_mut(slot)
             {
@@ -338,7 +371,7 @@ impl Headroom {
 
     /// The request was not sent: the limits have what it took back.
     pub fn uncount(&mut self, store: &mut dyn Store, mut request: CountedRequest, now: Timestamp) {
-        self.give_back_places(store, &mut request);
+        request.give_back_places(store);
         for (index, _) in request.counts.into_iter().flatten() {
             if let Some((counts, _)) = self.configured.get_mut(index) {
                 counts.correct(store, request.at, -1, signed(request.tokens).saturating_neg(), now);
@@ -354,7 +387,7 @@ impl Headroom {
         taken: Option<u64>,
         now: Timestamp,
     ) {
-        self.give_back_places(store, &mut request);
+        request.give_back_places(store);
         let Some(taken) = taken.filter(|taken| *taken != request.tokens) else { return };
         let more = signed(taken).saturating_sub(signed(request.tokens));
         for (index, counts_tokens) in request.counts.into_iter().flatten() {
@@ -364,10 +397,26 @@ impl Headroom {
         }
     }
 
-    fn give_back_places(&self, store: &mut dyn Store, request: &mut CountedRequest) {
-        for place in request.places.iter_mut().filter_map(Option::take) {
-            self.places.borrow_mut().give_back(store, &place);
+    /// What an attempt at `target` has shown about the load that its target can take.
+    pub fn note_load(&self, target: TargetId, signal: LoadSignal) {
+        let Some(limits) = self.targets.get(target.index()) else { return };
+        for (most, place) in limits.max_pending() {
+            if most.is_some_and(|most| most.bounds().is_some()) {
+                place.note(signal);
+            }
         }
+    }
+
+    /// The limit on attempts in flight that `target` or its account has reached.
+    pub fn reached_max_pending(&self, target: TargetId) -> Option<u32> {
+        let mut all = self.targets.get(target.index())?.max_pending();
+        all.find_map(|(most, place)| Some(place.most(most?)).filter(|most| place.used() >= *most))
+    }
+
+    /// The limit on attempts in flight at `target`, if it has one of its own.
+    pub fn max_pending(&self, target: TargetId) -> Option<u32> {
+        let (most, place) = self.targets.get(target.index())?.max_pending().next()?;
+        most.map(|most| place.most(most))
     }
 
     /// A response has come, with or without reported limits, or the attempt was lost.
@@ -393,7 +442,7 @@ impl Headroom {
     }
 }
 
-fn configured_with_places(limits: &Limits) -> impl Iterator<Item = (&(Quota, usize), &Rc<str>)> {
+fn configured_with_places(limits: &Limits) -> impl Iterator<Item = (&(Quota, usize), &Rc<Place>)> {
     limits
         .configured
         .iter()
@@ -445,18 +494,7 @@ fn room_within_reported(
     room
 }
 
-fn room_within_configured(
-    quota: &Quota,
-    counts: &ConfiguredLimits,
-    targets: &[TargetId],
-    demand: Demand,
-    in_flight: &impl InFlight,
-    now: Timestamp,
-) -> Room {
-    let pending = targets.iter().fold(0_u32, |sum, target| sum.saturating_add(in_flight.attempts(*target)));
-    if quota.max_pending.is_some_and(|most| pending >= most) {
-        return Room::Full(Shortage { of: LimitKind::MaxPending, until: now.after(PENDING_RETRY) });
-    }
+fn room_within_configured(quota: &Quota, counts: &ConfiguredLimits, demand: Demand, now: Timestamp) -> Room {
     if !quota.counts_anything() {
         return Room::Fits { permille: 1000 };
     }

@@ -106,24 +106,30 @@ fn weight_falls_with_what_is_left_and_a_request_that_does_not_fit_is_excluded() 
 fn operators_see_every_known_limit() {
     let mut headroom = Headroom::new(&config());
     let store = &mut Memory::new();
-    let under_way = |id: TargetId| u32::from(id == target(C));
-    assert!(headroom.limits(target(B), under_way, s(1)).is_empty());
+    assert!(headroom.limits(target(B), s(1)).is_empty());
     headroom.answered(target(C), Some(&report(Meter::InputTokens, 5_000, 4_000, s(60))), demand(0), s(0));
     assert!(headroom.count(store, target(C), demand(300), s(1)).is_some());
-    let of = |of, configured, limit, left, reset| Limit { of, configured, limit: Some(limit), left, reset };
+    let of = |of, configured, limit, left, reset| Limit {
+        of,
+        configured,
+        limit: Some(limit),
+        left,
+        reset,
+        bounds: None,
+    };
     assert_eq!(
-        headroom.limits(target(C), under_way, s(1)),
+        headroom.limits(target(C), s(1)),
         [
             of("input_tokens", false, 5_000, 4_000, Some(s(60))),
             of("tokens_per_minute", true, 1_000, 700, None),
             of("max_pending", true, 3, 2, None),
         ]
     );
-    let later = headroom.limits(target(C), under_way, s(61));
+    let later = headroom.limits(target(C), s(61));
     assert_eq!(later[0], of("input_tokens", false, 5_000, 5_000, None), "whole again");
     // The limit of a pool is listed at each of its targets.
     assert!(headroom.count(store, target(A2), demand(1), s(1)).is_some());
-    let [pool] = headroom.limits(target(A), under_way, s(1))[..] else { panic!() };
+    let [pool] = headroom.limits(target(A), s(1))[..] else { panic!() };
     assert_eq!(pool, of("requests_per_minute", true, 10, 9, None));
 }
 
@@ -191,9 +197,18 @@ fn actual_tokens_replace_estimated_ones() {
 
 #[test]
 fn max_pending_bounds_the_attempts_in_flight() {
-    let headroom = Headroom::new(&config());
-    let busy = |count| Busy { unanswered: [0, 0, 0, count], ..IDLE };
-    assert!(permille(&headroom, C, 1, busy(2)).is_some());
-    let full = headroom.room(target(C), demand(1), &busy(3), s(1));
+    let store = &mut Memory::new();
+    let mut headroom = Headroom::new(&config());
+    let mut counted: Vec<_> =
+        (0..2).map(|_| headroom.count(store, target(C), demand(1), s(0)).unwrap()).collect();
+    assert!(permille(&headroom, C, 1, IDLE).is_some());
+    assert_eq!(headroom.reached_max_pending(target(C)), None);
+    counted.extend(headroom.count(store, target(C), demand(1), s(0)));
+    assert_eq!(headroom.reached_max_pending(target(C)), Some(3), "its account's");
+    assert_eq!(headroom.max_pending(target(C)), None, "it has none of its own");
+    let full = headroom.room(target(C), demand(1), &IDLE, s(1));
     assert_eq!(full, Room::Full(Shortage { of: LimitKind::MaxPending, until: s(2) }));
+    assert!(headroom.count(store, target(C), demand(1), s(0)).is_none());
+    counted.into_iter().for_each(|counted| headroom.uncount(store, counted, s(1)));
+    assert!(permille(&headroom, C, 1, IDLE).is_some());
 }

@@ -8,6 +8,7 @@
 //!
 //! The folder decides neither whether a target may take a request nor whether it is healthy.
 
+mod adaptive;
 mod candidate;
 mod cheapest;
 mod configured;
@@ -15,6 +16,7 @@ mod demand;
 mod fastest;
 mod headroom;
 mod least_pending;
+mod place;
 mod places;
 mod reported;
 mod session;
@@ -23,6 +25,7 @@ mod sticky;
 #[cfg(test)]
 mod test_support;
 
+pub use adaptive::{LoadSign, LoadSignal, Pace};
 pub use candidate::Candidate;
 #[cfg(test)]
 pub use configured::Minute;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
+use super::max_pending::MaxPending;
 use super::mode::Mode;
 use super::model_names::{AskedName, ModelNames, WILDCARD};
 use super::offers::Offers;
@@ -164,7 +165,7 @@ pub struct Quota {
     /// Estimated and actual tokens within any minute.
     pub tokens_per_minute: Option<u64>,
     /// Attempts pending at the same time.
-    pub max_pending: Option<u32>,
+    pub max_pending: Option<MaxPending>,
 }
 
 impl Quota {

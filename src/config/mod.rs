@@ -16,6 +16,7 @@ mod compiled;
 mod duration;
 mod fingerprint;
 mod load;
+mod max_pending;
 mod mistakes;
 mod mode;
 mod model_names;
@@ -43,6 +44,7 @@ pub use compiled::{
 };
 pub use duration::duration;
 pub use load::load;
+pub use max_pending::{MaxPending, PendingBounds};
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};
 pub use mode::Mode;
 pub use model_names::{AskedName, FoundBy, MAX_MODEL_NAME, ModelNames};

@@ -14,6 +14,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::duration::{Linger, TimeSpan};
+use super::max_pending::RawMaxPending;
 use super::size::Size;
 
 /// Entries, sorted by name.
@@ -130,8 +131,7 @@ pub(super) struct RawQuota {
     pub requests_per_minute: Option<u64>,
     #[serde(default, deserialize_with = "whole")]
     pub tokens_per_minute: Option<u64>,
-    #[serde(default, deserialize_with = "whole")]
-    pub max_pending: Option<u64>,
+    pub max_pending: Option<RawMaxPending>,
 }
 
 #[derive(Deserialize)]

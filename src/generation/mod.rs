@@ -65,7 +65,7 @@ impl Generation {
         let mut speeds = SpeedView::new(&config);
         speeds.exchange(store);
         let mut headroom = Headroom::new(&config);
-        headroom.share_places(Rc::new(RefCell::new(Places::new(worker))));
+        headroom.share_places(Rc::new(RefCell::new(Places::new(worker))), store);
         headroom.exchange(store);
         let usage_option = UsageOption::new(&config, store);
         let config = Rc::new(config);

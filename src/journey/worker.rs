@@ -60,7 +60,7 @@ impl Worker {
         let tally = Tally::new(&config);
         let number = rng.next_u64();
         let mut generation = Generation::new(config, number, wall, &mut *store);
-        generation.headroom.get_mut().share_places(journeys.borrow_mut().places(number));
+        generation.headroom.get_mut().share_places(journeys.borrow_mut().places(number), &mut *store);
         let generation = Rc::new(generation);
         Self {
             generation,

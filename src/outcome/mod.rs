@@ -116,3 +116,25 @@ impl Outcome {
         }
     }
 }
+
+/// For tests of parts that do not know what an outcome consists of.
+#[cfg(test)]
+impl Outcome {
+    pub(crate) fn answered(end: End, output: u64, took: Duration) -> Self {
+        Self {
+            end,
+            received: Received::Answered,
+            passed: false,
+            usage: Some(Usage { output, ..Usage::default() }),
+            finish: None,
+            first_content: None,
+            longest_gap: None,
+            took,
+            host: None,
+        }
+    }
+
+    pub(crate) fn unsent(self) -> Self {
+        Self { received: Received::Never, ..self }
+    }
+}

@@ -153,6 +153,8 @@ pub struct CandidateBuilder {
     pub until: Option<Timestamp>,
     /// Why it was not eligible.
     pub rejected: Option<&'static str>,
+    /// The limit on attempts in flight that it had reached.
+    pub(super) limit: Option<u32>,
     /// Every gate that it does not pass.
     pub(super) gates: Vec<Objection>,
 }
@@ -165,13 +167,18 @@ impl CandidateBuilder {
         (state, until): (&'static str, Option<Timestamp>),
         rejected: Option<&'static str>,
     ) -> Self {
-        Self { choice: 0, target, tier, state, until, rejected, gates: Vec::new() }
+        Self { choice: 0, target, tier, state, until, rejected, limit: None, gates: Vec::new() }
     }
 
     /// Whether nothing speaks against it.
     pub fn is_healthy(&self) -> bool {
-        let Self { choice: _, target: _, tier: _, state, until, rejected, gates } = self;
+        let Self { choice: _, target: _, tier: _, state, until, rejected, limit: _, gates } = self;
         *state == HEALTHY && until.is_none() && rejected.is_none() && gates.is_empty()
+    }
+
+    /// Adds the limit on attempts in flight that it had reached.
+    pub fn with_limit(self, limit: Option<u32>) -> Self {
+        Self { limit, ..self }
     }
 
     /// Adds the gates that it does not pass.

@@ -312,6 +312,9 @@ pub struct CandidateRecord<'a> {
     /// if it could have been chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected: Option<Text<'a>>,
+    /// The limit on attempts in flight that it had reached, if it was excluded for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pending: Option<u32>,
     /// Every gate that rejected it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<ClosedGate<'a>>,

@@ -210,6 +210,7 @@ impl RecordBuilder {
             state: candidate.state.into(),
             until_ms: candidate.until.map(|until| self.offset(until)),
             rejected: candidate.rejected.map(Text::from),
+            max_pending: candidate.limit,
             gates: candidate
                 .gates
                 .iter()

@@ -182,6 +182,8 @@ families! {
     TargetsFit, Gauge, "llm_failsafe_model_targets_fit", [Dim::Model];
     /// Requests in the queue of each model now.
     WaitingByModel, Gauge, "llm_failsafe_waiting_by_model", [Dim::Model];
+    /// How many attempts may be in flight at each target now (`max_pending`); 0 without a limit.
+    PendingLimit, Gauge, "llm_failsafe_pending_limit", [Dim::Target];
     /// State changes of each breaker.
     BreakerChanges, Counter, "llm_failsafe_breaker_changes", [Dim::Scope, Dim::Words(&["to"], CHANGES)];
     /// Requests that probed each breaker.
@@ -303,6 +305,11 @@ impl Series {
         let accounts = (0..config.accounts().len()).filter_map(AccountId::from_index).map(Scope::Account);
         let endpoints = (0..config.providers().len()).filter_map(ProviderId::from_index).map(Scope::Endpoint);
         targets.chain(accounts).chain(endpoints)
+    }
+
+    /// Every target.
+    pub fn all_targets(config: &Config) -> impl Iterator<Item = TargetId> {
+        (0..config.targets().len()).filter_map(TargetId::from_index)
     }
 
     /// Every model.

@@ -218,12 +218,18 @@ struct LimitStatus {
     left: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reset_ms: Option<u64>,
+    /// The bounds of an adaptive limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u32>,
 }
 
 impl LimitStatus {
-    fn of(Limit { of, configured, limit, left, reset }: Limit, wall: WallClock) -> Self {
+    fn of(Limit { of, configured, limit, left, reset, bounds }: Limit, wall: WallClock) -> Self {
         let by = if configured { "configuration" } else { "provider" };
-        Self { of, by, limit, left, reset_ms: reset.map(|at| wall.at(at).as_millis()) }
+        let (min, max) = bounds.map(|bounds| (bounds.min, bounds.max)).unzip();
+        Self { of, by, limit, left, reset_ms: reset.map(|at| wall.at(at).as_millis()), min, max }
     }
 }
 
@@ -372,7 +378,7 @@ impl<'c> Sources<'c> {
 
     fn of_target(self, id: TargetId, account: &'c str, model: &'c str) -> OfTarget<'c> {
         let times = self.pending.first_content_times(id);
-        let limits = self.headroom.limits(id, |id| self.pending.attempts(id), self.now);
+        let limits = self.headroom.limits(id, self.now);
         OfTarget {
             account,
             model,

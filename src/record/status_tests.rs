@@ -27,10 +27,14 @@ fn report(config: &Config, health_view: &HealthView, now: Timestamp) -> Value {
 }
 
 fn small() -> Config {
+    limited(json!(7))
+}
+
+fn limited(max_pending: Value) -> Config {
     let config = json!({
         "providers": {"openai": {"kind": "openai"}},
         "accounts": {"a": {"provider": "openai", "key": {"value": "sk-secret"}}},
-        "targets": {"gpt": {"account": "a", "model": "m", "limits": {"max_pending": 7}}},
+        "targets": {"gpt": {"account": "a", "model": "m", "limits": {"max_pending": max_pending}}},
         "models": {"chat": {"targets": ["gpt"]}},
     });
     config::load(config.to_string().as_bytes(), &|_| None).unwrap()
@@ -63,6 +67,16 @@ fn a_blocked_account_makes_its_targets_unavailable_and_gives_the_reason() {
     assert_eq!(forced["models"][0]["fit"], 1);
     let account_now = &forced["accounts"][0];
     assert_eq!((&account_now["state"], &account_now["phase"]), (&json!("forced_closed"), &json!("open")));
+}
+
+#[test]
+fn an_adaptive_limit_is_shown_as_it_is_now_with_its_bounds() {
+    let config = limited(json!({"adaptive": true, "min": 2, "max": 9}));
+    let status = report(&config, &HealthView::new(&config), NOW);
+    assert_eq!(
+        status["targets"][0]["headroom"],
+        json!([{"of": "max_pending", "by": "configuration", "limit": 4, "left": 4, "min": 2, "max": 9}])
+    );
 }
 
 #[test]

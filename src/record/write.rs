@@ -286,7 +286,7 @@ impl RecordBuilder {
     }
 
     fn write_candidate(&self, line: &mut Line, candidate: &CandidateBuilder) {
-        let CandidateBuilder { choice: _, target, tier, state, until, rejected, gates } = candidate;
+        let CandidateBuilder { choice: _, target, tier, state, until, rejected, limit, gates } = candidate;
         let name = self.fragments.target(*target).map_or(&[][..], |target| &target.candidate);
         line.number(name, (*tier).into());
         line.word(b",\"state\":\"", state);
@@ -294,6 +294,7 @@ impl RecordBuilder {
         if let Some(rejected) = rejected {
             line.word(b",\"rejected\":\"", rejected);
         }
+        line.maybe(b",\"max_pending\":", limit.map(u64::from));
         let mut before: &[u8] = b",\"gates\":[{\"gate\":\"";
         for Objection { gate, needed, offered } in gates {
             line.word(before, gate);

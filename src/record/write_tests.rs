@@ -227,7 +227,9 @@ impl Maker {
         let state = self.pick(&STATES);
         let until = self.maybe(Self::at);
         let rejected = self.maybe(|maker| maker.pick(&["tried", "open", "tools"]));
-        let candidate = CandidateBuilder::new(self.target(), self.below(256) as u8, (state, until), rejected);
+        let limit = self.maybe(|maker| maker.below(1000) as u32);
+        let candidate = CandidateBuilder::new(self.target(), self.below(256) as u8, (state, until), rejected)
+            .with_limit(limit);
         let gates = if self.one_of(4) { self.below(4) } else { 0 };
         let long = self.one_of(4);
         candidate.with_gates((0..gates).map(|_| Objection {

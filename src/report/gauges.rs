@@ -1,5 +1,5 @@
-//! The gauges with labels: the state of each breaker, how many targets of each model may be asked, and how
-//! many requests wait for it.
+//! The gauges with labels: the state of each breaker, how many targets of each model may be asked, how
+//! many requests wait for it, and how many attempts may be in flight at each target.
 //!
 //! States change with time, so they are read on each tick. The host gets those that differ from what this
 //! worker last reported. Every worker sets the same gauges from the shared records, so the last write is
@@ -39,7 +39,12 @@ impl Gauges {
             let requests = pending.queue_state(id).requests;
             (Family::WaitingByModel, usize::try_from(requests).unwrap_or(usize::MAX))
         });
-        let all = states.enumerate().chain(fit.enumerate()).chain(waiting.enumerate());
+        let most = Series::all_targets(config).map(|id| {
+            let most = headroom.max_pending(id).unwrap_or_default();
+            (Family::PendingLimit, usize::try_from(most).unwrap_or(usize::MAX))
+        });
+        let of_models = fit.enumerate().chain(waiting.enumerate());
+        let all = states.enumerate().chain(of_models).chain(most.enumerate());
         for (index, (place, (family, value))) in all.enumerate() {
             if self.shown.get(index) == Some(&value) {
                 continue;

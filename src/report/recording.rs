@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::balance::Room;
+use crate::balance::{LimitKind, Room};
 use crate::base::{Random, Timestamp};
 use crate::breaker::Availability;
 use crate::config::{Mode, RecordLog};
@@ -69,6 +69,13 @@ pub fn note_choice(record: &mut RecordBuilder, survey: &Survey<'_>) {
     }
     record.choose_among(survey.rows().iter().map(|row| {
         let candidate = candidate(row, enforced);
+        let candidate = match candidate.rejected {
+            Some(reason) if reason == LimitKind::MaxPending.name() => {
+                let headroom = survey.request.generation.headroom.borrow();
+                candidate.with_limit(headroom.reached_max_pending(row.target))
+            }
+            _ => candidate,
+        };
         // Text is made only for targets that a gate rejects.
         if row.gate.is_some() { candidate.with_gates(survey.objections(row.target)) } else { candidate }
     }));

@@ -1,7 +1,7 @@
 //! Models and targets: settings that are valid but probably not intended.
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, WallTime};
-use llm_failsafe::config::{Config, Model, Target};
+use llm_failsafe::config::{Config, MaxPending, Model, Target};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts};
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
@@ -16,6 +16,7 @@ pub(super) fn warnings(config: &Config, now: WallTime) -> Vec<String> {
         substitutes(config, model, now, &mut warnings);
         prices(config, model, &mut warnings);
         approvals(config, model, now, &mut warnings);
+        adaptive_limits(config, model, &mut warnings);
     }
     windows(config, &mut warnings);
     warnings
@@ -197,6 +198,19 @@ fn approvals(config: &Config, model: &Model, now: WallTime, warnings: &mut Vec<S
 
 /// Context windows of substitutes that the filter assumes to be small because it does not know the model. A first
 /// choice is trusted with any prompt.
+/// A limit that adapts is low at first, and what exceeds it should be able to wait or to go elsewhere.
+fn adaptive_limits(config: &Config, model: &Model, warnings: &mut Vec<String>) {
+    let adapts = |target: &Target| matches!(target.limits.max_pending, Some(MaxPending::Adaptive(_)));
+    let waits = model.retry.queue.is_some();
+    if !waits && targets(config, model).all(|(_, target)| adapts(target)) {
+        warnings.push(format!(
+            "models.{}: every target has an adaptive `max_pending`, and the model has no `retry.queue`: requests beyond \
+             the limit get 429, also while it is still rising",
+            model.name
+        ));
+    }
+}
+
 fn windows(config: &Config, warnings: &mut Vec<String>) {
     for (index, target) in config.targets().iter().enumerate() {
         let is_it = |id: &TargetId| id.index() == index;
@@ -250,6 +264,35 @@ mod tests {
                 "models.chat: no target after the first tier supports `chat`, `completions`, `messages`",
             ]
         );
+    }
+
+    #[test]
+    fn adaptive_limits_without_a_queue_or_another_target_are_named() {
+        let lines = |second: serde_json::Value, retry: serde_json::Value| {
+            let adaptive = json!({"max_pending": {"adaptive": true, "max": 9}});
+            let config = json!({
+                "providers": {"a": {"kind": "openai"}},
+                "targets": {
+                    "own": {"provider": "a", "model": "m", "limits": adaptive},
+                    "other": {"provider": "a", "model": "n", "limits": second},
+                },
+                "models": {"chat": {"targets": ["own", "other"], "retry": retry}},
+            });
+            let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+            let lines = warnings(&config, WallTime::from_millis(0)).into_iter();
+            lines.filter(|line| line.contains("adaptive")).collect::<Vec<_>>()
+        };
+        let adaptive = json!({"max_pending": {"adaptive": true, "max": 5}});
+        assert_eq!(
+            lines(adaptive.clone(), json!({})),
+            [
+                "models.chat: every target has an adaptive `max_pending`, and the model has no `retry.queue`: requests beyond \
+              the limit get 429, also while it is still rising"
+            ]
+        );
+        assert!(lines(adaptive, json!({"queue": {"max_wait": "5s"}})).is_empty());
+        assert!(lines(json!({"max_pending": 5}), json!({})).is_empty());
+        assert!(lines(json!({}), json!({})).is_empty());
     }
 
     #[test]

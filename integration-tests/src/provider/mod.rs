@@ -7,6 +7,7 @@
 //! - [`tool_calls`]: responses that call a tool
 //! - `accounts`: conversations that each account keeps for itself
 //! - [`Quota`]: a rate limit of the provider's own
+//! - `capacity`: how many requests it serves at a time
 //! - [`received`]: what a provider saw of a request
 //! - [`server`]: the server itself
 //!
@@ -14,6 +15,7 @@
 
 mod accounts;
 pub mod answers;
+mod capacity;
 pub mod errors;
 mod quota;
 pub mod received;
@@ -23,6 +25,7 @@ pub mod server;
 pub mod tool_calls;
 mod wire;
 
+pub use capacity::Beyond;
 pub use quota::Quota;
 pub use received::{Outcome, ReceivedRequest};
 pub use script::{Ending, Event, Point, Script};

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::accounts::Accounts;
 use super::answers::{self, Answer, Form};
+use super::capacity::{Beyond, Capacity};
 use super::quota::{Quota, Used};
 use super::received::{Log, Outcome, ReceivedRequest};
 use super::script::{Content, Ending, Event, Script};
@@ -32,6 +33,7 @@ struct State {
     log: Arc<Log>,
     scripts: Mutex<Scripts>,
     quota: Mutex<Option<Used>>,
+    capacity: Arc<Capacity>,
     accounts: Mutex<Option<Accounts>>,
 }
 
@@ -69,6 +71,7 @@ impl ScriptedProvider {
             log: Arc::new(Log::new()),
             scripts,
             quota: Mutex::new(None),
+            capacity: Capacity::unlimited(),
             accounts: Mutex::new(None),
         });
         let server = Some(tokio::spawn(accept(listener, Arc::clone(&state))));
@@ -101,6 +104,17 @@ impl ScriptedProvider {
     pub fn limit(&self, quota: Quota) -> &Self {
         *self.state.quota.lock().unwrap() = Some(Used::nothing_of(quota));
         self
+    }
+
+    /// From now on serves this many requests at a time. Others are refused, or wait.
+    pub fn serve(&self, at_once: usize, beyond: Beyond) -> &Self {
+        self.state.capacity.set(at_once, beyond);
+        self
+    }
+
+    /// The number of requests that were refused because too many were served already.
+    pub fn turned_away(&self) -> usize {
+        self.state.capacity.refused()
     }
 
     /// From now on each account keeps its own responses, items and encrypted reasoning.
@@ -266,9 +280,11 @@ async fn answer(
     } else {
         (read(body, &exchange).await?, None)
     };
+    let (script, served) = state.capacity.serve(script).await;
     if script.delay_headers_ms > 0 {
         tokio::time::sleep(Duration::from_millis(script.delay_headers_ms)).await;
     }
+    drop(served);
     if script.ending.is_before_headers() {
         return Err(end_without_answer(script.ending, &wire, exchange, unread.is_some()).await);
     }

@@ -3,6 +3,7 @@ use std::rc::Rc;
 use super::common::{Env, needed, number};
 use super::limits::MAX_WEIGHT;
 use super::names::Names;
+use super::quota::LimitsOf;
 use super::{offers, quota, text};
 use crate::base::{AccountId, FNV_BASIS, Owner, ProviderId, fnv1a};
 use crate::config::compiled::{Account, AccountKey, Provider, Quota, Secret, Target};
@@ -44,7 +45,7 @@ pub(super) fn account(
         key: key?,
         cluster: cluster?,
         billing_owner,
-        limits: quota::quota(raw.limits.as_ref(), at, mistakes),
+        limits: quota::quota(raw.limits.as_ref(), LimitsOf::Account, at, mistakes),
         quota_pool: quota_pool.map(Rc::from),
         owner: Owner::of(0),
     })
@@ -143,7 +144,7 @@ impl Targets<'_> {
             provider,
             model,
             weight,
-            limits: quota::quota(raw.limits.as_ref(), at, mistakes),
+            limits: quota::quota(raw.limits.as_ref(), LimitsOf::Target, at, mistakes),
             offers: offers?,
         })
     }

@@ -172,7 +172,7 @@ fn left(worker: &Worker, target: &str) -> Vec<(&'static str, u64)> {
     let place =
         worker.generation.config.targets().iter().position(|candidate| &*candidate.name == target).unwrap();
     let target = TargetId::from_index(place).unwrap();
-    let limits = worker.generation.headroom.borrow().limits(target, |_| 0, NOW);
+    let limits = worker.generation.headroom.borrow().limits(target, NOW);
     limits.into_iter().map(|limit| (limit.of, limit.left)).collect()
 }
 
