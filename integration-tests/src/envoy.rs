@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -512,6 +513,27 @@ impl Envoy {
     /// The log so far, of Envoy and of the filter.
     pub fn log(&self) -> String {
         self.running.log()
+    }
+
+    /// How long the log is, in bytes.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(self.dir().join("envoy.log")).expect("a log").len()
+    }
+
+    /// The log from this byte on. `offset` is then where it ends.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn log_from(&self, offset: &mut u64) -> String {
+        let mut file = File::open(self.dir().join("envoy.log")).expect("a log");
+        file.seek(SeekFrom::Start(*offset)).expect("a place in the log");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("the log is read");
+        *offset += bytes.len() as u64;
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Waits until the log contains a text.

@@ -23,8 +23,8 @@ const LARGE: usize = 200_000;
 pub enum End {
     /// A whole answer.
     Complete,
-    /// An error in the client's dialect, with this status.
-    Error(u16),
+    /// An error in the client's dialect, with its status and the gateway's reason.
+    Error(u16, String),
     /// The client sees that its answer has broken off.
     Broken(String),
     /// The client left.
@@ -107,7 +107,8 @@ impl What {
         let is_of_dialect = body.pointer("/error/message").is_some_and(Value::is_string)
             && (self.path != MESSAGES || body["type"] == "error");
         if is_of_dialect {
-            End::Error(read.status.as_u16())
+            let reason = read.header("x-llm-reason").or(body["error"]["code"].as_str()).unwrap_or("provider");
+            End::Error(read.status.as_u16(), reason.to_owned())
         } else {
             End::Wrong(format!("{} with {:?} {:?}", read.status, read.text(), read.headers))
         }
@@ -192,7 +193,7 @@ pub async fn ask_on(
             Ok(Err(error)) => End::Wrong(format!("no answer: {error}")),
         };
         // Over HTTP/2 a client that leaves may go on with its connection.
-        if !matches!(end, End::Complete | End::Error(_))
+        if !matches!(end, End::Complete | End::Error(..))
             && (protocol == Protocol::Http1 || random.below(2) == 0)
             || random.below(4) == 0
         {

@@ -5,11 +5,10 @@ use std::fmt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use integration_tests::crash::crash;
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::Gateway;
 use integration_tests::provider::{Ending, Point, Script, ScriptedProvider};
-use integration_tests::raw_http2::{self, RawHttp2};
-use integration_tests::{module, paths};
 use llm_failsafe::base::{Random as _, SplitMix64};
 use tempfile::NamedTempFile;
 
@@ -84,15 +83,6 @@ pub fn be_well(providers: &[ScriptedProvider]) {
     }
 }
 
-/// The filter, but a request with trailers crashes its VM.
-pub fn crashing_module() -> NamedTempFile {
-    let mut bytes = std::fs::read(paths::wasm()).unwrap();
-    module::trap(&mut bytes, "proxy_on_request_trailers");
-    let file = NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), bytes).unwrap();
-    file
-}
-
 /// A fault of the machine, or what its operators do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
@@ -106,6 +96,8 @@ enum Fault {
 #[derive(Debug, Default)]
 pub struct Played {
     counts: BTreeMap<Fault, usize>,
+    /// How many VMs have crashed.
+    pub crashed: usize,
     /// Between these times a VM may have crashed.
     pub crashes: Vec<(Instant, Instant)>,
 }
@@ -139,7 +131,7 @@ impl Machine {
             match fault {
                 Fault::Crash => {
                     let began = Instant::now();
-                    crash(envoy).await;
+                    played.crashed += usize::from(crash(envoy, CRASH_LIMIT).await);
                     played.crashes.push((began, Instant::now()));
                 }
                 Fault::Pause => {
@@ -157,23 +149,4 @@ impl Machine {
 
 fn signal(envoy: &Envoy, signal: &str) {
     assert!(Command::new("kill").args([signal, &envoy.pid().to_string()]).status().unwrap().success());
-}
-
-/// Sends a request that crashes the VM of a worker, and leaves as soon as Envoy has reported that.
-async fn crash(envoy: &Envoy) {
-    let before = crashes(envoy).await;
-    let mut connection = RawHttp2::open(envoy.port()).await;
-    let headers =
-        [(":method", "POST"), (":scheme", "http"), (":path", "/v1/chat/completions"), (":authority", "x")];
-    let body = br#"{"model":"chat","messages":[]}"#;
-    connection.write(&raw_http2::request_with_trailers(1, &headers, body, &[("x-crash", "1")])).await;
-    let deadline = Instant::now() + CRASH_LIMIT;
-    while crashes(envoy).await == before && Instant::now() < deadline {
-        tokio::time::sleep(ms(10)).await;
-    }
-}
-
-/// How many VMs have crashed so far.
-pub async fn crashes(envoy: &Envoy) -> u64 {
-    envoy.stat_of("wasm", "vm_failed").await
 }

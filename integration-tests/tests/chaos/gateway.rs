@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use integration_tests::crash::use_module;
 use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ pub const PROVIDERS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 pub const TARGETS: [&str; 5] = ["gpt", "claude", "large", "local", "relay"];
 
 /// Longer than every silence that the filter allows. After a crash, Envoy ends by it what waits for nothing.
-const INNER_IDLE: &str = "8s";
+const INNER_IDLE: &str = "5s";
 
 fn plugin() -> Value {
     let provider = |kind: &str, cluster: &str| json!({"kind": kind, "cluster": cluster, "host": format!("{cluster}.test")});
@@ -55,11 +56,8 @@ fn plugin() -> Value {
 /// The gateway with this module in place of the filter.
 pub fn gateway(module: &Path, ports: &[u16]) -> Gateway {
     let gateway = Gateway::new(Shape::Loop).plugin(&plugin()).edit(|config| {
-        let inner = connection_manager(config, 1);
-        inner["stream_idle_timeout"] = json!(INNER_IDLE);
-        let filters = inner["http_filters"].as_array_mut().unwrap();
-        let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
-        filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(module);
+        connection_manager(config, 1)["stream_idle_timeout"] = json!(INNER_IDLE);
+        use_module(config, 1, module);
     });
     let gateway =
         PROVIDERS.iter().zip(ports).fold(gateway, |gateway, (name, port)| gateway.provider(name, *port));

@@ -3,10 +3,7 @@
 //! What a crash of a VM may take is stated here: the record of a request that was under way when a VM crashed, or the attempts
 //! before the crash, which its record then counts as forgotten. Nothing else may be missing.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use integration_tests::envoy::Envoy;
@@ -17,31 +14,23 @@ use serde_json::Value;
 use super::clients::{Asked, End};
 use super::faults::Played;
 
-/// Envoy may hear so much later that a client has left.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
+/// A request of so long before or after a crash may have met it, too: Envoy hears late that a client has left, and a worker is
+/// without a VM for a while.
+const AROUND_CRASH: Duration = Duration::from_secs(2);
 /// Validating a record takes milliseconds, so only so many of a round are.
 const VALIDATED: usize = 20;
 
 /// Reads Envoy's output from where it stopped.
+#[derive(Default)]
 pub struct LogReader {
-    path: PathBuf,
     offset: u64,
     text: String,
 }
 
 impl LogReader {
-    pub fn new(envoy: &Envoy) -> Self {
-        Self { path: envoy.dir().join("envoy.log"), offset: 0, text: String::new() }
-    }
-
     /// Reads what is new.
-    pub fn read(&mut self) {
-        let mut file = File::open(&self.path).unwrap();
-        file.seek(SeekFrom::Start(self.offset)).unwrap();
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).unwrap();
-        self.offset += bytes.len() as u64;
-        self.text.push_str(&String::from_utf8_lossy(&bytes));
+    pub fn read(&mut self, envoy: &Envoy) {
+        self.text.push_str(&envoy.log_from(&mut self.offset));
     }
 
     /// The round is over.
@@ -117,22 +106,29 @@ impl Ledger {
         let panics = log.lines().filter(|line| line.contains("panicked") || line.contains("assert failure"));
         problems.extend(panics.map(str::to_owned));
         let ends = |wanted: fn(&End) -> bool| asked.iter().filter(|one| wanted(&one.end)).count();
+        let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in asked {
+            if let End::Error(_, reason) = &one.end {
+                *errors.entry(reason).or_default() += 1;
+            }
+        }
+        let slowest = asked.iter().map(|one| one.ended - one.began).max().unwrap_or_default();
         let summary = format!(
             "{} requests: {} whole, {} errors, {} broken, {} left. Providers got {reached}; records list {listed} attempts \
-             and forgot {forgotten}; {lost} were lost with {} crashes",
+             and forgot {forgotten}; {lost} were lost with {} crashes. The slowest request took {slowest:?}. Errors: {errors:?}",
             asked.len(),
             ends(|end| *end == End::Complete),
-            ends(|end| matches!(end, End::Error(_))),
+            ends(|end| matches!(end, End::Error(..))),
             ends(|end| matches!(end, End::Broken(_))),
             ends(|end| *end == End::Left),
-            played.crashes.len(),
+            played.crashed,
         );
         Self { problems, summary }
     }
 }
 
 fn meets(one: &Asked, (began, ended): (Instant, Instant)) -> bool {
-    one.began <= ended && one.ended + HEARD_WITHIN >= began
+    one.began <= ended + AROUND_CRASH && one.ended + AROUND_CRASH >= began
 }
 
 fn count(record: &Value, name: &str) -> u64 {
@@ -187,7 +183,7 @@ impl Known<'_> {
         let outcome = record["outcome"].as_str().unwrap_or_default();
         let agrees = match &one.end {
             End::Complete => ["served", "fell_back", "queued"].contains(&outcome),
-            End::Error(status) => record["http.response.status_code"] == *status,
+            End::Error(status, _) => record["http.response.status_code"] == *status,
             End::Broken(_) => ["broken", "client_abort"].contains(&outcome),
             End::Left | End::Wrong(_) => true,
         };

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use integration_tests::crash::crashing_module;
 use integration_tests::envoy::Envoy;
 use integration_tests::provider::ScriptedProvider;
 use llm_failsafe::base::{Random as _, SplitMix64};
@@ -66,6 +67,7 @@ async fn whatever_happens_no_request_is_lost_and_all_is_well_afterwards() {
             break;
         }
     }
+    println!("{}", chaos.envoy.admin("/stats?filter=(wasm.*vm|lds)").await);
     chaos.memory.assert_flat();
 }
 
@@ -85,13 +87,12 @@ impl Chaos {
             providers.push(ScriptedProvider::start(name).await);
         }
         faults::be_well(&providers);
-        let module = faults::crashing_module();
+        let module = crashing_module();
         let ports: Vec<_> = providers.iter().map(ScriptedProvider::port).collect();
         let gateway = gateway(module.path(), &ports);
         let envoy = Arc::new(gateway.start().await);
-        let log = LogReader::new(&envoy);
         let machine = Machine::new(gateway, module);
-        Self { seed, envoy, providers, machine, log, memory: Memory::default() }
+        Self { seed, envoy, providers, machine, log: LogReader::default(), memory: Memory::default() }
     }
 
     async fn round(&mut self, round: u64) {
@@ -111,7 +112,9 @@ impl Chaos {
         over.store(true, Ordering::Relaxed);
         let asked: Vec<Asked> = clients.join_all().await.into_iter().flatten().collect();
 
+        let faults_ended = Instant::now();
         quiet::recover(&self.envoy).await;
+        println!("chaos: all is well {:?} after the faults", faults_ended.elapsed());
         self.compare(round, &asked, &played).await;
         self.providers.iter().for_each(ScriptedProvider::forget_received);
         self.memory.sample(&self.envoy).await;
@@ -121,7 +124,7 @@ impl Chaos {
     async fn compare(&mut self, round: u64, asked: &[Asked], played: &Played) {
         let deadline = Instant::now() + Duration::from_secs(5);
         let ledger = loop {
-            self.log.read();
+            self.log.read(&self.envoy);
             let ledger = Ledger::new(asked, &self.providers, &self.log, played);
             if ledger.problems.is_empty() || Instant::now() > deadline {
                 break ledger;
