@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub struct EnvoyConfig {
     wasm_log_level: String,
     /// A file of `{{dir}}` that starts Envoy.
     start_script: Option<&'static str>,
+    /// Nobody reads standard output until the test does.
+    output_is_kept: bool,
 }
 
 impl EnvoyConfig {
@@ -53,6 +55,7 @@ impl EnvoyConfig {
             concurrency: 1,
             wasm_log_level: "info".to_owned(),
             start_script: None,
+            output_is_kept: false,
         }
     }
 
@@ -93,6 +96,12 @@ impl EnvoyConfig {
         let path = paths::root().join("envoy/entrypoint.sh");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self.file("entrypoint.sh", text)
+    }
+
+    /// Nobody reads Envoy's standard output before [`Envoy::take_output`], as if the collector of logs hung.
+    pub fn with_kept_output(mut self) -> Self {
+        self.output_is_kept = true;
+        self
     }
 
     /// Gives a file in `{{dir}}` another name.
@@ -226,7 +235,11 @@ impl EnvoyConfig {
         command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
-        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        if self.output_is_kept {
+            command.stdout(Stdio::piped()).stderr(log);
+        } else {
+            command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        }
         let child = command.spawn().expect("Envoy starts");
         Running { child, dir, config: self, _turn: turn }
     }
@@ -412,6 +425,14 @@ impl Envoy {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.running.child.id()
+    }
+
+    /// Standard output, which nobody has read yet.
+    ///
+    /// # Panics
+    /// If it is not kept, or has been taken.
+    pub fn take_output(&mut self) -> ChildStdout {
+        self.running.child.stdout.take().expect("standard output is kept")
     }
 
     /// Whether the process has ended.

@@ -19,6 +19,7 @@ mod telemetry;
 mod accounts;
 mod admissions;
 mod balance;
+mod blocked_logs;
 mod bodies;
 mod boundaries;
 mod breakers;
