@@ -50,8 +50,10 @@ async fn a_reader_of_logs_that_hangs_loses_no_request_and_lines_that_are_dropped
     let output = BufReader::new(envoy.take_output());
     let read = tokio::task::spawn_blocking(move || {
         let (mut records, mut dropped) = (0, 0);
-        for line in output.lines() {
-            let line: Value = serde_json::from_str(&line.unwrap()).expect("a whole line");
+        // The script checks the configuration first, and says what it found.
+        let lines = output.lines().map(Result::unwrap).skip_while(|line| !line.starts_with('{'));
+        for line in lines {
+            let line: Value = serde_json::from_str(&line).expect("a whole line");
             match line["event"].as_str() {
                 Some("log_lines_dropped") => dropped += line["lines"].as_u64().unwrap(),
                 _ => records += 1,

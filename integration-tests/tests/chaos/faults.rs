@@ -79,7 +79,7 @@ pub async fn play_providers(
 /// From now on every provider answers.
 pub fn be_well(providers: &[ScriptedProvider]) {
     for provider in providers {
-        provider.by_default(answer(2));
+        provider.by_default(answer(2).delay_headers(ms(100)));
     }
 }
 

@@ -12,6 +12,9 @@ pub const PROVIDERS: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 /// The targets, each alone in a model of its own name, so that the quiet phase can ask them one by one.
 pub const TARGETS: [&str; 5] = ["gpt", "claude", "large", "local", "relay"];
 
+/// How many requests may be at the target `local`.
+pub const MAX_PENDING: usize = 4;
+
 /// Longer than every silence that the filter allows. After a crash, Envoy ends by it what waits for nothing.
 const INNER_IDLE: &str = "5s";
 
@@ -29,7 +32,7 @@ fn plugin() -> Value {
             "gpt": {"provider": "openai", "model": "gpt-model"},
             "claude": {"provider": "anthropic", "model": "claude-model"},
             "large": {"provider": "mistral", "model": "large-model"},
-            "local": {"provider": "local", "model": "local-model", "limits": {"max_pending": 4}},
+            "local": {"provider": "local", "model": "local-model", "limits": {"max_pending": MAX_PENDING}},
             "relay": {"provider": "relay", "model": "relay-model"},
         },
         "models": {

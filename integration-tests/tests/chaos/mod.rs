@@ -67,7 +67,7 @@ async fn whatever_happens_no_request_is_lost_and_all_is_well_afterwards() {
             break;
         }
     }
-    println!("{}", chaos.envoy.admin("/stats?filter=(wasm.*vm|lds)").await);
+    chaos.assert_faults_happened().await;
     chaos.memory.assert_flat();
 }
 
@@ -78,6 +78,7 @@ struct Chaos {
     machine: Machine,
     log: LogReader,
     memory: Memory,
+    crashed: usize,
 }
 
 impl Chaos {
@@ -92,7 +93,15 @@ impl Chaos {
         let gateway = gateway(module.path(), &ports);
         let envoy = Arc::new(gateway.start().await);
         let machine = Machine::new(gateway, module);
-        Self { seed, envoy, providers, machine, log: LogReader::default(), memory: Memory::default() }
+        Self {
+            seed,
+            envoy,
+            providers,
+            machine,
+            log: LogReader::default(),
+            memory: Memory::default(),
+            crashed: 0,
+        }
     }
 
     async fn round(&mut self, round: u64) {
@@ -116,8 +125,22 @@ impl Chaos {
         quiet::recover(&self.envoy).await;
         println!("chaos: all is well {:?} after the faults", faults_ended.elapsed());
         self.compare(round, &asked, &played).await;
+        self.crashed += played.crashed;
         self.providers.iter().for_each(ScriptedProvider::forget_received);
         self.memory.sample(&self.envoy).await;
+    }
+
+    /// Chaos without its faults would show nothing.
+    async fn assert_faults_happened(&self) {
+        assert!(self.crashed > 0, "no VM has crashed");
+        for (counter, what) in [
+            ("listener_manager.lds.update_success", "no update was taken"),
+            ("listener_manager.lds.update_rejected", "no bad update was rejected"),
+            ("wasmcustom.llm_failsafe_breaker_opened", "no breaker has opened"),
+            ("wasmcustom.llm_failsafe_client_aborts", "no client has left"),
+        ] {
+            assert!(self.envoy.stat(counter).await.unwrap_or(0) > 0, "{what}");
+        }
     }
 
     /// Compares what clients, providers and records know of the round's requests, once all records are written.

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
 use integration_tests::envoy::Envoy;
+use tokio::task::JoinSet;
 
 use super::clients::{End, What};
+use super::gateway::MAX_PENDING;
 
 /// Waits until everything is as at the start: no request is under way, no place is taken, every breaker is closed, and every
 /// target answers.
@@ -20,6 +22,7 @@ pub async fn recover(envoy: &Envoy) {
                 missing.push(format!("{what:?}: {end:?}"));
             }
         }
+        missing.extend(taken_places(envoy.port()).await);
         missing.extend(not_zero(envoy).await);
         if missing.is_empty() {
             return;
@@ -27,6 +30,17 @@ pub async fn recover(envoy: &Envoy) {
         assert!(Instant::now() < deadline, "all is not well {SOON:?} after the faults: {missing:#?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// As many requests at the same time as `max_pending` allows. A place that is still taken has one of them refused.
+async fn taken_places(port: u16) -> Vec<String> {
+    let what = What { path: "/v1/chat/completions", model: "local", stream: false };
+    let mut at_once = JoinSet::new();
+    for _ in 0..MAX_PENDING {
+        at_once.spawn(async move { what.judge(&what.request("hello").ask(port).await) });
+    }
+    let ends = at_once.join_all().await.into_iter();
+    ends.filter(|end| *end != End::Complete).map(|end| format!("a place: {end:?}")).collect()
 }
 
 /// Gauges that must be 0 while nothing happens, and are not.
