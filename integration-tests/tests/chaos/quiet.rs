@@ -54,6 +54,8 @@ async fn not_zero(envoy: &Envoy) -> Vec<String> {
         "llm_failsafe_breaker_state",
         "http.inner.downstream_rq_active",
     ];
+    // Waits until the filter has reported its gauges.
+    envoy.count("journeys").await;
     let stats = envoy.admin("/stats").await;
     let is_gauge = |name: &str| {
         let name = name.split(';').next().unwrap_or(name);
