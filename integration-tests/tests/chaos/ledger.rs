@@ -45,8 +45,7 @@ impl LogReader {
     /// The records of requests of the clients, by trace id.
     fn records(&self) -> HashMap<u64, Vec<Value>> {
         let mut records: HashMap<u64, Vec<Value>> = HashMap::new();
-        let lines = self.lines().filter(|line| line.starts_with("{\"schema_version\""));
-        for (count, line) in lines.enumerate() {
+        for (count, line) in self.lines().filter_map(record_in).enumerate() {
             let record: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if count < VALIDATED {
                 records::check(&record);
@@ -57,6 +56,15 @@ impl LogReader {
         }
         records
     }
+}
+
+/// The record in a line: of the access log, or of Envoy's log for a request whose client left between two attempts.
+fn record_in(line: &str) -> Option<&str> {
+    if line.starts_with("{\"schema_version\"") {
+        return Some(line);
+    }
+    let (_, record) = line.split_once("llm-failsafe record: ")?;
+    record.get(..=record.rfind('}')?)
 }
 
 /// What does not fit, and how much was compared.

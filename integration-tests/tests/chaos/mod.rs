@@ -35,6 +35,8 @@ const ROUND: Duration = Duration::from_secs(10);
 /// A single round cannot show that memory stays flat.
 const MIN_ROUNDS: u64 = 2;
 const CLIENTS: u64 = 16;
+/// A request whose client left between two attempts is recorded once its next attempt is overdue.
+const RECORDED_WITHIN: Duration = Duration::from_secs(15);
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -145,7 +147,7 @@ impl Chaos {
 
     /// Compares what clients, providers and records know of the round's requests, once all records are written.
     async fn compare(&mut self, round: u64, asked: &[Asked], played: &Played) {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + RECORDED_WITHIN;
         let ledger = loop {
             self.log.read(&self.envoy);
             let ledger = Ledger::new(asked, &self.providers, &self.log, played);
