@@ -39,6 +39,8 @@ pub struct EnvoyConfig {
     wasm_log_level: String,
     /// A file of `{{dir}}` that starts Envoy.
     start_script: Option<&'static str>,
+    /// Envoy's own default is ten minutes.
+    drain_seconds: Option<u32>,
     /// Nobody reads standard output until the test does.
     output_is_kept: bool,
 }
@@ -55,6 +57,7 @@ impl EnvoyConfig {
             concurrency: 1,
             wasm_log_level: "info".to_owned(),
             start_script: None,
+            drain_seconds: None,
             output_is_kept: false,
         }
     }
@@ -96,6 +99,12 @@ impl EnvoyConfig {
         let path = paths::root().join("envoy/entrypoint.sh");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self.file("entrypoint.sh", text)
+    }
+
+    /// How long Envoy keeps what an update has replaced, with its memory.
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = Some(seconds);
+        self
     }
 
     /// Nobody reads Envoy's standard output before [`Envoy::take_output`], as if the collector of logs hung.
@@ -230,6 +239,9 @@ impl EnvoyConfig {
         // Otherwise two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
         command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
+        if let Some(seconds) = self.drain_seconds {
+            command.args(["--drain-time-s", &seconds.to_string()]);
+        }
         // Tests read access logs while Envoy runs.
         command.args(["--file-flush-interval-msec", "20"]);
         command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);

@@ -35,6 +35,8 @@ const ROUND: Duration = Duration::from_secs(10);
 /// A single round cannot show that memory stays flat.
 const MIN_ROUNDS: u64 = 2;
 const CLIENTS: u64 = 16;
+/// By default replaced configurations would take memory for ten minutes, so nothing would be flat. Longer than any request.
+const DRAIN_SECONDS: u32 = 20;
 /// A request whose client left between two attempts is recorded once its next attempt is overdue.
 const RECORDED_WITHIN: Duration = Duration::from_secs(15);
 
@@ -93,7 +95,7 @@ impl Chaos {
         let module = crashing_module();
         let ports: Vec<_> = providers.iter().map(ScriptedProvider::port).collect();
         let gateway = gateway(module.path(), &ports);
-        let envoy = Arc::new(gateway.start().await);
+        let envoy = Arc::new(Envoy::start(gateway.to_config().drain_seconds(DRAIN_SECONDS)).await);
         let machine = Machine::new(gateway, module);
         Self {
             seed,

@@ -78,7 +78,7 @@ struct Sample {
 }
 
 /// What later rounds may take more than the first two, in which Envoy warms up.
-const MORE_RESIDENT_MB: u64 = 80;
+const MORE_RESIDENT_MB: u64 = 50;
 const MORE_WASM_KB: u64 = 512;
 
 impl Memory {
