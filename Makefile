@@ -3,12 +3,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo release test test-all-envoys lint bench bench-count fuzz catalogue fmt clean
+.PHONY: help setup build demo release test test-all-envoys chaos lint bench bench-count fuzz catalogue fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
 # Seconds per target of `make fuzz`.
 FUZZ_SECONDS ?= 60
+# Seconds of `make chaos`.
+CHAOS_SECONDS ?= 600
 export ENVOY_VERSION FUZZ_SECONDS
 
 help: ## List the targets (the default)
@@ -18,6 +20,7 @@ help: ## List the targets (the default)
 	@echo "  ENVOY_BIN=/path/envoy   use your own Envoy; nothing is downloaded"
 	@echo "  WASM_TOOLCHAIN=…        default (the cargo on your PATH) or debian (Debian's packages); otherwise detected"
 	@echo "  FUZZ_SECONDS=60         time per fuzz target"
+	@echo "  CHAOS_SECONDS=600       time of make chaos; CHAOS_SEED and CHAOS_ROUND repeat the faults of a failure"
 
 setup: ## Fetch Envoy, the Wasm target, wasm-opt, lint tools and the Python SDKs for tests into .tools (a second run does nothing)
 	@scripts/setup.sh wasm wasm-opt lint envoy envoy-oldest python
@@ -42,6 +45,10 @@ test: setup build lint ## Everything CI runs: set up, build, lint, and all tests
 test-all-envoys: build ## Run the stream and retry scenarios on every supported Envoy (ENVOY_SUPPORTED)
 	@scripts/setup.sh envoy-all python
 	@scripts/test-envoys.sh all
+
+chaos: build ## Play random faults of every kind at once, for CHAOS_SECONDS, on a real Envoy
+	@scripts/setup.sh envoy
+	CHAOS_SECONDS=$(CHAOS_SECONDS) cargo test -q -p integration-tests --test scenarios -- --nocapture chaos::
 
 lint: ## Check formatting, clippy, minimum Rust, dependencies (deny.toml) and shell scripts; warnings are errors
 	@scripts/setup.sh wasm lint

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -38,6 +39,10 @@ pub struct EnvoyConfig {
     wasm_log_level: String,
     /// A file of `{{dir}}` that starts Envoy.
     start_script: Option<&'static str>,
+    /// Envoy's own default is ten minutes.
+    drain_seconds: Option<u32>,
+    /// Nobody reads standard output until the test does.
+    output_is_kept: bool,
 }
 
 impl EnvoyConfig {
@@ -52,6 +57,8 @@ impl EnvoyConfig {
             concurrency: 1,
             wasm_log_level: "info".to_owned(),
             start_script: None,
+            drain_seconds: None,
+            output_is_kept: false,
         }
     }
 
@@ -92,6 +99,18 @@ impl EnvoyConfig {
         let path = paths::root().join("envoy/entrypoint.sh");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self.file("entrypoint.sh", text)
+    }
+
+    /// How long Envoy keeps what an update has replaced, with its memory.
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = Some(seconds);
+        self
+    }
+
+    /// Nobody reads Envoy's standard output before [`Envoy::take_output`], as if the collector of logs hung.
+    pub fn with_kept_output(mut self) -> Self {
+        self.output_is_kept = true;
+        self
     }
 
     /// Gives a file in `{{dir}}` another name.
@@ -220,12 +239,19 @@ impl EnvoyConfig {
         // Otherwise two Envoys of one machine would share memory by their base id.
         command.arg("--disable-hot-restart");
         command.args(["--concurrency", &self.concurrency.to_string(), "--log-level", "info"]);
+        if let Some(seconds) = self.drain_seconds {
+            command.args(["--drain-time-s", &seconds.to_string()]);
+        }
         // Tests read access logs while Envoy runs.
         command.args(["--file-flush-interval-msec", "20"]);
         command.args(["--component-log-level", &format!("wasm:{}", self.wasm_log_level)]);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
-        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        if self.output_is_kept {
+            command.stdout(Stdio::piped()).stderr(log);
+        } else {
+            command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        }
         let child = command.spawn().expect("Envoy starts");
         Running { child, dir, config: self, _turn: turn }
     }
@@ -413,6 +439,14 @@ impl Envoy {
         self.running.child.id()
     }
 
+    /// Standard output, which nobody has read yet.
+    ///
+    /// # Panics
+    /// If it is not kept, or has been taken.
+    pub fn take_output(&mut self) -> ChildStdout {
+        self.running.child.stdout.take().expect("standard output is kept")
+    }
+
     /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.running.exited().is_some()
@@ -512,6 +546,27 @@ impl Envoy {
     /// The log so far, of Envoy and of the filter.
     pub fn log(&self) -> String {
         self.running.log()
+    }
+
+    /// How long the log is, in bytes.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn log_length(&self) -> u64 {
+        fs::metadata(self.dir().join("envoy.log")).expect("a log").len()
+    }
+
+    /// The log from this byte on. `offset` is then where it ends.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn log_from(&self, offset: &mut u64) -> String {
+        let mut file = File::open(self.dir().join("envoy.log")).expect("a log");
+        file.seek(SeekFrom::Start(*offset)).expect("a place in the log");
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("the log is read");
+        *offset += bytes.len() as u64;
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Waits until the log contains a text.

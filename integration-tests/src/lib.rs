@@ -8,6 +8,7 @@ pub mod body;
 pub mod browser;
 pub mod client;
 pub mod clock;
+pub mod crash;
 pub mod envoy;
 pub mod gateway;
 mod grpc;

@@ -35,8 +35,26 @@ pub fn request(stream: u32, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     frames
 }
 
+/// The frames of a request that ends with trailers.
+pub fn request_with_trailers(
+    stream: u32,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    trailers: &[(&str, &str)],
+) -> Vec<u8> {
+    let mut frames = headers_only(stream, headers);
+    frames.extend(frame(DATA, 0, stream, body));
+    frames.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(trailers)));
+    frames
+}
+
 /// The frame of a request's headers. Its body is to follow.
 pub fn headers_only(stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &block(headers))
+}
+
+/// Headers or trailers in HPACK.
+fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
         // A literal that enters no table.
@@ -47,7 +65,7 @@ pub fn headers_only(stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
             block.extend(text.as_bytes());
         }
     }
-    frame(HEADERS, END_HEADERS, stream, &block)
+    block
 }
 
 /// The frame with which a client gives up a stream.

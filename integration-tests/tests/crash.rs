@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
 use integration_tests::client::Request;
+use integration_tests::crash::{crash, crashing_module as crashing_at_trailers, use_module};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, connection_manager, edge_host};
 use integration_tests::module;
 use integration_tests::paths;
-use integration_tests::provider::{Script, errors};
+use integration_tests::provider::{Script, ScriptedProvider, errors};
 use integration_tests::records;
 use integration_tests::scene::Scene;
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 fn crashing_module(dir: &Path) -> PathBuf {
     let mut bytes = std::fs::read(paths::wasm()).unwrap();
@@ -27,12 +28,6 @@ fn crashing_module(dir: &Path) -> PathBuf {
 /// The gateway with the crashing module instead of the filter, and the folder of the module.
 pub(crate) async fn can_crash(gateway: Gateway) -> (Scene<2>, TempDir) {
     can_crash_as(gateway, 1).await
-}
-
-fn use_module(config: &mut Value, listener: usize, module: &Path) {
-    let filters = connection_manager(config, listener)["http_filters"].as_array_mut().unwrap();
-    let filter = filters.iter_mut().find(|filter| filter["name"] == "llm-failsafe").unwrap();
-    filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!(module);
 }
 
 /// The same with the filter in another listener.
@@ -53,7 +48,8 @@ async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_sta
     let models = json!({
         "chat": {"tiers": [["gpt-a"], ["haiku"]]},
         "broken": {"targets": ["gpt-b"]},
-        "stream": {"targets": ["haiku"]},
+        // Sent again, it crashes the next VM, too, whenever its first content comes alone once more.
+        "stream": {"targets": ["haiku"], "retry": {"replay_uncertain": "never"}},
     });
     let gateway = Gateway::new(Shape::Loop)
         .configure(&json!({"models": models, "breaker": {"consecutive": 1, "open": "60s"}}));
@@ -92,7 +88,9 @@ async fn after_a_crash_pending_requests_end_new_ones_are_served_and_breakers_sta
             (503, Some("all_targets_open"))
         );
     }
-    assert_eq!(envoy.stat("wasm.llm-failsafe.vm_reload_success").await, Some(1));
+    // One crash, one new VM, in every version of Envoy.
+    let crashes = envoy.log().matches("proxy_on_queue_ready failed").count();
+    assert_eq!((crashes, envoy.stat("wasm.llm-failsafe.vm_reload_success").await), (1, Some(1)));
 }
 
 /// The access log that docs/operations.md shows for the edge.
@@ -266,4 +264,75 @@ async fn a_request_that_crashes_every_vm_ends_with_a_body() {
     let repeated = scene.envoy.stat("cluster.loop.upstream_rq_retry").await;
     assert_eq!(repeated, Some(2));
     assert_eq!(scene.providers[0].received().len(), 0);
+}
+
+/// A gateway whose VM [`crash`] crashes. After a crash nothing tells Envoy of a request for which nothing comes, until its idle
+/// limit is over. It is longer than the time for which a crashed VM keeps its places.
+async fn with_idle_limit(gateway: Gateway, listener: usize) -> (Envoy, ScriptedProvider, NamedTempFile) {
+    let module = crashing_at_trailers();
+    let gateway = gateway.edit(|config| {
+        connection_manager(config, listener)["stream_idle_timeout"] = json!("4s");
+        use_module(config, listener, module.path());
+    });
+    let Scene { envoy, providers: [first], .. } = gateway.start_with([("first", "openai")]).await;
+    (envoy, first, module)
+}
+
+#[tokio::test]
+async fn a_request_that_hears_nothing_after_a_crash_is_sent_again_at_the_idle_limit() {
+    let models = json!({
+        "chat": {"tiers": [["gpt-a"]]},
+        "once": {"tiers": [["gpt-a"]], "retry": {"replay_uncertain": "never"}},
+        "busy": {"targets": ["gpt-b"], "retry": {"queue": {"max_wait": "30s"}}},
+    });
+    let configuration = json!({"models": models, "targets": {"gpt-b": {"limits": {"max_pending": 1}}}});
+    let gateway = Gateway::new(Shape::Loop).configure(&configuration);
+    let (envoy, first, _module) = with_idle_limit(gateway, 1).await;
+    let port = envoy.port();
+    let ask = |model| tokio::spawn(async move { Request::chat(model, false).ask(port).await });
+
+    // Three requests are at a silent provider, and one waits in the queue behind one of them.
+    for _ in 0..3 {
+        first.script(Script::hang());
+    }
+    let asked = ["chat", "once", "busy"].map(ask);
+    first.wait_for(3, SOON).await;
+    let queued = ask("busy");
+    envoy.wait_for_count("waiting", 1).await;
+    let began = Instant::now();
+    assert!(crash(&envoy, SOON).await);
+
+    let [chat, once, busy] = asked;
+    for (case, again) in [("chat", chat), ("busy", busy), ("queued", queued)] {
+        let read = again.await.unwrap();
+        assert_eq!(read.status, 200, "{case}: {}", read.text());
+        assert_eq!(read.header("x-llm-attempts"), Some("2"), "{case}");
+    }
+    let lost = once.await.unwrap();
+    assert_eq!((lost.status.as_u16(), lost.header("x-llm-reason")), (503, Some("attempt_lost")));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    // Beside the request that crashed the VM.
+    assert_eq!(lines(&envoy, 5, |line| line.contains("filter_crashed")).await.len(), 5);
+    for gauge in ["attempts_in_flight", "journeys", "waiting"] {
+        envoy.wait_for_count(gauge, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn in_an_ordinary_listener_a_request_that_hears_nothing_gets_a_body_at_the_idle_limit() {
+    let gateway = Gateway::new(Shape::Single).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
+    let (envoy, first, _module) = with_idle_limit(gateway, 0).await;
+    let port = envoy.port();
+    first.script(Script::hang());
+    let lost = tokio::spawn(async move { Request::chat("chat", false).ask(port).await });
+    first.wait_for(1, SOON).await;
+    assert!(crash(&envoy, SOON).await);
+    let lost = lost.await.unwrap();
+    // Which of them depends on whether Envoy asks the crashed filter once more.
+    let code = &lost.json()["error"]["code"];
+    assert!(
+        [(503, json!("filter_crashed")), (504, json!("idle_timeout"))]
+            .contains(&(lost.status.as_u16(), code.clone()))
+    );
+    assert_eq!(lost.json()["type"], "error");
 }

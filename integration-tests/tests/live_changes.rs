@@ -268,7 +268,7 @@ async fn a_configuration_from_a_file_is_replaced_under_load_and_a_bad_one_is_not
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
 /// A folder that `llm-failsafe init --live` wrote for two accounts of one provider, and one of another.
-async fn folder(openai: &ScriptedProvider, claude: &ScriptedProvider) -> EnvoyConfig {
+pub async fn folder(openai: &ScriptedProvider, claude: &ScriptedProvider) -> EnvoyConfig {
     let made = tempfile::tempdir().unwrap();
     let folder = made.path().join("gateway");
     let providers = [

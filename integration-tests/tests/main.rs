@@ -6,6 +6,9 @@
 //! Tests run side by side. They wait for events with the bound `SOON`. A test that measures time or CPU, or that would disturb
 //! such a test, calls `turns::alone` first.
 
+// Random faults, all at the same time.
+mod chaos;
+
 // Shared by several modules.
 mod dialects;
 mod loaded_hop;
@@ -17,6 +20,7 @@ mod accounts;
 mod adaptive;
 mod admissions;
 mod balance;
+mod blocked_logs;
 mod bodies;
 mod boundaries;
 mod breakers;

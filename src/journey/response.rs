@@ -57,8 +57,9 @@ impl Exchange {
     ) -> Release {
         let sent = match &mut self.phase {
             Phase::Sent(sent) => sent,
-            // A header in a response from another path must not make the edge retry.
-            Phase::Foreign => {
+            // A header in a response from another path must not make the edge retry. For a request that was not sent
+            // yet the response is Envoy's, which may take this filter for crashed.
+            Phase::Foreign | Phase::Reading(_) | Phase::Held(_) => {
                 strip_reserved(&headers, host);
                 return Release::Pass;
             }

@@ -111,3 +111,16 @@ fn a_request_in_a_back_off_is_refused_when_its_only_target_opens() {
     wake(worker, &mut held, ms(200));
     assert_eq!(refusal(&held.step).0, 503);
 }
+
+#[test]
+fn a_request_that_envoy_ends_while_it_waits_is_not_sent_again() {
+    let worker = &mut one_place(&json!({}));
+    let _sent = arrives(worker, 0, NOW);
+    let mut held = arrives(worker, 1, NOW);
+    assert_eq!(held.step, RequestStep::Hold);
+    // What the inner listener adds at `stream_idle_timeout`.
+    let headers = [(":status", "504"), ("x-llm-retry", "crashed"), ("x-llm-retry-wait", "1")];
+    held.answer(worker, &headers, b"");
+    assert_eq!((held.response.get("x-llm-retry"), held.response.get("x-llm-retry-wait")), (None, None));
+    held.exchange.finish(worker, Ending::Complete, NOW);
+}
