@@ -2,6 +2,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::balance::test_support::target;
+use crate::base::Tokens;
 use crate::base::memory::{Memory, Shelf};
 use crate::config;
 use crate::provider::{RateLimit, RateLimits};

@@ -19,6 +19,7 @@ mod least_pending;
 mod place;
 mod places;
 mod reported;
+mod room;
 mod session;
 mod speed;
 mod sticky;
@@ -30,8 +31,9 @@ pub use candidate::Candidate;
 #[cfg(test)]
 pub use configured::Minute;
 pub use demand::Demand;
-pub use headroom::{CountedRequest, Headroom, InFlight, Limit, LimitKind, Room, Shortage};
+pub use headroom::{CountedRequest, Headroom, Limit};
 pub use places::Places;
+pub use room::{InFlight, LimitKind, Room, Shortage};
 pub use session::{Session, SessionHints};
 pub use speed::{Speed, SpeedView};
 

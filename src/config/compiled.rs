@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
+use super::keys::{ClientKey, OperatorKey, Secret};
 use super::max_pending::MaxPending;
 use super::mode::Mode;
 use super::model_names::{AskedName, ModelNames, WILDCARD};
 use super::offers::Offers;
-use super::retry::{Priority, RetryBudget, RetryPolicy};
+use super::retry::{RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
-use crate::base::{
-    AccountId, ClassSet, EndpointSet, MicroDollars, ModelId, Owner, ProviderId, TargetId, WallTime, mix,
-};
+use crate::base::{AccountId, ClassSet, EndpointSet, ModelId, Owner, ProviderId, TargetId, mix};
 use crate::catalogue;
 use crate::provider::ProviderKind;
 
@@ -387,70 +386,6 @@ pub enum Redact {
     Strict,
 }
 
-/// A client's key.
-#[derive(Debug)]
-pub struct ClientKey {
-    /// Its name in the configuration, in records and in metrics.
-    pub name: Rc<str>,
-    /// By what it is recognised.
-    pub digests: Digests,
-    /// From then on it is refused; `None` for never.
-    pub expires: Option<WallTime>,
-    /// The models that it may use; `None` for all.
-    pub models: Option<Vec<ModelId>>,
-    /// Which targets are allowed.
-    pub boundaries: Boundaries,
-    /// The highest priority that its requests may have.
-    pub priority: Priority,
-    /// How much it may use; `None` for no limit.
-    pub budget: Option<Budget>,
-    /// Names and values that are recorded with its requests, sorted by name.
-    pub metadata: Vec<(String, String)>,
-}
-
-/// SHA-256 of a key, and of a second one while the key is rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digests {
-    /// The first one in the configuration.
-    pub first: [u8; 32],
-    /// The other one.
-    pub second: Option<[u8; 32]>,
-}
-
-/// How much one key may use. `None` means no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Budget {
-    /// Requests in any 60 seconds.
-    pub requests_per_minute: Option<u64>,
-    /// Input and output tokens in any 60 seconds.
-    pub tokens_per_minute: Option<u64>,
-    /// Input and output tokens per day (UTC).
-    pub tokens_per_day: Option<u64>,
-    /// Cost per day (UTC).
-    pub usd_per_day: Option<MicroDollars>,
-    /// The share of a limit from which on responses have a warning, in 1/1000.
-    pub warn_permille: Option<u16>,
-}
-
-impl Budget {
-    /// The usage of `limit` from which on responses have a warning.
-    pub fn warns_at(&self, limit: u64) -> Option<u64> {
-        let permille = u128::from(self.warn_permille?);
-        u64::try_from(u128::from(limit) * permille / 1000).ok()
-    }
-}
-
-/// An operator's key.
-#[derive(Debug)]
-pub struct OperatorKey {
-    /// Its name in the configuration, in the log and in the list of orders.
-    pub name: Rc<str>,
-    /// By what it is recognised.
-    pub digests: Digests,
-    /// From then on it is refused; `None` for never.
-    pub expires: Option<WallTime>,
-}
-
 /// What happens to requests for other paths than the endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OtherPaths {
@@ -469,28 +404,6 @@ pub struct Limits {
     pub max_held_bytes: u64,
     /// The maximum number of journeys per worker. Further requests get a single attempt.
     pub max_journeys: usize,
-}
-
-/// A credential. It cannot be printed; only `expose` returns its text.
-#[derive(Clone)]
-pub struct Secret(Rc<str>);
-
-impl Secret {
-    /// Wraps a credential.
-    pub fn new(text: &str) -> Self {
-        Self(Rc::from(text))
-    }
-
-    /// The credential's text. Use it only for the request header that carries it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 /// Lookup by id. Only the compiler of the same configuration creates ids, so `None` is a bug that tests find.

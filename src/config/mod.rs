@@ -15,6 +15,7 @@ mod compile;
 mod compiled;
 mod duration;
 mod fingerprint;
+mod keys;
 mod load;
 mod max_pending;
 mod mistakes;
@@ -38,11 +39,11 @@ pub use compile::{
     MAX_TIERS, MAX_WEIGHT,
 };
 pub use compiled::{
-    Account, AccountKey, BreakerPolicy, Budget, ClientKey, Config, Digests, EmptyStop, Limits, Model,
-    OperatorKey, OtherPaths, Provider, Quota, RecordLog, RecordPolicy, Redact, ResponseModel, Secret,
-    SlowStartAlone, Target, WhenAllOpen,
+    Account, AccountKey, BreakerPolicy, Config, EmptyStop, Limits, Model, OtherPaths, Provider, Quota,
+    RecordLog, RecordPolicy, Redact, ResponseModel, SlowStartAlone, Target, WhenAllOpen,
 };
 pub use duration::duration;
+pub use keys::{Budget, ClientKey, Digests, OperatorKey, Secret};
 pub use load::load;
 pub use max_pending::{MaxPending, PendingBounds};
 pub use mistakes::{MAX_MISTAKES, Mistake, Mistakes};

@@ -3,7 +3,8 @@ use std::rc::Rc;
 
 use super::field_reader::FieldReader;
 use crate::base::MicroDollars;
-use crate::config::compiled::{Budget, ClientKey, Model, Target};
+use crate::config::compiled::{Model, Target};
+use crate::config::keys::{Budget, ClientKey};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{Mapping, RawBudget};
 

@@ -8,7 +8,7 @@ use super::dates::end;
 use super::limits::MAX_DIGESTS;
 use super::names::Names;
 use crate::base::ModelId;
-use crate::config::compiled::{ClientKey, Digests};
+use crate::config::keys::{ClientKey, Digests};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::raw::{RawClientKey, RawDigests, Section, Words};
 use crate::config::retry::Priority;

@@ -6,7 +6,7 @@ use super::dates::end;
 use super::keys::digests;
 use super::limits::MAX_OPERATOR_KEYS;
 use super::names::{NameRule, Names};
-use crate::config::compiled::OperatorKey;
+use crate::config::keys::OperatorKey;
 use crate::config::mistakes::{Mistakes, Trail};
 use crate::config::raw::{Mapping, RawOperator};
 
