@@ -392,8 +392,8 @@ pub(super) struct RawCluster {
 }
 
 /// A struct that must be written as a mapping. serde's own implementation would also accept a list of the
-/// fields' values.
-pub(super) struct Mapping<T>(pub(super) T);
+/// fields' values. In a box, all sections are maps of values of one size, and share the code for that.
+pub(super) struct Mapping<T>(pub(super) Box<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -406,7 +406,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapping<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Mapping<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(fields)).map(Mapping)
+                T::deserialize(MapAccessDeserializer::new(fields)).map(|fields| Mapping(Box::new(fields)))
             }
         }
         deserializer.deserialize_map(Fields(PhantomData))
