@@ -6,6 +6,7 @@ use llm_failsafe::provider::ProviderKind;
 use super::clusters;
 use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
 use super::for_shell;
+use super::live;
 use super::plugin;
 use super::yaml;
 
@@ -19,8 +20,8 @@ const PLUGIN_INDENT: usize = 20;
 pub fn text(description: &Description) -> String {
     let shipped = shipped(description.in_loop);
     let template = if description.in_loop { LOOP } else { SINGLE };
-    let parts: [fn(&Description) -> String; 8] =
-        [head, admin, edge, probes, module, environment, configuration, clusters::text];
+    let parts: [fn(&Description) -> String; 9] =
+        [head, admin, edge, probes, metrics, module, environment, configuration, clusters::text];
     parts.iter().fold(template.to_owned(), |text, part| replaced(&text, &part(&shipped), &part(description)))
 }
 
@@ -49,6 +50,7 @@ pub fn shipped(in_loop: bool) -> Description {
     Description {
         in_loop,
         live: false,
+        kubernetes: None,
         file: if in_loop { "envoy/envoy.yaml" } else { "envoy/single.yaml" }.to_owned(),
         module: "dist/llm_failsafe.wasm".to_owned(),
         listen: socket("0.0.0.0", 10000),
@@ -91,7 +93,11 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 fn head(description: &Description) -> String {
-    let how = if description.live {
+    let how = if description.kubernetes.is_some() {
+        "# In a pod paths in this file begin at /etc/llm-failsafe. A change of this file needs new pods. Change the filter's
+# configuration and the keys while Envoy runs (docs/kubernetes.md).\n"
+            .to_owned()
+    } else if description.live {
         "# Start it with start.sh, which checks the configuration first. Paths in this file begin at its folder.\n\
          # Change filter.yaml and the files in keys while Envoy runs (docs/live-changes.md).\n"
             .to_owned()
@@ -122,6 +128,22 @@ fn edge(description: &Description) -> String {
 
 fn probes(description: &Description) -> String {
     format!("  - name: probes\n    address: {}\n", socket(&description.probes))
+}
+
+/// What the listener for probes serves. Prometheus cannot reach the admin interface of a pod, which listens on loopback.
+fn metrics(description: &Description) -> String {
+    let metrics = if description.kubernetes.is_some() {
+        format!(
+            "              # The metrics of the admin interface, and nothing else of it.
+              - match: {{ path: /stats/prometheus, headers: [{{ name: \":method\", string_match: {{ exact: GET }} }}] }}
+                route: {{ cluster: {} }}
+",
+            live::ADMIN_CLUSTER
+        )
+    } else {
+        String::new()
+    };
+    format!("                direct_response: {{ status: 200 }}\n{metrics}")
 }
 
 fn socket(Socket { host, port }: &Socket) -> String {

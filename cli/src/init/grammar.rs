@@ -5,7 +5,9 @@ use std::path::{Component, Path};
 use llm_failsafe::provider::{self, ProviderKind};
 use ureq::http::Uri;
 
-use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
+use super::description::{Account, Description, Kubernetes, Model, Provider, Secret, Socket, Target};
+use super::kubernetes;
+use super::live;
 use super::wish::Wish;
 
 /// The names of a provider's accounts end with a letter.
@@ -15,22 +17,46 @@ const MAX_NAME: usize = 64;
 /// The cluster between the listeners of the loop.
 const LOOP_CLUSTER: &str = "loop";
 
+/// Where clients connect to a pod.
+const IN_POD: &str = "0.0.0.0:10000";
+/// Longer than the longest name of an image with a tag and a digest.
+const MAX_REFERENCE: usize = 512;
+
 /// The gateway that the user wants. Its keys are not made yet.
 pub fn describe(wish: &Wish) -> Result<Description, String> {
     let output = wish.output().display().to_string();
     if output.chars().chain(wish.module.chars()).any(char::is_control) {
         return Err("--output and --module cannot contain control characters".to_owned());
     }
-    let listen = socket("--listen", &wish.listen)?;
+    // A pod has addresses of its own, so every gateway there has the same.
+    let listen = if wish.kubernetes.is_some() { IN_POD } else { &wish.listen };
+    let listen = socket("--listen", listen)?;
     let probes = match &wish.probes {
         Some(text) => socket("--probes", text)?,
         None => Socket { host: listen.host.clone(), port: 10001 },
     };
+    let is_folder = wish.is_folder();
+    let kubernetes = wish.kubernetes.map(|manifests| Kubernetes {
+        manifests,
+        module_image: wish.module_image.clone().unwrap_or_else(kubernetes::usual_module_image),
+    });
+    if let Some(bad) = kubernetes.as_ref().map(|it| &it.module_image).filter(|image| !is_reference(image)) {
+        return Err(format!(
+            "--module-image {bad}: it must be the name of an image, such as {}",
+            kubernetes::usual_module_image()
+        ));
+    }
+    let module = match &kubernetes {
+        Some(_) => live::MODULE_IN_POD.to_owned(),
+        None if wish.live => seen_from(&wish.folder(), &wish.module),
+        None => wish.module.clone(),
+    };
     let mut description = Description {
         in_loop: !wish.single,
-        live: wish.live,
-        file: if wish.live { "envoy.yaml".to_owned() } else { output },
-        module: if wish.live { seen_from(&wish.folder(), &wish.module) } else { wish.module.clone() },
+        live: is_folder,
+        kubernetes,
+        file: if is_folder { "envoy.yaml".to_owned() } else { output },
+        module,
         admin: socket("--admin", &wish.admin)?,
         listen,
         probes,
@@ -43,7 +69,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     for text in &wish.providers {
         let (provider, accounts) =
-            provider(text, wish.live).map_err(|problem| format!("--provider {text}: {problem}"))?;
+            provider(text, is_folder).map_err(|problem| format!("--provider {text}: {problem}"))?;
         description.providers.push(provider);
         description.accounts.extend(accounts);
     }
@@ -52,8 +78,9 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     })?;
     are_different("account", description.accounts.iter().map(|it| &it.name))?;
     let clusters = description.providers.iter().map(|it| &it.name);
-    if clusters.chain(description.accounts.iter().map(|it| &it.name)).any(|name| name == LOOP_CLUSTER) {
-        return Err(format!("--provider {LOOP_CLUSTER}: this is the name of a cluster of the retry loop"));
+    let mut clusters = clusters.chain(description.accounts.iter().map(|it| &it.name));
+    if let Some(name) = clusters.find(|name| [LOOP_CLUSTER, live::ADMIN_CLUSTER].contains(&name.as_str())) {
+        return Err(format!("--provider {name}: the gateway has a cluster with this name for itself"));
     }
     for text in &wish.models {
         let model = model(text, &mut description).map_err(|problem| format!("--model {text}: {problem}"))?;
@@ -237,6 +264,13 @@ fn socket(option: &str, text: &str) -> Result<Socket, String> {
     }
 }
 
+/// Whether this can be the name of an image. The registry has the last word.
+fn is_reference(text: &str) -> bool {
+    (1..=MAX_REFERENCE).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+}
+
 /// A path that begins here, as seen from a folder.
 fn seen_from(folder: &Path, path: &str) -> String {
     let relative =
@@ -365,7 +399,7 @@ mod tests {
             (&["v=http://h?q"], &[], "a host, a port and a path only"),
             (&["openai", "openai=B"], &[], "two providers with the name `openai`"),
             (&["openai=A,B", "openai-a:openai"], &[], "two accounts with the name `openai-a`"),
-            (&["loop:openai"], &[], "a cluster of the retry loop"),
+            (&["loop:openai"], &[], "a cluster with this name for itself"),
             (&["openai"], &["chat"], "--model chat: it must be NAME=PROVIDER/MODEL"),
             (&["openai"], &["chat=gpt"], "`gpt` must be PROVIDER/MODEL"),
             (&["openai"], &["chat=opanai/gpt"], "no provider `opanai`; the providers are openai"),
