@@ -20,8 +20,18 @@ const PLUGIN_INDENT: usize = 20;
 pub fn text(description: &Description) -> String {
     let shipped = shipped(description.in_loop);
     let template = if description.in_loop { LOOP } else { SINGLE };
-    let parts: [fn(&Description) -> String; 9] =
-        [head, admin, edge, probes, metrics, module, environment, configuration, clusters::text];
+    let parts: [fn(&Description) -> String; 10] = [
+        head,
+        admin,
+        edge,
+        probes,
+        served_to_probes,
+        metrics,
+        module,
+        environment,
+        configuration,
+        clusters::text,
+    ];
     parts.iter().fold(template.to_owned(), |text, part| replaced(&text, &part(&shipped), &part(description)))
 }
 
@@ -130,12 +140,20 @@ fn probes(description: &Description) -> String {
     format!("  - name: probes\n    address: {}\n", socket(&description.probes))
 }
 
-/// What the listener for probes serves. Prometheus cannot reach the admin interface of a pod, which listens on loopback.
+fn served_to_probes(description: &Description) -> String {
+    let served = if description.kubernetes.is_some() {
+        "`/stats/prometheus` has\n  # the metrics of the admin interface. Nothing else is served here"
+    } else {
+        "Nothing\n  # else is served here"
+    };
+    format!("`/live` is always 200. {served} (docs/operations.md).\n")
+}
+
+/// The metrics at the listener for probes. Prometheus cannot reach the admin interface of a pod, which listens on loopback.
 fn metrics(description: &Description) -> String {
     let metrics = if description.kubernetes.is_some() {
         format!(
-            "              # The metrics of the admin interface, and nothing else of it.
-              - match: {{ path: /stats/prometheus, headers: [{{ name: \":method\", string_match: {{ exact: GET }} }}] }}
+            "              - match: {{ path: /stats/prometheus, headers: [{{ name: \":method\", string_match: {{ exact: GET }} }}] }}
                 route: {{ cluster: {} }}
 ",
             live::ADMIN_CLUSTER

@@ -18,7 +18,7 @@ const FILTER_END: &str = "          - name: envoy.filters.http.router\n";
 /// The module as Envoy finds it in a pod.
 pub const MODULE_IN_POD: &str = "/opt/llm-failsafe/plugin.wasm";
 /// The cluster that leads to Envoy's own metrics.
-pub const ADMIN_CLUSTER: &str = "llm-failsafe-admin";
+pub const ADMIN_CLUSTER: &str = "envoy-admin";
 
 const FILTER_HEAD: &str =
     "# The filter and its configuration. Envoy reads this file again when a file is renamed in its folder. It
