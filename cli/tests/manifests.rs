@@ -226,12 +226,6 @@ fn every_variant_is_valid_and_its_parts_fit() {
 
     for (release, name, values, expected) in [
         ("llm-failsafe", "llm-failsafe", "{}", &usual[..]),
-        (
-            "llm-failsafe-eu",
-            "llm-failsafe-eu",
-            r#"{"monitoring": {"enabled": true}, "autoscaling": {"enabled": true}}"#,
-            &all,
-        ),
         ("prod", "llm-failsafe-prod", r#"{"module": {"copy": true}, "keys": {"secret": ""}}"#, &usual),
     ] {
         let objects = helm(&python, &chart(), release, values).unwrap();
