@@ -1,3 +1,4 @@
+use super::super::description::Manifests;
 use super::*;
 
 fn wish(providers: &[&str], models: &[&str]) -> Wish {
@@ -111,6 +112,7 @@ fn mistakes_name_the_option() {
         (&["openai", "openai=B"], &[], "two providers with the name `openai`"),
         (&["openai=A,B", "openai-a:openai"], &[], "two accounts with the name `openai-a`"),
         (&["loop:openai"], &[], "a cluster with this name for itself"),
+        (&["envoy-admin:openai"], &[], "a cluster with this name for itself"),
         (&["openai"], &["chat"], "--model chat: it must be NAME=PROVIDER/MODEL"),
         (&["openai"], &["chat=gpt"], "`gpt` must be PROVIDER/MODEL"),
         (&["openai"], &["chat=opanai/gpt"], "no provider `opanai`; the providers are openai"),
@@ -125,6 +127,25 @@ fn mistakes_name_the_option() {
     for listen in ["10000", "localhost:10000", "127.0.0.1:x", "::1:70000"] {
         let wish = Wish { listen: listen.to_owned(), ..wish(&["openai"], &[]) };
         assert!(describe(&wish).unwrap_err().contains("an IP address and a port"), "{listen}");
+    }
+}
+
+#[test]
+fn the_image_of_the_module_is_named_or_the_usual_one() {
+    let described = |image: Option<&str>| {
+        let image = image.map(str::to_owned);
+        let wish =
+            Wish { kubernetes: Some(Manifests::Kustomize), module_image: image, ..wish(&["openai"], &[]) };
+        describe(&wish).map(|description| description.kubernetes.unwrap().module_image)
+    };
+    let usual = concat!("registry.example.com/llm-failsafe:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(described(None).unwrap(), usual);
+    let longest = "a".repeat(MAX_REFERENCE);
+    for good in ["r.test:5000/a/b_c:1.2-x@sha256:0123", &longest] {
+        assert_eq!(described(Some(good)).unwrap(), good);
+    }
+    for bad in ["", "a b", "-a", "a\n", "a\"", &format!("{longest}a")] {
+        assert!(described(Some(bad)).unwrap_err().contains("--module-image"), "{bad}");
     }
 }
 

@@ -44,12 +44,7 @@ const SHIPPED: [(&str, &str); 3] = [
 #[test]
 fn the_shipped_folders_are_what_init_gives() {
     for (folder, page) in SHIPPED {
-        let (page, end) = (read(&repository(page)), format!("--output {folder}\n"));
-        let command = page.split("```sh\n").find(|block| block.contains(&end)).expect(folder);
-        let command = command.split("```").next().unwrap().replace("\\\n", " ");
-        let Ok(arguments::Command::Init(wish)) = arguments::parse(command.split_whitespace().skip(1)) else {
-            panic!("{command}");
-        };
+        let wish = shown(page, folder);
         let files = of(&grammar::describe(&wish).unwrap());
         let folder = repository(folder);
         if std::env::var_os("UPDATE_SHIPPED").is_some() {
@@ -68,6 +63,28 @@ fn the_shipped_folders_are_what_init_gives() {
         let shipped = files_below(&folder);
         assert_eq!(shipped.len(), files.len(), "{shipped:?}");
     }
+}
+
+/// The command that a page shows for this folder.
+fn shown(page: &str, folder: &str) -> Wish {
+    let (page, end) = (read(&repository(page)), format!("--output {folder}\n"));
+    let command = page.split("```sh\n").find(|block| block.contains(&end)).expect(folder);
+    let command = command.split("```").next().unwrap().replace("\\\n", " ");
+    match arguments::parse(command.split_whitespace().skip(1)) {
+        Ok(arguments::Command::Init(wish)) => wish,
+        other => panic!("{command}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_command_that_the_page_shows_for_kubernetes_writes_a_good_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("gateway");
+    let said =
+        written(&Wish { output: Some(output.clone()), ..shown("docs/kubernetes.md", "gateway") }).unwrap();
+    assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
+    assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
+    assert!(read(&output.join("deployment.yaml")).contains("reference: \"REGISTRY/llm-failsafe:0.1.0\""));
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
