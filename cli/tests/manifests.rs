@@ -329,3 +329,36 @@ fn a_misspelled_field_is_found() {
     let bad = changed(&chart(), &[("templates/deployment.yaml", ".Values.image", ".Values.images.envoy")]);
     assert!(helm(&python, bad.path(), "llm-failsafe", "{}").unwrap_err().contains("nil pointer"));
 }
+
+/// What alerts, dashboard and autoscaler ask for is scraped.
+#[test]
+fn the_filters_of_names_let_every_metric_in_use_pass() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let tree = |path: &str| -> Value { serde_yaml_ng::from_str(&read(path)).unwrap() };
+    let used = read("envoy/alerts.yaml") + &read("envoy/dashboard.json");
+    let names = used.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let used: BTreeSet<_> = names.filter_map(|name| name.strip_prefix("envoy_")).collect();
+    assert!(used.len() >= 4, "{used:?}");
+    let monitor = tree("deploy/kubernetes/components/monitoring/pod-monitor.yaml");
+    let of_pods = monitor["spec"]["podMetricsEndpoints"][0]["params"]["filter"][0].as_str().unwrap();
+    let scraped = tree("envoy/prometheus.yaml");
+    let of_one = scraped["scrape_configs"][0]["params"]["filter"][0].as_str().unwrap();
+    for filter in [of_pods, of_one] {
+        for name in &used {
+            // Envoy writes each dot of a name as an underscore for Prometheus.
+            let passes = filter.split('|').any(|part| name.contains(&part.replace('.', "_")));
+            assert!(passes, "{filter} keeps envoy_{name} back");
+        }
+    }
+    assert!(of_pods.contains("http.edge.downstream_rq_active"));
+    let page = read("docs/kubernetes.md");
+    assert!(page.contains(r#"envoy_http_downstream_rq_active{envoy_http_conn_manager_prefix="edge""#));
+    let autoscaler = tree("deploy/kubernetes/components/autoscaling/autoscaler.yaml");
+    let metric = autoscaler["spec"]["metrics"][0]["pods"]["metric"]["name"].as_str().unwrap();
+    assert!(page.contains(&format!("as: {metric}")));
+    // The page names the version of Envoy that the manifests have.
+    let image = format!("envoyproxy/envoy:v{}", read("ENVOY_VERSION").trim());
+    assert!(
+        page.contains(&format!("FROM {image}")) && read("deploy/kubernetes/deployment.yaml").contains(&image)
+    );
+}
