@@ -178,6 +178,12 @@ fn is_consistent(objects: &[Value], name: &str) {
         (&json!(true), &json!("RuntimeDefault"))
     );
     assert!(rights["runAsUser"].as_u64().unwrap() > 0);
+    for volume in list(&pod["volumes"]) {
+        let mut kinds = volume.as_object().unwrap().keys().filter(|key| *key != "name");
+        let kind = kinds.next().unwrap();
+        assert!(["configMap", "emptyDir", "image", "secret"].contains(&kind.as_str()), "{kind}");
+        assert_eq!(kinds.next(), None);
+    }
     for container in &containers {
         let rights = &container["securityContext"];
         assert_eq!(rights["allowPrivilegeEscalation"], false);
