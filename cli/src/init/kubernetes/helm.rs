@@ -27,7 +27,7 @@ const PLACES: [(&str, &str); 15] = [
     (
         "annotations",
         "      annotations:\n        # A change of the Envoy file replaces the pods.\n        \
-         llm-failsafe/envoy-file: {{ include \"llm-failsafe.envoy\" . | sha256sum }}\n",
+         llm-failsafe/envoy-file: {{ include \"llm-failsafe.envoy\" . | sha256sum | quote }}\n",
     ),
     ("image", "{{ .Values.image | quote }}"),
     ("init-containers", INIT_CONTAINERS),
