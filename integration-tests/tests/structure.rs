@@ -204,7 +204,8 @@ fn every_file_of_integration_tests_is_a_module_of_its_root() {
 
 #[test]
 fn every_path_that_the_documentation_names_exists() {
-    let root_entries = ["src/", "integration-tests/", "docs/", "envoy/", "scripts/", "fuzz/", ".ci/"];
+    let root_entries =
+        ["src/", "integration-tests/", "docs/", "envoy/", "deploy/", "scripts/", "fuzz/", ".ci/"];
     let extensions = [".rs", ".md", ".yaml", ".toml", ".sh", ".py"];
     let mut missing = Vec::new();
     for page in pages() {

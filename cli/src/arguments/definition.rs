@@ -6,6 +6,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, Command as Definition};
 
 use super::NAME;
+use crate::init::Manifests;
 
 pub(super) fn definition() -> Definition {
     Definition::new(NAME)
@@ -38,7 +39,8 @@ fn init() -> Definition {
              A model is the name that clients send, and what serves it, the first choice first:\n  \
                chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5\n\n\
              With --live, the files are in a folder: start.sh checks and starts them, and keys and configuration\n\
-             change without a restart. The names of variables then only say how many accounts there are.",
+             change without a restart. The names of variables then only say how many accounts there are.\n\n\
+             With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it.",
         )
         .args([
             text("provider", "PROVIDER", "Provider with its keys; may be repeated").action(ArgAction::Append),
@@ -48,11 +50,16 @@ fn init() -> Definition {
                 .action(ArgAction::Append),
             flag("single", "An ordinary listener: one attempt per request, no retry loop"),
             flag("live", "Keys and configuration in files that Envoy watches"),
+            text("kubernetes", "TOOL", "Manifests for Kubernetes, for kustomize or helm")
+                .value_parser(Manifests::NAMES)
+                .conflicts_with_all(["live", "listen", "admin", "probes", "module"]),
+            text("module-image", "IMAGE", "With --kubernetes, the image with the filter's module")
+                .requires("kubernetes"),
             text("listen", "ADDRESS", "Where clients connect").default_value("127.0.0.1:10000"),
             text("admin", "ADDRESS", "Envoy's admin interface").default_value("127.0.0.1:9901"),
             text("probes", "ADDRESS", "Where probes connect; default: the host of --listen and port 10001"),
             text("module", "FILE", "The filter's module").default_value("dist/llm_failsafe.wasm"),
-            text("output", "PATH", "File to write, or folder with --live; default: envoy.yaml, or gateway")
+            text("output", "PATH", "File to write, or folder with --live or --kubernetes; default: envoy.yaml, or gateway")
                 .value_parser(PathBufValueParser::new().map(PathBuf::from)),
             flag("force", "Replace files"),
         ])

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::Failure;
-use crate::init::Wish;
+use crate::init::{Manifests, Wish};
 use definition::definition;
 
 const NAME: &str = "llm-failsafe";
@@ -161,6 +161,8 @@ fn wish(options: &ArgMatches) -> Wish {
         models: all("model"),
         single: options.get_flag("single"),
         live: options.get_flag("live"),
+        kubernetes: options.get_one("kubernetes").and_then(|name: &String| Manifests::from_name(name)),
+        module_image: options.get_one("module-image").cloned(),
         keys: all("key"),
         operators: all("operator"),
         listen: required(options, "listen"),

@@ -26,6 +26,28 @@ fn clap_accepts_the_definition() {
 }
 
 #[test]
+fn in_kubernetes_the_addresses_are_fixed_and_the_module_is_an_image() {
+    let line = "init --provider openai --model chat=openai/m";
+    let Ok(Command::Init(wish)) = parse_line(&format!("{line} --kubernetes helm --module-image r/m:1"))
+    else {
+        panic!("{line}");
+    };
+    assert_eq!((wish.kubernetes, wish.module_image.as_deref()), (Some(Manifests::Helm), Some("r/m:1")));
+    for (more, said) in [
+        ("--kubernetes nomad", "kustomize, helm"),
+        ("--kubernetes helm --live", "--live"),
+        ("--kubernetes helm --listen 0.0.0.0:1", "--listen"),
+        ("--kubernetes helm --admin 127.0.0.1:1", "--admin"),
+        ("--kubernetes helm --probes 0.0.0.0:1", "--probes"),
+        ("--kubernetes helm --module m.wasm", "--module"),
+        ("--module-image r/m:1", "--kubernetes"),
+    ] {
+        let text = usage_error(&format!("{line} {more}"));
+        assert!(text.contains(said), "{more}: {text}");
+    }
+}
+
+#[test]
 fn program_help_lists_every_subcommand_and_the_exit_codes() {
     for line in ["--help", "-h", "help"] {
         let text = printed(line);

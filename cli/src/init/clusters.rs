@@ -3,7 +3,7 @@
 use llm_failsafe::base::Endpoint;
 use llm_failsafe::provider::{self, ProviderKind, Scheme};
 
-use super::description::{Account, Description, Provider, Secret};
+use super::description::{Account, Description, Provider, Secret, Socket};
 use super::live;
 use super::yaml;
 
@@ -21,7 +21,27 @@ pub fn text(description: &Description) -> String {
             text.push_str(&cluster(&provider.name, provider, None, &mut shared));
         }
     }
+    if description.kubernetes.is_some() {
+        text.push_str(&admin(&description.admin));
+    }
     text
+}
+
+/// The cluster for Envoy's own metrics.
+fn admin(Socket { host, port }: &Socket) -> String {
+    format!(
+        "
+  # ── Envoy's own metrics, for the listener `probes` ─────────────────────────────────────────────────────
+  - name: {name}
+    type: STATIC
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: {name}
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {{ socket_address: {{ address: {host}, port_value: {port} }} }} }} }}] }}]
+",
+        name = live::ADMIN_CLUSTER,
+        host = yaml::text(host),
+    )
 }
 
 /// What the first cluster defines and later ones refer to.

@@ -9,6 +9,8 @@ pub struct Description {
     pub in_loop: bool,
     /// Whether keys and the filter's configuration come from files that Envoy watches.
     pub live: bool,
+    /// What runs it in Kubernetes. Then it is `live`, too.
+    pub kubernetes: Option<Kubernetes>,
     /// The Envoy file as the command that starts Envoy names it.
     pub file: String,
     /// The filter's module as Envoy finds it.
@@ -27,6 +29,21 @@ pub struct Description {
     pub keys: Vec<NamedDigest>,
     /// Keys of operators.
     pub operators: Vec<NamedDigest>,
+}
+
+/// How a gateway runs in Kubernetes.
+#[derive(Debug, Clone)]
+pub struct Kubernetes {
+    pub manifests: Manifests,
+    /// The image with the module, as nodes pull it.
+    pub module_image: String,
+}
+
+/// What applies the manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manifests {
+    Kustomize,
+    Helm,
 }
 
 /// A host and a port.
@@ -94,6 +111,20 @@ pub struct Model {
 pub struct NamedDigest {
     pub name: String,
     pub sha256: String,
+}
+
+impl Manifests {
+    /// The names on the command line.
+    pub const NAMES: [&str; 2] = ["kustomize", "helm"];
+
+    /// The one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "kustomize" => Some(Self::Kustomize),
+            "helm" => Some(Self::Helm),
+            _ => None,
+        }
+    }
 }
 
 impl Description {

@@ -6,6 +6,7 @@ use llm_failsafe::provider::ProviderKind;
 use super::clusters;
 use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
 use super::for_shell;
+use super::live;
 use super::plugin;
 use super::yaml;
 
@@ -19,8 +20,18 @@ const PLUGIN_INDENT: usize = 20;
 pub fn text(description: &Description) -> String {
     let shipped = shipped(description.in_loop);
     let template = if description.in_loop { LOOP } else { SINGLE };
-    let parts: [fn(&Description) -> String; 8] =
-        [head, admin, edge, probes, module, environment, configuration, clusters::text];
+    let parts: [fn(&Description) -> String; 10] = [
+        head,
+        admin,
+        edge,
+        probes,
+        served_to_probes,
+        metrics,
+        module,
+        environment,
+        configuration,
+        clusters::text,
+    ];
     parts.iter().fold(template.to_owned(), |text, part| replaced(&text, &part(&shipped), &part(description)))
 }
 
@@ -49,6 +60,7 @@ pub fn shipped(in_loop: bool) -> Description {
     Description {
         in_loop,
         live: false,
+        kubernetes: None,
         file: if in_loop { "envoy/envoy.yaml" } else { "envoy/single.yaml" }.to_owned(),
         module: "dist/llm_failsafe.wasm".to_owned(),
         listen: socket("0.0.0.0", 10000),
@@ -91,7 +103,11 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 fn head(description: &Description) -> String {
-    let how = if description.live {
+    let how = if description.kubernetes.is_some() {
+        "# In a pod paths in this file begin at /etc/llm-failsafe. A change of this file needs new pods. Change the filter's
+# configuration and the keys while Envoy runs (docs/kubernetes.md).\n"
+            .to_owned()
+    } else if description.live {
         "# Start it with start.sh, which checks the configuration first. Paths in this file begin at its folder.\n\
          # Change filter.yaml and the files in keys while Envoy runs (docs/live-changes.md).\n"
             .to_owned()
@@ -122,6 +138,30 @@ fn edge(description: &Description) -> String {
 
 fn probes(description: &Description) -> String {
     format!("  - name: probes\n    address: {}\n", socket(&description.probes))
+}
+
+fn served_to_probes(description: &Description) -> String {
+    let served = if description.kubernetes.is_some() {
+        "`/stats/prometheus` has\n  # the metrics of the admin interface. Nothing else is served here"
+    } else {
+        "Nothing\n  # else is served here"
+    };
+    format!("`/live` is always 200. {served} (docs/operations.md).\n")
+}
+
+/// The metrics at the listener for probes. Prometheus cannot reach the admin interface of a pod, which listens on loopback.
+fn metrics(description: &Description) -> String {
+    let metrics = if description.kubernetes.is_some() {
+        format!(
+            "              - match: {{ path: /stats/prometheus, headers: [{{ name: \":method\", string_match: {{ exact: GET }} }}] }}
+                route: {{ cluster: {} }}
+",
+            live::ADMIN_CLUSTER
+        )
+    } else {
+        String::new()
+    };
+    format!("                direct_response: {{ status: 200 }}\n{metrics}")
 }
 
 fn socket(Socket { host, port }: &Socket) -> String {

@@ -5,7 +5,9 @@ use std::path::{Component, Path};
 use llm_failsafe::provider::{self, ProviderKind};
 use ureq::http::Uri;
 
-use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
+use super::description::{Account, Description, Kubernetes, Model, Provider, Secret, Socket, Target};
+use super::kubernetes;
+use super::live;
 use super::wish::Wish;
 
 /// The names of a provider's accounts end with a letter.
@@ -15,22 +17,46 @@ const MAX_NAME: usize = 64;
 /// The cluster between the listeners of the loop.
 const LOOP_CLUSTER: &str = "loop";
 
+/// Where clients connect to a pod.
+const IN_POD: &str = "0.0.0.0:10000";
+/// Longer than the longest name of an image with a tag and a digest.
+const MAX_REFERENCE: usize = 512;
+
 /// The gateway that the user wants. Its keys are not made yet.
 pub fn describe(wish: &Wish) -> Result<Description, String> {
     let output = wish.output().display().to_string();
     if output.chars().chain(wish.module.chars()).any(char::is_control) {
         return Err("--output and --module cannot contain control characters".to_owned());
     }
-    let listen = socket("--listen", &wish.listen)?;
+    // A pod has addresses of its own, so every gateway there has the same.
+    let listen = if wish.kubernetes.is_some() { IN_POD } else { &wish.listen };
+    let listen = socket("--listen", listen)?;
     let probes = match &wish.probes {
         Some(text) => socket("--probes", text)?,
         None => Socket { host: listen.host.clone(), port: 10001 },
     };
+    let is_folder = wish.is_folder();
+    let kubernetes = wish.kubernetes.map(|manifests| Kubernetes {
+        manifests,
+        module_image: wish.module_image.clone().unwrap_or_else(kubernetes::usual_module_image),
+    });
+    if let Some(bad) = kubernetes.as_ref().map(|it| &it.module_image).filter(|image| !is_reference(image)) {
+        return Err(format!(
+            "--module-image {bad}: it must be the name of an image, such as {}",
+            kubernetes::usual_module_image()
+        ));
+    }
+    let module = match &kubernetes {
+        Some(_) => live::MODULE_IN_POD.to_owned(),
+        None if wish.live => seen_from(&wish.folder(), &wish.module),
+        None => wish.module.clone(),
+    };
     let mut description = Description {
         in_loop: !wish.single,
-        live: wish.live,
-        file: if wish.live { "envoy.yaml".to_owned() } else { output },
-        module: if wish.live { seen_from(&wish.folder(), &wish.module) } else { wish.module.clone() },
+        live: is_folder,
+        kubernetes,
+        file: if is_folder { "envoy.yaml".to_owned() } else { output },
+        module,
         admin: socket("--admin", &wish.admin)?,
         listen,
         probes,
@@ -43,7 +69,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     for text in &wish.providers {
         let (provider, accounts) =
-            provider(text, wish.live).map_err(|problem| format!("--provider {text}: {problem}"))?;
+            provider(text, is_folder).map_err(|problem| format!("--provider {text}: {problem}"))?;
         description.providers.push(provider);
         description.accounts.extend(accounts);
     }
@@ -52,8 +78,9 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     })?;
     are_different("account", description.accounts.iter().map(|it| &it.name))?;
     let clusters = description.providers.iter().map(|it| &it.name);
-    if clusters.chain(description.accounts.iter().map(|it| &it.name)).any(|name| name == LOOP_CLUSTER) {
-        return Err(format!("--provider {LOOP_CLUSTER}: this is the name of a cluster of the retry loop"));
+    let mut clusters = clusters.chain(description.accounts.iter().map(|it| &it.name));
+    if let Some(name) = clusters.find(|name| [LOOP_CLUSTER, live::ADMIN_CLUSTER].contains(&name.as_str())) {
+        return Err(format!("--provider {name}: the gateway has a cluster with this name for itself"));
     }
     for text in &wish.models {
         let model = model(text, &mut description).map_err(|problem| format!("--model {text}: {problem}"))?;
@@ -237,6 +264,13 @@ fn socket(option: &str, text: &str) -> Result<Socket, String> {
     }
 }
 
+/// Whether this can be the name of an image. The registry has the last word.
+fn is_reference(text: &str) -> bool {
+    (1..=MAX_REFERENCE).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+}
+
 /// A path that begins here, as seen from a folder.
 fn seen_from(folder: &Path, path: &str) -> String {
     let relative =
@@ -252,147 +286,5 @@ fn seen_from(folder: &Path, path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wish(providers: &[&str], models: &[&str]) -> Wish {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Wish {
-            providers: owned(providers),
-            models: owned(models),
-            listen: "127.0.0.1:10000".to_owned(),
-            admin: "127.0.0.1:9901".to_owned(),
-            module: "dist/llm_failsafe.wasm".to_owned(),
-            ..Wish::default()
-        }
-    }
-
-    #[test]
-    fn an_address_gives_server_host_and_path() {
-        for (text, server, tls, host, path) in [
-            ("vllm=http://10.0.0.7:8000", "10.0.0.7:8000", false, Some("10.0.0.7:8000"), None),
-            ("vllm=http://llm.test/", "llm.test:80", false, Some("llm.test"), None),
-            (
-                "groq=https://api.groq.com/openai/v1",
-                "api.groq.com:443",
-                true,
-                Some("api.groq.com"),
-                Some("/openai/v1"),
-            ),
-            ("v6=http://[::1]:8000/v1/", "[::1]:8000", false, Some("[::1]:8000"), None),
-            ("openai", "api.openai.com:443", true, None, None),
-            ("openai=https://api.openai.com/v1", "api.openai.com:443", true, None, None),
-            ("my:gemini", "generativelanguage.googleapis.com:443", true, None, None),
-        ] {
-            let (provider, _) = provider(text, false).unwrap();
-            assert_eq!(provider.server.for_clients(), server, "{text}");
-            assert_eq!(
-                (provider.tls, provider.host.as_deref(), provider.path_prefix.as_deref()),
-                (tls, host, path),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn keys_are_variables_or_files() {
-        let secrets = |text: &str, live| {
-            let (_, accounts) = provider(text, live).unwrap();
-            accounts.into_iter().map(|it| (it.name, it.secret)).collect::<Vec<_>>()
-        };
-        let variable = |name: &str| Secret::Variable(name.to_owned());
-        let named = |name: &str, secret| (name.to_owned(), secret);
-        assert_eq!(secrets("openai", false), [named("openai", variable("OPENAI_API_KEY"))]);
-        assert_eq!(secrets("openai=KEY", false), [named("openai", variable("KEY"))]);
-        assert_eq!(
-            secrets("openai=KEY_A, KEY_B", false),
-            [named("openai-a", variable("KEY_A")), named("openai-b", variable("KEY_B"))]
-        );
-        assert_eq!(
-            secrets("openai=KEY_A,KEY_B", true),
-            [named("openai-a", Secret::File), named("openai-b", Secret::File)]
-        );
-        assert_eq!(secrets("vllm=http://10.0.0.7:8000", true), [named("vllm", Secret::None)]);
-        assert_eq!(secrets("vllm=http://10.0.0.7:8000,K", false), [named("vllm", variable("K"))]);
-        assert_eq!(
-            secrets("eu:azure-openai=https://eu.openai.azure.com", false),
-            [named("eu", variable("EU_API_KEY"))]
-        );
-    }
-
-    #[test]
-    fn a_target_has_a_short_name_of_its_own() {
-        let long = "m".repeat(100);
-        let described = describe(&wish(
-            &["openai=A,B", "vllm=http://10.0.0.7:8000"],
-            &[
-                "chat=openai/gpt-4.1-mini,vllm/meta-llama/Llama-3.3-70B",
-                "other=vllm/else/Llama-3.3-70B,openai/gpt-4.1-mini",
-                "openai/*=openai/*",
-                &format!("long=vllm/{long},vllm/{long}x"),
-            ],
-        ))
-        .unwrap();
-        let names: Vec<_> = described.targets.iter().map(|target| target.name.as_str()).collect();
-        let (short, second) = (format!("vllm-{}", "m".repeat(59)), format!("vllm-{}-2", "m".repeat(57)));
-        assert_eq!(
-            names,
-            [
-                "openai-a-gpt-4-1-mini",
-                "openai-b-gpt-4-1-mini",
-                "vllm-Llama-3-3-70B",
-                "vllm-Llama-3-3-70B-2",
-                "openai-a",
-                "openai-b",
-                &short,
-                &second
-            ]
-        );
-        assert!(names.iter().all(|name| name.len() <= MAX_NAME));
-        let sticky: Vec<_> = described.models.iter().map(|model| model.sticky).collect();
-        assert_eq!(sticky, [true, true, true, false]);
-    }
-
-    #[test]
-    fn mistakes_name_the_option() {
-        let accounts: Vec<_> = (0..=MAX_ACCOUNTS).map(|number| format!("K{number}")).collect();
-        for (providers, models, said) in [
-            (&["vllm"][..], &[][..], "--provider vllm: it needs an address"),
-            (&["a:opanai"], &[], "the kinds are openai, azure-openai"),
-            (&["openai=1KEY"], &[], "`1KEY` is not the name of an environment variable"),
-            (&["v=ftp://h"], &[], "it must begin with http:// or https://"),
-            (&["v=http://u@h"], &[], "a host, a port and a path only"),
-            (&["v=http://h?q"], &[], "a host, a port and a path only"),
-            (&["openai", "openai=B"], &[], "two providers with the name `openai`"),
-            (&["openai=A,B", "openai-a:openai"], &[], "two accounts with the name `openai-a`"),
-            (&["loop:openai"], &[], "a cluster of the retry loop"),
-            (&["openai"], &["chat"], "--model chat: it must be NAME=PROVIDER/MODEL"),
-            (&["openai"], &["chat=gpt"], "`gpt` must be PROVIDER/MODEL"),
-            (&["openai"], &["chat=opanai/gpt"], "no provider `opanai`; the providers are openai"),
-            (&["openai"], &["c=openai/a", "c=openai/b"], "two models with the name `c`"),
-            (&[&format!("openai={}", accounts.join(","))], &[], "26 keys at most"),
-        ] {
-            let problem = describe(&wish(providers, models)).unwrap_err();
-            assert!(problem.contains(said), "{said}: {problem}");
-        }
-        let most = format!("openai={}", accounts[..MAX_ACCOUNTS].join(","));
-        assert_eq!(describe(&wish(&[&most], &[])).unwrap().accounts.len(), MAX_ACCOUNTS);
-        for listen in ["10000", "localhost:10000", "127.0.0.1:x", "::1:70000"] {
-            let wish = Wish { listen: listen.to_owned(), ..wish(&["openai"], &[]) };
-            assert!(describe(&wish).unwrap_err().contains("an IP address and a port"), "{listen}");
-        }
-    }
-
-    #[test]
-    fn a_module_is_found_from_the_folder_of_a_live_gateway() {
-        for (folder, module, expected) in [
-            ("gateway", "dist/f.wasm", "../dist/f.wasm"),
-            ("./envoy/live", "dist/f.wasm", "../../dist/f.wasm"),
-            (".", "dist/f.wasm", "dist/f.wasm"),
-            ("gateway", "/opt/f.wasm", "/opt/f.wasm"),
-        ] {
-            assert_eq!(seen_from(Path::new(folder), module), expected, "{folder}");
-        }
-        assert!(seen_from(Path::new("/elsewhere"), "dist/f.wasm").starts_with('/'));
-    }
-}
+#[path = "grammar_tests.rs"]
+mod tests;

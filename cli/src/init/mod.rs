@@ -3,7 +3,7 @@
 //! - `wish`: what the command line or the answers say; `questions` asks for what is missing.
 //! - `grammar`: reads providers, models and addresses, and makes the description of them.
 //! - `description`: what a gateway consists of. Every name is there once.
-//! - `plugin`, `clusters`, `envoy_file`, `live`: the text of the files. The shipped `envoy/envoy.yaml` and
+//! - `plugin`, `clusters`, `envoy_file`, `live`, `kubernetes`: the text of the files. The shipped `envoy/envoy.yaml` and
 //!   `envoy/single.yaml` are the templates: a part that depends on the description replaces the same part of the shipped
 //!   example. So a test can require that the shipped description gives the shipped file.
 //! - `files`: writes them.
@@ -13,6 +13,7 @@ mod description;
 mod envoy_file;
 mod files;
 mod grammar;
+mod kubernetes;
 mod live;
 mod plugin;
 mod questions;
@@ -25,6 +26,7 @@ use llm_failsafe::config;
 
 use crate::Failure;
 use crate::keys;
+pub use description::Manifests;
 use description::{Description, NamedDigest, Secret};
 use files::NewFile;
 pub use wish::Wish;
@@ -66,7 +68,9 @@ fn written(wish: &Wish) -> Result<String, String> {
 
 /// The files of this description, relative to their folder.
 fn of(description: &Description) -> Vec<NewFile> {
-    if description.live {
+    if let Some(kubernetes) = &description.kubernetes {
+        kubernetes::files(description, kubernetes)
+    } else if description.live {
         live::files(description)
     } else {
         vec![NewFile::new(&description.file_name(), envoy_file::text(description))]
@@ -91,6 +95,9 @@ fn listed(wish: &Wish, files: &[NewFile]) -> String {
 /// The commands that follow.
 fn next(wish: &Wish, description: &Description) -> String {
     let shown = wish.output().display().to_string();
+    if let Some(kubernetes) = &description.kubernetes {
+        return next_in_kubernetes(kubernetes.manifests, &shown, description);
+    }
     let config = if description.live { wish.folder().join("envoy.yaml") } else { wish.output() };
     let start = if description.live {
         let files: Vec<_> = description
@@ -114,6 +121,31 @@ fn next(wish: &Wish, description: &Description) -> String {
     format!(
         "{start}\n\nAsk it what is wrong:\n  llm-failsafe doctor http://{}",
         description.listen.for_clients()
+    )
+}
+
+fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Description) -> String {
+    let (apply, inside) = match manifests {
+        Manifests::Kustomize => (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned()),
+        Manifests::Helm => {
+            (format!("helm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
+        }
+    };
+    let has_keys = description.accounts.iter().any(|account| account.secret == Secret::File);
+    let write = if has_keys {
+        let example = for_shell(&format!("{inside}/keys.example.yaml"));
+        format!(
+            "Write the providers' keys into a copy, outside of version control, and make the Secret `{}` of it:\n  \
+             cp {example} keys.yaml\n  kubectl apply --server-side -f keys.yaml\n\n",
+            kubernetes::KEYS_SECRET
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
+         docs/kubernetes.md says how to see that it works, and how to change it.",
+        for_shell(&inside)
     )
 }
 

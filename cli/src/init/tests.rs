@@ -33,36 +33,103 @@ fn the_shipped_description_gives_the_shipped_files() {
     }
 }
 
-/// What docs/live-changes.md says about the shipped folder. With `UPDATE_SHIPPED=1` it writes the folder.
+/// Folders that the repository has, and the page that shows the command for each.
+const SHIPPED: [(&str, &str); 3] = [
+    ("envoy/live", "docs/live-changes.md"),
+    ("deploy/kubernetes", "docs/kubernetes.md"),
+    ("deploy/helm/llm-failsafe", "docs/kubernetes.md"),
+];
+
+/// With `UPDATE_SHIPPED=1` it writes the folders.
 #[test]
-fn the_shipped_folder_is_what_init_gives() {
-    let page = read(&repository("docs/live-changes.md"));
-    let command = page.split("```sh\n").find(|block| block.contains("--output envoy/live\n")).unwrap();
+fn the_shipped_folders_are_what_init_gives() {
+    for (folder, page) in SHIPPED {
+        let wish = shown(page, folder);
+        let files = of(&grammar::describe(&wish).unwrap());
+        let folder = repository(folder);
+        if std::env::var_os("UPDATE_SHIPPED").is_some() {
+            let _ = std::fs::remove_dir_all(&folder);
+            files::write(&folder, &files, true).unwrap();
+        }
+        for file in &files {
+            let path = folder.join(&file.name);
+            assert_eq!(
+                read(&path),
+                file.text,
+                "{}; UPDATE_SHIPPED=1 cargo test -p llm-failsafe-cli writes it",
+                path.display()
+            );
+        }
+        let shipped = files_below(&folder);
+        assert_eq!(shipped.len(), files.len(), "{shipped:?}");
+    }
+}
+
+/// The command that a page shows for this folder.
+fn shown(page: &str, folder: &str) -> Wish {
+    let (page, end) = (read(&repository(page)), format!("--output {folder}\n"));
+    let command = page.split("```sh\n").find(|block| block.contains(&end)).expect(folder);
     let command = command.split("```").next().unwrap().replace("\\\n", " ");
-    let Ok(arguments::Command::Init(wish)) = arguments::parse(command.split_whitespace().skip(1)) else {
-        panic!("{command}");
-    };
-    let files = of(&grammar::describe(&wish).unwrap());
-    if std::env::var_os("UPDATE_SHIPPED").is_some() {
-        files::write(&repository("envoy/live"), &files, true).unwrap();
+    match arguments::parse(command.split_whitespace().skip(1)) {
+        Ok(arguments::Command::Init(wish)) => wish,
+        other => panic!("{command}: {other:?}"),
     }
-    for file in &files {
-        let path = repository("envoy/live").join(&file.name);
-        assert_eq!(
-            read(&path),
-            file.text,
-            "{}; UPDATE_SHIPPED=1 cargo test -p llm-failsafe-cli writes it",
-            path.display()
-        );
+}
+
+#[test]
+fn the_command_that_the_page_shows_for_kubernetes_writes_a_good_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("gateway");
+    let said =
+        written(&Wish { output: Some(output.clone()), ..shown("docs/kubernetes.md", "gateway") }).unwrap();
+    assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
+    assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
+    assert!(read(&output.join("deployment.yaml")).contains("reference: \"REGISTRY/llm-failsafe:0.1.0\""));
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn templates_of_manifests_have_no_place_left() {
+    for tool in ["kustomize", "helm"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let wanted = ["--provider", "openai", "--model", "chat=openai/m", "--kubernetes", tool];
+        let said =
+            init(&[&wanted[..], &["--module-image", "r.test/m@sha256:1", "--output", output]].concat());
+        assert!(said.unwrap().contains("keys.example.yaml"));
+        let mut with_image = 0;
+        for path in files_below(folder.path()) {
+            let text = read(&path);
+            with_image += usize::from(text.contains("r.test/m@sha256:1"));
+            let place = text.split('@').skip(1).find(|between| {
+                !between.is_empty() && between.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+            });
+            assert_eq!(place, None, "{}", path.display());
+        }
+        assert!(with_image > 0, "{tool}");
     }
-    let mut shipped: Vec<_> = ["", "keys"]
-        .iter()
-        .flat_map(|inside| std::fs::read_dir(repository("envoy/live").join(inside)).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .collect();
-    shipped.sort();
-    assert_eq!(shipped.len(), files.len(), "{shipped:?}");
+}
+
+/// A gateway whose providers need no key has no Secret to wait for.
+#[test]
+fn without_keys_a_pod_waits_for_no_secret() {
+    for (tool, deployment) in [("kustomize", "deployment.yaml"), ("helm", "values.yaml")] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let arguments =
+            ["--provider", "vllm=http://vllm.test:8000", "--model", "chat=vllm/m", "--kubernetes", tool];
+        let said = init(&[&arguments[..], &["--output", output]].concat()).unwrap();
+        assert!(!said.contains("keys"), "{said}");
+        let text = read(&folder.path().join(deployment));
+        assert!(!text.contains("llm-failsafe-keys"), "{text}");
+        let ports =
+            read(&folder.path().join(if tool == "helm" { "values.yaml" } else { "network-policy.yaml" }));
+        assert!(ports.contains("8000") && !ports.contains("443"), "{ports}");
+    }
 }
 
 #[test]
@@ -87,7 +154,14 @@ fn every_combination_passes_check() {
         &["chat=vllm/m,groq/m", "1e5=own/m"],
     ];
     for (providers, models) in providers.iter().zip(models) {
-        for flags in [&[][..], &["--single"], &["--live"], &["--live", "--single"]] {
+        for flags in [
+            &[][..],
+            &["--single"],
+            &["--live"],
+            &["--live", "--single"],
+            &["--kubernetes", "kustomize"],
+            &["--kubernetes", "helm", "--single"],
+        ] {
             for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
                 let folder = tempfile::tempdir().unwrap();
                 let output = folder.path().join("made/here");
@@ -96,11 +170,17 @@ fn every_combination_passes_check() {
                 arguments.extend(models.iter().flat_map(|it| ["--model", it]));
                 arguments.extend(flags.iter().chain(more));
                 let said = init(&arguments).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
-                let report = check(&output).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
+                let inside = if flags.contains(&"helm") { output.join("files") } else { output.clone() };
+                let report = check(&inside).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
                 assert!(report.starts_with("good: "), "{report}");
                 assert!(!report.contains("not checked"), "{report}");
-                let live = flags.contains(&"--live");
-                let file = if live { output.join("filter.yaml") } else { output.clone() };
+                let file = if flags.contains(&"--live") {
+                    inside.join("filter.yaml")
+                } else if flags.contains(&"--kubernetes") {
+                    inside.join("filter/filter.yaml")
+                } else {
+                    inside
+                };
                 let text = read(&file);
                 assert_eq!(text.contains("retry_loop: true"), !flags.contains(&"--single"));
                 let keys: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("  sk-llm-")).collect();

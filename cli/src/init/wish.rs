@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::description::Manifests;
+
 /// The command line of `init`, or the answers to its questions.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Wish {
@@ -13,6 +15,10 @@ pub struct Wish {
     pub single: bool,
     /// Whether keys and configuration come from files that Envoy watches.
     pub live: bool,
+    /// What applies the manifests, if it runs in Kubernetes.
+    pub kubernetes: Option<Manifests>,
+    /// The image with the module, for Kubernetes.
+    pub module_image: Option<String>,
     /// Names of client keys to make.
     pub keys: Vec<String>,
     /// Names of operators' keys to make.
@@ -25,7 +31,7 @@ pub struct Wish {
     pub probes: Option<String>,
     /// The filter's module.
     pub module: String,
-    /// The file, or with `live` the folder.
+    /// The file, or the folder.
     pub output: Option<PathBuf>,
     /// Whether files may be replaced.
     pub force: bool,
@@ -37,15 +43,20 @@ impl Wish {
         !self.providers.is_empty() && !self.models.is_empty()
     }
 
-    /// The file, or with `live` the folder.
+    /// Whether a folder is written, and not only one file.
+    pub fn is_folder(&self) -> bool {
+        self.live || self.kubernetes.is_some()
+    }
+
+    /// The file, or the folder.
     pub fn output(&self) -> PathBuf {
-        let usual = if self.live { "gateway" } else { "envoy.yaml" };
+        let usual = if self.is_folder() { "gateway" } else { "envoy.yaml" };
         self.output.clone().unwrap_or_else(|| usual.into())
     }
 
     /// The folder of the files.
     pub fn folder(&self) -> PathBuf {
-        if self.live {
+        if self.is_folder() {
             return self.output();
         }
         self.output().parent().map(Path::to_path_buf).unwrap_or_default()
