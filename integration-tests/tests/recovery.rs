@@ -326,7 +326,7 @@ async fn one_host_that_hangs_or_breaks_streams_opens_no_breaker_while_the_others
             assert_eq!(served_by_pool(scene.port(), 20).await, 20);
             tokio::time::sleep(Duration::from_millis(1_050)).await;
         }
-        hosts[1].by_default(if streams { Script::usual().cut_after_chunks(1) } else { Script::hang() });
+        hosts[1].by_default(if streams { Script::usual().cut_after_chunks(3) } else { Script::hang() });
         let mut broken = 0;
         for _ in 0..45 {
             let read = Request::chat("chat", streams).ask(scene.port()).await;

@@ -131,14 +131,17 @@ async fn a_new_process_learns_again_which_target_is_down() {
             .provider("down", down.port())
             .provider("spare", spare.port())
     };
-    for process in 1..=2 {
+    let mut before = 0;
+    for _ in 0..2 {
         let envoy = gateway().start().await;
         for _ in 0..40 {
             let answer = Request::chat("chat", false).ask(envoy.port()).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
-        // One request after the other: the workers share the breaker, so exactly these take a detour.
-        assert_eq!(down.received().len(), process * CONSECUTIVE);
+        // The workers share the breaker. One of them learns up to a tick late that it is open.
+        let asked = down.received().len();
+        assert!((CONSECUTIVE..=CONSECUTIVE + 1).contains(&(asked - before)), "{before}, {asked}");
+        before = asked;
         drop(envoy);
     }
 }

@@ -17,6 +17,8 @@ use super::faults::Played;
 /// A request of so long before or after a crash may have met it, too: Envoy hears late that a client has left, and a worker is
 /// without a VM for a while.
 const AROUND_CRASH: Duration = Duration::from_secs(2);
+/// After a client has left between two attempts, the VM waits so long for the next one before it writes the record.
+const ORPHAN: Duration = Duration::from_secs(6);
 /// Validating a record takes milliseconds, so only so many of a round are.
 const VALIDATED: usize = 20;
 
@@ -136,7 +138,8 @@ impl Ledger {
 }
 
 fn meets(one: &Asked, (began, ended): (Instant, Instant)) -> bool {
-    one.began <= ended + AROUND_CRASH && one.ended + AROUND_CRASH >= began
+    let recorded = if matches!(one.end, End::Left) { one.ended + ORPHAN } else { one.ended };
+    one.began <= ended + AROUND_CRASH && recorded + AROUND_CRASH >= began
 }
 
 fn count(record: &Value, name: &str) -> u64 {
