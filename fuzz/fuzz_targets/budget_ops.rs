@@ -7,12 +7,17 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::base::{MicroDollars, Timestamp};
+use llm_failsafe::base::{MicroDollars, Moment, Timestamp, WallClock};
 use llm_failsafe::config::Budget;
 use llm_failsafe::tenancy::{Amount, BudgetKind, Ledger, Reservation};
 
 const MAX_OPEN: usize = 64;
 const LIMIT: u64 = 1000;
+
+/// Both clocks agree.
+fn moment(at: Timestamp) -> Moment {
+    Moment { at, wall: WallClock::default().at(at) }
+}
 
 fuzz_target!(|input: &[u8]| {
     let Some((len, rest)) = input.split_first() else { return };
@@ -38,21 +43,21 @@ fuzz_target!(|input: &[u8]| {
         let amount = Amount { tokens, cost: MicroDollars::new(u64::from(*cost)) };
         if what % 2 == 0 && open.len() < MAX_OPEN {
             let before = ledger.clone();
-            match ledger.reserve(&budget, amount, now) {
+            match ledger.reserve(&budget, amount, moment(now)) {
                 Ok(granted) => {
-                    assert!(ledger.used_at(BudgetKind::TokensPerMinute, now) <= LIMIT);
-                    assert!(ledger.used_at(BudgetKind::UsdPerDay, now) <= LIMIT);
+                    assert!(ledger.used_at(BudgetKind::TokensPerMinute, moment(now)) <= LIMIT);
+                    assert!(ledger.used_at(BudgetKind::UsdPerDay, moment(now)) <= LIMIT);
                     open.push(granted.reservation);
                 }
                 // A rejected request has reserved nothing.
                 Err(_) => {
                     for kind in BudgetKind::ALL {
-                        assert_eq!(ledger.used_at(kind, now), before.used_at(kind, now));
+                        assert_eq!(ledger.used_at(kind, moment(now)), before.used_at(kind, moment(now)));
                     }
                 }
             }
         } else if let Some(reservation) = open.pop() {
-            ledger.settle(reservation, amount, now);
+            ledger.settle(reservation, amount, moment(now));
         }
         assert_eq!(Ledger::decode(&ledger.encode()).as_ref(), Some(&ledger));
     }

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use llm_failsafe::base::{HeaderBlock, Timestamp};
+use llm_failsafe::base::{HeaderBlock, WallTime};
 use llm_failsafe::provider::{
     self, Failure, MAX_ERROR_BODY, MAX_HINT, MAX_NAME, ProviderKind, classify, classify_event,
     failure_in_success, should_retry, wait_hint,
@@ -29,7 +29,7 @@ const NAMES: [&str; 15] = [
     "content-type",
 ];
 
-const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const NOW: WallTime = WallTime::from_millis(1_700_000_000_000);
 
 fn headers_and_body(mut rest: &[u8]) -> (HeaderBlock, &[u8]) {
     let mut headers = Vec::new();
