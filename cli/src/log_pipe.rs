@@ -4,13 +4,18 @@
 //! does not take is kept up to a bound; whole lines beyond it are dropped and counted.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// How much is read at once.
 const MAX_READ: usize = 64 * 1024;
+
+/// How long nothing is written after an error, such as a full disk or a reader that is gone.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// How long the output has time for the rest after the input has ended.
 const LAST_CHANCE: Duration = Duration::from_secs(5);
@@ -23,8 +28,8 @@ struct Lines {
     dropped: u64,
     /// No more lines come.
     ended: bool,
-    /// The output takes nothing any more.
-    broken: bool,
+    /// Nothing more is written.
+    finished: bool,
 }
 
 impl Lines {
@@ -32,7 +37,7 @@ impl Lines {
     /// for many lines.
     fn add(&mut self, line: Vec<u8>, max: usize) {
         let most = if self.dropped > 0 { max / 2 } else { max };
-        if self.broken || self.bytes.saturating_add(line.len()) > most {
+        if self.bytes.saturating_add(line.len()) > most {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
@@ -119,8 +124,11 @@ impl Pipe {
         result
     }
 
-    /// Writes until the input has ended and all is written, or the output breaks.
-    fn write(&self, mut output: impl Write) {
+    /// Writes until the input has ended and all is written. A line that cannot be written is dropped and counted, and the next
+    /// one is tried later: a disk gets room again, and readers come back. After the end nothing is tried again.
+    fn write(&self, mut output: impl Write, pause: Duration) {
+        // Whether part of a line was written before an error.
+        let mut is_cut = false;
         loop {
             let mut lines = self.lines();
             let line = loop {
@@ -131,18 +139,21 @@ impl Pipe {
                 }
             };
             drop(lines);
-            let written = line.as_ref().map(|line| output.write_all(line).and_then(|()| output.flush()));
+            let is_written = line.as_ref().is_none_or(|line| {
+                let end = if is_cut { b"\n".as_slice() } else { b"" };
+                write_whole(&mut output, end, line, &mut is_cut).is_ok()
+            });
             let mut lines = self.lines();
-            lines.bytes = lines.bytes.saturating_sub(line.map_or(0, |line| line.len()));
-            match written {
-                Some(Ok(())) => {}
-                None | Some(Err(_)) => {
-                    lines.broken = true;
-                    lines.waiting.clear();
-                    drop(lines);
-                    self.changed.notify_all();
-                    return;
-                }
+            lines.bytes = lines.bytes.saturating_sub(line.as_ref().map_or(0, Vec::len));
+            if line.is_none() || (!is_written && lines.ended) {
+                lines.finished = true;
+                drop(lines);
+                self.changed.notify_all();
+                return;
+            }
+            if !is_written {
+                lines.dropped = lines.dropped.saturating_add(1);
+                drop(self.changed.wait_timeout_while(lines, pause, |lines| !lines.ended));
             }
         }
     }
@@ -150,14 +161,36 @@ impl Pipe {
     /// Waits until the output has got everything. It may be blocked, so not for ever.
     fn wait_for_output(&self) {
         let lines = self.lines();
-        let _ = self.changed.wait_timeout_while(lines, LAST_CHANCE, |lines| !lines.broken);
+        let _ = self.changed.wait_timeout_while(lines, LAST_CHANCE, |lines| !lines.finished);
     }
+}
+
+/// Writes the end of an earlier line and then this one. `is_cut` says afterwards whether part of a line was written.
+fn write_whole(output: &mut impl Write, end: &[u8], line: &[u8], is_cut: &mut bool) -> io::Result<()> {
+    for part in [end, line] {
+        let mut rest = part;
+        while !rest.is_empty() {
+            match output.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    *is_cut = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    output.flush()
 }
 
 /// Passes standard input on to standard output. At most `max` bytes wait.
 pub fn run(max: usize) -> Result<String, String> {
     let pipe: &'static Pipe = Box::leak(Box::default());
-    thread::spawn(move || pipe.write(io::stdout()));
+    // Rust's own standard output keeps what it could not write, and would write it later in the middle of other lines.
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    let output = File::from(output.map_err(|error| format!("standard output: {error}"))?);
+    thread::spawn(move || pipe.write(output, PAUSE_AFTER_ERROR));
     let result = pipe.read(io::stdin(), max);
     pipe.wait_for_output();
     result.map(|()| String::new()).map_err(|error| format!("standard input: {error}"))
@@ -207,23 +240,62 @@ mod tests {
         assert_eq!(text(&lines), "{\"event\":\"log_lines_dropped\",\"lines\":1}\nab\n");
     }
 
-    #[test]
-    fn after_the_output_has_broken_everything_is_read_and_nothing_kept() {
-        struct Broken;
-        impl Write for Broken {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
+    /// Takes as many bytes as it says, then fails as often, and then takes all.
+    struct Full {
+        room: usize,
+        failures: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for &mut Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 && self.failures > 0 {
+                self.failures -= 1;
+                if self.failures == 0 {
+                    self.room = usize::MAX;
+                }
+                return Err(io::ErrorKind::StorageFull.into());
             }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
+            let most = bytes.len().min(self.room);
+            self.room -= most;
+            self.taken.extend(&bytes[..most]);
+            Ok(most)
         }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(mut output: Full, pipe: &Pipe) -> String {
+        pipe.write(&mut output, Duration::ZERO);
+        String::from_utf8(output.taken).unwrap()
+    }
+
+    #[test]
+    fn after_an_error_lines_are_written_again_and_those_that_are_lost_are_counted() {
         let pipe = Pipe::default();
-        pipe.lines().push(b"a\n".to_vec());
-        pipe.write(Broken);
-        pipe.read(&b"b\nc\n"[..], 100).unwrap();
-        let lines = pipe.lines();
-        assert!(lines.ended && text(&lines).ends_with("\"lines\":2}\n"), "{lines:?}");
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            pipe.lines().push(line.as_bytes().to_vec());
+        }
+        let output = Full { room: 6, failures: 2, taken: Vec::new() };
+        thread::scope(|scope| {
+            let text = scope.spawn(|| written(output, &pipe));
+            // It reports before the next line that comes.
+            while pipe.lines().dropped < 2 || !pipe.lines().waiting.is_empty() {
+                thread::yield_now();
+            }
+            pipe.read(&b"five\n"[..], 100).unwrap();
+            let text = text.join().unwrap();
+            assert_eq!(text, "one\ntw\nfour\n{\"event\":\"log_lines_dropped\",\"lines\":2}\nfive\n");
+        });
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_tried_again() {
+        let pipe = Pipe::default();
+        pipe.read(&b"a\nb\n"[..], 100).unwrap();
+        assert_eq!(written(Full { room: 0, failures: usize::MAX, taken: Vec::new() }, &pipe), "");
+        assert!(pipe.lines().finished);
     }
 
     #[test]
@@ -231,7 +303,7 @@ mod tests {
         let pipe = Pipe::default();
         pipe.read(&b"a\nb"[..], 100).unwrap();
         let mut out = Vec::new();
-        pipe.write(&mut out);
+        pipe.write(&mut out, Duration::ZERO);
         assert_eq!(out, b"a\nb");
     }
 }
