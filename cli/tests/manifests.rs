@@ -304,7 +304,7 @@ fn a_misspelled_field_is_found() {
             ("deployment.yaml", "startupProbe:", "startProbe:"),
             ("network-policy.yaml", "policyTypes:", "types:"),
             ("components/monitoring/pod-monitor.yaml", "interval:", "every:"),
-            ("components/monitoring/rules.yaml", "for: 30s", "since: 30s"),
+            ("components/monitoring/rules.yaml", "for: 2m", "since: 30s"),
         ],
     );
     let problem = kustomize(&python, bad.path()).unwrap_err();

@@ -21,6 +21,8 @@ pub struct Listener {
     pub buffer_bytes: Option<u64>,
     /// Whether something other than HTTP filters lets only some clients in: certificates or network filters.
     pub is_guarded: bool,
+    /// Whether it is closed when the process is to end.
+    pub is_inbound: bool,
     /// Whether it forwards connections without reading them, so that it may lead anywhere.
     pub forwards_bytes: bool,
     /// Its connection managers.
@@ -47,6 +49,8 @@ pub struct Manager {
     pub name: String,
     /// Whether clients can only use HTTP/2.
     pub is_http2: bool,
+    /// Whether a malformed HTTP/2 message ends only itself.
+    pub bad_messages_end_alone: bool,
     /// The window of an HTTP/2 stream, if the file says.
     pub stream_window: Option<u64>,
     /// How long a stream may be idle, if the file says; zero for no limit.
@@ -74,6 +78,8 @@ pub struct Plugin {
     pub may_hold_headers: bool,
     /// What happens after a crash, if the file says.
     pub failure_policy: Option<String>,
+    /// Whether the time until a new VM is bounded.
+    pub has_reload_backoff: bool,
     /// Variables of Envoy's environment that are passed on.
     pub passed_on: Vec<String>,
     /// Variables with values in the file.
@@ -98,6 +104,7 @@ impl Listener {
             name: place.field("name").text().unwrap_or_default().to_owned(),
             address: Address::read(place),
             buffer_bytes: place.field("per_connection_buffer_limit_bytes").number(),
+            is_inbound: place.field("traffic_direction").text() == Some("INBOUND"),
             is_guarded: guarded_by_filter || chains.iter().any(asks_certificate),
             forwards_bytes: filters
                 .iter()
@@ -144,6 +151,9 @@ impl Manager {
             path: place.path.clone(),
             name: place.field("stat_prefix").text().unwrap_or_default().to_owned(),
             is_http2: place.field("codec_type").text() == Some("HTTP2"),
+            bad_messages_end_alone: place
+                .at(&["http2_protocol_options", "override_stream_error_on_invalid_http_message"])
+                .is_true(),
             stream_window: place.at(&["http2_protocol_options", "initial_stream_window_size"]).number(),
             stream_idle_timeout: place.field("stream_idle_timeout").duration(),
             max_stream_duration: place
@@ -186,6 +196,7 @@ impl Plugin {
             configuration,
             may_hold_headers: place.field("allow_on_headers_stop_iteration").is_true(),
             failure_policy: place.field("failure_policy").text().map(str::to_owned),
+            has_reload_backoff: place.at(&["reload_config", "backoff", "base_interval"]).exists(),
             passed_on: environment.field("host_env_keys").texts(),
             set_here: environment
                 .field("key_values")

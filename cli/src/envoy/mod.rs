@@ -33,6 +33,8 @@ pub struct Envoy {
     pub more_listeners: bool,
     /// Whether internal listeners are enabled.
     pub has_internal_listeners: bool,
+    /// Whether something bounds Envoy's memory.
+    pub has_overload_manager: bool,
 }
 
 /// A place where the filter is, and the routes that lead there from other listeners of the file.
@@ -100,6 +102,7 @@ impl Envoy {
             listeners,
             clusters: resources.field("clusters").items().iter().map(Cluster::read).collect(),
             more_listeners: comes("lds_config"),
+            has_overload_manager: root.field("overload_manager").exists(),
             has_internal_listeners: extensions
                 .iter()
                 .any(|extension| extension.field("typed_config").extension().1 == "InternalListener"),

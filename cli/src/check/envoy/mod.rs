@@ -9,6 +9,7 @@ mod clusters;
 mod environment;
 mod filter;
 mod local_replies;
+mod operation;
 mod retry_loop;
 mod stripping;
 mod time_limits;
@@ -34,12 +35,13 @@ struct Subject<'a> {
 pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) -> Vec<Finding> {
     let positions = file.positions();
     let subject = Subject { file, positions: &positions, config, variables };
-    let rules: [fn(Subject<'_>) -> Vec<Finding>; 9] = [
+    let rules: [fn(Subject<'_>) -> Vec<Finding>; 10] = [
         filter::findings,
         environment::findings,
         clusters::findings,
         retry_loop::findings,
         local_replies::findings,
+        operation::findings,
         stripping::findings,
         buffers::findings,
         time_limits::findings,

@@ -330,6 +330,27 @@ fn an_edge_that_does_not_do_its_part_is_found() {
     ] {
         check("envoy.yaml", &pointer, value, Severity::Warning, path, problem);
     }
+    for (pointer, path, problem) in [
+        (
+            "/static_resources/listeners/0/traffic_direction".to_owned(),
+            "listeners[0].traffic_direction",
+            "the last connections are cut",
+        ),
+        ("/overload_manager".to_owned(), "overload_manager", "nothing bounds Envoy's memory"),
+        (format!("{}/reload_config", plugin(INNER)), "config.reload_config", "before there can be a new VM"),
+        (
+            format!("{INNER}/http2_protocol_options/override_stream_error_on_invalid_http_message"),
+            "http2_protocol_options.override_stream_error_on_invalid_http_message",
+            "those of other clients",
+        ),
+        (
+            format!("{EDGE}/http2_protocol_options/override_stream_error_on_invalid_http_message"),
+            "http2_protocol_options.override_stream_error_on_invalid_http_message",
+            "those of the same client",
+        ),
+    ] {
+        check("envoy.yaml", &pointer, json!(null), Severity::Warning, path, problem);
+    }
     let fewer = format!("{HOP}/common_http_protocol_options/max_requests_per_connection");
     assert_eq!(added("envoy.yaml", set(&fewer, json!(100))), [], "fewer are fine");
     let http1 = json!({"explicit_http_config": {"http_protocol_options": {}}});

@@ -88,7 +88,7 @@ fn of_route(route: &Route, manager: &Manager, limits: &Limits) -> Vec<Finding> {
             limits.silence.as_secs_f64()
         );
         let name = path.rsplit('.').next().unwrap_or_default().to_owned();
-        let line = format!("{name}: {}s", limits.total.as_secs().saturating_add(300));
+        let line = format!("{name}: {}s", limits.silence.as_secs().saturating_add(60));
         findings.push(Finding::warning(path, problem).write(line));
     }
     findings
