@@ -439,6 +439,16 @@ impl Envoy {
         self.running.child.id()
     }
 
+    /// How much memory the process has, in bytes.
+    ///
+    /// # Panics
+    /// If the process has ended.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Envoy runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
     /// Standard output, which nobody has read yet.
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! The CPU time that a real Envoy uses for many open streams without data.
+//! What many open streams without data cost a real Envoy: CPU time and memory.
 
 use std::fs;
 use std::time::Duration;
@@ -43,6 +43,7 @@ async fn two_thousand_idle_streams_use_almost_no_cpu() {
     provider.by_default(Script::stream([Event::data(CONTENT), Event::data(CONTENT)]).hang_after_chunks(1));
     let time = Duration::from_secs(5);
     let alone = cpu_within(envoy.pid(), time).await;
+    let before = envoy.resident_bytes();
     let mut connections = Vec::new();
     let mut open = Vec::new();
     while open.len() < STREAMS {
@@ -57,6 +58,9 @@ async fn two_thousand_idle_streams_use_almost_no_cpu() {
         connections.push(connection);
     }
     envoy.expect_count("attempts_in_flight", STREAMS as u64).await;
+    let of_one = (envoy.resident_bytes() - before) / STREAMS;
+    println!("each stream takes {} KB", of_one / 1000);
+    assert!(of_one < 100_000, "{of_one} bytes per stream");
     // What opening the streams has left to do (logs, freed memory) may reach into the first measurement.
     let mut with_streams = Duration::MAX;
     for _ in 0..3 {

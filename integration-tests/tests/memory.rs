@@ -7,7 +7,6 @@ use bytes::Bytes;
 use integration_tests::SOON;
 use integration_tests::body::Piece;
 use integration_tests::client::{Read, Request};
-use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, connection_manager};
 use integration_tests::provider::{Event, Script, ScriptedProvider};
 use integration_tests::turns::alone;
@@ -41,13 +40,6 @@ fn check_refused(read: &Read) {
     let headers = (read.header("x-llm-reason"), read.header("retry-after"));
     assert_eq!((read.status.as_u16(), headers), (503, (Some("memory_full"), Some("5"))), "{}", read.text());
     assert_eq!(read.json()["error"]["code"], "memory_full");
-}
-
-/// Resident memory of Envoy in bytes.
-fn resident(envoy: &Envoy) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", envoy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +119,7 @@ async fn in_a_burst_of_large_bodies_those_beyond_the_limit_are_refused() {
         let provider = ScriptedProvider::start("provider").await;
         provider.by_default(Script::usual().delay_headers(Duration::from_secs(5)));
         let envoy = gateway(Shape::Loop, &provider, &json!({})).start().await;
-        let before = resident(&envoy);
+        let before = envoy.resident_bytes();
         let (sent, mut all) = (body(size), JoinSet::new());
         for _ in 0..number {
             let (port, sent) = (envoy.port(), sent.clone());
@@ -137,7 +129,7 @@ async fn in_a_burst_of_large_bodies_those_beyond_the_limit_are_refused() {
         }
         let (mut served, mut refused, mut most) = (0, 0, 0);
         while !all.is_empty() {
-            most = most.max(resident(&envoy));
+            most = most.max(envoy.resident_bytes());
             let Ok(Some(read)) = tokio::time::timeout(Duration::from_millis(50), all.join_next()).await
             else {
                 continue;
@@ -157,7 +149,7 @@ async fn in_a_burst_of_large_bodies_those_beyond_the_limit_are_refused() {
             size / MB,
             before / MB,
             most / MB,
-            resident(&envoy) / MB
+            envoy.resident_bytes() / MB
         );
         assert!(served >= 10 && (refused > 0) == (number * size > 512 << 20), "{served} and {refused}");
     }

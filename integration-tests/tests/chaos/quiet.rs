@@ -83,11 +83,9 @@ const MORE_WASM_KB: u64 = 512;
 
 impl Memory {
     pub async fn sample(&mut self, envoy: &Envoy) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", envoy.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let resident: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        let resident = envoy.resident_bytes() as u64;
         let wasm = envoy.count("wasm_memory_bytes").await;
-        let sample = Sample { resident_mb: resident / 1024, wasm_kb: wasm / 1024 };
+        let sample = Sample { resident_mb: resident >> 20, wasm_kb: wasm / 1024 };
         println!("chaos: {sample:?}");
         self.samples.push(sample);
     }
