@@ -71,7 +71,7 @@ impl Attempt {
                 .first_content
                 .filter(|_| self.request.facts.stream)
                 .map(|_| self.observed.longest_gap),
-            took: now.since(self.start.sent_at),
+            took: now.since(self.sent_at()),
             host: self.observed.host,
         };
         self.outcome = Some(outcome);

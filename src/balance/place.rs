@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use super::adaptive::{ADAPTIVE_BYTES, AdaptiveLimit, LoadSignal};
 use crate::base::{MAX_TRIES, Store, Timestamp, update};
@@ -11,8 +12,10 @@ use crate::config::{MaxPending, PendingBounds};
 pub const MAX_HOLDERS: usize = 1024;
 /// An entry that does not change for so many ticks belongs to a worker that is gone: 3 s.
 pub(super) const GONE_AFTER_TICKS: u32 = 30;
-/// A worker renews its entries every so many ticks.
+/// A worker renews its entries after so many ticks without a write, and at least so often: its ticks may be slower than those
+/// of the workers that watch.
 pub(super) const RENEW_TICKS: u32 = 10;
+const RENEW_AFTER: Duration = Duration::from_millis(500);
 /// The most signals that wait for the next write. Later ones are dropped: a tick has more than enough then.
 pub(super) const MAX_SIGNALS: usize = 64;
 const VERSION: u8 = 2;
@@ -59,6 +62,10 @@ struct Known {
     own: u32,
     beat: u32,
     since_write: u32,
+    /// When a tick last wrote.
+    renewed_at: Timestamp,
+    /// The record does not say what this worker has: a write failed, or was not needed then.
+    is_outdated: bool,
     others: Vec<Seen>,
     /// The bounds of an adaptive limit, by the newest configuration.
     bounds: Option<PendingBounds>,
@@ -86,7 +93,7 @@ impl Place {
             known.limited = Rc::downgrade(&limited);
             limited
         });
-        if known.own > 0 {
+        if known.own > 0 || known.is_outdated {
             known.write(store, self.worker, &self.key);
         } else if let Ok(stored) = store.read(&self.key) {
             known.learn(self.worker, stored.as_ref().map(|stored| stored.bytes.as_slice()));
@@ -149,6 +156,8 @@ impl Place {
         known.own = known.own.saturating_sub(1);
         if known.is_limited() {
             known.write_with(store, self.worker, &self.key, used);
+        } else {
+            known.is_outdated = true;
         }
     }
 
@@ -161,7 +170,7 @@ impl Place {
     }
 
     /// Reads what the others have, and renews this worker's entry if that is due.
-    pub(super) fn tick(&self, store: &mut dyn Store) {
+    pub(super) fn tick(&self, store: &mut dyn Store, now: Timestamp) {
         let known = &mut *self.known.borrow_mut();
         if !known.is_limited() {
             return;
@@ -171,8 +180,12 @@ impl Place {
         }
         known.others.iter_mut().for_each(|seen| seen.ticks = seen.ticks.saturating_add(1));
         known.since_write = known.since_write.saturating_add(1);
-        let is_due = known.since_write > RENEW_TICKS && (known.own > 0 || known.has_gone());
-        if is_due || !known.signals.is_empty() {
+        let is_old = known.since_write > RENEW_TICKS
+            || now.since(known.renewed_at) >= RENEW_AFTER
+            || now < known.renewed_at;
+        let is_due = is_old && (known.own > 0 || known.has_gone());
+        if is_due || known.is_outdated || !known.signals.is_empty() {
+            known.renewed_at = now;
             known.write(store, self.worker, &self.key);
         }
     }
@@ -208,6 +221,7 @@ impl Known {
     fn written(&mut self, adaptive: Option<AdaptiveLimit>) {
         self.beat = self.beat.wrapping_add(1);
         self.since_write = 0;
+        self.is_outdated = false;
         self.signals.clear();
         self.adaptive = adaptive;
     }
@@ -258,7 +272,7 @@ impl Known {
             None => {
                 self.adaptive = self.adapted(used, None);
                 self.signals.clear();
-                self.since_write = RENEW_TICKS;
+                self.is_outdated = true;
             }
         }
     }

@@ -56,7 +56,7 @@ impl Places {
             return;
         }
         self.ticked_at = now;
-        self.by_key.values().for_each(|place| place.tick(store));
+        self.by_key.values().for_each(|place| place.tick(store, now));
         // Those that no configuration and no attempt uses any more.
         self.by_key.retain(|_, place| Rc::strong_count(place) > 1 || !place.is_idle());
     }

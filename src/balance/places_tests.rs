@@ -189,6 +189,31 @@ fn an_attempt_of_many_minutes_keeps_its_place_and_a_pause_takes_none() {
 }
 
 #[test]
+fn a_worker_whose_ticks_are_slow_keeps_its_places() {
+    let mut sides = sides(2);
+    assert!(sides[0].take(1));
+    for tick in 1..2_000 {
+        // The worker is busy: its ticks come every 700 ms, and once nothing comes for two seconds.
+        if tick % 7 == 0 && !(1_000..1_020).contains(&tick) {
+            sides[0].tick(tick);
+        }
+        sides[1].tick(tick);
+        assert!(!sides[1].take(1), "{tick}");
+    }
+}
+
+#[test]
+fn what_was_given_back_without_a_limit_is_free_once_there_is_one_again() {
+    let mut sides = sides(2);
+    assert!(sides[0].take(1));
+    sides[0].limited.clear();
+    sides[0].give_back();
+    assert!(!sides[1].take(1), "nothing is written without a limit");
+    sides[0].configure(MaxPending::Fixed(1));
+    assert!(sides[1].take(1));
+}
+
+#[test]
 fn ticks_of_several_contexts_count_once() {
     let mut sides = sides(2);
     assert!(sides[0].take(1) && !sides[1].take(1));

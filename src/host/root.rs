@@ -58,6 +58,8 @@ impl Root {
     pub fn on_configure(&mut self) -> bool {
         refresh_log_level();
         let bytes = abi::read_buffer(Buffer::PluginConfiguration, 0, MAX_CONFIGURATION).unwrap_or_default();
+        // A new VM serves requests before its first tick, and the calendar may have stepped since the process began.
+        clock::read_wall(clock::now());
         match config::load(&bytes, &environment) {
             Ok(config) => {
                 if self.shared.is_none() {
