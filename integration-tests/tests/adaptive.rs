@@ -162,7 +162,8 @@ async fn a_provider_that_queues_gets_about_what_it_can_serve() {
     let share =
         (load.answered() - before) as f64 / (4.0 * since.elapsed().as_secs_f64() / SERVICE.as_secs_f64());
     println!("limits {limits:?}, {:.0} % of the capacity", share * 100.0);
-    assert!((4..=16).contains(&most), "{limits:?}");
+    // At most eight times the capacity, as in the simulation of `src/balance/adaptive_tests.rs`.
+    assert!((4..=32).contains(&most), "{limits:?}");
     assert!(share > 0.85, "{share}");
     assert_eq!(load.failed.load(Ordering::Relaxed), 0);
 }
