@@ -214,6 +214,8 @@ impl World {
         for client in &mut self.clients {
             client.forgotten = !matches!(client.stage, Stage::ToCome);
             client.may_lack_record = client.forgotten && client.records == 0;
+            // The new VM does not know when the request began.
+            client.began_ms = self.now_ms;
             if matches!(client.stage, Stage::Passing { .. }) {
                 client.over("crashed", &self.watch, self.now_ms);
             }
