@@ -41,6 +41,7 @@ mod demo;
 mod disclosure;
 mod doctor;
 mod draining;
+mod dumps;
 mod edge;
 mod ends;
 mod estimates;

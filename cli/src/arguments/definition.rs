@@ -72,7 +72,11 @@ fn check() -> Definition {
             "Reads the configuration as the filter does. Lists every mistake, and warns of settings that are valid\n\
              but probably not intended. In an envoy.yaml it also checks what the filter needs of Envoy: clusters,\n\
              environment variables, the retry loop, buffers, time limits and who can connect. What Envoy gets from\n\
-             elsewhere (LDS, RDS, CDS) cannot be checked.",
+             elsewhere (LDS, RDS, CDS) cannot be checked.\n\n\
+             It reads the same from a dump of a running Envoy, and names what Envoy has refused:\n  \
+               istioctl proxy-config all POD -o json | llm-failsafe check --config -\n  \
+               egctl config envoy-proxy all POD -n NAMESPACE -o json | llm-failsafe check --config -\n  \
+               egctl x translate --from gateway-api --to xds -t all -o json -f FILE | llm-failsafe check --config -",
         )
         .arg(config().required(true))
 }

@@ -2,7 +2,9 @@
 
 use super::Subject;
 use crate::check::finding::Finding;
-use crate::envoy::{Address, Cluster, Envoy, HTTP_OPTIONS, Manager, Position, RETRY_HEADER, To, Way};
+use crate::envoy::{
+    Address, Cluster, Destination, Envoy, HTTP_OPTIONS, Manager, Position, RETRY_HEADER, To, Way,
+};
 use crate::plural::count;
 
 /// The header with the id of a request, which the edge sets.
@@ -16,6 +18,7 @@ const MAX_HOP_REQUESTS: u64 = 249;
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> =
         subject.positions.iter().flat_map(|position| position_findings(subject, position)).collect();
+    findings.extend(dead_ends(subject.file));
     findings.extend(bootstrap(subject.file));
     findings
 }
@@ -179,6 +182,22 @@ fn requests_per_connection(cluster: &Cluster) -> Option<Finding> {
             cluster.path
         );
         Finding::warning(path, problem).write(format!("max_requests_per_connection: {MAX_HOP_REQUESTS}"))
+    })
+}
+
+/// Clusters that lead to an internal listener that does not exist.
+fn dead_ends(file: &Envoy) -> impl Iterator<Item = Finding> {
+    let clusters = file.clusters.iter().filter(|_| !file.more_listeners);
+    clusters.filter_map(|cluster| {
+        let missing = cluster.destinations.iter().find_map(|destination| match destination {
+            Destination::Internal(name) if !file.listeners.iter().any(|it| it.name == *name) => Some(name),
+            _ => None,
+        })?;
+        let problem = format!(
+            "the cluster `{}` leads to the internal listener `{missing}`, which does not exist, so every request to it fails",
+            cluster.name
+        );
+        Some(Finding::mistake(&cluster.path, problem))
     })
 }
 
