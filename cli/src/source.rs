@@ -34,6 +34,10 @@ pub struct Variable {
 /// The longest file that is read. Configuration dumps of a mesh have some megabytes.
 const MAX_FILE: usize = 32 << 20;
 
+const NO_FILTER: &str = "this dump has no Wasm filter with an llm-failsafe configuration, so what adds it was not applied, or was refused:";
+/// The most listeners that are named.
+const MAX_NAMES: usize = 10;
+
 /// What stands for standard input, as for many programs.
 const STANDARD_INPUT: &str = "-";
 
@@ -118,24 +122,46 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
 
 /// The dump with the filter.
 fn in_dump(dumps: Vec<Dump>, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
-    let refused: String = dumps.iter().flat_map(|dump| &dump.refused).map(ToString::to_string).collect();
     let mut with_filter = Vec::new();
+    let mut others = String::new();
     for mut dump in dumps {
         envoy::follow(&mut dump.file, &|name| watched(path, name))?;
         let mut found = Vec::new();
         collect(&dump.file, &mut found);
-        if !found.is_empty() {
-            with_filter.push((dump, found));
+        let envoy = Envoy::read_dump(dump);
+        if found.is_empty() {
+            others.push_str(&without_filter(&envoy));
+        } else {
+            with_filter.push((envoy, found));
         }
     }
-    if with_filter.len() > 1 {
+    let Some((envoy, found)) = with_filter.pop() else {
+        return Err(format!("{}: {NO_FILTER}{others}", path.display()));
+    };
+    if !with_filter.is_empty() {
         return Err(format!("{}: several gateways in it have the filter. Dump one of them", path.display()));
     }
-    let Some((dump, found)) = with_filter.pop() else {
-        let problem = "this dump has no Wasm filter with an llm-failsafe configuration, so what adds it was not applied, or refused";
-        return Err(format!("{}: {problem}{refused}", path.display()));
-    };
-    Ok((the_only(&found, path)?.to_owned(), Some(Envoy::read_dump(dump)), path.to_owned()))
+    Ok((the_only(&found, path)?.to_owned(), Some(envoy), path.to_owned()))
+}
+
+/// What an Envoy without the filter has, and what may be the reason.
+fn without_filter(envoy: &Envoy) -> String {
+    let names: Vec<_> =
+        envoy.listeners.iter().take(MAX_NAMES).map(|listener| format!("`{}`", listener.name)).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let more = if envoy.listeners.len() > MAX_NAMES { ", …" } else { "" };
+    let mut text = format!("\n  its listeners: {names}{more}");
+    for (cluster, listener) in envoy.dead_ends() {
+        let line = format!(
+            "\n  its cluster `{}` leads to the listener `{listener}`, which does not exist",
+            cluster.name
+        );
+        text.push_str(&line);
+    }
+    for refused in &envoy.refused {
+        text.push_str(&format!("\n  {}: Envoy has refused an update: {}", refused.path, refused.problem));
+    }
+    text
 }
 
 fn the_only<'f>(found: &'f [String], path: &Path) -> Result<&'f str, String> {

@@ -91,5 +91,7 @@ async fn a_dump_without_the_inner_listener_names_the_cluster_that_leads_nowhere(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert!(report.contains("what adds it was not applied, or refused"), "{report}");
+    assert!(report.contains("its listeners: `edge`, `probes`\n"), "{report}");
+    let nowhere = "its cluster `loop` leads to the listener `inner`, which does not exist";
+    assert!(report.contains(nowhere), "{report}");
 }

@@ -3,8 +3,6 @@
 //! Envoy's admin interface and `istioctl proxy-config all -o json` print one dump, `egctl` one for each gateway. A dump becomes
 //! the tree of a bootstrap file, with every listener, cluster, route and filter in its place, so that the same rules read both.
 
-use std::fmt;
-
 use serde_json::{Map, Value, json};
 
 use super::discovery::{self, put_content};
@@ -30,12 +28,6 @@ pub struct Refused {
     pub path: String,
     /// What Envoy says.
     pub problem: String,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n  {}: Envoy has refused an update: {}", self.path, self.problem)
-    }
 }
 
 /// The dumps in what a tool has printed.

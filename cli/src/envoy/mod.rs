@@ -124,6 +124,18 @@ impl Envoy {
         self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
+    /// Clusters that lead to an internal listener that does not exist, with its name.
+    pub fn dead_ends(&self) -> impl Iterator<Item = (&Cluster, &str)> {
+        let exists = |name: &str| self.listeners.iter().any(|listener| listener.name == name);
+        self.clusters.iter().filter(|_| !self.more_listeners).filter_map(move |cluster| {
+            let mut internal = cluster.destinations.iter().filter_map(|destination| match destination {
+                Destination::Internal(name) => Some(name.as_str()),
+                Destination::Socket(..) => None,
+            });
+            Some((cluster, internal.find(|name| !exists(name))?))
+        })
+    }
+
     /// Every connection manager of the file, with its listener.
     pub fn managers(&self) -> impl Iterator<Item = (&Listener, &Manager)> {
         self.listeners

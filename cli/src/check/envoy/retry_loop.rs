@@ -2,9 +2,7 @@
 
 use super::Subject;
 use crate::check::finding::Finding;
-use crate::envoy::{
-    Address, Cluster, Destination, Envoy, HTTP_OPTIONS, Manager, Position, RETRY_HEADER, To, Way,
-};
+use crate::envoy::{Address, Cluster, Envoy, HTTP_OPTIONS, Manager, Position, RETRY_HEADER, To, Way};
 use crate::plural::count;
 
 /// The header with the id of a request, which the edge sets.
@@ -187,17 +185,12 @@ fn requests_per_connection(cluster: &Cluster) -> Option<Finding> {
 
 /// Clusters that lead to an internal listener that does not exist.
 fn dead_ends(file: &Envoy) -> impl Iterator<Item = Finding> {
-    let clusters = file.clusters.iter().filter(|_| !file.more_listeners);
-    clusters.filter_map(|cluster| {
-        let missing = cluster.destinations.iter().find_map(|destination| match destination {
-            Destination::Internal(name) if !file.listeners.iter().any(|it| it.name == *name) => Some(name),
-            _ => None,
-        })?;
+    file.dead_ends().map(|(cluster, listener)| {
         let problem = format!(
-            "the cluster `{}` leads to the internal listener `{missing}`, which does not exist, so every request to it fails",
+            "the cluster `{}` leads to the internal listener `{listener}`, which does not exist, so every request to it fails",
             cluster.name
         );
-        Some(Finding::mistake(&cluster.path, problem))
+        Finding::mistake(&cluster.path, problem)
     })
 }
 
