@@ -130,6 +130,9 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
         Manifests::Helm => {
             (format!("helm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
         }
+        Manifests::IstioSidecar | Manifests::IstioGateway | Manifests::EnvoyGateway => {
+            (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned())
+        }
     };
     let has_keys = description.accounts.iter().any(|account| account.secret == Secret::File);
     let write = if has_keys {
