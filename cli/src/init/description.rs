@@ -162,6 +162,12 @@ impl Description {
         self.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.manifests.is_mesh())
     }
 
+    /// Whether Istio configures Envoy.
+    pub fn is_in_istio(&self) -> bool {
+        let manifests = self.kubernetes.as_ref().map(|kubernetes| kubernetes.manifests);
+        matches!(manifests, Some(Manifests::IstioSidecar | Manifests::IstioGateway))
+    }
+
     /// Whether the gateway has pods of its own, with an Envoy file.
     pub fn has_pods(&self) -> bool {
         self.kubernetes.is_some() && !self.is_in_mesh()

@@ -34,10 +34,12 @@ fn the_shipped_description_gives_the_shipped_files() {
 }
 
 /// Folders that the repository has, and the page that shows the command for each.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("envoy/live", "docs/live-changes.md"),
     ("deploy/kubernetes", "docs/kubernetes.md"),
     ("deploy/helm/llm-failsafe", "docs/kubernetes.md"),
+    ("deploy/istio/sidecar", "docs/istio.md"),
+    ("deploy/istio/gateway", "docs/istio.md"),
 ];
 
 /// With `UPDATE_SHIPPED=1` it writes the folders.
