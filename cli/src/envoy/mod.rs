@@ -5,6 +5,7 @@
 
 mod clusters;
 mod discovery;
+pub mod istio;
 mod listeners;
 mod place;
 mod routes;

@@ -96,7 +96,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn templates_of_manifests_have_no_place_left() {
-    for tool in ["kustomize", "helm"] {
+    for tool in ["kustomize", "helm", "istio-sidecar", "istio-gateway"] {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().to_str().unwrap();
         let wanted = ["--provider", "openai", "--model", "chat=openai/m", "--kubernetes", tool];
@@ -163,6 +163,8 @@ fn every_combination_passes_check() {
             &["--live", "--single"],
             &["--kubernetes", "kustomize"],
             &["--kubernetes", "helm", "--single"],
+            &["--kubernetes", "istio-sidecar"],
+            &["--kubernetes", "istio-gateway"],
         ] {
             for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
                 let folder = tempfile::tempdir().unwrap();
@@ -176,7 +178,8 @@ fn every_combination_passes_check() {
                 let report = check(&inside).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
                 assert!(report.starts_with("good: "), "{report}");
                 assert!(!report.contains("not checked"), "{report}");
-                let file = if flags.contains(&"--live") {
+                let file = if flags.contains(&"--live") || flags.iter().any(|flag| flag.starts_with("istio-"))
+                {
                     inside.join("filter.yaml")
                 } else if flags.contains(&"--kubernetes") {
                     inside.join("filter/filter.yaml")
