@@ -37,6 +37,7 @@ impl Istiod {
         for object in objects.iter().filter(|object| is_istios(object)) {
             write(folder.path(), object);
         }
+        write(folder.path(), &without_tls());
         let mut command = Command::new(tool("bin/pilot-discovery"));
         command.current_dir(folder.path()).arg("discovery");
         command.args(["--registries", "Kubernetes", "--namespace", "istio-system", "--kubeconfig"]);
@@ -115,6 +116,16 @@ fn mesh_config() -> Value {
             "drainDuration": "3s",
         },
         "enableAutoMtls": false,
+    })
+}
+
+/// Pods have no certificates here.
+fn without_tls() -> Value {
+    json!({
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "istio-system"},
+        "spec": {"mtls": {"mode": "DISABLE"}},
     })
 }
 
