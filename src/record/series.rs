@@ -355,12 +355,12 @@ mod tests {
     #[test]
     fn istio_finds_labels_before_the_name() {
         let config = json!({"providers": {"p": {"kind": "openai"}}, "metric_labels": "istio",
-            "targets": {"t-4.1": {"provider": "p", "model": "m", "key": {"value": "k"}}},
-            "models": {"chat": {"targets": ["t-4.1"]}}});
+            "targets": {"t0": {"provider": "p", "model": "m", "key": {"value": "k"}}},
+            "models": {"gpt-4.1": {"targets": ["t0"]}}});
         let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
         let names = names(&config);
         for name in [
-            "target=.=t-4.1;.;outcome=.=server;.;llm_failsafe_attempts_by_outcome",
+            "model=.=gpt-4.1;.;outcome=.=fell_back;.;llm_failsafe_requests_by_end",
             "scope=.=endpoint;.;name=.=p;.;llm_failsafe_breaker_state",
         ] {
             assert!(names.iter().any(|it| it == name), "{name}");

@@ -1,6 +1,5 @@
 //! What `llm-failsafe init --kubernetes istio-…` writes, with Istio's real control plane, injection and agent.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,13 +11,16 @@ use integration_tests::provider::{Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::istiod::{Istiod, istioctl, kustomized};
+use super::istiod::{Istiod, findings, kustomized};
 use super::network;
 use super::process::until;
 use super::proxy::{Proxy, container};
 
 const MODULE_IN_POD: &str = "/opt/llm-failsafe/plugin.wasm";
 const ECDS: &str = "extension_config_discovery.http_filter.llm-failsafe";
+/// What the policy says, and a mistake in its place.
+const KIND: &str = r#""kind":"openai""#;
+const BAD_KIND: &str = r#""kind":"opanai""#;
 /// A body near the limit of 32 MiB.
 const LARGE: u64 = 30 << 20;
 
@@ -78,16 +80,9 @@ fn objects(kind: Kind, providers: &[String], components: &[&str]) -> Vec<Value> 
         components.push("gateway/workload");
     }
     let objects = kustomized(folder.path(), &resources, &components);
-    is_valid(folder.path(), &objects);
+    assert_eq!(findings(folder.path(), &objects), Vec::<String>::new());
     // There is no image to mount here.
     objects.into_iter().map(|object| with_module(object, paths::wasm().to_str().unwrap())).collect()
-}
-
-fn is_valid(folder: &Path, objects: &[Value]) {
-    let texts: Vec<_> = objects.iter().map(|object| serde_yaml_ng::to_string(object).unwrap()).collect();
-    let file = folder.join("all.yaml");
-    std::fs::write(&file, texts.join("---\n")).unwrap();
-    istioctl(&["validate", "-f", file.to_str().unwrap()]);
 }
 
 fn with_module(object: Value, module: &str) -> Value {
@@ -200,6 +195,29 @@ impl Mesh {
         }
     }
 
+    /// Applications reach the filter by its host: no time limit and no retries of Istio, and this pod's listener.
+    async fn has_a_host(&self) {
+        let host = match self.kind {
+            Kind::Sidecar => "llm.internal",
+            Kind::Gateway => "llm-failsafe-gateway.internal",
+        };
+        let dump = self.proxy.admin("/config_dump?resource=dynamic_route_configs").await;
+        let dump: Value = serde_json::from_str(&dump).unwrap();
+        let tables =
+            dump["configs"].as_array().unwrap().iter().map(|it| &it["route_config"]["virtual_hosts"]);
+        let hosts = tables.filter_map(Value::as_array).flatten();
+        let cluster = format!("outbound|80||{host}");
+        let routes =
+            hosts.filter_map(|host| host["routes"].as_array()).flatten().map(|route| &route["route"]);
+        let routes: Vec<_> = routes.filter(|route| route["cluster"] == cluster.as_str()).collect();
+        assert!(!routes.is_empty(), "{dump}");
+        for route in routes {
+            assert_eq!((&route["timeout"], &route["retry_policy"]), (&json!("0s"), &Value::Null), "{route}");
+        }
+        let clusters = self.proxy.admin("/clusters").await;
+        assert!(clusters.contains(&format!("{cluster}::127.0.0.1:10000::")), "{clusters}");
+    }
+
     async fn has_labels(&self) {
         let mut all = String::new();
         until("the attempts are counted with their labels", async || {
@@ -227,25 +245,15 @@ impl Mesh {
 
         let load = Load::start(self.port());
         let more = r#""models":{"chat":"#;
-        let with_talk = |cluster: &str| {
-            let talk = format!(r#""models":{{"talk":{{"tiers":[["own-small"]]}},"chat":"#);
-            let mut object = policy(&self.objects, more, &talk);
-            if cluster == "bad" {
-                object = serde_json::from_str(
-                    &object.to_string().replace(r#""kind":"openai""#, r#""kind":"opanai""#),
-                )
-                .unwrap();
-            }
-            object
-        };
-        self.istiod.apply(&with_talk("good"));
+        let good = policy(&self.objects, more, r#""models":{"talk":{"tiers":[["own-small"]]},"chat":"#);
+        self.istiod.apply(&good);
         until("the new policy is used", async || {
             Request::chat("talk", false).ask(self.port()).await.status == 200
         })
         .await;
         load.has_grown().await;
 
-        self.istiod.apply(&with_talk("bad"));
+        self.istiod.apply(&policy(&self.objects, KIND, BAD_KIND));
         until("the bad policy is refused", async || {
             self.proxy.stat(&format!("{ECDS}.update_rejected")).await >= 1
         })
@@ -341,9 +349,83 @@ async fn check(kind: Kind) {
     let mesh = Mesh::start(kind).await;
     mesh.serves_and_fails_over().await;
     mesh.ignores_forged_headers().await;
+    mesh.has_a_host().await;
     mesh.has_labels().await;
     mesh.takes_policies_under_load().await;
     mesh.drains().await;
+}
+
+#[test]
+fn a_misspelled_field_is_found() {
+    let providers = ["openai=A".to_owned(), "own=http://own.test".to_owned()];
+    let objects = objects(Kind::Sidecar, &providers, &[]);
+    for (name, from, to) in [
+        ("-sidecar", "\"stat_prefix\"", "\"stat_prefx\""),
+        ("-policy", "\"root_id\"", "\"root\""),
+        ("-sidecar", "\"workloadSelector\"", "\"workloads\""),
+    ] {
+        let text = the(&objects, "EnvoyFilter", name).to_string();
+        let bad: Value = serde_json::from_str(&text.replace(from, to)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let found = findings(folder.path(), &[bad]).join("\n");
+        assert!(found.contains(to.trim_matches('"')), "{to}: {found}");
+    }
+}
+
+/// The startup probe of the gateway asks for the filter, so Kubernetes keeps the old pods meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_starts_with_a_bad_policy_heals_when_it_is_corrected() {
+    let _network = network().await;
+    let providers = ["openai=KEY_A".to_owned(), "own=http://127.0.0.1:1".to_owned()];
+    let objects = objects(Kind::Gateway, &providers, &[]);
+    let istiod = Istiod::start(&objects).await;
+    istiod.apply(&policy(&objects, KIND, BAD_KIND));
+    let injected = istiod.injected(the(&objects, "Deployment", "llm-failsafe-gateway"));
+    let probe = &container(&injected["spec"]["template"])["startupProbe"]["httpGet"];
+    assert_eq!(probe["port"], "http");
+    let status = async || {
+        let answer = Request::get(probe["path"].as_str().unwrap()).send(Kind::Gateway.port()).await;
+        answer.map_or(0, |answer| answer.status.as_u16())
+    };
+    let proxy = Proxy::start(&injected).await;
+    until("the bad policy is refused", async || proxy.stat(&format!("{ECDS}.update_rejected")).await >= 1)
+        .await;
+    until("the startup probe fails", async || status().await == 500).await;
+    assert!(proxy.is_ready().await);
+    istiod.apply(the(&objects, "EnvoyFilter", "-policy"));
+    until("the startup probe succeeds", async || status().await == 200).await;
+}
+
+/// The component `egress`: Envoy has Istio's clusters with verified names, and none of the folder's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn providers_can_be_reached_through_istio() {
+    let _network = network().await;
+    let providers = ["openai=KEY_A,KEY_B".to_owned(), "own=http://127.0.0.1:1".to_owned()];
+    let objects = objects(Kind::Gateway, &providers, &["gateway/components/egress"]);
+    let istiod = Istiod::start(&objects).await;
+    let proxy = Proxy::start(&istiod.injected(the(&objects, "Deployment", "llm-failsafe-gateway"))).await;
+    until("the filter is there", async || {
+        let answer = Request::get("/llm-failsafe/health").send(Kind::Gateway.port()).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let dump: Value =
+        serde_json::from_str(&proxy.admin("/config_dump?resource=dynamic_active_clusters").await).unwrap();
+    let clusters: Vec<_> = dump["configs"].as_array().unwrap().iter().map(|it| &it["cluster"]).collect();
+    let named = |name: &str| clusters.iter().find(|cluster| cluster["name"] == name);
+    assert!(named("llm-failsafe-own").is_some() && named("llm-failsafe-openai").is_none());
+    let cluster = named("outbound|443|llm|api.openai.com").expect("Istio's cluster").to_string();
+    for part in [r#""sni":"api.openai.com""#, r#""exact":"api.openai.com""#, r#""connect_timeout":"3s""#] {
+        assert!(cluster.contains(part), "{part}: {cluster}");
+    }
+    // The filter sends requests there. Nobody can be reached in this network, so the attempt ends as one without a connection.
+    let answer = Request::chat("small", false).ask(Kind::Gateway.port()).await;
+    assert!(answer.status.is_server_error(), "{}", answer.text());
+    let answer = Request::chat("chat", false).ask(Kind::Gateway.port()).await;
+    assert!(answer.status.is_server_error(), "{}", answer.text());
+    let tried = "cluster.outbound|443|llm|api.openai.com";
+    let all = proxy.admin("/clusters").await;
+    assert!(all.contains(&tried["cluster.".len()..]), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -142,11 +142,33 @@ fn write(folder: &Path, object: &Value) {
 }
 
 /// What `istioctl` prints. It must succeed.
-pub fn istioctl(arguments: &[&str]) -> String {
+fn istioctl(arguments: &[&str]) -> String {
+    let (is_good, printed, said) = run_istioctl(arguments);
+    assert!(is_good, "istioctl {arguments:?}: {said}");
+    printed
+}
+
+/// Whether `istioctl` succeeds, and what it prints to both outputs.
+fn run_istioctl(arguments: &[&str]) -> (bool, String, String) {
     let output = Command::new(tool("bin/istioctl")).args(arguments).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "istioctl {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// What `istioctl validate` finds in these objects.
+pub fn findings(folder: &Path, objects: &[Value]) -> Vec<String> {
+    let texts: Vec<_> = objects.iter().map(|object| serde_yaml_ng::to_string(object).unwrap()).collect();
+    let file = folder.join("all.yaml");
+    fs::write(&file, texts.join("---\n")).unwrap();
+    let (is_good, printed, said) = run_istioctl(&["validate", "-f", file.to_str().unwrap()]);
+    let lines = printed.lines().chain(said.lines()).filter_map(|line| line.trim().strip_prefix("* "));
+    // This one is about every EnvoyFilter.
+    let found: Vec<_> = lines
+        .filter(|line| !line.contains("exposes internal implementation details"))
+        .map(str::to_owned)
+        .collect();
+    assert!(is_good || !found.is_empty(), "{printed}{said}");
+    found
 }
 
 /// The objects of a YAML text.
