@@ -2,7 +2,7 @@
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
 # Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus,
-# compose, node, kubernetes, release.
+# compose, node, kubernetes, release, mesh.
 # Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
@@ -23,6 +23,10 @@ VENV=$TOOLS/python
 KUBERNETES_REQUIREMENTS=cli/tests/manifests/requirements.txt
 NODE_LIST=integration-tests/node/package-lock.json
 MIN_NODE=20
+# The commits of Istio 1.31 and the release of Envoy Gateway for `make test-mesh`.
+ISTIO_MODULE=v0.0.0-20260827124520-eed52ebb66ad
+ENVOY_GATEWAY_MODULE=v1.9.1
+MIN_GO_MINOR=26
 
 # ---- required on the machine ----
 
@@ -388,6 +392,35 @@ setup_release() {
         die "skopeo is missing, and the image would not be checked" "As root on Debian: apt-get install skopeo"
 }
 
+# The control planes of Istio and Envoy Gateway, for `make test-mesh`. Only the programs and a few files of theirs are kept:
+# building them takes about 15 minutes on two cores, and 7 GB of disk meanwhile.
+setup_mesh() {
+    local home=$TOOLS/mesh pinned="istio $ISTIO_MODULE envoy-gateway $ENVOY_GATEWAY_MODULE" log=$TOOLS/probe/mesh.log
+    [ "$(cat "$home/installed.txt" 2>/dev/null)" = "$pinned" ] && return
+    if ! have go || ! go version | awk '{ split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= minimum) }' minimum="$MIN_GO_MINOR"; then
+        die "Go 1.$MIN_GO_MINOR or newer is missing. The control planes are built from their sources."
+    fi
+    say "setup: building the control planes of Istio and Envoy Gateway (about 15 minutes)"
+    mkdir -p "$home"
+    rm -f "$home/installed.txt"
+    # Modules are read-only unless -modcacherw is set, and could not be removed.
+    local -x GOPATH=$home/build/path GOCACHE=$home/build/cache GOBIN=$home/bin GOFLAGS=-modcacherw CGO_ENABLED=0 GOTOOLCHAIN=local
+    go install "istio.io/istio/pilot/cmd/pilot-discovery@$ISTIO_MODULE" "istio.io/istio/pilot/cmd/pilot-agent@$ISTIO_MODULE" \
+        "istio.io/istio/istioctl/cmd/istioctl@$ISTIO_MODULE" >"$log" 2>&1 || die "Istio could not be built" "see $log"
+    go install "github.com/envoyproxy/gateway/cmd/egctl@$ENVOY_GATEWAY_MODULE" \
+        "github.com/envoyproxy/gateway/cmd/envoy-gateway@$ENVOY_GATEWAY_MODULE" >>"$log" 2>&1 ||
+        die "Envoy Gateway could not be built" "see $log"
+    local modules=$GOPATH/pkg/mod
+    rm -rf "$home/istio" "$home/envoy-gateway"
+    mkdir -p "$home/istio" "$home/envoy-gateway"
+    # Istio's bootstrap template and the schemas of its objects.
+    cp "$modules/istio.io/istio@$ISTIO_MODULE/tools/packaging/common/envoy_bootstrap.json" \
+        "$modules/istio.io/istio@$ISTIO_MODULE/manifests/charts/base/files/crd-all.gen.yaml" "$home/istio"
+    cp -r "$modules/github.com/envoyproxy/gateway@$ENVOY_GATEWAY_MODULE/charts/gateway-helm" "$home/envoy-gateway"
+    rm -rf "$home/build"
+    say "$pinned" >"$home/installed.txt"
+}
+
 mkdir -p "$TOOLS/probe"
 [ $# -gt 0 ] || set -- wasm wasm-opt lint envoy envoy-oldest python
 for part in "$@"; do
@@ -405,6 +438,7 @@ for part in "$@"; do
     node) setup_node ;;
     kubernetes) setup_kubernetes ;;
     release) setup_release ;;
-    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, kubernetes, release" ;;
+    mesh) setup_mesh ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, kubernetes, release, mesh" ;;
     esac
 done

@@ -9,7 +9,7 @@ use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
 use crate::bounded_yaml;
-use crate::envoy::{self, Dump, Envoy};
+use crate::envoy::{self, Dump, Envoy, istio};
 
 /// A valid configuration.
 pub struct Loaded {
@@ -45,14 +45,18 @@ const STANDARD_INPUT: &str = "-";
 const ENVOY_FILE: &str = "envoy.yaml";
 
 /// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, a folder with such an
-/// `envoy.yaml`, or a configuration dump.
+/// `envoy.yaml` or with EnvoyFilters for Istio, or a configuration dump.
 ///
 /// # Errors
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let inside = path.join(ENVOY_FILE);
-    let path = if path.is_dir() { &inside } else { path };
-    let (bytes, envoy, place) = plugin(&read(path)?, path)?;
+    let (bytes, envoy, place) = if path.join(istio::PLUMBING).is_file() {
+        in_istio(path)?
+    } else {
+        let path = if path.is_dir() { &inside } else { path };
+        plugin(&read(path)?, path)?
+    };
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -189,6 +193,21 @@ fn beside(path: &Path, name: &str) -> PathBuf {
     let last = Path::new(name).file_name().map_or_else(PathBuf::new, PathBuf::from);
     let places = [folder.join(name), folder.join(last)];
     places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| name.into())
+}
+
+/// The same in a folder with EnvoyFilters.
+fn in_istio(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
+    let file = |name: &str| parsed(&read(&folder.join(name))?, &folder.join(name));
+    let tree = istio::tree(&file(istio::PLUMBING)?, &file(istio::POLICY)?)
+        .map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
+    collect(&tree, &mut found);
+    match found.pop() {
+        Some(configuration) => Ok((configuration, Some(Envoy::read(&tree)), place)),
+        None => {
+            Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", place.display()))
+        }
+    }
 }
 
 /// Collects every plugin `configuration` in an envoy.yaml that has targets.

@@ -61,6 +61,7 @@ mod idle;
 mod impatient;
 mod incidents;
 mod init;
+mod istio;
 mod journeys;
 mod kubernetes;
 mod live_changes;

@@ -15,13 +15,18 @@ pub fn text(description: &Description) -> String {
         if description.has_own_clusters(&provider.name) {
             for account in description.accounts_of(&provider.name) {
                 let injected = Some(account).filter(|account| account.secret == Secret::File);
-                text.push_str(&cluster(&account.name, provider, injected, &mut shared));
+                text.push_str(&cluster(
+                    &description.in_envoy(&account.name),
+                    provider,
+                    injected,
+                    &mut shared,
+                ));
             }
         } else {
-            text.push_str(&cluster(&provider.name, provider, None, &mut shared));
+            text.push_str(&cluster(&description.in_envoy(&provider.name), provider, None, &mut shared));
         }
     }
-    if description.kubernetes.is_some() {
+    if description.has_pods() {
         text.push_str(&admin(&description.admin));
     }
     text

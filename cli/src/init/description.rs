@@ -44,7 +44,15 @@ pub struct Kubernetes {
 pub enum Manifests {
     Kustomize,
     Helm,
+    /// Istio, in the sidecars of the applications.
+    IstioSidecar,
+    /// Istio, in a gateway of its own.
+    IstioGateway,
+    EnvoyGateway,
 }
+
+/// What names of clusters and listeners begin with where other people's are beside them.
+const PREFIX: &str = "llm-failsafe-";
 
 /// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,15 +123,23 @@ pub struct NamedDigest {
 
 impl Manifests {
     /// The names on the command line.
-    pub const NAMES: [&str; 2] = ["kustomize", "helm"];
+    pub const NAMES: [&str; 5] = ["kustomize", "helm", "istio-sidecar", "istio-gateway", "envoy-gateway"];
 
     /// The one with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "kustomize" => Some(Self::Kustomize),
             "helm" => Some(Self::Helm),
+            "istio-sidecar" => Some(Self::IstioSidecar),
+            "istio-gateway" => Some(Self::IstioGateway),
+            "envoy-gateway" => Some(Self::EnvoyGateway),
             _ => None,
         }
+    }
+
+    /// Whether a control plane configures Envoy. Then the gateway is added to what others have there.
+    pub const fn is_mesh(self) -> bool {
+        matches!(self, Self::IstioSidecar | Self::IstioGateway | Self::EnvoyGateway)
     }
 }
 
@@ -139,6 +155,28 @@ impl Description {
             }
         }
         found
+    }
+
+    /// Whether a control plane configures Envoy.
+    pub fn is_in_mesh(&self) -> bool {
+        self.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.manifests.is_mesh())
+    }
+
+    /// Whether Istio configures Envoy.
+    pub fn is_in_istio(&self) -> bool {
+        let manifests = self.kubernetes.as_ref().map(|kubernetes| kubernetes.manifests);
+        matches!(manifests, Some(Manifests::IstioSidecar | Manifests::IstioGateway))
+    }
+
+    /// Whether the gateway has pods of its own, with an Envoy file.
+    pub fn has_pods(&self) -> bool {
+        self.kubernetes.is_some() && !self.is_in_mesh()
+    }
+
+    /// The name of a cluster or a listener, as Envoy knows it.
+    pub fn in_envoy(&self, name: &str) -> String {
+        let prefix = if self.is_in_mesh() { PREFIX } else { "" };
+        format!("{prefix}{name}")
     }
 
     /// The accounts of a provider.

@@ -103,7 +103,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 fn head(description: &Description) -> String {
-    let how = if description.kubernetes.is_some() {
+    let how = if description.has_pods() {
         "# In a pod paths in this file begin at /etc/llm-failsafe. A change of this file needs new pods. Change the filter's
 # configuration and the keys while Envoy runs (docs/kubernetes.md).\n"
             .to_owned()
@@ -141,7 +141,7 @@ fn probes(description: &Description) -> String {
 }
 
 fn served_to_probes(description: &Description) -> String {
-    let served = if description.kubernetes.is_some() {
+    let served = if description.has_pods() {
         "`/stats/prometheus` has\n  # the metrics of the admin interface. Nothing else is served here"
     } else {
         "Nothing\n  # else is served here"
@@ -151,7 +151,7 @@ fn served_to_probes(description: &Description) -> String {
 
 /// The metrics at the listener for probes. Prometheus cannot reach the admin interface of a pod, which listens on loopback.
 fn metrics(description: &Description) -> String {
-    let metrics = if description.kubernetes.is_some() {
+    let metrics = if description.has_pods() {
         format!(
             "              - match: {{ path: /stats/prometheus, headers: [{{ name: \":method\", string_match: {{ exact: GET }} }}] }}
                 route: {{ cluster: {} }}

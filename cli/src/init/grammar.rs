@@ -5,7 +5,9 @@ use std::path::{Component, Path};
 use llm_failsafe::provider::{self, ProviderKind};
 use ureq::http::Uri;
 
-use super::description::{Account, Description, Kubernetes, Model, Provider, Secret, Socket, Target};
+use super::description::{
+    Account, Description, Kubernetes, Manifests, Model, Provider, Secret, Socket, Target,
+};
 use super::kubernetes;
 use super::live;
 use super::wish::Wish;
@@ -19,6 +21,8 @@ const LOOP_CLUSTER: &str = "loop";
 
 /// Where clients connect to a pod.
 const IN_POD: &str = "0.0.0.0:10000";
+/// Where Istio's own listeners, and the application beside a sidecar, reach the gateway.
+const BESIDE_ISTIO: &str = "127.0.0.1:10000";
 /// Longer than the longest name of an image with a tag and a digest.
 const MAX_REFERENCE: usize = 512;
 
@@ -29,13 +33,22 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
         return Err("--output and --module cannot contain control characters".to_owned());
     }
     // A pod has addresses of its own, so every gateway there has the same.
-    let listen = if wish.kubernetes.is_some() { IN_POD } else { &wish.listen };
+    let listen = match wish.kubernetes {
+        Some(Manifests::IstioSidecar | Manifests::IstioGateway) => BESIDE_ISTIO,
+        Some(_) => IN_POD,
+        None => &wish.listen,
+    };
     let listen = socket("--listen", listen)?;
     let probes = match &wish.probes {
         Some(text) => socket("--probes", text)?,
         None => Socket { host: listen.host.clone(), port: 10001 },
     };
+    if wish.single && wish.kubernetes.is_some_and(Manifests::is_mesh) {
+        return Err("--single: in a service mesh there is only the retry loop".to_owned());
+    }
     let is_folder = wish.is_folder();
+    // Control planes bring keys as environment variables.
+    let is_live = is_folder && !wish.kubernetes.is_some_and(Manifests::is_mesh);
     let kubernetes = wish.kubernetes.map(|manifests| Kubernetes {
         manifests,
         module_image: wish.module_image.clone().unwrap_or_else(kubernetes::usual_module_image),
@@ -53,7 +66,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     let mut description = Description {
         in_loop: !wish.single,
-        live: is_folder,
+        live: is_live,
         kubernetes,
         file: if is_folder { "envoy.yaml".to_owned() } else { output },
         module,
@@ -69,7 +82,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     for text in &wish.providers {
         let (provider, accounts) =
-            provider(text, is_folder).map_err(|problem| format!("--provider {text}: {problem}"))?;
+            provider(text, is_live).map_err(|problem| format!("--provider {text}: {problem}"))?;
         description.providers.push(provider);
         description.accounts.extend(accounts);
     }

@@ -50,7 +50,7 @@ pub fn files(description: &Description) -> Vec<NewFile> {
 /// The files that are the same for every account: Envoy's, the filter's, and the entry point.
 pub fn configuration(description: &Description) -> Vec<NewFile> {
     // Each volume of a pod is a folder, and Envoy watches the filter's.
-    let folder = if description.kubernetes.is_some() { "filter" } else { "." };
+    let folder = if description.has_pods() { "filter" } else { "." };
     let (envoy, filter) = split(&envoy_file::text(description), folder);
     vec![
         NewFile::new("envoy.yaml", envoy),

@@ -130,8 +130,17 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
         Manifests::Helm => {
             (format!("helm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
         }
+        Manifests::IstioSidecar => {
+            let add = format!(
+                "kubectl apply -k .    # with a kustomization.yaml that has the resource {shown} and the component {shown}/workload"
+            );
+            (add, shown.to_owned())
+        }
+        Manifests::IstioGateway | Manifests::EnvoyGateway => {
+            (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned())
+        }
     };
-    let has_keys = description.accounts.iter().any(|account| account.secret == Secret::File);
+    let has_keys = description.accounts.iter().any(|account| account.secret != Secret::None);
     let write = if has_keys {
         let example = for_shell(&format!("{inside}/keys.example.yaml"));
         format!(
@@ -142,9 +151,10 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
     } else {
         String::new()
     };
+    let page = if description.is_in_istio() { "istio" } else { "kubernetes" };
     format!(
         "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
-         docs/kubernetes.md says how to see that it works, and how to change it.",
+         docs/{page}.md says how to see that it works, and how to change it.",
         for_shell(&inside)
     )
 }

@@ -10,6 +10,9 @@ pub fn text(description: &Description) -> String {
         text.push_str("retry_loop: true\n");
     }
     text.push_str("route_strips_headers: true\n");
+    if description.is_in_istio() {
+        text.push_str("metric_labels: istio\n");
+    }
     let mut section = |name: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("{name}:\n{}", lines.concat()));
@@ -34,7 +37,7 @@ fn entry(name: &str, fields: &[String]) -> String {
 fn provider(description: &Description, provider: &Provider) -> String {
     let mut fields = vec![format!("kind: {}", provider.kind.name())];
     if !description.has_own_clusters(&provider.name) {
-        fields.push(format!("cluster: {}", yaml::text(&provider.name)));
+        fields.push(format!("cluster: {}", yaml::text(&description.in_envoy(&provider.name))));
     }
     fields.extend(provider.host.as_ref().map(|host| format!("host: {}", yaml::text(host))));
     fields.extend(provider.path_prefix.as_ref().map(|path| format!("path_prefix: {}", yaml::text(path))));
@@ -44,7 +47,7 @@ fn provider(description: &Description, provider: &Provider) -> String {
 fn account(description: &Description, account: &Account) -> String {
     let mut fields = vec![format!("provider: {}", yaml::text(&account.provider))];
     if description.has_own_clusters(&account.provider) {
-        fields.push(format!("cluster: {}", yaml::text(&account.name)));
+        fields.push(format!("cluster: {}", yaml::text(&description.in_envoy(&account.name))));
     }
     match &account.secret {
         Secret::None => {}

@@ -6,6 +6,7 @@
 mod fill;
 mod helm;
 mod kustomize;
+mod mesh;
 mod parts;
 
 use super::description::{Description, Kubernetes, Manifests};
@@ -17,5 +18,7 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
     match kubernetes.manifests {
         Manifests::Kustomize => kustomize::files(description, kubernetes),
         Manifests::Helm => helm::files(description, kubernetes),
+        Manifests::IstioSidecar | Manifests::IstioGateway => mesh::istio::files(description, kubernetes),
+        Manifests::EnvoyGateway => mesh::envoy_gateway::files(description, kubernetes),
     }
 }
