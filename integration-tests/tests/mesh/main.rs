@@ -6,6 +6,7 @@ mod istiod;
 mod kubernetes_api;
 mod process;
 mod proxy;
+mod rate_limit;
 
 use std::path::PathBuf;
 
