@@ -7,6 +7,8 @@ use llm_failsafe::provider::ProviderKind;
 pub struct Description {
     /// Whether failed attempts are repeated within a request.
     pub in_loop: bool,
+    /// What the file says of itself instead of how to start it: lines of a comment.
+    pub purpose: Option<&'static str>,
     /// Whether keys and the filter's configuration come from files that Envoy watches.
     pub live: bool,
     /// What runs it in Kubernetes. Then it is `live`, too.

@@ -66,6 +66,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     let mut description = Description {
         in_loop: !wish.single,
+        purpose: None,
         live: is_live,
         kubernetes,
         file: if is_folder { "envoy.yaml".to_owned() } else { output },

@@ -2,6 +2,7 @@
 //!
 //! - `wish`: what the command line or the answers say; `questions` asks for what is missing.
 //! - `grammar`: reads providers, models and addresses, and makes the description of them.
+//! - `examples`: the descriptions of the shipped files.
 //! - `description`: what a gateway consists of. Every name is there once.
 //! - `plugin`, `clusters`, `envoy_file`, `live`, `kubernetes`: the text of the files. The shipped `envoy/envoy.yaml` and
 //!   `envoy/single.yaml` are the templates: a part that depends on the description replaces the same part of the shipped
@@ -11,10 +12,13 @@
 mod clusters;
 mod description;
 mod envoy_file;
+mod examples;
 mod files;
 mod grammar;
 mod kubernetes;
 mod live;
+#[cfg(test)]
+mod playground;
 mod plugin;
 mod questions;
 mod wish;

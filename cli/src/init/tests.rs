@@ -25,10 +25,14 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// With `UPDATE_SHIPPED=1` it writes the file that is no template.
 #[test]
-fn the_shipped_description_gives_the_shipped_files() {
-    for in_loop in [true, false] {
-        let shipped = envoy_file::shipped(in_loop);
+fn the_shipped_descriptions_give_the_shipped_files() {
+    let playground = playground::playground();
+    if std::env::var_os("UPDATE_SHIPPED").is_some() {
+        std::fs::write(repository(&playground.file), envoy_file::text(&playground)).unwrap();
+    }
+    for shipped in [examples::shipped(true), examples::shipped(false), playground] {
         assert_eq!(envoy_file::text(&shipped), read(&repository(&shipped.file)), "{}", shipped.file);
     }
 }
