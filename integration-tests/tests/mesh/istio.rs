@@ -14,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::istiod::{Istiod, findings, kustomized};
-use super::network;
 use super::process::until;
 use super::proxy::{Proxy, Redirection, container};
+use super::{network, with_tls};
 
 const MODULE_IN_POD: &str = "/opt/llm-failsafe/plugin.wasm";
 const ECDS: &str = "extension_config_discovery.http_filter.llm-failsafe";
@@ -433,6 +433,8 @@ async fn a_pod_that_starts_with_a_bad_policy_heals_when_it_is_corrected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn providers_can_be_reached_through_istio() {
     let _network = network().await;
+    let openai = ScriptedProvider::start("openai").await;
+    let tls = with_tls(&openai).await;
     let providers = ["openai=KEY_A,KEY_B".to_owned(), "own=http://127.0.0.1:1".to_owned()];
     let objects = objects(Kind::Gateway, &providers, &["gateway/components/egress"]);
     let istiod = Istiod::start(&objects).await;
@@ -451,6 +453,12 @@ async fn providers_can_be_reached_through_istio() {
     for part in [r#""sni":"api.openai.com""#, r#""exact":"api.openai.com""#, r#""connect_timeout":"3s""#] {
         assert!(cluster.contains(part), "{part}: {cluster}");
     }
+    openai.script(errors::openai_500());
+    let answer = Request::chat("chat", true).ask(Kind::Gateway.port()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")), "{answer:?}");
+    assert!(answer.error.is_none() && answer.text().contains("[DONE]"), "{answer:?}");
+    assert_eq!(openai.received()[1].header("host"), Some("api.openai.com"));
+    assert!(tls.stat("listener.127.0.0.1_443.ssl.handshake").await.is_some_and(|count| count >= 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
