@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
 use integration_tests::client::Request;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::istiod::{Istiod, findings, kustomized};
+use super::istiod::{DRAIN_OF_MESH, Istiod, findings, kustomized};
 use super::process::until;
 use super::proxy::{Proxy, Redirection, container};
 use super::{network, with_tls};
@@ -271,7 +271,7 @@ impl Mesh {
     }
 
     async fn takes_policies_under_load(&self) {
-        self.own.script(Script::usual().content_chunks(40).delay_chunks(Duration::from_millis(250)));
+        self.own.script(Script::usual().content_chunks(80).delay_chunks(Duration::from_millis(250)));
         let mut stream = Request::chat("small", true).send(self.port()).await.unwrap();
         assert!(stream.next_chunk().await.unwrap().is_ok());
 
@@ -307,7 +307,20 @@ impl Mesh {
         })
         .await;
         load.has_grown().await;
-        self.istiod.apply(plumbing);
+
+        // Other plumbing replaces a listener. The mesh has a short drain time, and the annotation of the pod a long one.
+        let other = plumbing
+            .to_string()
+            .replace(r#""stream_idle_timeout":"1200s""#, r#""stream_idle_timeout":"1201s""#);
+        let other: Value = serde_json::from_str(&other).unwrap();
+        assert_ne!(&other, plumbing);
+        self.istiod.apply(&other);
+        until("the listener is replaced", async || {
+            self.proxy.stat("listener_manager.listener_modified").await >= 1
+        })
+        .await;
+        let replaced = Instant::now();
+        load.has_grown().await;
         self.istiod.apply(&policy(
             &self.objects,
             more,
@@ -320,6 +333,7 @@ impl Mesh {
 
         let stream = stream.read().await;
         assert!(stream.error.is_none() && stream.text().contains("[DONE]"), "the stream was cut");
+        assert!(stream.ended_at > replaced + DRAIN_OF_MESH * 2, "the stream was too short to be cut");
         load.stop().await;
     }
 

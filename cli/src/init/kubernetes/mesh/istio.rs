@@ -117,6 +117,8 @@ extraStatTags: {}
 # Metrics of Envoy itself that Istio leaves out otherwise.
 proxyStatsMatcher:
   inclusionPrefixes: [cluster.llm-failsafe-, http.llm-failsafe-, extension_config_discovery.]
+# How long streams may go on in a listener that an update has replaced. Istio's default is 45 s.
+drainDuration: 600s
 proxyMetadata:
   # Applications find hosts of Istio such as llm.internal.
   ISTIO_META_DNS_CAPTURE: \"true\"
