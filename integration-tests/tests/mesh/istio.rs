@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::istiod::{DRAIN_OF_MESH, Istiod, findings, kustomized};
 use super::process::until;
-use super::proxy::{Proxy, Redirection, container};
+use super::proxy::{ADMIN, Proxy, Redirection, container};
 use super::{network, with_tls};
 
 const MODULE_IN_POD: &str = "/opt/llm-failsafe/plugin.wasm";
@@ -148,6 +148,19 @@ impl Mesh {
 
     fn port(&self) -> u16 {
         self.kind.port()
+    }
+
+    /// As the page shows it.
+    async fn satisfies_the_doctor(&self) {
+        let address = format!("http://127.0.0.1:{}", self.port());
+        let admin = format!("http://127.0.0.1:{ADMIN}");
+        let run = move || {
+            let arguments = ["doctor".to_owned(), address, "--admin".to_owned(), admin];
+            llm_failsafe_cli::run(arguments, llm_failsafe::base::WallTime::default())
+        };
+        let report = tokio::task::spawn_blocking(run).await.unwrap();
+        let report = report.unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.contains("no counter of Envoy shows a defect"), "{report}");
     }
 
     async fn serves_and_fails_over(&self) {
@@ -393,6 +406,7 @@ impl Load {
 async fn check(kind: Kind) {
     let _network = network().await;
     let mesh = Mesh::start(kind).await;
+    mesh.satisfies_the_doctor().await;
     mesh.serves_and_fails_over().await;
     mesh.ignores_forged_headers().await;
     mesh.has_a_host().await;

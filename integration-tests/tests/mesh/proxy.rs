@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::process::{Process, until};
 use super::tool;
 
-const ADMIN: u16 = 15000;
+pub const ADMIN: u16 = 15000;
 const READINESS: u16 = 15021;
 const METRICS: u16 = 15090;
 /// The address of the pod. The script gives it to the network.
