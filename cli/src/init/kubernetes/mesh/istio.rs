@@ -33,6 +33,12 @@ const OTHER_PATCHES: usize = 3;
 /// The subset of Istio's clusters for providers. Only the filter uses it, so that applications can reach a provider as before.
 const SUBSET: &str = "llm";
 
+/// What the kustomization says if there is a component to switch on.
+const COMPONENTS: &str = "# Switch on what you want, without the `#`:
+# components:
+# - components/egress    # providers through Istio's own ServiceEntry and DestinationRule
+";
+
 /// What differs between sidecars and a gateway.
 struct Kind {
     name: &'static str,
@@ -66,7 +72,10 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
     let kind = if is_gateway { IN_GATEWAY } else { IN_SIDECARS };
     let parts = Parts::of(description);
     let module = yaml::text(&kubernetes.module_image);
-    let places = places(&kind, description, &parts, module);
+    let egress = egress(&kind, description);
+    let components = if egress.is_empty() { "" } else { COMPONENTS };
+    let mut places = places(&kind, description, &parts, module);
+    places.push(("components", components.to_owned()));
     let file = |name: &str, template: &str| NewFile::new(name, fill(template, &places));
     let mut files = vec![
         with_patches("envoy-filter.yaml", ENVOY_FILTER, &places, plumbing(&kind, &parts)),
@@ -89,7 +98,7 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
             file("workload/deployment.yaml", WORKLOAD_PATCH),
         ]);
     }
-    files.extend(egress(&kind, description));
+    files.extend(egress);
     files.extend(keys_example(description));
     files
 }
