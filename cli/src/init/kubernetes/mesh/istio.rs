@@ -9,7 +9,7 @@ use super::super::super::description::{Description, Kubernetes, Manifests, Provi
 use super::super::super::files::NewFile;
 use super::super::super::yaml;
 use super::super::fill::{Value as Place, fill};
-use super::super::parts::{DISRUPTION_BUDGET, KEYS_SECRET, VERSION};
+use super::super::parts::{DISRUPTION_BUDGET, KEYS_SECRET, VERSION, envoy_image};
 use super::parts::Parts;
 
 const ENVOY_FILTER: &str = include_str!("../istio/both/envoy-filter.yaml");
@@ -24,6 +24,7 @@ const WORKLOAD_PATCH: &str = include_str!("../istio/sidecar/workload.yaml");
 const SIDECAR_ROUTE: &str = include_str!("../istio/sidecar/virtual-service.yaml");
 const GATEWAY: &str = include_str!("../istio/gateway/kustomization.yaml");
 const DEPLOYMENT: &str = include_str!("../istio/gateway/deployment.yaml");
+const COPIED_MODULE: &str = include_str!("../kustomize/copied-module.yaml");
 const SERVICE: &str = include_str!("../istio/gateway/service.yaml");
 const GATEWAY_ROUTE: &str = include_str!("../istio/gateway/gateway.yaml");
 
@@ -33,11 +34,12 @@ const OTHER_PATCHES: usize = 3;
 /// The subset of Istio's clusters for providers. Only the filter uses it, so that applications can reach a provider as before.
 const SUBSET: &str = "llm";
 
-/// What the kustomization says if there is a component to switch on.
-const COMPONENTS: &str = "# Switch on what you want, without the `#`:
-# components:
-# - components/egress    # providers through Istio's own ServiceEntry and DestinationRule
-";
+/// What the kustomization says of components.
+const COMPONENTS: &str = "# Switch on what you want, without the `#`:\n# components:\n";
+const EGRESS_COMPONENT: &str =
+    "# - components/egress           # providers through Istio's own ServiceEntry and DestinationRule\n";
+const MODULE_COMPONENT: &str =
+    "# - components/copied-module    # for Kubernetes before 1.35, which mounts no images by default\n";
 
 /// What differs between sidecars and a gateway.
 struct Kind {
@@ -73,9 +75,12 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
     let parts = Parts::of(description);
     let module = yaml::text(&kubernetes.module_image);
     let egress = egress(&kind, description);
-    let components = if egress.is_empty() { "" } else { COMPONENTS };
+    let of_egress = if egress.is_empty() { "" } else { EGRESS_COMPONENT };
+    let of_module = if is_gateway { MODULE_COMPONENT } else { "" };
     let mut places = places(&kind, description, &parts, module);
-    places.push(("components", components.to_owned()));
+    let named = format!("{of_egress}{of_module}");
+    let head = if named.is_empty() { "" } else { COMPONENTS };
+    places.push(("components", format!("{head}{named}")));
     let file = |name: &str, template: &str| NewFile::new(name, fill(template, &places));
     let mut files = vec![
         with_patches("envoy-filter.yaml", ENVOY_FILTER, &places, plumbing(&kind, &parts)),
@@ -89,6 +94,7 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
             file("gateway.yaml", GATEWAY_ROUTE),
             file("internal-host.yaml", INTERNAL_HOST),
             file("disruption-budget.yaml", DISRUPTION_BUDGET),
+            file("components/copied-module/kustomization.yaml", COPIED_MODULE),
         ]);
     } else {
         files.extend([
@@ -110,7 +116,9 @@ fn places(kind: &Kind, description: &Description, parts: &Parts, module: String)
         ("selector", kind.selector.to_owned()),
         ("host", kind.host.to_owned()),
         ("port", description.listen.port.to_string()),
+        ("copied-module", module.clone()),
         ("module", module),
+        ("image", envoy_image()),
         ("env", env(description)),
         ("proxy-config", yaml::indented(&proxy_config(parts), 10)),
     ]
