@@ -306,6 +306,18 @@ fn objects_for_istio_are_valid_and_select_their_pods() {
     let shipped = |kind: &str| root().join("deploy/istio").join(kind);
     let gateway = kustomize(&python, &shipped("gateway")).unwrap();
 
+    // With every component: an init container copies the module, and no cluster of a provider is left.
+    let on = [("# components:", "components:"), ("# - components", "- components")];
+    let on: Vec<_> = on.iter().map(|(from, to)| ("kustomization.yaml", *from, *to)).collect();
+    let whole = kustomize(&python, changed(&shipped("gateway"), &on).path()).unwrap();
+    let pod = &the(&whole, "Deployment")["spec"]["template"]["spec"];
+    assert_eq!(pod["initContainers"][0]["command"][0], "cp");
+    assert_eq!(pod["volumes"], json!([{"name": "module", "emptyDir": {"sizeLimit": "64Mi"}}]));
+    let count = |kind: &str| whole.iter().filter(|object| object["kind"] == kind).count();
+    assert_eq!((count("ServiceEntry"), count("DestinationRule")), (3, 3));
+    let text = serde_json::to_string(&whole).unwrap();
+    assert!(text.contains("outbound|443|llm|api.openai.com") && !text.contains("llm-failsafe-openai"));
+
     // An application with the component for its sidecar.
     let folder = tempfile::tempdir().unwrap();
     copy_below(&shipped("sidecar"), &folder.path().join("gateway"));

@@ -210,6 +210,23 @@ fn without_keys_a_pod_waits_for_no_secret() {
 }
 
 #[test]
+fn without_keys_and_names_istio_gets_no_secret_and_no_hosts() {
+    for kind in ["istio-sidecar", "istio-gateway"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let arguments =
+            ["--provider", "vllm=http://vllm.test:8000", "--model", "chat=vllm/m", "--output", output];
+        let said = init(&[&arguments[..], &["--kubernetes", kind]].concat()).unwrap();
+        assert!(!said.contains("keys"), "{said}");
+        for path in files_below(folder.path()) {
+            let text = read(&path);
+            assert!(!text.contains("llm-failsafe-keys") && !text.contains("egress"), "{}", path.display());
+            assert!(!text.contains(" env:") && !text.contains("host_env_keys"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_combination_passes_check() {
     let providers: [&[&str]; 4] = [
         &["openai"],

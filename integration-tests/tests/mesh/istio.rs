@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use super::istiod::{Istiod, findings, kustomized};
-use super::network;
+use super::istiod::{DRAIN_OF_MESH, Istiod, findings, kustomized};
 use super::process::until;
-use super::proxy::{Proxy, container};
+use super::proxy::{ADMIN, Proxy, Redirection, container};
+use super::{network, with_tls};
 
 const MODULE_IN_POD: &str = "/opt/llm-failsafe/plugin.wasm";
 const ECDS: &str = "extension_config_discovery.http_filter.llm-failsafe";
 /// What the policy says, and a mistake in its place.
 const KIND: &str = r#""kind":"openai""#;
 const BAD_KIND: &str = r#""kind":"opanai""#;
+/// An address that nobody has.
+const OUTSIDE: &str = "10.9.9.9:80";
 /// A body near the limit of 32 MiB.
 const LARGE: u64 = 30 << 20;
 
@@ -112,6 +116,7 @@ struct Mesh {
     objects: Vec<Value>,
     istiod: Istiod,
     proxy: Proxy,
+    injected: Value,
 }
 
 impl Mesh {
@@ -131,7 +136,7 @@ impl Mesh {
         let mounts = container(&injected["spec"]["template"])["volumeMounts"].as_array().unwrap().clone();
         assert!(mounts.iter().any(|mount| mount["mountPath"] == "/opt/llm-failsafe"), "{mounts:?}");
         let proxy = Proxy::start(&injected).await;
-        let mesh = Self { kind, openai, own, objects, istiod, proxy };
+        let mesh = Self { kind, openai, own, objects, istiod, proxy, injected };
         // The startup probe of the gateway asks the same.
         until("the filter is there", async || {
             let answer = Request::get("/llm-failsafe/health").send(kind.port()).await;
@@ -143,6 +148,19 @@ impl Mesh {
 
     fn port(&self) -> u16 {
         self.kind.port()
+    }
+
+    /// As the page shows it.
+    async fn satisfies_the_doctor(&self) {
+        let address = format!("http://127.0.0.1:{}", self.port());
+        let admin = format!("http://127.0.0.1:{ADMIN}");
+        let run = move || {
+            let arguments = ["doctor".to_owned(), address, "--admin".to_owned(), admin];
+            llm_failsafe_cli::run(arguments, llm_failsafe::base::WallTime::default())
+        };
+        let report = tokio::task::spawn_blocking(run).await.unwrap();
+        let report = report.unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(report.contains("no counter of Envoy shows a defect"), "{report}");
     }
 
     async fn serves_and_fails_over(&self) {
@@ -218,6 +236,33 @@ impl Mesh {
         assert!(clusters.contains(&format!("{cluster}::127.0.0.1:10000::")), "{clusters}");
     }
 
+    /// An application asks `http://llm.internal`, and Istio redirects its connection to the sidecar.
+    async fn is_reached_by_its_host(&self) {
+        if matches!(self.kind, Kind::Gateway) {
+            return;
+        }
+        let _redirection = Redirection::start(&self.injected);
+        let body =
+            json!({"model": "small", "stream": true, "messages": [{"role": "user", "content": "hello"}]})
+                .to_string();
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: llm.internal\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.own.script(Script::usual().delay_chunks(Duration::from_millis(300)));
+        let mut answer = String::new();
+        let exchange = async {
+            // Any address outside: Istio decides by the host.
+            let mut stream = TcpStream::connect(OUTSIDE).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+        };
+        tokio::time::timeout(SOON, exchange).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("[DONE]"), "{answer}");
+        assert!(answer.contains("x-llm-target: own-small"), "{answer}");
+    }
+
     async fn has_labels(&self) {
         let mut all = String::new();
         until("the attempts are counted with their labels", async || {
@@ -239,7 +284,7 @@ impl Mesh {
     }
 
     async fn takes_policies_under_load(&self) {
-        self.own.script(Script::usual().content_chunks(40).delay_chunks(Duration::from_millis(250)));
+        self.own.script(Script::usual().content_chunks(80).delay_chunks(Duration::from_millis(250)));
         let mut stream = Request::chat("small", true).send(self.port()).await.unwrap();
         assert!(stream.next_chunk().await.unwrap().is_ok());
 
@@ -275,7 +320,20 @@ impl Mesh {
         })
         .await;
         load.has_grown().await;
-        self.istiod.apply(plumbing);
+
+        // Other plumbing replaces a listener. The mesh has a short drain time, and the annotation of the pod a long one.
+        let other = plumbing
+            .to_string()
+            .replace(r#""stream_idle_timeout":"1200s""#, r#""stream_idle_timeout":"1201s""#);
+        let other: Value = serde_json::from_str(&other).unwrap();
+        assert_ne!(&other, plumbing);
+        self.istiod.apply(&other);
+        until("the listener is replaced", async || {
+            self.proxy.stat("listener_manager.listener_modified").await >= 1
+        })
+        .await;
+        let replaced = Instant::now();
+        load.has_grown().await;
         self.istiod.apply(&policy(
             &self.objects,
             more,
@@ -288,6 +346,7 @@ impl Mesh {
 
         let stream = stream.read().await;
         assert!(stream.error.is_none() && stream.text().contains("[DONE]"), "the stream was cut");
+        assert!(stream.ended_at > replaced + DRAIN_OF_MESH * 2, "the stream was too short to be cut");
         load.stop().await;
     }
 
@@ -347,9 +406,11 @@ impl Load {
 async fn check(kind: Kind) {
     let _network = network().await;
     let mesh = Mesh::start(kind).await;
+    mesh.satisfies_the_doctor().await;
     mesh.serves_and_fails_over().await;
     mesh.ignores_forged_headers().await;
     mesh.has_a_host().await;
+    mesh.is_reached_by_its_host().await;
     mesh.has_labels().await;
     mesh.takes_policies_under_load().await;
     mesh.drains().await;
@@ -400,6 +461,8 @@ async fn a_pod_that_starts_with_a_bad_policy_heals_when_it_is_corrected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn providers_can_be_reached_through_istio() {
     let _network = network().await;
+    let openai = ScriptedProvider::start("openai").await;
+    let tls = with_tls(&openai).await;
     let providers = ["openai=KEY_A,KEY_B".to_owned(), "own=http://127.0.0.1:1".to_owned()];
     let objects = objects(Kind::Gateway, &providers, &["gateway/components/egress"]);
     let istiod = Istiod::start(&objects).await;
@@ -418,14 +481,12 @@ async fn providers_can_be_reached_through_istio() {
     for part in [r#""sni":"api.openai.com""#, r#""exact":"api.openai.com""#, r#""connect_timeout":"3s""#] {
         assert!(cluster.contains(part), "{part}: {cluster}");
     }
-    // The filter sends requests there. Nobody can be reached in this network, so the attempt ends as one without a connection.
-    let answer = Request::chat("small", false).ask(Kind::Gateway.port()).await;
-    assert!(answer.status.is_server_error(), "{}", answer.text());
-    let answer = Request::chat("chat", false).ask(Kind::Gateway.port()).await;
-    assert!(answer.status.is_server_error(), "{}", answer.text());
-    let tried = "cluster.outbound|443|llm|api.openai.com";
-    let all = proxy.admin("/clusters").await;
-    assert!(all.contains(&tried["cluster.".len()..]), "{all}");
+    openai.script(errors::openai_500());
+    let answer = Request::chat("chat", true).ask(Kind::Gateway.port()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-llm-attempts")), (200, Some("2")), "{answer:?}");
+    assert!(answer.error.is_none() && answer.text().contains("[DONE]"), "{answer:?}");
+    assert_eq!(openai.received()[1].header("host"), Some("api.openai.com"));
+    assert!(tls.stat("listener.127.0.0.1_443.ssl.handshake").await.is_some_and(|count| count >= 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use integration_tests::client::Request;
 use integration_tests::paths;
@@ -15,6 +16,8 @@ use super::tool;
 
 const HTTP: u16 = 18080;
 const GRPC: u16 = 15010;
+/// How long streams may go on in replaced listeners, if a pod does not say otherwise.
+pub const DRAIN_OF_MESH: Duration = Duration::from_secs(2);
 /// Objects of this group go into the folder. All others are Kubernetes' own.
 const GROUP: &str = "networking.istio.io/";
 
@@ -113,7 +116,7 @@ fn mesh_config() -> Value {
             "controlPlaneAuthPolicy": "NONE",
             "binaryPath": paths::envoy(),
             "configPath": "./etc/istio/proxy",
-            "drainDuration": "3s",
+            "drainDuration": format!("{}s", DRAIN_OF_MESH.as_secs()),
         },
         "enableAutoMtls": false,
     })

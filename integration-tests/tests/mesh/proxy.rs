@@ -1,6 +1,7 @@
 //! A pod's proxy: Istio's real agent and a stock Envoy, with the arguments and the environment of the injected container.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use integration_tests::client::Request;
@@ -10,11 +11,13 @@ use tempfile::TempDir;
 use super::process::{Process, until};
 use super::tool;
 
-const ADMIN: u16 = 15000;
+pub const ADMIN: u16 = 15000;
 const READINESS: u16 = 15021;
 const METRICS: u16 = 15090;
 /// The address of the pod. The script gives it to the network.
 const POD_IP: &str = "10.1.1.1";
+/// The group that the injected container has.
+const GROUP: u32 = 1337;
 /// What belongs to certificates. There are none here.
 const LEFT_OUT: [&str; 2] = ["PILOT_CERT_PROVIDER", "CA_ADDR"];
 
@@ -42,7 +45,8 @@ impl Proxy {
         let mut command = Command::new(tool("bin/pilot-agent"));
         // Istiod finds the labels of a pod in the Kubernetes API, where there is no pod here.
         command.env("ISTIO_METAJSON_LABELS", template["metadata"]["labels"].to_string());
-        command.current_dir(folder.path());
+        // Redirection leaves out what this group sends.
+        command.current_dir(folder.path()).gid(GROUP);
         let arguments = container["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
         command.args(arguments.map(|it| it.replace("$(POD_NAMESPACE)", "default")));
         command.arg("--templateFile").arg(tool("istio/envoy_bootstrap.json"));
@@ -99,6 +103,27 @@ impl Proxy {
     /// Waits until it has ended.
     pub async fn end(&mut self) {
         self.process.end().await;
+    }
+}
+
+/// Connections of this network lead to the proxy, as the injected `istio-init` makes it. That ends when dropped.
+pub struct Redirection;
+
+impl Redirection {
+    pub fn start(injected: &Value) -> Self {
+        let containers = injected["spec"]["template"]["spec"]["initContainers"].as_array().unwrap();
+        let init = containers.iter().find(|container| container["name"] == "istio-init").expect("istio-init");
+        let arguments = init["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        assert!(arguments.clone().any(|it| it == GROUP.to_string()));
+        let output = Command::new(tool("bin/pilot-agent")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        Self
+    }
+}
+
+impl Drop for Redirection {
+    fn drop(&mut self) {
+        drop(Command::new(tool("bin/pilot-agent")).args(["istio-iptables", "--cleanup-only"]).output());
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::super::description::{Description, Kubernetes, Manifests, Provi
 use super::super::super::files::NewFile;
 use super::super::super::yaml;
 use super::super::fill::{Value as Place, fill};
-use super::super::parts::{DISRUPTION_BUDGET, KEYS_SECRET, VERSION};
+use super::super::parts::{DISRUPTION_BUDGET, KEYS_SECRET, VERSION, envoy_image};
 use super::parts::Parts;
 
 const ENVOY_FILTER: &str = include_str!("../istio/both/envoy-filter.yaml");
@@ -24,6 +24,7 @@ const WORKLOAD_PATCH: &str = include_str!("../istio/sidecar/workload.yaml");
 const SIDECAR_ROUTE: &str = include_str!("../istio/sidecar/virtual-service.yaml");
 const GATEWAY: &str = include_str!("../istio/gateway/kustomization.yaml");
 const DEPLOYMENT: &str = include_str!("../istio/gateway/deployment.yaml");
+const COPIED_MODULE: &str = include_str!("../kustomize/copied-module.yaml");
 const SERVICE: &str = include_str!("../istio/gateway/service.yaml");
 const GATEWAY_ROUTE: &str = include_str!("../istio/gateway/gateway.yaml");
 
@@ -32,6 +33,13 @@ const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wa
 const OTHER_PATCHES: usize = 3;
 /// The subset of Istio's clusters for providers. Only the filter uses it, so that applications can reach a provider as before.
 const SUBSET: &str = "llm";
+
+/// What the kustomization says of components.
+const COMPONENTS: &str = "# Switch on what you want, without the `#`:\n# components:\n";
+const EGRESS_COMPONENT: &str =
+    "# - components/egress           # providers through Istio's own ServiceEntry and DestinationRule\n";
+const MODULE_COMPONENT: &str =
+    "# - components/copied-module    # for Kubernetes before 1.35, which mounts no images by default\n";
 
 /// What differs between sidecars and a gateway.
 struct Kind {
@@ -66,7 +74,13 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
     let kind = if is_gateway { IN_GATEWAY } else { IN_SIDECARS };
     let parts = Parts::of(description);
     let module = yaml::text(&kubernetes.module_image);
-    let places = places(&kind, description, &parts, module);
+    let egress = egress(&kind, description);
+    let of_egress = if egress.is_empty() { "" } else { EGRESS_COMPONENT };
+    let of_module = if is_gateway { MODULE_COMPONENT } else { "" };
+    let mut places = places(&kind, description, &parts, module);
+    let named = format!("{of_egress}{of_module}");
+    let head = if named.is_empty() { "" } else { COMPONENTS };
+    places.push(("components", format!("{head}{named}")));
     let file = |name: &str, template: &str| NewFile::new(name, fill(template, &places));
     let mut files = vec![
         with_patches("envoy-filter.yaml", ENVOY_FILTER, &places, plumbing(&kind, &parts)),
@@ -80,6 +94,7 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
             file("gateway.yaml", GATEWAY_ROUTE),
             file("internal-host.yaml", INTERNAL_HOST),
             file("disruption-budget.yaml", DISRUPTION_BUDGET),
+            file("components/copied-module/kustomization.yaml", COPIED_MODULE),
         ]);
     } else {
         files.extend([
@@ -89,7 +104,7 @@ pub fn files(description: &Description, kubernetes: &Kubernetes) -> Vec<NewFile>
             file("workload/deployment.yaml", WORKLOAD_PATCH),
         ]);
     }
-    files.extend(egress(&kind, description));
+    files.extend(egress);
     files.extend(keys_example(description));
     files
 }
@@ -101,7 +116,9 @@ fn places(kind: &Kind, description: &Description, parts: &Parts, module: String)
         ("selector", kind.selector.to_owned()),
         ("host", kind.host.to_owned()),
         ("port", description.listen.port.to_string()),
+        ("copied-module", module.clone()),
         ("module", module),
+        ("image", envoy_image()),
         ("env", env(description)),
         ("proxy-config", yaml::indented(&proxy_config(parts), 10)),
     ]
@@ -117,6 +134,8 @@ extraStatTags: {}
 # Metrics of Envoy itself that Istio leaves out otherwise.
 proxyStatsMatcher:
   inclusionPrefixes: [cluster.llm-failsafe-, http.llm-failsafe-, extension_config_discovery.]
+# How long streams may go on in a listener that an update has replaced. Istio's default is 45 s.
+drainDuration: 600s
 proxyMetadata:
   # Applications find hosts of Istio such as llm.internal.
   ISTIO_META_DNS_CAPTURE: \"true\"
