@@ -36,15 +36,23 @@ const MAX_FILE: usize = 32 << 20;
 
 /// The Envoy file in the folder of a gateway.
 const ENVOY_FILE: &str = "envoy.yaml";
+/// Where a folder without an Envoy file has the filter. A control plane configures Envoy there.
+const FILTER_FILES: [&str; 2] = ["filter/filter.yaml", "gateway/extension-policy.yaml"];
 
-/// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, or a folder with such an
-/// `envoy.yaml`.
+/// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, a file with the filter that
+/// Envoy watches, or a folder with such a file.
 ///
 /// # Errors
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
-    let inside = path.join(ENVOY_FILE);
-    let path = if path.is_dir() { &inside } else { path };
+    let inside = |name: &str| path.join(name);
+    let path = if path.is_dir() {
+        let filter_file = FILTER_FILES.map(inside).into_iter().find(|file| file.is_file());
+        let envoy_file = inside(ENVOY_FILE);
+        &filter_file.filter(|_| !envoy_file.exists()).unwrap_or(envoy_file)
+    } else {
+        path
+    };
     let (bytes, envoy, place) = plugin(&read(path)?, path)?;
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
@@ -87,6 +95,21 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
     } else {
         parsed(text, path)?
     };
+    if tree["kind"] == "EnvoyExtensionPolicy" {
+        let filters = tree["spec"]["wasm"].as_array().map_or(&[][..], Vec::as_slice);
+        return match filters {
+            [one] => Ok((one["config"].to_string(), None, path.to_owned())),
+            _ => Err(format!("{}: has {} filters instead of one", path.display(), filters.len())),
+        };
+    }
+    if tree.get("resources").is_some_and(Value::is_array) {
+        let mut found = Vec::new();
+        collect(&tree, &mut found);
+        return match found.as_slice() {
+            [one] => Ok((one.clone(), None, path.to_owned())),
+            _ => Err(format!("{}: has {} filters with targets instead of one", path.display(), found.len())),
+        };
+    }
     if !Envoy::is_one(&tree) {
         return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None, path.to_owned()));
     }

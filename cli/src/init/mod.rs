@@ -134,7 +134,11 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
             (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned())
         }
     };
-    let has_keys = description.accounts.iter().any(|account| account.secret == Secret::File);
+    let page = match manifests {
+        Manifests::EnvoyGateway => "docs/envoy-gateway.md",
+        _ => "docs/kubernetes.md",
+    };
+    let has_keys = description.accounts.iter().any(|account| account.secret != Secret::None);
     let write = if has_keys {
         let example = for_shell(&format!("{inside}/keys.example.yaml"));
         format!(
@@ -147,7 +151,7 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
     };
     format!(
         "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
-         docs/kubernetes.md says how to see that it works, and how to change it.",
+         {page} says how to see that it works, and how to change it.",
         for_shell(&inside)
     )
 }

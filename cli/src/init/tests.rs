@@ -34,10 +34,11 @@ fn the_shipped_description_gives_the_shipped_files() {
 }
 
 /// Folders that the repository has, and the page that shows the command for each.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 4] = [
     ("envoy/live", "docs/live-changes.md"),
     ("deploy/kubernetes", "docs/kubernetes.md"),
     ("deploy/helm/llm-failsafe", "docs/kubernetes.md"),
+    ("deploy/envoy-gateway", "docs/envoy-gateway.md"),
 ];
 
 /// With `UPDATE_SHIPPED=1` it writes the folders.
@@ -94,7 +95,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn templates_of_manifests_have_no_place_left() {
-    for tool in ["kustomize", "helm"] {
+    for tool in ["kustomize", "helm", "envoy-gateway"] {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().to_str().unwrap();
         let wanted = ["--provider", "openai", "--model", "chat=openai/m", "--kubernetes", tool];
@@ -161,6 +162,8 @@ fn every_combination_passes_check() {
             &["--live", "--single"],
             &["--kubernetes", "kustomize"],
             &["--kubernetes", "helm", "--single"],
+            &["--kubernetes", "envoy-gateway"],
+            &["--kubernetes", "envoy-gateway", "--single"],
         ] {
             for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
                 let folder = tempfile::tempdir().unwrap();
@@ -176,6 +179,8 @@ fn every_combination_passes_check() {
                 assert!(!report.contains("not checked"), "{report}");
                 let file = if flags.contains(&"--live") {
                     inside.join("filter.yaml")
+                } else if flags.ends_with(&["envoy-gateway", "--single"]) {
+                    inside.join("gateway/extension-policy.yaml")
                 } else if flags.contains(&"--kubernetes") {
                     inside.join("filter/filter.yaml")
                 } else {
