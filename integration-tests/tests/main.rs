@@ -43,6 +43,7 @@ mod doctor;
 mod draining;
 mod edge;
 mod ends;
+mod envoy_gateway;
 mod estimates;
 mod explain;
 mod explain_record;
