@@ -184,14 +184,16 @@ fn every_file_of_integration_tests_is_a_module_of_its_root() {
             let module = module.to_str().unwrap().trim_end_matches("/mod");
             match module.split_once('/') {
                 None => drop(found.insert(module.to_owned())),
-                // A part of a module, which declares it.
+                // A folder with a main.rs is a test program of its own.
+                Some((_, "main")) => {}
+                // A part of a module or of such a program, which declares it.
                 Some((module, part)) => {
-                    let whole = fs::read_to_string(folder.join(module).join("mod.rs")).unwrap();
+                    let [module_root, program_root] =
+                        ["mod.rs", "main.rs"].map(|name| folder.join(module).join(name));
+                    let root = if program_root.is_file() { program_root } else { module_root };
+                    let whole = fs::read_to_string(root).unwrap();
                     let declaration = format!("mod {part};");
-                    assert!(
-                        whole.lines().any(|line| line == declaration),
-                        "{module}/mod.rs lacks `{declaration}`"
-                    );
+                    assert!(whole.lines().any(|line| line == declaration), "{module} lacks `{declaration}`");
                 }
             }
         }
