@@ -40,7 +40,8 @@ fn init() -> Definition {
                chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5\n\n\
              With --live, the files are in a folder: start.sh checks and starts them, and keys and configuration\n\
              change without a restart. The names of variables then only say how many accounts there are.\n\n\
-             With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it.",
+             With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it, or it has\n\
+             the objects of Envoy Gateway.",
         )
         .args([
             text("provider", "PROVIDER", "Provider with its keys; may be repeated").action(ArgAction::Append),

@@ -78,14 +78,21 @@ fn shown(page: &str, folder: &str) -> Wish {
 }
 
 #[test]
-fn the_command_that_the_page_shows_for_kubernetes_writes_a_good_gateway() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("gateway");
-    let said =
-        written(&Wish { output: Some(output.clone()), ..shown("docs/kubernetes.md", "gateway") }).unwrap();
-    assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
-    assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
-    assert!(read(&output.join("deployment.yaml")).contains("reference: \"REGISTRY/llm-failsafe:0.1.0\""));
+fn the_commands_that_the_pages_show_for_kubernetes_write_good_gateways() {
+    for (page, name, file, image, targets) in [
+        ("docs/kubernetes.md", "gateway", "deployment.yaml", "reference", "3 targets"),
+        ("docs/envoy-gateway.md", "gateway", "gateway/envoy-proxy.yaml", "reference", "3 targets"),
+        ("docs/envoy-gateway.md", "single", "gateway/extension-policy.yaml", "url", "2 targets"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("gateway");
+        let said = written(&Wish { output: Some(output.clone()), ..shown(page, name) }).unwrap();
+        assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
+        assert!(said.contains(page), "{said}");
+        let report = check(&output).unwrap();
+        assert!(report.starts_with("good: 1 model") && report.contains(targets), "{report}");
+        assert!(read(&output.join(file)).contains(&format!("{image}: \"REGISTRY/llm-failsafe:0.1.0\"")));
+    }
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
