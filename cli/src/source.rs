@@ -9,7 +9,7 @@ use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
 use crate::bounded_yaml;
-use crate::envoy::{self, Envoy};
+use crate::envoy::{self, Envoy, gateway};
 
 /// A valid configuration.
 pub struct Loaded {
@@ -36,24 +36,20 @@ const MAX_FILE: usize = 32 << 20;
 
 /// The Envoy file in the folder of a gateway.
 const ENVOY_FILE: &str = "envoy.yaml";
-/// Where a folder without an Envoy file has the filter. A control plane configures Envoy there.
-const FILTER_FILES: [&str; 2] = ["filter/filter.yaml", "gateway/extension-policy.yaml"];
 
-/// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, a file with the filter that
-/// Envoy watches, or a folder with such a file.
+/// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, or a folder with such an
+/// `envoy.yaml` or for Envoy Gateway.
 ///
 /// # Errors
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
-    let inside = |name: &str| path.join(name);
-    let path = if path.is_dir() {
-        let filter_file = FILTER_FILES.map(inside).into_iter().find(|file| file.is_file());
-        let envoy_file = inside(ENVOY_FILE);
-        &filter_file.filter(|_| !envoy_file.exists()).unwrap_or(envoy_file)
+    let inside = path.join(ENVOY_FILE);
+    let (bytes, envoy, place) = if path.join(gateway::EDGE).is_file() {
+        in_envoy_gateway(path)?
     } else {
-        path
+        let path = if path.is_dir() { &inside } else { path };
+        plugin(&read(path)?, path)?
     };
-    let (bytes, envoy, place) = plugin(&read(path)?, path)?;
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -95,21 +91,6 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
     } else {
         parsed(text, path)?
     };
-    if tree["kind"] == "EnvoyExtensionPolicy" {
-        let filters = tree["spec"]["wasm"].as_array().map_or(&[][..], Vec::as_slice);
-        return match filters {
-            [one] => Ok((one["config"].to_string(), None, path.to_owned())),
-            _ => Err(format!("{}: has {} filters instead of one", path.display(), filters.len())),
-        };
-    }
-    if tree.get("resources").is_some_and(Value::is_array) {
-        let mut found = Vec::new();
-        collect(&tree, &mut found);
-        return match found.as_slice() {
-            [one] => Ok((one.clone(), None, path.to_owned())),
-            _ => Err(format!("{}: has {} filters with targets instead of one", path.display(), found.len())),
-        };
-    }
     if !Envoy::is_one(&tree) {
         return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None, path.to_owned()));
     }
@@ -138,6 +119,30 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
         [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),
         [first, others @ ..] if others.iter().all(|other| other == first) => with_envoy(first),
         _ => Err(format!("{}: contains several filters with different configurations", path.display())),
+    }
+}
+
+/// The same in a folder for Envoy Gateway.
+fn in_envoy_gateway(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
+    let file = |name: &str| {
+        let path = folder.join(name);
+        if path.exists() { parsed(&read(&path)?, &path) } else { Ok(Value::Null) }
+    };
+    let mut tree = gateway::tree(&file).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    // The folder has the file under another path than the pod.
+    let mut place = folder.join(gateway::EXTENSION);
+    if !envoy::follow(&mut tree, &|_| file(gateway::FILTER))?.is_empty() {
+        place = folder.join(gateway::FILTER);
+    }
+    let mut found = Vec::new();
+    collect(&tree, &mut found);
+    match found.as_slice() {
+        [one] => Ok((one.clone(), Some(Envoy::read(&tree)), place)),
+        _ => Err(format!(
+            "{}: contains {} Wasm filters with an llm-failsafe configuration instead of one",
+            folder.display(),
+            found.len()
+        )),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod clusters;
 mod discovery;
+pub mod gateway;
 mod listeners;
 mod place;
 mod routes;

@@ -287,3 +287,74 @@ fn check_reports_mistakes_of_a_filter_in_a_file() {
         assert!(problem.contains(said), "{said}: {problem}");
     }
 }
+
+#[test]
+fn check_reads_the_objects_of_envoy_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let wanted = ["--kubernetes", "envoy-gateway", "--provider", "openai", "--model", "chat=openai/m"];
+    for (flags, file, from, to, said) in [
+        (
+            &[][..],
+            "filter/filter.yaml",
+            "cluster: llm-failsafe-openai",
+            "cluster: nowhere",
+            "no cluster `nowhere`",
+        ),
+        (&[], "filter/filter.yaml", "account: openai,", "account: opanai,", "filter.yaml: "),
+        (&[], "gateway/patches-edge.yaml", "num_retries: 9", "num_retries: 0", "num_retries"),
+        (&[], "gateway/patches-edge.yaml", "op: add", "op: replace", "must be add"),
+        (
+            &[],
+            "gateway/patches-additions.yaml",
+            "server_listener_name: llm-failsafe-inner",
+            "server_listener_name: other",
+            "so it gets no requests",
+        ),
+        (&[], "gateway/patches-edge.yaml", "value: 34603008", "value: 1048576", "get no second attempt"),
+        (
+            &[],
+            "gateway/client-traffic.yaml",
+            "streamIdleTimeout: \"1200s\"",
+            "streamIdleTimeout: 5s",
+            "stream_idle_timeout",
+        ),
+        (
+            &[],
+            "gateway/envoy-proxy.yaml",
+            "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+            "x.Y",
+            "internal",
+        ),
+        (
+            &["--single"],
+            "gateway/extension-policy.yaml",
+            "cluster: llm-failsafe-openai",
+            "cluster: nowhere",
+            "no cluster `nowhere`",
+        ),
+        (
+            &["--single"],
+            "gateway/extension-policy.yaml",
+            "account: openai,",
+            "account: opanai,",
+            "extension-policy.yaml: ",
+        ),
+        (
+            &["--single"],
+            "gateway/patches-edge.yaml",
+            "path: allow_on_headers_stop_iteration",
+            "path: fail_open",
+            "allow_on_headers_stop_iteration",
+        ),
+    ] {
+        init(&[&wanted[..], &["--output", output, "--force"], flags].concat()).unwrap();
+        let file = folder.path().join(file);
+        let good = read(&file);
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&file, good.replace(from, to)).unwrap();
+        let report = check(folder.path()).unwrap_or_else(|problem| problem.to_string());
+        assert!(report.contains(said), "{to}: {report}");
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+}
