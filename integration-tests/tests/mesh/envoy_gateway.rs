@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use integration_tests::client::{Request, Response};
 use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider};
@@ -47,16 +49,40 @@ fn is_default(value: &Value) -> bool {
     [json!(false), json!([]), json!("SECONDS"), json!("STATIC")].contains(value)
 }
 
+/// The listener with TLS, as docs/envoy-gateway.md shows it.
+fn with_tls(objects: &mut Vec<Value>) {
+    let gateway = objects.iter_mut().find(|object| object["kind"] == "Gateway").unwrap();
+    let listener = &mut gateway["spec"]["listeners"][0];
+    listener["protocol"] = json!("HTTPS");
+    listener["port"] = json!(443);
+    listener["tls"] = json!({"certificateRefs": [{"name": "llm-tls"}]});
+    let read = |name: &str| {
+        let folder = paths::root().join("integration-tests/tests/certificates");
+        BASE64.encode(fs::read(folder.join(name)).unwrap())
+    };
+    objects.push(json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "llm-tls", "namespace": "llm"},
+        "type": "kubernetes.io/tls",
+        "data": {"tls.crt": read("server.pem"), "tls.key": read("server.key")},
+    }));
+}
+
 #[tokio::test]
 async fn every_patch_is_applied() {
     let [openai, other] = providers().await;
-    for flags in [&[][..], &["--single"]] {
+    for (flags, tls) in [(&[][..], false), (&["--single"], false), (&[], true)] {
         let mut objects = Folder::new([&openai, &other], flags).objects();
         // Its image cannot be pulled, and Envoy Gateway would answer every request itself.
         objects.retain(|object| object["kind"] != "EnvoyExtensionPolicy");
+        if tls {
+            with_tls(&mut objects);
+        }
         let made = translated(&objects);
-        let mut listener = made["listener"][NAME].clone();
-        let manager = listener["default_filter_chain"]["filters"][0]["typed_config"].take();
+        let listener = &made["listener"][NAME];
+        let chain = if tls { &listener["filter_chains"][0] } else { &listener["default_filter_chain"] };
+        let manager = &chain["filters"][0]["typed_config"];
         let host = &made["route"][NAME]["virtual_hosts"][0];
         for policy in ["llm-failsafe-additions", "llm-failsafe-edge"] {
             for patch in the(&objects, "EnvoyPatchPolicy", policy)["spec"]["jsonPatches"].as_array().unwrap()
