@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use integration_tests::client::{Request, Response};
 use integration_tests::paths;
 use integration_tests::provider::{Script, ScriptedProvider};
+use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -231,6 +232,13 @@ async fn the_gateway_fails_over_and_a_change_cuts_no_stream() {
         metrics.lines().any(|line| line.contains("llm_failsafe_") && line.contains("outcome=\"server\""))
     );
 
+    let doctor = ["doctor", "http://127.0.0.1:80", "--admin", "http://127.0.0.1:19000"];
+    let doctor = move || llm_failsafe_cli::run(doctor, WallTime::from_millis(1_780_920_000_000));
+    let report = tokio::task::spawn_blocking(doctor).await.unwrap();
+    let report = report.unwrap_or_else(|failure| failure.to_string());
+    assert!(report.contains("llm-failsafe answers; models for everyone: chat, direct"), "{report}");
+    assert!(report.contains("no counter of Envoy shows a defect"), "{report}");
+
     // What a client forges has no effect.
     other.forget_received();
     openai.forget_received();
@@ -291,16 +299,19 @@ async fn the_gateway_fails_over_and_a_change_cuts_no_stream() {
     drains(&server, &other).await;
 }
 
-/// What Envoy Gateway's shutdown manager asks of Envoy when a pod has to leave.
+/// Envoy Gateway's shutdown manager waits for the last stream.
 async fn drains(server: &Server, other: &ScriptedProvider) {
-    let stream = stream_of(other, Duration::from_secs(4)).await;
+    let stream = stream_of(other, Duration::from_secs(6)).await;
     assert_eq!(Request::get("/ready").ask(READY).await.status, 200);
-    server.admin(Request::post("/healthcheck/fail")).await;
-    assert_eq!(Request::get("/ready").ask(READY).await.status, 503);
-    server.admin(Request::post("/drain_listeners?graceful&skip_exit")).await;
+    let mut shutdown = server.shut_down();
+    until("the pod is not ready", async || Request::get("/ready").ask(READY).await.status == 503).await;
     // Until every load balancer has noticed, requests are served.
     assert_eq!(Request::chat("direct", false).ask(EDGE).await.status, 200);
     is_whole(stream).await;
+    assert!(shutdown.end().await.success());
+    assert!(shutdown.output().contains("drain sequence completed"), "{}", shutdown.output());
+    // It tells the kubelet by this file.
+    fs::remove_file("/tmp/shutdown-ready").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,8 @@ use crate::tool;
 
 /// Where Envoy listens for clients: at the port of the gateway.
 pub const EDGE: u16 = 80;
+/// Where Envoy's admin interface listens.
+pub const ADMIN: u16 = 19000;
 /// Where the kubelet asks whether a pod is ready.
 pub const READY: u16 = 19003;
 
@@ -50,6 +52,8 @@ impl Server {
                     "runtimeDir": path("run"),
                 }},
             }},
+            // Envoy's own is at the usual port, where the shutdown manager looks for it.
+            "admin": {"address": {"host": "127.0.0.1", "port": 19100}},
             "extensionApis": {"enableEnvoyPatchPolicy": true, "enableBackend": true},
             "runtimeFlags": {"enabled": flags},
         });
@@ -104,12 +108,16 @@ impl Server {
         until(text, async || self.output().contains(text)).await;
     }
 
+    /// What the shutdown manager does before a pod ends.
+    pub fn shut_down(&self) -> Process {
+        let mut command = Command::new(tool("bin/envoy-gateway"));
+        command.args(["envoy", "shutdown", "--drain-timeout", "60s", "--min-drain-duration", "2s"]);
+        Process::start("shutdown", &mut command, self.folder.path())
+    }
+
     /// Asks the admin interface of Envoy.
     pub async fn admin(&self, request: Request) -> String {
-        let runs = fs::read_dir(self.folder.path().join("run")).unwrap().map(|run| run.unwrap().path());
-        let address =
-            runs.filter_map(|run| fs::read_to_string(run.join("admin-address.txt")).ok()).next().unwrap();
-        let answer = request.ask(address.trim().rsplit_once(':').unwrap().1.parse().unwrap()).await;
+        let answer = request.ask(ADMIN).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.text()
     }
@@ -139,6 +147,10 @@ fn write_objects(dir: &Path, objects: &[Value]) {
     let mut objects = objects.to_vec();
     for object in objects.iter_mut().filter(|object| object["kind"] == "EnvoyProxy") {
         object["spec"]["provider"] = json!({"type": "Host", "host": {"envoyVersion": version()}});
+        // Without pods Envoy Gateway lets the kernel choose the port.
+        let bootstrap = object["spec"]["bootstrap"]["value"].as_str().unwrap();
+        let admin = format!("admin: {{ address: {{ socket_address: {{ port_value: {ADMIN} }} }} }}\n");
+        object["spec"]["bootstrap"]["value"] = format!("{bootstrap}{admin}").into();
     }
     let text = as_file(&objects).replace("/etc/llm-failsafe", dir.join("filter").to_str().unwrap());
     fs::write(dir.join("new.yaml"), text).unwrap();
