@@ -46,8 +46,8 @@ test-all-envoys: build ## Run the stream and retry scenarios on every supported 
 	@scripts/setup.sh envoy-all python
 	@scripts/test-envoys.sh all
 
-test-mesh: build ## Run the manifests with the real control planes of service meshes (needs Go, root or user namespaces)
-	@scripts/setup.sh envoy kubernetes mesh
+test-mesh: build ## Run the generated objects with the real control planes of Istio and Envoy Gateway (needs Go and about 15 minutes at first)
+	@scripts/setup.sh envoy mesh kubernetes
 	@scripts/test-mesh.sh
 
 chaos: build ## Play random faults of every kind at once, for CHAOS_SECONDS, on a real Envoy

@@ -19,6 +19,7 @@ use crate::gateway_server::{EDGE, READY, Server};
 use crate::network;
 use crate::process::until;
 
+const CLUSTER: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 const NAME: &str = "llm/llm-failsafe/http";
 /// 30 MB.
 const LARGE: usize = 30_000_000;
@@ -352,8 +353,12 @@ async fn an_extension_policy_with_patches_chooses_among_accounts() {
             "path": "code",
             "value": {"local": {"filename": paths::wasm()}},
         }}),
-        json!({"type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "wasm_cluster",
-            "operation": {"op": "remove", "path": "/transport_socket"}}),
+        json!({"type": CLUSTER, "name": "wasm_cluster", "operation": {"op": "remove", "path": "/transport_socket"}}),
+        json!({"type": CLUSTER, "name": "wasm_cluster", "operation": {
+            "op": "add",
+            "path": "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/address",
+            "value": "127.0.0.1",
+        }}),
     ]);
     let server = Server::ready(&objects, &[]).await;
     assert_eq!(server.output().matches("Patches have been successfully applied").count(), 2);
