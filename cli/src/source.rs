@@ -9,7 +9,7 @@ use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
 use crate::bounded_yaml;
-use crate::envoy::{self, Dump, Envoy, istio};
+use crate::envoy::{self, Dump, Envoy, gateway, istio};
 
 /// A valid configuration.
 pub struct Loaded {
@@ -45,7 +45,7 @@ const STANDARD_INPUT: &str = "-";
 const ENVOY_FILE: &str = "envoy.yaml";
 
 /// Reads the configuration in `path`: JSON, YAML, an `envoy.yaml` that contains it or names its file, a folder with such an
-/// `envoy.yaml` or with EnvoyFilters for Istio, or a configuration dump.
+/// `envoy.yaml` or with the objects for Istio or Envoy Gateway, or a configuration dump.
 ///
 /// # Errors
 /// The file cannot be read, or every mistake in the configuration.
@@ -53,6 +53,8 @@ pub fn load(path: &Path) -> Result<Loaded, String> {
     let inside = path.join(ENVOY_FILE);
     let (bytes, envoy, place) = if path.join(istio::PLUMBING).is_file() {
         in_istio(path)?
+    } else if path.join(gateway::EDGE).is_file() {
+        in_envoy_gateway(path)?
     } else {
         let path = if path.is_dir() { &inside } else { path };
         plugin(&read(path)?, path)?
@@ -207,6 +209,30 @@ fn in_istio(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
         None => {
             Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", place.display()))
         }
+    }
+}
+
+/// The same in a folder for Envoy Gateway.
+fn in_envoy_gateway(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
+    let file = |name: &str| {
+        let path = folder.join(name);
+        if path.exists() { parsed(&read(&path)?, &path) } else { Ok(Value::Null) }
+    };
+    let mut tree = gateway::tree(&file).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    // The folder has the file under another path than the pod.
+    let mut place = folder.join(gateway::EXTENSION);
+    if !envoy::follow(&mut tree, &|_| file(gateway::FILTER))?.is_empty() {
+        place = folder.join(gateway::FILTER);
+    }
+    let mut found = Vec::new();
+    collect(&tree, &mut found);
+    match found.as_slice() {
+        [one] => Ok((one.clone(), Some(Envoy::read(&tree)), place)),
+        _ => Err(format!(
+            "{}: contains {} Wasm filters with an llm-failsafe configuration instead of one",
+            folder.display(),
+            found.len()
+        )),
     }
 }
 

@@ -15,7 +15,7 @@ const PROBES: [&str; 3] = ["startupProbe", "readinessProbe", "livenessProbe"];
 const PLACEHOLDER: &str = "WRITE THE KEY HERE";
 
 /// The name of a file and its text.
-type File = (String, String);
+pub type File = (String, String);
 
 /// What the kubelet needs to know of a pod.
 struct Pod {
@@ -110,7 +110,7 @@ impl Pod {
 }
 
 /// A folder as Kubernetes mounts it: each file leads through the link `..data`.
-fn mounted(config: EnvoyConfig, folder: &str, files: &[File]) -> EnvoyConfig {
+pub fn mounted(config: EnvoyConfig, folder: &str, files: &[File]) -> EnvoyConfig {
     let config = config.link(&format!("{folder}/..data"), "..1");
     files.iter().fold(config, |config, (name, text)| {
         config
@@ -120,7 +120,7 @@ fn mounted(config: EnvoyConfig, folder: &str, files: &[File]) -> EnvoyConfig {
 }
 
 /// Changes a mounted folder as Kubernetes does: all files at once, by a rename of the link.
-fn remount(envoy: &Envoy, folder: &str, version: &str, files: &[File]) {
+pub fn remount(envoy: &Envoy, folder: &str, version: &str, files: &[File]) {
     let mount = envoy.dir().join(folder);
     fs::create_dir(mount.join(version)).unwrap();
     for (name, text) in files {

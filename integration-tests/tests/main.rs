@@ -44,6 +44,7 @@ mod draining;
 mod dumps;
 mod edge;
 mod ends;
+mod envoy_gateway;
 mod estimates;
 mod explain;
 mod explain_record;

@@ -41,7 +41,7 @@ fn init() -> Definition {
              With --live, the files are in a folder: start.sh checks and starts them, and keys and configuration\n\
              change without a restart. The names of variables then only say how many accounts there are.\n\n\
              With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it, or has\n\
-             the objects that add the filter to Envoys of Istio.",
+             the objects that add the filter to Envoys of Istio or Envoy Gateway.",
         )
         .args([
             text("provider", "PROVIDER", "Provider with its keys; may be repeated").action(ArgAction::Append),

@@ -6,6 +6,7 @@
 mod clusters;
 mod discovery;
 mod dump;
+pub mod gateway;
 pub mod istio;
 mod listeners;
 mod place;

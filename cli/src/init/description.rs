@@ -139,9 +139,14 @@ impl Manifests {
         }
     }
 
+    /// Whether this control plane is Istio.
+    pub const fn is_istio(self) -> bool {
+        matches!(self, Self::IstioSidecar | Self::IstioGateway)
+    }
+
     /// Whether a control plane configures Envoy. Then the gateway is added to what others have there.
     pub const fn is_mesh(self) -> bool {
-        matches!(self, Self::IstioSidecar | Self::IstioGateway | Self::EnvoyGateway)
+        self.is_istio() || matches!(self, Self::EnvoyGateway)
     }
 }
 
@@ -166,8 +171,7 @@ impl Description {
 
     /// Whether Istio configures Envoy.
     pub fn is_in_istio(&self) -> bool {
-        let manifests = self.kubernetes.as_ref().map(|kubernetes| kubernetes.manifests);
-        matches!(manifests, Some(Manifests::IstioSidecar | Manifests::IstioGateway))
+        self.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.manifests.is_istio())
     }
 
     /// Whether the gateway has pods of its own, with an Envoy file.

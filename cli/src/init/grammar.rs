@@ -43,8 +43,8 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
         Some(text) => socket("--probes", text)?,
         None => Socket { host: listen.host.clone(), port: 10001 },
     };
-    if wish.single && wish.kubernetes.is_some_and(Manifests::is_mesh) {
-        return Err("--single: in a service mesh there is only the retry loop".to_owned());
+    if wish.single && wish.kubernetes.is_some_and(Manifests::is_istio) {
+        return Err("--single: in Istio there is only the retry loop".to_owned());
     }
     let is_folder = wish.is_folder();
     // Control planes bring keys as environment variables.

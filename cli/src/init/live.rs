@@ -9,7 +9,7 @@ use super::yaml;
 /// The folder with the providers' keys.
 pub const KEYS: &str = "keys";
 /// What stands in a file until somebody writes the key. start.sh looks for it.
-const PLACEHOLDER: &str = "WRITE THE KEY HERE";
+pub const PLACEHOLDER: &str = "WRITE THE KEY HERE";
 
 const FILTER_START: &str = "          - name: llm-failsafe\n";
 const FILTER_CONFIG: &str = "            typed_config:\n";
@@ -59,12 +59,17 @@ pub fn configuration(description: &Description) -> Vec<NewFile> {
     ]
 }
 
+/// The file with the filter.
+pub fn filter(description: &Description) -> String {
+    split(&envoy_file::text(description), ".").1
+}
+
 fn filter_file(folder: &str) -> String {
     if folder == "." { "filter.yaml".to_owned() } else { format!("{folder}/filter.yaml") }
 }
 
-/// What stands in the place of the filter.
-fn discovery(folder: &str) -> String {
+/// What stands in the place of the filter, which is in a file of this folder.
+pub fn discovery(folder: &str) -> String {
     format!(
         "          # The filter with its configuration is in a file that Envoy watches.
           - name: llm-failsafe

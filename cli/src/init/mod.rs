@@ -155,7 +155,11 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
     } else {
         String::new()
     };
-    let page = if description.is_in_istio() { "istio" } else { "kubernetes" };
+    let page = match manifests {
+        Manifests::IstioSidecar | Manifests::IstioGateway => "istio",
+        Manifests::EnvoyGateway => "envoy-gateway",
+        Manifests::Kustomize | Manifests::Helm => "kubernetes",
+    };
     format!(
         "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
          docs/{page}.md says how to see that it works, and how to change it.",

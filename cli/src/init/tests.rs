@@ -38,12 +38,13 @@ fn the_shipped_descriptions_give_the_shipped_files() {
 }
 
 /// Folders that the repository has, and the page that shows the command for each.
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("envoy/live", "docs/live-changes.md"),
     ("deploy/kubernetes", "docs/kubernetes.md"),
     ("deploy/helm/llm-failsafe", "docs/kubernetes.md"),
     ("deploy/istio/sidecar", "docs/istio.md"),
     ("deploy/istio/gateway", "docs/istio.md"),
+    ("deploy/envoy-gateway", "docs/envoy-gateway.md"),
 ];
 
 /// With `UPDATE_SHIPPED=1` it writes the folders.
@@ -83,14 +84,21 @@ fn shown(page: &str, folder: &str) -> Wish {
 }
 
 #[test]
-fn the_command_that_the_page_shows_for_kubernetes_writes_a_good_gateway() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = folder.path().join("gateway");
-    let said =
-        written(&Wish { output: Some(output.clone()), ..shown("docs/kubernetes.md", "gateway") }).unwrap();
-    assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
-    assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
-    assert!(read(&output.join("deployment.yaml")).contains("reference: \"REGISTRY/llm-failsafe:0.1.0\""));
+fn the_commands_that_the_pages_show_for_kubernetes_write_good_gateways() {
+    for (page, name, file, image, targets) in [
+        ("docs/kubernetes.md", "gateway", "deployment.yaml", "reference", "3 targets"),
+        ("docs/envoy-gateway.md", "gateway", "gateway/envoy-proxy.yaml", "reference", "3 targets"),
+        ("docs/envoy-gateway.md", "single", "gateway/extension-policy.yaml", "url", "2 targets"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("gateway");
+        let said = written(&Wish { output: Some(output.clone()), ..shown(page, name) }).unwrap();
+        assert!(said.contains("The client key `team-a`. It is shown only now:\n  sk-llm-"), "{said}");
+        assert!(said.contains(page), "{said}");
+        let report = check(&output).unwrap();
+        assert!(report.starts_with("good: 1 model") && report.contains(targets), "{report}");
+        assert!(read(&output.join(file)).contains(&format!("{image}: \"REGISTRY/llm-failsafe:0.1.0\"")));
+    }
 }
 
 #[test]
@@ -135,7 +143,7 @@ fn the_commands_that_the_page_shows_for_istio_write_good_folders() {
 }
 
 #[test]
-fn in_a_mesh_there_is_only_the_loop() {
+fn in_istio_there_is_only_the_loop() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().to_str().unwrap();
     let arguments = ["--provider", "openai", "--model", "chat=openai/m", "--output", output, "--single"];
@@ -171,7 +179,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn templates_of_manifests_have_no_place_left() {
-    for tool in ["kustomize", "helm", "istio-sidecar", "istio-gateway"] {
+    for tool in ["kustomize", "helm", "istio-sidecar", "istio-gateway", "envoy-gateway"] {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().to_str().unwrap();
         let wanted = ["--provider", "openai", "--model", "chat=openai/m", "--kubernetes", tool];
@@ -257,6 +265,8 @@ fn every_combination_passes_check() {
             &["--kubernetes", "helm", "--single"],
             &["--kubernetes", "istio-sidecar"],
             &["--kubernetes", "istio-gateway"],
+            &["--kubernetes", "envoy-gateway"],
+            &["--kubernetes", "envoy-gateway", "--single"],
         ] {
             for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
                 let folder = tempfile::tempdir().unwrap();
@@ -273,6 +283,8 @@ fn every_combination_passes_check() {
                 let file = if flags.contains(&"--live") || flags.iter().any(|flag| flag.starts_with("istio-"))
                 {
                     inside.join("filter.yaml")
+                } else if flags.ends_with(&["envoy-gateway", "--single"]) {
+                    inside.join("gateway/extension-policy.yaml")
                 } else if flags.contains(&"--kubernetes") {
                     inside.join("filter/filter.yaml")
                 } else {
@@ -370,5 +382,76 @@ fn check_reports_mistakes_of_a_filter_in_a_file() {
         std::fs::write(&filter, good.replacen(from, to, 1)).unwrap();
         let problem = check(folder.path()).unwrap_err().to_string();
         assert!(problem.contains(said), "{said}: {problem}");
+    }
+}
+
+#[test]
+fn check_reads_the_objects_of_envoy_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let wanted = ["--kubernetes", "envoy-gateway", "--provider", "openai", "--model", "chat=openai/m"];
+    for (flags, file, from, to, said) in [
+        (
+            &[][..],
+            "filter/filter.yaml",
+            "cluster: llm-failsafe-openai",
+            "cluster: nowhere",
+            "no cluster `nowhere`",
+        ),
+        (&[], "filter/filter.yaml", "account: openai,", "account: opanai,", "filter.yaml: "),
+        (&[], "gateway/patches-edge.yaml", "num_retries: 9", "num_retries: 0", "num_retries"),
+        (&[], "gateway/patches-edge.yaml", "op: add", "op: replace", "must be add"),
+        (
+            &[],
+            "gateway/patches-additions.yaml",
+            "server_listener_name: llm-failsafe-inner",
+            "server_listener_name: other",
+            "so it gets no requests",
+        ),
+        (&[], "gateway/patches-edge.yaml", "value: 34603008", "value: 1048576", "get no second attempt"),
+        (
+            &[],
+            "gateway/client-traffic.yaml",
+            "streamIdleTimeout: \"1200s\"",
+            "streamIdleTimeout: 5s",
+            "stream_idle_timeout",
+        ),
+        (
+            &[],
+            "gateway/envoy-proxy.yaml",
+            "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+            "x.Y",
+            "internal",
+        ),
+        (
+            &["--single"],
+            "gateway/extension-policy.yaml",
+            "cluster: llm-failsafe-openai",
+            "cluster: nowhere",
+            "no cluster `nowhere`",
+        ),
+        (
+            &["--single"],
+            "gateway/extension-policy.yaml",
+            "account: openai,",
+            "account: opanai,",
+            "extension-policy.yaml: ",
+        ),
+        (
+            &["--single"],
+            "gateway/patches-edge.yaml",
+            "path: allow_on_headers_stop_iteration",
+            "path: fail_open",
+            "allow_on_headers_stop_iteration",
+        ),
+    ] {
+        init(&[&wanted[..], &["--output", output, "--force"], flags].concat()).unwrap();
+        let file = folder.path().join(file);
+        let good = read(&file);
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&file, good.replace(from, to)).unwrap();
+        let report = check(folder.path()).unwrap_or_else(|problem| problem.to_string());
+        assert!(report.contains(said), "{to}: {report}");
+        std::fs::remove_dir_all(folder.path()).unwrap();
     }
 }

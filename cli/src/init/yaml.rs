@@ -4,6 +4,9 @@ use std::net::Ipv4Addr;
 
 use serde_yaml_ng::Value;
 
+/// How long a line of a tree may be.
+const WIDTH: usize = 120;
+
 /// Words that YAML 1.1, which Envoy reads, takes for something else than text.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
@@ -33,46 +36,68 @@ pub fn indented(block: &str, spaces: usize) -> String {
     block.lines().map(indent).collect()
 }
 
-/// A tree in block style. Every text in it is read back as one, also by YAML 1.1.
-pub fn block(tree: &Value) -> String {
-    let mut lines = String::new();
+/// A tree with this many spaces before each line. What fits is on one line.
+pub fn tree(tree: &Value, spaces: usize) -> String {
+    indented(&block(tree, WIDTH.saturating_sub(spaces)).join("\n"), spaces)
+}
+
+/// The lines of a tree. A list or a mapping that is not empty has at least one line for each of its parts.
+fn block(tree: &Value, width: usize) -> Vec<String> {
+    let inside = width.saturating_sub(2);
+    let mut lines = Vec::new();
     match tree {
         Value::Mapping(fields) if !fields.is_empty() => {
             for (name, value) in fields {
-                lines.push_str(&field(&scalar(name), value));
+                let name = flow(name);
+                let on_one_line = format!("{name}: {}", flow(value));
+                if on_one_line.len() <= width || !has_parts(value) {
+                    lines.push(on_one_line);
+                    continue;
+                }
+                lines.push(format!("{name}:"));
+                let before = if value.is_sequence() { "" } else { "  " };
+                lines.extend(block(value, inside).iter().map(|line| format!("{before}{line}")));
             }
         }
         Value::Sequence(items) if !items.is_empty() => {
             for item in items {
-                let item = block(item);
-                // The first line stands beside the dash, the others below it.
-                lines.push_str(&format!("- {}", indented(&item, 2).trim_start()));
+                let flow = flow(item);
+                let of_item = if flow.len() <= inside { vec![flow] } else { block(item, inside) };
+                let before = std::iter::once("- ").chain(std::iter::repeat("  "));
+                lines.extend(of_item.iter().zip(before).map(|(line, before)| format!("{before}{line}")));
             }
         }
-        _ => lines = format!("{}\n", scalar(tree)),
+        other => lines.push(flow(other)),
     }
     lines
 }
 
-/// A field with its value beside it or below it.
-fn field(name: &str, value: &Value) -> String {
-    match value {
-        Value::Mapping(fields) if !fields.is_empty() => format!("{name}:\n{}", indented(&block(value), 2)),
-        Value::Sequence(items) if !items.is_empty() => format!("{name}:\n{}", block(value)),
-        _ => format!("{name}: {}\n", scalar(value)),
+fn has_parts(tree: &Value) -> bool {
+    match tree {
+        Value::Mapping(fields) => !fields.is_empty(),
+        Value::Sequence(items) => !items.is_empty(),
+        _ => false,
     }
 }
 
-/// A value that fits on the line.
-fn scalar(value: &Value) -> String {
-    match value {
+/// A tree on one line.
+pub fn flow(tree: &Value) -> String {
+    match tree {
         Value::Null => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
-        Value::Number(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
         Value::String(value) => text(value),
-        Value::Sequence(_) => "[]".to_owned(),
-        Value::Mapping(_) => "{}".to_owned(),
-        Value::Tagged(tagged) => scalar(&tagged.value),
+        Value::Sequence(items) => {
+            let items: Vec<_> = items.iter().map(flow).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Mapping(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Mapping(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{}: {}", flow(name), flow(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Tagged(tagged) => flow(&tagged.value),
     }
 }
 
@@ -81,23 +106,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_read_back_as_it_was() {
-        let given = "{a: {on: [1, [x, [2.5, {}], []], {b: c, \"4.1\": [{d: e}]}]}, f: \"two\\nlines\", g: {}, h: true, i: null, j: \"yes\"}";
-        let tree: Value = serde_yaml_ng::from_str(given).unwrap();
-        let written = block(&tree);
-        assert_eq!(serde_yaml_ng::from_str::<Value>(&written).unwrap(), tree, "{written}");
-        for line in [
-            "  \"on\":",
-            "  - 1",
-            "  - b: c",
-            "    \"4.1\":",
-            "    - d: e",
-            "f: \"two\\nlines\"",
-            "g: {}",
-            "j: \"yes\"",
-        ] {
-            assert!(written.lines().any(|it| it == line), "{line}:\n{written}");
-        }
+    fn a_tree_is_read_back_as_it_was() {
+        let given = "a: { '@type': x.y/Z, on: [yes, 'y', 1, 0.5, true, '1', ''], text: \"two\\nlines # no comment\" }
+long:
+- name: 012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789
+  more: [{ a: {}, b: [] }, [012345678901234567890123456789012345678901234567890123456789, 012345678901234567890123456789012345]]
+- [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb]
+empty: {}
+";
+        let given: Value = serde_yaml_ng::from_str(given).unwrap();
+        let written = tree(&given, 2);
+        assert_eq!(serde_yaml_ng::from_str::<Value>(&written).unwrap(), given, "{written}");
+        assert!(written.lines().all(|line| line.starts_with("  ")), "{written}");
+        assert!(written.contains("\"on\": [\"yes\", \"y\", 1, 0.5, true, \"1\", \"\"]"), "{written}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! The real control planes, with stock Envoy. `scripts/test-mesh.sh` runs them in a network of their own, because control planes
 //! and their proxies have fixed ports. Nothing else is in that network, so tests use these ports, too.
 
+mod envoy_gateway;
+mod gateway_objects;
+mod gateway_server;
 mod istio;
 mod istiod;
 mod kubernetes_api;

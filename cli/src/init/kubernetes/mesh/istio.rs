@@ -174,7 +174,7 @@ fn keys_example(description: &Description) -> Option<NewFile> {
 }
 
 fn with_patches(name: &str, template: &str, places: &[Place<'_>], patches: Vec<Value>) -> NewFile {
-    let patches = yaml::indented(&yaml::block(&Value::Sequence(patches)), 2);
+    let patches = yaml::tree(&Value::Sequence(patches), 2);
     let places: Vec<_> = places.iter().cloned().chain([("patches", patches)]).collect();
     NewFile::new(name, fill(template, &places))
 }

@@ -6,15 +6,17 @@ use super::super::super::description::Description;
 use super::super::super::envoy_file;
 
 /// The parts that the template names. Clusters of providers have their names from the description.
-const NAMES: [(&str, &str); 3] = [("listeners", "edge"), ("listeners", "inner"), ("clusters", "loop")];
+const NAMES: [(&str, &str); 3] = [("listeners", EDGE), ("listeners", "inner"), ("clusters", "loop")];
+const EDGE: &str = "edge";
+const FILTER: &str = "llm-failsafe";
 
 /// What a control plane adds to Envoy.
 pub struct Parts {
     /// The listener for clients.
     pub edge: Value,
-    /// The internal listener with the filter, which is in the place that `inner_with` fills.
+    /// The internal listener with the filter, which is in the place that `inner_with` fills. Null without the retry loop.
     pub inner: Value,
-    /// The cluster that leads to the inner listener.
+    /// The cluster that leads to the inner listener. Null without the retry loop.
     pub to_inner: Value,
     /// The clusters that lead to providers.
     pub providers: Vec<Value>,
@@ -22,6 +24,8 @@ pub struct Parts {
     pub filter: Value,
     /// `stats_tags` of the bootstrap.
     pub stats_tags: Value,
+    /// `bootstrap_extensions` of the bootstrap.
+    pub bootstrap_extensions: Value,
 }
 
 impl Parts {
@@ -30,13 +34,20 @@ impl Parts {
         let text = envoy_file::text(description);
         let mut tree: Value =
             serde_yaml_ng::from_str(&text).unwrap_or_else(|error| unreachable!("the Envoy file: {error}"));
-        let [edge, mut inner, to_inner] = NAMES.map(|(kind, name)| {
+        let [mut edge, mut inner, to_inner] = NAMES.map(|(kind, name)| {
+            if name != EDGE && !description.in_loop {
+                return Value::Null;
+            }
             let mut part = taken(&mut tree["static_resources"][kind], name);
             rename(&mut part, description);
             remove_nulls(&mut part);
             part
         });
-        let filter = std::mem::replace(first_filter(&mut inner), Value::Null);
+        let filter = if description.in_loop {
+            std::mem::replace(first_filter(&mut inner), Value::Null)
+        } else {
+            taken(&mut manager(&mut edge)["http_filters"], FILTER)
+        };
         let providers = tree["static_resources"]["clusters"].as_sequence().cloned().unwrap_or_default();
         Self {
             edge,
@@ -45,6 +56,7 @@ impl Parts {
             providers,
             filter,
             stats_tags: tree["stats_config"]["stats_tags"].clone(),
+            bootstrap_extensions: tree["bootstrap_extensions"].clone(),
         }
     }
 
