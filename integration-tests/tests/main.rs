@@ -102,5 +102,6 @@ mod timers;
 mod tracing;
 mod transport;
 mod trust;
+mod upgrade;
 mod usage;
 mod waits;
