@@ -6,8 +6,13 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ "$(id -u)" -eq 0 ] || die "real containers need root here" "Run: sudo make test-containers"
-[ -f "$TOOLS/containers/base.tar" ] || die "the base of the images is missing" "Run: scripts/setup.sh containers"
+base=$TOOLS/containers/base.tar
+envoy=${ENVOY_BIN:-$TOOLS/envoy/${ENVOY_VERSION:-$(cat ENVOY_VERSION)}/envoy}
+prometheus=$TOOLS/prometheus/usr/bin/prometheus
+[ -x "$prometheus" ] || prometheus=$(command -v prometheus) || die "Prometheus is missing" "Run: scripts/setup.sh prometheus"
+[ "$(id -u)" -eq 0 ] || die "tests in containers need root" "Run: sudo make test-containers"
+[ -f "$base" ] || die "the base of the images is missing" "Run: scripts/setup.sh containers"
+[ -x "$envoy" ] || die "Envoy is missing" "Run: scripts/setup.sh envoy"
 [ -f dist/llm_failsafe.wasm ] || die "the filter has not been built" "Run: make build"
 
 cargo build -q -p llm-failsafe-cli
@@ -15,12 +20,7 @@ cargo build -q -p llm-failsafe-cli
 work=$(mktemp -d)
 child=
 # When `unshare` is killed, the kernel kills the first process of its namespace, and with it all others there.
-end() {
-    [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
-    wait
-    rm -rf "$work"
-}
-trap end EXIT
+trap '[ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 # The hard limits of the machine bound what containers may have.
@@ -50,10 +50,12 @@ graphroot = "$work/storage"
 runroot = "$work/run/storage"
 CONF
 
+# podman waits until its helpers are gone for good, and catatonit sees to that as the first process of the namespace.
 # Debian's Python has the library for YAML, because podman-compose needs it.
-CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf LLM_FAILSAFE=$TARGET_DIR/debug/llm-failsafe \
+CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf \
     unshare --net --pid --mount --fork --kill-child --mount-proc --propagation private \
-    /usr/bin/python3 scripts/containers/test.py "$work" "$TOOLS" &
+    catatonit -- /usr/bin/python3 scripts/containers/test.py "$work" "$base" "$envoy" "$prometheus" \
+    "$TARGET_DIR/debug/llm-failsafe" &
 child=$!
 status=0
 wait "$child" || status=$?

@@ -34,10 +34,10 @@ def known(part, fields):
 # ---- what the API server has ----
 
 
-def objects(root, folder):
+def objects(root, folder, program):
     """The Deployment, the ConfigMaps and the Secret of a folder that `init` wrote."""
     said = engine.run(
-        os.environ["LLM_FAILSAFE"], "init", "--kubernetes", "kustomize", "--module-image", MODULE, "--key", "team-a",
+        program, "init", "--kubernetes", "kustomize", "--module-image", MODULE, "--key", "team-a",
         "--provider", f"openai=http://{PROVIDER}:8080/v1,A,B", "--model", "chat=openai/small", "--output", folder)
     key = next(word for word in said.split() if word.startswith("sk-llm-"))
     deployment = yaml.safe_load((folder / "deployment.yaml").read_text())
@@ -203,21 +203,21 @@ def check_end(pod, key):
         check(pod.probe("livenessProbe") == 200, "the pod is not live while it drains")
         check(pod.probe("startupProbe") == 200, "new connections are refused before load balancers have noticed")
         engine.rest_is_whole(response)
-    code = podman("wait", POD)
-    took = time.monotonic() - began
+    wait_until("Envoy ends", lambda: container(POD, "{{.State.Status}}") in ["stopped", "exited"])
+    code, took = container(POD, "{{.State.ExitCode}}"), time.monotonic() - began
     check(code == "0" and took < pod.grace, f"exit code {code} after {took:.0f} s")
     check("every request has finished" in engine.logs(POD), engine.logs(POD))
     return took
 
 
-def test(root, work, images):
+def test(root, work, images, program):
     version, packed = "test", work / "module.tar"
     engine.run(sys.executable, "scripts/release/image.py", "dist/llm_failsafe.wasm", version, "none", packed, cwd=root)
     podman("tag", podman("pull", "-q", f"oci-archive:{packed}"), MODULE)
     podman("network", "create", NETWORK)
     podman("run", "-d", "--name", PROVIDER, "--network", NETWORK, "--volume",
            f"{root}/envoy/playground/provider.py:/provider.py:ro", images["provider-a"], "python", "/provider.py", PROVIDER)
-    spec, files, key = objects(root, work / "manifests")
+    spec, files, key = objects(root, work / "manifests", program)
     try:
         pod = Pod(spec, files, work / "mounts")
         ready = pod.start()

@@ -1,6 +1,7 @@
 """Real containers: docker-compose.yaml, and the pod of the Deployment for Kubernetes. scripts/test-containers.sh starts it.
 
-Usage: test.py WORK TOOLS. It must be the first process of its own namespaces of processes, networks and mounts.
+Usage: test.py WORK BASE ENVOY PROMETHEUS PROGRAM. WORK is an empty folder, BASE the root of a small Debian as a tar file, and
+the others are programs. It needs namespaces of its own for processes, networks and mounts.
 """
 
 import pathlib
@@ -31,21 +32,19 @@ def prepare_machine():
     engine.run("ip", "link", "set", "lo", "up")
 
 
-def images(work, tools):
+def images(work, base, envoy, prometheus):
     """Images of the names in docker-compose.yaml, from Debian's packages and Envoy's own program."""
     services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
     name = {service: f"docker.io/{it['image']}" for service, it in services.items()}
-    engine.podman("import", tools / "containers/base.tar", BASE)
+    engine.podman("import", base, BASE)
     start = work / "start.sh"
     start.write_text(START_AS_ENVOY)
-    version = (ROOT / "ENVOY_VERSION").read_text().strip()
-    files = {"envoy": tools / f"envoy/{version}/envoy", "start.sh": start}
     engine.build(work / "envoy", name["envoy"], f"""FROM {BASE}
 RUN groupadd --gid 101 envoy && useradd --uid 101 --gid 101 --no-create-home envoy
 COPY --chmod=755 envoy /usr/local/bin/envoy
 COPY --chmod=755 start.sh /start.sh
 ENTRYPOINT ["/start.sh"]
-""", files)
+""", {"envoy": envoy, "start.sh": start})
     python = f"FROM {BASE}\nRUN ln -s /usr/bin/python3 /usr/local/bin/python\n"
     engine.build(work / "python", name["provider-a"], python, {})
     engine.build(work / "prometheus", name["prometheus"], f"""FROM {BASE}
@@ -56,19 +55,21 @@ RUN mkdir -p /var/lib/prometheus && ln -s /prometheus /var/lib/prometheus/metric
 USER nobody
 WORKDIR /prometheus
 ENTRYPOINT ["/bin/prometheus"]
-""", {"prometheus": tools / "prometheus/usr/bin/prometheus"})
+""", {"prometheus": prometheus})
     return name
 
 
 def main():
-    work, tools = map(pathlib.Path, sys.argv[1:])
+    if len(sys.argv) != 6:
+        sys.exit(__doc__)
+    work, base, envoy, prometheus, program = map(pathlib.Path, sys.argv[1:])
     began = time.monotonic()
     try:
         prepare_machine()
-        name = images(work, tools)
+        name = images(work, base, envoy, prometheus)
         print(f"containers: images after {time.monotonic() - began:.0f} s", flush=True)
         compose.test(ROOT)
-        pod.test(ROOT, work, name)
+        pod.test(ROOT, work, name, program)
     except (engine.Failed, subprocess.SubprocessError) as error:
         sys.exit(f"containers: FAILED\n{error}")
     finally:
