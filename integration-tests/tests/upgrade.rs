@@ -5,7 +5,7 @@ use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider, errors};
-use integration_tests::{paths, records, sha256};
+use integration_tests::{paths, sha256};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -230,8 +230,9 @@ async fn an_upgrade_under_load_loses_no_request_and_keeps_what_the_filter_knows(
     assert_eq!(answered.header("x-llm-target"), Some("good"), "{}", answered.text());
     assert!(load.stop().await > 50);
     upgrade.envoy.wait_until_idle().await;
-    let forgotten =
-        records::so_far(&upgrade.envoy).iter().filter(|it| it["forgotten_attempts"] == json!(1)).count();
+    // The load has left too many records to read each of them.
+    let log = upgrade.envoy.log();
+    let forgotten = log.lines().filter(|line| line.contains(r#""forgotten_attempts":1"#)).count();
     assert_eq!(forgotten, 1);
 }
 
