@@ -19,8 +19,14 @@ cargo build -q -p llm-failsafe-cli
 
 work=$(mktemp -d)
 child=
-# When `unshare` is killed, the kernel kills the first process of its namespace, and with it all others there.
-trap '[ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+# When `unshare` is killed, the kernel kills the first process of its namespace, and with it all others there. Then podman
+# cannot remove its control groups. Groups that are in use cannot be removed.
+trap '
+    [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
+    wait
+    rm -rf "$work"
+    find /sys/fs/cgroup -depth -type d -path "*/libpod_parent*" -exec rmdir {} + 2>/dev/null || true
+' EXIT
 trap 'exit 130' INT TERM
 
 # The hard limits of the machine bound what containers may have.

@@ -27,6 +27,8 @@ exec setpriv --reuid envoy --regid envoy --clear-groups -- "$@"
 
 def prepare_machine():
     """Podman keeps locks and the state of networks in these folders. Here they are private."""
+    first = pathlib.Path("/proc/1/comm").read_text().strip()
+    engine.check(first == "catatonit", "this must run in namespaces of its own: use scripts/test-containers.sh")
     for folder in ["/run", "/dev/shm"]:
         engine.run("mount", "-t", "tmpfs", "tmpfs", folder)
     engine.run("ip", "link", "set", "lo", "up")
