@@ -15,6 +15,7 @@ use crate::live_changes::{FILTER, Load, discovered};
 
 const OPERATOR: &str = "Bearer op-upgrade-secret";
 const OLD: &str = env!("CARGO_PKG_VERSION");
+const VMS: &str = "wasm.envoy.wasm.runtime.v8.active";
 const UPDATED: &str = "extension_config_discovery.http_filter.llm-failsafe.update_success";
 const REJECTED: &str = "extension_config_discovery.http_filter.llm-failsafe.update_rejected";
 
@@ -204,6 +205,7 @@ async fn an_upgrade_under_load_loses_no_request_and_keeps_what_the_filter_knows(
     upgrade.silent.wait_for(1, SOON).await;
     let load = Load::start(port);
 
+    let vms = upgrade.envoy.stat(VMS).await.unwrap();
     let asked = upgrade.broken.received().len();
     let requests = upgrade.envoy.count("requests").await;
     upgrade.put("next.wasm", &next_module());
@@ -216,6 +218,8 @@ async fn an_upgrade_under_load_loses_no_request_and_keeps_what_the_filter_knows(
     assert!(received.iter().all(|request| request.json()["model"] != "drained-1"), "the order holds");
     assert!(upgrade.envoy.count("requests").await > requests, "counters go on");
     assert_eq!(upgrade.envoy.count("waiting").await, 1, "gauges count for both versions");
+
+    assert!(upgrade.envoy.stat(VMS).await.unwrap() > vms, "the old version serves its stream");
 
     // The stream still has its place.
     assert!(!waiting.is_finished());
@@ -230,6 +234,8 @@ async fn an_upgrade_under_load_loses_no_request_and_keeps_what_the_filter_knows(
     assert_eq!(answered.header("x-llm-target"), Some("good"), "{}", answered.text());
     assert!(load.stop().await > 50);
     upgrade.envoy.wait_until_idle().await;
+    // The old version ends with its last request.
+    upgrade.envoy.wait_for_stat(VMS, |count| count == vms).await;
     // The load has left too many records to read each of them.
     let log = upgrade.envoy.log();
     let forgotten = log.lines().filter(|line| line.contains(r#""forgotten_attempts":1"#)).count();
