@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo release test test-all-envoys test-containers chaos lint bench bench-count fuzz catalogue fmt clean
+.PHONY: help setup build demo release test test-all-envoys test-mesh test-containers chaos lint bench bench-count fuzz catalogue fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -45,6 +45,10 @@ test: setup build lint ## Everything CI runs: set up, build, lint, and all tests
 test-all-envoys: build ## Run the stream and retry scenarios on every supported Envoy (ENVOY_SUPPORTED)
 	@scripts/setup.sh envoy-all python
 	@scripts/test-envoys.sh all
+
+test-mesh: build ## Run the generated objects with the real control planes of Istio and Envoy Gateway (needs Go and about 15 minutes at first)
+	@scripts/setup.sh envoy mesh kubernetes
+	@scripts/test-mesh.sh
 
 test-containers: build ## Run docker-compose.yaml and the pod of deploy/kubernetes in real containers (podman; needs root)
 	@scripts/setup.sh envoy prometheus containers

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a release in dist/release: the module, its checksum, its list of parts, its symbols and an image.
+# Makes a release in dist/release: the module, its checksum, its list of parts, its symbols, an image and the manifests.
 # The working tree must be committed. The module is built twice, in two folders, and both must be equal.
 # Docs: docs/release.md
 
@@ -61,6 +61,11 @@ for processor in amd64 arm64; do
         "$work/image/manifest.json")
     tar -xzOf "$work/image/$layer" plugin.wasm | cmp - "$module" || die "the image for $processor has another module"
 done
+# The manifests of this version. Their images are to be replaced by those of the user's registry.
+grep -rq "llm-failsafe:$version" deploy || die "the manifests in deploy are of another version" \
+    "UPDATE_SHIPPED=1 cargo test -p llm-failsafe-cli writes them."
+git archive --format=tar --prefix="llm-failsafe-$version/" "$commit" deploy | gzip -n >"$out/$name-manifests.tar.gz"
+
 (cd "$out" && sha256sum -- * >"../$name.sha256" && mv "../$name.sha256" .)
 
 say "" "release: $out"

@@ -26,6 +26,8 @@ MIN_NODE=20
 # The commits of Istio 1.31 and the release of Envoy Gateway for `make test-mesh`.
 ISTIO_MODULE=v0.0.0-20260827124520-eed52ebb66ad
 ENVOY_GATEWAY_MODULE=v1.9.1
+# Envoy's rate-limit service has no releases.
+RATE_LIMIT_MODULE=v1.4.1-0.20260122083618-3fb702589d36
 MIN_GO_MINOR=26
 CONTAINER_PACKAGES=(podman podman-compose runc netavark aardvark-dns iptables iproute2 catatonit debootstrap)
 
@@ -393,15 +395,20 @@ setup_release() {
         die "skopeo is missing, and the image would not be checked" "As root on Debian: apt-get install skopeo"
 }
 
-# The control planes of Istio and Envoy Gateway, for `make test-mesh`. Only the programs and a few files of theirs are kept:
+# The control planes of Istio and Envoy Gateway, and Envoy's rate-limit service, for `make test-mesh`. Only the programs and a few files of theirs are kept:
 # building them takes about 15 minutes on two cores, and 7 GB of disk meanwhile.
 setup_mesh() {
-    local home=$TOOLS/mesh pinned="istio $ISTIO_MODULE envoy-gateway $ENVOY_GATEWAY_MODULE" log=$TOOLS/probe/mesh.log
+    local home=$TOOLS/mesh pinned="istio $ISTIO_MODULE envoy-gateway $ENVOY_GATEWAY_MODULE rate-limit $RATE_LIMIT_MODULE" log=$TOOLS/probe/mesh.log
+    if ! have redis-server; then
+        say "setup: installing Redis, in which the rate-limit service counts"
+        apt_install redis-server >"$TOOLS/probe/redis.log" 2>&1 || true
+        have redis-server || die "redis-server is missing" "As root on Debian: apt-get install redis-server"
+    fi
     [ "$(cat "$home/installed.txt" 2>/dev/null)" = "$pinned" ] && return
     if ! have go || ! go version | awk '{ split(substr($3, 3), v, "."); exit !(v[1] > 1 || v[2] >= minimum) }' minimum="$MIN_GO_MINOR"; then
         die "Go 1.$MIN_GO_MINOR or newer is missing. The control planes are built from their sources."
     fi
-    say "setup: building the control planes of Istio and Envoy Gateway (about 15 minutes)"
+    say "setup: building the control planes of Istio and Envoy Gateway (about 20 minutes on two cores)"
     mkdir -p "$home"
     rm -f "$home/installed.txt"
     # Modules are read-only unless -modcacherw is set, and could not be removed.
@@ -411,6 +418,9 @@ setup_mesh() {
     go install "github.com/envoyproxy/gateway/cmd/egctl@$ENVOY_GATEWAY_MODULE" \
         "github.com/envoyproxy/gateway/cmd/envoy-gateway@$ENVOY_GATEWAY_MODULE" >>"$log" 2>&1 ||
         die "Envoy Gateway could not be built" "see $log"
+    go install "github.com/envoyproxy/ratelimit/src/service_cmd@$RATE_LIMIT_MODULE" >>"$log" 2>&1 ||
+        die "the rate-limit service could not be built" "see $log"
+    mv "$home/bin/service_cmd" "$home/bin/ratelimit"
     local modules=$GOPATH/pkg/mod
     rm -rf "$home/istio" "$home/envoy-gateway"
     mkdir -p "$home/istio" "$home/envoy-gateway"

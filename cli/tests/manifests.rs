@@ -294,6 +294,71 @@ fn kustomize_and_helm_give_the_same_objects() {
     }
 }
 
+/// Labels that select pods, and all labels of the pods.
+fn selects(selector: &Value, pods: &Value) -> bool {
+    let wanted = selector.as_object().unwrap();
+    !wanted.is_empty() && wanted.iter().all(|(label, value)| &pods[label] == value)
+}
+
+#[test]
+fn objects_for_istio_are_valid_and_select_their_pods() {
+    let Some(python) = python() else { return };
+    let shipped = |kind: &str| root().join("deploy/istio").join(kind);
+    let gateway = kustomize(&python, &shipped("gateway")).unwrap();
+
+    // An application with the component for its sidecar.
+    let folder = tempfile::tempdir().unwrap();
+    copy_below(&shipped("sidecar"), &folder.path().join("gateway"));
+    let shop = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "shop", "labels": {"llm-failsafe": "sidecar"}},
+        "spec": {"selector": {"matchLabels": {"app": "shop"}}, "template": {
+            "metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "shop", "image": "shop:1"}]},
+        }},
+    });
+    let file = json!({"resources": ["gateway", "shop.yaml"], "components": ["gateway/workload"]});
+    for (name, content) in [("shop.yaml", shop), ("kustomization.yaml", file)] {
+        std::fs::write(folder.path().join(name), content.to_string()).unwrap();
+    }
+    let sidecar = kustomize(&python, folder.path()).unwrap();
+    assert_eq!(list(&the(&sidecar, "Deployment")["spec"]["template"]["spec"]["containers"]).len(), 2);
+
+    for (objects, kind) in [(gateway, "gateway"), (sidecar, "sidecar")] {
+        let pod = &the(&objects, "Deployment")["spec"]["template"];
+        let selectors = ["/spec/workloadSelector/labels", "/spec/selector/matchLabels", "/spec/selector"];
+        let selectors = objects.iter().filter_map(|it| selectors.iter().find_map(|path| it.pointer(path)));
+        let selectors: Vec<_> = selectors.collect();
+        assert!(selectors.len() >= 3 && selectors.iter().all(|it| selects(it, &pod["metadata"]["labels"])));
+        let proxy = list(&pod["spec"]["containers"]).iter().find(|it| it["name"] == "istio-proxy").unwrap();
+        assert_eq!(proxy["image"], "auto", "Istio fills it in");
+        // The filter may read the variables that the Secret has.
+        let text = std::fs::read_to_string(shipped(kind).join("keys.example.yaml")).unwrap();
+        let secret: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let filter =
+            objects.iter().find(|it| it["metadata"]["name"] == format!("llm-failsafe-{kind}-policy"));
+        let config =
+            filter.unwrap().pointer("/spec/configPatches/0/patch/value/typed_config/config/vm_config");
+        let mut read: Vec<_> = list(&config.unwrap()["environment_variables"]["host_env_keys"]).to_vec();
+        read.sort_by_key(Value::to_string);
+        assert!(!read.is_empty());
+        assert_eq!(
+            read,
+            secret["stringData"].as_object().unwrap().keys().map(|it| json!(it)).collect::<Vec<_>>()
+        );
+        let given: BTreeSet<_> = list(&proxy["env"])
+            .iter()
+            .map(|it| {
+                assert_eq!(
+                    it["valueFrom"]["secretKeyRef"],
+                    json!({"name": secret["metadata"]["name"], "key": it["name"]})
+                );
+                it["name"].as_str().unwrap()
+            })
+            .collect();
+        assert_eq!(given, read.iter().map(|it| it.as_str().unwrap()).collect());
+        assert_eq!(proxy["volumeMounts"][0]["name"], pod["spec"]["volumes"][0]["name"]);
+    }
+}
+
 #[test]
 fn a_misspelled_field_is_found() {
     let Some(python) = python() else { return };

@@ -158,6 +158,41 @@ impl Gateway {
         self
     }
 
+    /// Adds what `envoy/rate-limit.yaml` says: the service listens at this port.
+    ///
+    /// # Panics
+    /// If the file or the gateway does not have the parts.
+    #[must_use]
+    pub fn asks_rate_limits(self, port: u16) -> Self {
+        let text = std::fs::read_to_string(paths::root().join("envoy/rate-limit.yaml")).unwrap();
+        let added: Value = serde_yaml_ng::from_str(&text).unwrap();
+        let mut more = added["cluster"].clone();
+        more["type"] = json!("STATIC");
+        more.as_object_mut().unwrap().remove("load_assignment");
+        let is_ours = |filter: &Value| filter["name"] == "llm-failsafe";
+        let has_ours = move |manager: &&mut Value| {
+            manager["http_filters"].as_array().is_some_and(|it| it.iter().any(is_ours))
+        };
+        self.edit(|config| {
+            let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
+            let mut managers = listeners
+                .iter_mut()
+                .map(|listener| &mut listener["filter_chains"][0]["filters"][0]["typed_config"]);
+            let manager = managers.find(has_ours).unwrap();
+            let filters = manager["http_filters"].as_array_mut().unwrap();
+            let ours = filters.iter().position(is_ours).unwrap();
+            filters.insert(ours + 1, added["http_filter"].clone());
+            manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] =
+                added["per_filter_config"].clone();
+            let mapper = added["local_reply_mapper"].clone();
+            match manager["local_reply_config"]["mappers"].as_array_mut() {
+                Some(mappers) => mappers.push(mapper),
+                None => manager["local_reply_config"] = json!({"mappers": [mapper]}),
+            }
+        })
+        .cluster("rate_limit", port, &more)
+    }
+
     /// Sets an environment variable that the filter's VM may read.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));

@@ -164,6 +164,24 @@ async fn check_pause(shape: Shape) {
     assert_stalled(&stalled.read().await);
 }
 
+/// Whether the bytes are read before the tick that notices the pause is up to the operating system.
+#[tokio::test]
+async fn a_pause_before_the_first_content_is_not_slowness() {
+    let check = async |shape| {
+        let gateway = gateway(shape, &json!({})).configure(&json!({"breaker": {"slow_first_content": "1s"}}));
+        let Scene { envoy, providers: [first], .. } = gateway.start_with(["first"]).await;
+        first.script(Script::usual().delay_headers(Duration::from_millis(300)));
+        for asked in 1..=2 {
+            let answer = tokio::spawn(Request::chat("chat", true).ask(envoy.port()));
+            first.wait_for(asked, SOON).await;
+            stop_for(&envoy, Duration::from_millis(1600)).await;
+            assert_complete(&answer.await.unwrap(), "a stream that began in the pause");
+        }
+        assert_untroubled(&envoy, &first, "after the pauses").await;
+    };
+    tokio::join!(check(Shape::Loop), check(Shape::Single));
+}
+
 #[tokio::test]
 async fn a_stopped_process_ends_no_stream_in_the_loop() {
     check_pause(Shape::Loop).await;

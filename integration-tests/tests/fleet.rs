@@ -4,7 +4,6 @@ use integration_tests::SOON;
 use integration_tests::client::{Read, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, compatible};
-use integration_tests::paths;
 use integration_tests::provider::Script;
 use integration_tests::rate_limit::{Charge, RateLimitService};
 use integration_tests::scene::Scene;
@@ -30,37 +29,8 @@ fn configuration() -> Value {
 
 /// The shipped configuration with the additions of `envoy/rate-limit.yaml`.
 async fn start(shape: Shape, service: &RateLimitService) -> Scene<2> {
-    let text = std::fs::read_to_string(paths::root().join("envoy/rate-limit.yaml")).unwrap();
-    let added: Value = serde_yaml_ng::from_str(&text).unwrap();
-    let mut more = added["cluster"].clone();
-    more["type"] = json!("STATIC");
-    more.as_object_mut().unwrap().remove("load_assignment");
-    Gateway::new(shape)
-        .plugin(&configuration())
-        .edit(|config| {
-            let listeners = config["static_resources"]["listeners"].as_array_mut().unwrap();
-            let is_ours = |filter: &Value| filter["name"] == "llm-failsafe";
-            let managers = listeners
-                .iter_mut()
-                .map(|listener| &mut listener["filter_chains"][0]["filters"][0]["typed_config"]);
-            let mut with_ours = managers.filter(|manager| {
-                manager["http_filters"].as_array().is_some_and(|it| it.iter().any(is_ours))
-            });
-            let manager = with_ours.next().unwrap();
-            let filters = manager["http_filters"].as_array_mut().unwrap();
-            let ours = filters.iter().position(is_ours).unwrap();
-            filters.insert(ours + 1, added["http_filter"].clone());
-            manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] =
-                added["per_filter_config"].clone();
-            let mapper = added["local_reply_mapper"].clone();
-            match manager["local_reply_config"]["mappers"].as_array_mut() {
-                Some(mappers) => mappers.push(mapper),
-                None => manager["local_reply_config"] = json!({"mappers": [mapper]}),
-            }
-        })
-        .cluster("rate_limit", service.port(), &more)
-        .start_with(["first", "spare"])
-        .await
+    let gateway = Gateway::new(shape).plugin(&configuration()).asks_rate_limits(service.port());
+    gateway.start_with(["first", "spare"]).await
 }
 
 async fn ask(envoy: &Envoy, stream: bool) -> Read {

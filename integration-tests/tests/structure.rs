@@ -184,13 +184,17 @@ fn every_file_of_integration_tests_is_a_module_of_its_root() {
             let module = module.to_str().unwrap().trim_end_matches("/mod");
             match module.split_once('/') {
                 None => drop(found.insert(module.to_owned())),
-                // A part of a module, which declares it.
+                // The root of another test program.
+                Some((_, "main")) => {}
+                // A part of a module or of such a program, which declares it.
                 Some((module, part)) => {
-                    let whole = fs::read_to_string(folder.join(module).join("mod.rs")).unwrap();
+                    let program = folder.join(module).join("main.rs");
+                    let root = if program.is_file() { program } else { folder.join(module).join("mod.rs") };
+                    let whole = fs::read_to_string(root).unwrap();
                     let declaration = format!("mod {part};");
                     assert!(
                         whole.lines().any(|line| line == declaration),
-                        "{module}/mod.rs lacks `{declaration}`"
+                        "the root of {module} lacks `{declaration}`"
                     );
                 }
             }
@@ -284,7 +288,7 @@ fn headers_and_metrics_that_the_documentation_names_are_in_the_code() {
                 assert!(code.contains(&format!("\"{name}\"")), "{page} names the header `{name}`");
             }
             if name.starts_with("llm_failsafe_") && name.is_ascii() {
-                let name = name.split('{').next().unwrap_or(name);
+                let name = name.split(['{', ';']).next().unwrap_or(name);
                 let known = llm_failsafe::record::Metric::ALL.iter().any(|metric| metric.name() == name)
                     || llm_failsafe::record::Family::ALL.iter().any(|family| family.name() == name);
                 assert!(known, "{page} names the metric `{name}`");

@@ -58,6 +58,8 @@ pub struct Attempt {
     gate: HoldPolicy,
     /// For how long this worker could read nothing.
     excused: Duration,
+    /// The part of a pause that no tick has noticed yet.
+    unnoticed: Duration,
     keep_alive: Option<KeepAlive>,
     on_break: OnBreak,
     first_content: Option<Duration>,
@@ -108,6 +110,7 @@ impl Attempt {
             patience: Patience::of(&request, now),
             gate: policy.gate,
             excused: Duration::ZERO,
+            unnoticed: Duration::ZERO,
             keep_alive: policy.keep_alive.map(|every| KeepAlive::new(every, now)),
             on_break: policy.on_break,
             first_content: None,

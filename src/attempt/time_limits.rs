@@ -105,10 +105,17 @@ impl Attempt {
         // An attempt that was sent after the pause has lost nothing.
         let pause = pause.min(now.since(self.start.sent_at));
         self.excused = self.excused.saturating_add(pause);
+        self.unnoticed = Duration::ZERO;
         self.watch.excuse(pause, now);
         if let Some(patience) = &mut self.patience {
             patience.excuse(pause);
         }
+    }
+
+    /// The worker reads after a pause that no tick has noticed yet. What the provider took does not count it. Its time limits
+    /// move at the tick, before they are looked at.
+    pub fn note_pause(&mut self, pause: Option<Duration>, now: Timestamp) {
+        self.unnoticed = pause.map_or(Duration::ZERO, |pause| pause.min(now.since(self.start.sent_at)));
     }
 
     /// Whether the worker could read nothing for a while.
@@ -118,7 +125,7 @@ impl Attempt {
 
     /// When it was sent, not counting the time in which nothing could be read.
     pub(super) fn sent_at(&self) -> Timestamp {
-        self.start.sent_at.after(self.excused)
+        self.start.sent_at.after(self.excused).after(self.unnoticed)
     }
 
     /// Another target gets the rest of the client's patience. The attempt has failed.

@@ -9,6 +9,7 @@ use super::balance::Balance;
 use super::boundaries::{Boundaries, SubstitutionRules};
 use super::keys::{ClientKey, OperatorKey, Secret};
 use super::max_pending::MaxPending;
+use super::metric_labels::MetricLabels;
 use super::mode::Mode;
 use super::model_names::{AskedName, ModelNames, WILDCARD};
 use super::offers::Offers;
@@ -41,6 +42,8 @@ pub struct Config {
     pub retry_budget: RetryBudget,
     /// Whether breakers act or only count.
     pub mode: Mode,
+    /// How the names of metrics contain their labels.
+    pub metric_labels: MetricLabels,
     /// Which requests are recorded, and where the records go.
     pub record: RecordPolicy,
     /// Whether this filter runs in the retry loop and may trust the edge's headers.

@@ -36,6 +36,7 @@ pub(super) struct RawConfig {
     pub breaker: Option<Mapping<RawBreaker>>,
     pub retry_budget: Option<Mapping<RawRetryBudget>>,
     pub mode: Option<String>,
+    pub metric_labels: Option<String>,
     pub record: Option<Mapping<RawRecord>>,
     pub retry_loop: Option<bool>,
     pub route_strips_headers: Option<bool>,

@@ -80,6 +80,7 @@ fn full() -> Value {
             "slow_first_content": "20s",
         },
         "mode": "shadow",
+        "metric_labels": "istio",
         "retry_loop": true,
         "route_strips_headers": true,
     })
@@ -109,7 +110,7 @@ fn everything(config: &Config) -> String {
     let headers: Vec<_> = config.providers().iter().map(|provider| &provider.headers).collect();
     let names = &config.model_names;
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {secrets:?} {headers:?} {names:?} {}",
         config.providers(),
         config.accounts(),
         config.targets(),
@@ -121,6 +122,7 @@ fn everything(config: &Config) -> String {
         config.limits.max_journeys,
         config.breaker,
         config.mode,
+        config.metric_labels,
         config.retry_loop,
         config.route_strips_headers,
         config.fingerprint(),

@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use super::abi;
 use crate::base::{CREATE, Timestamp, WallClock, WallTime};
-use crate::journey::LATE;
-
-/// How often Envoy calls `on_tick`.
-pub const TICK: Duration = Duration::from_millis(100);
+use crate::journey::{LATE, TICK};
 
 /// Where VMs share what they add to the monotonic clock, in milliseconds.
 const BASE_KEY: &str = "llm-failsafe/clock";

@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::{clock, stream};
 use crate::base::{COMMIT, VERSION};
 use crate::config;
+use crate::journey::TICK;
 use crate::record::Metric;
 
 /// How much of a configuration is read. A longer one is cut off here and refused.
@@ -73,7 +74,7 @@ impl Root {
                 }
                 let shared = Rc::new(Shared::new(config, envoy_version()));
                 self.report_memory(&shared);
-                match abi::set_tick(clock::TICK) {
+                match abi::set_tick(TICK) {
                     Ok(()) => {
                         clock::start_ticking();
                         shared.start_ticking();

@@ -28,6 +28,7 @@ pub(super) fn settle(
     blame: Blame,
     now: Timestamp,
 ) {
+    sent.attempt.note_pause(worker.unnoticed_pause(now), now);
     let Some(Ended { outcome, mut admission }) = sent.attempt.end(end, received, now) else { return };
     let request = Rc::clone(&sent.journey.borrow().request);
     let target = sent.attempt.start().target;
@@ -202,7 +203,7 @@ impl Sent {
             worker.tally.count(Metric::ClientAborts);
             self.count_stream_end(worker, StreamEnd::ClientGone);
             // After a pause the provider's answer may have come, and the client may have left in vain.
-            let paused = self.attempt.was_excused() || worker.is_late(now);
+            let paused = self.attempt.was_excused() || worker.unnoticed_pause(now).is_some();
             let blame = if paused { Blame::NEUTRAL } else { Blame::CLIENT_LEFT };
             settle(self, worker, End::ClientGone, Received::Perhaps, blame, now);
             return false;

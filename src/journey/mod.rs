@@ -30,4 +30,4 @@ pub use exchange::{Ending, Exchange, RequestHost, RequestStep};
 pub use journey::Journey;
 pub use registry::{Journeys, ORPHAN_AFTER, SharedJourney};
 pub use response::ResponseHost;
-pub use worker::{LATE, Worker};
+pub use worker::{LATE, TICK, Worker};

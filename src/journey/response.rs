@@ -83,6 +83,7 @@ impl Exchange {
             journey.request.generation.host_samples.borrow_mut().is_due(target, now)
         };
         sent.attempt.note_host(if asks_host { upstream.host() } else { None });
+        sent.attempt.note_pause(worker.unnoticed_pause(now), now);
         let progress = sent.attempt.headers(head, now, || upstream.origin(), could_move, host);
         sent.proceed(worker, progress, HeldBody { bytes: None, is_all: end_of_stream }, now, host)
     }
@@ -111,6 +112,9 @@ impl Exchange {
     ) -> Release {
         let Phase::Sent(sent) = &mut self.phase else { return Release::Pass };
         let awaited_content = sent.attempt.awaits_content();
+        if awaited_content {
+            sent.attempt.note_pause(worker.unnoticed_pause(now), now);
+        }
         let progress = sent.attempt.chunk(host, available, end_of_stream, now);
         if awaited_content && !sent.attempt.awaits_content() {
             sent.answer_begins(worker, true, now);

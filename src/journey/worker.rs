@@ -18,7 +18,10 @@ use crate::retry::Retries;
 /// are only counted.
 const MAX_ORPHANS_WRITTEN: usize = 10;
 
-/// A tick comes every 100 ms. If none has come for this long, the worker was stopped or busy, and what has arrived
+/// How often a tick comes.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// If no tick has come for this long, the worker was stopped or busy, and what has arrived
 /// meanwhile has not been read.
 pub const LATE: Duration = Duration::from_millis(300);
 
@@ -126,9 +129,11 @@ impl Worker {
         self.gauges.show(&self.generation, &mut self.tally, now);
     }
 
-    /// Whether the last tick was longer ago than it may be, because the worker was stopped or busy.
-    pub(super) fn is_late(&self, now: Timestamp) -> bool {
-        self.ticked_at.is_some_and(|at| now.since(at) > LATE)
+    /// For how long the worker could read nothing, because it was stopped or busy, if no tick has noticed that yet. What has
+    /// come meanwhile may be read before the tick.
+    pub(super) fn unnoticed_pause(&self, now: Timestamp) -> Option<Duration> {
+        let passed = now.since(self.ticked_at?);
+        (passed > LATE).then(|| passed.saturating_sub(TICK))
     }
 
     fn end_orphans(&mut self, now: Timestamp) -> Vec<Written> {

@@ -8,13 +8,14 @@
 //! Envoy's Wasm ABI has no labels. They are part of the name, such as
 //! `llm_failsafe_attempts_by_outcome;target=gpt-a;outcome=server`, and the bootstrap's `stats_tags` turn
 //! them into labels. The separators are `;` and `=` because no configured name contains them; names of
-//! models contain dots.
+//! models contain dots. Istio's own tags read `target=.=gpt-a;.;outcome=.=server;.;` before the name
+//! (`metric_labels`).
 
 use super::metric_kind::MetricKind;
 use super::orders::ScopeKind;
 use crate::base::{AccountId, ErrorClass, ModelId, ProviderId, TargetId};
 use crate::breaker::Scope;
-use crate::config::Config;
+use crate::config::{Config, MetricLabels};
 
 /// Maximum number of series of one configuration. A family that would exceed it is left out.
 pub const MAX_SERIES: usize = 20_000;
@@ -56,13 +57,15 @@ impl Dim {
         }
     }
 
-    /// Appends the labels of one value to a series name.
-    fn write(self, config: &Config, place: usize, name: &mut String) {
+    /// Writes the labels of one value.
+    fn write(self, config: &Config, place: usize, labels: &mut String) {
         let mut label = |label: &str, value: &str| {
-            name.push(';');
-            name.push_str(label);
-            name.push('=');
-            name.push_str(value);
+            // The separators before the label, before its value and behind it.
+            let [before, between, behind] = match config.metric_labels {
+                MetricLabels::Envoy => [";", "=", ""],
+                MetricLabels::Istio => ["", "=.=", ";.;"],
+            };
+            [before, label, between, value, behind].iter().for_each(|part| labels.push_str(part));
         };
         match self {
             Self::Scope => {
@@ -267,11 +270,15 @@ impl Series {
             let second = dims.next();
             for place in 0..first.size(config) {
                 for inner in 0..second_size {
-                    let mut name = String::from(family.name());
-                    first.write(config, place, &mut name);
+                    let mut labels = String::new();
+                    first.write(config, place, &mut labels);
                     if let Some(second) = second {
-                        second.write(config, inner, &mut name);
+                        second.write(config, inner, &mut labels);
                     }
+                    let name = match config.metric_labels {
+                        MetricLabels::Envoy => [family.name(), &labels].concat(),
+                        MetricLabels::Istio => [&labels, family.name()].concat(),
+                    };
                     sink(family.kind(), &name);
                 }
             }
@@ -343,6 +350,22 @@ mod tests {
             models.iter().map(|name| ((*name).to_owned(), json!({"targets": ["t0"]}))).collect();
         let config = json!({"providers": {"p": {"kind": "openai"}}, "targets": targets, "models": models});
         config::load(config.to_string().as_bytes(), &|_| None).unwrap()
+    }
+
+    #[test]
+    fn istio_finds_labels_before_the_name() {
+        let config = json!({"providers": {"p": {"kind": "openai"}}, "metric_labels": "istio",
+            "targets": {"t0": {"provider": "p", "model": "m", "key": {"value": "k"}}},
+            "models": {"gpt-4.1": {"targets": ["t0"]}}});
+        let config = config::load(config.to_string().as_bytes(), &|_| None).unwrap();
+        let names = names(&config);
+        for name in [
+            "model=.=gpt-4.1;.;outcome=.=fell_back;.;llm_failsafe_requests_by_end",
+            "scope=.=endpoint;.;name=.=p;.;llm_failsafe_breaker_state",
+        ] {
+            assert!(names.iter().any(|it| it == name), "{name}");
+        }
+        assert!(names.iter().all(|name| name.contains("=.=") && name.contains(";.;llm_failsafe_")));
     }
 
     fn names(config: &Config) -> Vec<String> {

@@ -40,7 +40,8 @@ fn init() -> Definition {
                chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5\n\n\
              With --live, the files are in a folder: start.sh checks and starts them, and keys and configuration\n\
              change without a restart. The names of variables then only say how many accounts there are.\n\n\
-             With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it.",
+             With --kubernetes, the folder is a base for kustomize or a chart for Helm, with the same files in it, or has\n\
+             the objects that add the filter to Envoys of Istio.",
         )
         .args([
             text("provider", "PROVIDER", "Provider with its keys; may be repeated").action(ArgAction::Append),
@@ -50,7 +51,7 @@ fn init() -> Definition {
                 .action(ArgAction::Append),
             flag("single", "An ordinary listener: one attempt per request, no retry loop"),
             flag("live", "Keys and configuration in files that Envoy watches"),
-            text("kubernetes", "TOOL", "Manifests for Kubernetes, for kustomize or helm")
+            text("kubernetes", "TOOL", "Manifests for Kubernetes, and what they are for")
                 .value_parser(Manifests::NAMES)
                 .conflicts_with_all(["live", "listen", "admin", "probes", "module"]),
             text("module-image", "IMAGE", "With --kubernetes, the image with the filter's module")
@@ -72,7 +73,11 @@ fn check() -> Definition {
             "Reads the configuration as the filter does. Lists every mistake, and warns of settings that are valid\n\
              but probably not intended. In an envoy.yaml it also checks what the filter needs of Envoy: clusters,\n\
              environment variables, the retry loop, buffers, time limits and who can connect. What Envoy gets from\n\
-             elsewhere (LDS, RDS, CDS) cannot be checked.",
+             elsewhere (LDS, RDS, CDS) cannot be checked.\n\n\
+             It reads the same from a dump of a running Envoy, and names what Envoy has refused:\n  \
+               istioctl proxy-config all POD -o json | llm-failsafe check --config -\n  \
+               egctl config envoy-proxy all POD -n NAMESPACE -o json | llm-failsafe check --config -\n  \
+               egctl x translate --from gateway-api --to xds -t all -o json -f FILE | llm-failsafe check --config -",
         )
         .arg(config().required(true))
 }

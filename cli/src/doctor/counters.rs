@@ -170,13 +170,20 @@ const SIGNS: [Sign; 18] = [
 ];
 
 /// Only these counters, so that the answer is small.
-const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.loop%5C.%7Cextension_config_discovery%7Csds%5C.%7Cfilesystem%5C.%7Ccluster%5C..*credential_injector)";
+const FILTER: &str = "%5E(http%5C..*no_cluster%7Clistener_manager%7Cwasm%7Ccluster%5C.(llm-failsafe-)%3Floop%5C.%7Cextension_config_discovery%7Csds%5C.%7Cfilesystem%5C.%7Ccluster%5C..*credential_injector)";
 
 /// The most parts of names that are shown for one sign.
 const MAX_PARTS: usize = 4;
 
-/// The gauge that counts the targets of a model that accept requests. The name of the model follows.
-const FIT: &str = "wasmcustom.llm_failsafe_model_targets_fit;model=";
+/// What is before and behind the name of a model in the gauge that counts its targets that accept requests. The second form is
+/// Istio's (`metric_labels`).
+const FIT: [[&str; 2]; 2] = [
+    ["wasmcustom.llm_failsafe_model_targets_fit;model=", ""],
+    ["wasmcustom.model=.=", ";.;llm_failsafe_model_targets_fit"],
+];
+
+/// The loop's cluster in a service mesh, and elsewhere.
+const LOOP: [&str; 2] = ["cluster.llm-failsafe-loop.", "cluster.loop."];
 
 /// Gets the counters and explains those that should be zero. If the state of the targets is not known from the status
 /// report, a gauge says which models have no target left.
@@ -189,7 +196,7 @@ pub fn examine(client: &Client, admin: &str, is_state_known: bool) -> Vec<Note> 
         let text = format!("{admin} is not Envoy's admin interface: /stats gave {}", answer.described());
         return vec![Note::problem(text)];
     }
-    let mut notes = explain(&answer.body);
+    let mut notes = explain(&answer.body.replace(LOOP[0], LOOP[1]));
     if !answer.body.contains("wasmcustom.llm_failsafe_") {
         let text =
             "this Envoy has no counters of llm-failsafe: the filter is not loaded, or this is another Envoy";
@@ -205,14 +212,21 @@ pub fn examine(client: &Client, admin: &str, is_state_known: bool) -> Vec<Note> 
 
 /// Models of which no target accepts requests.
 fn dead_models(stats: &str) -> Vec<Note> {
-    let gauges = stats.lines().filter_map(|line| line.strip_prefix(FIT)?.rsplit_once(": "));
+    let gauges = stats.lines().filter_map(|line| line.rsplit_once(": "));
     let dead = gauges.filter(|(_, fit)| fit.trim() == "0");
-    dead.map(|(model, _)| {
-        Note::problem(format!("model `{model}`: none of its targets accepts requests, so clients get errors"))
+    let model_of = |name: &'_ str| {
+        let model = |[before, behind]: [&str; 2]| name.strip_prefix(before)?.strip_suffix(behind);
+        FIT.into_iter().find_map(model).map(str::to_owned)
+    };
+    dead.filter_map(|(name, _)| model_of(name))
+        .map(|model| {
+            Note::problem(format!(
+                "model `{model}`: none of its targets accepts requests, so clients get errors"
+            ))
             .advise("give an operator's key with --operator-key to see the reasons")
             .see("docs/runbook.md#llmfailsafenobodyleft")
-    })
-    .collect()
+        })
+        .collect()
 }
 
 fn explain(stats: &str) -> Vec<Note> {
@@ -301,7 +315,11 @@ mod tests {
         let [note] = notes.as_slice() else { panic!("{notes:#?}") };
         assert!(note.contains("PROBLEM: model `meta/llama:free`: none of its targets accepts"), "{note}");
         let family = llm_failsafe::record::Family::TargetsFit;
-        assert_eq!(FIT, format!("wasmcustom.{};model=", family.name()));
+        assert!(FIT.iter().all(|parts| parts.concat().contains(family.name())));
+        let stats = "wasmcustom.model=.=gpt-4.1;.;llm_failsafe_model_targets_fit: 0\n\
+                     wasmcustom.model=.=chat;.;llm_failsafe_model_targets_fit: 1\n";
+        let notes: Vec<_> = dead_models(stats).iter().map(Note::to_string).collect();
+        assert!(notes.len() == 1 && notes[0].contains("model `gpt-4.1`"), "{notes:#?}");
     }
 
     #[test]

@@ -21,8 +21,7 @@ pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) ->
         let Some(config) = config.filter(Place::exists) else {
             return Err(format!("{path}: has no resource `{name}` with a typed_config"));
         };
-        let from = format!("{path}: {}", config.path);
-        *tree = json!({"name": name, CONTENT: config.value(), FROM: from});
+        put_content(tree, &name, config.value(), &format!("{path}: {}", config.path));
         return Ok(vec![path]);
     }
     let inside: Vec<_> = match tree {
@@ -37,16 +36,28 @@ pub fn follow(tree: &mut Value, read: &dyn Fn(&str) -> Result<Value, String>) ->
     Ok(files)
 }
 
+/// Replaces a reference to a filter by the filter.
+pub(super) fn put_content(tree: &mut Value, name: &str, content: &Value, from: &str) {
+    let mut content = content.clone();
+    if let Some(members) = content.as_object_mut() {
+        members.insert(FROM.to_owned(), from.into());
+    }
+    *tree = json!({"name": name, CONTENT: content});
+}
+
+/// The name of a Wasm filter that Envoy gets by discovery.
+pub(super) fn discovered<'t>(filter: &Place<'t>) -> Option<&'t str> {
+    let kinds = filter.at(&["config_discovery", "type_urls"]).texts();
+    kinds.iter().any(|kind| kind == WASM).then(|| filter.field("name").text()).flatten()
+}
+
 /// The path and the name of a Wasm filter that is in a file.
 fn reference(tree: &Value) -> Option<(String, String)> {
     let place = Place::root(tree);
-    let discovery = place.field("config_discovery");
-    if !discovery.field("type_urls").texts().iter().any(|kind| kind == WASM) {
-        return None;
-    }
-    let source = discovery.field("config_source");
+    let name = discovered(&place)?;
+    let source = place.at(&["config_discovery", "config_source"]);
     let path = source.at(&["path_config_source", "path"]).text().or_else(|| source.field("path").text())?;
-    Some((path.to_owned(), place.field("name").text()?.to_owned()))
+    Some((path.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Reads an Envoy file: the few facts about listeners, routes and clusters that the filter depends on.
 //!
-//! [`Envoy::read`] takes the tree of a bootstrap file and makes no judgement. Each fact has the path at which it
+//! [`Envoy::read`] takes the tree of a bootstrap file, or of a dump that looks like one, and makes no judgement. Each fact has the path at which it
 //! is in the file. What Envoy gets from elsewhere (LDS, RDS, CDS) is not in the file, and the facts say so.
 
 mod clusters;
 mod discovery;
+mod dump;
+pub mod istio;
 mod listeners;
 mod place;
 mod routes;
@@ -13,6 +15,7 @@ use serde_json::Value;
 
 pub use clusters::{Cluster, Destination, HTTP_OPTIONS};
 pub use discovery::follow;
+pub use dump::{Dump, Refused, dumps};
 pub use listeners::{Address, Listener, Manager, Plugin};
 use place::Place;
 pub use routes::{Addition, Retry, Route, RouteTable, To, VirtualHost};
@@ -35,6 +38,8 @@ pub struct Envoy {
     pub has_internal_listeners: bool,
     /// Whether something bounds Envoy's memory.
     pub has_overload_manager: bool,
+    /// The updates that Envoy has refused, if this is a dump of a running one.
+    pub refused: Vec<Refused>,
 }
 
 /// A place where the filter is, and the routes that lead there from other listeners of the file.
@@ -102,6 +107,7 @@ impl Envoy {
             listeners,
             clusters: resources.field("clusters").items().iter().map(Cluster::read).collect(),
             more_listeners: comes("lds_config"),
+            refused: Vec::new(),
             has_overload_manager: root.field("overload_manager").exists(),
             has_internal_listeners: extensions
                 .iter()
@@ -109,9 +115,26 @@ impl Envoy {
         }
     }
 
+    /// The facts in a dump.
+    pub fn read_dump(dump: Dump) -> Self {
+        Self { refused: dump.refused, ..Self::read(&dump.file) }
+    }
+
     /// The cluster with this name.
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// Clusters that lead to an internal listener that does not exist, with its name.
+    pub fn dead_ends(&self) -> impl Iterator<Item = (&Cluster, &str)> {
+        let exists = |name: &str| self.listeners.iter().any(|listener| listener.name == name);
+        self.clusters.iter().filter(|_| !self.more_listeners).filter_map(move |cluster| {
+            let mut internal = cluster.destinations.iter().filter_map(|destination| match destination {
+                Destination::Internal(name) => Some(name.as_str()),
+                Destination::Socket(..) => None,
+            });
+            Some((cluster, internal.find(|name| !exists(name))?))
+        })
     }
 
     /// Every connection manager of the file, with its listener.

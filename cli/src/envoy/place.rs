@@ -7,8 +7,9 @@ use serde_json::Value;
 /// What is absent.
 const NOTHING: &Value = &Value::Null;
 
-/// What holds the content of another file, and the member beside it that says where in which file it is.
+/// The configuration of a filter.
 pub(super) const CONTENT: &str = "typed_config";
+/// The member of a mapping that comes from elsewhere: it says from where.
 pub(super) const FROM: &str = "llm-failsafe: content from";
 
 /// A value in an Envoy file, with its path. An absent field is a place without a value.
@@ -28,11 +29,14 @@ impl<'a> Place<'a> {
     /// The field with this name. Envoy also reads it in camel case.
     pub fn field(&self, name: &str) -> Self {
         let value = self.value.get(name).or_else(|| self.value.get(camel_case(name)));
-        if let Some(from) = self.value.get(FROM).and_then(Value::as_str).filter(|_| name == CONTENT) {
-            return Self { value: value.unwrap_or(NOTHING), path: from.to_owned() };
-        }
         let dot = if self.path.is_empty() { "" } else { "." };
-        Self { value: value.unwrap_or(NOTHING), path: format!("{}{dot}{name}", self.path) }
+        Self::of(value.unwrap_or(NOTHING), || format!("{}{dot}{name}", self.path))
+    }
+
+    /// A value that is here, unless it says that it comes from elsewhere.
+    fn of(value: &'a Value, here: impl FnOnce() -> String) -> Self {
+        let path = value.get(FROM).and_then(Value::as_str).map_or_else(here, str::to_owned);
+        Self { value, path }
     }
 
     /// The field at the end of these steps.
@@ -43,7 +47,13 @@ impl<'a> Place<'a> {
     /// The items of a list.
     pub fn items(&self) -> Vec<Self> {
         let items = self.value.as_array().into_iter().flatten().enumerate();
-        items.map(|(index, value)| Self { value, path: format!("{}[{index}]", self.path) }).collect()
+        items.map(|(index, value)| Self::of(value, || format!("{}[{index}]", self.path))).collect()
+    }
+
+    /// All fields.
+    pub fn members(&self) -> Vec<Self> {
+        let names = self.value.as_object().into_iter().flatten().map(|(name, _)| name);
+        names.map(|name| self.field(name)).collect()
     }
 
     /// The fields of a mapping whose names are free, such as those of variables or extensions.

@@ -7,6 +7,8 @@ use llm_failsafe::provider::ProviderKind;
 pub struct Description {
     /// Whether failed attempts are repeated within a request.
     pub in_loop: bool,
+    /// What the file says of itself instead of how to start it: lines of a comment.
+    pub purpose: Option<&'static str>,
     /// Whether keys and the filter's configuration come from files that Envoy watches.
     pub live: bool,
     /// What runs it in Kubernetes. Then it is `live`, too.
@@ -160,6 +162,12 @@ impl Description {
     /// Whether a control plane configures Envoy.
     pub fn is_in_mesh(&self) -> bool {
         self.kubernetes.as_ref().is_some_and(|kubernetes| kubernetes.manifests.is_mesh())
+    }
+
+    /// Whether Istio configures Envoy.
+    pub fn is_in_istio(&self) -> bool {
+        let manifests = self.kubernetes.as_ref().map(|kubernetes| kubernetes.manifests);
+        matches!(manifests, Some(Manifests::IstioSidecar | Manifests::IstioGateway))
     }
 
     /// Whether the gateway has pods of its own, with an Envoy file.

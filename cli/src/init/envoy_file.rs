@@ -1,10 +1,9 @@
 //! The Envoy file. Its template is the shipped example: each part that depends on the description replaces that of the
 //! example, and everything else, with its comments, stays.
 
-use llm_failsafe::provider::ProviderKind;
-
 use super::clusters;
-use super::description::{Account, Description, Model, Provider, Secret, Socket, Target};
+use super::description::{Description, Socket};
+use super::examples::shipped;
 use super::for_shell;
 use super::live;
 use super::plugin;
@@ -35,61 +34,6 @@ pub fn text(description: &Description) -> String {
     parts.iter().fold(template.to_owned(), |text, part| replaced(&text, &part(&shipped), &part(description)))
 }
 
-/// The description of the shipped examples.
-pub fn shipped(in_loop: bool) -> Description {
-    let provider = |name: &str, kind, host: &str| Provider {
-        name: name.to_owned(),
-        kind,
-        server: Socket { host: host.to_owned(), port: 443 },
-        tls: true,
-        host: None,
-        path_prefix: None,
-    };
-    let account = |name: &str, provider: &str, variable: &str| Account {
-        name: name.to_owned(),
-        provider: provider.to_owned(),
-        secret: Secret::Variable(variable.to_owned()),
-    };
-    let target = |name: &str, account: &str, model: &str, weight| Target {
-        name: name.to_owned(),
-        account: account.to_owned(),
-        model: model.to_owned(),
-        weight,
-    };
-    let socket = |host: &str, port| Socket { host: host.to_owned(), port };
-    Description {
-        in_loop,
-        live: false,
-        kubernetes: None,
-        file: if in_loop { "envoy/envoy.yaml" } else { "envoy/single.yaml" }.to_owned(),
-        module: "dist/llm_failsafe.wasm".to_owned(),
-        listen: socket("0.0.0.0", 10000),
-        admin: socket("127.0.0.1", 9901),
-        probes: socket("0.0.0.0", 10001),
-        providers: vec![
-            provider("openai", ProviderKind::OpenAi, "api.openai.com"),
-            provider("anthropic", ProviderKind::Anthropic, "api.anthropic.com"),
-        ],
-        accounts: vec![
-            account("openai-a", "openai", "OPENAI_KEY_A"),
-            account("openai-b", "openai", "OPENAI_KEY_B"),
-            account("claude", "anthropic", "ANTHROPIC_KEY"),
-        ],
-        targets: vec![
-            target("gpt-a", "openai-a", "gpt-4.1-mini", Some(2)),
-            target("gpt-b", "openai-b", "gpt-4.1-mini", Some(1)),
-            target("haiku", "claude", "claude-haiku-4-5", None),
-        ],
-        models: vec![Model {
-            name: "chat".to_owned(),
-            tiers: vec![vec!["gpt-a".to_owned(), "gpt-b".to_owned()], vec!["haiku".to_owned()]],
-            sticky: false,
-        }],
-        keys: Vec::new(),
-        operators: Vec::new(),
-    }
-}
-
 /// The command that starts Envoy.
 pub fn start(description: &Description) -> String {
     let variables: String = description.variables().iter().map(|name| format!("{name}=… ")).collect();
@@ -103,6 +47,9 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 fn head(description: &Description) -> String {
+    if let Some(purpose) = description.purpose {
+        return format!("# `llm-failsafe init` writes such a file.\n{purpose}admin:\n");
+    }
     let how = if description.has_pods() {
         "# In a pod paths in this file begin at /etc/llm-failsafe. A change of this file needs new pods. Change the filter's
 # configuration and the keys while Envoy runs (docs/kubernetes.md).\n"

@@ -43,6 +43,9 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
         Some(text) => socket("--probes", text)?,
         None => Socket { host: listen.host.clone(), port: 10001 },
     };
+    if wish.single && wish.kubernetes.is_some_and(Manifests::is_mesh) {
+        return Err("--single: in a service mesh there is only the retry loop".to_owned());
+    }
     let is_folder = wish.is_folder();
     // Control planes bring keys as environment variables.
     let is_live = is_folder && !wish.kubernetes.is_some_and(Manifests::is_mesh);
@@ -63,6 +66,7 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     };
     let mut description = Description {
         in_loop: !wish.single,
+        purpose: None,
         live: is_live,
         kubernetes,
         file: if is_folder { "envoy.yaml".to_owned() } else { output },

@@ -2,6 +2,7 @@
 //!
 //! - `wish`: what the command line or the answers say; `questions` asks for what is missing.
 //! - `grammar`: reads providers, models and addresses, and makes the description of them.
+//! - `examples`: the descriptions of the shipped files.
 //! - `description`: what a gateway consists of. Every name is there once.
 //! - `plugin`, `clusters`, `envoy_file`, `live`, `kubernetes`: the text of the files. The shipped `envoy/envoy.yaml` and
 //!   `envoy/single.yaml` are the templates: a part that depends on the description replaces the same part of the shipped
@@ -11,10 +12,13 @@
 mod clusters;
 mod description;
 mod envoy_file;
+mod examples;
 mod files;
 mod grammar;
 mod kubernetes;
 mod live;
+#[cfg(test)]
+mod playground;
 mod plugin;
 mod questions;
 mod wish;
@@ -130,11 +134,17 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
         Manifests::Helm => {
             (format!("helm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
         }
-        Manifests::IstioSidecar | Manifests::IstioGateway | Manifests::EnvoyGateway => {
+        Manifests::IstioSidecar => {
+            let add = format!(
+                "kubectl apply -k .    # with a kustomization.yaml that has the resource {shown} and the component {shown}/workload"
+            );
+            (add, shown.to_owned())
+        }
+        Manifests::IstioGateway | Manifests::EnvoyGateway => {
             (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned())
         }
     };
-    let has_keys = description.accounts.iter().any(|account| account.secret == Secret::File);
+    let has_keys = description.accounts.iter().any(|account| account.secret != Secret::None);
     let write = if has_keys {
         let example = for_shell(&format!("{inside}/keys.example.yaml"));
         format!(
@@ -145,9 +155,10 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
     } else {
         String::new()
     };
+    let page = if description.is_in_istio() { "istio" } else { "kubernetes" };
     format!(
         "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
-         docs/kubernetes.md says how to see that it works, and how to change it.",
+         docs/{page}.md says how to see that it works, and how to change it.",
         for_shell(&inside)
     )
 }

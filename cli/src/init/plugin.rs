@@ -10,6 +10,9 @@ pub fn text(description: &Description) -> String {
         text.push_str("retry_loop: true\n");
     }
     text.push_str("route_strips_headers: true\n");
+    if description.is_in_istio() {
+        text.push_str("metric_labels: istio\n");
+    }
     let mut section = |name: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("{name}:\n{}", lines.concat()));

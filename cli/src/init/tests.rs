@@ -25,19 +25,25 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// With `UPDATE_SHIPPED=1` it writes the file that is no template.
 #[test]
-fn the_shipped_description_gives_the_shipped_files() {
-    for in_loop in [true, false] {
-        let shipped = envoy_file::shipped(in_loop);
+fn the_shipped_descriptions_give_the_shipped_files() {
+    let playground = playground::playground();
+    if std::env::var_os("UPDATE_SHIPPED").is_some() {
+        std::fs::write(repository(&playground.file), envoy_file::text(&playground)).unwrap();
+    }
+    for shipped in [examples::shipped(true), examples::shipped(false), playground] {
         assert_eq!(envoy_file::text(&shipped), read(&repository(&shipped.file)), "{}", shipped.file);
     }
 }
 
 /// Folders that the repository has, and the page that shows the command for each.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 5] = [
     ("envoy/live", "docs/live-changes.md"),
     ("deploy/kubernetes", "docs/kubernetes.md"),
     ("deploy/helm/llm-failsafe", "docs/kubernetes.md"),
+    ("deploy/istio/sidecar", "docs/istio.md"),
+    ("deploy/istio/gateway", "docs/istio.md"),
 ];
 
 /// With `UPDATE_SHIPPED=1` it writes the folders.
@@ -87,6 +93,77 @@ fn the_command_that_the_page_shows_for_kubernetes_writes_a_good_gateway() {
     assert!(read(&output.join("deployment.yaml")).contains("reference: \"REGISTRY/llm-failsafe:0.1.0\""));
 }
 
+#[test]
+fn the_commands_that_the_page_shows_for_istio_write_good_folders() {
+    for (kind, files) in [
+        ("istio-gateway", &["envoy-filter.yaml", "filter.yaml", "deployment.yaml", "gateway.yaml"][..]),
+        (
+            "istio-sidecar",
+            &["envoy-filter.yaml", "filter.yaml", "workload/deployment.yaml", "llm-internal.yaml"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("gateway");
+        let wish = shown("docs/istio.md", "gateway");
+        let kubernetes = description::Manifests::from_name(kind);
+        let said = written(&Wish { output: Some(output.clone()), kubernetes, ..wish }).unwrap();
+        assert!(said.contains("The client key `team-a`") && said.contains("docs/istio.md says"), "{said}");
+        assert!(said.contains("keys.example.yaml") && said.contains("kubectl apply -k"), "{said}");
+        assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
+        for file in files {
+            assert!(!read(&output.join(file)).contains("null"), "{file}");
+        }
+        assert!(read(&output.join("keys.example.yaml")).contains("  OPENAI_KEY_B: WRITE THE KEY HERE\n"));
+        // What `check` finds, it finds in these files.
+        let filter = output.join("filter.yaml");
+        let good = read(&filter);
+        for (from, to, expected) in [
+            (
+                "cluster: llm-failsafe-openai",
+                "cluster: llm-failsafe-opanai",
+                "no cluster `llm-failsafe-opanai`",
+            ),
+            ("account: openai-a", "account: opanai-a", "no account is called `opanai-a`"),
+            ("name: llm-failsafe\n        typed", "name: other\n        typed", "has no EXTENSION_CONFIG"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            std::fs::write(&filter, good.replacen(from, to, 1)).unwrap();
+            let problem = check(&output).unwrap_err().to_string();
+            assert!(problem.contains(expected), "{expected}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn in_a_mesh_there_is_only_the_loop() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let arguments = ["--provider", "openai", "--model", "chat=openai/m", "--output", output, "--single"];
+    let problem = init(&[&arguments[..], &["--kubernetes", "istio-gateway"]].concat()).unwrap_err();
+    assert!(problem.to_string().contains("--single"), "{problem}");
+}
+
+/// A server without TLS, or without a name, is none of Istio's hosts.
+#[test]
+fn only_providers_with_names_and_tls_go_through_istio() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().to_str().unwrap();
+    let model =
+        ["--model", "chat=openai/m,ip/m,vllm/m,again/m", "--output", output, "--kubernetes", "istio-sidecar"];
+    let providers = ["ip=https://10.0.0.7,A", "vllm=http://vllm.test:8000", "openai", "again:openai=B"];
+    let providers: Vec<_> = providers.iter().flat_map(|provider| ["--provider", provider]).collect();
+    init(&[&providers[..], &model].concat()).unwrap();
+    let read = |file: &str| read(&folder.path().join("components/egress").join(file));
+    let (patches, objects) = (read("kustomization.yaml"), read("providers.yaml"));
+    assert_eq!(patches.matches("outbound|443|llm|api.openai.com").count(), 2);
+    assert_eq!(patches.matches("op: remove").count(), 2);
+    assert!(
+        patches.find("configPatches/6 ") < patches.find("configPatches/5 "),
+        "the last one first: {patches}"
+    );
+    assert_eq!(objects.matches("kind: ServiceEntry").count(), 1, "{objects}");
+}
+
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
@@ -94,7 +171,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn templates_of_manifests_have_no_place_left() {
-    for tool in ["kustomize", "helm"] {
+    for tool in ["kustomize", "helm", "istio-sidecar", "istio-gateway"] {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().to_str().unwrap();
         let wanted = ["--provider", "openai", "--model", "chat=openai/m", "--kubernetes", tool];
@@ -161,6 +238,8 @@ fn every_combination_passes_check() {
             &["--live", "--single"],
             &["--kubernetes", "kustomize"],
             &["--kubernetes", "helm", "--single"],
+            &["--kubernetes", "istio-sidecar"],
+            &["--kubernetes", "istio-gateway"],
         ] {
             for more in [&[][..], &["--key", "team-a", "--key", "team-b", "--operator", "anna"]] {
                 let folder = tempfile::tempdir().unwrap();
@@ -174,7 +253,8 @@ fn every_combination_passes_check() {
                 let report = check(&inside).unwrap_or_else(|failure| panic!("{arguments:?}: {failure}"));
                 assert!(report.starts_with("good: "), "{report}");
                 assert!(!report.contains("not checked"), "{report}");
-                let file = if flags.contains(&"--live") {
+                let file = if flags.contains(&"--live") || flags.iter().any(|flag| flag.starts_with("istio-"))
+                {
                     inside.join("filter.yaml")
                 } else if flags.contains(&"--kubernetes") {
                     inside.join("filter/filter.yaml")

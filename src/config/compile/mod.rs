@@ -86,6 +86,7 @@ pub(super) fn compile(
     let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
     let retry_budget = retry::budget(raw.retry_budget.as_ref(), mistakes);
     let mode = rest::mode(raw.mode.as_ref(), mistakes);
+    let metric_labels = rest::metric_labels(raw.metric_labels.as_ref(), mistakes);
     if raw.fleet_rate_limit == Some(true) && raw.keys.is_none() {
         mistakes.add(
             &root.field("fleet_rate_limit"),
@@ -138,6 +139,7 @@ pub(super) fn compile(
         breaker,
         retry_budget,
         mode,
+        metric_labels,
         record,
         retry_loop: raw.retry_loop.unwrap_or(false),
         route_strips_headers: raw.route_strips_headers.unwrap_or(false),

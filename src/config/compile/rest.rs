@@ -2,6 +2,7 @@ use super::common::{needed, number, word};
 use super::limits::{MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_JOURNEYS};
 use super::text;
 use crate::config::compiled::{Limits, OtherPaths};
+use crate::config::metric_labels::MetricLabels;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::mode::Mode;
 use crate::config::raw::{Mapping, RawLimits, RawOtherPaths};
@@ -59,4 +60,9 @@ pub(super) fn limits(raw: Option<&Mapping<RawLimits>>, mistakes: &mut Mistakes) 
 pub(super) fn mode(written: Option<&String>, mistakes: &mut Mistakes) -> Mode {
     let meanings = [("enforce", Mode::Enforce), ("shadow", Mode::Shadow)];
     word(written, &meanings, &Trail::Root.field("mode"), mistakes)
+}
+
+pub(super) fn metric_labels(written: Option<&String>, mistakes: &mut Mistakes) -> MetricLabels {
+    let meanings = [("envoy", MetricLabels::Envoy), ("istio", MetricLabels::Istio)];
+    word(written, &meanings, &Trail::Root.field("metric_labels"), mistakes)
 }

@@ -176,6 +176,25 @@ fn slow_first_content_is_measured_at_the_content_not_at_the_headers() {
     }
 }
 
+/// What has come during a pause may be read before the tick that notices it.
+#[test]
+fn a_pause_before_the_first_content_is_not_slowness() {
+    for (ticks, opened) in [(&[1][..], 0), (&[1, 9], 1)] {
+        let breaker = json!({"consecutive": 1, "slow_first_content": "5s"});
+        let models = json!({"chat": {"targets": ["gpt-a"]}});
+        let worker = &mut worker(config_with(json!({"models": models, "breaker": breaker})));
+        let mut only = streamed(worker);
+        headers_come(worker, &mut only, s(1));
+        for at in ticks {
+            worker.tick(s(*at));
+        }
+        bytes_come(worker, &mut only, CONTENT, s(9));
+        bytes_come(worker, &mut only, b"data: [DONE]\n\n", s(9));
+        only.exchange.finish(worker, Ending::Complete, s(9));
+        assert_eq!(counted(worker, Metric::BreakerOpened), opened, "{ticks:?}");
+    }
+}
+
 #[test]
 fn trailers_end_the_time_limits_of_a_complete_response() {
     let worker = &mut worker(load(CONFIG));

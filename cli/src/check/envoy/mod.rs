@@ -10,6 +10,7 @@ mod environment;
 mod filter;
 mod local_replies;
 mod operation;
+mod refused;
 mod retry_loop;
 mod stripping;
 mod time_limits;
@@ -35,7 +36,8 @@ struct Subject<'a> {
 pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) -> Vec<Finding> {
     let positions = file.positions();
     let subject = Subject { file, positions: &positions, config, variables };
-    let rules: [fn(Subject<'_>) -> Vec<Finding>; 10] = [
+    let rules: [fn(Subject<'_>) -> Vec<Finding>; 11] = [
+        refused::findings,
         filter::findings,
         environment::findings,
         clusters::findings,

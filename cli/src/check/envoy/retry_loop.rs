@@ -16,6 +16,7 @@ const MAX_HOP_REQUESTS: u64 = 249;
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
     let mut findings: Vec<_> =
         subject.positions.iter().flat_map(|position| position_findings(subject, position)).collect();
+    findings.extend(dead_ends(subject.file));
     findings.extend(bootstrap(subject.file));
     findings
 }
@@ -179,6 +180,17 @@ fn requests_per_connection(cluster: &Cluster) -> Option<Finding> {
             cluster.path
         );
         Finding::warning(path, problem).write(format!("max_requests_per_connection: {MAX_HOP_REQUESTS}"))
+    })
+}
+
+/// Clusters that lead to an internal listener that does not exist.
+fn dead_ends(file: &Envoy) -> impl Iterator<Item = Finding> {
+    file.dead_ends().map(|(cluster, listener)| {
+        let problem = format!(
+            "the cluster `{}` leads to the internal listener `{listener}`, which does not exist, so every request to it fails",
+            cluster.name
+        );
+        Finding::mistake(&cluster.path, problem)
     })
 }
 

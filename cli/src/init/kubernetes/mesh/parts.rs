@@ -33,6 +33,7 @@ impl Parts {
         let [edge, mut inner, to_inner] = NAMES.map(|(kind, name)| {
             let mut part = taken(&mut tree["static_resources"][kind], name);
             rename(&mut part, description);
+            remove_nulls(&mut part);
             part
         });
         let filter = std::mem::replace(first_filter(&mut inner), Value::Null);
@@ -70,6 +71,19 @@ fn taken(list: &mut Value, name: &str) -> Value {
         Some(list.remove(at))
     });
     found.unwrap_or_else(|| unreachable!("the Envoy file has {name}"))
+}
+
+/// Removes fields without a value. Control planes keep them at first and lose them with the next update, and then Envoy makes
+/// the listener anew.
+fn remove_nulls(tree: &mut Value) {
+    match tree {
+        Value::Sequence(items) => items.iter_mut().for_each(remove_nulls),
+        Value::Mapping(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(remove_nulls);
+        }
+        _ => {}
+    }
 }
 
 /// Gives the prefix to all values that are a name of the template.

@@ -1,0 +1,178 @@
+//! Configuration dumps: what an Envoy has, or what a control plane would give it.
+//!
+//! Envoy's admin interface and `istioctl proxy-config all -o json` print one dump, `egctl` one for each gateway. A dump becomes
+//! the tree of a bootstrap file, with every listener, cluster, route and filter in its place, so that the same rules read both.
+
+use serde_json::{Map, Value, json};
+
+use super::discovery::{self, put_content};
+use super::place::{FROM, Place};
+
+/// How Envoy begins to print a resource.
+const PRINTED: &str = "goo.gle/debug";
+/// The most characters of Envoy's words about a refused update.
+const MAX_PROBLEM: usize = 500;
+
+/// A dump, as a bootstrap file.
+pub struct Dump {
+    /// The file.
+    pub file: Value,
+    /// What Envoy has refused.
+    pub refused: Vec<Refused>,
+}
+
+/// An update that Envoy has refused. It keeps what it had before.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where it is in the dump.
+    pub path: String,
+    /// What Envoy says.
+    pub problem: String,
+}
+
+/// The dumps in what a tool has printed.
+pub fn dumps(tree: &Value) -> Vec<Dump> {
+    let mut found = Vec::new();
+    find(&Place::root(tree), &mut found);
+    found.iter().map(read).collect()
+}
+
+fn find<'t>(place: &Place<'t>, found: &mut Vec<Place<'t>>) {
+    let configs = place.field("configs");
+    if configs.items().iter().any(|config| config.extension().1.ends_with("ConfigDump")) {
+        found.push(configs);
+        return;
+    }
+    place.members().iter().chain(&place.items()).for_each(|inside| find(inside, found));
+}
+
+/// The lists of one kind in a dump, and the member of their items that has the resource.
+const LISTENERS: [Kind; 2] = [
+    Kind { list: "static_listeners", steps: &["listener"] },
+    Kind { list: "dynamic_listeners", steps: &["active_state", "listener"] },
+];
+const CLUSTERS: [Kind; 3] = [
+    Kind { list: "static_clusters", steps: &["cluster"] },
+    Kind { list: "dynamic_active_clusters", steps: &["cluster"] },
+    Kind { list: "dynamic_warming_clusters", steps: &["cluster"] },
+];
+const ROUTES: [Kind; 1] = [Kind { list: "dynamic_route_configs", steps: &["route_config"] }];
+const FILTERS: [Kind; 1] = [Kind { list: "ecds_filters", steps: &["ecds_filter"] }];
+
+struct Kind {
+    list: &'static str,
+    steps: &'static [&'static str],
+}
+
+fn read(configs: &Place<'_>) -> Dump {
+    let parts = configs.items();
+    let part = |kind: &str| parts.iter().find(|part| part.extension().1 == kind);
+    let of = |kind: &str, lists: &[Kind]| {
+        part(kind).map(|part| lists.iter().flat_map(|list| resources(part, list)).collect::<Vec<_>>())
+    };
+    let routes = of("RoutesConfigDump", &ROUTES).unwrap_or_default();
+    let filters = of("EcdsConfigDump", &FILTERS).unwrap_or_default();
+    let listeners = of("ListenersConfigDump", &LISTENERS);
+    let clusters = of("ClustersConfigDump", &CLUSTERS);
+
+    let mut file = match part("BootstrapConfigDump").map(|part| part.field("bootstrap").value()) {
+        Some(Value::Object(bootstrap)) => bootstrap.clone(),
+        // Nobody knows what this Envoy was started with.
+        _ => Map::from_iter([("bootstrap_extensions".to_owned(), internal_listeners())]),
+    };
+    // The dump has all of them, so they come from nowhere else.
+    for name in ["dynamic_resources", "dynamicResources", "static_resources", "staticResources"] {
+        file.remove(name);
+    }
+    let mut elsewhere = Map::new();
+    if listeners.is_none() {
+        elsewhere.insert("lds_config".to_owned(), json!({}));
+    }
+    if clusters.is_none() {
+        elsewhere.insert("cds_config".to_owned(), json!({}));
+    }
+    file.insert("dynamic_resources".to_owned(), elsewhere.into());
+    let placed = |found: &Option<Vec<Place<'_>>>| -> Vec<_> {
+        found.iter().flatten().map(|place| with_path(place.value().clone(), &place.path)).collect()
+    };
+    let mut listeners = placed(&listeners);
+    for listener in &mut listeners {
+        put_in(listener, &routes, &filters);
+    }
+    let resources = json!({"listeners": listeners, "clusters": placed(&clusters)});
+    file.insert("static_resources".to_owned(), resources);
+    Dump { file: file.into(), refused: parts.iter().flat_map(refused).collect() }
+}
+
+fn resources<'t>(part: &Place<'t>, kind: &Kind) -> Vec<Place<'t>> {
+    let items = part.field(kind.list).items();
+    items.iter().map(|item| item.at(kind.steps)).filter(Place::exists).collect()
+}
+
+fn internal_listeners() -> Value {
+    json!([{"typed_config": {"@type":
+        "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"}}])
+}
+
+fn with_path(mut value: Value, path: &str) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.insert(FROM.to_owned(), path.into());
+    }
+    value
+}
+
+/// Puts routes and filters in the places where a listener names them.
+fn put_in(tree: &mut Value, routes: &[Place<'_>], filters: &[Place<'_>]) {
+    let place = Place::root(tree);
+    if let Some(name) = discovery::discovered(&place).map(str::to_owned) {
+        let is_it = |filter: &&Place<'_>| filter.field("name").text() == Some(&name);
+        if let Some(filter) = filters.iter().find(is_it) {
+            let config = filter.field("typed_config");
+            put_content(tree, &name, config.value(), &config.path);
+        }
+        return;
+    }
+    let table = place.at(&["rds", "route_config_name"]).text().map(str::to_owned);
+    let known = |name: &String| routes.iter().find(|table| table.field("name").text() == Some(name));
+    if let (Some(table), Some(members)) = (table.as_ref().and_then(known), tree.as_object_mut()) {
+        let mut content = with_path(table.value().clone(), &table.path);
+        // What comes from a server may name clusters that come later.
+        if let Some(content) = content.as_object_mut()
+            && !content.contains_key("validateClusters")
+        {
+            content.entry("validate_clusters").or_insert(Value::Bool(false));
+        }
+        members.insert("route_config".to_owned(), content);
+    }
+    match tree {
+        Value::Object(members) => members.values_mut().for_each(|value| put_in(value, routes, filters)),
+        Value::Array(items) => items.iter_mut().for_each(|value| put_in(value, routes, filters)),
+        _ => {}
+    }
+}
+
+/// Every `error_state` in a part of the dump. Envoy has some of them twice.
+fn refused(part: &Place<'_>) -> Vec<Refused> {
+    let mut found: Vec<Refused> = Vec::new();
+    for item in part.members().iter().flat_map(Place::items) {
+        let Some(details) = item.at(&["error_state", "details"]).text() else { continue };
+        let problem = what_is_wrong(details);
+        if found.iter().all(|before| before.problem != problem) {
+            found.push(Refused { path: item.field("error_state").path, problem });
+        }
+    }
+    found
+}
+
+/// Envoy prints the whole resource before or after what is wrong with it.
+fn what_is_wrong(details: &str) -> String {
+    let mut lines = details.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let line = if first.starts_with(PRINTED) { lines.next_back().unwrap_or_default() } else { first };
+    let sentence = line.split(PRINTED).next().unwrap_or_default();
+    sentence.trim_matches([':', ' ']).chars().take(MAX_PROBLEM).collect()
+}
+
+#[cfg(test)]
+#[path = "dump_tests.rs"]
+mod tests;
