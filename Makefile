@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo release test test-all-envoys test-mesh chaos lint bench bench-count fuzz catalogue fmt clean
+.PHONY: help setup build demo release test test-all-envoys test-mesh test-containers chaos lint bench bench-count fuzz catalogue fmt clean
 
 # The version is pinned only in the file ENVOY_VERSION. The environment and the command line override it.
 ENVOY_VERSION ?= $(shell cat ENVOY_VERSION)
@@ -49,6 +49,10 @@ test-all-envoys: build ## Run the stream and retry scenarios on every supported 
 test-mesh: build ## Run the generated objects with the real control planes of Istio and Envoy Gateway (needs Go and about 15 minutes at first)
 	@scripts/setup.sh envoy mesh kubernetes
 	@scripts/test-mesh.sh
+
+test-containers: build ## Run docker-compose.yaml and the pod of deploy/kubernetes in real containers (podman; needs root)
+	@scripts/setup.sh envoy prometheus containers
+	@scripts/test-containers.sh
 
 chaos: build ## Play random faults of every kind at once, for CHAOS_SECONDS, on a real Envoy
 	@scripts/setup.sh envoy

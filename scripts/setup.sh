@@ -2,7 +2,7 @@
 # Fetches what building, linting and testing need into .tools. Where nothing else works, it installs Debian packages: for
 # the Wasm target, Chromium, docker-compose and shellcheck. A second run does nothing.
 # Arguments: any of wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus,
-# compose, node, kubernetes, release, mesh.
+# compose, node, kubernetes, release, mesh, containers.
 # Without arguments: wasm, wasm-opt, lint, envoy, envoy-oldest, python.
 
 # shellcheck source=scripts/lib.sh
@@ -29,6 +29,7 @@ ENVOY_GATEWAY_MODULE=v1.9.1
 # Envoy's rate-limit service has no releases.
 RATE_LIMIT_MODULE=v1.4.1-0.20260122083618-3fb702589d36
 MIN_GO_MINOR=26
+CONTAINER_PACKAGES=(podman podman-compose runc netavark aardvark-dns iptables iproute2 catatonit debootstrap)
 
 # ---- required on the machine ----
 
@@ -431,6 +432,39 @@ setup_mesh() {
     say "$pinned" >"$home/installed.txt"
 }
 
+# Podman, and a small Debian as the base of all images, for `make test-containers`. No image is fetched.
+setup_containers() {
+    local home=$TOOLS/containers log=$TOOLS/probe/containers.log package release mirror work
+    local -a missing=()
+    have dpkg-query && have apt-get && [ "$(id -u)" -eq 0 ] ||
+        die "tests in containers need Debian or Ubuntu, and root" "Run: sudo make test-containers"
+    for package in "${CONTAINER_PACKAGES[@]}"; do
+        installed "$package" || missing+=("$package")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "setup: installing ${missing[*]}"
+        apt_install "${missing[@]}" >"$log" 2>&1 || die "these packages could not be installed: ${missing[*]}" "see $log"
+    fi
+    [ -f "$home/base.tar" ] && return
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # The names in apt's own format stay as they are.
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Component: main' |
+        awk -v release="$release" '$2 == release && !found { print $1; found = 1 }')
+    [ -n "$mirror" ] || die "apt has no source for $release"
+    say "setup: making the base of the images (about a minute, 250 MB)"
+    mkdir -p "$home"
+    work=$(mktemp -d "$home/base.XXXXXX")
+    # With mounts of its own, so that none is left in the folder that is removed.
+    if bounded "$APT_SECONDS" unshare --mount --propagation private debootstrap --variant=minbase \
+        --include=python3,ca-certificates "$release" "$work" "$mirror" >"$log" 2>&1; then
+        tar -C "$work" -cf "$home/base.tar.new" .
+        mv "$home/base.tar.new" "$home/base.tar"
+    fi
+    rm -rf "$work"
+    [ -f "$home/base.tar" ] || die "debootstrap has failed" "see $log"
+}
+
 mkdir -p "$TOOLS/probe"
 [ $# -gt 0 ] || set -- wasm wasm-opt lint envoy envoy-oldest python
 for part in "$@"; do
@@ -449,6 +483,7 @@ for part in "$@"; do
     kubernetes) setup_kubernetes ;;
     release) setup_release ;;
     mesh) setup_mesh ;;
-    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, kubernetes, release, mesh" ;;
+    containers) setup_containers ;;
+    *) die "unknown part '$part'" "Known: wasm, wasm-opt, lint, envoy, envoy-oldest, envoy-all, python, chromium, prometheus, compose, node, kubernetes, release, mesh, containers" ;;
     esac
 done

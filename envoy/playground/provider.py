@@ -3,7 +3,8 @@
 It needs only Python.
 
     POST /v1/chat/completions   a response that contains the provider's name
-    POST /script/500            every request fails with this status from now on; `cut` breaks streams off
+    POST /script/500            every request fails with this status from now on; `cut` breaks streams off, and `slow` lets
+                                them take eight seconds
     POST /script/200            requests succeed again
 
 Usage: provider.py NAME [PORT]. The default port is 8080; 0 lets the kernel choose. The port is printed.
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 NAME = sys.argv[1] if len(sys.argv) > 1 else "provider"
 PORT = int(sys.argv[2]) if len(sys.argv) > 2 else 8080
 MAX_BODY = 64 * 1024 * 1024
+SLOW_SECONDS, USUAL_SECONDS = 2, 0.05
 script = {"now": "200"}
 
 
@@ -31,7 +33,7 @@ class Provider(BaseHTTPRequestHandler):
             return self.reply(200, {"script": script["now"]})
         if not self.path.endswith("/chat/completions"):
             return self.reply(404, {"error": {"message": "no such path", "type": "invalid_request_error"}})
-        if script["now"] not in ("200", "cut"):
+        if script["now"] not in ("200", "cut", "slow"):
             return self.reply(int(script["now"]), {"error": {"message": "as scripted", "type": "server_error"}})
         asked = json.loads(body)
         words = ["Hello ", "from ", NAME, "."]
@@ -51,7 +53,7 @@ class Provider(BaseHTTPRequestHandler):
             self.event(head | {"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
             if script["now"] == "cut" and word == words[1]:
                 return None
-            time.sleep(0.05)
+            time.sleep(SLOW_SECONDS if script["now"] == "slow" else USUAL_SECONDS)
         self.event(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         if (asked.get("stream_options") or {}).get("include_usage"):
             self.event(head | {"choices": [], "usage": usage})

@@ -15,7 +15,7 @@ use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const FILTER: &str = "filter.json";
+pub const FILTER: &str = "filter.json";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// Envoy takes nothing from watched files before it has a name.
@@ -65,13 +65,13 @@ fn key(account: &str, secret: &str) -> String {
 }
 
 /// Sends requests, streams and others, until it is told to stop. Every one of them must be answered whole.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     clients: JoinSet<usize>,
 }
 
 impl Load {
-    fn start(port: u16) -> Self {
+    pub fn start(port: u16) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for client in 0..6 {
@@ -100,7 +100,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    async fn stop(self) -> usize {
+    pub async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.join_all().await.into_iter().sum()
     }
@@ -186,7 +186,10 @@ async fn keys_from_files_are_replaced_under_load() {
 }
 
 /// The gateway with the filter's configuration in a watched file.
-fn discovered(gateway: Gateway, configuration: &Value) -> (EnvoyConfig, impl Fn(&Value) -> String + use<>) {
+pub fn discovered(
+    gateway: Gateway,
+    configuration: &Value,
+) -> (EnvoyConfig, impl Fn(&Value) -> String + use<>) {
     let mut wasm = Value::Null;
     let config = gateway
         .plugin(configuration)

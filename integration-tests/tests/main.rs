@@ -105,5 +105,6 @@ mod timers;
 mod tracing;
 mod transport;
 mod trust;
+mod upgrade;
 mod usage;
 mod waits;

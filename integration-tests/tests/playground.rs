@@ -170,9 +170,16 @@ fn every_file_that_compose_mounts_exists_and_is_consistent() {
     for panel in dashboard["panels"].as_array().unwrap() {
         assert_eq!(panel["datasource"]["uid"], datasource["datasources"][0]["uid"], "{}", panel["title"]);
     }
-    let folder = yaml("envoy/playground/grafana/dashboards.yaml")["providers"][0]["options"]["path"].clone();
-    let mounts = compose["services"]["grafana"]["volumes"].to_string();
-    assert!(mounts.contains(&format!("{}/dashboard.json", folder.as_str().unwrap())), "{mounts}");
+    let dashboards = yaml("envoy/playground/grafana/dashboards.yaml");
+    let folder = dashboards["providers"][0]["options"]["path"].as_str().unwrap();
+    let shown = format!("{folder}/dashboard.json");
+    let grafana = &compose["services"]["grafana"];
+    assert!(grafana["volumes"].to_string().contains(&shown), "{grafana}");
+    assert_eq!(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"], shown);
+    assert_eq!([&dashboards["apiVersion"], &datasource["apiVersion"]], [&json!(1); 2]);
+    // Grafana asks Prometheus by its service name.
+    assert_eq!(datasource["datasources"][0]["url"], "http://prometheus:9090");
+    assert!(compose["services"]["prometheus"]["ports"].to_string().ends_with(":9090\"]"));
 }
 
 /// Uses any available compose client. Docker need not run.
