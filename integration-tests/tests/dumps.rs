@@ -63,7 +63,18 @@ async fn a_dump_of_a_good_gateway_is_good_and_names_what_was_refused() {
     let envoy = Envoy::start(config).await;
     let report = check(&envoy).await.unwrap();
     assert!(report.starts_with("good: 1 model, 1 target"), "{report}");
-    assert!(!report.contains("elsewhere"), "{report}");
+    assert!(!report.contains("elsewhere") && !report.contains("lacks"), "{report}");
+
+    // A control plane has dropped a field.
+    let manager = &mut listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager.as_object_mut().unwrap().remove("request_headers_timeout").unwrap();
+    envoy.replace_file("listeners.json", &resources(&listeners));
+    envoy.wait_for_stat("listener_manager.lds.update_success", |count| count >= 2).await;
+    let report = check(&envoy).await.unwrap();
+    assert!(
+        report.contains("lacks what the shipped envoy/envoy.yaml has here: `request_headers_timeout`"),
+        "{report}"
+    );
 
     listeners[1]["filter_chains"][0]["filters"][0]["typed_config"]["stat_prefix"] = json!("");
     envoy.replace_file("listeners.json", &resources(&listeners));

@@ -23,6 +23,8 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u64>,
     /// Whether connections are encrypted, or may be.
     pub has_tls: bool,
+    /// The paths of its settings.
+    pub settings: Vec<String>,
 }
 
 /// The address of an endpoint.
@@ -44,6 +46,7 @@ impl Cluster {
         let options = place.at(&["typed_extension_protocol_options", HTTP_OPTIONS]);
         Self {
             path: place.path.clone(),
+            settings: place.settings(),
             name: place.field("name").text().unwrap_or_default().to_owned(),
             destinations: endpoints
                 .filter_map(|endpoint| destination(&endpoint.at(&["endpoint", "address"])))

@@ -27,6 +27,8 @@ pub struct Listener {
     pub forwards_bytes: bool,
     /// Its connection managers.
     pub managers: Vec<Manager>,
+    /// The paths of its settings.
+    pub settings: Vec<String>,
 }
 
 /// The address of a listener.
@@ -65,6 +67,8 @@ pub struct Manager {
     pub routes: Option<RouteTable>,
     /// The headers that it adds to responses of Envoy itself.
     local_reply_headers: Vec<Addition>,
+    /// The paths of its settings.
+    pub settings: Vec<String>,
 }
 
 /// The filter llm-failsafe.
@@ -110,6 +114,7 @@ impl Listener {
                 .iter()
                 .any(|filter| filter.field("typed_config").extension().1 == "TcpProxy"),
             managers: managers.collect(),
+            settings: place.settings(),
         }
     }
 
@@ -166,6 +171,7 @@ impl Manager {
                 .flat_map(|mapper| mapper.field("headers_to_add").items())
                 .map(|header| Addition::read(&header))
                 .collect(),
+            settings: place.settings(),
             routes: routes.exists().then(|| RouteTable::read(&routes)).flatten(),
         })
     }

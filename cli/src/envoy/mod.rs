@@ -39,6 +39,8 @@ pub struct Envoy {
     pub has_internal_listeners: bool,
     /// Whether something bounds Envoy's memory.
     pub has_overload_manager: bool,
+    /// Whether this is a dump and no file.
+    pub is_dump: bool,
     /// The updates that Envoy has refused, if this is a dump of a running one.
     pub refused: Vec<Refused>,
 }
@@ -108,6 +110,7 @@ impl Envoy {
             listeners,
             clusters: resources.field("clusters").items().iter().map(Cluster::read).collect(),
             more_listeners: comes("lds_config"),
+            is_dump: false,
             refused: Vec::new(),
             has_overload_manager: root.field("overload_manager").exists(),
             has_internal_listeners: extensions
@@ -118,7 +121,7 @@ impl Envoy {
 
     /// The facts in a dump.
     pub fn read_dump(dump: Dump) -> Self {
-        Self { refused: dump.refused, ..Self::read(&dump.file) }
+        Self { is_dump: true, refused: dump.refused, ..Self::read(&dump.file) }
     }
 
     /// The cluster with this name.

@@ -64,6 +64,25 @@ impl<'a> Place<'a> {
             .collect()
     }
 
+    /// The paths of all settings inside, in Envoy's own spelling. What is written as the default is none: Envoy leaves it
+    /// out when it prints its configuration. Lists are settings as a whole.
+    pub fn settings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, place) in self.entries().into_iter().filter(|(name, _)| !name.starts_with('@')) {
+            // The names of extensions are not in camel case.
+            let name = if name.contains('.') { name.to_owned() } else { snake_case(name) };
+            match place.value {
+                Value::Object(_) => {
+                    found.extend(place.settings().iter().map(|inside| format!("{name}.{inside}")));
+                    found.push(name);
+                }
+                value if is_default(value) => {}
+                _ => found.push(name),
+            }
+        }
+        found
+    }
+
     /// The value itself.
     pub const fn value(&self) -> &'a Value {
         self.value
@@ -110,6 +129,21 @@ impl<'a> Place<'a> {
     }
 }
 
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty() || text == "0s",
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(true) | Value::Object(_) => false,
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let letter = |c: char| c.is_ascii_uppercase().then_some('_').into_iter().chain([c.to_ascii_lowercase()]);
+    name.chars().flat_map(letter).collect()
+}
+
 fn camel_case(name: &str) -> String {
     let mut parts = name.split('_');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -134,6 +168,27 @@ mod tests {
         assert_eq!(limit.path, "static_resources.listeners[0].per_connection_buffer_limit_bytes");
         assert_eq!(limit.number(), Some(7));
         assert!(!listeners[0].field("name").exists());
+    }
+
+    #[test]
+    fn settings_are_what_is_not_the_default() {
+        let file = json!({
+            "@type": "x",
+            "fooBar": {"a": 1, "b_c": false, "d": [], "envoy.x.HttpOptions": {"e": "0s", "f": "1s"}},
+            "list": [{"g": 1}],
+            "empty": {},
+        });
+        let mut settings = Place::root(&file).settings();
+        settings.sort();
+        let expected = [
+            "empty",
+            "foo_bar",
+            "foo_bar.a",
+            "foo_bar.envoy.x.HttpOptions",
+            "foo_bar.envoy.x.HttpOptions.f",
+            "list",
+        ];
+        assert_eq!(settings, expected);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct VirtualHost {
     pub retry: Option<Retry>,
     /// Its routes.
     pub routes: Vec<Route>,
+    /// The paths of its settings.
+    pub settings: Vec<String>,
 }
 
 /// A route.
@@ -49,6 +51,8 @@ pub struct Route {
     pub buffer_bytes: Option<u64>,
     /// How it retries, instead of its virtual host.
     pub retry: Option<Retry>,
+    /// The paths of the settings of its action.
+    pub settings: Vec<String>,
 }
 
 /// Where a route leads.
@@ -121,6 +125,7 @@ impl VirtualHost {
             buffer_bytes: buffer_bytes(place),
             retry: Retry::read(&place.field("retry_policy")),
             routes: place.field("routes").items().iter().map(Route::read).collect(),
+            settings: place.settings(),
         }
     }
 }
@@ -136,6 +141,7 @@ impl Route {
             idle_timeout: action.field("idle_timeout").duration(),
             buffer_bytes: buffer_bytes(place),
             retry: Retry::read(&action.field("retry_policy")),
+            settings: action.settings(),
         }
     }
 }

@@ -14,6 +14,7 @@ use llm_failsafe::base::WallTime;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::dumps;
 use crate::gateway_objects::{Folder, filter, the, translated};
 use crate::gateway_server::{EDGE, READY, Server};
 use crate::network;
@@ -239,6 +240,10 @@ async fn the_gateway_fails_over_and_a_change_cuts_no_stream() {
     let report = report.unwrap_or_else(|failure| failure.to_string());
     assert!(report.contains("llm-failsafe answers; models for everyone: chat, direct"), "{report}");
     assert!(report.contains("no counter of Envoy shows a defect"), "{report}");
+
+    let dump = server.admin(Request::get("/config_dump")).await;
+    let report = dumps::check(&dump, None).unwrap();
+    assert!(report.starts_with("good: ") && !report.contains("lacks"), "{report}");
 
     // What a client forges has no effect.
     other.forget_received();

@@ -73,8 +73,8 @@ pub fn as_file(objects: &[Value]) -> String {
     of_gateway.map(|it| format!("---\n{}", serde_yaml_ng::to_string(it).unwrap())).collect()
 }
 
-/// What Envoy Gateway makes of the objects: listeners, routes and clusters by name, with the names of Envoy's fields.
-pub fn translated(objects: &[Value]) -> Value {
+/// What `egctl` prints of the objects.
+pub fn translation(objects: &[Value]) -> Value {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), as_file(objects)).unwrap();
     let arguments =
@@ -82,7 +82,12 @@ pub fn translated(objects: &[Value]) -> Value {
     let output = Command::new(tool("bin/egctl")).args(arguments).arg(file.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
-    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What Envoy Gateway makes of the objects: listeners, routes and clusters by name, with the names of Envoy's fields.
+pub fn translated(objects: &[Value]) -> Value {
+    let all = translation(objects);
     let dumps = all["xds"]["llm/llm-failsafe"]["configs"].as_array().unwrap();
     let mut resources = json!({"listener": {}, "route": {}, "cluster": {}});
     for dump in dumps {

@@ -1,7 +1,5 @@
 //! What `llm-failsafe init --kubernetes istio-…` writes, with Istio's real control plane, injection and agent.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
@@ -11,9 +9,10 @@ use integration_tests::provider::{Script, ScriptedProvider, errors};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
+use super::dumps;
 use super::istiod::{DRAIN_OF_MESH, Istiod, findings, kustomized};
+use super::load::Load;
 use super::process::until;
 use super::proxy::{ADMIN, Proxy, Redirection, container};
 use super::{network, with_tls};
@@ -161,6 +160,12 @@ impl Mesh {
         let report = tokio::task::spawn_blocking(run).await.unwrap();
         let report = report.unwrap_or_else(|failure| panic!("{failure}"));
         assert!(report.contains("no counter of Envoy shows a defect"), "{report}");
+    }
+
+    /// As the page shows it, too.
+    async fn satisfies_check(&self) {
+        let report = dumps::check(&self.proxy.admin("/config_dump").await, None).unwrap();
+        assert!(report.starts_with("good: ") && !report.contains("lacks"), "{report}");
     }
 
     async fn serves_and_fails_over(&self) {
@@ -365,48 +370,11 @@ impl Mesh {
     }
 }
 
-/// Requests without a pause. None may fail.
-struct Load {
-    served: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Load {
-    fn start(port: u16) -> Self {
-        let (served, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, end) = (Arc::clone(&served), Arc::clone(&is_over));
-        let task = tokio::spawn(async move {
-            while !end.load(Ordering::Relaxed) {
-                let answer = Request::chat("small", false).ask(port).await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Self { served, is_over, task }
-    }
-
-    /// Waits until more requests have been served.
-    async fn has_grown(&self) {
-        let wanted = self.served.load(Ordering::Relaxed) + 20;
-        until("requests are served", async || {
-            assert!(!self.task.is_finished(), "a request failed");
-            self.served.load(Ordering::Relaxed) >= wanted
-        })
-        .await;
-    }
-
-    async fn stop(self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.task.await.expect("no request failed");
-        println!("served during the updates: {}", self.served.load(Ordering::Relaxed));
-    }
-}
-
 async fn check(kind: Kind) {
     let _network = network().await;
     let mesh = Mesh::start(kind).await;
     mesh.satisfies_the_doctor().await;
+    mesh.satisfies_check().await;
     mesh.serves_and_fails_over().await;
     mesh.ignores_forged_headers().await;
     mesh.has_a_host().await;

@@ -1,12 +1,14 @@
 //! The real control planes, with stock Envoy. `scripts/test-mesh.sh` runs them in a network of their own, because control planes
 //! and their proxies have fixed ports. Nothing else is in that network, so tests use these ports, too.
 
+mod dumps;
 mod envoy_gateway;
 mod gateway_objects;
 mod gateway_server;
 mod istio;
 mod istiod;
 mod kubernetes_api;
+mod load;
 mod process;
 mod proxy;
 mod rate_limit;

@@ -12,6 +12,7 @@ mod local_replies;
 mod operation;
 mod refused;
 mod retry_loop;
+mod shipped;
 mod stripping;
 mod time_limits;
 
@@ -36,7 +37,7 @@ struct Subject<'a> {
 pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) -> Vec<Finding> {
     let positions = file.positions();
     let subject = Subject { file, positions: &positions, config, variables };
-    let rules: [fn(Subject<'_>) -> Vec<Finding>; 11] = [
+    let rules: [fn(Subject<'_>) -> Vec<Finding>; 12] = [
         refused::findings,
         filter::findings,
         environment::findings,
@@ -48,6 +49,7 @@ pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) ->
         buffers::findings,
         time_limits::findings,
         access::findings,
+        shipped::findings,
     ];
     rules.iter().flat_map(|rule| rule(subject)).collect()
 }

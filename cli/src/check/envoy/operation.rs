@@ -7,10 +7,12 @@ use crate::envoy::{Address, Listener, Manager, Position};
 pub(super) fn findings(Subject { file, positions, .. }: Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for position in positions {
-        if position.ways.is_empty() {
-            findings.extend(entrance(position.listener));
+        // A control plane ends its Envoys in a way of its own.
+        if !file.is_dump {
+            let edges = position.ways.iter().map(|way| way.listener);
+            let edges = edges.chain(position.ways.is_empty().then_some(position.listener));
+            findings.extend(edges.filter_map(entrance));
         }
-        findings.extend(position.ways.iter().filter_map(|way| entrance(way.listener)));
         findings.extend(messages(position.manager, position.listener));
         findings.extend(position.ways.iter().filter_map(|way| messages(way.manager, way.listener)));
         findings.extend(reload(position));

@@ -1,4 +1,7 @@
-//! Reads a configuration from a file.
+//! Reads a configuration from a file, from a folder (`folders`) or from what an Envoy or a control plane prints (`dumps`).
+
+mod dumps;
+mod folders;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +12,7 @@ use llm_failsafe::config::{self, Config};
 use serde_json::Value;
 
 use crate::bounded_yaml;
-use crate::envoy::{self, Dump, Envoy, gateway, istio};
+use crate::envoy::{self, Envoy, gateway, istio};
 
 /// A valid configuration.
 pub struct Loaded {
@@ -31,12 +34,18 @@ pub struct Variable {
     pub is_set: bool,
 }
 
+/// The filter's configuration and what is around it.
+struct Found {
+    /// The configuration as JSON.
+    configuration: String,
+    /// The facts about the Envoy that has it.
+    envoy: Option<Envoy>,
+    /// The file that mistakes in the configuration are in.
+    place: PathBuf,
+}
+
 /// The longest file that is read. Configuration dumps of a mesh have some megabytes.
 const MAX_FILE: usize = 32 << 20;
-
-const NO_FILTER: &str = "this dump has no Wasm filter with an llm-failsafe configuration, so what adds it was not applied, or was refused:";
-/// The most listeners that are named.
-const MAX_NAMES: usize = 10;
 
 /// What stands for standard input, as for many programs.
 const STANDARD_INPUT: &str = "-";
@@ -51,14 +60,15 @@ const ENVOY_FILE: &str = "envoy.yaml";
 /// The file cannot be read, or every mistake in the configuration.
 pub fn load(path: &Path) -> Result<Loaded, String> {
     let inside = path.join(ENVOY_FILE);
-    let (bytes, envoy, place) = if path.join(istio::PLUMBING).is_file() {
-        in_istio(path)?
+    let found = if path.join(istio::PLUMBING).is_file() {
+        folders::in_istio(path)?
     } else if path.join(gateway::EDGE).is_file() {
-        in_envoy_gateway(path)?
+        folders::in_envoy_gateway(path)?
     } else {
         let path = if path.is_dir() { &inside } else { path };
-        plugin(&read(path)?, path)?
+        in_file(&read(path)?, path)?
     };
+    let Found { configuration: bytes, envoy, place } = found;
     let read = RefCell::new(BTreeMap::new());
     let env = |name: &str| {
         let value = std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -95,9 +105,9 @@ fn parsed(text: &str, path: &Path) -> Result<Value, String> {
     bounded_yaml::parse(text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The plugin's configuration as JSON text. JSON input is passed on unchanged, so that the filter can report mistakes that
-/// parsing would hide, such as a duplicate name. With it come the facts in the Envoy file that contains it.
-fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
+/// JSON input is passed on unchanged, so that the filter can report mistakes that parsing would hide, such as a duplicate
+/// name.
+fn in_file(text: &str, path: &Path) -> Result<Found, String> {
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let mut tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
@@ -106,10 +116,11 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
     };
     let dumps = envoy::dumps(&tree);
     if !dumps.is_empty() {
-        return in_dump(dumps, path);
+        return dumps::with_filter(dumps, path);
     }
     if !Envoy::is_one(&tree) {
-        return Ok((if is_json { text.to_owned() } else { tree.to_string() }, None, path.to_owned()));
+        let configuration = if is_json { text.to_owned() } else { tree.to_string() };
+        return Ok(Found { configuration, envoy: None, place: path.to_owned() });
     }
     let mut found = Vec::new();
     collect(&tree, &mut found);
@@ -123,56 +134,13 @@ fn plugin(text: &str, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), S
         }
         _ => path.to_owned(),
     };
-    Ok((the_only(&found, path)?.to_owned(), Some(Envoy::read(&tree)), place))
+    Ok(Found { configuration: the_only(&found, path)?, envoy: Some(Envoy::read(&tree)), place })
 }
 
-/// The dump with the filter.
-fn in_dump(dumps: Vec<Dump>, path: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
-    let mut with_filter = Vec::new();
-    let mut others = String::new();
-    for mut dump in dumps {
-        envoy::follow(&mut dump.file, &|name| watched(path, name))?;
-        let mut found = Vec::new();
-        collect(&dump.file, &mut found);
-        let envoy = Envoy::read_dump(dump);
-        if found.is_empty() {
-            others.push_str(&without_filter(&envoy));
-        } else {
-            with_filter.push((envoy, found));
-        }
-    }
-    let Some((envoy, found)) = with_filter.pop() else {
-        return Err(format!("{}: {NO_FILTER}{others}", path.display()));
-    };
-    if !with_filter.is_empty() {
-        return Err(format!("{}: several gateways in it have the filter. Dump one of them", path.display()));
-    }
-    Ok((the_only(&found, path)?.to_owned(), Some(envoy), path.to_owned()))
-}
-
-/// What an Envoy without the filter has, and what may be the reason.
-fn without_filter(envoy: &Envoy) -> String {
-    let names: Vec<_> =
-        envoy.listeners.iter().take(MAX_NAMES).map(|listener| format!("`{}`", listener.name)).collect();
-    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let more = if envoy.listeners.len() > MAX_NAMES { ", …" } else { "" };
-    let mut text = format!("\n  its listeners: {names}{more}");
-    for (cluster, listener) in envoy.dead_ends() {
-        let line = format!(
-            "\n  its cluster `{}` leads to the listener `{listener}`, which does not exist",
-            cluster.name
-        );
-        text.push_str(&line);
-    }
-    for refused in &envoy.refused {
-        text.push_str(&format!("\n  {}: Envoy has refused an update: {}", refused.path, refused.problem));
-    }
-    text
-}
-
-fn the_only<'f>(found: &'f [String], path: &Path) -> Result<&'f str, String> {
+/// The configuration that all of them are.
+fn the_only(found: &[String], path: &Path) -> Result<String, String> {
     match found {
-        [first, others @ ..] if others.iter().all(|other| other == first) => Ok(first),
+        [first, others @ ..] if others.iter().all(|other| other == first) => Ok(first.clone()),
         [] => Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", path.display())),
         _ => Err(format!("{}: contains several filters with different configurations", path.display())),
     }
@@ -195,45 +163,6 @@ fn beside(path: &Path, name: &str) -> PathBuf {
     let last = Path::new(name).file_name().map_or_else(PathBuf::new, PathBuf::from);
     let places = [folder.join(name), folder.join(last)];
     places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| name.into())
-}
-
-/// The same in a folder with EnvoyFilters.
-fn in_istio(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
-    let file = |name: &str| parsed(&read(&folder.join(name))?, &folder.join(name));
-    let tree = istio::tree(&file(istio::PLUMBING)?, &file(istio::POLICY)?)
-        .map_err(|problem| format!("{}: {problem}", folder.display()))?;
-    let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
-    collect(&tree, &mut found);
-    match found.pop() {
-        Some(configuration) => Ok((configuration, Some(Envoy::read(&tree)), place)),
-        None => {
-            Err(format!("{}: contains no Wasm filter with an llm-failsafe configuration", place.display()))
-        }
-    }
-}
-
-/// The same in a folder for Envoy Gateway.
-fn in_envoy_gateway(folder: &Path) -> Result<(String, Option<Envoy>, PathBuf), String> {
-    let file = |name: &str| {
-        let path = folder.join(name);
-        if path.exists() { parsed(&read(&path)?, &path) } else { Ok(Value::Null) }
-    };
-    let mut tree = gateway::tree(&file).map_err(|problem| format!("{}: {problem}", folder.display()))?;
-    // The folder has the file under another path than the pod.
-    let mut place = folder.join(gateway::EXTENSION);
-    if !envoy::follow(&mut tree, &|_| file(gateway::FILTER))?.is_empty() {
-        place = folder.join(gateway::FILTER);
-    }
-    let mut found = Vec::new();
-    collect(&tree, &mut found);
-    match found.as_slice() {
-        [one] => Ok((one.clone(), Some(Envoy::read(&tree)), place)),
-        _ => Err(format!(
-            "{}: contains {} Wasm filters with an llm-failsafe configuration instead of one",
-            folder.display(),
-            found.len()
-        )),
-    }
 }
 
 /// Collects every plugin `configuration` in an envoy.yaml that has targets.

@@ -1,0 +1,35 @@
+//! The filter in a folder that `init` has made for a control plane.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Found, collect, parsed, read, the_only};
+use crate::envoy::{self, Envoy, gateway, istio};
+
+/// The filter in a folder with EnvoyFilters.
+pub fn in_istio(folder: &Path) -> Result<Found, String> {
+    let file = |name: &str| parsed(&read(&folder.join(name))?, &folder.join(name));
+    let tree = istio::tree(&file(istio::PLUMBING)?, &file(istio::POLICY)?)
+        .map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
+    collect(&tree, &mut found);
+    Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(Envoy::read(&tree)), place })
+}
+
+/// The filter in a folder for Envoy Gateway.
+pub fn in_envoy_gateway(folder: &Path) -> Result<Found, String> {
+    let file = |name: &str| {
+        let path = folder.join(name);
+        if path.exists() { parsed(&read(&path)?, &path) } else { Ok(Value::Null) }
+    };
+    let mut tree = gateway::tree(&file).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    // The folder has the file under another path than the pod.
+    let mut place = folder.join(gateway::EXTENSION);
+    if !envoy::follow(&mut tree, &|_| file(gateway::FILTER))?.is_empty() {
+        place = folder.join(gateway::FILTER);
+    }
+    let mut found = Vec::new();
+    collect(&tree, &mut found);
+    Ok(Found { configuration: the_only(&found, folder)?, envoy: Some(Envoy::read(&tree)), place })
+}
