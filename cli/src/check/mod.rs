@@ -31,8 +31,9 @@ pub fn report(loaded: &Loaded, now: WallTime) -> Result<String, String> {
     let mut warnings = models::warnings(config, now);
     warnings.extend(substitutes::warnings(config, now));
     warnings.extend(keys::warnings(config, now));
+    let unset = loaded.variables.iter().filter(|variable| !variable.is_set);
     for variable in
-        loaded.variables.iter().filter(|variable| !variable.is_set && !is_in_file(loaded, &variable.name))
+        unset.filter(|variable| is_set_by_whoever_checks(loaded) && !is_in_file(loaded, &variable.name))
     {
         let name = &variable.name;
         warnings.push(format!("the environment variable `{name}` is not set here; the gateway needs it"));
@@ -71,6 +72,11 @@ fn in_number(warnings: &[String]) -> String {
 
 fn listed(head: String, lines: &[String]) -> String {
     lines.iter().fold(head, |text, line| text + "\n  " + line)
+}
+
+/// Whether the variables are to be set where `check` runs. Manifests set them in a pod, and a running Envoy has them.
+fn is_set_by_whoever_checks(loaded: &Loaded) -> bool {
+    loaded.envoy.as_ref().is_none_or(|envoy| envoy.set_elsewhere.is_none() && !envoy.is_dump)
 }
 
 /// Whether the Envoy file itself gives the variable a value.

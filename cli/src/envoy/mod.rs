@@ -39,6 +39,8 @@ pub struct Envoy {
     pub has_internal_listeners: bool,
     /// Whether something bounds Envoy's memory.
     pub has_overload_manager: bool,
+    /// The environment variables that the manifests around it set, if there are manifests.
+    pub set_elsewhere: Option<Vec<String>>,
     /// Whether this is a dump and no file.
     pub is_dump: bool,
     /// The updates that Envoy has refused, if this is a dump of a running one.
@@ -110,6 +112,7 @@ impl Envoy {
             listeners,
             clusters: resources.field("clusters").items().iter().map(Cluster::read).collect(),
             more_listeners: comes("lds_config"),
+            set_elsewhere: None,
             is_dump: false,
             refused: Vec::new(),
             has_overload_manager: root.field("overload_manager").exists(),

@@ -11,6 +11,7 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
         let names = || subject.variables.iter().map(|variable| &variable.name);
         let is_passed = |name: &&String| plugin.passed_on.contains(name) || plugin.set_here.contains(name);
         let missing: Vec<_> = names().filter(|name| !is_passed(name)).collect();
+        findings.extend(not_in_pod(subject, &plugin.passed_on));
         if missing.is_empty() {
             continue;
         }
@@ -25,4 +26,18 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
         findings.push(Finding::mistake(path, problem).write(format!("host_env_keys: [{}]", all.join(", "))));
     }
     findings
+}
+
+/// Variables that are passed on and that the manifests do not set.
+fn not_in_pod(subject: Subject<'_>, passed_on: &[String]) -> Option<Finding> {
+    let set = subject.file.set_elsewhere.as_ref()?;
+    let missing: Vec<_> =
+        passed_on.iter().filter(|name| !set.contains(name)).map(|name| format!("`{name}`")).collect();
+    (!missing.is_empty()).then(|| {
+        let problem = format!(
+            "the manifests give Envoy's container no {}, so Envoy rejects the configuration",
+            missing.join(", ")
+        );
+        Finding::mistake("env", problem)
+    })
 }
