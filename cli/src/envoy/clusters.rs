@@ -23,6 +23,8 @@ pub struct Cluster {
     pub max_requests_per_connection: Option<u64>,
     /// Whether connections are encrypted, or may be.
     pub has_tls: bool,
+    /// Whether a server without the right certificate is accepted.
+    pub trusts_everyone: bool,
     /// The paths of its settings.
     pub settings: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Cluster {
             max_requests_per_connection: options
                 .at(&["common_http_protocol_options", "max_requests_per_connection"])
                 .number(),
+            trusts_everyone: trusts_everyone(place, &options),
             has_tls: place.field("transport_socket").exists()
                 || place.field("transport_socket_matches").exists(),
         }
@@ -73,6 +76,27 @@ impl Cluster {
             _ => false,
         })
     }
+}
+
+/// Whether the cluster's own TLS neither knows whom to trust nor compares the name. What comes from a secret may do both.
+fn trusts_everyone(cluster: &Place<'_>, options: &Place<'_>) -> bool {
+    let (tls, kind) = cluster.at(&["transport_socket", "typed_config"]).extension();
+    let common = tls.field("common_tls_context");
+    let comes = ["validation_context_sds_secret_config", "combined_validation_context"];
+    if kind != "UpstreamTlsContext"
+        || comes.iter().any(|name| common.field(name).exists())
+        || common.field("custom_validator_config").exists()
+    {
+        return false;
+    }
+    let context = common.field("validation_context");
+    let trusts = ["trusted_ca", "verify_certificate_spki", "verify_certificate_hash", "system_root_certs"];
+    let compares = ["match_typed_subject_alt_names", "match_subject_alt_names"];
+    let names = options.at(&["upstream_http_protocol_options", "auto_san_validation"]).is_true()
+        || tls.field("auto_sni_san_validation").is_true();
+    let pins = trusts[1..3].iter().any(|name| context.field(name).exists());
+    let has = |names: &[&str]| names.iter().any(|name| context.field(name).exists());
+    !pins && !(has(&trusts) && (names || has(&compares)))
 }
 
 fn destination(address: &Place<'_>) -> Option<Destination> {

@@ -17,16 +17,16 @@ const MAX_PROBLEM: usize = 500;
 pub struct Dump {
     /// The file.
     pub file: Value,
-    /// What Envoy has refused.
-    pub refused: Vec<Refused>,
+    /// What Envoy does not use.
+    pub unused: Vec<Unused>,
 }
 
-/// An update that Envoy has refused. It keeps what it had before.
+/// Something that Envoy has got and does not use.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Unused {
     /// Where it is in the dump.
     pub path: String,
-    /// What Envoy says.
+    /// Why it is not used.
     pub problem: String,
 }
 
@@ -48,20 +48,22 @@ fn find<'t>(place: &Place<'t>, found: &mut Vec<Place<'t>>) {
 
 /// The lists of one kind in a dump, and the member of their items that has the resource.
 const LISTENERS: [Kind; 2] = [
-    Kind { list: "static_listeners", steps: &["listener"] },
-    Kind { list: "dynamic_listeners", steps: &["active_state", "listener"] },
+    Kind { list: "static_listeners", at: &[&["listener"]] },
+    // One that waits for what it needs has no active state.
+    Kind { list: "dynamic_listeners", at: &[&["active_state", "listener"], &["warming_state", "listener"]] },
 ];
 const CLUSTERS: [Kind; 3] = [
-    Kind { list: "static_clusters", steps: &["cluster"] },
-    Kind { list: "dynamic_active_clusters", steps: &["cluster"] },
-    Kind { list: "dynamic_warming_clusters", steps: &["cluster"] },
+    Kind { list: "static_clusters", at: &[&["cluster"]] },
+    Kind { list: "dynamic_active_clusters", at: &[&["cluster"]] },
+    Kind { list: "dynamic_warming_clusters", at: &[&["cluster"]] },
 ];
-const ROUTES: [Kind; 1] = [Kind { list: "dynamic_route_configs", steps: &["route_config"] }];
-const FILTERS: [Kind; 1] = [Kind { list: "ecds_filters", steps: &["ecds_filter"] }];
+const ROUTES: [Kind; 1] = [Kind { list: "dynamic_route_configs", at: &[&["route_config"]] }];
+const FILTERS: [Kind; 1] = [Kind { list: "ecds_filters", at: &[&["ecds_filter"]] }];
 
 struct Kind {
     list: &'static str,
-    steps: &'static [&'static str],
+    /// Where an item has the resource. The first place that exists counts.
+    at: &'static [&'static [&'static str]],
 }
 
 fn read(configs: &Place<'_>) -> Dump {
@@ -101,12 +103,12 @@ fn read(configs: &Place<'_>) -> Dump {
     }
     let resources = json!({"listeners": listeners, "clusters": placed(&clusters)});
     file.insert("static_resources".to_owned(), resources);
-    Dump { file: file.into(), refused: parts.iter().flat_map(refused).collect() }
+    Dump { file: file.into(), unused: parts.iter().flat_map(unused).collect() }
 }
 
 fn resources<'t>(part: &Place<'t>, kind: &Kind) -> Vec<Place<'t>> {
     let items = part.field(kind.list).items();
-    items.iter().map(|item| item.at(kind.steps)).filter(Place::exists).collect()
+    items.iter().filter_map(|item| kind.at.iter().map(|steps| item.at(steps)).find(Place::exists)).collect()
 }
 
 fn internal_listeners() -> Value {
@@ -151,14 +153,26 @@ fn put_in(tree: &mut Value, routes: &[Place<'_>], filters: &[Place<'_>]) {
     }
 }
 
-/// Every `error_state` in a part of the dump. Envoy has some of them twice.
-fn refused(part: &Place<'_>) -> Vec<Refused> {
-    let mut found: Vec<Refused> = Vec::new();
+/// What a part of the dump says is not used. Envoy has some of it twice.
+fn unused(part: &Place<'_>) -> Vec<Unused> {
+    let mut found: Vec<Unused> = Vec::new();
     for item in part.members().iter().flat_map(Place::items) {
-        let Some(details) = item.at(&["error_state", "details"]).text() else { continue };
-        let problem = what_is_wrong(details);
+        let warms = item.field("warming_state");
+        let (path, problem) = if let Some(details) = item.at(&["error_state", "details"]).text() {
+            let problem = what_is_wrong(details);
+            let problem = format!("Envoy has refused this update and keeps what it had before: {problem}");
+            (item.field("error_state").path, problem)
+        } else if warms.at(&["listener"]).exists() && !item.field("active_state").exists() {
+            let name = item.field("name").text().unwrap_or_default();
+            let problem = format!(
+                "the listener `{name}` is not used yet: it waits for what it needs, such as the filter (ECDS) or its routes (RDS)"
+            );
+            (warms.path, problem)
+        } else {
+            continue;
+        };
         if found.iter().all(|before| before.problem != problem) {
-            found.push(Refused { path: item.field("error_state").path, problem });
+            found.push(Unused { path, problem });
         }
     }
     found

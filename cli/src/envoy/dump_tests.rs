@@ -72,7 +72,8 @@ fn a_dump_is_read_as_a_file_in_which_everything_is_in_its_place() {
         assert_eq!(plugin.path, format!("{at}configs[4].ecds_filters[0].ecds_filter.typed_config.config"));
         assert_eq!(plugin.failure_policy.as_deref(), Some("FAIL_RELOAD"));
         let path = format!("{at}configs[1].dynamic_listeners[2].error_state");
-        assert_eq!(envoy.refused, [Refused { path, problem: "no such thing".to_owned() }]);
+        let problem = "Envoy has refused this update and keeps what it had before: no such thing".to_owned();
+        assert_eq!(envoy.unused, [Unused { path, problem }]);
     }
 }
 
@@ -91,7 +92,7 @@ fn of_what_envoy_says_the_sentence_is_kept_and_not_the_resource() {
     }
     assert_eq!(what_is_wrong(&"é".repeat(501)).chars().count(), MAX_PROBLEM);
     let twice = json!({"listeners": [{"error_state": {"details": "a"}}, {"error_state": {"details": "a"}}]});
-    assert_eq!(refused(&Place::root(&twice)).len(), 1);
+    assert_eq!(unused(&Place::root(&twice)).len(), 1);
 }
 
 #[test]
@@ -123,4 +124,16 @@ fn other_trees_are_no_dumps() {
     {
         assert!(dumps(&tree).is_empty(), "{tree}");
     }
+}
+
+/// Istio's inner listener before its filter has come.
+#[test]
+fn a_listener_that_waits_is_there_and_not_used() {
+    let mut tree = dump();
+    let inner = &mut tree["configs"][1]["dynamic_listeners"][1];
+    inner["warming_state"] = inner.as_object_mut().unwrap().remove("active_state").unwrap();
+    let envoy = the_only(&tree);
+    assert_eq!(envoy.listeners[1].name, "inner");
+    let problem = &envoy.unused[0].problem;
+    assert!(problem.starts_with("the listener `inner` is not used yet: it waits"), "{problem}");
 }

@@ -9,6 +9,9 @@ pub const PLUMBING: &str = "envoy-filter.yaml";
 /// The file with the filter.
 pub const POLICY: &str = "filter.yaml";
 
+/// The file that only a gateway has.
+pub const GATEWAY: &str = "gateway.yaml";
+
 /// How names of Istio's own clusters begin. They are not in the folder.
 const OF_ISTIO: &str = "\"outbound|";
 

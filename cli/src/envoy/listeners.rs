@@ -65,6 +65,8 @@ pub struct Manager {
     pub plugins: Vec<Plugin>,
     /// Its routes; `None` if Envoy gets them from elsewhere.
     pub routes: Option<RouteTable>,
+    /// The headers of clients that it removes before anything else.
+    pub removes: Vec<String>,
     /// The headers that it adds to responses of Envoy itself.
     local_reply_headers: Vec<Addition>,
     /// The paths of its settings.
@@ -152,6 +154,11 @@ impl Manager {
         let configs: Vec<_> = filters.iter().map(|filter| filter.field("typed_config").extension()).collect();
         let routes = place.field("route_config");
         let mappers = place.at(&["local_reply_config", "mappers"]).items();
+        let early = place.field("early_header_mutation_extensions").items();
+        let mutations =
+            early.iter().flat_map(|it| it.field("typed_config").extension().0.field("mutations").items());
+        let removed =
+            mutations.filter_map(|mutation| Some(mutation.field("remove").text()?.to_ascii_lowercase()));
         Some(Self {
             path: place.path.clone(),
             name: place.field("stat_prefix").text().unwrap_or_default().to_owned(),
@@ -172,6 +179,7 @@ impl Manager {
                 .map(|header| Addition::read(&header))
                 .collect(),
             settings: place.settings(),
+            removes: removed.collect(),
             routes: routes.exists().then(|| RouteTable::read(&routes)).flatten(),
         })
     }

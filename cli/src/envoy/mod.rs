@@ -16,7 +16,7 @@ use serde_json::Value;
 
 pub use clusters::{Cluster, Destination, HTTP_OPTIONS};
 pub use discovery::follow;
-pub use dump::{Dump, Refused, dumps};
+pub use dump::{Dump, Unused, dumps};
 pub use listeners::{Address, Listener, Manager, Plugin};
 use place::Place;
 pub use routes::{Addition, Retry, Route, RouteTable, To, VirtualHost};
@@ -43,8 +43,12 @@ pub struct Envoy {
     pub set_elsewhere: Option<Vec<String>>,
     /// Whether this is a dump and no file.
     pub is_dump: bool,
-    /// The updates that Envoy has refused, if this is a dump of a running one.
-    pub refused: Vec<Refused>,
+    /// Whether a control plane makes it, from a folder or in a dump, and not a person.
+    pub is_made: bool,
+    /// What leads clients of other machines to the edge, if it is not in the file.
+    pub entrance: Option<&'static str>,
+    /// What Envoy does not use, if this is a dump.
+    pub unused: Vec<Unused>,
 }
 
 /// A place where the filter is, and the routes that lead there from other listeners of the file.
@@ -114,7 +118,9 @@ impl Envoy {
             more_listeners: comes("lds_config"),
             set_elsewhere: None,
             is_dump: false,
-            refused: Vec::new(),
+            is_made: false,
+            entrance: None,
+            unused: Vec::new(),
             has_overload_manager: root.field("overload_manager").exists(),
             has_internal_listeners: extensions
                 .iter()
@@ -124,7 +130,7 @@ impl Envoy {
 
     /// The facts in a dump.
     pub fn read_dump(dump: Dump) -> Self {
-        Self { is_dump: true, refused: dump.refused, ..Self::read(&dump.file) }
+        Self { is_dump: true, is_made: true, unused: dump.unused, ..Self::read(&dump.file) }
     }
 
     /// The cluster with this name.

@@ -280,9 +280,17 @@ fn socket(option: &str, text: &str) -> Result<Socket, String> {
 
 /// Whether this can be the name of an image. The registry has the last word.
 fn is_reference(text: &str) -> bool {
+    let (name, digest) = match text.split_once('@') {
+        Some((name, digest)) => (name, digest.strip_prefix("sha256:")),
+        None => (text, Some("0")),
+    };
+    let is_digest = digest.is_some_and(|digits| {
+        !digits.is_empty() && digits.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
+    });
     (1..=MAX_REFERENCE).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c))
+        && is_digest
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c))
 }
 
 /// A path that begins here, as seen from a folder.

@@ -144,7 +144,19 @@ fn the_image_of_the_module_is_named_or_the_usual_one() {
     for good in ["r.test:5000/a/b_c:1.2-x@sha256:0123", &longest] {
         assert_eq!(described(Some(good)).unwrap(), good);
     }
-    for bad in ["", "a b", "-a", "a\n", "a\"", &format!("{longest}a")] {
+    for bad in [
+        "",
+        "a b",
+        "-a",
+        "a@env@b",
+        "a@",
+        "a@sha256:",
+        "a@sha256:x",
+        "a@@sha256:1",
+        "a\n",
+        "a\"",
+        &format!("{longest}a"),
+    ] {
         assert!(described(Some(bad)).unwrap_err().contains("--module-image"), "{bad}");
     }
 }

@@ -47,8 +47,8 @@ fn without_filter(envoy: &Envoy) -> String {
         );
         text.push_str(&line);
     }
-    for refused in &envoy.refused {
-        text.push_str(&format!("\n  {}: Envoy has refused an update: {}", refused.path, refused.problem));
+    for unused in &envoy.unused {
+        text.push_str(&format!("\n  {}: {}", unused.path, unused.problem));
     }
     text
 }

@@ -14,7 +14,9 @@ pub fn in_istio(folder: &Path) -> Result<Found, String> {
         .map_err(|problem| format!("{}: {problem}", folder.display()))?;
     let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
     collect(&tree, &mut found);
-    Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(Envoy::read(&tree)), place })
+    let entrance = folder.join(istio::GATEWAY).is_file().then_some("the gateway of Istio");
+    let envoy = Envoy { is_made: true, entrance, ..Envoy::read(&tree) };
+    Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(envoy), place })
 }
 
 /// The filter in a folder for Envoy Gateway.
@@ -31,5 +33,6 @@ pub fn in_envoy_gateway(folder: &Path) -> Result<Found, String> {
     }
     let mut found = Vec::new();
     collect(&tree, &mut found);
-    Ok(Found { configuration: the_only(&found, folder)?, envoy: Some(Envoy::read(&tree)), place })
+    let envoy = Envoy { is_made: true, ..Envoy::read(&tree) };
+    Ok(Found { configuration: the_only(&found, folder)?, envoy: Some(envoy), place })
 }

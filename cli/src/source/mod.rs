@@ -44,8 +44,8 @@ struct Found {
     place: PathBuf,
 }
 
-/// The longest file that is read. Configuration dumps of a mesh have some megabytes.
-const MAX_FILE: usize = 32 << 20;
+/// The longest file that is read. Configuration dumps of a large mesh have tens of megabytes.
+const MAX_FILE: usize = 256 << 20;
 
 /// What stands for standard input, as for many programs.
 const STANDARD_INPUT: &str = "-";
@@ -108,6 +108,16 @@ fn parsed(text: &str, path: &Path) -> Result<Value, String> {
 /// JSON input is passed on unchanged, so that the filter can report mistakes that parsing would hide, such as a duplicate
 /// name.
 fn in_file(text: &str, path: &Path) -> Result<Found, String> {
+    if text.trim().is_empty() {
+        return Err(format!("{}: is empty; did the command before it fail?", path.display()));
+    }
+    if text.trim_start().starts_with("[{") || text.trim_start().starts_with("[\n") {
+        let whole = "istioctl proxy-config all POD -o json";
+        return Err(format!(
+            "{}: is a list and no whole configuration; `{whole}` prints one",
+            path.display()
+        ));
+    }
     let is_json = text.trim_start().starts_with('{') && serde_json::from_str::<Value>(text).is_ok();
     let mut tree: Value = if is_json {
         serde_json::from_str(text).map_err(|error| format!("{}: {error}", path.display()))?
@@ -191,6 +201,6 @@ mod tests {
     #[test]
     fn a_file_without_end_is_refused() {
         let problem = read(Path::new("/dev/zero")).unwrap_err();
-        assert!(problem.contains("is longer than 33554432 bytes"), "{problem}");
+        assert!(problem.contains("is longer than 268435456 bytes"), "{problem}");
     }
 }

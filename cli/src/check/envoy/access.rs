@@ -20,7 +20,9 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
         let own = (position.listener, position.manager);
         let entrances = position.ways.iter().map(|way| (way.listener, way.manager)).chain([own]);
         for (listener, manager) in entrances {
-            let Some(address) = public_address(listener).filter(|_| !behind && !is_guarded(manager)) else {
+            let leads_there = subject.file.entrance.filter(|_| listener.address != Address::Internal);
+            let public = public_address(listener).or_else(|| leads_there.map(str::to_owned));
+            let Some(address) = public.filter(|_| !behind && !is_guarded(manager)) else {
                 continue;
             };
             let problem = format!(

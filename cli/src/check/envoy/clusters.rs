@@ -37,6 +37,7 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
                     let problem = format!("the cluster `{name}` goes to port 443 without TLS");
                     findings.push(Finding::warning(format!("{}.transport_socket", cluster.path), problem));
                 }
+                findings.extend(trust(cluster));
             }
             None if file.more_clusters => {
                 let problem = format!(
@@ -52,6 +53,33 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
     }
     findings.extend(routes(subject));
     findings
+}
+
+/// A cluster that sends keys to whoever answers.
+fn trust(cluster: &Cluster) -> Option<Finding> {
+    if cluster.trusts_everyone {
+        let problem =
+            "TLS does not verify the server's certificate and its name, so whoever answers gets the keys";
+        let line = "validation_context: { trusted_ca: … }, and auto_san_validation: true in upstream_http_protocol_options";
+        return Some(Finding::warning(format!("{}.transport_socket", cluster.path), problem).write(line));
+    }
+    let public = cluster.destinations.iter().find_map(|destination| match destination {
+        Destination::Socket(host, port) if *port != 443 && is_public_name(host) => Some((host, port)),
+        _ => None,
+    });
+    public.filter(|_| !cluster.has_tls).map(|(host, port)| {
+        let problem = format!("keys and prompts go to {host}:{port} without TLS");
+        Finding::warning(format!("{}.transport_socket", cluster.path), problem)
+    })
+}
+
+/// Whether a host is probably outside of the own network.
+fn is_public_name(host: &str) -> bool {
+    const OWN: [&str; 9] =
+        ["cluster.local", "example", "home.arpa", "internal", "invalid", "lan", "local", "svc", "test"];
+    let host = host.trim_end_matches('.');
+    let is_own = OWN.iter().any(|end| host.strip_suffix(end).is_some_and(|rest| rest.ends_with('.')));
+    host.contains('.') && host.parse::<std::net::IpAddr>().is_err() && !is_own
 }
 
 /// A cluster that does not exist. If one has nearly this name, the name is probably misspelled.

@@ -10,11 +10,11 @@ mod environment;
 mod filter;
 mod local_replies;
 mod operation;
-mod refused;
 mod retry_loop;
 mod shipped;
 mod stripping;
 mod time_limits;
+mod unused;
 
 use llm_failsafe::config::Config;
 
@@ -38,7 +38,7 @@ pub(super) fn findings(file: &Envoy, config: &Config, variables: &[Variable]) ->
     let positions = file.positions();
     let subject = Subject { file, positions: &positions, config, variables };
     let rules: [fn(Subject<'_>) -> Vec<Finding>; 12] = [
-        refused::findings,
+        unused::findings,
         filter::findings,
         environment::findings,
         clusters::findings,

@@ -33,7 +33,7 @@ const OWN: [&str; 16] = [
 
 pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
     let loops = |position: &Position<'_>| position.plugin.has("retry_loop");
-    let Some(position) = subject.positions.first().filter(|_| subject.file.is_dump) else {
+    let Some(position) = subject.positions.first().filter(|_| subject.file.is_made) else {
         return Vec::new();
     };
     let text = if loops(position) { LOOP } else { SINGLE };
@@ -69,6 +69,7 @@ fn ways(actual: &Way<'_>, expected: &Way<'_>) -> Vec<Finding> {
         dropped(&format!("{}.route", actual.route.path), &actual.route.settings, &expected.route.settings),
         dropped(&actual.cluster.path, &actual.cluster.settings, &expected.cluster.settings),
         fewer_routes(actual, expected),
+        kept_headers(actual.manager, expected.manager),
     ];
     all.into_iter().flatten().collect()
 }
@@ -82,6 +83,16 @@ fn fewer_routes(actual: &Way<'_>, expected: &Way<'_>) -> Option<Finding> {
             expected.host.routes.len()
         );
         Finding::warning(format!("{}.routes", actual.host.path), problem)
+    })
+}
+
+/// Headers that only the edge and the filter may set.
+fn kept_headers(actual: &Manager, expected: &Manager) -> Option<Finding> {
+    let kept = expected.removes.iter().filter(|name| !actual.removes.contains(name));
+    let kept: Vec<_> = kept.map(|name| format!("`{name}`")).collect();
+    (!kept.is_empty()).then(|| {
+        let problem = format!("does not remove these headers of clients: {}", kept.join(", "));
+        Finding::warning(format!("{}.early_header_mutation_extensions", actual.path), problem)
     })
 }
 

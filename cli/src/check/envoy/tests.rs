@@ -72,6 +72,39 @@ fn the_shipped_files_have_no_mistakes_and_only_lack_keys() {
     }
 }
 
+/// Keys must not go to whoever answers.
+#[test]
+fn tls_verifies_the_server_and_public_names_have_tls() {
+    let openai = "/static_resources/clusters/1";
+    let options = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    for (pointer, value) in [
+        ("/transport_socket/typed_config/common_tls_context/validation_context".to_owned(), json!({})),
+        ("/transport_socket/typed_config/common_tls_context".to_owned(), json!({})),
+        (format!("{options}/upstream_http_protocol_options/auto_san_validation"), json!(false)),
+    ] {
+        let pointer = format!("{openai}{pointer}");
+        check("envoy.yaml", &pointer, value, Severity::Warning, "].transport_socket", "whoever answers");
+    }
+    let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+    for (host, is_found) in [
+        ("api.example.com", true),
+        ("api.example.com.", true),
+        ("vllm", false),
+        ("vllm.llm.svc", false),
+        ("vllm.llm.svc.cluster.local", false),
+        ("10.0.0.1", false),
+        ("llm.internal", false),
+    ] {
+        let found = added("envoy.yaml", |tree| {
+            *tree.pointer_mut(openai).unwrap().pointer_mut("/transport_socket").unwrap() = Value::Null;
+            let address = tree.pointer_mut(openai).unwrap().pointer_mut(address).unwrap();
+            *address = json!({"address": host, "port_value": 8000});
+        });
+        assert_eq!(found.len(), usize::from(is_found), "{host}: {found:#?}");
+        assert!(found.iter().all(|finding| finding.problem.contains("without TLS")), "{found:#?}");
+    }
+}
+
 #[test]
 fn the_filter_needs_its_switches_and_its_variables() {
     let config = |field: &str| format!("{}/{field}", plugin(INNER));

@@ -14,13 +14,32 @@ pub fn fill(template: &str, values: &[Value<'_>]) -> String {
             text.push_str(block);
             continue;
         }
-        let filled = values
-            .iter()
-            .fold(line.to_owned(), |line, (name, value)| line.replace(&format!("@{name}@"), value));
-        text.push_str(&filled);
+        fill_line(line, values, &mut text);
         text.push('\n');
     }
     text
+}
+
+/// Reads the line once, so what stands in a value is not taken for a place.
+fn fill_line(mut line: &str, values: &[Value<'_>], text: &mut String) {
+    while let Some((before, after)) = line.split_once('@') {
+        text.push_str(before);
+        let found = values.iter().find_map(|(name, value)| {
+            let rest = after.strip_prefix(name)?.strip_prefix('@')?;
+            Some((value, rest))
+        });
+        match found {
+            Some((value, rest)) => {
+                text.push_str(value);
+                line = rest;
+            }
+            None => {
+                text.push('@');
+                line = after;
+            }
+        }
+    }
+    text.push_str(line);
 }
 
 #[cfg(test)]
@@ -29,13 +48,13 @@ mod tests {
 
     #[test]
     fn a_place_is_a_word_or_whole_lines() {
-        let template = "a: @x@ and @x@\n@lines@\n  b: @y@\n@nothing@\nmail@x\n";
+        let template = "a: @x@ and @x@\n@lines@\n  b: @y@z@x@\n@nothing@\nmail@x\n";
         let values = [
             ("x", "1".to_owned()),
-            ("y", "@x".to_owned()),
+            ("y", "@x@".to_owned()),
             ("lines", "  c: 2\n  d: 3\n".to_owned()),
             ("nothing", String::new()),
         ];
-        assert_eq!(fill(template, &values), "a: 1 and 1\n  c: 2\n  d: 3\n  b: @x\nmail@x\n");
+        assert_eq!(fill(template, &values), "a: 1 and 1\n  c: 2\n  d: 3\n  b: @x@z1\nmail@x\n");
     }
 }

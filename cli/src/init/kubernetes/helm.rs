@@ -48,7 +48,10 @@ const PLACES: [(&str, &str); 15] = [
          {{- else }}\n        image: { reference: {{ .Values.module.image | quote }}, pullPolicy: IfNotPresent }\n        \
          {{- end }}\n",
     ),
-    ("provider-ports", "{{ range .Values.networkPolicy.ports }}{ port: {{ . }}, protocol: TCP }, {{ end }}"),
+    (
+        "provider-ports",
+        "{{ if not .Values.networkPolicy.ports }}{{ fail \"networkPolicy.ports: without a port everything could be reached\" }}{{ end }}{{ range .Values.networkPolicy.ports }}{ port: {{ . }}, protocol: TCP }, {{ end }}",
+    ),
     ("min-replicas", "{{ .Values.autoscaling.minReplicas }}"),
     ("max-replicas", "{{ .Values.autoscaling.maxReplicas }}"),
     ("active-requests", "{{ .Values.autoscaling.activeRequests }}"),
