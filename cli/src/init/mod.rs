@@ -130,9 +130,11 @@ fn next(wish: &Wish, description: &Description) -> String {
 
 fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Description) -> String {
     let (apply, inside) = match manifests {
-        Manifests::Kustomize => (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned()),
+        Manifests::Kustomize | Manifests::IstioGateway => {
+            (format!("kubectl -n llm apply -k {}", for_shell(shown)), shown.to_owned())
+        }
         Manifests::Helm => {
-            (format!("helm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
+            (format!("helm -n llm install llm-failsafe {}", for_shell(shown)), format!("{shown}/files"))
         }
         Manifests::IstioSidecar => {
             let add = format!(
@@ -140,16 +142,16 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
             );
             (add, shown.to_owned())
         }
-        Manifests::IstioGateway | Manifests::EnvoyGateway => {
-            (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned())
-        }
+        Manifests::EnvoyGateway => (format!("kubectl apply -k {}", for_shell(shown)), shown.to_owned()),
     };
     let has_keys = description.accounts.iter().any(|account| account.secret != Secret::None);
+    // The objects for Envoy Gateway name their namespaces.
+    let kubectl = if manifests == Manifests::EnvoyGateway { "kubectl" } else { "kubectl -n llm" };
     let write = if has_keys {
         let example = for_shell(&format!("{inside}/keys.example.yaml"));
         format!(
             "Write the providers' keys into a copy, outside of version control, and make the Secret `{}` of it:\n  \
-             cp {example} keys.yaml\n  kubectl apply --server-side -f keys.yaml\n\n",
+             (umask 077 && cp {example} keys.yaml)\n  {kubectl} apply --server-side -f keys.yaml\n\n",
             kubernetes::KEYS_SECRET
         )
     } else {
@@ -161,7 +163,7 @@ fn next_in_kubernetes(manifests: Manifests, shown: &str, description: &Descripti
         Manifests::Kustomize | Manifests::Helm => "kubernetes",
     };
     format!(
-        "{write}Then check and start it:\n  llm-failsafe check --config {}\n  {apply}\n\n\
+        "{write}Then check and start it, here in the namespace `llm`:\n  llm-failsafe check --config {}\n  {apply}\n\n\
          docs/{page}.md says how to see that it works, and how to change it.",
         for_shell(&inside)
     )

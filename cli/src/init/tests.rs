@@ -116,7 +116,7 @@ fn the_commands_that_the_page_shows_for_istio_write_good_folders() {
         let kubernetes = description::Manifests::from_name(kind);
         let said = written(&Wish { output: Some(output.clone()), kubernetes, ..wish }).unwrap();
         assert!(said.contains("The client key `team-a`") && said.contains("docs/istio.md says"), "{said}");
-        assert!(said.contains("keys.example.yaml") && said.contains("kubectl apply -k"), "{said}");
+        assert!(said.contains("keys.example.yaml") && said.contains(" apply -k "), "{said}");
         assert!(check(&output).unwrap().starts_with("good: 1 model, 3 targets"));
         for file in files {
             assert!(!read(&output.join(file)).contains("null"), "{file}");
