@@ -455,3 +455,14 @@ fn check_reads_the_objects_of_envoy_gateway() {
         std::fs::remove_dir_all(folder.path()).unwrap();
     }
 }
+
+/// The listener of its edge is on loopback, and the gateway of Istio leads there.
+#[test]
+fn a_gateway_of_istio_without_keys_is_open_to_everyone_and_a_sidecar_is_not() {
+    for (folder, is_open) in [("deploy/istio/gateway", true), ("deploy/istio/sidecar", false)] {
+        let report = check(&repository(folder)).unwrap();
+        let warning = "everyone who reaches the gateway of Istio can use the providers' keys";
+        assert_eq!(report.contains(warning), is_open, "{report}");
+        assert!(!report.contains("lacks"), "{report}");
+    }
+}
