@@ -69,8 +69,6 @@ pub struct Outcome {
     pub probes_per_s: f64,
     /// Seconds from the recovery until the provider has nine tenths of the requests again. `None` if it never had.
     pub back_after_s: Option<u64>,
-    /// The most requests that the provider got in a second after its recovery.
-    pub peak_per_s: u64,
     /// Requests whose client got an error.
     pub errors: u64,
     /// Requests that were sent.
@@ -222,7 +220,6 @@ impl Fleet<'_> {
         // Three seconds together, because arrivals are random.
         let enough = requests_per_s * 3 * 9 / 10;
         let back = counts[recovery..].windows(3).position(|window| window.iter().sum::<u64>() >= enough);
-        self.outcome.peak_per_s = counts[recovery..].iter().copied().max().unwrap_or(0);
         self.outcome.back_after_s = back.map(|seconds| seconds as u64);
         self.outcome
     }
