@@ -106,6 +106,7 @@ fn vendor_class(kind: ProviderKind, evidence: &Evidence) -> Option<ErrorClass> {
         ProviderKind::Gemini => gemini::class(evidence),
         ProviderKind::OpenRouter => openrouter::class(evidence),
         ProviderKind::Mistral => mistral::class(evidence),
+        ProviderKind::Listed(listed) => vendor_class(listed.row().errors, evidence),
     }
 }
 
