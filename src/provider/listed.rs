@@ -2,9 +2,15 @@
 //!
 //! What a row does not say is as with kind `openai-compatible`. Sources are in `docs/providers.md`.
 
-use super::ProviderKind;
 use crate::base::Endpoint;
 use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+
+/// Whose rules read the errors of a vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Errors {
+    OpenAi,
+    Google,
+}
 
 /// What is particular about one vendor. All take the key as a bearer token, and none is known to reject
 /// `stream_options.include_usage`.
@@ -19,8 +25,7 @@ pub(super) struct Row {
     /// `None` if the path names the operator's project.
     pub prefix: Option<&'static str>,
     pub endpoints: &'static [Endpoint],
-    /// The kind whose rules read its errors.
-    pub errors: ProviderKind,
+    pub errors: Errors,
     /// Whether nobody serves requests without a key there.
     pub needs_key: bool,
 }
@@ -31,7 +36,7 @@ const HOSTED: Row = Row {
     host: None,
     prefix: Some("/v1"),
     endpoints: &[Chat],
-    errors: ProviderKind::OpenAiCompatible,
+    errors: Errors::OpenAi,
     needs_key: true,
 };
 
@@ -98,13 +103,7 @@ static ROWS: [Row; Listed::COUNT] = [
         endpoints: &[Chat, Responses],
         ..HOSTED
     },
-    Row {
-        name: "vertex",
-        gen_ai_name: "gcp.vertex_ai",
-        prefix: None,
-        errors: ProviderKind::Gemini,
-        ..HOSTED
-    },
+    Row { name: "vertex", gen_ai_name: "gcp.vertex_ai", prefix: None, errors: Errors::Google, ..HOSTED },
     server("vllm", "vllm"),
     server("sglang", "sglang"),
     server("ollama", "ollama"),
