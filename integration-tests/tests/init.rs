@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
+use integration_tests::SOON;
 use integration_tests::client::Request;
 use integration_tests::envoy::{Envoy, EnvoyConfig};
 use integration_tests::paths;
@@ -139,6 +141,36 @@ async fn the_walk_through_of_the_readme_leads_to_the_first_answer() {
     let output = folder.path().join("real.yaml");
     sh(&format!("{} --output {}", line.trim(), output.display()));
     assert!(run(&["check", "--config", output.to_str().unwrap()]).starts_with("good: 1 model, 3 targets"));
+}
+
+/// Vertex AI takes access tokens that live for an hour. Something outside writes a new one into the watched file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_access_token_for_vertex_ai_is_replaced_while_envoy_runs() {
+    let vertex = ScriptedProvider::start("vertex").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = "/v1/projects/p/locations/l/endpoints/openapi";
+    let provider = format!("vertex=http://127.0.0.1:{}{path}", vertex.port());
+    let arguments = ["--live", "--provider", &provider, "--model", "chat=vertex/google/gemini-2.5-flash"];
+    let made = folder.path().join("gateway");
+    init(&made, &arguments);
+    let file = "keys/vertex.yaml";
+    let text = std::fs::read_to_string(made.join(file)).unwrap();
+    let with_token = |token: &str| text.replace("WRITE THE KEY HERE", token);
+    let config = EnvoyConfig::from_folder(&made).replace_in(file, "WRITE THE KEY HERE", "token-1");
+    let envoy = Envoy::start(config).await;
+    let token = async || {
+        let read = Request::chat("chat", false).ask(envoy.port()).await;
+        assert_eq!(read.status, 200, "{}", read.text());
+        let seen = vertex.received().pop().unwrap();
+        assert_eq!(seen.path, format!("{path}/chat/completions"));
+        seen.header("authorization").unwrap().to_owned()
+    };
+    assert_eq!(token().await, "Bearer token-1");
+    envoy.replace_file(file, &with_token("token-2"));
+    let deadline = Instant::now() + SOON;
+    while token().await != "Bearer token-2" {
+        assert!(Instant::now() < deadline, "the new token is not used");
+    }
 }
 
 /// The shipped folder with ports that the kernel chooses, the built module and keys.

@@ -83,6 +83,7 @@ mod probes;
 mod prometheus;
 mod provider;
 mod provider_faults;
+mod provider_kinds;
 mod queue;
 mod quiet;
 mod records;

@@ -11,17 +11,21 @@ const ROUTES: [&str; 4] = [":exacto", ":floor", ":nitro", ":online"];
 /// The tables of a provider, the first choice first.
 pub(super) fn tables(kind: ProviderKind, host: &str) -> [&str; 2] {
     let table = match kind {
-        ProviderKind::OpenAiCompatible => {
-            let of_kind =
-                ProviderKind::ALL.into_iter().find(|kind| provider::default_host(*kind) == Some(host));
-            let same = SAME_HOST.into_iter().find(|(other, _)| *other == host);
-            of_kind.map(ProviderKind::name).or(same.map(|(_, host)| host)).unwrap_or(host)
-        }
+        ProviderKind::OpenAiCompatible => of_host(host),
+        ProviderKind::Listed(_) => of_host(provider::default_host(kind).unwrap_or(host)),
         kind => kind.name(),
     };
     // OpenAI's models can do the same at Azure, and have the same list price.
     let second = if kind == ProviderKind::AzureOpenAi { ProviderKind::OpenAi.name() } else { table };
     [table, second]
+}
+
+/// The table of a host. Kinds with rules of their own have a table with their name.
+fn of_host(host: &str) -> &str {
+    let own = ProviderKind::ALL.into_iter().filter(|kind| !matches!(kind, ProviderKind::Listed(_)));
+    let of_kind = own.into_iter().find(|kind| provider::default_host(*kind) == Some(host));
+    let same = SAME_HOST.into_iter().find(|(other, _)| *other == host);
+    of_kind.map(ProviderKind::name).or(same.map(|(_, host)| host)).unwrap_or(host)
 }
 
 /// A name under which to look.

@@ -7,6 +7,7 @@
 use super::error_body::{ErrorBody, truncated_name};
 use super::evidence::Evidence;
 use super::flat_error::is_flat_error;
+use super::listed::Errors;
 use super::{ProviderKind, accounts, anthropic, gemini, mistral, names, openai, openrouter, request_bound};
 use crate::base::{ErrorClass, HeaderBlock};
 
@@ -106,6 +107,10 @@ fn vendor_class(kind: ProviderKind, evidence: &Evidence) -> Option<ErrorClass> {
         ProviderKind::Gemini => gemini::class(evidence),
         ProviderKind::OpenRouter => openrouter::class(evidence),
         ProviderKind::Mistral => mistral::class(evidence),
+        ProviderKind::Listed(listed) => match listed.row().errors {
+            Errors::OpenAi => openai::class(evidence),
+            Errors::Google => gemini::class(evidence),
+        },
     }
 }
 

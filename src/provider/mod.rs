@@ -1,6 +1,7 @@
 //! What the vendors' APIs look like: paths, credentials, dialects and errors.
 //!
-//! - `table`: which endpoints a vendor has and how they are called; `path` builds the upstream path.
+//! - `table`: which endpoints a vendor has and how they are called; `path` builds the upstream path. `listed`: the
+//!   rows of vendors and servers that differ from others only in this.
 //! - `request_headers`: which of a client's headers and parameters a provider gets; `response_headers`: which of
 //!   a provider's headers a client gets.
 //! - `offers`: what every model of a vendor can do.
@@ -29,6 +30,7 @@ mod gemini;
 mod hint_names;
 mod hints;
 mod kind;
+mod listed;
 mod mistral;
 mod names;
 mod offers;
@@ -57,7 +59,7 @@ pub use request_headers::{RequestHeader, VENDOR_HEADERS, VendorHeader, request_h
 pub use response_headers::{ResponseHeader, is_reserved, response_header};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
-    endpoints, route, takes_usage_option,
+    endpoints, needs_key, route, takes_usage_option,
 };
 pub use usage_option::rejects_usage_option;
 pub use waits::MAX_HINT;

@@ -214,7 +214,7 @@ pub const fn profile(kind: ProviderKind) -> Profile {
             max_output_tokens: 32_000,
         },
         // Any model may be behind these.
-        ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible => Profile {
+        ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible | ProviderKind::Listed(_) => Profile {
             capabilities: CapabilitySet::of(&[]),
             context_window: UNKNOWN_CONTEXT_WINDOW,
             max_output_tokens: UNKNOWN_MAX_OUTPUT,

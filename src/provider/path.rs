@@ -34,7 +34,7 @@ pub fn upstream_path(
     if api_version.is_some_and(is_dated) {
         push_azure_dated(endpoint, path_prefix, model, route, out);
     } else {
-        push_prefix(path_prefix.unwrap_or_else(|| default_prefix(kind)), out);
+        push_prefix(path_prefix.or_else(|| default_prefix(kind)).unwrap_or_default(), out);
         out.push_str(route.operation);
     }
     push_query(kind, endpoint, api_version, client_query, out);

@@ -30,12 +30,17 @@ pub struct VendorHeader {
     /// Its lower-case name.
     pub name: &'static str,
     kinds: &'static [ProviderKind],
+    /// The vendor whose own it is, if its kind is a listed one.
+    owner: Option<&'static str>,
 }
 
 impl VendorHeader {
     /// Whether providers of `kind` get it.
     pub fn is_for(&self, kind: ProviderKind) -> bool {
-        self.kinds.contains(&kind)
+        match (kind, self.owner) {
+            (ProviderKind::Listed(_), Some(owner)) => kind.name() == owner,
+            _ => self.kinds.contains(&kind.general()),
+        }
     }
 }
 
@@ -73,7 +78,12 @@ const OPENROUTER: &[ProviderKind] = &[ProviderKind::OpenRouter];
 const COMPATIBLE: &[ProviderKind] = &[ProviderKind::OpenAiCompatible];
 
 const fn only(name: &'static str, kinds: &'static [ProviderKind]) -> VendorHeader {
-    VendorHeader { name, kinds }
+    VendorHeader { name, kinds, owner: None }
+}
+
+/// The own header of a listed vendor.
+const fn of(owner: &'static str, name: &'static str) -> VendorHeader {
+    VendorHeader { name, kinds: COMPATIBLE, owner: Some(owner) }
 }
 
 /// Headers that providers of some kinds get.
@@ -100,8 +110,8 @@ pub const VENDOR_HEADERS: [VendorHeader; 22] = [
     only("x-session-id", OPENROUTER),
     only("x-title", OPENROUTER),
     // xAI and Fireworks: to which server a conversation goes.
-    only("x-grok-conv-id", COMPATIBLE),
-    only("x-session-affinity", COMPATIBLE),
+    of("xai", "x-grok-conv-id"),
+    of("fireworks", "x-session-affinity"),
 ];
 
 const KNOWN: usize = COMMON.len() + CREDENTIAL_HEADERS.len() + VENDOR_HEADERS.len();
@@ -180,6 +190,7 @@ mod tests {
             let header = VENDOR_HEADERS.iter().find(|header| header.name == name);
             let kinds =
                 ProviderKind::ALL.into_iter().filter(|kind| header.is_some_and(|it| it.is_for(*kind)));
+            let kinds = kinds.filter(|kind| *kind == kind.general());
             kinds.map(ProviderKind::name).collect::<Vec<_>>()
         };
         assert_eq!(kinds("anthropic-beta"), ["anthropic", "openrouter", "openai-compatible"]);

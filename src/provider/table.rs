@@ -50,7 +50,7 @@ pub struct Route {
 
 struct Vendor {
     host: Option<&'static str>,
-    prefix: &'static str,
+    prefix: Option<&'static str>,
     endpoints: &'static [Endpoint],
 }
 
@@ -59,31 +59,37 @@ const fn vendor(kind: ProviderKind) -> Vendor {
     match kind {
         ProviderKind::OpenAi => Vendor {
             host: Some("api.openai.com"),
-            prefix: "/v1",
+            prefix: Some("/v1"),
             endpoints: &[Chat, Completions, Embeddings, Responses],
         },
         // The host contains the resource's name, so there is no default.
         ProviderKind::AzureOpenAi => Vendor {
             host: None,
-            prefix: "/openai/v1",
+            prefix: Some("/openai/v1"),
             endpoints: &[Chat, Completions, Embeddings, Responses],
         },
         ProviderKind::Anthropic => {
-            Vendor { host: Some("api.anthropic.com"), prefix: "/v1", endpoints: &[Chat, Messages] }
+            Vendor { host: Some("api.anthropic.com"), prefix: Some("/v1"), endpoints: &[Chat, Messages] }
         }
         ProviderKind::Gemini => Vendor {
             host: Some("generativelanguage.googleapis.com"),
-            prefix: "/v1beta/openai",
+            prefix: Some("/v1beta/openai"),
             endpoints: &[Chat, Embeddings],
         },
         ProviderKind::OpenRouter => {
-            Vendor { host: Some("openrouter.ai"), prefix: "/api/v1", endpoints: &Endpoint::ALL }
+            Vendor { host: Some("openrouter.ai"), prefix: Some("/api/v1"), endpoints: &Endpoint::ALL }
         }
         ProviderKind::Mistral => {
-            Vendor { host: Some("api.mistral.ai"), prefix: "/v1", endpoints: &[Chat, Embeddings] }
+            Vendor { host: Some("api.mistral.ai"), prefix: Some("/v1"), endpoints: &[Chat, Embeddings] }
         }
         // vLLM and others support the Messages dialect as well.
-        ProviderKind::OpenAiCompatible => Vendor { host: None, prefix: "/v1", endpoints: &Endpoint::ALL },
+        ProviderKind::OpenAiCompatible => {
+            Vendor { host: None, prefix: Some("/v1"), endpoints: &Endpoint::ALL }
+        }
+        ProviderKind::Listed(listed) => {
+            let row = listed.row();
+            Vendor { host: row.host, prefix: row.prefix, endpoints: row.endpoints }
+        }
     }
 }
 
@@ -107,9 +113,18 @@ pub const fn default_host(kind: ProviderKind) -> Option<&'static str> {
     vendor(kind).host
 }
 
-/// The path prefix of `kind`, without a trailing slash.
-pub const fn default_prefix(kind: ProviderKind) -> &'static str {
+/// The path prefix of `kind`, without a trailing slash; `None` if there is no default.
+pub const fn default_prefix(kind: ProviderKind) -> Option<&'static str> {
     vendor(kind).prefix
+}
+
+/// Whether a provider of `kind` serves nobody without a key. Servers that operators run may have none.
+pub const fn needs_key(kind: ProviderKind) -> bool {
+    match kind {
+        ProviderKind::OpenAiCompatible => false,
+        ProviderKind::Listed(listed) => listed.row().needs_key,
+        _ => true,
+    }
 }
 
 /// The header (lower case) that carries the credential of `kind` for `endpoint`, and how it is written.
@@ -140,7 +155,8 @@ pub const fn takes_usage_option(kind: ProviderKind) -> bool {
         | ProviderKind::AzureOpenAi
         | ProviderKind::Anthropic
         | ProviderKind::Gemini
-        | ProviderKind::OpenAiCompatible => true,
+        | ProviderKind::OpenAiCompatible
+        | ProviderKind::Listed(_) => true,
         ProviderKind::OpenRouter | ProviderKind::Mistral => false,
     }
 }

@@ -31,10 +31,11 @@ fn init() -> Definition {
             "On a terminal it asks for what is missing. It replaces no file unless --force says so, and never a file\n\
              with a provider's key.\n\n\
              A provider is one of:\n  \
-               openai                             key in OPENAI_API_KEY; also anthropic, gemini, openrouter, mistral\n  \
+               openai                             key in OPENAI_API_KEY; also anthropic, gemini, openrouter, mistral,\n  \
+                                                  groq, xai, deepseek, together, fireworks, cohere, moonshot, dashscope\n  \
                openai=KEY_A,KEY_B                 two accounts with their variables; conversations stay at one\n  \
                vllm=http://10.0.0.7:8000          a server with OpenAI's API, without a key\n  \
-               groq=https://api.groq.com/openai/v1,GROQ_API_KEY\n  \
+               cerebras=https://api.cerebras.ai/v1,CEREBRAS_API_KEY\n  \
                eu:azure-openai=https://NAME.openai.azure.com,AZURE_KEY\n\n\
              A model is the name that clients send, and what serves it, the first choice first:\n  \
                chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5\n\n\

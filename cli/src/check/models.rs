@@ -217,7 +217,7 @@ fn windows(config: &Config, warnings: &mut Vec<String>) {
         if !config.models().iter().any(|model| model.tiers.iter().skip(1).flatten().any(is_it)) {
             continue;
         }
-        let kind = config.provider(target.provider).map(|provider| provider.kind);
+        let kind = config.provider(target.provider).map(|provider| provider.kind.general());
         let unknown = matches!(kind, Some(ProviderKind::OpenRouter | ProviderKind::OpenAiCompatible));
         let window = target.offers.context_window;
         if unknown && !window.source.is_known() {

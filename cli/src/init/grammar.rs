@@ -163,7 +163,7 @@ fn provider(text: &str, live: bool) -> Result<(Provider, Vec<Account>), String> 
             Provider { name: name.to_owned(), kind, server, tls: true, host: None, path_prefix: None }
         }
     };
-    let needs_none = url.is_some() && kind == ProviderKind::OpenAiCompatible;
+    let needs_none = url.is_some() && !provider::needs_key(kind);
     let variables: Vec<_> = match variables {
         [] if needs_none => Vec::new(),
         [] => vec![usual_variable(name)],
@@ -216,7 +216,7 @@ fn called_at(url: &str, name: &str, kind: ProviderKind) -> Result<Provider, Stri
         tls,
         host: Some(called).filter(|it| provider::default_host(kind) != Some(it.as_str())),
         path_prefix: Some(path.to_owned())
-            .filter(|path| !path.is_empty() && *path != provider::default_prefix(kind)),
+            .filter(|path| !path.is_empty() && provider::default_prefix(kind) != Some(path.as_str())),
     })
 }
 

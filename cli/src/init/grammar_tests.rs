@@ -19,12 +19,31 @@ fn an_address_gives_server_host_and_path() {
         ("vllm=http://10.0.0.7:8000", "10.0.0.7:8000", false, Some("10.0.0.7:8000"), None),
         ("vllm=http://llm.test/", "llm.test:80", false, Some("llm.test"), None),
         (
-            "groq=https://api.groq.com/openai/v1",
+            "other=https://api.groq.com/openai/v1",
             "api.groq.com:443",
             true,
             Some("api.groq.com"),
             Some("/openai/v1"),
         ),
+        ("groq=https://api.groq.com/openai/v1", "api.groq.com:443", true, None, None),
+        ("groq", "api.groq.com:443", true, None, None),
+        ("deepseek", "api.deepseek.com:443", true, None, None),
+        ("deepseek=https://api.deepseek.com/v1", "api.deepseek.com:443", true, None, Some("/v1")),
+        (
+            "bedrock=https://bedrock-runtime.us-west-2.amazonaws.com",
+            "bedrock-runtime.us-west-2.amazonaws.com:443",
+            true,
+            Some("bedrock-runtime.us-west-2.amazonaws.com"),
+            None,
+        ),
+        (
+            "cn:moonshot=https://api.moonshot.cn/v1,K",
+            "api.moonshot.cn:443",
+            true,
+            Some("api.moonshot.cn"),
+            None,
+        ),
+        ("ollama=http://10.0.0.7:11434", "10.0.0.7:11434", false, Some("10.0.0.7:11434"), None),
         ("v6=http://[::1]:8000/v1/", "[::1]:8000", false, Some("[::1]:8000"), None),
         ("openai", "api.openai.com:443", true, None, None),
         ("openai=https://api.openai.com/v1", "api.openai.com:443", true, None, None),
@@ -60,6 +79,9 @@ fn keys_are_variables_or_files() {
     );
     assert_eq!(secrets("vllm=http://10.0.0.7:8000", true), [named("vllm", Secret::None)]);
     assert_eq!(secrets("vllm=http://10.0.0.7:8000,K", false), [named("vllm", variable("K"))]);
+    assert_eq!(secrets("groq", false), [named("groq", variable("GROQ_API_KEY"))]);
+    assert_eq!(secrets("groq=http://proxy.test", false), [named("groq", variable("GROQ_API_KEY"))]);
+    assert_eq!(secrets("box:lm-studio=http://10.0.0.7:1234", false), [named("box", Secret::None)]);
     assert_eq!(
         secrets("eu:azure-openai=https://eu.openai.azure.com", false),
         [named("eu", variable("EU_API_KEY"))]
@@ -104,6 +126,7 @@ fn mistakes_name_the_option() {
     let accounts: Vec<_> = (0..=MAX_ACCOUNTS).map(|number| format!("K{number}")).collect();
     for (providers, models, said) in [
         (&["vllm"][..], &[][..], "--provider vllm: it needs an address"),
+        (&["bedrock"], &[], "--provider bedrock: it needs an address"),
         (&["a:opanai"], &[], "the kinds are openai, azure-openai"),
         (&["openai=1KEY"], &[], "`1KEY` is not the name of an environment variable"),
         (&["v=ftp://h"], &[], "it must begin with http:// or https://"),

@@ -73,8 +73,8 @@ impl<I: BufRead, O: Write> Talk<'_, I, O> {
 
     fn providers(&mut self, wish: &mut Wish) -> Result<(), String> {
         let named = self.ask(
-            "Providers, separated by spaces: openai, anthropic, gemini, openrouter, mistral,\n\
-             or NAME=URL for a server with OpenAI's API",
+            "Providers, separated by spaces: openai, anthropic, gemini, openrouter, mistral, groq, xai, deepseek,\n\
+             together, fireworks, cohere, moonshot, dashscope, or NAME=URL for a server with OpenAI's API",
             "openai",
         )?;
         for name in named.split_whitespace() {

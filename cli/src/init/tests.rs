@@ -236,13 +236,17 @@ fn without_keys_and_names_istio_gets_no_secret_and_no_hosts() {
 
 #[test]
 fn every_combination_passes_check() {
-    let providers: [&[&str]; 4] = [
+    let vertex = "vertex=https://us-central1-aiplatform.googleapis.com\
+                  /v1/projects/p/locations/us-central1/endpoints/openapi";
+    let bedrock = "bedrock=https://bedrock-runtime.us-west-2.amazonaws.com,AWS_BEARER_TOKEN_BEDROCK";
+    let providers: [&[&str]; 5] = [
         &["openai"],
         &["openai=KEY_A,KEY_B", "anthropic", "vllm=http://10.0.0.7:8000"],
         &["gemini", "mistral", "openrouter", "eu:azure-openai=https://eu.openai.azure.com,AZURE_KEY"],
         &["vllm=http://[::1]:8000", "groq=https://api.groq.com/openai/v1,GROQ_KEY", "own=http://h.test:81/"],
+        &["groq", vertex, bedrock, "ollama=http://10.0.0.7:11434"],
     ];
-    let models: [&[&str]; 4] = [
+    let models: [&[&str]; 5] = [
         &["chat=openai/gpt-4.1-mini"],
         &[
             "chat=openai/gpt-4.1-mini,anthropic/claude-haiku-4-5,vllm/meta-llama/Llama-3.3-70B-Instruct",
@@ -254,6 +258,7 @@ fn every_combination_passes_check() {
             "*=openrouter/*",
         ],
         &["chat=vllm/m,groq/m", "1e5=own/m"],
+        &["chat=groq/m,vertex/google/m,bedrock/openai.m-1:0,ollama/m:8b"],
     ];
     for (providers, models) in providers.iter().zip(models) {
         for flags in [
@@ -299,6 +304,42 @@ fn every_combination_passes_check() {
             }
         }
     }
+}
+
+/// Nobody has to look up the address of a vendor that has a kind.
+#[test]
+fn the_name_of_a_kind_is_enough_for_a_good_file() {
+    for (name, cluster, variable) in [
+        ("groq", "api.groq.com", "GROQ_API_KEY"),
+        ("xai", "api.x.ai", "XAI_API_KEY"),
+        ("deepseek", "api.deepseek.com", "DEEPSEEK_API_KEY"),
+        ("together", "api.together.ai", "TOGETHER_API_KEY"),
+        ("fireworks", "api.fireworks.ai", "FIREWORKS_API_KEY"),
+        ("cohere", "api.cohere.ai", "COHERE_API_KEY"),
+        ("moonshot", "api.moonshot.ai", "MOONSHOT_API_KEY"),
+        ("dashscope", "dashscope-intl.aliyuncs.com", "DASHSCOPE_API_KEY"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("envoy.yaml");
+        let model = format!("chat={name}/some-model");
+        init(&["--provider", name, "--model", &model, "--output", output.to_str().unwrap()]).unwrap();
+        let text = read(&output);
+        for line in [
+            format!("{name}: {{ kind: {name}, cluster: {name} }}"),
+            format!("{name}: {{ provider: {name}, key: {{ env: {variable} }} }}"),
+            format!("socket_address: {{ address: {cluster}, port_value: 443 }}"),
+        ] {
+            assert!(text.contains(&line), "{line}:\n{text}");
+        }
+        assert!(check(&output).unwrap().starts_with("good: "));
+    }
+}
+
+#[test]
+fn vertex_ai_needs_the_path_of_a_project() {
+    let arguments = ["--provider", "vertex=https://aiplatform.googleapis.com", "--model", "chat=vertex/m"];
+    let problem = init(&arguments).unwrap_err().to_string();
+    assert!(problem.contains("providers.vertex.path_prefix: is missing"), "{problem}");
 }
 
 #[test]

@@ -21,9 +21,7 @@ pub(super) fn provider(
         None => Some(name.to_owned()),
     };
     let host = host(raw, kind, at, mistakes);
-    let path_prefix = optional(raw.path_prefix.as_ref(), |prefix| {
-        text::checked(prefix, text::path_prefix, &at.field("path_prefix"), mistakes)
-    });
+    let path_prefix = path_prefix(raw, kind, at, mistakes);
     let api_version = api_version(raw, kind, at, mistakes);
     let endpoints = endpoints(raw.endpoints.as_ref(), kind, at, mistakes);
     let asks_usage = asks_usage(raw, kind, at, mistakes);
@@ -80,6 +78,22 @@ fn host(
         mistakes.add(&at.field("host"), format!("is missing: kind `{}` has no default host", kind.name()));
     }
     default.map(str::to_owned)
+}
+
+fn path_prefix(
+    raw: &RawProvider,
+    kind: Option<ProviderKind>,
+    at: &Trail<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<String>> {
+    let at = at.field("path_prefix");
+    if let Some(kind) =
+        kind.filter(|kind| raw.path_prefix.is_none() && provider::default_prefix(*kind).is_none())
+    {
+        mistakes.add(&at, format!("is missing: kind `{}` has no default path", kind.name()));
+        return None;
+    }
+    optional(raw.path_prefix.as_ref(), |prefix| text::checked(prefix, text::path_prefix, &at, mistakes))
 }
 
 fn api_version(

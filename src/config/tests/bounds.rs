@@ -295,11 +295,14 @@ fn missing_required_fields_are_reported() {
         (
             "/providers/openai/kind",
             "providers.openai.kind: is missing, expected one of `openai`, `azure-openai`, `anthropic`, `gemini`, \
-             `openrouter`, `mistral`, `openai-compatible`",
+             `openrouter`, `mistral`, `openai-compatible`, `groq` or 13 more",
         ),
     ] {
         check(&without(full(), pointer), &[expected]);
     }
+    let mut vertex = full();
+    vertex["providers"]["vertex"] = json!({"kind": "vertex", "host": "aiplatform.googleapis.com"});
+    check(&vertex, &["providers.vertex.path_prefix: is missing: kind `vertex` has no default path"]);
     let mut nothing_named = smallest();
     nothing_named["targets"] = json!({});
     check(&nothing_named, &["targets: is empty, at least one entry is needed"]);

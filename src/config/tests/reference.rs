@@ -1,6 +1,7 @@
 //! Checks `docs/configuration.md`.
 
 use super::*;
+use crate::provider;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
@@ -16,6 +17,27 @@ fn the_examples_of_the_reference_load_and_its_report_is_real() {
     load(good.as_bytes(), &env).unwrap();
     let report = load(bad.as_bytes(), &env).unwrap_err().to_string();
     assert_eq!(fenced("text"), [format!("{report}\n")]);
+}
+
+/// A row of the table of kinds says what the filter does.
+#[test]
+fn the_reference_documents_the_address_of_every_kind() {
+    for kind in ProviderKind::ALL {
+        let host = provider::default_host(kind).unwrap_or("none");
+        let prefix = match provider::default_prefix(kind) {
+            None => "none, required",
+            Some("") => "none",
+            Some(prefix) => prefix,
+        };
+        let beginning = format!("| `{}` | {host} | {prefix}", kind.name());
+        let row = REFERENCE.lines().find(|line| line.starts_with(&beginning));
+        let endpoints = row.unwrap_or_else(|| panic!("no row `{beginning}`")).rsplit(" | ").next().unwrap();
+        for endpoint in Endpoint::ALL {
+            let stated = endpoints == "all |" || endpoints.contains(&format!("`{}`", endpoint.name()));
+            let supported = provider::endpoints(kind).contains(endpoint);
+            assert_eq!(stated, supported, "{} {}", kind.name(), endpoint.name());
+        }
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn everyday_requests() -> Vec<(&'static str, Value)> {
 }
 
 fn of_kind(kind: ProviderKind) -> Config {
-    let provider = json!({"kind": kind.name(), "host": "x.test"});
+    let provider = json!({"kind": kind.name(), "host": "x.test", "path_prefix": "/v1"});
     load(&json!({
         "providers": {"p": provider},
         "targets": {"only": {"provider": "p", "model": "m"}},
@@ -70,7 +70,7 @@ fn a_substitute_needs_what_is_declared_known_or_offered_by_every_model_of_its_ki
     for kind in ProviderKind::ALL {
         let first = json!({"kind": "openai-compatible", "host": "first.test"});
         let config = load(&json!({
-            "providers": {"first": first, "p": {"kind": kind.name(), "host": "x.test"}},
+            "providers": {"first": first, "p": {"kind": kind.name(), "host": "x.test", "path_prefix": "/v1"}},
             "targets": {"first": {"provider": "first", "model": "other"}, "spare": {"provider": "p", "model": "m"}},
             "models": {"chat": {"tiers": [["first"], ["spare"]]}},
         }));

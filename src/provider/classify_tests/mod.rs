@@ -2,6 +2,7 @@
 
 mod accounts;
 mod hostile;
+mod listed;
 
 use serde_json::json;
 
