@@ -12,9 +12,22 @@ pub fn in_istio(folder: &Path) -> Result<Found, String> {
     let file = |name: &str| parsed(&read(&folder.join(name))?, &folder.join(name));
     let tree = istio::tree(&file(istio::PLUMBING)?, &file(istio::POLICY)?)
         .map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let objects = istio::Objects::read(&|name| {
+        let path = folder.join(name);
+        if path.exists() { read(&path).map(Some) } else { Ok(None) }
+    })?;
+    let mistakes = objects.mistakes();
+    if !mistakes.is_empty() {
+        return Err(format!(
+            "{}: the objects for Istio do not fit together:\n  {}",
+            folder.display(),
+            mistakes.join("\n  ")
+        ));
+    }
     let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
     collect(&tree, &mut found);
-    Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(Envoy::read(&tree)), place })
+    let envoy = Envoy { set_elsewhere: objects.variables(), ..Envoy::read(&tree) };
+    Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(envoy), place })
 }
 
 /// The filter in a folder for Envoy Gateway.
