@@ -433,6 +433,18 @@ fn the_filters_of_names_let_every_metric_in_use_pass() {
             assert!(passes, "{filter} keeps envoy_{name} back");
         }
     }
+    for pod in ["gateway/deployment.yaml", "sidecar/workload/deployment.yaml"] {
+        let pod = tree(&format!("deploy/istio/{pod}"));
+        let proxy = &pod["spec"]["template"]["metadata"]["annotations"]["proxy.istio.io/config"];
+        let proxy: Value = serde_yaml_ng::from_str(proxy.as_str().unwrap()).unwrap();
+        let kept = list(&proxy["proxyStatsMatcher"]["inclusionPrefixes"]);
+        // Istio keeps the last two by itself.
+        let kept: Vec<_> = kept.iter().map(|it| it.as_str().unwrap()).chain(["server.", "wasm."]).collect();
+        for name in &used {
+            let passes = kept.iter().any(|prefix| name.starts_with(&prefix.replace(['.', '-'], "_")));
+            assert!(passes, "{kept:?} keeps envoy_{name} back");
+        }
+    }
     assert!(of_pods.contains("http.edge.downstream_rq_active"));
     let page = read("docs/kubernetes.md");
     assert!(page.contains(r#"envoy_http_downstream_rq_active{envoy_http_conn_manager_prefix="edge""#));

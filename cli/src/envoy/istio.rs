@@ -1,6 +1,10 @@
 //! The EnvoyFilters of a folder for Istio, as the Envoy file that they make together with what Istio has.
 
+mod objects;
+
 use serde_json::{Map, Value, json};
+
+pub use objects::Objects;
 
 use super::place::{CONTENT, FROM};
 
@@ -30,7 +34,7 @@ pub fn tree(plumbing: &Value, policy: &Value) -> Result<Value, String> {
             }
             let mut value = patch["patch"]["value"].clone();
             if let Some(fields) = value.as_object_mut().filter(|fields| fields.contains_key(CONTENT)) {
-                fields.insert(FROM.to_owned(), format!("{at}.patch.value.{CONTENT}").into());
+                fields.insert(FROM.to_owned(), format!("{at}.patch.value").into());
             }
             let kind = patch["applyTo"].as_str().unwrap_or_default();
             let kind = added.entry(kind).or_insert_with(|| json!([]));
@@ -101,7 +105,7 @@ mod tests {
         let made = tree(&plumbing, &policy("own")).unwrap();
         let filter = &made["static_resources"]["listeners"][0]["http_filters"][0];
         assert_eq!(filter[CONTENT]["cluster"], "own");
-        assert_eq!(filter[FROM], "filter.yaml: spec.configPatches[0].patch.value.typed_config");
+        assert_eq!(filter[FROM], "filter.yaml: spec.configPatches[0].patch.value");
         assert_eq!(made["static_resources"]["clusters"][0]["name"], "loop");
         assert!(made.get("dynamic_resources").is_none());
         assert!(tree(&plumbing, &policy("outbound|443||h")).unwrap().get("dynamic_resources").is_some());

@@ -84,6 +84,13 @@ pub fn describe(wish: &Wish) -> Result<Description, String> {
     for text in &wish.providers {
         let (provider, accounts) =
             provider(text, is_live).map_err(|problem| format!("--provider {text}: {problem}"))?;
+        let of_proxy = accounts.iter().find_map(|account| match &account.secret {
+            Secret::Variable(name) if kubernetes::is_of_proxy(name) => Some(name),
+            _ => None,
+        });
+        if let Some(name) = of_proxy.filter(|_| wish.kubernetes.is_some_and(Manifests::is_istio)) {
+            return Err(format!("--provider {text}: the variable {name} belongs to Istio's proxy"));
+        }
         description.providers.push(provider);
         description.accounts.extend(accounts);
     }

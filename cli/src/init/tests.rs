@@ -151,25 +151,65 @@ fn in_istio_there_is_only_the_loop() {
     assert!(problem.to_string().contains("--single"), "{problem}");
 }
 
+#[test]
+fn variables_of_istios_proxy_are_no_place_for_keys() {
+    for (variable, is_refused) in [
+        ("PATH", true),
+        ("POD_NAME", true),
+        ("ISTIO_META_CLUSTER_ID", true),
+        ("CA_ADDR", true),
+        ("TRUST_DOMAIN", true),
+        ("ISTIOKEY", false),
+        ("HOME_KEY", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().to_str().unwrap();
+        let provider = format!("openai={variable}");
+        let wanted = ["--provider", &provider, "--model", "chat=openai/m", "--output", output];
+        let made = init(&[&wanted[..], &["--kubernetes", "istio-sidecar"]].concat());
+        let problem = made.err().map(|problem| problem.to_string());
+        let expected = format!("--provider {provider}: the variable {variable} belongs to Istio's proxy");
+        assert_eq!(problem, is_refused.then_some(expected));
+    }
+}
+
 /// A server without TLS, or without a name, is none of Istio's hosts.
 #[test]
 fn only_providers_with_names_and_tls_go_through_istio() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().to_str().unwrap();
-    let model =
-        ["--model", "chat=openai/m,ip/m,vllm/m,again/m", "--output", output, "--kubernetes", "istio-sidecar"];
-    let providers = ["ip=https://10.0.0.7,A", "vllm=http://vllm.test:8000", "openai", "again:openai=B"];
+    let model = [
+        "--model",
+        "chat=openai/m,ip/m,vllm/m,again/m,low/m,port/m,same/m",
+        "--output",
+        output,
+        "--kubernetes",
+        "istio-sidecar",
+    ];
+    let providers = [
+        "ip=https://10.0.0.7,A",
+        "vllm=http://vllm.test:8000",
+        "openai",
+        "again:openai=B",
+        "low=https://my_host.test,C",
+        "port=https://h.test:8443,D",
+        "same=https://h.test-8443,E",
+    ];
     let providers: Vec<_> = providers.iter().flat_map(|provider| ["--provider", provider]).collect();
     init(&[&providers[..], &model].concat()).unwrap();
     let read = |file: &str| read(&folder.path().join("components/egress").join(file));
     let (patches, objects) = (read("kustomization.yaml"), read("providers.yaml"));
     assert_eq!(patches.matches("outbound|443|llm|api.openai.com").count(), 2);
-    assert_eq!(patches.matches("op: remove").count(), 2);
+    assert_eq!(patches.matches("op: remove").count(), 4);
     assert!(
         patches.find("configPatches/6 ") < patches.find("configPatches/5 "),
         "the last one first: {patches}"
     );
-    assert_eq!(objects.matches("kind: ServiceEntry").count(), 1, "{objects}");
+    // A host that cannot be in the name of an object keeps its cluster, and no name is there twice.
+    let names: Vec<_> = objects.lines().filter_map(|line| line.strip_prefix("  name: ")).collect();
+    let expected =
+        ["api.openai.com", "h.test-8443", "h.test-8443-2"].map(|it| format!("llm-failsafe-sidecar-{it}"));
+    assert_eq!(names, expected.iter().flat_map(|name| [name, name]).collect::<Vec<_>>());
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

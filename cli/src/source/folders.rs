@@ -12,10 +12,23 @@ pub fn in_istio(folder: &Path) -> Result<Found, String> {
     let file = |name: &str| parsed(&read(&folder.join(name))?, &folder.join(name));
     let tree = istio::tree(&file(istio::PLUMBING)?, &file(istio::POLICY)?)
         .map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let objects = istio::Objects::read(&|name| {
+        let path = folder.join(name);
+        if path.exists() { read(&path).map(Some) } else { Ok(None) }
+    })?;
+    let mistakes = objects.mistakes();
+    if !mistakes.is_empty() {
+        return Err(format!(
+            "{}: the objects for Istio do not fit together:\n  {}",
+            folder.display(),
+            mistakes.join("\n  ")
+        ));
+    }
     let (mut found, place) = (Vec::new(), folder.join(istio::POLICY));
     collect(&tree, &mut found);
     let entrance = folder.join(istio::GATEWAY).is_file().then_some("the gateway of Istio");
-    let envoy = Envoy { is_made: true, entrance, ..Envoy::read(&tree) };
+    let set_elsewhere = objects.variables();
+    let envoy = Envoy { is_made: true, entrance, set_elsewhere, ..Envoy::read(&tree) };
     Ok(Found { configuration: the_only(&found, &place)?, envoy: Some(envoy), place })
 }
 

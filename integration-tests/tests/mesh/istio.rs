@@ -286,6 +286,10 @@ impl Mesh {
         }
         // What Istio leaves out otherwise.
         assert!(all.contains("llm_failsafe_edge_downstream_rq"), "no metrics of the listener");
+        // Alerts need these.
+        for name in ["envoy_filesystem_write_failed", "envoy_filesystem_write_total_buffered"] {
+            assert!(all.lines().any(|line| line.starts_with(name)), "no {name}");
+        }
     }
 
     async fn takes_policies_under_load(&self) {

@@ -11,6 +11,7 @@ mod parts;
 
 use super::description::{Description, Kubernetes, Manifests};
 use super::files::NewFile;
+pub use mesh::istio::is_of_proxy;
 pub use parts::{KEYS_SECRET, usual_module_image};
 
 /// All files of the folder.

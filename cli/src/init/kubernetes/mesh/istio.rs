@@ -34,6 +34,9 @@ const OTHER_PATCHES: usize = 3;
 /// The subset of Istio's clusters for providers. Only the filter uses it, so that applications can reach a provider as before.
 const SUBSET: &str = "llm";
 
+/// The longest host in the name of an object. Kubernetes takes 253 characters, with what is before and after it.
+const MAX_HOST: usize = 200;
+
 /// What the kustomization says of components.
 const COMPONENTS: &str = "# Switch on what you want, without the `#`:\n# components:\n";
 const EGRESS_COMPONENT: &str =
@@ -133,7 +136,7 @@ fn proxy_config(parts: &Parts) -> String {
 extraStatTags: {}
 # Metrics of Envoy itself that Istio leaves out otherwise.
 proxyStatsMatcher:
-  inclusionPrefixes: [cluster.llm-failsafe-, http.llm-failsafe-, extension_config_discovery.]
+  inclusionPrefixes: [cluster.llm-failsafe-, http.llm-failsafe-, extension_config_discovery., filesystem.]
 # How long streams may go on in a listener that an update has replaced. Istio's default is 45 s.
 drainDuration: 600s
 proxyMetadata:
@@ -221,10 +224,12 @@ fn mapping<const N: usize>(fields: [(&str, Value); N]) -> Value {
 /// The component that lets Istio carry requests to providers. Istio names and verifies hosts, so it needs names and TLS.
 fn egress(kind: &Kind, description: &Description) -> Vec<NewFile> {
     let has_name = |provider: &Provider| provider.server.host.parse::<std::net::IpAddr>().is_err();
-    let through_istio = |provider: &Provider| provider.tls && has_name(provider);
-    let (mut clusters, mut removed, mut objects) = (String::new(), String::new(), Vec::new());
+    let through_istio =
+        |provider: &Provider| provider.tls && has_name(provider) && is_dns_name(&provider.server.host);
+    let (mut clusters, mut removed) = (String::new(), String::new());
+    let mut hosts = Vec::new();
     for (place, provider) in description.providers.iter().enumerate().filter(|(_, it)| through_istio(it)) {
-        let (host, port) = (&provider.server.host, provider.server.port);
+        let (host, port) = (provider.server.host.to_ascii_lowercase(), provider.server.port);
         let cluster = yaml::text(&format!("outbound|{port}|{SUBSET}|{host}"));
         let path = format!(
             "/spec/configPatches/0/patch/value/typed_config/config/configuration/value/providers/{}/cluster",
@@ -241,23 +246,28 @@ fn egress(kind: &Kind, description: &Description) -> Vec<NewFile> {
                 "    - {{ op: test, path: {at}/patch/value/name, value: {name} }}\n    - {{ op: remove, path: {at} }}\n"
             ),
         );
-        let object = fill(
-            PROVIDER,
-            &[
-                ("name", format!("{}-{}", kind.name, as_object_name(host, port))),
+        if !hosts.contains(&(host.clone(), port)) {
+            hosts.push((host, port));
+        }
+    }
+    if hosts.is_empty() {
+        return Vec::new();
+    }
+    let names = object_names(kind.name, &hosts);
+    let objects: Vec<_> = hosts
+        .iter()
+        .zip(names)
+        .map(|((host, port), name)| {
+            let places = [
+                ("name", name),
                 ("instance", kind.name.to_owned()),
                 ("host", yaml::text(host)),
                 ("port", port.to_string()),
                 ("subset", SUBSET.to_owned()),
-            ],
-        );
-        if !objects.contains(&object) {
-            objects.push(object);
-        }
-    }
-    if objects.is_empty() {
-        return Vec::new();
-    }
+            ];
+            fill(PROVIDER, &places)
+        })
+        .collect();
     let places = [("name", kind.name.to_owned()), ("clusters", clusters), ("removed", removed)];
     vec![
         NewFile::new("components/egress/kustomization.yaml", fill(EGRESS, &places)),
@@ -265,8 +275,45 @@ fn egress(kind: &Kind, description: &Description) -> Vec<NewFile> {
     ]
 }
 
-/// A host and a port as a part of the name of an object.
-fn as_object_name(host: &str, port: u16) -> String {
-    let host = host.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
-    if port == 443 { host } else { format!("{host}-{port}") }
+/// Whether Istio and Kubernetes accept the host in an object and in its name.
+fn is_dns_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(is_inside)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= MAX_HOST && host.split('.').all(is_label)
+}
+
+/// The names of the objects for these hosts, each of which is there once.
+fn object_names(prefix: &str, hosts: &[(String, u16)]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (host, port) in hosts {
+        let name = if *port == 443 { format!("{prefix}-{host}") } else { format!("{prefix}-{host}-{port}") };
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.extend(free);
+    }
+    names
+}
+
+/// Whether the proxy of Istio has this variable for itself.
+pub fn is_of_proxy(variable: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "PATH",
+        "HOME",
+        "HOSTNAME",
+        "PROXY_CONFIG",
+        "INSTANCE_IP",
+        "SERVICE_ACCOUNT",
+        "HOST_IP",
+        "TRUST_DOMAIN",
+        "JWT_POLICY",
+        "GOMEMLIMIT",
+        "GOMAXPROCS",
+    ];
+    const PREFIXES: [&str; 7] = ["PILOT_", "ISTIO_", "POD_", "CA_", "ENVOY_", "XDS_", "KUBERNETES_"];
+    NAMES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
