@@ -423,6 +423,8 @@ fn check_reads_the_objects_of_envoy_gateway() {
             "x.Y",
             "internal",
         ),
+        (&[], "gateway/envoy-proxy.yaml", "- name: OPENAI_API_KEY", "- name: OTHER", "no `OPENAI_API_KEY`"),
+        (&[], "gateway/client-traffic.yaml", "- x-llm-cluster", "- x-lm-cluster", "lacks x-llm-cluster"),
         (
             &["--single"],
             "gateway/extension-policy.yaml",
