@@ -42,7 +42,8 @@ pub fn check(read: Read<'_>) -> Result<(), String> {
     let outer = read(KUSTOMIZATION)?;
     if !outer["namespace"].is_null() {
         mistakes.push(format!(
-            "{KUSTOMIZATION}: namespace: must not be here, because the ConfigMap would get it, too; write it into {INNER_KUSTOMIZATION}"
+            "{KUSTOMIZATION}: namespace: must not be here, because the ConfigMap would get it, too; \
+             write it into {INNER_KUSTOMIZATION}"
         ));
     }
     let inner = read(INNER_KUSTOMIZATION)?;
