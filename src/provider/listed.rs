@@ -12,8 +12,8 @@ pub(super) enum Errors {
     Google,
 }
 
-/// What is particular about one vendor. All take the key as a bearer token, and none is known to reject
-/// `stream_options.include_usage`.
+/// What is particular about one vendor. All take the key as a bearer token. If one rejects
+/// `stream_options.include_usage`, the filter learns that from its answer.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The name used in configurations.

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::place::{CONTENT, FROM};
 use crate::bounded_yaml;
 
+mod edits;
+
 /// The file with the filter in the retry loop.
 pub const FILTER: &str = "filter/filter.yaml";
 /// The file with the filter without the retry loop.
@@ -12,9 +14,22 @@ pub const EXTENSION: &str = "gateway/extension-policy.yaml";
 /// The file with the changes of the listener for clients.
 pub const EDGE: &str = "gateway/patches-edge.yaml";
 
+/// Where patches of a listener are: in its connection managers.
+pub const MANAGERS: &str =
+    "$..filters[?(@.name=='envoy.filters.network.http_connection_manager')].typed_config";
+/// Where patches of a listener are: in the filter of an EnvoyExtensionPolicy.
+pub const PLUGINS: &str =
+    "$..http_filters[?(@.typed_config.config.name=='llm-failsafe')].typed_config.config";
+/// Where patches of routes are: in the virtual hosts.
+pub const HOSTS: &str = "$.virtual_hosts[*]";
+/// Where patches of routes are: in each route.
+pub const ROUTES: &str = "$.virtual_hosts[*].routes[*]";
+
 const ADDITIONS: &str = "gateway/patches-additions.yaml";
 const TRAFFIC: &str = "gateway/client-traffic.yaml";
 const PROXY: &str = "gateway/envoy-proxy.yaml";
+/// The file with several objects.
+const OBJECTS: &str = "gateway/gateway.yaml";
 
 const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
@@ -23,11 +38,38 @@ const MUTATION: &str =
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
+/// A file of the folder. That with several objects becomes a list.
+///
+/// # Errors
+/// It is no YAML.
+pub fn parsed(name: &str, text: &str) -> Result<Value, String> {
+    if name != OBJECTS {
+        return bounded_yaml::parse(text);
+    }
+    let mut documents = vec![String::new()];
+    for line in text.lines() {
+        match documents.last_mut() {
+            Some(document) if line.trim_end() != "---" => *document += &format!("{line}\n"),
+            _ => documents.push(String::new()),
+        }
+    }
+    documents.iter().map(|document| bounded_yaml::parse(document)).collect()
+}
+
+/// The environment variables of the pods.
+pub fn variables(read: &dyn Fn(&str) -> Result<Value, String>) -> Result<Vec<String>, String> {
+    let proxy = read(PROXY)?;
+    let variables = proxy["spec"]["provider"]["kubernetes"]["envoyDeployment"]["container"]["env"].as_array();
+    let names = variables.into_iter().flatten().filter_map(|variable| variable["name"].as_str());
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// The Envoy file. `read` reads a file of the folder; without one there is nothing.
 ///
 /// # Errors
-/// A file cannot be read, or a patch does not add something.
+/// A file cannot be read, a patch does not add something, or Envoy Gateway would not apply a policy or a patch.
 pub fn tree(read: &dyn Fn(&str) -> Result<Value, String>) -> Result<Value, String> {
+    edits::check(read)?;
     let mut manager = manager(&read(TRAFFIC)?["spec"]);
     let extension = read(EXTENSION)?;
     let filter = extension["spec"]["wasm"].get(0);
@@ -89,6 +131,9 @@ fn manager(traffic: &Value) -> Value {
         "common_http_protocol_options": {"idle_timeout": times["idleTimeout"]},
         "http2_protocol_options": {
             "max_concurrent_streams": http2["maxConcurrentStreams"],
+            // Envoy Gateway's own.
+            "initial_stream_window_size": 65_536,
+            "initial_connection_window_size": 1_048_576,
             "override_stream_error_on_invalid_http_message": http2["onInvalidMessage"] == "TerminateStream",
         },
         "early_header_mutation_extensions": [{CONTENT: {"@type": MUTATION, "mutations": mutations}}],
@@ -121,14 +166,14 @@ fn change(manager: &mut Value, patch: &Value, at: &str) -> Result<(), String> {
     let (place, path) = (operation["jsonPath"].as_str().unwrap_or_default(), operation["path"].as_str());
     let path = path.ok_or_else(|| format!("{at}.path: is missing"))?;
     let value = &operation["value"];
-    if place.contains("..http_filters[") {
+    if place == PLUGINS {
         set(manager.pointer_mut("/http_filters/0/typed_config/config"), path, value);
-    } else if place.contains("..filters[") {
+    } else if place == MANAGERS {
         set(Some(manager), path, value);
-    } else if place == "$.virtual_hosts[*].routes[*]" {
+    } else if place == ROUTES {
         let routes = manager.pointer_mut(&format!("{HOST}/routes")).and_then(Value::as_array_mut);
         routes.into_iter().flatten().for_each(|route| set(Some(route), path, value));
-    } else if place == "$.virtual_hosts[*]" {
+    } else if place == HOSTS {
         let host = manager.pointer_mut(HOST);
         match path.split_once('/') {
             Some((list, number)) => {
@@ -182,40 +227,5 @@ mod tests {
         ] {
             assert_eq!(bytes(&given), expected);
         }
-    }
-
-    #[test]
-    fn what_is_no_addition_is_refused_and_nothing_panics() {
-        let files =
-            |edge: Value| move |name: &str| Ok(if name == EDGE { edge.clone() } else { json!({"spec": 1}) });
-        let patch = |operation: Value| json!({"spec": {"jsonPatches": [{"operation": operation}]}});
-        for (operation, problem) in [
-            (
-                json!({"op": "remove"}),
-                "gateway/patches-edge.yaml: spec.jsonPatches[0].operation.op: must be add",
-            ),
-            (
-                json!({"op": "add"}),
-                "gateway/patches-edge.yaml: spec.jsonPatches[0].operation.path: is missing",
-            ),
-            (
-                json!({"op": "add", "jsonPath": "$.virtual_hosts[*]", "path": "routes/x"}),
-                "gateway/patches-edge.yaml: spec.jsonPatches[0].operation.path: must end with a number",
-            ),
-        ] {
-            assert_eq!(tree(&files(patch(operation))).unwrap_err(), problem);
-        }
-        let odd = [
-            ("$.virtual_hosts[*]", "routes/9"),
-            ("$.virtual_hosts[*].routes[*]", "route"),
-            ("$..filters[0]", "route_config"),
-            ("$.virtual_hosts[*]", "routes/0"),
-            ("$..http_filters[0]", "x"),
-            ("$.elsewhere", "x"),
-        ];
-        let odd = odd.map(
-            |(place, path)| json!({"operation": {"op": "add", "jsonPath": place, "path": path, "value": 1}}),
-        );
-        tree(&files(json!({"spec": {"jsonPatches": odd}}))).unwrap();
     }
 }

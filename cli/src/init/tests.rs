@@ -87,7 +87,7 @@ fn shown(page: &str, folder: &str) -> Wish {
 fn the_commands_that_the_pages_show_for_kubernetes_write_good_gateways() {
     for (page, name, file, image, targets) in [
         ("docs/kubernetes.md", "gateway", "deployment.yaml", "reference", "3 targets"),
-        ("docs/envoy-gateway.md", "gateway", "gateway/envoy-proxy.yaml", "reference", "3 targets"),
+        ("docs/envoy-gateway.md", "llm-gateway", "gateway/envoy-proxy.yaml", "reference", "3 targets"),
         ("docs/envoy-gateway.md", "single", "gateway/extension-policy.yaml", "url", "2 targets"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -504,6 +504,8 @@ fn check_reads_the_objects_of_envoy_gateway() {
             "x.Y",
             "internal",
         ),
+        (&[], "gateway/envoy-proxy.yaml", "- name: OPENAI_API_KEY", "- name: OTHER", "no `OPENAI_API_KEY`"),
+        (&[], "gateway/client-traffic.yaml", "- x-llm-cluster", "- x-lm-cluster", "lacks x-llm-cluster"),
         (
             &["--single"],
             "gateway/extension-policy.yaml",

@@ -36,9 +36,15 @@ pub fn in_istio(folder: &Path) -> Result<Found, String> {
 pub fn in_envoy_gateway(folder: &Path) -> Result<Found, String> {
     let file = |name: &str| {
         let path = folder.join(name);
-        if path.exists() { parsed(&read(&path)?, &path) } else { Ok(Value::Null) }
+        if !path.exists() {
+            return Ok(Value::Null);
+        }
+        gateway::parsed(name, &read(&path)?).map_err(|problem| format!("{}: {problem}", path.display()))
     };
-    let mut tree = gateway::tree(&file).map_err(|problem| format!("{}: {problem}", folder.display()))?;
+    let mut tree = gateway::tree(&file).map_err(|problem| {
+        let lines = problem.lines().map(|line| format!("{}: {line}", folder.display()));
+        lines.collect::<Vec<_>>().join("\n")
+    })?;
     // The folder has the file under another path than the pod.
     let mut place = folder.join(gateway::EXTENSION);
     if !envoy::follow(&mut tree, &|_| file(gateway::FILTER))?.is_empty() {
@@ -46,6 +52,7 @@ pub fn in_envoy_gateway(folder: &Path) -> Result<Found, String> {
     }
     let mut found = Vec::new();
     collect(&tree, &mut found);
-    let envoy = Envoy { is_made: true, ..Envoy::read(&tree) };
+    let set_elsewhere = Some(gateway::variables(&file)?);
+    let envoy = Envoy { is_made: true, set_elsewhere, ..Envoy::read(&tree) };
     Ok(Found { configuration: the_only(&found, folder)?, envoy: Some(envoy), place })
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::dumps;
-use crate::gateway_objects::{Folder, filter, the, translated};
+use crate::gateway_objects::{Folder, filter, the, translated, translation};
 use crate::gateway_server::{EDGE, READY, Server};
 use crate::network;
 use crate::process::until;
@@ -72,6 +72,15 @@ fn with_tls(objects: &mut Vec<Value>) {
     }));
 }
 
+/// What docs/envoy-gateway.md looks for in the output of `egctl`.
+fn looked_for() -> Vec<String> {
+    let page = fs::read_to_string(paths::root().join("docs/envoy-gateway.md")).unwrap();
+    let found = page.lines().find_map(|line| line.strip_prefix("grep -oE '")?.split_once('\''));
+    let texts: Vec<_> = found.unwrap().0.split('|').map(str::to_owned).collect();
+    assert_eq!(texts.len(), 4);
+    texts
+}
+
 #[tokio::test]
 async fn every_patch_is_applied() {
     let [openai, other] = providers().await;
@@ -111,6 +120,12 @@ async fn every_patch_is_applied() {
         }
         assert!(!made.to_string().contains(":null"), "a null makes Envoy Gateway replace the listener");
         assert_eq!(made["listener"].get("llm-failsafe-inner").is_some(), flags.is_empty());
+        if flags.is_empty() {
+            let printed = translation(&objects).to_string();
+            for text in looked_for() {
+                assert!(printed.contains(&text), "{text}");
+            }
+        }
     }
 }
 
@@ -233,6 +248,12 @@ async fn the_gateway_fails_over_and_a_change_cuts_no_stream() {
     assert!(
         metrics.lines().any(|line| line.contains("llm_failsafe_") && line.contains("outcome=\"server\""))
     );
+
+    // The page asks pods for these.
+    for name in ["update_success", "update_rejected"] {
+        let is_it = |line: &str| line.starts_with("envoy_extension_config_discovery") && line.contains(name);
+        assert!(metrics.lines().any(is_it), "{name}: {metrics}");
+    }
 
     let doctor = ["doctor", "http://127.0.0.1:80", "--admin", "http://127.0.0.1:19000"];
     let doctor = move || llm_failsafe_cli::run(doctor, WallTime::from_millis(1_780_920_000_000));

@@ -5,6 +5,8 @@
 
 use serde_yaml_ng::{Mapping, Value};
 
+use crate::envoy::gateway::{HOSTS, MANAGERS, PLUGINS, ROUTES as EACH_ROUTE};
+
 use super::super::super::super::live;
 use super::super::super::super::yaml;
 use super::super::super::fill::fill;
@@ -30,11 +32,6 @@ const ROUTES: &str = "type.googleapis.com/envoy.config.route.v3.RouteConfigurati
 const NAME: &str = "llm/llm-failsafe/http";
 const LISTENER_V2: &str = "tcp-80";
 const ROUTES_V2: &str = "http-80";
-
-const MANAGERS: &str = "$..filters[?(@.name=='envoy.filters.network.http_connection_manager')].typed_config";
-/// The filter of an EnvoyExtensionPolicy.
-const PLUGINS: &str = "$..http_filters[?(@.typed_config.config.name=='llm-failsafe')].typed_config.config";
-const HOSTS: &str = "$.virtual_hosts[*]";
 
 /// What of the edge's connection manager needs no patch: Envoy Gateway does the same, or `client_traffic` says it. Routes and
 /// filters are Envoy Gateway's own. For browsers it has a SecurityPolicy.
@@ -124,7 +121,7 @@ fn of_edge(parts: &Parts) -> Vec<Patch> {
     }
     // Cluster, time limit and retries belong together, so that no request is sent with only some of them. The routes that come
     // first are added later: they have a destination of their own.
-    patches.push(change(ROUTES, "$.virtual_hosts[*].routes[*]", "route", route));
+    patches.push(change(ROUTES, EACH_ROUTE, "route", route));
     for (number, mut route) in others.iter().cloned().enumerate() {
         // Envoy Gateway enables a filter only in routes of its own.
         route.as_mapping_mut().and_then(|fields| fields.remove("typed_per_filter_config"));

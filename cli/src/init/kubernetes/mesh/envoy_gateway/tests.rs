@@ -185,3 +185,16 @@ fn pods_get_the_keys_the_module_and_the_filter() {
         }
     }
 }
+
+/// The image has its name in one place.
+#[test]
+fn the_component_that_copies_the_module_takes_its_image_from_the_pods() {
+    let found = objects(true).into_iter().find(|(file, _)| file.contains("copied-module")).unwrap().1;
+    let steps: Vec<serde_json::Value> =
+        serde_yaml_ng::from_str(found["patches"][0]["patch"].as_str().unwrap()).unwrap();
+    let pods = serde_json::to_value(the(true, "EnvoyProxy")).unwrap();
+    let (copies, others): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step["op"] == "copy");
+    assert_eq!(pods.pointer(copies[0]["from"].as_str().unwrap()).unwrap(), "r.test/llm-failsafe:1");
+    assert!(copies[0]["path"].as_str().unwrap().ends_with("/initContainers/0/image"));
+    assert!(others.iter().all(|step| !step.to_string().contains("r.test")), "{others:?}");
+}
