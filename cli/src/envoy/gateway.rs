@@ -131,9 +131,8 @@ fn manager(traffic: &Value) -> Value {
         "common_http_protocol_options": {"idle_timeout": times["idleTimeout"]},
         "http2_protocol_options": {
             "max_concurrent_streams": http2["maxConcurrentStreams"],
-            // Envoy Gateway's own.
-            "initial_stream_window_size": 65_536,
-            "initial_connection_window_size": 1_048_576,
+            "initial_stream_window_size": http2["initialStreamWindowSize"],
+            "initial_connection_window_size": http2["initialConnectionWindowSize"],
             "override_stream_error_on_invalid_http_message": http2["onInvalidMessage"] == "TerminateStream",
         },
         "early_header_mutation_extensions": [{CONTENT: {"@type": MUTATION, "mutations": mutations}}],
