@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use integration_tests::{imports, paths};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config"];
@@ -586,13 +587,18 @@ fn links(page: &str) -> impl Iterator<Item = &str> {
 
 /// The filter's configuration in a block: the block itself, or the value of a Struct in it.
 fn plugin_configuration(language: &str, block: &str) -> Option<Value> {
-    let value: Value = match language {
-        "yaml" => serde_yaml_ng::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}")),
-        "json" => serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}")),
+    let documents: Vec<Value> = match language {
+        "yaml" => serde_yaml_ng::Deserializer::from_str(block)
+            .map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{error}\n{block}")))
+            .collect(),
+        "json" => vec![serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}"))],
         _ => return None,
     };
-    let value = value.pointer("/configuration/value").unwrap_or(&value);
-    ["providers", "targets", "models"].iter().all(|member| value.get(member).is_some()).then(|| value.clone())
+    documents.iter().find_map(|value| {
+        let value = value.pointer("/configuration/value").unwrap_or(value);
+        let has = |member: &&str| value.get(*member).is_some();
+        ["providers", "targets", "models"].iter().all(has).then(|| value.clone())
+    })
 }
 
 /// Loads it with every environment variable set, except for the one that the documentation shows as unset.
