@@ -78,7 +78,8 @@ fn check() -> Definition {
              It reads the same from a dump of a running Envoy, and names what Envoy has refused:\n  \
                istioctl proxy-config all POD -o json | llm-failsafe check --config -\n  \
                egctl config envoy-proxy all POD -n NAMESPACE -o json | llm-failsafe check --config -\n  \
-               egctl x translate --from gateway-api --to xds -t all -o json -f FILE | llm-failsafe check --config -",
+               egctl x translate --from gateway-api --to xds -t all -o json -f FILE | llm-failsafe check --config -\n\
+             The last one prints only the path of the filter's file, so run it in the folder of filter.yaml.",
         )
         .arg(config().required(true))
 }
