@@ -26,3 +26,4 @@ pub mod retry;
 pub mod stream;
 pub mod survey;
 pub mod tenancy;
+pub mod translate;
