@@ -10,6 +10,7 @@ use super::rejection::{Appearance, BAD_GATEWAY, Rejection, meant_status};
 use super::report::AnswerFacts;
 use super::stream_follower::StreamFollower;
 use super::subject::{Judgement, Reading, Subject};
+use super::translated::Translate;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink, WallTime};
 use crate::config::{EmptyStop, HoldPolicy, HoldUntil};
 use crate::provider::{self, Failure, ProviderKind};
@@ -35,6 +36,8 @@ pub struct Terms {
     pub model_name: Option<Rc<str>>,
     /// Whether it is to be learned what the provider keeps of the answer.
     pub learns: bool,
+    /// How it is translated for the client, if it is. The endpoint is then the provider's.
+    pub translate: Option<Rc<Translate>>,
 }
 
 /// What a held response has turned out to be.
@@ -63,11 +66,24 @@ pub struct Gatekeeper {
     is_let_go: bool,
     /// The model name that the client is to read, if not the provider's.
     model_name: Option<Rc<str>>,
+    /// How it is translated for the client, if it is.
+    translate: Option<Rc<Translate>>,
+    /// The client speaks another dialect than the provider.
+    is_foreign: bool,
 }
 
 impl Gatekeeper {
     fn new(kind: ProviderKind, headers: HeaderBlock, subject: Subject) -> Self {
-        Self { kind, headers, seen: 0, subject, is_let_go: false, model_name: None }
+        Self {
+            kind,
+            headers,
+            seen: 0,
+            subject,
+            is_let_go: false,
+            model_name: None,
+            translate: None,
+            is_foreign: false,
+        }
     }
 
     /// For a response that Envoy made itself.
@@ -81,15 +97,24 @@ impl Gatekeeper {
     }
 
     /// For a response with a success status. `None` if its body is compressed, so that there is nothing to
-    /// judge.
+    /// judge. If it is to be translated, that is a failure.
     pub fn of_success(terms: Terms, headers: HeaderBlock) -> Option<Self> {
+        let Terms { kind, endpoint, streamed, gate, empty_stop, hides_usage, model_name, learns, translate } =
+            terms;
+        let is_foreign = translate.is_some();
         if headers.get("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            return None;
+            return is_foreign.then(|| Self::new(kind, headers, Subject::Unreadable).foreign(true));
         }
-        let Terms { kind, endpoint, streamed, gate, empty_stop, hides_usage, model_name, learns } = terms;
-        let reading = Reading { kind, endpoint, gate, hides_usage, empty_stop, learns };
+        let reading =
+            Reading { kind, endpoint, gate, hides_usage, empty_stop, learns, translate: translate.clone() };
         let subject = Subject::begin(reading, Media::of(&headers), streamed);
-        Some(Self { model_name, ..Self::new(kind, headers, subject) })
+        Some(Self { model_name, translate, is_foreign, ..Self::new(kind, headers, subject) })
+    }
+
+    /// The same for a client that speaks another dialect than the provider, or does not.
+    #[must_use]
+    pub fn foreign(self, is_foreign: bool) -> Self {
+        Self { is_foreign, ..self }
     }
 
     /// For a response that says success and has no body.
@@ -171,7 +196,14 @@ impl Gatekeeper {
             }
         }
         match subject {
+            Subject::Plain(reader) if self.translate.is_some() => {
+                headers.remove(b"content-length");
+                Follower::of_plain(
+                    PlainFollower::new(self.kind, self.headers, reader, None).translating(self.translate),
+                )
+            }
             Subject::Stream { reader, .. } => {
+                let rename_to = rename_to.filter(|_| !reader.is_translated());
                 // A notice may make the stream longer than its provider announced.
                 headers.remove(b"content-length");
                 Follower::of_stream(StreamFollower::new(reader, rename_to, wants_insertion))
@@ -216,7 +248,12 @@ impl Gatekeeper {
     }
 
     fn verdict(&self, judgement: Judgement, now: WallTime) -> Verdict {
+        let is_readable = matches!(self.subject, Subject::Stream { .. } | Subject::Plain(_));
         match judgement {
+            // It could only pass as it is, which this client cannot read.
+            Ok(()) if self.is_foreign && !is_readable => {
+                self.verdict(Err(Failure::of(ErrorClass::Malformed)), now)
+            }
             Ok(()) => {
                 let content = !matches!(self.subject, Subject::Stream { content: false, .. });
                 Verdict::Commit { content }
@@ -226,6 +263,7 @@ impl Gatekeeper {
                 stream: self.facts().stream,
                 appearance: self.appearance(&failure),
                 label: wrong_label(&self.subject, &self.headers).map(Media::name),
+                message: self.message(),
                 failure,
             }),
         }
@@ -254,6 +292,16 @@ impl Gatekeeper {
         Failed { received, hint, should_retry, rejects_addition, ..failed }
     }
 
+    /// The provider's message, if the client cannot read its error.
+    fn message(&self) -> Option<Box<str>> {
+        let body = match &self.subject {
+            Subject::Error { body, .. } if self.is_foreign => body,
+            Subject::Plain(reader) if self.is_foreign => reader.head(),
+            _ => return None,
+        };
+        provider::error_message(body)
+    }
+
     /// How the failed response looks to a client.
     fn appearance(&self, failure: &Failure) -> Appearance {
         let meant = meant_status(failure);
@@ -262,7 +310,9 @@ impl Gatekeeper {
             Subject::Error { .. } if failure.class == ErrorClass::Redirected => {
                 Appearance::Answer { meant: BAD_GATEWAY }
             }
+            Subject::Error { status, .. } if self.is_foreign => Appearance::Foreign { status: *status },
             Subject::Error { .. } => Appearance::Error,
+            _ if self.is_foreign => Appearance::Answer { meant },
             Subject::Stream { reader, .. } if reader.has_failed_openly() => Appearance::Error,
             Subject::Plain(reader) if reader.is_error_object(self.kind, &self.headers) => {
                 Appearance::ErrorUnderSuccess { meant }

@@ -36,6 +36,7 @@ mod stream_reader;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod translated;
 
 pub use follower::Follower;
 pub use gatekeeper::{Gatekeeper, Terms, Verdict};
@@ -44,3 +45,4 @@ pub use plain::MAX_HELD_PLAIN;
 pub use rejection::{Appearance, Rejection};
 pub use report::{AnswerFacts, ChunkReport, Release};
 pub use stream_follower::{MAX_HELD_EVENT, MAX_PIECE};
+pub use translated::{MAX_TRANSLATED_ANSWER, Translate};

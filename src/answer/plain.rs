@@ -1,9 +1,12 @@
 //! Reads a response in one piece (JSON), before the commit point and after it.
 
+use std::rc::Rc;
+
 use super::buffer::{After, WINDOW, read_windows};
 use super::model_names::ModelNames;
 use super::report::{AnswerFacts, ChunkReport, Release};
-use crate::base::{Endpoint, ErrorClass, HeaderBlock, HeaderSink};
+use super::translated::{Lost, Translate, TranslatedPlain};
+use crate::base::{Decimal, Endpoint, ErrorClass, HeaderBlock, HeaderSink};
 use crate::config::EmptyStop;
 use crate::provider::{self, Failure, ProviderKind};
 use crate::request::BodyBuffer;
@@ -144,6 +147,8 @@ pub(super) struct PlainFollower {
     headers: HeaderBlock,
     reader: Box<PlainReader>,
     renaming: Option<Box<Renaming>>,
+    /// Present if the client gets it in another dialect.
+    translated: Option<Box<TranslatedPlain>>,
 }
 
 impl PlainFollower {
@@ -160,11 +165,52 @@ impl PlainFollower {
         let has_length = headers.get_bytes("content-length").is_some();
         let renaming = |name| Renaming { names: ModelNames::in_plain(name), has_length, waiting: 0 };
         let renaming = rename_to.map(|name| Box::new(renaming(name)));
-        Self { kind, headers, reader, renaming }
+        Self { kind, headers, reader, renaming, translated: None }
+    }
+
+    /// The same, and it is translated for the client.
+    pub(super) fn translating(mut self, translate: Option<Rc<Translate>>) -> Self {
+        self.translated = translate.map(|translate| Box::new(TranslatedPlain::new(translate)));
+        self
+    }
+
+    /// Takes what has come out of the host's buffer, and puts the translation there once the answer is over. Says
+    /// how long that is.
+    fn translate(
+        &mut self,
+        host: &mut impl BodyBuffer,
+        available: usize,
+        is_read: bool,
+        end: bool,
+    ) -> (ChunkReport, usize) {
+        let Self { reader, translated: Some(translated), .. } = self else {
+            return (ChunkReport::of(Release::Pass), available);
+        };
+        translated.collect(host, available, |window| {
+            if !is_read {
+                reader.feed(std::mem::take(window));
+            }
+        });
+        let report = ChunkReport {
+            new_bytes: available,
+            content: (available > 0).then_some(0),
+            ..ChunkReport::of(Release::Pass)
+        };
+        let is_over = end && !reader.answer.is_cut_off();
+        match (end, if is_over { translated.finish(host) } else { Err(Lost) }) {
+            (false, _) => (report, 0),
+            (true, Ok(length)) => {
+                (ChunkReport { forwarded: true, finished_choices: self.finished(), ..report }, length)
+            }
+            (true, Err(Lost)) => (ChunkReport { release: Release::Hold, is_cut: true, ..report }, 0),
+        }
     }
 
     /// Reads what is new in the host's buffer.
     pub(super) fn chunk(&mut self, host: &mut impl BodyBuffer, available: usize, end: bool) -> ChunkReport {
+        if self.translated.is_some() {
+            return self.translate(host, available, false, end).0;
+        }
         let Self { reader, renaming, .. } = self;
         let was_complete = reader.is_complete();
         let waiting = renaming.as_ref().map_or(0, |renaming| renaming.waiting);
@@ -197,6 +243,13 @@ impl PlainFollower {
         held: usize,
         end: bool,
     ) -> ChunkReport {
+        if self.translated.is_some() {
+            let (report, length) = self.translate(host, held, true, end);
+            if end && !report.is_cut {
+                host.set("content-length", Decimal::of(length as u64).as_str());
+            }
+            return report;
+        }
         let mut release = Release::Pass;
         if let Some(renaming) = &mut self.renaming {
             // If the host's buffer cannot be read, it passes without an edit.

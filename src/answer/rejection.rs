@@ -20,6 +20,8 @@ pub struct Rejection {
     pub appearance: Appearance,
     /// The proper type of its body, if its label says something else.
     pub label: Option<&'static str>,
+    /// The provider's message, if the client cannot read its error.
+    pub message: Option<Box<str>>,
 }
 
 /// How a failed response looks to a client.
@@ -39,6 +41,11 @@ pub enum Appearance {
         /// The status that goes with the error.
         meant: u16,
     },
+    /// An error by its status. Its body is in the provider's dialect, which is not the client's.
+    Foreign {
+        /// Its status.
+        status: u16,
+    },
     /// An error by its status. Its body is Envoy's own text, which is not in the client's dialect.
     EnvoyText {
         /// Its status.
@@ -53,7 +60,7 @@ impl Appearance {
         match (self, own) {
             (Self::EnvoyText { status }, _) => Some(status),
             (_, Some(own)) => Some(own),
-            (Self::Answer { meant }, None) => Some(meant),
+            (Self::Answer { meant: status } | Self::Foreign { status }, None) => Some(status),
             (Self::Error | Self::ErrorUnderSuccess { .. }, None) => None,
         }
     }
@@ -63,8 +70,8 @@ impl Appearance {
     pub const fn status_in_place(self, own: Option<u16>) -> Option<u16> {
         match (self, own) {
             (Self::EnvoyText { status }, _) => Some(status),
-            (Self::Answer { .. }, Some(own)) => Some(own),
-            (Self::Answer { meant }, None) => Some(meant),
+            (Self::Answer { .. } | Self::Foreign { .. }, Some(own)) => Some(own),
+            (Self::Answer { meant: status } | Self::Foreign { status }, None) => Some(status),
             (Self::Error | Self::ErrorUnderSuccess { .. }, _) => None,
         }
     }
@@ -76,7 +83,7 @@ impl Appearance {
             (Self::EnvoyText { .. }, _) => None,
             (_, Some(status)) => Some(status),
             (Self::Answer { meant } | Self::ErrorUnderSuccess { meant }, None) => Some(meant),
-            (Self::Error, None) => None,
+            (Self::Error | Self::Foreign { .. }, None) => None,
         }
     }
 }

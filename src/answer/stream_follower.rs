@@ -115,7 +115,7 @@ impl StreamFollower {
             Insertion::Off | Insertion::Wanted | Insertion::Ready => 0,
         };
         let new_bytes = available.saturating_sub(staged);
-        let (content, passed) = if staged > 0 && available > MAX_PIECE {
+        let (content, passed) = if staged > 0 && available > MAX_PIECE && !self.reader.is_translated() {
             match move_back(host, staged) {
                 Ok(()) => self.read(host, Chunk { behind: staged, ..Chunk::new(new_bytes) }, end),
                 Err(_) => (None, self.give_up_order(host, available)),
@@ -163,7 +163,7 @@ impl StreamFollower {
 
     /// The text that keeps the stream open, if text can be put in now.
     pub(super) fn keep_alive(&self) -> Option<&'static str> {
-        self.takes_text().then(|| stream::keep_alive(self.reader.dialect()))
+        self.takes_text().then(|| stream::keep_alive(self.reader.client_dialect()))
     }
 
     /// The notice with which the stream ends now, if text can be put in now. Nothing is passed on after it.
@@ -191,6 +191,10 @@ impl StreamFollower {
         let tail = match notice {
             Some(notice) if self.is_torn => format!("\n\n{notice}").into_bytes(),
             Some(notice) => notice.into_bytes(),
+            None if self.reader.is_translated() => {
+                self.reader.finish_translation();
+                self.reader.take_translated()
+            }
             None => std::mem::take(&mut self.held_back),
         };
         self.held_back.clear();
@@ -268,7 +272,25 @@ impl StreamFollower {
     /// Leaves in the buffer what is passed on now, and says how many bytes that are.
     fn arrange(&mut self, host: &mut impl BodyBuffer, chunk: Chunk, end: bool) -> usize {
         let (len, behind) = (chunk.len, chunk.behind);
+        if self.reader.is_translated() {
+            return self.arrange_translated(host, len, end);
+        }
         self.try_arrange(host, chunk, end).unwrap_or_else(|_| self.give_up(host, len, behind))
+    }
+
+    /// Leaves in the buffer what has come of the stream in the client's dialect.
+    fn arrange_translated(&mut self, host: &mut impl BodyBuffer, len: usize, end: bool) -> usize {
+        let is_over = end || self.reader.since_disguised_failure().is_some();
+        let notice = if is_over { self.last_notice() } else { None };
+        if end && notice.is_none() {
+            self.reader.finish_translation();
+        }
+        let mut passed = self.reader.take_translated();
+        passed.extend_from_slice(notice.unwrap_or_default().as_bytes());
+        match host.replace_front(len, &passed) {
+            Ok(()) => passed.len(),
+            Err(_) => self.end_unread(0),
+        }
     }
 
     fn try_arrange<B: BodyBuffer>(
@@ -430,7 +452,7 @@ impl StreamFollower {
 
     /// The host refused a read or a write, so its buffer passes as it is, unless it is not in order.
     fn give_up(&mut self, host: &mut impl BodyBuffer, available: usize, behind: usize) -> usize {
-        if behind > 0 {
+        if behind > 0 || self.reader.is_translated() {
             return self.give_up_order(host, available.saturating_add(behind));
         }
         self.is_torn = true;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::first_bytes::{Shape, shape};
 use super::injected_usage::InjectedUsage;
 use super::report::AnswerFacts;
+use super::translated::{Translate, TranslatedStream};
 use crate::base::{ErrorClass, HeaderBlock};
 use crate::config::EmptyStop;
 use crate::provider::{self, Failure, ProviderKind};
@@ -48,6 +49,8 @@ struct Events {
     injected_usage: Option<InjectedUsage>,
     /// Present if it is to be learned what the provider keeps of the answer.
     made: Option<Box<Made>>,
+    /// Present if the client gets it in another dialect.
+    translated: Option<Box<TranslatedStream>>,
 }
 
 impl StreamReader {
@@ -60,8 +63,16 @@ impl StreamReader {
     ) -> Self {
         let state = StreamState::new(dialect);
         let injected_usage = hide_usage.then(InjectedUsage::default);
-        let events =
-            Events { kind, state, empty_stop, failed: None, disguised: None, injected_usage, made: None };
+        let events = Events {
+            kind,
+            state,
+            empty_stop,
+            failed: None,
+            disguised: None,
+            injected_usage,
+            made: None,
+            translated: None,
+        };
         Self { framer: Framer::new(), events, pattern: Pattern::default(), is_unread: false }
     }
 
@@ -69,6 +80,29 @@ impl StreamReader {
     pub(super) fn learning(mut self, learns: bool) -> Self {
         self.events.made = learns.then(Box::default);
         self
+    }
+
+    /// The same, and it is translated for the client.
+    pub(super) fn translating(mut self, translate: Option<&Translate>) -> Self {
+        self.events.translated = translate.and_then(TranslatedStream::new).map(Box::new);
+        self
+    }
+
+    /// Whether the client gets it in another dialect.
+    pub(super) const fn is_translated(&self) -> bool {
+        self.events.translated.is_some()
+    }
+
+    /// What has been translated since the last call.
+    pub(super) fn take_translated(&mut self) -> Vec<u8> {
+        self.events.translated.as_mut().map(|translated| translated.take()).unwrap_or_default()
+    }
+
+    /// The provider's bytes are over, and the stream was complete.
+    pub(super) fn finish_translation(&mut self) {
+        if let Some(translated) = &mut self.events.translated {
+            translated.finish();
+        }
     }
 
     /// What the provider keeps of the answer, if that is noted.
@@ -104,7 +138,7 @@ impl StreamReader {
             let sign = events.read(&event);
             // An event that names an item is not remembered: the next one names another item.
             let names = events.made.as_mut().is_some_and(|made| made.read(&event));
-            if events.state.is_content_only() && !names {
+            if events.state.is_content_only() && !names && events.translated.is_none() {
                 content = Some(event.start..event.end);
             }
             on_event(sign);
@@ -149,6 +183,10 @@ impl StreamReader {
     /// The first bytes of a stream that was not held show whether it is one at all.
     fn look_at_beginning(&mut self, window: &[u8]) {
         match shape(window, false) {
+            Some(Shape::Compressed) if self.is_translated() => {
+                self.events.failed = Some(ErrorClass::Malformed);
+                self.events.disguised = Some(0);
+            }
             Some(Shape::Compressed) => self.is_unread = true,
             Some(Shape::Json) => {
                 let failure = self.events.stated(window).unwrap_or(Failure::of(ErrorClass::Malformed));
@@ -230,12 +268,20 @@ impl StreamReader {
 
     /// The event that ends the stream for the client with a failure of `class`.
     pub(super) fn notice(&self, class: ErrorClass) -> String {
-        stream::notice(self.dialect(), class, self.events.state.events())
+        match &self.events.translated {
+            Some(translated) => stream::notice(translated.client(), class, translated.next_number()),
+            None => stream::notice(self.dialect(), class, self.events.state.events()),
+        }
     }
 
     /// The dialect of its events.
     pub(super) const fn dialect(&self) -> StreamDialect {
         self.events.state.dialect()
+    }
+
+    /// The dialect of its client.
+    pub(super) fn client_dialect(&self) -> StreamDialect {
+        self.events.translated.as_ref().map_or(self.dialect(), |translated| translated.client())
     }
 
     /// What the events have said about the answer so far.
@@ -247,6 +293,17 @@ impl StreamReader {
 
 impl Events {
     fn read(&mut self, event: &Event<'_>) -> Sign {
+        let sign = self.judge(event);
+        if self.failed.is_none()
+            && let Some(translated) = &mut self.translated
+            && translated.event(event).is_err()
+        {
+            return self.fail(Failure::of(ErrorClass::Malformed), event, false);
+        }
+        sign
+    }
+
+    fn judge(&mut self, event: &Event<'_>) -> Sign {
         let meaning = self.state.read(event);
         if let Some(injected) = &mut self.injected_usage {
             injected.event(event, &meaning);
@@ -274,6 +331,8 @@ impl Events {
 
     /// An event is a failure. `is_seen` says whether clients take it for one.
     fn fail(&mut self, failure: Failure, event: &Event<'_>, is_seen: bool) -> Sign {
+        // The provider's own event is not translated.
+        let is_seen = is_seen && self.translated.is_none();
         if self.failed.is_none() {
             self.failed = Some(failure.class);
             self.disguised = (!is_seen).then_some(event.start);

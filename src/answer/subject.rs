@@ -1,10 +1,13 @@
 //! What is being judged: a response as far as it has been read, by its kind.
 
+use std::rc::Rc;
+
 use super::first_bytes::{Shape, shape};
 use super::headers::Media;
 use super::plain::{MAX_HELD_PLAIN, PlainReader};
 use super::report::AnswerFacts;
 use super::stream_reader::{Sign, StreamReader};
+use super::translated::Translate;
 use crate::base::{Endpoint, ErrorClass, HeaderBlock};
 use crate::config::{EmptyStop, HoldPolicy, HoldUntil};
 use crate::provider::{self, Failure, MAX_ERROR_BODY, ProviderKind};
@@ -35,7 +38,7 @@ pub(super) enum Subject {
 }
 
 /// How the answers to a request are read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) kind: ProviderKind,
     pub(super) endpoint: Endpoint,
@@ -44,6 +47,8 @@ pub(super) struct Reading {
     pub(super) empty_stop: EmptyStop,
     /// Whether it is to be learned what the provider keeps of the answer.
     pub(super) learns: bool,
+    /// How it is translated, if it is.
+    pub(super) translate: Option<Rc<Translate>>,
 }
 
 /// The beginning of a body that does not show yet what it is.
@@ -56,15 +61,16 @@ pub(super) struct Beginning {
 }
 
 impl Reading {
-    fn plain(self) -> Subject {
+    fn plain(&self) -> Subject {
         Subject::Plain(Box::new(PlainReader::new(self.endpoint, self.empty_stop).learning(self.learns)))
     }
 
     /// A stream, or JSON if the endpoint does not stream.
-    pub(super) fn stream(self) -> Subject {
-        let Self { kind, endpoint, gate, hides_usage, empty_stop, learns } = self;
+    pub(super) fn stream(&self) -> Subject {
+        let Self { kind, endpoint, gate, hides_usage, empty_stop, learns, ref translate } = *self;
         let Some(dialect) = StreamDialect::of(endpoint) else { return self.plain() };
         let reader = StreamReader::new(kind, dialect, hides_usage, empty_stop).learning(learns);
+        let reader = reader.translating(translate.as_deref());
         Subject::Stream { reader: Box::new(reader), gate, content: false }
     }
 }
@@ -214,8 +220,8 @@ impl Beginning {
         self.streamed
     }
 
-    pub(super) const fn reading(&self) -> Reading {
-        self.reading
+    pub(super) const fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What the first bytes show it to be. If they do not tell, the label does.

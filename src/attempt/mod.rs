@@ -13,6 +13,7 @@ mod outgoing;
 mod patience;
 mod response;
 mod time_limits;
+mod translating;
 mod under_way;
 
 pub use ending::{Closed, Ended};
@@ -20,6 +21,7 @@ pub use origin::{Origin, Upstream};
 pub use outgoing::{Destination, Outgoing, OutgoingBody, prepare};
 pub use response::{Passage, Progress, ResponseHead, TrailersEnd};
 pub use time_limits::{Due, class_of};
+pub use translating::Translating;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,7 +31,7 @@ use under_way::UnderWay;
 
 use crate::admission::Admission;
 use crate::answer::{Follower, Gatekeeper};
-use crate::base::Dialect;
+use crate::base::{Dialect, Endpoint, HeaderSink};
 use crate::config::{HoldPolicy, OnBreak};
 use crate::intake::ClientRequest;
 use crate::outcome::{Observed, Outcome};
@@ -68,6 +70,18 @@ pub struct Attempt {
     lacks_cluster: bool,
     injects_usage: bool,
     editor: Option<Box<StreamEditor>>,
+    translating: Option<Box<Translating>>,
+}
+
+/// What becomes of the request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyStep {
+    /// It is sent.
+    Send,
+    /// It is held until all of it has come.
+    Hold,
+    /// The host refused a change, so the request must not go on.
+    Abandon,
 }
 
 /// How far the response is.
@@ -118,6 +132,7 @@ impl Attempt {
             lacks_cluster: false,
             injects_usage: outgoing.injects_usage,
             editor: outgoing.editor,
+            translating: outgoing.translating.map(Box::new),
             request,
             start,
         }
@@ -148,9 +163,33 @@ impl Attempt {
         self.request.endpoint.dialect()
     }
 
-    /// Edits the next chunk of the request's body. `false` if the host refused.
-    pub fn edit_chunk(&mut self, host: &mut impl BodyBuffer, available: usize) -> bool {
-        self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok())
+    /// More of the request's body has come: the host's buffer holds `available` bytes of it.
+    pub fn body(
+        &mut self,
+        host: &mut (impl HeaderSink + BodyBuffer),
+        available: usize,
+        is_all: bool,
+    ) -> BodyStep {
+        let done = match &mut self.translating {
+            Some(translating) if translating.awaits_body() => {
+                if !is_all {
+                    return BodyStep::Hold;
+                }
+                translating.translate(host, available, None).is_some()
+            }
+            _ => self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok()),
+        };
+        if done { BodyStep::Send } else { BodyStep::Abandon }
+    }
+
+    /// Whether the request is held until its whole body has come, because it must be translated.
+    pub fn awaits_body(&self) -> bool {
+        self.translating.as_ref().is_some_and(|translating| translating.awaits_body())
+    }
+
+    /// The endpoint that the target is called at.
+    fn called_endpoint(&self) -> Endpoint {
+        self.translating.as_ref().map_or(self.request.endpoint, |translating| translating.way().to())
     }
 
     /// Whether its response has not begun.

@@ -1,11 +1,8 @@
-//! A request on its way out: addressed to a target, with the target's model in its body.
-//!
-//! Requests are not translated between dialects; the gate `dialect` keeps targets out that do not speak the
-//! endpoint. A translation would be a module of its own that says which endpoints it can turn into which.
-//! Its place would be in [`prepare`], between addressing and editing, and before the gatekeeper of the
-//! response (`src/answer/gatekeeper.rs`).
+//! A request on its way out: addressed to a target, with the target's model in its body, or translated into the
+//! target's dialect.
 
 use super::addressing::address_to;
+use super::translating::Translating;
 use crate::base::{Decimal, HeaderSink, TargetId, Timestamp};
 use crate::intake::{CallHeaders, ClientRequest, HeldBody};
 use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
@@ -15,8 +12,13 @@ use crate::request::{BodyBuffer, BodyEdit, StreamEditor};
 pub enum OutgoingBody<'a> {
     /// All of it. What is known of it is used up by the edit.
     Whole(&'a mut HeldBody),
-    /// Its first bytes. The rest is edited as it streams by.
-    Begun(usize),
+    /// So much of it. Unless that is all, the rest is edited as it streams by.
+    Begun {
+        /// How many bytes the host has.
+        len: usize,
+        /// Whether nothing follows.
+        is_all: bool,
+    },
 }
 
 /// A request that is addressed, and edited as far as its body has come.
@@ -25,6 +27,8 @@ pub struct Outgoing {
     pub editor: Option<Box<StreamEditor>>,
     /// Whether the filter added a request for usage to the body.
     pub injects_usage: bool,
+    /// How it is translated, if it is.
+    pub translating: Option<Translating>,
 }
 
 /// Where a request goes, and what goes with it.
@@ -49,8 +53,13 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     let config = request.config();
     let target = config.target(to.target)?;
     let model = request.model_at(target);
-    if !address_to(config, (target, &model), request.endpoint, call, host) {
+    let translating = Translating::of(config, target, request, call.length.is_some());
+    let endpoint = translating.as_ref().map_or(request.endpoint, |translating| translating.way().to());
+    if !address_to(config, (target, &model), endpoint, call, host) {
         return None;
+    }
+    if let Some(translating) = translating {
+        return translated(translating, body, host);
     }
     let mut edit = BodyEdit::of_model(&request.facts, model).or_adding_it(&request.facts);
     // A streamed chat reports usage only on request, and without it budgets would have to guess.
@@ -62,7 +71,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     }
     let injects_usage = edit.asks_for_usage();
     if edit.is_noop() {
-        return Some(Outgoing { editor: None, injects_usage });
+        return Some(Outgoing { editor: None, injects_usage, translating: None });
     }
     if let Some(old) = call.length {
         let new = edit.new_length(old);
@@ -79,7 +88,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
             .ok()?;
             None
         }
-        OutgoingBody::Begun(len) => {
+        OutgoingBody::Begun { len, .. } => {
             let mut editor = Box::new(StreamEditor::new(edit));
             if len > 0 {
                 editor.edit_chunk(host, len).ok()?;
@@ -87,5 +96,21 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
             Some(editor)
         }
     };
-    Some(Outgoing { editor, injects_usage })
+    Some(Outgoing { editor, injects_usage, translating: None })
+}
+
+/// Translates what there is of the body, if that is all of it.
+#[cold]
+#[inline(never)]
+fn translated<H: HeaderSink + BodyBuffer>(
+    mut translating: Translating,
+    body: OutgoingBody<'_>,
+    host: &mut H,
+) -> Option<Outgoing> {
+    match body {
+        OutgoingBody::Whole(HeldBody { len, window }) => translating.translate(host, *len, window.take())?,
+        OutgoingBody::Begun { len, is_all: true } => translating.translate(host, len, None)?,
+        OutgoingBody::Begun { is_all: false, .. } => {}
+    }
+    Some(Outgoing { editor: None, injects_usage: false, translating: Some(translating) })
 }

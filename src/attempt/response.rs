@@ -5,6 +5,7 @@
 //! response no more than its beginning is held, and it is read to its end: a 200 and a first token do not
 //! make a success.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::origin::Origin;
@@ -102,7 +103,7 @@ impl Attempt {
         if (200..300).contains(&status) {
             self.strip(&headers, sink);
             forbid_buffering_of_streams(&headers, sink);
-            let gatekeeper = self.gatekeeper_of_success(kind, headers, end_of_stream);
+            let gatekeeper = self.gatekeeper_of_success(kind, headers, end_of_stream, now);
             return self.begin_answer(gatekeeper, end_of_stream, could_move, now, sink);
         }
         let gatekeeper = match origin() {
@@ -118,7 +119,7 @@ impl Attempt {
             }
             Origin::Upstream => {
                 self.strip(&headers, sink);
-                Gatekeeper::of_error(kind, status, headers)
+                Gatekeeper::of_error(kind, status, headers).foreign(self.translating.is_some())
             }
         };
         if end_of_stream { self.end_without_body(gatekeeper, now, sink) } else { self.hold(gatekeeper) }
@@ -141,7 +142,9 @@ impl Attempt {
 
     /// Removes the headers that are not for the client.
     fn strip(&self, headers: &HeaderBlock, sink: &mut impl HeaderSink) {
-        let one_account = self.request.model().is_some_and(|model| model.one_account);
+        // Another dialect has other names for rate limits.
+        let one_account =
+            self.translating.is_none() && self.request.model().is_some_and(|model| model.one_account);
         strip_provider(headers, one_account, sink);
     }
 
@@ -156,16 +159,21 @@ impl Attempt {
         kind: ProviderKind,
         headers: HeaderBlock,
         end: bool,
+        now: Timestamp,
     ) -> Option<Gatekeeper> {
         let terms = Terms {
             kind,
-            endpoint: self.request.endpoint,
+            endpoint: self.called_endpoint(),
             streamed: self.request.facts.stream,
             gate: self.gate,
             empty_stop: self.request.empty_stop(),
             hides_usage: self.injects_usage,
             model_name: self.request.response_model(),
-            learns: self.request.keeps_state(),
+            learns: self.request.keeps_state() && self.translating.is_none(),
+            translate: self
+                .translating
+                .as_ref()
+                .map(|translating| Rc::new(translating.answer(&self.request, now))),
         };
         // A success without a body is not an answer, whatever its type.
         if end { Some(Gatekeeper::of_nothing(kind)) } else { Gatekeeper::of_success(terms, headers) }

@@ -15,9 +15,11 @@ use super::model_names::{AskedName, ModelNames, WILDCARD};
 use super::offers::Offers;
 use super::retry::{RetryBudget, RetryPolicy};
 use super::stream_policy::StreamPolicies;
-use crate::base::{AccountId, ClassSet, EndpointSet, ModelId, Owner, ProviderId, TargetId, mix};
+use super::translate::TranslateRules;
+use crate::base::{AccountId, ClassSet, Endpoint, EndpointSet, ModelId, Owner, ProviderId, TargetId, mix};
 use crate::catalogue;
 use crate::provider::ProviderKind;
+use crate::translate::Translation;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
 #[derive(Debug)]
@@ -198,6 +200,8 @@ pub struct Target {
     pub limits: Quota,
     /// Its capabilities and terms.
     pub offers: Offers,
+    /// How requests are translated that its provider does not take as they are; `None` for not at all.
+    pub translates: Option<TranslateRules>,
 }
 
 impl Target {
@@ -314,6 +318,8 @@ pub struct Model {
     pub has_many_owners: bool,
     /// Whether all of its targets belong to one account.
     pub one_account: bool,
+    /// The endpoints at which requests are translated for some of its targets.
+    pub translated: EndpointSet,
 }
 
 /// What an answer is that ends in the ordinary way and has neither content nor output tokens.
@@ -405,6 +411,8 @@ pub struct Limits {
     pub max_body_bytes: u64,
     /// How many bytes of request bodies one worker may hold in Envoy's buffers.
     pub max_held_bytes: u64,
+    /// The largest body that is translated, in bytes.
+    pub max_translated_bytes: u64,
     /// The maximum number of journeys per worker. Further requests get a single attempt.
     pub max_journeys: usize,
 }
@@ -443,6 +451,12 @@ impl Config {
         /// The logical model with this id.
         model, models, ModelId, Model
     );
+
+    /// How a request to `endpoint` is translated for this target. `None` if it goes there as it is, or cannot go
+    /// there at all.
+    pub fn translation(&self, target: &Target, endpoint: Endpoint) -> Option<Translation> {
+        target.translates?.way(self.provider(target.provider)?, endpoint)
+    }
 
     /// The logical model with this name or alias, which is no pattern.
     pub fn model_named(&self, name: &str) -> Option<ModelId> {

@@ -31,6 +31,7 @@ mod retry;
 mod shape;
 mod size;
 mod stream_policy;
+mod translate;
 
 pub use balance::{Balance, SessionKey};
 pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules};
@@ -55,6 +56,7 @@ pub use offers::{Offers, Price, Source, TokenLimit};
 pub use read::{MAX_BYTES, MAX_NESTING};
 pub use retry::{Backoff, LastError, Priority, QueuePolicy, Replay, RetryBudget, RetryPolicy};
 pub use stream_policy::{HoldPolicy, HoldUntil, MinRate, OnBreak, StreamPolicies, StreamPolicy};
+pub use translate::TranslateRules;
 
 #[cfg(test)]
 mod tests;

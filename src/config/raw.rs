@@ -16,6 +16,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use super::duration::{Linger, TimeSpan};
 use super::max_pending::RawMaxPending;
 use super::size::Size;
+use super::translate::RawTranslate;
 
 /// Entries, sorted by name.
 pub(super) type Section<T> = BTreeMap<String, Option<Mapping<T>>>;
@@ -86,6 +87,7 @@ pub(super) struct RawTarget {
     #[serde(default, deserialize_with = "whole")]
     pub weight: Option<u64>,
     pub limits: Option<Mapping<RawQuota>>,
+    pub translate: Option<RawTranslate>,
     pub tools: Option<bool>,
     pub parallel_tools: Option<bool>,
     pub strict_tools: Option<bool>,
@@ -336,6 +338,7 @@ pub(super) struct RawOperatorKey {
 pub(super) struct RawLimits {
     pub max_body: Option<Size>,
     pub max_held_bytes: Option<Size>,
+    pub max_translated_body: Option<Size>,
     #[serde(default, deserialize_with = "whole")]
     pub max_journeys: Option<u64>,
 }
@@ -460,6 +463,7 @@ impl<'de> Deserialize<'de> for RawDigests {
 
 #[cfg(test)]
 mod tests {
+    use super::super::translate::RawTranslation;
     use super::*;
 
     const REFERENCE: &str = include_str!("../../docs/configuration.md");
@@ -482,6 +486,7 @@ mod tests {
             fields::<RawCredential>(),
             fields::<RawTarget>(),
             fields::<RawPrice>(),
+            fields::<RawTranslation>(),
             fields::<RawQuota>(),
             fields::<RawModel>(),
             fields::<RawBalance>(),

@@ -9,6 +9,7 @@ use super::trust::Denial;
 use crate::base::TargetId;
 use crate::config::{Boundaries, Mode};
 use crate::provider::Capability;
+use crate::translate::{Loss, Translation};
 
 impl<'a> Eligibility<'a> {
     /// For each gate that rejects `target`: why, and what to write if it should pass.
@@ -35,10 +36,34 @@ impl<'a> Eligibility<'a> {
         let (needed, offered) =
             (self.needed(gate, candidate, &self.enforced_boundaries()), self.offered(gate, candidate));
         match gate {
-            Gate::Dialect => format!(
-                "`{name}` does not serve the endpoint `{needed}`, only {offered}. Add a target to the model whose \
-                 provider serves it."
-            ),
+            Gate::Dialect => {
+                let ways = Translation::ALL.into_iter().filter(|way| way.from() == self.needs.endpoint);
+                let could = ways.map(Translation::to).any(|to| candidate.provider.endpoints.contains(to));
+                let translate = if could {
+                    " To have it translated, declare `translate: true` at the target."
+                } else {
+                    ""
+                };
+                format!(
+                    "`{name}` does not serve the endpoint `{needed}`, only {offered}. Add a target to the model \
+                     whose provider serves it.{translate}"
+                )
+            }
+            Gate::Translation => match self.losses(candidate).and_then(|losses| losses.too_much) {
+                None => format!(
+                    "The request would have to be translated for `{name}`, and it cannot be: {needed}. Use a smaller \
+                     request, or a target whose provider takes `{}`.",
+                    self.needs.endpoint.name()
+                ),
+                Some(lost) => {
+                    let names: Vec<_> = lost.iter().map(Loss::name).collect();
+                    let names = names.join(", ");
+                    format!(
+                        "The request would be translated for `{name}` and lose {names}. To allow that, declare \
+                         `translate: {{ allow: [{names}] }}` at the target."
+                    )
+                }
+            },
             Gate::ProviderList => format!(
                 "`{name}` is at the provider `{offered}`, which {} does not allow. To allow it, change that list.",
                 self.places(gate, candidate)
@@ -161,7 +186,7 @@ impl<'a> Eligibility<'a> {
             Denial::Dropped => format!(
                 "`{name}` does not offer `{field}`{of_request}: its provider's {} endpoint drops it without an \
                  error, which no declaration changes. Use another endpoint, or another target.",
-                self.needs.endpoint.name()
+                self.called_endpoint(candidate).name()
             ),
         }
     }

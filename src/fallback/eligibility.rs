@@ -7,6 +7,7 @@ use super::gate::Gate;
 use super::needs::Needs;
 use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, WallTime};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Mode, Model, Price, PriceCeiling, Provider, Target};
+use crate::translate::{Losses, Translation};
 
 /// Regions that a client may list for one request.
 pub const MAX_REQUEST_REGIONS: usize = 16;
@@ -81,6 +82,21 @@ pub struct Eligibility<'a> {
     pub now: WallTime,
 }
 
+/// What the translation for one target loses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LossesAt {
+    /// All that is lost; `None` if there is no translation of this request.
+    pub(super) lost: Option<Losses>,
+    /// What of it the target does not allow.
+    pub(super) too_much: Option<Losses>,
+}
+
+impl LossesAt {
+    fn is_allowed(self) -> bool {
+        self.too_much.is_some_and(Losses::is_empty)
+    }
+}
+
 /// A target with its configuration, as the gates see it.
 #[derive(Clone, Copy)]
 pub(super) struct TargetContext<'a> {
@@ -131,7 +147,7 @@ impl<'a> Eligibility<'a> {
         let is_lenient = self.model.substitution.mode == Mode::Shadow && self.is_first_choice(target);
         self.closed_gates(target).filter(move |gate| {
             let refuses = |candidate| {
-                *gate == Gate::Dialect
+                matches!(gate, Gate::Dialect | Gate::Translation)
                     || self.key.is_some_and(|set| self.violates(set, *gate, candidate))
                     || (*gate == Gate::Residency && self.is_outside_client_regions(candidate))
             };
@@ -140,9 +156,10 @@ impl<'a> Eligibility<'a> {
     }
 
     fn is_closed(&self, gate: Gate, candidate: TargetContext<'a>) -> bool {
-        let TargetContext { id, target, provider } = candidate;
+        let TargetContext { id, target, .. } = candidate;
         match gate {
-            Gate::Dialect => !provider.endpoints.contains(self.needs.endpoint),
+            Gate::Dialect => !self.serves(candidate),
+            Gate::Translation => self.losses(candidate).is_some_and(|losses| !losses.is_allowed()),
             Gate::ProviderList
             | Gate::TargetList
             | Gate::Residency
@@ -166,7 +183,10 @@ impl<'a> Eligibility<'a> {
                 asked.is_some_and(|asked| asked > self.longest_response(candidate))
             }
             Gate::State => self.is_state_elsewhere(target),
-            Gate::SealedReasoning => self.is_reasoning_unreadable(target),
+            // A translation drops what only its maker can read.
+            Gate::SealedReasoning => {
+                self.translation(candidate).is_none() && self.is_reasoning_unreadable(target)
+            }
             _ => self.is_substitution_closed(gate, candidate),
         }
     }
@@ -201,6 +221,28 @@ impl<'a> Eligibility<'a> {
         let Some(candidate) = self.candidate(target) else { return true };
         let by_key = |gate| self.key.is_some_and(|set| self.violates(set, gate, candidate));
         self.is_outside_client_regions(candidate) || Gate::all().any(by_key)
+    }
+
+    /// Whether the candidate's provider serves the endpoint, as it is or in translation.
+    pub(super) fn serves(&self, candidate: TargetContext<'_>) -> bool {
+        candidate.provider.endpoints.contains(self.needs.endpoint) || self.translation(candidate).is_some()
+    }
+
+    /// How the request is translated for the candidate, if it is.
+    pub(super) fn translation(&self, candidate: TargetContext<'_>) -> Option<Translation> {
+        self.config.translation(candidate.target, self.needs.endpoint)
+    }
+
+    /// What the translation for the candidate loses, if the request is translated for it.
+    pub(super) fn losses(&self, candidate: TargetContext<'_>) -> Option<LossesAt> {
+        let (way, rules) = self.translation(candidate).zip(candidate.target.translates)?;
+        let lost = self.needs.translated.losses(way);
+        Some(LossesAt { lost, too_much: lost.map(|lost| lost.without(rules.allowed)) })
+    }
+
+    /// The endpoint that the candidate is called at.
+    pub(super) fn called_endpoint(&self, candidate: TargetContext<'_>) -> Endpoint {
+        self.translation(candidate).map_or(self.needs.endpoint, Translation::to)
     }
 
     fn is_bounded_by_window(&self) -> bool {

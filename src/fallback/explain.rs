@@ -8,6 +8,7 @@ use super::trust::Denial;
 use crate::base::{MicroDollars, TargetId};
 use crate::config::{Boundaries, Price, TokenLimit};
 use crate::provider::Capability;
+use crate::translate::{Loss, Losses};
 
 /// Items of a list that are shown.
 const MAX_LISTED: usize = 8;
@@ -53,6 +54,10 @@ impl Eligibility<'_> {
         let substitution = &self.model.substitution;
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
+            Gate::Translation => match self.losses(candidate).and_then(|losses| losses.lost) {
+                None => "it is too large, or has no equal in the other dialect".to_owned(),
+                Some(lost) => listed(lost.iter().map(Loss::name), ", "),
+            },
             Gate::ProviderList | Gate::TargetList => "to be on the list".to_owned(),
             // All lists apply, so all are shown.
             Gate::Residency => {
@@ -119,6 +124,10 @@ impl Eligibility<'_> {
                     ", ",
                 )
             }
+            Gate::Translation => {
+                let allowed = target.translates.map_or(Losses::MINOR, |rules| rules.allowed);
+                format!("loses only {}", listed(allowed.iter().map(Loss::name), ", "))
+            }
             Gate::ProviderList => provider.name.to_string(),
             Gate::TargetList => target.name.to_string(),
             Gate::Residency => offers.region.as_deref().unwrap_or("unknown").to_owned(),
@@ -131,7 +140,9 @@ impl Eligibility<'_> {
             }
             Gate::Capability(capability) => match self.denial(candidate, capability) {
                 Denial::Declared | Denial::Catalogued => known(Some(false)),
-                Denial::Dropped => format!("dropped by its {} endpoint", self.needs.endpoint.name()),
+                Denial::Dropped => {
+                    format!("dropped by its {} endpoint", self.called_endpoint(candidate).name())
+                }
                 Denial::Unknown => known(None),
             },
             Gate::Streaming => known(Some(false)),

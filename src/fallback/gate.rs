@@ -8,6 +8,8 @@ use crate::provider::Capability;
 pub enum Gate {
     /// Its provider does not support the endpoint that was called.
     Dialect,
+    /// The translation that it needs would lose too much of the request, or there is none.
+    Translation,
     /// Its provider is not permitted.
     ProviderList,
     /// It is not permitted.
@@ -79,6 +81,7 @@ impl Gate {
             Self::PriceCeiling,
         ];
         let rest = [
+            Self::Translation,
             Self::Streaming,
             Self::ContextWindow,
             Self::MaxOutput,
@@ -101,6 +104,7 @@ impl Gate {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dialect => "dialect",
+            Self::Translation => "translation",
             Self::ProviderList => "provider_list",
             Self::TargetList => "target_list",
             Self::Residency => "residency",
@@ -130,6 +134,7 @@ impl Gate {
     pub const fn kind(self) -> GateKind {
         match self {
             Self::Dialect
+            | Self::Translation
             | Self::RequestCost
             | Self::Capability(_)
             | Self::Streaming

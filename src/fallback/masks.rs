@@ -14,7 +14,7 @@
 use super::eligibility::{ClientLimits, Eligibility, PastAttempts, is_bounded_by_window};
 use super::estimate::PromptSize;
 use super::gate::Gate;
-use super::needs::{Encrypted, Needs};
+use super::needs::{Encrypted, Needs, Translated};
 use crate::base::{Endpoint, ErrorClass, ModelId, TargetId, WallTime, saturating_product};
 use crate::config::{Boundaries, Config, Model, SubstitutionRules, TokenLimit};
 use crate::provider::{Capability, CapabilitySet};
@@ -39,6 +39,8 @@ const REGIONS: u32 = 1 << 23;
 /// The owner of the conversation's state is known, an account did not know the state, or the request has
 /// encrypted reasoning.
 const OWNER: u32 = 1 << 24;
+/// A translation of the request loses more than what is always allowed, or is not possible.
+const TRANSLATION: u32 = 1 << 25;
 /// Every request has this bit.
 const ALWAYS: u32 = 1 << 31;
 
@@ -139,6 +141,7 @@ impl NeedsMask {
         set(STATE, !needs.state.is_empty());
         set(SEALED_REASONING, needs.sealed_reasoning);
         set(OWNER, needs.owner.is_some() || needs.encrypted != Encrypted::No);
+        set(TRANSLATION, !needs.translated.is_harmless());
         set(NO_FALLBACK, client.no_fallback);
         set(KEY, key.is_some_and(|boundaries| !boundaries.allow_everything()));
         set(REGIONS, client.regions.is_some());
@@ -179,6 +182,7 @@ const fn everything(endpoint: Endpoint) -> Needs {
         sealed_reasoning: true,
         encrypted: Encrypted::No,
         owner: None,
+        translated: Translated::ALL,
     }
 }
 
@@ -187,6 +191,7 @@ const fn bit_of(gate: Gate) -> u32 {
     match gate {
         // The cast widens.
         Gate::Capability(capability) => CapabilitySet::of(&[capability]).bits() as u32,
+        Gate::Translation => TRANSLATION,
         Gate::Streaming => STREAMED,
         Gate::State => STATE,
         Gate::SealedReasoning => SEALED_REASONING,

@@ -47,4 +47,4 @@ pub use estimate::PromptSize;
 pub use explain::Violation;
 pub use gate::{Gate, GateKind};
 pub use masks::{GateMask, GateMasks, NeedsMask};
-pub use needs::{Encrypted, Needs};
+pub use needs::{Encrypted, Needs, Translated};

@@ -5,6 +5,7 @@ use super::estimate::PromptSize;
 use crate::base::{Endpoint, KnownOwner, TargetId, Tokens, saturating_product};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
+use crate::translate::{Losses, Translation};
 
 /// Tokens expected of a response whose length the request does not limit.
 const USUAL_OUTPUT_TOKENS: u64 = 1024;
@@ -32,6 +33,45 @@ pub struct Needs {
     pub encrypted: Encrypted,
     /// Who owns the state that it refers to, if that is known.
     pub owner: Option<KnownOwner>,
+    /// What it would lose in a translation.
+    pub translated: Translated,
+}
+
+/// What a request would lose in each translation. It is known only if a target of its model needs one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Translated {
+    chat: Option<Losses>,
+    messages: Option<Losses>,
+    /// Every translation is possible, and no target that translates minds what it loses.
+    is_harmless: bool,
+}
+
+impl Translated {
+    /// What the request loses at each way, as `losses_of` tells. `None` means that it cannot be translated.
+    pub fn of(endpoint: Endpoint, losses_of: impl Fn(Translation) -> Option<Losses>) -> Self {
+        let of = |to| Some(losses_of(Translation::between(endpoint, to)?));
+        let (chat, messages) = (of(Endpoint::Chat), of(Endpoint::Messages));
+        let harmless = |losses: Losses| losses.without(Losses::ALWAYS_ALLOWED).is_empty();
+        let is_harmless = [chat, messages].into_iter().flatten().all(|losses| losses.is_some_and(harmless));
+        Self { chat: chat.flatten(), messages: messages.flatten(), is_harmless }
+    }
+
+    /// A request that loses all that can be lost.
+    pub(super) const ALL: Self =
+        Self { chat: Some(Losses::ALL), messages: Some(Losses::ALL), is_harmless: false };
+
+    /// What is lost at this way; `None` if there is no translation.
+    pub const fn losses(self, way: Translation) -> Option<Losses> {
+        match way.to() {
+            Endpoint::Messages => self.messages,
+            _ => self.chat,
+        }
+    }
+
+    /// Whether every translation is possible, with losses that are allowed wherever translation is.
+    pub(super) const fn is_harmless(self) -> bool {
+        self.is_harmless
+    }
 }
 
 /// Encrypted reasoning in a request.
@@ -89,6 +129,7 @@ impl Needs {
                 _ => Encrypted::No,
             },
             owner: None,
+            translated: Translated::default(),
         }
     }
 

@@ -54,7 +54,7 @@ impl<'a> Eligibility<'a> {
     pub fn admits_without_fallback_rules(&self, target: TargetId) -> bool {
         self.is_first_choice(target)
             && !self.is_excluded_by_client(target)
-            && !self.closed_gates(target).any(|gate| gate == Gate::Dialect)
+            && !self.closed_gates(target).any(|gate| matches!(gate, Gate::Dialect | Gate::Translation))
     }
 
     /// Whether requests for this endpoint begin at the target.
@@ -68,9 +68,9 @@ impl<'a> Eligibility<'a> {
         serving.or_else(|| self.model.tiers.first()).map_or(&[][..], Vec::as_slice)
     }
 
-    /// Whether the target's provider serves the endpoint.
+    /// Whether the target's provider serves the endpoint, as it is or in translation.
     pub(super) fn serves_endpoint(&self, id: TargetId) -> bool {
-        self.candidate(id).is_some_and(|it| it.provider.endpoints.contains(self.needs.endpoint))
+        self.candidate(id).is_some_and(|candidate| self.serves(candidate))
     }
 
     /// The failed attempts.

@@ -7,6 +7,7 @@ mod properties;
 mod state;
 mod substitution;
 mod terms;
+mod translation;
 mod trust;
 
 use std::rc::Rc;

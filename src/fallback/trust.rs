@@ -87,7 +87,7 @@ impl<'a> Eligibility<'a> {
 
     /// Whether the candidate's provider drops the parameter at this endpoint without saying so.
     fn drops(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
-        provider::dropped(candidate.provider.kind, self.needs.endpoint).contains(capability)
+        provider::dropped(candidate.provider.kind, self.called_endpoint(candidate)).contains(capability)
     }
 
     fn limit(&self, candidate: TargetContext<'a>, of: fn(&Offers) -> TokenLimit) -> u64 {

@@ -14,11 +14,12 @@ use super::paths::Called;
 use crate::balance::{Session, SessionHints};
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, KnownOwner, Timestamp};
 use crate::config::{Balance, Model, Priority};
-use crate::fallback::{ClientLimits, Needs};
+use crate::fallback::{ClientLimits, Needs, Translated};
 use crate::generation::Generation;
 use crate::refusal::Refusal;
 use crate::request::{BodyBuffer, Facts, References, Scanner, Tracks};
 use crate::tenancy::{self, NoKey};
+use crate::translate::losses_of;
 
 /// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the
 /// VM.
@@ -196,12 +197,14 @@ impl Reading {
     }
 
     /// The body is complete. `note` gets its facts even if the request is refused. `owner` is asked who owns the
-    /// state that the request refers to, if it refers to any and its model has several owners.
+    /// state that the request refers to, if it refers to any and its model has several owners. `body` is asked for
+    /// the whole body, if a target of its model needs a translation.
     pub fn finish(
         mut self: Box<Self>,
         now: Timestamp,
         note: impl FnOnce(&Facts),
         owner: impl FnOnce(&References) -> Option<KnownOwner>,
+        body: impl FnOnce(usize) -> Option<Vec<u8>>,
     ) -> Result<Understood, Refusal> {
         let facts = self.scanner.finish().map_err(Refusal::Body)?;
         note(&facts);
@@ -221,6 +224,9 @@ impl Reading {
         let mut needs = Needs::of(&facts, self.endpoint);
         if config.model(model).is_some_and(|model| model.has_many_owners) {
             needs.owner = facts.references.as_deref().and_then(owner);
+        }
+        if config.model(model).is_some_and(|model| model.translated.contains(self.endpoint)) {
+            needs.translated = self.translated(body);
         }
         let request = Rc::new(ClientRequest {
             generation: Rc::clone(&self.generation),
@@ -256,6 +262,18 @@ impl Reading {
         }
         let conversation = facts.references.as_deref().and_then(References::conversation);
         conversation.map(Session::of).or_else(|| self.session_hints.conversation(facts.affinity))
+    }
+}
+
+impl Reading {
+    /// What the request would lose in each translation. One that is too large has none.
+    #[cold]
+    #[inline(never)]
+    fn translated(&self, body: impl FnOnce(usize) -> Option<Vec<u8>>) -> Translated {
+        let is_small = self.seen as u64 <= self.generation.config.limits.max_translated_bytes;
+        let read = if is_small && self.window.is_none() { body(self.seen) } else { None };
+        let body = self.window.as_ref().filter(|_| is_small).or(read.as_ref());
+        Translated::of(self.endpoint, |way| losses_of(way, body?).ok())
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::rc::Rc;
 
-use super::exchange::{Exchange, Phase, RequestHost};
+use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
 use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::admission::{Admission, Exhausted, NotAdmitted};
-use crate::attempt::{Attempt, Destination, Outgoing, OutgoingBody, prepare};
-use crate::base::Timestamp;
+use crate::attempt::{Attempt, Destination, Outgoing, OutgoingBody, Translating, prepare};
+use crate::base::{Random, Timestamp};
 use crate::intake::{CallHeaders, ClientRequest};
 use crate::record::{AttemptStart, Metric};
 use crate::refusal::Refusal;
@@ -44,7 +44,8 @@ pub(super) enum Kept {
 }
 
 impl Exchange {
-    /// Sends the request to the best target. Nothing is taken unless it is sent.
+    /// Sends the request to the best target, or holds it for the rest of its body if it must be translated. Nothing
+    /// is taken otherwise.
     pub(super) fn dispatch<H: RequestHost, T>(
         &mut self,
         worker: &mut Worker,
@@ -52,18 +53,26 @@ impl Exchange {
         now: Timestamp,
         host: &mut H,
         no_target: impl FnOnce(&mut Worker, &Journey, &Survey<'_>, Kept) -> T,
-    ) -> Result<(), NotSent<T>> {
+    ) -> Result<RequestStep, NotSent<T>> {
         let Ready { journey, call, body, is_new } = ready;
         let (admission, drops_reasoning) = choose(worker, &journey.borrow(), is_new, now, no_target)?;
         let request = Rc::clone(&journey.borrow().request);
         let to = Destination { target: admission.target(), drops_reasoning };
-        let Some(outgoing) = prepare(&request, to, call, body, now, host) else {
+        let Some(mut outgoing) = prepare(&request, to, call, body, now, host) else {
             admission.cancel(&request.generation, &mut worker.effects(), now);
             return Err(NotSent::Refused(Refusal::Internal));
         };
+        let drops_reasoning = drops_reasoning && outgoing.translating.is_none();
+        let mut step = RequestStep::Send;
+        if let Some(translating) = outgoing.translating.take() {
+            if translating.awaits_body() {
+                step = RequestStep::Hold;
+            }
+            outgoing.translating = Some(translating.seeded(worker.rng.next_u64()));
+        }
         let sending = Sending { admission, outgoing, drops_reasoning };
         self.send(worker, journey, &request, sending, now);
-        Ok(())
+        Ok(step)
     }
 
     fn send(
@@ -84,6 +93,9 @@ impl Exchange {
         start.balance = request.strategy().filter(|_| !admission.is_anyway());
         start.probe = admission.is_probe();
         start.reasoning_dropped = drops_reasoning;
+        if let Some(way) = outgoing.translating.as_ref().map(Translating::way) {
+            start.translated = Some((way, request.needs.translated.losses(way).unwrap_or_default()));
+        }
         journey.note(|record| start = record.attempt_starts(start));
         drop(journey);
         if slot == 0 {

@@ -108,7 +108,7 @@ impl Exchange {
         let its_turn = held.entry.as_ref().is_none_or(|entry| worker.queues.may_try(entry, now));
         let is_last = now >= held.until;
         let sent = if its_turn {
-            let body = OutgoingBody::Begun(held.buffered);
+            let body = OutgoingBody::Begun { len: held.buffered, is_all: held.complete };
             let ready = Ready { journey: &held.journey, call: &held.call, body, is_new: false };
             self.dispatch(worker, ready, now, host, |_, journey, survey, _| {
                 // The refusal is not built for each look of a request that goes on waiting.
@@ -118,10 +118,10 @@ impl Exchange {
             Err(NotSent::NoTarget((false, None)))
         };
         match sent {
-            Ok(()) => {
+            Ok(step) => {
                 worker.tally.add(Metric::Waiting, -1);
                 held.entry.into_iter().for_each(|entry| worker.queues.go(entry));
-                RequestStep::Send
+                step
             }
             Err(NotSent::NoTarget((for_concurrency, refusal))) => {
                 if let Some(entry) = held.entry.as_ref().filter(|_| its_turn) {

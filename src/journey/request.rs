@@ -9,7 +9,7 @@ use super::held::Held;
 use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
-use crate::attempt::OutgoingBody;
+use crate::attempt::{BodyStep, OutgoingBody};
 use crate::base::{HeaderBlock, HeaderSink, Timestamp};
 use crate::intake::{
     self, CallHeaders, ClientPath, JourneyId, LoopPass, OtherPath, OtherRequest, Reading, Understood,
@@ -76,7 +76,7 @@ impl Exchange {
         };
         if end_of_stream {
             // There is no body, so there is no model in it either.
-            let refusal = reading.finish(now, |_| {}, |_| None).err().unwrap_or(Refusal::NoModel);
+            let refusal = reading.finish(now, |_| {}, |_| None, |_| None).err().unwrap_or(Refusal::NoModel);
             return self.refuse(worker, refusal, dialect);
         }
         self.phase = Phase::Reading(reading);
@@ -141,10 +141,14 @@ impl Exchange {
                 RequestStep::Hold
             }
             Phase::Sent(mut sent) => {
-                let edited = sent.attempt.edit_chunk(host, available);
+                let step = sent.attempt.body(host, available, end_of_stream);
                 let dialect = sent.attempt.dialect();
                 self.phase = Phase::Sent(sent);
-                if edited { RequestStep::Send } else { self.abandon(worker, dialect, now) }
+                match step {
+                    BodyStep::Send => RequestStep::Send,
+                    BodyStep::Hold => RequestStep::Hold,
+                    BodyStep::Abandon => self.abandon(worker, dialect, now),
+                }
             }
             Phase::Held(mut held) => {
                 held.buffered = available;
@@ -191,7 +195,8 @@ impl Exchange {
         let dialect = reading.endpoint().dialect();
         let note = |facts: &Facts| self.note(|record| record.read(facts));
         let owner = |references: &References| ownership::find(&mut *worker.store, references.digests(), now);
-        let understood = reading.finish(now, note, owner);
+        let whole = |len| host.read(0, len).ok().filter(|body| body.len() == len);
+        let understood = reading.finish(now, note, owner, whole);
         let Understood { request, mut body, call, id, hold } = match understood {
             Ok(understood) => understood,
             Err(refusal) => {
@@ -218,9 +223,9 @@ impl Exchange {
         let ready =
             Ready { journey: &journey, call: &call, body: OutgoingBody::Whole(&mut body), is_new: true };
         let refusal = match self.dispatch(worker, ready, now, host, waits) {
-            Ok(()) => {
+            Ok(step) => {
                 self.keep(worker, id, &journey);
-                return RequestStep::Send;
+                return step;
             }
             Err(NotSent::NoTarget(Ok((until, joining)))) => {
                 self.keep(worker, id, &journey);
@@ -267,14 +272,14 @@ impl Exchange {
         }
         let allowed = granted.is_some() || (hedges && shared.borrow().could_move(now));
         let sent = if allowed {
-            let body = OutgoingBody::Begun(0);
+            let body = OutgoingBody::Begun { len: 0, is_all: false };
             let ready = Ready { journey: shared, call: &call, body, is_new: false };
             self.dispatch(worker, ready, now, host, |_, _, _, _| ())
         } else {
             Err(NotSent::NoTarget(()))
         };
         match sent {
-            Ok(()) => RequestStep::Send,
+            Ok(step) => step,
             Err(NotSent::Refused(refusal)) => self.refuse_after(worker, refusal, &shared.borrow()),
             Err(NotSent::NoTarget(())) => {
                 let journey = shared.borrow();

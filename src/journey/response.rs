@@ -234,7 +234,7 @@ impl Sent {
         now: Timestamp,
         host: &mut H,
     ) -> Release {
-        let Rejection { failed: failure, appearance, label, .. } = rejection;
+        let Rejection { failed: failure, appearance, label, message, .. } = rejection;
         let next = failed(self, worker, failure, self.blame_for(failure), now);
         let is_bodiless = matches!(held, HeldBody { bytes: None, is_all: true });
         if is_bodiless
@@ -251,13 +251,19 @@ impl Sent {
         let may_drop_rest = is_final && matches!(appearance, Appearance::Answer { .. });
         let replaceable = held.bytes.filter(|_| held.is_all || may_drop_rest);
         let refusal = self.state_elsewhere(next, now);
+        let told = match (&refusal, appearance) {
+            (None, Appearance::Foreign { status }) => {
+                message.map(|message| Refusal::Told { status, message })
+            }
+            _ => None,
+        };
         let own_status = refusal.as_ref().map(|refusal| refusal.code().0);
         let replacement =
             replaceable.zip(appearance.replacement(own_status.or_else(|| self.own_status(next, failure))));
         let invites = refusal.as_ref().is_some_and(|refusal| !refusal.client_retry().forbids_retries());
         let reason = refusal.as_ref().map_or(ALL_FAILED, |refusal| refusal.code().1);
         let replaced_by = replacement
-            .filter(|(held, status)| self.replace_body(*status, refusal, *held, now, host))
+            .filter(|(held, status)| self.replace_body(*status, refusal.or(told), *held, now, host))
             .map(|(_, status)| own_status.unwrap_or(status));
         if let (None, Some(label)) = (replaced_by, label) {
             host.set("content-type", label);
@@ -382,6 +388,7 @@ impl Sent {
             attempts: journey.attempts(),
             why: self.attempt.fallback_reason(),
             reasoning_dropped: self.attempt.drops_reasoning(),
+            translated: self.attempt.start().translated.map(|(way, _)| way),
             warnings: journey.warnings,
         };
         report::disclose(&journey.request, info, sink);

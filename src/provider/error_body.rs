@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::hint_names::is_hint;
 use crate::base::json::{first_element, members};
-use crate::base::redacted;
+use crate::base::{redacted, without_keys};
 
 /// How many bytes are read of an error body, or of an error within a response.
 pub const MAX_ERROR_BODY: usize = 16 * 1024;
@@ -204,6 +204,13 @@ fn plain_text(body: &[u8]) -> Option<String> {
 }
 
 /// `name` without keys, cut to [`MAX_NAME`] bytes; `None` if it is empty or has control characters.
+/// The message of an error body, if it has one. Keys are taken out of it.
+pub fn error_message(body: &[u8]) -> Option<Box<str>> {
+    let body = ErrorBody::of_failure(body);
+    let message = body.message().trim();
+    (!message.is_empty()).then(|| without_keys(message).into())
+}
+
 pub(super) fn truncated_name(name: &str) -> Option<Box<str>> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return None;

@@ -48,7 +48,7 @@ mod wording;
 
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success, flat_failure};
-pub use error_body::{MAX_ERROR_BODY, MAX_NAME};
+pub use error_body::{MAX_ERROR_BODY, MAX_NAME, error_message};
 pub use flat_error::is_flat_error;
 pub use hints::{should_retry, wait_hint};
 pub use kind::ProviderKind;

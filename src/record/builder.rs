@@ -12,6 +12,7 @@ use crate::outcome::{End, Id, Observed, Outcome};
 use crate::provider::Objection;
 use crate::request::{Facts, ModelField, UsageSpots};
 use crate::stream;
+use crate::translate::{Losses, Translation};
 
 /// The state of a target whose breaker is closed.
 pub(super) const HEALTHY: &str = "closed";
@@ -235,6 +236,8 @@ pub struct AttemptStart {
     pub probe: bool,
     /// Whether encrypted reasoning was removed from the request.
     pub reasoning_dropped: bool,
+    /// How the request is translated for it, and what is lost, if it is.
+    pub translated: Option<(Translation, Losses)>,
     /// When it is sent.
     pub sent_at: Timestamp,
 }
@@ -251,6 +254,7 @@ impl AttemptStart {
             balance: None,
             probe: false,
             reasoning_dropped: false,
+            translated: None,
             sent_at: now,
         }
     }

@@ -217,6 +217,12 @@ pub struct AttemptRecord<'a> {
     /// Encrypted reasoning was removed from the request, because the account could not read it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reasoning_dropped: bool,
+    /// The translation of the request: `messages>chat` and the like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translated: Option<Text<'a>>,
+    /// What the translation lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Text<'a>>,
     /// The candidates of the choice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateRecord<'a>>,

@@ -138,6 +138,12 @@ impl RecordBuilder {
             balance: attempt.start.balance.map(Text::from),
             probe: attempt.start.probe,
             reasoning_dropped: attempt.start.reasoning_dropped,
+            translated: attempt.start.translated.map(|(way, _)| way.name().into()),
+            lost: attempt
+                .start
+                .translated
+                .map(|(_, lost)| lost.iter().map(|loss| loss.name().into()).collect())
+                .unwrap_or_default(),
             candidates: self.candidates_of(attempt),
             wait_ms: attempt.start.waited.map(ms),
             start_ms: self.offset(attempt.start.sent_at),

@@ -166,7 +166,18 @@ impl RecordBuilder {
     fn write_attempt(&self, line: &mut Line, attempt: &AttemptEntry) {
         let AttemptEntry {
             start:
-                AttemptStart { slot, choice, waited, target, why, balance, probe, reasoning_dropped, sent_at },
+                AttemptStart {
+                    slot,
+                    choice,
+                    waited,
+                    target,
+                    why,
+                    balance,
+                    probe,
+                    reasoning_dropped,
+                    translated,
+                    sent_at,
+                },
             observed,
             end,
             class,
@@ -193,6 +204,17 @@ impl RecordBuilder {
         }
         if *reasoning_dropped {
             line.raw(b",\"reasoning_dropped\":true");
+        }
+        if let Some((way, lost)) = translated {
+            line.word(b",\"translated\":\"", way.name());
+            let mut before: &[u8] = b",\"lost\":[\"";
+            for loss in lost.iter() {
+                line.word(before, loss.name());
+                before = b",\"";
+            }
+            if !lost.is_empty() {
+                line.raw(b"]");
+            }
         }
         self.write_candidates(line, b",\"candidates\":", Some(*choice));
         line.maybe(b",\"wait_ms\":", waited.map(millis));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::translate::{Loss, Losses, Translation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -250,6 +251,9 @@ impl Maker {
         start.balance = self.maybe(|maker| maker.pick(&["weighted", "cheapest"]));
         start.probe = self.one_of(4);
         start.reasoning_dropped = self.one_of(4);
+        let lost = [Losses::default(), Losses::MINOR, Losses::default().with(Loss::Logprobs)];
+        let lost = self.pick(&lost);
+        start.translated = self.maybe(|maker| (maker.pick(&Translation::ALL), lost));
         record.held_since = self.maybe(Self::at);
         let start = record.attempt_starts(start);
         let ends = [

@@ -148,6 +148,13 @@ pub enum Refusal {
         /// What the client is told about retries.
         client_retry: ClientRetry,
     },
+    /// The provider's error, in the client's dialect instead of its own.
+    Told {
+        /// The provider's status.
+        status: u16,
+        /// Its message.
+        message: Box<str>,
+    },
     /// A crash of the filter has made unknown what came of the attempts, and the request is not sent again.
     Lost {
         /// What the client is told about retries.
@@ -186,6 +193,7 @@ impl Refusal {
             Self::BudgetExhausted { wait_s: Some(_), .. } => (429, "budget_exhausted"),
             Self::Queue { why, .. } => (503, why),
             Self::Exhausted { status, .. } => (*status, ALL_FAILED),
+            Self::Told { status, .. } => (*status, "provider_error"),
             Self::Lost { .. } => (503, "attempt_lost"),
             Self::Internal => (500, "internal"),
         }
@@ -285,6 +293,7 @@ impl Refusal {
             }
             Self::Queue { .. } => "Too many requests wait for this model, or waited too long.".to_owned(),
             Self::Exhausted { .. } => "Every target that was tried failed.".to_owned(),
+            Self::Told { message, .. } => message.to_string(),
             Self::Lost { .. } => "The gateway has lost the answer, because its filter crashed. A provider may have processed \
                                   the request, so it is not sent again."
                 .to_owned(),

@@ -11,6 +11,7 @@ use crate::refusal::ClientRetry;
 use crate::retry::{Failed, Stop};
 use crate::survey::{FallbackReason, Survey};
 use crate::tenancy::{BudgetKind, BudgetSet};
+use crate::translate::Translation;
 
 use super::refusals;
 
@@ -59,6 +60,8 @@ pub struct AttemptInfo {
     pub why: Option<FallbackReason>,
     /// Whether the request's encrypted reasoning was removed.
     pub reasoning_dropped: bool,
+    /// How the request was translated, if it was.
+    pub translated: Option<Translation>,
     /// Budgets that are nearly used up.
     pub warnings: BudgetSet,
 }
@@ -76,14 +79,18 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
             sink.tell("x-llm-fallback-from", &from.name);
         }
     }
+    let endpoint = attempt.translated.map_or(request.endpoint, Translation::to);
     let ignored = config
         .provider(target.provider)
-        .map(|provider| provider::dropped(provider.kind, request.endpoint).both(request.needs.capabilities));
+        .map(|provider| provider::dropped(provider.kind, endpoint).both(request.needs.capabilities));
     if let Some(ignored) = ignored.filter(|ignored| !ignored.is_empty()) {
         let mut names: Vec<_> = ignored.iter().map(provider::members).collect();
         // An audio and an image output have one member.
         names.dedup();
         sink.tell("x-llm-ignored", &names.join(", "));
+    }
+    if let Some(way) = attempt.translated {
+        sink.tell("x-llm-translated", way.name());
     }
     if attempt.reasoning_dropped {
         sink.tell("x-llm-sealed-reasoning", "dropped");

@@ -183,6 +183,12 @@ impl Losses {
         set
     };
 
+    /// Those that every target allows that translates: the minor ones, without those that `reasoning: refuse` takes out.
+    pub const ALWAYS_ALLOWED: Self = Self::MINOR.without(Self(0).with(Loss::PastReasoning));
+
+    /// All of them.
+    pub const ALL: Self = Self(u32::MAX >> (32 - Loss::ALL.len()));
+
     /// The set with `loss`.
     #[must_use]
     pub const fn with(self, loss: Loss) -> Self {

@@ -9,11 +9,20 @@
 //!
 //! **A break stays a break.** A stream's proper end goes to the client only after the provider has sent its own.
 
+mod context;
 #[allow(dead_code, reason = "the translations use it")]
 mod json;
 mod losses;
+mod reasoning;
+mod stub;
 
+pub use context::AnswerContext;
 pub use losses::{Loss, Losses};
+pub use reasoning::ReasoningPolicy;
+pub use stub::{
+    AnswerTerms, NotTranslated, RequestTerms, StreamTranslator, TranslatedRequest, Untranslatable, losses_of,
+    translate_answer, translate_request,
+};
 
 use crate::base::Endpoint;
 

@@ -31,6 +31,7 @@ fn terms(endpoint: Endpoint) -> Terms {
         hides_usage: false,
         model_name: None,
         learns: false,
+        translate: None,
     }
 }
 

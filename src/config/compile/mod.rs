@@ -28,6 +28,7 @@ mod retry;
 mod stream;
 mod targets;
 mod text;
+mod translate;
 
 use std::rc::Rc;
 
@@ -36,6 +37,7 @@ use super::compiled::Config;
 use super::mistakes::{Mistakes, Trail};
 use super::model_names::ModelNames;
 use super::raw::RawConfig;
+use crate::base::{Endpoint, EndpointSet};
 use crate::provider::{self, RequestHeader};
 pub use budget::MAX_METADATA;
 use common::{Env, all_or_none, each, required};
@@ -110,6 +112,17 @@ pub(super) fn compile(
         model.one_account = accounts.all(|account| Some(account) == first);
     }
     let providers = all_or_none(providers)?;
+    for model in &mut models {
+        let targets = || model.tiers.iter().flatten().filter_map(|id| targets.get(id.index()));
+        let translates = |endpoint: &Endpoint| {
+            targets().any(|target| {
+                let rules = target.translates.zip(providers.get(target.provider.index()));
+                rules.is_some_and(|(rules, provider)| rules.way(provider, *endpoint).is_some())
+            })
+        };
+        let translated: Vec<_> = Endpoint::ALL.into_iter().filter(translates).collect();
+        model.translated = EndpointSet::of(&translated);
+    }
     let mut forwarded: Vec<Rc<str>> = providers
         .iter()
         .flat_map(|provider| &provider.forward_headers)

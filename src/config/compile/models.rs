@@ -7,7 +7,7 @@ use super::common::word;
 use super::limits::{MAX_ALIASES, MAX_TIERS};
 use super::names::{NameRule, Names};
 use super::{balance, retry, stream};
-use crate::base::{ClassSet, ErrorClass, TargetId};
+use crate::base::{ClassSet, EndpointSet, ErrorClass, TargetId};
 use crate::config::compiled::{EmptyStop, Model, ResponseModel, Target, WhenAllOpen};
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::model_names::{is_model_name, pattern};
@@ -82,6 +82,7 @@ pub(super) fn model(
         stream: stream::policies(raw.stream.as_ref(), at, mistakes),
         has_many_owners: false,
         one_account: false,
+        translated: EndpointSet::default(),
     })
 }
 

@@ -11,6 +11,9 @@ use crate::config::size::Size;
 const MIN_BODY_BYTES: u64 = 1024;
 const DEFAULT_BODY_BYTES: u64 = 32 * 1024 * 1024;
 /// Sixteen of the largest bodies. Envoy needs up to two and a half times this much memory for them.
+/// The default of `limits.max_translated_body`, and its maximum: a translation has the body in memory twice.
+const DEFAULT_TRANSLATED_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_TRANSLATED_BYTES: u64 = 32 * 1024 * 1024;
 const DEFAULT_HELD_BYTES: u64 = 512 * 1024 * 1024;
 const DEFAULT_JOURNEYS: u64 = 10_000;
 
@@ -50,11 +53,18 @@ pub(super) fn limits(raw: Option<&Mapping<RawLimits>>, mistakes: &mut Mistakes) 
         mistakes.add(&at.field("max_held_bytes"), problem);
         max_held_bytes = DEFAULT_HELD_BYTES;
     }
+    let Size(mut max_translated_bytes) =
+        raw.and_then(|raw| raw.max_translated_body).unwrap_or(Size(DEFAULT_TRANSLATED_BYTES));
+    if !(MIN_BODY_BYTES..=MAX_TRANSLATED_BYTES).contains(&max_translated_bytes) {
+        let problem = format!("is {max_translated_bytes} bytes, expected 1KiB to 32MiB");
+        mistakes.add(&at.field("max_translated_body"), problem);
+        max_translated_bytes = DEFAULT_TRANSLATED_BYTES;
+    }
     let written = raw.and_then(|raw| raw.max_journeys);
     let bounds = 1..=MAX_JOURNEYS as u64;
     let max_journeys = number(written, DEFAULT_JOURNEYS, bounds, &at.field("max_journeys"), mistakes);
     let max_journeys = usize::try_from(max_journeys).unwrap_or(MAX_JOURNEYS);
-    Limits { max_body_bytes, max_held_bytes, max_journeys }
+    Limits { max_body_bytes, max_held_bytes, max_translated_bytes, max_journeys }
 }
 
 pub(super) fn mode(written: Option<&String>, mistakes: &mut Mistakes) -> Mode {

@@ -4,7 +4,7 @@ use super::common::{Env, needed, number};
 use super::limits::MAX_WEIGHT;
 use super::names::Names;
 use super::quota::LimitsOf;
-use super::{offers, quota, text};
+use super::{offers, quota, text, translate};
 use crate::base::{AccountId, FNV_BASIS, Owner, ProviderId, fnv1a};
 use crate::config::compiled::{Account, AccountKey, Provider, Quota, Target};
 use crate::config::keys::Secret;
@@ -147,6 +147,7 @@ impl Targets<'_> {
             weight,
             limits: quota::quota(raw.limits.as_ref(), LimitsOf::Target, at, mistakes),
             offers: offers?,
+            translates: translate::rules(raw.translate.as_ref(), &at.field("translate"), mistakes),
         })
     }
 

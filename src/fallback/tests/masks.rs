@@ -40,6 +40,7 @@ fn some_needs() -> impl Strategy<Value = Needs> {
                     sealed_reasoning,
                     encrypted,
                     owner: None,
+                    translated: Translated::default(),
                 }
             },
         )
