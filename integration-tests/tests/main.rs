@@ -104,6 +104,7 @@ mod streams;
 mod structure;
 mod timers;
 mod tracing;
+mod translation;
 mod transport;
 mod trust;
 mod upgrade;

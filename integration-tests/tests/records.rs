@@ -131,6 +131,8 @@ fn everything() -> Record<'static> {
             balance: Some("weighted".into()),
             probe: true,
             reasoning_dropped: true,
+            translated: Some("messages>chat".into()),
+            lost: vec!["cache_control".into()],
             candidates: vec![candidate.clone()],
             wait_ms: Some(1),
             start_ms: 1,

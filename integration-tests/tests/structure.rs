@@ -8,7 +8,7 @@ use integration_tests::{imports, paths};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config"];
+const BELOW_POLICIES: &[&str] = &["base", "request", "provider", "config", "translate"];
 const POLICIES: &[&str] = &["breaker", "balance", "fallback", "ownership", "retry", "stream", "tenancy"];
 
 /// The folders of `src`, lowest first, and what each may import. ARCHITECTURE.md shows the same table.
@@ -18,7 +18,8 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
         ("request", vec!["base"]),
         ("provider", vec!["base"]),
         ("catalogue", vec!["base", "provider"]),
-        ("config", vec!["base", "provider", "catalogue"]),
+        ("translate", vec!["base"]),
+        ("config", vec!["base", "provider", "catalogue", "translate"]),
     ];
     table.extend(POLICIES.iter().map(|policy| (*policy, BELOW_POLICIES.to_vec())));
     table.push(("outcome", vec!["base", "provider", "retry", "stream"]));
@@ -26,19 +27,19 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
     for (folder, allowed) in [
         ("generation", "base config breaker balance fallback record"),
         ("refusal", "base request provider fallback"),
-        ("intake", "base request provider config balance fallback tenancy generation refusal"),
+        ("intake", "base request provider translate config balance fallback tenancy generation refusal"),
         ("survey", "base provider config breaker balance fallback retry outcome generation refusal intake"),
         ("admission", "base config breaker balance tenancy outcome record generation intake survey"),
-        ("answer", "base request provider config retry stream"),
+        ("answer", "base request provider translate config retry stream"),
         (
             "attempt",
-            "base request provider config balance retry stream outcome record generation intake survey \
+            "base request provider translate config balance retry stream outcome record generation intake survey \
              admission answer",
         ),
         ("queue", "base config breaker retry intake survey"),
         (
             "report",
-            "base provider config breaker balance fallback retry tenancy outcome record generation refusal intake survey",
+            "base provider translate config breaker balance fallback retry tenancy outcome record generation refusal intake survey",
         ),
     ] {
         table.push((folder, allowed.split_whitespace().collect()));

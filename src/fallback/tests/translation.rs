@@ -18,8 +18,11 @@ fn config_with(translate: Value) -> Config {
 
 /// The gates about dialects that are closed at `target`, and what is said about them.
 fn closed(config: &Config, name: &str, endpoint: Endpoint, lost: Option<Losses>) -> Vec<(Gate, String)> {
-    let needs =
-        Needs { endpoint, translated: Translated::of(endpoint, |_| lost), ..Needs::of(&Facts::default(), endpoint) };
+    let needs = Needs {
+        endpoint,
+        translated: Translated::of(endpoint, |_| lost),
+        ..Needs::of(&Facts::default(), endpoint)
+    };
     let eligibility = Eligibility {
         config,
         model: &config.models()[0],
@@ -93,7 +96,8 @@ fn losses_of_cost_are_allowed_and_others_only_by_name() {
         ),
     ] {
         let found = closed(&config_with(translate.clone()), "gpt", Endpoint::Messages, lost);
-        let expected: Vec<_> = advice.map(|advice| (Gate::Translation, advice.to_owned())).into_iter().collect();
+        let expected: Vec<_> =
+            advice.map(|advice| (Gate::Translation, advice.to_owned())).into_iter().collect();
         assert_eq!(found, expected, "{translate}");
     }
 }
