@@ -7,7 +7,7 @@ use std::path::Path;
 use llm_failsafe::base::{ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Boundaries, Config, Mode, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
-use llm_failsafe::intake::{Called, ClientPath, client_path, restricted_routing};
+use llm_failsafe::intake::{Called, ClientPath, client_path, restricted_routing, translated};
 use llm_failsafe::request::{Facts, ModelField, Scanner};
 use serde_json::{Value, json};
 
@@ -86,13 +86,15 @@ impl<'a> Request<'a> {
             let index = config.targets().iter().position(|target| *target.name == **name);
             index.and_then(TargetId::from_index).ok_or_else(|| format!("no target has the name `{name}`"))
         });
+        let mut needs = Needs::of(&facts, endpoint);
+        needs.translated = translated(config, endpoint, body.len(), Some(&body));
         Ok(Self {
             config,
             model,
             key,
             refusal,
             client: ClientLimits { regions, no_fallback: question.no_fallback },
-            needs: Needs::of(&facts, endpoint),
+            needs,
             down: down.collect::<Result<_, _>>()?,
         })
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Boundaries, Config, Model};
-use llm_failsafe::fallback::{self, ClientLimits, Eligibility, PastAttempts};
+use llm_failsafe::fallback::{self, ClientLimits, Eligibility, PastAttempts, Translated};
 use llm_failsafe::record::{AttemptRecord, CandidateRecord, NeedsRecord, Record};
 use llm_failsafe::request::{
     Facts, MediaParts, OutputFormat, Reasoning, StateKind, StateSet, ToolChoice, ToolNeeds,
@@ -85,6 +85,9 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
     if let (Some(id), None) = (record.key_id.as_deref(), key) {
         found.push(format!("the client key {id} does not exist now"));
     }
+    let mut asked = fallback::Needs::of(&facts(needs), endpoint);
+    // A record does not say what a translation would have lost.
+    asked.translated = Translated::whole(endpoint);
     let replay = Replay {
         record,
         config,
@@ -95,7 +98,7 @@ fn differences(record: &Record<'_>, config: &Config) -> Result<Vec<String>, Stri
                 .then(|| needs.regions.iter().map(|region| Rc::from(&**region)).collect()),
             no_fallback: needs.features.iter().any(|feature| feature == "no_fallback"),
         },
-        needs: fallback::Needs::of(&facts(needs), endpoint),
+        needs: asked,
     };
     let choices = record.attempts.iter().map(|attempt| (Some(attempt), &attempt.candidates));
     let last = (!record.last_candidates.is_empty()).then_some((None, &record.last_candidates));

@@ -458,6 +458,12 @@ impl Config {
         target.translates?.way(self.provider(target.provider)?, endpoint)
     }
 
+    /// Whether requests to `endpoint` can go to the target, as they are or in translation.
+    pub fn serves(&self, target: &Target, endpoint: Endpoint) -> bool {
+        let as_it_is = |provider: &Provider| provider.endpoints.contains(endpoint);
+        self.provider(target.provider).is_some_and(as_it_is) || self.translation(target, endpoint).is_some()
+    }
+
     /// The logical model with this name or alias, which is no pattern.
     pub fn model_named(&self, name: &str) -> Option<ModelId> {
         self.model_names.exact(name)

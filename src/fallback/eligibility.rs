@@ -225,7 +225,7 @@ impl<'a> Eligibility<'a> {
 
     /// Whether the candidate's provider serves the endpoint, as it is or in translation.
     pub(super) fn serves(&self, candidate: TargetContext<'_>) -> bool {
-        candidate.provider.endpoints.contains(self.needs.endpoint) || self.translation(candidate).is_some()
+        self.config.serves(candidate.target, self.needs.endpoint)
     }
 
     /// How the request is translated for the candidate, if it is.

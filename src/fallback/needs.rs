@@ -56,6 +56,11 @@ impl Translated {
         Self { chat: chat.flatten(), messages: messages.flatten(), is_harmless }
     }
 
+    /// A request of which nothing is known but that it could be translated without a loss.
+    pub fn whole(endpoint: Endpoint) -> Self {
+        Self::of(endpoint, |_| Some(Losses::default()))
+    }
+
     /// A request that loses all that can be lost.
     pub(super) const ALL: Self =
         Self { chat: Some(Losses::ALL), messages: Some(Losses::ALL), is_harmless: false };

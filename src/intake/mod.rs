@@ -26,4 +26,4 @@ pub use journey_id::JourneyId;
 pub use other_paths::{OtherRequest, other_path};
 pub use own_routing::restricted_routing;
 pub use paths::{Called, ClientPath, OtherPath, Spelling, client_path};
-pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate};
+pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate, translated};

@@ -13,7 +13,7 @@ use super::own_routing::restricted_routing;
 use super::paths::Called;
 use crate::balance::{Session, SessionHints};
 use crate::base::{Endpoint, HeaderBlock, HeaderSink, KnownOwner, Timestamp};
-use crate::config::{Balance, Model, Priority};
+use crate::config::{Balance, Config, Model, Priority};
 use crate::fallback::{ClientLimits, Needs, Translated};
 use crate::generation::Generation;
 use crate::refusal::Refusal;
@@ -226,7 +226,10 @@ impl Reading {
             needs.owner = facts.references.as_deref().and_then(owner);
         }
         if config.model(model).is_some_and(|model| model.translated.contains(self.endpoint)) {
-            needs.translated = self.translated(body);
+            let is_small = self.seen as u64 <= config.limits.max_translated_bytes;
+            let read = if is_small && self.window.is_none() { body(self.seen) } else { None };
+            let body = self.window.as_deref().or(read.as_deref());
+            needs.translated = translated(config, self.endpoint, self.seen, body);
         }
         let request = Rc::new(ClientRequest {
             generation: Rc::clone(&self.generation),
@@ -265,16 +268,13 @@ impl Reading {
     }
 }
 
-impl Reading {
-    /// What the request would lose in each translation. One that is too large has none.
-    #[cold]
-    #[inline(never)]
-    fn translated(&self, body: impl FnOnce(usize) -> Option<Vec<u8>>) -> Translated {
-        let is_small = self.seen as u64 <= self.generation.config.limits.max_translated_bytes;
-        let read = if is_small && self.window.is_none() { body(self.seen) } else { None };
-        let body = self.window.as_ref().filter(|_| is_small).or(read.as_ref());
-        Translated::of(self.endpoint, |way| losses_of(way, body?).ok())
-    }
+/// What a request with this body would lose in each translation. One that is too large has none.
+#[cold]
+#[inline(never)]
+pub fn translated(config: &Config, endpoint: Endpoint, length: usize, body: Option<&[u8]>) -> Translated {
+    let is_small = length as u64 <= config.limits.max_translated_bytes;
+    let body = body.filter(|_| is_small);
+    Translated::of(endpoint, |way| losses_of(way, body?).ok())
 }
 
 /// The client's key, by its position in the configuration; `None` if no keys are configured.

@@ -2,7 +2,7 @@
 
 use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, WallTime};
 use llm_failsafe::config::{Config, MaxPending, Model, Target};
-use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts, Translated};
 use llm_failsafe::provider::{Capability, ProviderKind};
 use llm_failsafe::request::Facts;
 
@@ -52,6 +52,7 @@ fn closed(
     now: WallTime,
 ) -> Vec<Gate> {
     let mut needs = Needs::of(&Facts::default(), endpoint);
+    needs.translated = Translated::whole(endpoint);
     if let Some(capability) = need {
         needs.capabilities = needs.capabilities.with(capability, true);
     }
@@ -76,9 +77,7 @@ const fn means_something(endpoint: Endpoint, capability: Capability) -> bool {
 /// Targets that are never eligible, and abilities of the first tier that no later tier has.
 fn substitutes(config: &Config, model: &Model, now: WallTime, warnings: &mut Vec<String>) {
     let name = &model.name;
-    let supports = |target: &Target, endpoint| {
-        config.provider(target.provider).is_some_and(|provider| provider.endpoints.contains(endpoint))
-    };
+    let supports = |target: &Target, endpoint| config.serves(target, endpoint);
     for (id, target) in targets(config, model) {
         let gates = Endpoint::ALL.into_iter().filter(|endpoint| supports(target, *endpoint));
         let gates: Vec<_> = gates.map(|endpoint| closed(config, model, (id, endpoint), None, now)).collect();

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Config, Model};
-use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts};
+use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts, Translated};
 use llm_failsafe::request::{Facts, Scanner};
+use llm_failsafe::translate::losses_of;
 use serde_json::{Value, json};
 
 /// The words of a long prompt. It has about 40,000 tokens.
@@ -96,9 +97,8 @@ impl Case<'_> {
     }
 
     fn others_support_it(&self, than: TargetId) -> bool {
-        let providers =
-            self.others(than).filter_map(|other| self.config.provider(self.config.target(other)?.provider));
-        providers.into_iter().any(|provider| provider.endpoints.contains(self.needs.endpoint))
+        let mut others = self.others(than).filter_map(|other| self.config.target(other));
+        others.any(|other| self.config.serves(other, self.needs.endpoint))
     }
 
     fn has_substitute(&self, failed: TargetId) -> bool {
@@ -126,7 +126,10 @@ fn everyday() -> Vec<Everyday> {
     for endpoint in [Endpoint::Chat, Endpoint::Messages, Endpoint::Responses] {
         for (name, body) in bodies(endpoint) {
             if let Some(facts) = facts(&body) {
-                requests.push(Everyday { name, needs: Needs::of(&facts, endpoint) });
+                let mut needs = Needs::of(&facts, endpoint);
+                let body = body.to_string();
+                needs.translated = Translated::of(endpoint, |way| losses_of(way, body.as_bytes()).ok());
+                requests.push(Everyday { name, needs });
             }
         }
     }
