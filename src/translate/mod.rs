@@ -14,10 +14,12 @@ mod context;
 mod json;
 mod losses;
 mod reasoning;
+mod request;
 
 pub use context::{AnswerContext, RenamedTool};
 pub use losses::{Loss, Losses};
 pub use reasoning::ReasoningPolicy;
+pub use request::{RequestTerms, TranslatedRequest, Untranslatable, losses_of, translate_request};
 
 use crate::base::Endpoint;
 
