@@ -19,7 +19,7 @@ use crate::generation::Generation;
 use crate::refusal::Refusal;
 use crate::request::{BodyBuffer, Facts, References, Scanner, Tracks};
 use crate::tenancy::{self, NoKey};
-use crate::translate::losses_of;
+use crate::translate::{ReasoningPolicy, losses_of};
 
 /// The most of a body that is read in one piece. It bounds the memory that a body of any size takes in the
 /// VM.
@@ -274,7 +274,7 @@ impl Reading {
 pub fn translated(config: &Config, endpoint: Endpoint, length: usize, body: Option<&[u8]>) -> Translated {
     let is_small = length as u64 <= config.limits.max_translated_bytes;
     let body = body.filter(|_| is_small);
-    Translated::of(endpoint, |way| losses_of(way, body?).ok())
+    Translated::of(endpoint, |way| losses_of(way, body?, ReasoningPolicy::Drop).ok())
 }
 
 /// The client's key, by its position in the configuration; `None` if no keys are configured.

@@ -12,6 +12,9 @@ use crate::base::json::{Json, Members, count_of, members};
 pub(super) struct Raw<'a>(&'a [u8]);
 
 impl<'a> Raw<'a> {
+    /// A string without text.
+    pub(super) const EMPTY_STRING: Self = Self(b"\"\"");
+
     /// The one value that `text` is; `None` if it is not JSON, is cut off, or has more after it.
     pub(super) fn of(text: &'a [u8]) -> Option<Self> {
         let mut json = Json::new(text);
@@ -70,6 +73,19 @@ impl<'a> Raw<'a> {
     /// Whether it is a string.
     pub(super) fn is_string(self) -> bool {
         self.0.first() == Some(&b'"')
+    }
+
+    /// Whether it is not a string that has more than white space in it.
+    pub(super) fn is_blank(self) -> bool {
+        let mut rest = self.escaped().unwrap_or_default();
+        loop {
+            rest = rest.trim_ascii_start();
+            match rest {
+                [] => return true,
+                [b'\\', b'n' | b'r' | b't', after @ ..] => rest = after,
+                _ => return false,
+            }
+        }
     }
 
     /// Whether it is a string, array or object that has something in it.
@@ -199,6 +215,11 @@ impl Writer {
         self.out
     }
 
+    /// What has been written so far.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.out
+    }
+
     /// How much has been written.
     pub(super) const fn len(&self) -> usize {
         self.out.len()
@@ -257,6 +278,13 @@ impl Writer {
         self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
+        self
+    }
+
+    /// The key of a member as it is written, without quotes. Its value must follow.
+    pub(super) fn raw_key(&mut self, key: &[u8]) -> &mut Self {
+        self.string(|out| out.extend_from_slice(key));
+        self.out.push(b':');
         self
     }
 
@@ -335,6 +363,15 @@ mod tests {
         assert_eq!(value.get("d").unwrap().items().count(), 0);
         assert_eq!(value.items().count(), 0);
         assert!(value.get("e").unwrap().is("2"));
+    }
+
+    #[test]
+    fn only_text_that_shows_something_is_not_blank() {
+        for (json, blank) in
+            [(r#""""#, true), (r#"" \n\t\r ""#, true), ("7", true), (r#"" \nx""#, false), (r#""\"""#, false)]
+        {
+            assert_eq!(Raw::of(json.as_bytes()).unwrap().is_blank(), blank, "{json}");
+        }
     }
 
     proptest! {

@@ -14,15 +14,14 @@ mod context;
 mod json;
 mod losses;
 mod reasoning;
+mod request;
 mod stub;
 
-pub use context::AnswerContext;
+pub use context::{AnswerContext, RenamedTool};
 pub use losses::{Loss, Losses};
 pub use reasoning::ReasoningPolicy;
-pub use stub::{
-    AnswerTerms, NotTranslated, RequestTerms, StreamTranslator, TranslatedRequest, Untranslatable, losses_of,
-    translate_answer, translate_request,
-};
+pub use request::{RequestTerms, TranslatedRequest, Untranslatable, losses_of, translate_request};
+pub use stub::{AnswerTerms, NotTranslated, StreamTranslator, translate_answer};
 
 use crate::base::Endpoint;
 

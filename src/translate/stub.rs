@@ -2,45 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{AnswerContext, Losses, ReasoningPolicy, Translation};
-
-/// What the target needs in a translated request.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestTerms<'a> {
-    /// The provider's name of the model.
-    pub model: &'a str,
-    /// The limit on the answer where the dialect requires one.
-    pub max_output_tokens: u64,
-    /// What becomes of reasoning.
-    pub reasoning: ReasoningPolicy,
-}
-
-/// A translated request.
-#[derive(Debug)]
-pub struct TranslatedRequest {
-    /// Its body.
-    pub body: Vec<u8>,
-    /// What the answer's translator needs.
-    pub context: AnswerContext,
-}
-
-/// No honest translation exists.
-#[derive(Debug)]
-pub struct Untranslatable;
-
-/// Stub.
-pub fn translate_request(
-    _way: Translation,
-    body: &[u8],
-    _terms: &RequestTerms<'_>,
-) -> Result<TranslatedRequest, Untranslatable> {
-    Ok(TranslatedRequest { body: body.to_vec(), context: AnswerContext::default() })
-}
-
-/// Stub.
-pub fn losses_of(_way: Translation, _body: &[u8]) -> Result<Losses, Untranslatable> {
-    Ok(Losses::default())
-}
+use super::{AnswerContext, ReasoningPolicy, Translation};
 
 /// What the answer needs besides the provider's bytes.
 #[derive(Debug, Clone)]

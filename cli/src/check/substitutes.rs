@@ -7,7 +7,7 @@ use llm_failsafe::base::{Endpoint, ErrorClass, TargetId, WallTime};
 use llm_failsafe::config::{Config, Model};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Needs, PastAttempts, Translated};
 use llm_failsafe::request::{Facts, Scanner};
-use llm_failsafe::translate::losses_of;
+use llm_failsafe::translate::{ReasoningPolicy, losses_of};
 use serde_json::{Value, json};
 
 /// The words of a long prompt. It has about 40,000 tokens.
@@ -128,7 +128,9 @@ fn everyday() -> Vec<Everyday> {
             if let Some(facts) = facts(&body) {
                 let mut needs = Needs::of(&facts, endpoint);
                 let body = body.to_string();
-                needs.translated = Translated::of(endpoint, |way| losses_of(way, body.as_bytes()).ok());
+                needs.translated = Translated::of(endpoint, |way| {
+                    losses_of(way, body.as_bytes(), ReasoningPolicy::Drop).ok()
+                });
                 requests.push(Everyday { name, needs });
             }
         }

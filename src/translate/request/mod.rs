@@ -1,0 +1,124 @@
+//! Requests: one walk over a client's body writes the provider's and notes what is lost.
+//!
+//! The members of an object are read once and dispatched by name. A value that both dialects have is copied as
+//! it is written. What the provider is known to refuse is not sent: it is put in the form that the provider
+//! takes, or it is a [`Loss`](super::Loss).
+
+mod arguments;
+mod chat_model;
+mod chat_parts;
+mod chat_settings;
+mod chat_to_messages;
+mod claude;
+mod effort;
+mod idents;
+mod media;
+mod messages_to_chat;
+mod notes;
+mod responses_to_chat;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use thiserror::Error;
+
+use super::json::Raw;
+use super::{AnswerContext, Losses, ReasoningPolicy, Translation};
+use chat_model::ChatModel;
+use notes::Notes;
+
+/// What the provider needs in a translated request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestTerms<'a> {
+    /// The provider's name of the model.
+    pub model: &'a str,
+    /// `max_tokens` for Messages if the request names no limit. Messages requires one.
+    pub max_output_tokens: u64,
+    /// What becomes of reasoning.
+    pub reasoning: ReasoningPolicy,
+}
+
+/// A translated request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TranslatedRequest {
+    /// The provider's body.
+    pub body: Vec<u8>,
+    /// What the translator of the answer needs to know.
+    pub context: AnswerContext,
+    /// What was lost at this model. [`losses_of`] does not know the model: a model may refuse more than its
+    /// dialect.
+    pub losses: Losses,
+}
+
+/// Why a request has no translation at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Untranslatable {
+    /// The body is not a JSON object.
+    #[error("the body is not a JSON object")]
+    NotAnObject,
+    /// There is no conversation in it.
+    #[error("the request has no messages")]
+    NoMessages,
+    /// It has more tools with other names than can be noted.
+    #[error("the request has too many tools")]
+    TooManyTools,
+}
+
+/// The limit of the answer where only losses are asked for.
+const ANY_LIMIT: u64 = 1 << 16;
+
+/// Translates the body of a request, which must have passed [`Scanner`](crate::request::Scanner): values are
+/// copied without a check.
+///
+/// # Errors
+/// The request has no translation, whatever may be lost.
+pub fn translate_request(
+    way: Translation,
+    body: &[u8],
+    terms: &RequestTerms<'_>,
+) -> Result<TranslatedRequest, Untranslatable> {
+    let chat_model = match way {
+        Translation::ResponsesToMessages => chat_model::ONWARD,
+        _ => ChatModel::named(terms.model),
+    };
+    walk(way, body, terms, chat_model)
+}
+
+/// What the translation of this request loses at a model that takes all that its dialect has. With
+/// [`ReasoningPolicy::Refuse`], to ask for reasoning is a loss.
+///
+/// # Errors
+/// The request has no translation, whatever may be lost.
+pub fn losses_of(
+    way: Translation,
+    body: &[u8],
+    reasoning: ReasoningPolicy,
+) -> Result<Losses, Untranslatable> {
+    let terms = RequestTerms { model: "", max_output_tokens: ANY_LIMIT, reasoning };
+    let chat_model = ChatModel { onward: way == Translation::ResponsesToMessages, ..chat_model::ONWARD };
+    walk(way, body, &terms, chat_model).map(|translated| translated.losses)
+}
+
+fn walk(
+    way: Translation,
+    body: &[u8],
+    terms: &RequestTerms<'_>,
+    chat_model: ChatModel,
+) -> Result<TranslatedRequest, Untranslatable> {
+    let body = Raw::of(body).filter(|body| body.is_object()).ok_or(Untranslatable::NotAnObject)?;
+    let mut notes = Notes::new(terms.reasoning);
+    let body = match way {
+        Translation::ChatToMessages => chat_to_messages::translate(body, terms, &mut notes)?,
+        Translation::MessagesToChat => messages_to_chat::translate(body, terms, chat_model, &mut notes)?,
+        Translation::ResponsesToChat => responses_to_chat::translate(body, terms, chat_model, &mut notes)?,
+        Translation::ResponsesToMessages => {
+            let chat = responses_to_chat::translate(body, terms, chat_model, &mut notes)?;
+            let chat = Raw::of(&chat).ok_or(Untranslatable::NotAnObject)?;
+            chat_to_messages::translate(chat, terms, &mut notes)?
+        }
+    };
+    if notes.overflow {
+        return Err(Untranslatable::TooManyTools);
+    }
+    Ok(TranslatedRequest { body, context: notes.context, losses: notes.losses })
+}
