@@ -175,7 +175,9 @@ impl Attempt {
                 if !is_all {
                     return BodyStep::Hold;
                 }
-                translating.translate(host, available, None).is_some()
+                let done = translating.translate(host, available, None).is_some();
+                self.start.translated = Some(translating.recorded());
+                done
             }
             _ => self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok()),
         };

@@ -10,7 +10,7 @@ use crate::config::{Config, Target};
 use crate::intake::ClientRequest;
 use crate::request::BodyBuffer;
 use crate::translate::{
-    AnswerContext, AnswerTerms, ReasoningPolicy, RequestTerms, Translation, translate_request,
+    AnswerContext, AnswerTerms, Losses, ReasoningPolicy, RequestTerms, Translation, translate_request,
 };
 
 /// A translation for one attempt.
@@ -26,6 +26,7 @@ pub struct Translating {
     seed: u64,
     /// What the answer's translator needs of the request. `None` until the body has been translated.
     context: Option<AnswerContext>,
+    lost: Losses,
 }
 
 impl Translating {
@@ -45,12 +46,18 @@ impl Translating {
             has_length,
             seed: 0,
             context: None,
+            lost: Losses::default(),
         })
     }
 
     /// Which translation it is.
     pub const fn way(&self) -> Translation {
         self.way
+    }
+
+    /// The translation and what it has lost, for the record.
+    pub const fn recorded(&self) -> (Translation, Losses) {
+        (self.way, self.lost)
     }
 
     /// The same with this random number for ids that the provider does not give.
@@ -87,6 +94,7 @@ impl Translating {
             host.set("content-length", Decimal::of(translated.body.len() as u64).as_str());
         }
         self.context = Some(translated.context);
+        self.lost = translated.losses;
         Some(())
     }
 

@@ -93,9 +93,7 @@ impl Exchange {
         start.balance = request.strategy().filter(|_| !admission.is_anyway());
         start.probe = admission.is_probe();
         start.reasoning_dropped = drops_reasoning;
-        if let Some(way) = outgoing.translating.as_ref().map(Translating::way) {
-            start.translated = Some((way, request.needs.translated.losses(way).unwrap_or_default()));
-        }
+        start.translated = outgoing.translating.as_ref().map(Translating::recorded);
         journey.note(|record| start = record.attempt_starts(start));
         drop(journey);
         if slot == 0 {
