@@ -326,7 +326,9 @@ mod tests {
 
     #[test]
     fn members_and_elements_are_found() {
-        let value = Raw::of(br#"{"a": null, "b": [ {"c":1} , "x", 3 ], "d": [], "b2": 1, "e": "1", "e": "2"}"#).unwrap();
+        let value =
+            Raw::of(br#"{"a": null, "b": [ {"c":1} , "x", 3 ], "d": [], "b2": 1, "e": "1", "e": "2"}"#)
+                .unwrap();
         assert_eq!(value.get("a"), None);
         let items: Vec<_> = value.get("b").unwrap().items().map(Raw::bytes).collect();
         assert_eq!(items, [br#"{"c":1}"#.as_slice(), b"\"x\"", b"3"]);

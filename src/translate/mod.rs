@@ -9,11 +9,15 @@
 //!
 //! **A break stays a break.** A stream's proper end goes to the client only after the provider has sent its own.
 
+mod context;
 #[allow(dead_code, reason = "the translations use it")]
 mod json;
 mod losses;
+mod reasoning;
 
+pub use context::{AnswerContext, RenamedTool};
 pub use losses::{Loss, Losses};
+pub use reasoning::ReasoningPolicy;
 
 use crate::base::Endpoint;
 
