@@ -9,19 +9,18 @@
 //!
 //! **A break stays a break.** A stream's proper end goes to the client only after the provider has sent its own.
 
+mod answer;
 mod context;
-#[allow(dead_code, reason = "the translations use it")]
 mod json;
 mod losses;
 mod reasoning;
 mod request;
-mod stub;
 
+pub use answer::{AnswerTerms, NotTranslated, StreamTranslator, translate_answer};
 pub use context::{AnswerContext, RenamedTool};
 pub use losses::{Loss, Losses};
 pub use reasoning::ReasoningPolicy;
 pub use request::{RequestTerms, TranslatedRequest, Untranslatable, losses_of, translate_request};
-pub use stub::{AnswerTerms, NotTranslated, StreamTranslator, translate_answer};
 
 use crate::base::Endpoint;
 
