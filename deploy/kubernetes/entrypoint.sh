@@ -4,9 +4,10 @@
 #
 # After SIGTERM or SIGINT:
 #   1. Readiness fails (`/ready` of the listener `probes`), and responses ask clients to close their connections.
-#   2. For DRAIN_GRACE_S seconds new connections are still served, until every load balancer has noticed.
+#   2. For at least DRAIN_GRACE_S seconds, and about one more at most, new connections are still served, until every load
+#      balancer has noticed.
 #   3. Then listeners with `traffic_direction: INBOUND` accept no new connection.
-#   4. As soon as no request is under way, or DRAIN_LIMIT_S seconds after the signal, Envoy ends.
+#   4. As soon as no request is under way, or at most DRAIN_LIMIT_S seconds after the signal, Envoy ends.
 # A second signal ends Envoy at once. Whoever sends the signal must wait longer than DRAIN_LIMIT_S before SIGKILL.
 #   DRAIN_GRACE_S        default 5
 #   DRAIN_LIMIT_S        default 60
@@ -85,14 +86,17 @@ left=unknown
 if admin POST /healthcheck/fail >/dev/null; then
     say "readiness fails now; requests have $limit s to finish"
     accepts=yes
+    # SECONDS grows when the clock's second does, so the first one may be short. Only beyond this has the grace passed.
+    served_until=$((SECONDS + 10#$grace))
     while runs && [ "$signals" -eq 1 ] && [ "$SECONDS" -lt "$limit" ]; do
-        if [ "$accepts" = yes ] && [ "$SECONDS" -ge "$grace" ]; then
-            admin POST '/drain_listeners?inboundonly' >/dev/null
-            accepts=no
-        fi
         left=$(under_way) || left=unknown
         if [ "$accepts" = no ] && [ "$left" = 0 ]; then
             break
+        fi
+        # Envoy ends after a later look at the earliest, because the request of the last connection may not have come yet.
+        if [ "$accepts" = yes ] && [ "$SECONDS" -gt "$served_until" ]; then
+            admin POST '/drain_listeners?inboundonly' >/dev/null
+            accepts=no
         fi
         sleep 0.1
     done

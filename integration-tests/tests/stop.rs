@@ -3,62 +3,84 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::SOON;
-use integration_tests::client::Request;
+use integration_tests::client::{ClientError, Request};
 use integration_tests::envoy::Envoy;
 use integration_tests::gateway::{Gateway, Shape, compatible};
 use integration_tests::provider::{Script, ScriptedProvider};
 use serde_json::json;
+use tokio::task::JoinSet;
+
+/// How long new connections are served after SIGTERM, at least.
+const GRACE: Duration = Duration::from_secs(2);
+/// Clients that open a new connection for each request.
+const NEWCOMERS: usize = 4;
 
 async fn start(shape: Shape, provider: &ScriptedProvider, limit: &str) -> Envoy {
     let gateway =
         Gateway::new(shape).provider("openai", provider.port()).provider("anthropic", provider.port());
     let config = gateway.to_config().by_entrypoint();
-    Envoy::start(config.env("DRAIN_GRACE_S", "1").env("DRAIN_LIMIT_S", limit)).await
+    Envoy::start(config.env("DRAIN_GRACE_S", &GRACE.as_secs().to_string()).env("DRAIN_LIMIT_S", limit)).await
 }
 
 async fn is_ready(probes: u16) -> bool {
     Request::get("/ready").send(probes).await.is_ok_and(|answer| answer.status == 200)
 }
 
+/// Sends requests, each on a new connection, until one is refused. Returns how many were served.
+async fn serve_until_refused(port: u16) -> usize {
+    let (mut served, deadline) = (0, Instant::now() + SOON);
+    loop {
+        assert!(Instant::now() < deadline, "new connections are not refused");
+        match Request::chat("chat", false).send(port).await {
+            Ok(answer) => {
+                let read = answer.read().await;
+                assert_eq!((read.status.as_u16(), read.error.is_none()), (200, true), "{}", read.text());
+                served += 1;
+            }
+            Err(ClientError::Connect(_)) => return served,
+            // The system had taken the connection, but Envoy had not.
+            Err(ClientError::Broken(_)) => {}
+            Err(ClientError::Silent) => panic!("a request gets no answer"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn after_sigterm_streams_finish_new_requests_are_served_or_refused_and_envoy_ends() {
+    const STREAMS: usize = 4;
     for shape in [Shape::Loop, Shape::Single] {
         let provider = ScriptedProvider::start("alpha").await;
-        let mut envoy = start(shape, &provider, "30").await;
+        let mut envoy = start(shape, &provider, "50").await;
         let (port, probes) = (envoy.port(), envoy.port_of("probes"));
-        provider.script(Script::usual().delay_chunks(Duration::from_millis(700)));
-        let streams: Vec<_> = [false, true, false, true]
-            .into_iter()
-            .map(|http2| {
+        // They outlast the grace by far.
+        provider.by_default(Script::usual().content_chunks(20).delay_chunks(Duration::from_millis(500)));
+        let streams: Vec<_> = (0..STREAMS)
+            .map(|number| {
                 let stream = Request::chat("chat", true);
-                let stream = if http2 { stream.h2c() } else { stream };
+                let stream = if number % 2 == 0 { stream } else { stream.h2c() };
                 tokio::spawn(async move { stream.ask(port).await })
             })
             .collect();
-        provider.wait_for(4, SOON).await;
-        provider.script(Script::usual());
+        provider.wait_for(STREAMS, SOON).await;
         assert!(is_ready(probes).await);
         let began = Instant::now();
         envoy.terminate();
         while is_ready(probes).await {
-            assert!(began.elapsed() < Duration::from_secs(5), "readiness does not fail");
+            assert!(began.elapsed() < SOON, "readiness does not fail");
         }
-        // New connections are served, until they are refused.
-        let mut served = 0;
-        while let Ok(answer) = Request::chat("chat", false).send(port).await {
-            assert_eq!(answer.status, 200, "a request that was accepted is lost");
-            answer.read().await;
-            served += 1;
-            assert!(began.elapsed() < SOON, "new connections are not refused");
-        }
-        assert!(served > 0);
+        let newcomers: JoinSet<_> = (0..NEWCOMERS).map(|_| serve_until_refused(port)).collect();
+        let served = newcomers.join_all().await;
+        assert!(began.elapsed() >= GRACE, "refused too early: {:?}", began.elapsed());
+        assert!(served.iter().all(|served| *served > 0), "{served:?}");
+        assert!(streams.iter().all(|stream| !stream.is_finished()), "the streams are too short to tell");
         for stream in streams {
             let answer = stream.await.unwrap();
             assert_eq!(answer.status, 200);
             assert!(answer.text().contains("[DONE]"), "a stream was cut: {}", answer.text());
         }
         assert_eq!(envoy.end().await.code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(25), "it waited for its limit");
+        let answered = served.iter().sum::<usize>() + STREAMS;
+        assert_eq!(provider.received().len(), answered, "a request that was accepted is lost");
         assert!(envoy.log().contains("every request has finished"), "{}", envoy.log());
     }
 }
