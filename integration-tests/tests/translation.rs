@@ -198,7 +198,7 @@ async fn streams_come_in_the_clients_dialect() {
                 let read = envoy.ask(request(client, &name(client, provider), true)).await;
                 assert_eq!(read.status, 200, "{way}: {}", read.text());
                 assert_eq!(read.header("x-llm-translated"), Some(way));
-                assert_eq!(read.header("content-type"), Some("text/event-stream"));
+                assert!(read.header("content-type").unwrap().starts_with("text/event-stream"), "{way}");
                 assert!(read.error.is_none() && has_ended(client, &read), "{way}: {}", read.text());
                 let text = streamed_text(client, &events(&read));
                 assert!(text.starts_with("hello from only") || text.len() > 200, "{way}: {text}");
@@ -264,7 +264,8 @@ async fn a_broken_stream_stays_broken() {
                 let read = envoy.ask(request(client, &name(client, provider), true)).await;
                 assert!(!has_ended(client, &read), "{way}: {}", read.text());
                 if read.status == 200 {
-                    let last = read.data().last().unwrap().clone();
+                    let data = read.data();
+                    let last = data.last().unwrap_or_else(|| panic!("{way}: nothing came"));
                     assert!(last.contains("error"), "{way}: {}", read.text());
                 }
             }

@@ -5,29 +5,30 @@ use crate::config::{Config, Target};
 use crate::intake::{ACCEPTED_ENCODING, CallHeaders, StrippedBy};
 use crate::provider;
 
-/// Addresses the request to `target`, whose provider calls the model `model`. `false` if the target's provider does not support the endpoint, which
-/// the gate `dialect` should have prevented.
+/// Addresses a request that the client sent to the endpoint `from` to the endpoint `to` of `target`, whose provider
+/// calls the model `model`. `false` if the target's provider does not support that, which the gate `dialect`
+/// should have prevented.
 pub fn address_to(
     config: &Config,
     (target, model): (&Target, &str),
-    endpoint: Endpoint,
+    (from, to): (Endpoint, Endpoint),
     call: &CallHeaders,
     sink: &mut impl HeaderSink,
 ) -> bool {
     let (Some(at), Some(account)) = (config.provider(target.provider), config.account(target.account)) else {
         return false;
     };
-    let Some(route) = provider::route(at.kind, endpoint) else { return false };
+    let Some(route) = provider::route(at.kind, to) else { return false };
     let mut path = String::with_capacity(64);
     let (prefix, version) = (at.path_prefix.as_deref(), at.api_version.as_deref());
     let query = call.query.as_deref();
-    if !provider::upstream_path(at.kind, endpoint, prefix, version, model, query, &mut path) {
+    if !provider::upstream_path(at.kind, to, prefix, version, model, query, &mut path) {
         return false;
     }
     let stripped_by = StrippedBy::of(config);
     sink.set(stripped_by.cluster_header(), account.cluster.as_deref().unwrap_or(&at.cluster));
     sink.set(":authority", &at.host);
-    if !call.called(endpoint, &path) {
+    if !call.called(from, &path) {
         sink.set(":path", &path);
     }
     // A client's key is for this filter. It is passed on only if the operator configured neither client

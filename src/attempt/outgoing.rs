@@ -55,7 +55,7 @@ pub fn prepare<H: HeaderSink + BodyBuffer>(
     let model = request.model_at(target);
     let translating = Translating::of(config, target, request, call.length.is_some());
     let endpoint = translating.as_ref().map_or(request.endpoint, |translating| translating.way().to());
-    if !address_to(config, (target, &model), endpoint, call, host) {
+    if !address_to(config, (target, &model), (request.endpoint, endpoint), call, host) {
         return None;
     }
     if let Some(translating) = translating {

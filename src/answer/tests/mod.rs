@@ -7,6 +7,7 @@ mod renaming;
 mod repeats;
 mod stated_errors;
 mod streams;
+mod translated;
 
 use super::{Follower, Gatekeeper, Release, Terms};
 use crate::base::{Endpoint, HeaderBlock, Timestamp};

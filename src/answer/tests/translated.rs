@@ -1,0 +1,35 @@
+//! Answers that the client gets in another dialect.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::answer::{Translate, Verdict};
+use crate::translate::{AnswerTerms, Translation};
+
+fn translating(way: Translation, streamed: bool) -> Terms {
+    let translate = Translate { way, terms: AnswerTerms::default() };
+    Terms { streamed, translate: Some(Rc::new(translate)), ..terms(way.to()) }
+}
+
+fn message() -> Value {
+    json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+        "content": [{"type": "text", "text": "hello"}], "stop_reason": "end_turn", "stop_sequence": null,
+        "usage": {"input_tokens": 3, "output_tokens": 5}})
+}
+
+#[test]
+fn a_plain_answer_is_translated_as_a_whole() {
+    let headers = HeaderBlock::of(&[("content-type", "application/json"), ("content-length", "9")]);
+    let mut gatekeeper =
+        Gatekeeper::of_success(translating(Translation::ChatToMessages, false), headers).unwrap();
+    let mut wire = FakeWire { body: message().to_string().into_bytes(), ..FakeWire::default() };
+    let available = wire.body.len();
+    let verdict = gatekeeper.chunk(&mut wire, available, true, NOW.wall());
+    assert_eq!(verdict, Verdict::Commit { content: true });
+    let mut follower = gatekeeper.commit(false, &mut wire);
+    let _ = follower.pass_held(&mut wire, available, true);
+    let answer: Value = serde_json::from_slice(&wire.body).unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], "hello", "{answer}");
+}
