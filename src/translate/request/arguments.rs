@@ -80,7 +80,9 @@ mod tests {
     fn arguments_become_an_object_whatever_they_are() {
         assert_eq!(object(""), json!({}));
         assert_eq!(object(" {\"a\": [1, \"x\\n\"]} "), json!({"a": [1, "x\n"]}));
-        for invalid in ["{\"a\":", "[1]", "7", "{\"a\": tru}", "{\"a\": [1}", "{\"a\":\"x\ny\"}", "{} {}", "say \"hi\""] {
+        for invalid in
+            ["{\"a\":", "[1]", "7", "{\"a\": tru}", "{\"a\": [1}", "{\"a\":\"x\ny\"}", "{} {}", "say \"hi\""]
+        {
             assert_eq!(object(invalid), json!({INVALID: invalid}), "{invalid}");
         }
     }
@@ -97,6 +99,9 @@ mod tests {
         let input = json!({"a": "\"\n\\"});
         assert_eq!(written(write_string, &input), input);
         assert_eq!(written(write_string, &json!(null)), json!({}));
-        assert_eq!(written(write_plain, &json!("*** \"x\"\n\\u00e9")), json!({"input": "*** \"x\"\n\\u00e9"}));
+        assert_eq!(
+            written(write_plain, &json!("*** \"x\"\n\\u00e9")),
+            json!({"input": "*** \"x\"\n\\u00e9"})
+        );
     }
 }

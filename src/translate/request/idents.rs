@@ -70,7 +70,9 @@ const fn is_plain(byte: u8) -> bool {
 
 fn push_digest(text: &[u8], out: &mut Vec<u8>) {
     for byte in Sha256::digest(text).iter().take(DIGEST_BYTES) {
-        out.extend([byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }));
+        out.extend(
+            [byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }),
+        );
     }
 }
 

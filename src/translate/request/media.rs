@@ -59,7 +59,8 @@ pub(super) fn write_document_source(url: &[u8], to: &mut Writer) -> bool {
     match Location::of(url) {
         Location::Data { media_type: PDF, base64 } => write_base64_source(PDF, base64, to),
         Location::Data { media_type, base64 } if media_type.starts_with(b"text/") => {
-            let Some(text) = STANDARD.decode(base64).ok().and_then(|text| String::from_utf8(text).ok()) else {
+            let Some(text) = STANDARD.decode(base64).ok().and_then(|text| String::from_utf8(text).ok())
+            else {
                 return false;
             };
             to.key("source").object(|to| {

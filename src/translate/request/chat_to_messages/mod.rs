@@ -108,7 +108,8 @@ pub(super) fn translate(
     notes: &mut Notes,
 ) -> Result<Vec<u8>, Untranslatable> {
     let request = ChatRequest::of(body, notes);
-    let messages = request.messages.filter(|messages| messages.is_array()).ok_or(Untranslatable::NoMessages)?;
+    let messages =
+        request.messages.filter(|messages| messages.is_array()).ok_or(Untranslatable::NoMessages)?;
     let mut to = Writer::after(Vec::with_capacity(body.bytes().len()));
     to.open_object();
     to.key("model").text(terms.model.as_bytes());
@@ -176,7 +177,9 @@ fn write_tools<'a>(
 }
 
 fn write_user(request: &ChatRequest<'_>, to: &mut Writer, notes: &mut Notes) {
-    let Some(user) = request.safety_identifier.or(request.user).filter(|user| user.is_filled()) else { return };
+    let Some(user) = request.safety_identifier.or(request.user).filter(|user| user.is_filled()) else {
+        return;
+    };
     if user.bytes().len() <= MAX_USER_BYTES {
         to.key("metadata").object(|to| to.key("user_id").raw(user));
     } else {

@@ -59,7 +59,8 @@ fn write_image(part: Raw<'_>, to: &mut Writer, notes: &mut Notes) {
     // Some clients write the URL without the object around it.
     let url = image.and_then(|image| if image.is_string() { Some(image) } else { image.get("url") });
     let url = url.and_then(Raw::text).unwrap_or_default();
-    write_block("image", to, |to| media::write_image_source(&url, to)).unwrap_or_else(|| notes.lost(Loss::Images));
+    write_block("image", to, |to| media::write_image_source(&url, to))
+        .unwrap_or_else(|| notes.lost(Loss::Images));
 }
 
 fn write_file(part: Raw<'_>, to: &mut Writer, notes: &mut Notes) {

@@ -110,7 +110,9 @@ fn write_function(function: Raw<'_>, to: &mut Writer, notes: &mut Notes) {
         write_schema(parameters, to);
         if function.get("strict").is_some_and(Raw::is_true) {
             match parameters {
-                Some(parameters) if schema::anthropic_enforces(parameters) => to.key("strict").literal(b"true"),
+                Some(parameters) if schema::anthropic_enforces(parameters) => {
+                    to.key("strict").literal(b"true")
+                }
                 _ => notes.lost(Loss::StrictTools),
             }
         }

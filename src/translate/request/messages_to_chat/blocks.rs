@@ -56,7 +56,8 @@ impl<'a> Block<'a> {
 
 fn note_citations(citations: Option<Raw<'_>>, notes: &mut Notes) {
     let enabled = |citations: Raw<'_>| citations.get("enabled").is_some_and(Raw::is_true);
-    if citations.is_some_and(|citations| citations.is_array() && citations.is_filled() || enabled(citations)) {
+    if citations.is_some_and(|citations| citations.is_array() && citations.is_filled() || enabled(citations))
+    {
         notes.lost(Loss::Citations);
     }
 }

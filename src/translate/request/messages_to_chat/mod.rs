@@ -140,7 +140,8 @@ pub(super) fn translate(
     notes: &mut Notes,
 ) -> Result<Vec<u8>, Untranslatable> {
     let request = MessagesRequest::of(body, notes);
-    let messages = request.messages.filter(|messages| messages.is_array()).ok_or(Untranslatable::NoMessages)?;
+    let messages =
+        request.messages.filter(|messages| messages.is_array()).ok_or(Untranslatable::NoMessages)?;
     let mut to = Writer::after(Vec::with_capacity(body.bytes().len()));
     to.open_object();
     to.key("model").text(terms.model.as_bytes());

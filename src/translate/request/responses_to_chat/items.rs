@@ -208,7 +208,8 @@ impl<'a, 'w> Items<'a, 'w> {
         if item.kind == b"custom_tool_call" {
             self.answer.call(&id, &name, |to| arguments::write_plain(item.input, to));
         } else {
-            let arguments = item.arguments.filter(|arguments| arguments.is_string()).unwrap_or(Raw::EMPTY_STRING);
+            let arguments =
+                item.arguments.filter(|arguments| arguments.is_string()).unwrap_or(Raw::EMPTY_STRING);
             self.answer.call(&id, &name, |to| to.raw(arguments));
         }
         if self.open.len() < MAX_OPEN {

@@ -162,8 +162,13 @@ fn write_format(format: Option<Raw<'_>>, to: &mut Writer, notes: &mut Notes) {
         b"json_schema" => match format.get("schema") {
             Some(schema) => {
                 let strict = format.get("strict").is_some_and(Raw::is_true);
-                OutputSchema { name: format.get("name"), description: format.get("description"), schema, strict }
-                    .write(to);
+                OutputSchema {
+                    name: format.get("name"),
+                    description: format.get("description"),
+                    schema,
+                    strict,
+                }
+                .write(to);
             }
             None => notes.lost(Loss::JsonSchema),
         },
