@@ -230,7 +230,7 @@ fn calls_and_results_stay_together() {
             ]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "c1", "content": [text("1")]},
-                {"type": "tool_result", "tool_use_id": "c2", "content": []},
+                {"type": "tool_result", "tool_use_id": "c2"},
                 {"type": "tool_result", "tool_use_id": "c3", "content": [text("3"),
                     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}]},
                 text("b"),

@@ -174,8 +174,9 @@ fn results_become_messages_before_what_is_said_beside_them() {
             {"role": "assistant", "content": "b", "tool_calls": [made("t1", "{\"x\":\"\\\"\\n\"}"), made("t2", "{}")]},
             {"role": "tool", "tool_call_id": "t1", "content": "1"},
             {"role": "tool", "tool_call_id": "t2", "content": "(The result is in the next message.)"},
-            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]},
-            {"role": "user", "content": "c"},
+            {"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}, text("c"),
+            ]},
         ]),
         &[],
     );

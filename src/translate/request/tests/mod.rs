@@ -6,6 +6,7 @@ mod messages_to_chat;
 mod models;
 mod responses_to_chat;
 mod round_trips;
+mod rules;
 mod sessions;
 
 use serde_json::{Value, json};

@@ -112,7 +112,11 @@ fn conversation(exchanges: &[Exchange], last: &Content) -> (Vec<Value>, Vec<Valu
                 let (content, result) = of_texts(&call.result);
                 let content = if call.result.is_empty() { json!("") } else { content };
                 messages.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
-                results.push(json!({"type": "tool_result", "tool_use_id": id, "content": result}));
+                results.push(if result.is_empty() {
+                    json!({"type": "tool_result", "tool_use_id": id})
+                } else {
+                    json!({"type": "tool_result", "tool_use_id": id, "content": result})
+                });
             }
             chat.push(json!({"role": "assistant", "content": content, "tool_calls": tool_calls}));
             chat.extend(messages);
