@@ -142,6 +142,29 @@ fn to_ask_for_reasoning_is_a_loss_only_where_it_is_refused() {
     }
 }
 
+#[test]
+fn what_only_some_models_refuse_is_no_loss_of_the_dialect() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "a", "arguments": "{}"}});
+    let body = json!({"reasoning_effort": "high", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "1"},
+    ]});
+    let losses = losses_of(Translation::ChatToMessages, body.to_string().as_bytes(), ReasoningPolicy::Drop);
+    assert_eq!(losses.map(names), Ok(vec![]));
+}
+
+#[test]
+fn a_tool_that_was_left_out_is_not_chosen() {
+    let tools = json!([{"type": "web_search_20250305", "name": "web_search"},
+        {"name": "a", "input_schema": {"type": "object"}}]);
+    let input = json!({"messages": [{"role": "user", "content": "a"}], "tools": tools,
+        "tool_choice": {"type": "tool", "name": "web_search"}});
+    let found = translated(Translation::MessagesToChat, CHAT, &input);
+    assert_eq!(body(&found).get("tool_choice"), None);
+    assert_eq!(names(found.losses), ["hosted_tools", "tool_choice"]);
+}
+
 /// Checks `reasoning_effort`, `temperature` and `stop` of the chat request that a Messages request with
 /// `input` becomes at `model`.
 fn at_chat(model: &str, input: Value, expected: [Value; 3], losses: &[&str]) {

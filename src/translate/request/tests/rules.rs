@@ -50,7 +50,8 @@ pub(super) fn assert_messages(turns: &Value) {
         assert!(!blocks.is_empty());
         let calls: Vec<_> = blocks.iter().filter(|block| block["type"] == "tool_use").cloned().collect();
         let next = turns.get(at + 1).map_or(&[][..], |next| list(&next["content"]));
-        let results: Vec<_> = next.iter().take_while(|block| block["type"] == "tool_result").cloned().collect();
+        let results: Vec<_> =
+            next.iter().take_while(|block| block["type"] == "tool_result").cloned().collect();
         let all = next.iter().filter(|block| block["type"] == "tool_result").count();
         assert_eq!(ids(&calls, "id"), ids(&results, "tool_use_id"), "{turn:#}");
         assert_eq!((calls.len(), all), (results.len(), results.len()), "{turn:#}");

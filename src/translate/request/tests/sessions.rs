@@ -59,10 +59,18 @@ fn a_session_of_codex_goes_to_messages() {
     assert_marks(&found.body, CODEX_MARKS);
     assert_messages(&body["messages"]);
     let losses = names(found.losses);
-    assert_eq!(losses, [
-        "cache_control", "metadata", "past_reasoning", "reasoning_display", "verbosity", "hosted_tools",
-        "tool_grammar",
-    ]);
+    assert_eq!(
+        losses,
+        [
+            "cache_control",
+            "metadata",
+            "past_reasoning",
+            "reasoning_display",
+            "verbosity",
+            "hosted_tools",
+            "tool_grammar",
+        ]
+    );
     assert_eq!(body["output_config"], json!({"effort": "medium"}));
     assert!(found.context.streamed && found.context.is_custom(b"apply_patch"));
     let at_chat = translated(Translation::ResponsesToChat, "gpt-5", &session);
@@ -106,8 +114,12 @@ fn items(steps: &[Step]) -> (Vec<Value>, usize) {
     for step in all {
         items.push(match step {
             Step::User => json!({"role": "user", "content": mark()}),
-            Step::Developer => json!({"role": "developer", "content": [{"type": "input_text", "text": mark()}]}),
-            Step::Assistant => json!({"role": "assistant", "content": [{"type": "output_text", "text": mark()}]}),
+            Step::Developer => {
+                json!({"role": "developer", "content": [{"type": "input_text", "text": mark()}]})
+            }
+            Step::Assistant => {
+                json!({"role": "assistant", "content": [{"type": "output_text", "text": mark()}]})
+            }
             Step::Reasoning => json!({"type": "reasoning", "summary": [], "encrypted_content": "x"}),
             Step::Call => {
                 let id = format!("c{}", items.len());
