@@ -24,7 +24,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds the parts of `other`, of which none is a text.
+    /// Adds the parts of `other`.
     pub(super) fn append(&mut self, other: &Parts<'_>) {
         if !other.is_empty() {
             self.alone = None;

@@ -41,6 +41,9 @@ const GENERATIONS: [(Version, Claude); 6] = [
     ((5, 1), NEWEST),
 ];
 
+/// Takes all that the dialect has.
+pub(super) const ANY: Claude = Claude { thinking: Thinking::Adaptive, xhigh: true, sampling: true };
+
 const NEWEST: Claude = Claude { thinking: Thinking::Always, xhigh: true, sampling: false };
 
 /// Families that think always, whatever their version.

@@ -10,6 +10,7 @@ mod chat_parts;
 mod chat_settings;
 mod chat_to_messages;
 mod claude;
+mod definitions;
 mod effort;
 mod idents;
 mod media;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use super::json::Raw;
 use super::{AnswerContext, Losses, ReasoningPolicy, Translation};
 use chat_model::ChatModel;
+use claude::Claude;
 use notes::Notes;
 
 /// What the provider needs in a translated request.
@@ -81,7 +83,7 @@ pub fn translate_request(
         Translation::ResponsesToMessages => chat_model::ONWARD,
         _ => ChatModel::named(terms.model),
     };
-    walk(way, body, terms, chat_model)
+    walk(way, body, terms, (Claude::named(terms.model), chat_model))
 }
 
 /// What the translation of this request loses at a model that takes all that its dialect has. With
@@ -96,25 +98,25 @@ pub fn losses_of(
 ) -> Result<Losses, Untranslatable> {
     let terms = RequestTerms { model: "", max_output_tokens: ANY_LIMIT, reasoning };
     let chat_model = ChatModel { onward: way == Translation::ResponsesToMessages, ..chat_model::ONWARD };
-    walk(way, body, &terms, chat_model).map(|translated| translated.losses)
+    walk(way, body, &terms, (claude::ANY, chat_model)).map(|translated| translated.losses)
 }
 
 fn walk(
     way: Translation,
     body: &[u8],
     terms: &RequestTerms<'_>,
-    chat_model: ChatModel,
+    (claude, chat_model): (Claude, ChatModel),
 ) -> Result<TranslatedRequest, Untranslatable> {
     let body = Raw::of(body).filter(|body| body.is_object()).ok_or(Untranslatable::NotAnObject)?;
     let mut notes = Notes::new(terms.reasoning);
     let body = match way {
-        Translation::ChatToMessages => chat_to_messages::translate(body, terms, &mut notes)?,
+        Translation::ChatToMessages => chat_to_messages::translate(body, terms, claude, &mut notes)?,
         Translation::MessagesToChat => messages_to_chat::translate(body, terms, chat_model, &mut notes)?,
         Translation::ResponsesToChat => responses_to_chat::translate(body, terms, chat_model, &mut notes)?,
         Translation::ResponsesToMessages => {
             let chat = responses_to_chat::translate(body, terms, chat_model, &mut notes)?;
             let chat = Raw::of(&chat).ok_or(Untranslatable::NotAnObject)?;
-            chat_to_messages::translate(chat, terms, &mut notes)?
+            chat_to_messages::translate(chat, terms, claude, &mut notes)?
         }
     };
     if notes.overflow {

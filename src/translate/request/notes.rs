@@ -36,13 +36,11 @@ impl Notes {
         }
     }
 
-    /// Notes `loss` if the value has something in it.
+    /// Notes `loss` if the value says something: it is not `false` and not empty.
     pub(super) fn lost_if_filled(&mut self, loss: Loss, value: Option<Raw<'_>>) {
-        self.lost_unless_scalar(loss, value.filter(|value| value.is_filled() || !is_nested(*value)));
-    }
-
-    fn lost_unless_scalar(&mut self, loss: Loss, value: Option<Raw<'_>>) {
-        self.lost_unless(loss, value, &["false", "\"\""]);
+        let can_be_empty = |value: &Raw<'_>| value.is_string() || value.is_object() || value.is_array();
+        let filled = value.filter(|value| value.is_filled() || !can_be_empty(value));
+        self.lost_unless(loss, filled, &["false"]);
     }
 
     /// Notes that the request asks for reasoning.
@@ -88,8 +86,4 @@ impl Notes {
         }
         self.context.custom_tools.push(provider.into());
     }
-}
-
-fn is_nested(value: Raw<'_>) -> bool {
-    value.is_object() || value.is_array()
 }

@@ -12,6 +12,9 @@ const MAX_SUBSCHEMAS: usize = 10_000;
 /// How many subschemas may wait to be looked at.
 const MAX_WAITING: usize = 10_000;
 
+/// How deep subschemas may be in each other. Each level is read once more, so this bounds the time.
+const MAX_LEVELS: usize = 32;
+
 /// Keywords of which the value is a subschema or a list of them.
 const SUBSCHEMAS: [&str; 5] = ["items", "anyOf", "allOf", "oneOf", "additionalProperties"];
 
@@ -65,19 +68,20 @@ fn requires_all(schema: Raw<'_>) -> bool {
 }
 
 /// Whether `holds` for `schema` and all schemas in it.
-fn every_subschema(schema: Raw<'_>, holds: impl Fn(Raw<'_>) -> bool) -> bool {
-    let mut waiting = vec![schema];
+fn every_subschema<'a>(schema: Raw<'a>, holds: impl Fn(Raw<'a>) -> bool) -> bool {
+    let mut waiting = vec![(schema, 0)];
     for _ in 0..MAX_SUBSCHEMAS {
-        let Some(next) = waiting.pop() else { return true };
-        if next.is_object() && !holds(next) || waiting.len() > MAX_WAITING {
+        let Some((next, level)) = waiting.pop() else { return true };
+        if next.is_object() && !holds(next) || level > MAX_LEVELS || waiting.len() > MAX_WAITING {
             return false;
         }
-        waiting.extend(next.items());
+        let mut wait = |inner: Raw<'a>| waiting.push((inner, level + 1));
+        next.items().for_each(&mut wait);
         for (key, value) in next.members() {
             if NAMED_SUBSCHEMAS.iter().any(|name| is_key(key, name)) {
-                waiting.extend(value.members().map(|(_, named)| named));
+                value.members().for_each(|(_, named)| wait(named));
             } else if SUBSCHEMAS.iter().any(|name| is_key(key, name)) {
-                waiting.push(value);
+                wait(value);
             }
         }
     }
@@ -126,8 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_schema_ends_the_walk_instead_of_the_stack() {
-        let deep = format!("{}{{}}{}", r#"{"items":"#.repeat(20_000), "}".repeat(20_000));
-        assert!(!anthropic_enforces(Raw::of(deep.as_bytes()).unwrap()));
+    fn a_schema_that_is_too_deep_is_not_enforced() {
+        let nested = |levels| format!("{}{{}}{}", r#"{"items":"#.repeat(levels), "}".repeat(levels));
+        let enforced = |levels| anthropic_enforces(Raw::of(nested(levels).as_bytes()).unwrap());
+        assert!(enforced(MAX_LEVELS));
+        assert!(!enforced(MAX_LEVELS + 1) && !enforced(2000));
     }
 }

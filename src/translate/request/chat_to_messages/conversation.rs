@@ -67,10 +67,14 @@ impl<'w> Conversation<'w> {
 
     fn add_result(&mut self, message: &Message<'_>, notes: &mut Notes) {
         let id = idents::call_id(message.tool_call_id.unwrap_or(Raw::EMPTY_STRING));
+        let mut content = Writer::default();
+        parts::write(message.content, Place::User, &mut content, notes);
         self.turns.result(|to| {
             to.key("type").text(b"tool_result");
             to.key("tool_use_id").text(&id);
-            to.key("content").array(|to| parts::write(message.content, Place::User, to, notes));
+            if content.len() > 0 {
+                to.key("content").array(|to| to.literal(content.as_bytes()));
+            }
         });
     }
 }

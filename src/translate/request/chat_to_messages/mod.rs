@@ -105,6 +105,7 @@ fn note_lost(key: &[u8], value: Option<Raw<'_>>, notes: &mut Notes) {
 pub(super) fn translate(
     body: Raw<'_>,
     terms: &RequestTerms<'_>,
+    claude: Claude,
     notes: &mut Notes,
 ) -> Result<Vec<u8>, Untranslatable> {
     let request = ChatRequest::of(body, notes);
@@ -129,7 +130,6 @@ pub(super) fn translate(
         to.key("system").array(|to| to.literal(system.as_bytes()));
     }
     let choice = write_tools(&request, &called, &mut to, notes);
-    let claude = Claude::named(terms.model);
     let plan = Plan::of(
         &Circumstances {
             claude,
@@ -164,16 +164,14 @@ fn write_tools<'a>(
     notes: &mut Notes,
 ) -> Option<Choice<'a>> {
     let mut definitions = tools::definitions(request.tools, notes);
-    let mut choice = Choice::of(request.tool_choice, notes);
-    if definitions.len() == 0 {
-        tools::write_called(called, &mut definitions);
-        choice = Choice::None;
-    }
-    if definitions.len() == 0 {
-        return None;
-    }
-    to.key("tools").array(|to| to.literal(definitions.as_bytes()));
-    Some(choice)
+    let choice = if definitions.is_empty() {
+        tools::define_called(called, &mut definitions);
+        Choice::None
+    } else {
+        Choice::of(request.tool_choice, &definitions, notes)
+    };
+    definitions.write(to);
+    (!definitions.is_empty()).then_some(choice)
 }
 
 fn write_user(request: &ChatRequest<'_>, to: &mut Writer, notes: &mut Notes) {

@@ -2,6 +2,7 @@
 
 use super::super::super::Loss;
 use super::super::super::json::{Raw, Writer};
+use super::super::definitions::Definitions;
 use super::super::notes::Notes;
 use super::super::schema;
 
@@ -19,7 +20,7 @@ pub(super) enum Choice<'a> {
 
 impl<'a> Choice<'a> {
     /// What `tool_choice` says.
-    pub(super) fn of(choice: Option<Raw<'a>>, notes: &mut Notes) -> Self {
+    pub(super) fn of(choice: Option<Raw<'a>>, definitions: &Definitions, notes: &mut Notes) -> Self {
         let Some(choice) = choice else { return Self::Auto };
         if choice.is_string() {
             return Self::of_mode(choice);
@@ -29,13 +30,9 @@ impl<'a> Choice<'a> {
             return allowed.get("mode").map_or(Self::Auto, Self::of_mode);
         }
         let tool = choice.get("function").or_else(|| choice.get("custom"));
-        tool.and_then(|tool| tool.get("name")).map_or_else(
-            || {
-                notes.lost(Loss::ToolChoice);
-                Self::Auto
-            },
-            Self::Tool,
-        )
+        let name = tool.and_then(|tool| tool.get("name")).unwrap_or(Raw::EMPTY_STRING);
+        let provider = notes.tool_name(name, None);
+        if definitions.may_choose(&provider, notes) { Self::Tool(name) } else { Self::Auto }
     }
 
     fn of_mode(mode: Raw<'a>) -> Self {
@@ -73,36 +70,37 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// The definitions of the tools, as elements of an array. Empty if there are none.
-pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Writer {
-    let mut to = Writer::default();
+/// The definitions of the tools.
+pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Definitions {
+    let mut definitions = Definitions::default();
     for tool in tools.into_iter().flat_map(Raw::items) {
         match (tool.get("function"), tool.get("custom")) {
-            (Some(function), _) => write_function(function, &mut to, notes),
+            (Some(function), _) => define(function, &mut definitions, notes),
             (None, Some(_)) => notes.lost(Loss::ToolGrammar),
             (None, None) => notes.lost(Loss::HostedTools),
         }
         notes.lost_if_filled(Loss::CacheControl, tool.get("cache_control"));
     }
-    to
+    definitions
 }
 
-/// Writes definitions of tools that were called and that the request no longer has. Messages wants a
-/// definition of every tool that was called.
-pub(super) fn write_called(called: &[Box<[u8]>], to: &mut Writer) {
+/// Defines tools that were called and that the request no longer has. Messages wants a definition of every
+/// tool that was called.
+pub(super) fn define_called(called: &[Box<[u8]>], definitions: &mut Definitions) {
     for name in called {
-        to.object(|to| {
+        definitions.add(name, |to| {
             to.key("name").text(name);
             to.key("input_schema").literal(NO_INPUT);
         });
     }
 }
 
-fn write_function(function: Raw<'_>, to: &mut Writer, notes: &mut Notes) {
+fn define(function: Raw<'_>, definitions: &mut Definitions, notes: &mut Notes) {
     let Some(name) = function.get("name") else { return notes.lost(Loss::Unknown) };
+    let name = notes.tool_name(name, None);
     let parameters = function.get("parameters");
-    to.object(|to| {
-        to.key("name").text(&notes.tool_name(name, None));
+    definitions.add(&name, |to| {
+        to.key("name").text(&name);
         if let Some(description) = function.get("description").filter(|text| !text.is_blank()) {
             to.key("description").raw(description);
         }

@@ -65,10 +65,12 @@ fn write_user<'a>(content: Raw<'a>, to: &mut Writer, notes: &mut Notes) {
         _ => blocks::add(&block, &mut Target::One(&mut said), notes),
     };
     blocks(content, each, notes);
-    for parts in [media, said] {
-        if !parts.is_empty() {
-            write_message("user", to, |to| parts.write(b"\"\"", to));
-        }
+    if !media.is_empty() {
+        media.append(&said);
+        said = media;
+    }
+    if !said.is_empty() {
+        write_message("user", to, |to| said.write(b"\"\"", to));
     }
 }
 

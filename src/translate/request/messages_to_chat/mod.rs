@@ -160,10 +160,10 @@ pub(super) fn translate(
         notes.lost(Loss::Prefill);
     }
     let definitions = tools::definitions(request.tools, notes);
-    let has_tools = definitions.len() > 0;
+    let has_tools = !definitions.is_empty();
     if has_tools {
-        to.key("tools").array(|to| to.literal(definitions.as_bytes()));
-        tools::write_choice(request.tool_choice, &mut to, notes);
+        definitions.write(&mut to);
+        tools::write_choice(request.tool_choice, &definitions, &mut to, notes);
     }
     chat_settings::write_limit(request.max_tokens, model, &mut to);
     chat_settings::write_effort(request.effort(), has_tools, model, &mut to, notes);

@@ -2,36 +2,31 @@
 
 use super::super::super::Loss;
 use super::super::super::json::{Raw, Writer};
+use super::super::definitions::Definitions;
 use super::super::notes::Notes;
 use super::super::schema;
 
 /// The members of a tool that chat has, too.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tool<'a> {
-    kind: Option<Raw<'a>>,
     name: Option<Raw<'a>>,
     description: Option<Raw<'a>>,
     input_schema: Option<Raw<'a>>,
     strict: bool,
 }
 
-/// The definitions of the tools, as elements of an array. Empty if there are none.
-pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Writer {
-    let mut to = Writer::default();
+/// The definitions of the tools.
+pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Definitions {
+    let mut definitions = Definitions::default();
     for tool in tools.into_iter().flat_map(Raw::items) {
         // A type other than `custom` names a tool of Anthropic's, which has no schema here.
         if tool.get("type").is_some_and(|kind| !kind.is("custom")) {
             notes.lost(Loss::HostedTools);
-            continue;
-        }
-        match Tool::of(tool, notes) {
-            Tool { name: Some(name), description, input_schema, strict, .. } => {
-                write(name, description, input_schema, strict, &mut to, notes);
-            }
-            Tool { name: None, .. } => notes.lost(Loss::Unknown),
+        } else {
+            define(Tool::of(tool, notes), &mut definitions, notes);
         }
     }
-    to
+    definitions
 }
 
 impl<'a> Tool<'a> {
@@ -40,7 +35,7 @@ impl<'a> Tool<'a> {
         for (key, value) in tool.members() {
             let value = Some(value).filter(|value| !value.is_null());
             match key {
-                b"type" => read.kind = value,
+                b"type" => {}
                 b"name" => read.name = value,
                 b"description" => read.description = value,
                 b"input_schema" => read.input_schema = value,
@@ -56,26 +51,21 @@ impl<'a> Tool<'a> {
     }
 }
 
-fn write(
-    name: Raw<'_>,
-    description: Option<Raw<'_>>,
-    input_schema: Option<Raw<'_>>,
-    strict: bool,
-    to: &mut Writer,
-    notes: &mut Notes,
-) {
-    let enforced = strict && input_schema.is_some_and(schema::openai_enforces);
-    if strict && !enforced {
+fn define(tool: Tool<'_>, definitions: &mut Definitions, notes: &mut Notes) {
+    let Some(name) = tool.name else { return notes.lost(Loss::Unknown) };
+    let name = notes.tool_name(name, None);
+    let enforced = tool.strict && tool.input_schema.is_some_and(schema::openai_enforces);
+    if tool.strict && !enforced {
         notes.lost(Loss::StrictTools);
     }
-    to.object(|to| {
+    definitions.add(&name, |to| {
         to.key("type").text(b"function");
         to.key("function").object(|to| {
-            to.key("name").text(&notes.tool_name(name, None));
-            if let Some(description) = description {
+            to.key("name").text(&name);
+            if let Some(description) = tool.description {
                 to.key("description").raw(description);
             }
-            if let Some(schema) = input_schema {
+            if let Some(schema) = tool.input_schema {
                 to.key("parameters").raw(schema);
             }
             if enforced {
@@ -86,7 +76,12 @@ fn write(
 }
 
 /// Writes `tool_choice` and `parallel_tool_calls`, unless they are the defaults.
-pub(super) fn write_choice(choice: Option<Raw<'_>>, to: &mut Writer, notes: &mut Notes) {
+pub(super) fn write_choice(
+    choice: Option<Raw<'_>>,
+    definitions: &Definitions,
+    to: &mut Writer,
+    notes: &mut Notes,
+) {
     let Some(choice) = choice else { return };
     let kind = choice.get("type").and_then(Raw::escaped).unwrap_or_default();
     match kind {
@@ -95,10 +90,7 @@ pub(super) fn write_choice(choice: Option<Raw<'_>>, to: &mut Writer, notes: &mut
         b"any" => to.key("tool_choice").text(b"required"),
         b"tool" => {
             let name = notes.tool_name(choice.get("name").unwrap_or(Raw::EMPTY_STRING), None);
-            to.key("tool_choice").object(|to| {
-                to.key("type").text(b"function");
-                to.key("function").object(|to| to.key("name").text(&name));
-            });
+            definitions.write_chosen_function(&name, to, notes);
         }
         _ => notes.lost(Loss::ToolChoice),
     }

@@ -145,7 +145,8 @@ impl<'a, 'w> Items<'a, 'w> {
 
     fn must_wait(&self, item: &Item<'_>) -> bool {
         let ends_waiting = item.is_result() && self.open.contains(&item.id());
-        let waits = item.is_said() || !self.waiting.is_empty();
+        let results_have_begun = self.answer.is_empty();
+        let waits = item.is_said() || results_have_begun || !self.waiting.is_empty();
         !self.open.is_empty() && waits && !ends_waiting && self.waiting.len() < MAX_WAITING
     }
 
@@ -246,8 +247,11 @@ impl<'a, 'w> Items<'a, 'w> {
 
     /// Writes the message of `role` with the parts that `fill` adds.
     fn write_parts(&mut self, role: &str, fill: impl FnOnce(&mut Parts<'a>)) {
-        self.complete();
-        let mut parts = Parts::default();
+        self.complete_answer();
+        if role != "user" {
+            self.complete_media();
+        }
+        let mut parts = std::mem::take(&mut self.media);
         fill(&mut parts);
         if !parts.is_empty() {
             write_message(role, self.to, |to| parts.write(b"\"\"", to));

@@ -122,10 +122,10 @@ pub(super) fn translate(
     }
     to.close_array();
     let definitions = tools::definitions(request.tools, notes);
-    let has_tools = definitions.len() > 0;
+    let has_tools = !definitions.is_empty();
     if has_tools {
-        to.key("tools").array(|to| to.literal(definitions.as_bytes()));
-        tools::write_choice(request.tool_choice, &mut to, notes);
+        definitions.write(&mut to);
+        tools::write_choice(request.tool_choice, &definitions, &mut to, notes);
         if request.parallel_tool_calls.is_some_and(Raw::is_false) {
             to.key("parallel_tool_calls").literal(b"false");
         }

@@ -2,6 +2,7 @@
 
 use super::super::super::Loss;
 use super::super::super::json::{Raw, Writer};
+use super::super::definitions::Definitions;
 use super::super::notes::Notes;
 
 /// Before the grammar of a tool that takes plain text.
@@ -44,24 +45,24 @@ impl<'a> Tool<'a> {
     }
 }
 
-/// The definitions of the tools, as elements of an array. Empty if there are none.
-pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Writer {
-    let mut to = Writer::default();
+/// The definitions of the tools.
+pub(super) fn definitions(tools: Option<Raw<'_>>, notes: &mut Notes) -> Definitions {
+    let mut definitions = Definitions::default();
     for tool in tools.into_iter().flat_map(Raw::items) {
         let tool = Tool::of(tool, notes);
         match (tool.kind, tool.name) {
             (b"namespace", namespace) => {
                 for inner in tool.tools.into_iter().flat_map(Raw::items) {
-                    write(&Tool::of(inner, notes), namespace, &mut to, notes);
+                    define(&Tool::of(inner, notes), namespace, &mut definitions, notes);
                 }
             }
-            _ => write(&tool, None, &mut to, notes),
+            _ => define(&tool, None, &mut definitions, notes),
         }
     }
-    to
+    definitions
 }
 
-fn write(tool: &Tool<'_>, namespace: Option<Raw<'_>>, to: &mut Writer, notes: &mut Notes) {
+fn define(tool: &Tool<'_>, namespace: Option<Raw<'_>>, definitions: &mut Definitions, notes: &mut Notes) {
     let Some(name) = tool.name.filter(|_| matches!(tool.kind, b"function" | b"custom")) else {
         return notes.lost(Loss::HostedTools);
     };
@@ -73,7 +74,7 @@ fn write(tool: &Tool<'_>, namespace: Option<Raw<'_>>, to: &mut Writer, notes: &m
             notes.lost(Loss::ToolGrammar);
         }
     }
-    to.object(|to| {
+    definitions.add(&name, |to| {
         to.key("type").text(b"function");
         to.key("function").object(|to| {
             to.key("name").text(&name);
@@ -121,7 +122,12 @@ fn write_text_schema(grammar: Option<Raw<'_>>, to: &mut Writer) {
 }
 
 /// Writes `tool_choice`, unless it is the default.
-pub(super) fn write_choice(choice: Option<Raw<'_>>, to: &mut Writer, notes: &mut Notes) {
+pub(super) fn write_choice(
+    choice: Option<Raw<'_>>,
+    definitions: &Definitions,
+    to: &mut Writer,
+    notes: &mut Notes,
+) {
     let Some(choice) = choice else { return };
     if choice.is_string() {
         return write_mode(choice, to);
@@ -130,10 +136,7 @@ pub(super) fn write_choice(choice: Option<Raw<'_>>, to: &mut Writer, notes: &mut
         b"function" | b"custom" => {
             let name = choice.get("name").unwrap_or(Raw::EMPTY_STRING);
             let name = notes.tool_name(name, choice.get("namespace"));
-            to.key("tool_choice").object(|to| {
-                to.key("type").text(b"function");
-                to.key("function").object(|to| to.key("name").text(&name));
-            });
+            definitions.write_chosen_function(&name, to, notes);
         }
         b"allowed_tools" => {
             notes.lost(Loss::ToolChoice);
