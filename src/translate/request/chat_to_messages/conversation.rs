@@ -149,6 +149,8 @@ impl<'a> Message<'a> {
                 b"reasoning_content" | b"reasoning" | b"reasoning_details" => {
                     notes.lost_if_filled(Loss::PastReasoning, value);
                 }
+                // Names of participants, and of the tool whose result it is.
+                b"name" => notes.lost_if_filled(Loss::Metadata, value),
                 b"audio" => notes.lost_if_filled(Loss::Audio, value),
                 b"cache_control" => notes.lost_if_filled(Loss::CacheControl, value),
                 _ => notes.lost_if_filled(Loss::Unknown, value),
