@@ -29,11 +29,13 @@ pub enum Loss {
     LogitBias,
     /// `top_k`.
     TopK,
-    /// A temperature above the other dialect's range, which is cut to it.
+    /// A temperature above the other dialect's range, which is cut to it. A temperature or `top_p` that the
+    /// provider refuses, which is left out.
     Temperature,
     /// More stop sequences than the other dialect takes, or ones that it refuses.
     Stop,
-    /// `reasoning_effort`, `reasoning` or `thinking`, where the other side has no such thing.
+    /// `reasoning_effort`, `reasoning` or `thinking`, where the other side has no such thing, refuses it beside
+    /// something else that was asked for, or must not be asked for it.
     Reasoning,
     /// `verbosity`.
     Verbosity,
@@ -41,15 +43,15 @@ pub enum Loss {
     Prediction,
     /// Any JSON object as the output (`json_object`), where only a schema can be asked for.
     JsonObject,
-    /// A JSON schema for the output.
+    /// A JSON schema for the output that the provider does not enforce.
     JsonSchema,
-    /// `strict: true` of a tool.
+    /// `strict: true` of a tool of which the provider does not enforce the schema.
     StrictTools,
     /// Tools that run at the provider: web search, code, MCP servers.
     HostedTools,
     /// The grammar of a tool that takes plain text. It takes a string instead.
     ToolGrammar,
-    /// A choice among some of the tools (`allowed_tools`).
+    /// A choice among some of the tools (`allowed_tools`), or one that the provider refuses.
     ToolChoice,
     /// Images in places where the other dialect takes none.
     Images,

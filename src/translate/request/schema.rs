@@ -42,17 +42,46 @@ const REFUSED_BY_ANTHROPIC: [&str; 17] = [
     "if",
 ];
 
+/// Keywords that OpenAI refuses.
+const REFUSED_BY_OPENAI: [&str; 10] = [
+    "allOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentRequired",
+    "dependentSchemas",
+    "patternProperties",
+    "default",
+];
+
 /// Whether Anthropic enforces `schema`.
 pub(super) fn anthropic_enforces(schema: Raw<'_>) -> bool {
     every_subschema(schema, |subschema| {
-        let refused = |(key, _)| REFUSED_BY_ANTHROPIC.iter().any(|name| is_key(key, name));
-        is_closed(subschema) && !subschema.members().any(refused)
+        is_closed(subschema) && !has_one_of(subschema, &REFUSED_BY_ANTHROPIC) && needs_few_items(subschema)
     })
 }
 
 /// Whether OpenAI enforces `schema`.
 pub(super) fn openai_enforces(schema: Raw<'_>) -> bool {
-    every_subschema(schema, |subschema| is_closed(subschema) && requires_all(subschema))
+    every_subschema(schema, |subschema| {
+        is_closed(subschema) && !has_one_of(subschema, &REFUSED_BY_OPENAI) && requires_all(subschema)
+    })
+}
+
+/// Whether it is the schema of an object. OpenAI takes no other for an answer.
+pub(super) fn is_of_object(schema: Raw<'_>) -> bool {
+    schema.get("type").is_some_and(|kind| kind.is("object"))
+}
+
+fn has_one_of(schema: Raw<'_>, keywords: &[&str]) -> bool {
+    schema.members().any(|(key, _)| keywords.iter().any(|name| is_key(key, name)))
+}
+
+/// Anthropic takes no other `minItems` than zero and one.
+fn needs_few_items(schema: Raw<'_>) -> bool {
+    schema.get("minItems").is_none_or(|least| least.count().is_some_and(|least| least <= 1))
 }
 
 /// Whether a schema of objects forbids additional properties.
@@ -116,6 +145,9 @@ mod tests {
             (r#"{"type":"integer","minimum":1}"#.into(), false, true),
             (r#"{"type":"array","items":{"type":"object"}}"#.into(), false, false),
             (r#"{"anyOf":[{"type":"string"},{"type":"number","maximum":2}]}"#.into(), false, true),
+            (r#"{"type":"array","minItems":1}"#.into(), true, true),
+            (r#"{"type":"array","minItems":2}"#.into(), false, true),
+            (r#"{"allOf":[{"type":"string"}]}"#.into(), true, false),
             // A property may have the name of a keyword.
             (
                 format!(

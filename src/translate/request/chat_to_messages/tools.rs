@@ -38,7 +38,7 @@ impl<'a> Choice<'a> {
     fn of_mode(mode: Raw<'a>) -> Self {
         match mode.escaped() {
             Some(b"none") => Self::None,
-            Some(b"required") => Self::Any,
+            Some(b"required" | b"any") => Self::Any,
             _ => Self::Auto,
         }
     }

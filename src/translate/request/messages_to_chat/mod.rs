@@ -179,9 +179,12 @@ pub(super) fn translate(
 /// Writes the schema of the answer. OpenAI enforces only some of those that Anthropic enforces.
 fn write_schema(schema: Option<Raw<'_>>, to: &mut Writer, notes: &mut Notes) {
     let Some(schema) = schema else { return };
-    let strict = schema::openai_enforces(schema);
+    let taken = schema::is_of_object(schema);
+    let strict = taken && schema::openai_enforces(schema);
     if !strict {
         notes.lost(Loss::JsonSchema);
     }
-    OutputSchema { name: None, description: None, schema, strict }.write(to);
+    if taken {
+        OutputSchema { name: None, description: None, schema, strict }.write(to);
+    }
 }

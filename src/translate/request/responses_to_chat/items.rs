@@ -13,7 +13,7 @@ use super::super::notes::Notes;
 use super::super::{arguments, idents};
 use super::parts;
 
-/// How many items can wait for the result of a call. Those beyond stay where they are.
+/// How many items can wait for the results of calls. If there are more, the results are not waited for.
 const MAX_WAITING: usize = 64;
 
 /// How many calls can be open at a time. The results of others are not waited for.
@@ -124,9 +124,12 @@ impl<'a, 'w> Items<'a, 'w> {
             while let Some(item) = next.pop_front() {
                 if self.must_wait(&item) {
                     self.waiting.push(item);
-                    continue;
+                } else {
+                    self.add(&item, notes);
                 }
-                self.add(&item, notes);
+                if self.waiting.len() >= MAX_WAITING {
+                    self.open.clear();
+                }
                 if self.open.is_empty() {
                     self.waiting.drain(..).rev().for_each(|item| next.push_front(item));
                 }
@@ -147,7 +150,7 @@ impl<'a, 'w> Items<'a, 'w> {
         let ends_waiting = item.is_result() && self.open.contains(&item.id());
         let results_have_begun = self.answer.is_empty();
         let waits = item.is_said() || results_have_begun || !self.waiting.is_empty();
-        !self.open.is_empty() && waits && !ends_waiting && self.waiting.len() < MAX_WAITING
+        !self.open.is_empty() && waits && !ends_waiting
     }
 
     fn add(&mut self, item: &Item<'a>, notes: &mut Notes) {

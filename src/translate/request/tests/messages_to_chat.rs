@@ -70,6 +70,7 @@ fn a_schema_is_strict_if_openai_enforces_it() {
     settings(format(&strict), made(json!({"name": "answer", "schema": strict, "strict": true})), &[]);
     let loose = schema(json!([]));
     settings(format(&loose), made(json!({"name": "answer", "schema": loose})), &[Loss::JsonSchema]);
+    settings(format(&json!({"anyOf": [strict]})), json!({}), &[Loss::JsonSchema]);
 }
 
 #[test]

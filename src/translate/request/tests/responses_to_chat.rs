@@ -216,6 +216,15 @@ fn what_stands_between_a_call_and_its_result_waits() {
 }
 
 #[test]
+fn a_result_that_does_not_come_changes_no_order() {
+    for count in [3, 63, 64, 65, 200] {
+        let rest: Vec<_> = (0..count).map(|number| said("user", &format!("{number}"))).collect();
+        let (found, ..) = messages(WAY, json!([vec![call("c1", "{}")], rest.clone()].concat()));
+        assert_eq!(found.as_array().unwrap()[1..], rest, "{count}");
+    }
+}
+
+#[test]
 fn images_of_results_follow_after_all_results() {
     let image = json!({"type": "input_image", "image_url": "https://example.com/a.png", "detail": "auto"});
     let made_image = json!({"type": "image_url",
