@@ -88,7 +88,7 @@ impl FinishReason {
 
     /// The reason for any dialect's name, in any case. The names do not collide. `None` if it names none: some
     /// servers write that as an empty text, or as the text `null` in every chunk.
-    pub(super) fn from_wire(name: &[u8]) -> Option<Self> {
+    pub(crate) fn from_wire(name: &[u8]) -> Option<Self> {
         if name.is_empty() || name.eq_ignore_ascii_case(b"null") {
             return None;
         }

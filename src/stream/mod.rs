@@ -47,5 +47,6 @@ pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;
 pub use pattern::{MAX_FREE_VALUES, MAX_IN_VAIN, MAX_PATTERN, Pattern};
 pub use plain::{AnswerReader, PlainEnding};
+pub(crate) use usage::{Counts, Sums};
 pub use usage::{MAX_TOKENS, Usage};
 pub use watch::{Alarm, FINISH_GRACE, Watch};

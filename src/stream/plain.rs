@@ -281,13 +281,13 @@ impl Members {
         match (self.dialect, self.node, key) {
             (Chat | Completions | Responses | Messages, Node::Root, b"usage")
             | (Gemini, Node::Root, b"usageMetadata") => Member::Node(Node::Usage),
-            (Chat | Completions | Responses, Node::Usage, _) if Count::is_openai_details(key) => {
+            (Chat | Completions | Responses | Messages, Node::Usage, _) if Count::is_details(key) => {
                 Member::Node(Node::UsageDetails)
             }
             (Chat | Completions | Responses, Node::Usage, _) => count_member(Count::openai(key)),
             (Messages, Node::Usage, _) => count_member(Count::anthropic(key)),
             (Gemini, Node::Usage, _) => count_member(Count::gemini(key)),
-            (_, Node::UsageDetails, _) => count_member(Count::openai_detail(key)),
+            (_, Node::UsageDetails, _) => count_member(Count::detail(key)),
             (Chat, Node::Root, b"data") if self.embeds => Member::Node(Node::Blocks),
             (Chat, Node::Root, b"choices") if self.embeds => Member::Other,
             (Messages, Node::Root, b"content") => Member::Node(Node::Blocks),

@@ -36,7 +36,7 @@ impl Usage {
 
 /// How the counts of a dialect add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sums {
+pub(crate) enum Sums {
     /// OpenAI's: input and output are totals.
     Totals,
     /// Anthropic's: `input_tokens` excludes tokens read from and written to the cache.
@@ -47,7 +47,7 @@ pub(super) enum Sums {
 
 /// What has been reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     input: Option<u64>,
     tool_input: Option<u64>,
     cached_input: Option<u64>,
@@ -80,22 +80,22 @@ impl Count {
             b"total_tokens" => Some(Self::Total),
             b"prompt_cache_hit_tokens" | b"cache_read_input_tokens" => Some(Self::CachedInput),
             b"cache_creation_input_tokens" => Some(Self::CacheCreation),
-            _ => Self::openai_detail(key),
+            _ => Self::detail(key),
         }
     }
 
-    /// The count of a member of OpenAI's details. Input and output details share no name.
-    pub(super) fn openai_detail(key: &[u8]) -> Option<Self> {
+    /// The count of a member of the details of a dialect. Input and output details share no name.
+    pub(super) fn detail(key: &[u8]) -> Option<Self> {
         match key {
             b"cached_tokens" => Some(Self::CachedInput),
             b"cache_write_tokens" | b"cache_creation_tokens" => Some(Self::CacheCreation),
-            b"reasoning_tokens" => Some(Self::Reasoning),
+            b"reasoning_tokens" | b"thinking_tokens" => Some(Self::Reasoning),
             _ => None,
         }
     }
 
-    /// Whether a member of OpenAI's `usage` holds details.
-    pub(super) fn is_openai_details(key: &[u8]) -> bool {
+    /// Whether a member of OpenAI's or Anthropic's `usage` holds details.
+    pub(super) fn is_details(key: &[u8]) -> bool {
         matches!(
             key,
             b"prompt_tokens_details"
@@ -132,22 +132,24 @@ impl Count {
 
 impl Counts {
     /// Reads OpenAI's `usage`.
-    pub(super) fn read_openai(json: &mut Json<'_>) -> Read<Self> {
-        let mut counts = Self::default();
-        json.object(|key, json| {
-            if Count::is_openai_details(key) {
-                json.object(|key, json| counts.read(Count::openai_detail(key), json))?;
-                return Ok(());
-            }
-            counts.read(Count::openai(key), json)
-        })?;
-        Ok(counts)
+    pub(crate) fn read_openai(json: &mut Json<'_>) -> Read<Self> {
+        Self::read_with_details(Count::openai, json)
     }
 
     /// Reads Anthropic's `usage`.
-    pub(super) fn read_anthropic(json: &mut Json<'_>) -> Read<Self> {
+    pub(crate) fn read_anthropic(json: &mut Json<'_>) -> Read<Self> {
+        Self::read_with_details(Count::anthropic, json)
+    }
+
+    fn read_with_details(count: impl Fn(&[u8]) -> Option<Count>, json: &mut Json<'_>) -> Read<Self> {
         let mut counts = Self::default();
-        json.object(|key, json| counts.read(Count::anthropic(key), json))?;
+        json.object(|key, json| {
+            if Count::is_details(key) {
+                json.object(|key, json| counts.read(Count::detail(key), json))?;
+                return Ok(());
+            }
+            counts.read(count(key), json)
+        })?;
         Ok(counts)
     }
 
@@ -181,14 +183,14 @@ impl Counts {
     }
 
     /// Whether anything was counted.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         *self != Self::default()
     }
 
     /// Takes over a later report. Reports are cumulative, but a later one need not repeat what an earlier one
     /// said, and some servers fill it with zeros. So the counts of the input are taken over together, if the
     /// report has an input; the counts of the output likewise.
-    pub(super) fn update(&mut self, later: &Self) {
+    pub(crate) fn update(&mut self, later: &Self) {
         let replaces = |count: Option<u64>| count.is_some_and(|count| count > 0);
         let newer = |later: Option<u64>, earlier: Option<u64>, together: bool| match later {
             Some(0) if !together => earlier.or(later),
@@ -206,7 +208,7 @@ impl Counts {
     }
 
     /// The counts in the common sense; `None` if nothing was reported.
-    pub(super) fn usage(&self, sums: Sums) -> Option<Usage> {
+    pub(crate) fn usage(&self, sums: Sums) -> Option<Usage> {
         if !self.any() {
             return None;
         }

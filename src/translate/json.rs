@@ -299,6 +299,11 @@ impl Writer {
         self.out.extend_from_slice(json);
     }
 
+    /// A part of JSON that another writer has written, such as the elements of an array.
+    pub(super) fn fragment(&mut self, json: &[u8]) {
+        self.out.extend_from_slice(json);
+    }
+
     /// A string of text.
     pub(super) fn text(&mut self, text: &[u8]) {
         self.string(|out| escape(text, out));
@@ -310,6 +315,11 @@ impl Writer {
         self.out.push(b'"');
         inside(&mut self.out);
         self.out.push(b'"');
+    }
+
+    /// A string whose inside is `escaped` as it is written.
+    pub(super) fn inside(&mut self, escaped: &[u8]) {
+        self.string(|out| out.extend_from_slice(escaped));
     }
 
     /// A count.

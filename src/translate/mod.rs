@@ -9,6 +9,7 @@
 //!
 //! **A break stays a break.** A stream's proper end goes to the client only after the provider has sent its own.
 
+mod answer;
 mod context;
 #[allow(dead_code, reason = "the translations use it")]
 mod json;
@@ -16,6 +17,7 @@ mod losses;
 mod reasoning;
 mod request;
 
+pub use answer::{AnswerTerms, NotTranslated, StreamTranslator, translate_answer};
 pub use context::{AnswerContext, RenamedTool};
 pub use losses::{Loss, Losses};
 pub use reasoning::ReasoningPolicy;
