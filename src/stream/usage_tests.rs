@@ -121,6 +121,12 @@ fn the_counts_of_each_vendor_add_up() {
             [123, 100, 20, 5, 0],
         ),
         (
+            "Anthropic's output includes thinking, which it reports",
+            Messages,
+            json!({"input_tokens": 3, "output_tokens": 50, "output_tokens_details": {"thinking_tokens": 40}}),
+            [3, 0, 0, 50, 40],
+        ),
+        (
             "Gemini's candidates exclude thoughts",
             Gemini,
             json!({"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 20,
