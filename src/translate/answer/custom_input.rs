@@ -77,6 +77,8 @@ impl CustomInput {
                 self.place = if at == BEGIN.len() { Place::Text } else { Place::Begin(at) };
             }
             Unit::Byte(b' ' | b'\n' | b'\r' | b'\t') if may_follow_space(at) => {}
+            // There are no arguments.
+            Unit::Byte(b'}') if at == 1 => self.place = Place::Behind,
             other => {
                 self.place = Place::Other;
                 escape(BEGIN.get(..at).unwrap_or_default(), out);

@@ -5,12 +5,9 @@ use super::NotTranslated;
 use super::finish::{Finish, fitting};
 use super::order::{CallPart, Kind, Order};
 use super::piece::{Head, Piece, Put, Taken};
-use super::reading::{Stage, fail, inside};
+use super::reading::{DONE, Stage, fail, inside};
 use crate::base::json::{Json, Read, is_filled};
 use crate::stream::{Counts, FinishReason, Sums};
-
-/// The data of the last event.
-const DONE: &[u8] = b"[DONE]";
 
 /// The state of an answer.
 #[derive(Debug, Default)]
@@ -43,6 +40,7 @@ struct Choice<'e> {
 /// A delta or a whole message.
 #[derive(Default)]
 struct Message<'e> {
+    is_whole: bool,
     content: &'e [u8],
     /// Content in parts.
     parts: &'e [u8],
@@ -162,6 +160,7 @@ impl<'e> Chunk<'e> {
         match key {
             b"index" => choice.index = json.count()?.unwrap_or_default(),
             b"delta" | b"message" => {
+                choice.message.is_whole = key == b"message";
                 json.object(|key, json| choice.message.read_member(key, json))?;
             }
             b"finish_reason" => choice.finish = json.text()?.and_then(FinishReason::from_wire),
@@ -209,7 +208,11 @@ impl<'e> Message<'e> {
         put_text(Kind::Text, self.content, order, put)?;
         each(self.parts, |json| put_part(json, order, put))?;
         put_text(Kind::Refusal, self.refusal, order, put)?;
-        each(self.tool_calls, |json| put_call(json, order, put))
+        let mut number = 0;
+        each(self.tool_calls, |json| {
+            number += 1;
+            put_call(json, self.is_whole.then_some(number), order, put)
+        })
     }
 
     /// Servers have three names for reasoning. Some send the same text under two of them.
@@ -262,7 +265,8 @@ fn put_detail(json: &mut Json<'_>, order: &mut Order, put: Put<'_>) -> Read<()> 
     put_text(Kind::Reasoning, text, order, put).map_err(fail)
 }
 
-fn put_call(json: &mut Json<'_>, order: &mut Order, put: Put<'_>) -> Read<()> {
+/// Puts a part of a call, or the whole call with this number.
+fn put_call(json: &mut Json<'_>, number: Option<u64>, order: &mut Order, put: Put<'_>) -> Read<()> {
     let mut part = CallPart::default();
     let mut object: &[u8] = b"";
     json.object(|key, json| {
@@ -285,6 +289,7 @@ fn put_call(json: &mut Json<'_>, order: &mut Order, put: Put<'_>) -> Read<()> {
         }
         Ok(())
     })?;
+    part.index = number.or(part.index);
     let mut escaped = Vec::new();
     if !object.is_empty() {
         escape(object, &mut escaped);

@@ -5,7 +5,7 @@ use super::NotTranslated;
 use super::finish::{Finish, fitting};
 use super::order::MAX_CALLS;
 use super::piece::{Call, Head, Piece, Put, Taken};
-use super::reading::{Stage, fail, inside};
+use super::reading::{DONE, Stage, fail, inside};
 use crate::base::json::{Json, Read, is_filled};
 use crate::stream::{Counts, FinishReason, Sums};
 
@@ -67,7 +67,7 @@ struct Part<'e> {
 impl MessagesReader {
     /// Reads an event of a stream. The type in the data takes precedence over the event's name.
     pub(super) fn event(&mut self, name: &[u8], data: &[u8], put: Put<'_>) -> Taken {
-        if !data.trim_ascii_start().starts_with(b"{") {
+        if matches!(data.trim_ascii(), b"" | DONE) {
             return Ok(());
         }
         let mut event = Event::default();
@@ -100,7 +100,12 @@ impl MessagesReader {
             let mut part = Part::default();
             json.object(|key, json| part.read_member(key, json))?;
             index += 1;
-            self.start_block(index, &part, put).map_err(fail)
+            self.start_block(index, &part, put).map_err(fail)?;
+            // In a stream, an empty input stands for one that is still to come. Here it is the input.
+            match self.open {
+                Open::Call(_) if !is_filled(part.input) => put(Piece::Arguments(b"{}")).map_err(fail),
+                _ => Ok(()),
+            }
         })?;
         self.finish(&message, message.finish.unwrap_or(FinishReason::Stop), put)?;
         self.end(put)
@@ -220,7 +225,9 @@ impl<'e> Event<'e> {
             }
             b"content_block" | b"delta" => {
                 json.object(|key, json| match key {
-                    b"stop_reason" | b"stop_sequence" | b"stop_details" => self.message.read_member(key, json),
+                    b"stop_reason" | b"stop_sequence" | b"stop_details" => {
+                        self.message.read_member(key, json)
+                    }
                     _ => self.part.read_member(key, json),
                 })?;
             }

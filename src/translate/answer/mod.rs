@@ -183,7 +183,8 @@ impl Client {
 
     /// Gives a call the id and the name that the client can use.
     fn call(&mut self, call: Call<'_>, terms: &AnswerTerms, out: &mut Vec<u8>) -> Taken {
-        let is_of_messages = matches!(self.writer, ClientWriter::Messages(_) | ClientWriter::MessagesPlain(_));
+        let is_of_messages =
+            matches!(self.writer, ClientWriter::Messages(_) | ClientWriter::MessagesPlain(_));
         let id = match call.id {
             b"" => Some(made_call_id(terms.seed, self.calls)),
             id if is_of_messages => fitting_call_id(id),

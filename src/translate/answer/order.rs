@@ -155,7 +155,8 @@ impl Order {
         let call = self.calls.get(at)?;
         // Some servers number all calls alike, or not at all, and send each of them in one part.
         let has_other_id = !part.id.is_empty() && !call.id.is_empty() && *call.id != *part.id;
-        let is_whole = matches!(call.state, State::Done) || (self.open == Some(at) && self.brackets.are_closed());
+        let is_whole =
+            matches!(call.state, State::Done) || (self.open == Some(at) && self.brackets.are_closed());
         let is_unnumbered = part.index.is_none() && part.id.is_empty() && is_whole;
         let begins = !part.name.is_empty() && !call.name.is_empty() && (has_other_id || is_unnumbered);
         (!begins).then_some(at)

@@ -3,6 +3,9 @@
 use super::NotTranslated;
 use crate::base::json::{Json, NotJson, Read};
 
+/// The data of chat's last event. Relays send it in other dialects, too.
+pub(super) const DONE: &[u8] = b"[DONE]";
+
 /// How far an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Default)]
 pub(super) enum Stage {

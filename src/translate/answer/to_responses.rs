@@ -240,9 +240,9 @@ impl ResponsesWriter {
             to.key("model").inside(&self.model);
             match reason {
                 None => to.key("incomplete_details").literal(b"null"),
-                Some(reason) => to
-                    .key("incomplete_details")
-                    .object(|to| to.key("reason").inside(reason.as_bytes())),
+                Some(reason) => {
+                    to.key("incomplete_details").object(|to| to.key("reason").inside(reason.as_bytes()))
+                }
             }
             to.key("output").array(|to| to.fragment(output));
             match (state, &self.usage) {
