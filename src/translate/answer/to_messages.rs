@@ -104,6 +104,8 @@ impl MessagesStream {
                 self.end.has_refusal = true;
                 self.text(Block::Text, text, out);
             }
+            // Messages has citations of what its own tools have found.
+            Piece::Citation(_) => {}
             Piece::Call(call) => self.begin(Block::Call, out, |to| {
                 write_call(&call, to);
                 to.key("input").literal(b"{}");
@@ -206,6 +208,7 @@ impl MessagesPlain {
                 self.end.has_refusal = true;
                 self.text(Block::Text, text)?;
             }
+            Piece::Citation(_) => {}
             Piece::Call(call) => {
                 self.close()?;
                 self.open = Some(Block::Call);
