@@ -328,6 +328,13 @@ impl Writer {
     }
 }
 
+/// The string whose inside is `escaped` as it is written.
+pub(super) fn quoted(escaped: &[u8]) -> Vec<u8> {
+    let mut to = Writer::default();
+    to.inside(escaped);
+    to.into_bytes()
+}
+
 /// Appends `text` as the inside of a string.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     for byte in text {

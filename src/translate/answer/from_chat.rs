@@ -4,7 +4,7 @@ use super::super::json::escape;
 use super::NotTranslated;
 use super::finish::{Finish, fitting};
 use super::order::{CallPart, Kind, Order};
-use super::piece::{Head, Piece, Put, Taken};
+use super::piece::{Citation, Head, Piece, Put, Taken};
 use super::reading::{DONE, Stage, fail, inside};
 use crate::base::json::{Json, Read, is_filled};
 use crate::stream::{Counts, FinishReason, Sums};
@@ -48,6 +48,7 @@ struct Message<'e> {
     reasoning_content: &'e [u8],
     reasoning: &'e [u8],
     reasoning_details: &'e [u8],
+    annotations: &'e [u8],
     tool_calls: &'e [u8],
 }
 
@@ -197,6 +198,7 @@ impl<'e> Message<'e> {
             b"reasoning_content" => self.reasoning_content = inside(json)?,
             b"reasoning" => self.reasoning = inside(json)?,
             b"reasoning_details" => self.reasoning_details = json.value()?,
+            b"annotations" => self.annotations = json.value()?,
             b"tool_calls" => self.tool_calls = json.value()?,
             _ => drop(json.value()?),
         }
@@ -208,6 +210,7 @@ impl<'e> Message<'e> {
         put_text(Kind::Text, self.content, order, put)?;
         each(self.parts, |json| put_part(json, order, put))?;
         put_text(Kind::Refusal, self.refusal, order, put)?;
+        each(self.annotations, |json| put_citation(json, put))?;
         let mut number = 0;
         each(self.tool_calls, |json| {
             number += 1;
@@ -263,6 +266,27 @@ fn put_detail(json: &mut Json<'_>, order: &mut Order, put: Put<'_>) -> Read<()> 
         Ok(())
     })?;
     put_text(Kind::Reasoning, text, order, put).map_err(fail)
+}
+
+fn put_citation(json: &mut Json<'_>, put: Put<'_>) -> Read<()> {
+    let mut citation = Citation::default();
+    json.object(|key, json| {
+        if key != b"url_citation" {
+            return json.value().map(drop);
+        }
+        json.object(|key, json| {
+            match key {
+                b"url" => citation.url = inside(json)?,
+                b"title" => citation.title = inside(json)?,
+                b"start_index" => citation.start = json.count()?.unwrap_or_default(),
+                b"end_index" => citation.end = json.count()?.unwrap_or_default(),
+                _ => drop(json.value()?),
+            }
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    if citation.url.is_empty() { Ok(()) } else { put(Piece::Citation(citation)).map_err(fail) }
 }
 
 /// Puts a part of a call, or the whole call with this number.

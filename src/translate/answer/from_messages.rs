@@ -21,7 +21,7 @@ pub(super) struct MessagesReader {
 /// The block that is open, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Open {
-    /// A call of one of the client's tools, with its index.
+    /// A call of one of the client's tools whose arguments are to come, with its index.
     Call(u64),
     /// Text, reasoning, or what a tool of the provider says.
     #[default]
@@ -103,7 +103,7 @@ impl MessagesReader {
             self.start_block(index, &part, put).map_err(fail)?;
             // In a stream, an empty input stands for one that is still to come. Here it is the input.
             match self.open {
-                Open::Call(_) if !is_filled(part.input) => put(Piece::Arguments(b"{}")).map_err(fail),
+                Open::Call(_) => put(Piece::Arguments(b"{}")).map_err(fail),
                 _ => Ok(()),
             }
         })?;
@@ -154,10 +154,10 @@ impl MessagesReader {
         if self.calls > MAX_CALLS || part.name.is_empty() {
             return Err(NotTranslated);
         }
-        self.open = Open::Call(index);
         self.begun()?;
         put(Piece::Call(Call { id: part.id, name: part.name, ..Call::default() }))?;
         if !is_filled(part.input) {
+            self.open = Open::Call(index);
             return Ok(());
         }
         let mut escaped = Vec::new();

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::super::json::escape;
+use super::super::json::{Raw, escape, quoted};
+use super::super::request::idents::call_id;
 use super::AnswerTerms;
 use crate::base::Decimal;
-use crate::base::{FNV_BASIS, fnv1a};
 
 /// The id of an answer: the provider's own behind the dialect's prefix, so that it can be found at the provider.
 pub(super) fn answer_id(prefix: &str, provider: &[u8], seed: u64) -> Box<[u8]> {
@@ -44,15 +44,9 @@ pub(super) fn made_call_id(seed: u64, index: u64) -> Vec<u8> {
     id
 }
 
-/// An id for a client of Messages in place of one that Messages does not take back.
+/// The id of a call in a form that Messages takes back.
 pub(super) fn fitting_call_id(id: &[u8]) -> Option<Vec<u8>> {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if id.iter().all(fits) {
-        return None;
-    }
-    let mut made = b"toolu_".to_vec();
-    push_hex(fnv1a(FNV_BASIS, id), &mut made);
-    Some(made)
+    Raw::of(&quoted(id)).map(|id| call_id(id).into_owned())
 }
 
 fn push_hex(number: u64, out: &mut Vec<u8>) {

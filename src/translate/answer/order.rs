@@ -7,7 +7,7 @@
 use std::mem;
 
 use super::NotTranslated;
-use super::arguments::Brackets;
+use super::arguments::{Brackets, Unit, Units};
 use super::piece::{Call, Piece, Put, Taken};
 
 /// The most calls of tools in an answer.
@@ -125,7 +125,7 @@ impl Order {
                 self.brackets.take(part.arguments);
                 put_arguments(part.arguments, put)?;
             }
-            State::Done if part.arguments.is_empty() => {}
+            State::Done if is_blank(part.arguments) => {}
             State::Done => return Err(NotTranslated),
             State::Waiting(arguments) => {
                 arguments.extend_from_slice(part.arguments);
@@ -232,6 +232,10 @@ impl Order {
         self.waiting = self.waiting.saturating_add(bytes);
         if self.waiting > MAX_WAITING { Err(NotTranslated) } else { Ok(()) }
     }
+}
+
+fn is_blank(arguments: &[u8]) -> bool {
+    Units::of(arguments).all(|unit| matches!(unit, Unit::Byte(b' ' | b'\n' | b'\r' | b'\t')))
 }
 
 fn put_arguments(arguments: &[u8], put: Put<'_>) -> Taken {

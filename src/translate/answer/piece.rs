@@ -20,6 +20,8 @@ pub(super) enum Piece<'a> {
     Text(&'a [u8]),
     /// The model's words for that it does not answer.
     Refusal(&'a [u8]),
+    /// A source of the text so far.
+    Citation(Citation<'a>),
     /// Plain reasoning.
     Reasoning(&'a [u8]),
     /// A call of a tool begins.
@@ -41,6 +43,19 @@ pub(super) struct Head<'a> {
     pub id: &'a [u8],
     /// The provider's name of the model.
     pub model: &'a [u8],
+}
+
+/// A page of the web that a part of the text relies on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Citation<'a> {
+    /// Its address.
+    pub url: &'a [u8],
+    /// Its title.
+    pub title: &'a [u8],
+    /// Where in the text the part begins.
+    pub start: u64,
+    /// Where in the text the part ends.
+    pub end: u64,
 }
 
 /// A call of a tool.

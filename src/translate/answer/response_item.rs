@@ -5,7 +5,7 @@
 use super::super::json::Writer;
 use super::custom_input::CustomInput;
 use super::ids::push_item_id;
-use super::piece::Call;
+use super::piece::{Call, Citation};
 
 /// An item that is being written.
 #[derive(Debug)]
@@ -18,6 +18,10 @@ pub(super) struct Item {
     pub index: u64,
     /// The call, if it is one.
     call: OwnedCall,
+    /// The sources of a text, with commas.
+    citations: Writer,
+    /// How many sources there are.
+    citation_count: u64,
     /// Reads the text out of the arguments of a custom tool.
     pub input: CustomInput,
 }
@@ -119,26 +123,6 @@ impl Kind {
             },
         }
     }
-
-    /// Writes the part with its text.
-    pub(super) fn write_part(self, text: &[u8], to: &mut Writer) {
-        to.object(|to| match self {
-            Self::Refusal => {
-                to.key("type").literal(b"\"refusal\"");
-                to.key("refusal").inside(text);
-            }
-            Self::Reasoning => {
-                to.key("type").literal(b"\"summary_text\"");
-                to.key("text").inside(text);
-            }
-            Self::Text | Self::Function | Self::Custom => {
-                to.key("type").literal(b"\"output_text\"");
-                to.key("text").inside(text);
-                to.key("annotations").literal(b"[]");
-                to.key("logprobs").literal(b"[]");
-            }
-        });
-    }
 }
 
 /// How far an item is.
@@ -164,7 +148,15 @@ impl Item {
     pub(super) fn new(kind: Kind, index: u64, seed: u64) -> Self {
         let mut id = Vec::new();
         push_item_id(kind.names().prefix, seed, index, &mut id);
-        Self { kind, id: id.into(), index, call: OwnedCall::default(), input: CustomInput::default() }
+        Self {
+            kind,
+            id: id.into(),
+            index,
+            call: OwnedCall::default(),
+            citations: Writer::default(),
+            citation_count: 0,
+            input: CustomInput::default(),
+        }
     }
 
     /// The item of a call.
@@ -176,6 +168,38 @@ impl Item {
             namespace: call.namespace.map(Into::into),
         };
         Self { call, ..Self::new(kind, index, seed) }
+    }
+
+    /// Adds a source, and returns its number.
+    pub(super) fn cite(&mut self, citation: &Citation<'_>) -> u64 {
+        write_citation(citation, &mut self.citations);
+        self.citation_count += 1;
+        self.citation_count - 1
+    }
+
+    /// How many bytes the item keeps besides its text.
+    pub(super) const fn len(&self) -> usize {
+        self.citations.len()
+    }
+
+    /// Writes the part with its text.
+    pub(super) fn write_part(&self, text: &[u8], to: &mut Writer) {
+        to.object(|to| match self.kind {
+            Kind::Refusal => {
+                to.key("type").literal(b"\"refusal\"");
+                to.key("refusal").inside(text);
+            }
+            Kind::Reasoning => {
+                to.key("type").literal(b"\"summary_text\"");
+                to.key("text").inside(text);
+            }
+            Kind::Text | Kind::Function | Kind::Custom => {
+                to.key("type").literal(b"\"output_text\"");
+                to.key("text").inside(text);
+                to.key("annotations").array(|to| to.fragment(self.citations.as_bytes()));
+                to.key("logprobs").literal(b"[]");
+            }
+        });
     }
 
     /// Writes the item with its text.
@@ -202,7 +226,7 @@ impl Item {
     fn write_parts(&self, key: &str, status: Status, text: &[u8], to: &mut Writer) {
         to.key(key).array(|to| {
             if status != Status::Begun {
-                self.kind.write_part(text, to);
+                self.write_part(text, to);
             }
         });
     }
@@ -217,4 +241,15 @@ impl Item {
         }
         to.key(self.kind.names().text).inside(text);
     }
+}
+
+/// Writes an annotation of a text.
+pub(super) fn write_citation(citation: &Citation<'_>, to: &mut Writer) {
+    to.object(|to| {
+        to.key("type").literal(b"\"url_citation\"");
+        to.key("start_index").count(citation.start);
+        to.key("end_index").count(citation.end);
+        to.key("url").inside(citation.url);
+        to.key("title").inside(citation.title);
+    });
 }

@@ -46,6 +46,8 @@ impl ChatStream {
             Piece::Reasoning(text) => {
                 self.delta(None, terms, out, |to| to.key("reasoning_content").inside(text));
             }
+            // Only the providers of Messages answer these clients, and they do not say where a citation belongs.
+            Piece::Citation(_) => {}
             Piece::Call(call) => self.call(&call, terms, out),
             Piece::Arguments(part) => self.arguments(part, terms, out),
             Piece::Usage(usage) => self.usage = Some(usage),
@@ -190,6 +192,7 @@ impl ChatPlain {
             Piece::Text(text) => self.content.extend_from_slice(text),
             Piece::Refusal(text) => self.refusal.extend_from_slice(text),
             Piece::Reasoning(text) => self.reasoning.extend_from_slice(text),
+            Piece::Citation(_) => {}
             Piece::Call(call) => {
                 self.end_call(false);
                 let arguments = Vec::new();

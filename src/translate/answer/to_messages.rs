@@ -1,7 +1,7 @@
 //! Writes answers for clients of Messages.
 
-use super::super::json::{Raw, Writer};
-use super::arguments::write_object;
+use super::super::json::{Raw, Writer, quoted};
+use super::super::request::arguments::write_object;
 use super::finish::{Finish, messages_reason};
 use super::ids::{answer_id, model_name};
 use super::piece::{Call, Head, Piece, Taken};
@@ -104,6 +104,8 @@ impl MessagesStream {
                 self.end.has_refusal = true;
                 self.text(Block::Text, text, out);
             }
+            // Messages has citations of what its own tools have found.
+            Piece::Citation(_) => {}
             Piece::Call(call) => self.begin(Block::Call, out, |to| {
                 write_call(&call, to);
                 to.key("input").literal(b"{}");
@@ -206,6 +208,7 @@ impl MessagesPlain {
                 self.end.has_refusal = true;
                 self.text(Block::Text, text)?;
             }
+            Piece::Citation(_) => {}
             Piece::Call(call) => {
                 self.close()?;
                 self.open = Some(Block::Call);
@@ -243,12 +246,10 @@ impl MessagesPlain {
     }
 
     fn close_call(&mut self) -> Taken {
-        let mut quoted = Writer::default();
-        quoted.inside(&self.text);
-        let quoted = quoted.into_bytes();
-        let arguments = Raw::of(&quoted).and_then(Raw::text).ok_or(NotTranslated)?;
+        let arguments = quoted(&self.text);
+        let arguments = Raw::of(&arguments).ok_or(NotTranslated)?;
         self.content.key("input");
-        write_object(&arguments, &mut self.content);
+        write_object(Some(arguments), &mut self.content);
         self.content.close_object();
         Ok(())
     }

@@ -8,8 +8,8 @@ use std::mem;
 use super::super::json::Writer;
 use super::finish::{incomplete_reason, is_cut};
 use super::ids::{answer_id, model_name};
-use super::piece::{Call, Head, Piece, Taken};
-use super::response_item::{Item, Kind, PartNames, Status};
+use super::piece::{Call, Citation, Head, Piece, Taken};
+use super::response_item::{Item, Kind, PartNames, Status, write_citation};
 use super::sse::push_typed;
 use super::usage::write_responses;
 use super::{AnswerTerms, NotTranslated};
@@ -72,6 +72,7 @@ impl ResponsesWriter {
             Piece::Text(text) => self.text(Kind::Text, text, terms, out)?,
             Piece::Refusal(text) => self.text(Kind::Refusal, text, terms, out)?,
             Piece::Reasoning(text) => self.text(Kind::Reasoning, text, terms, out)?,
+            Piece::Citation(citation) => self.cite(&citation, out)?,
             Piece::Call(call) => self.call(&call, terms, out)?,
             Piece::Arguments(part) => self.arguments(part, out)?,
             Piece::Usage(usage) => self.usage = Some(usage),
@@ -117,6 +118,20 @@ impl ResponsesWriter {
         self.delta(from, out)
     }
 
+    /// Adds a source to the text. Without an open text it has no place.
+    fn cite(&mut self, citation: &Citation<'_>, out: &mut Vec<u8>) -> Taken {
+        let Some(mut item) = self.open.take_if(|item| item.kind == Kind::Text) else { return Ok(()) };
+        let number = item.cite(citation);
+        self.push("response.output_text.annotation.added", out, |_, to| {
+            write_place(&item, item.kind.names().part, to);
+            to.key("annotation_index").count(number);
+            to.key("annotation");
+            write_citation(citation, to);
+        });
+        self.open = Some(item);
+        self.check_size()
+    }
+
     fn begin(&mut self, item: Item, out: &mut Vec<u8>) -> Taken {
         self.close(out)?;
         self.items += 1;
@@ -134,9 +149,7 @@ impl ResponsesWriter {
 
     /// Tells what has come since the text had the length `from`.
     fn delta(&mut self, from: usize, out: &mut Vec<u8>) -> Taken {
-        if self.text.len().saturating_add(self.output.len()) > MAX_OUTPUT {
-            return Err(NotTranslated);
-        }
+        self.check_size()?;
         let Some(item) = self.open.take() else { return Err(NotTranslated) };
         let text = mem::take(&mut self.text);
         let delta = text.get(from..).unwrap_or_default();
@@ -146,6 +159,12 @@ impl ResponsesWriter {
         self.text = text;
         self.open = Some(item);
         Ok(())
+    }
+
+    fn check_size(&self) -> Taken {
+        let open = self.open.as_ref().map_or(0, Item::len);
+        let kept = self.text.len().saturating_add(self.output.len()).saturating_add(open);
+        if kept > MAX_OUTPUT { Err(NotTranslated) } else { Ok(()) }
     }
 
     fn close(&mut self, out: &mut Vec<u8>) -> Taken {
@@ -208,7 +227,7 @@ impl ResponsesWriter {
         self.push(name, out, |_, to| {
             write_place(item, Some(part), to);
             to.key("part");
-            item.kind.write_part(text, to);
+            item.write_part(text, to);
         });
     }
 

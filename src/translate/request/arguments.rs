@@ -9,7 +9,7 @@ const INVALID: &str = "INVALID_JSON";
 
 /// Writes the object that the string `arguments` holds. A model's arguments may be no object; then the object
 /// has their text.
-pub(super) fn write_object(arguments: Option<Raw<'_>>, to: &mut Writer) {
+pub(in crate::translate) fn write_object(arguments: Option<Raw<'_>>, to: &mut Writer) {
     let text = arguments.and_then(Raw::text).unwrap_or_default();
     let text = text.trim_ascii();
     if text.is_empty() {

@@ -4,7 +4,7 @@
 //! it is written. What the provider is known to refuse is not sent: it is put in the form that the provider
 //! takes, or it is a [`Loss`](super::Loss).
 
-mod arguments;
+pub(super) mod arguments;
 mod chat_model;
 mod chat_parts;
 mod chat_settings;
@@ -12,7 +12,7 @@ mod chat_to_messages;
 mod claude;
 mod definitions;
 mod effort;
-mod idents;
+pub(super) mod idents;
 mod media;
 mod messages_to_chat;
 mod notes;

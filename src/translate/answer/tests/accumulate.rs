@@ -180,6 +180,11 @@ fn change(item: &mut Value, name: &str, data: &Value) {
         }
         "response.content_part.done" => assert_eq!(item["content"][0], data["part"]),
         "response.reasoning_summary_part.done" => assert_eq!(item["summary"][0], data["part"]),
+        "response.output_text.annotation.added" => {
+            let annotations = item["content"][0]["annotations"].as_array_mut().unwrap();
+            assert_eq!(data["annotation_index"], annotations.len());
+            annotations.push(data["annotation"].clone());
+        }
         "response.output_text.delta" => append(&mut item["content"][0]["text"], &data["delta"]),
         "response.output_text.done" => assert_eq!(item["content"][0]["text"], data["text"]),
         "response.refusal.delta" => append(&mut item["content"][0]["refusal"], &data["delta"]),

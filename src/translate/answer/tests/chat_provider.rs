@@ -220,7 +220,7 @@ fn calls_without_id_or_arguments_get_them() {
     "#;
     let message = message_of(deltas);
     let ids = ["call_000000000000abcd_0", message["content"][1]["id"].as_str().unwrap()];
-    assert!(ids[1].starts_with("toolu_") && ids[1].len() == 22, "{ids:?}");
+    assert!(ids[1].bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{ids:?}");
     assert_eq!(message["content"], json!([tool(ids[0], "f", json!({})), tool(ids[1], "g", json!({}))]));
 
     let response = response_of(deltas);
@@ -269,6 +269,36 @@ fn reasoning_has_many_names() {
             assert_eq!(message["content"], json!([{"type": "text", "text": "c"}]));
         }
     }
+}
+
+#[test]
+fn sources_of_a_text_are_annotations_for_responses() {
+    let source =
+        |at: u64| json!({"start_index": at, "end_index": 3, "url": format!("u{at}"), "title": "t\""});
+    let annotation = |at: u64| json!({"type": "url_citation", "url_citation": source(at), "index": 0});
+    let delta = json!({"annotations": [annotation(1), {"type": "other"}, annotation(2)]});
+    let deltas = format!("{{\"content\":\"abc\"}}\n{delta}\n\"stop\"");
+    let expected = |at: u64| {
+        let mut expected = source(at);
+        expected["type"] = "url_citation".into();
+        expected
+    };
+    let response = response_of(&deltas);
+    assert_eq!(response["output"][0]["content"][0]["annotations"], json!([expected(1), expected(2)]));
+    assert_eq!(message_of(&deltas)["content"], json!([{"type": "text", "text": "abc"}]));
+}
+
+#[test]
+fn blanks_behind_a_whole_call_are_dropped() {
+    let message = message_of(
+        r#"
+        {"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}}]}
+        {"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":"{\"y\":2}"}}]}
+        {"tool_calls":[{"index":0,"function":{"arguments":" \n"}}]}
+        "stop"
+        "#,
+    );
+    assert_eq!(message["content"], json!([tool("a", "f", json!({"x": 1})), tool("b", "g", json!({"y": 2}))]));
 }
 
 #[test]
