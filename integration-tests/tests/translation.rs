@@ -2,13 +2,16 @@
 //!
 //! `docs/translation.md` has a table whose cells name these tests.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use integration_tests::client::{Read, Request};
 use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::node;
+use integration_tests::paths;
 use integration_tests::provider::tool_calls::{Api, tool_call};
 use integration_tests::provider::{Script, errors};
+use integration_tests::python;
 use integration_tests::records;
 use integration_tests::scene::Scene;
 use serde_json::{Value, json};
@@ -321,6 +324,10 @@ async fn a_failover_crosses_dialects() {
         }
         let received = &spare.received()[nth];
         assert_eq!(received.path, "/v1/chat/completions");
+        if nth == 2 {
+            assert!(received.body_complete && received.body_length > 2_000_000, "{}", received.body_length);
+            continue;
+        }
         let sent = received.json();
         let roles: Vec<_> =
             sent["messages"].as_array().unwrap().iter().map(|it| it["role"].clone()).collect();
@@ -361,6 +368,188 @@ async fn what_a_translation_would_lose_is_named_in_the_refusal() {
     envoy.until_every_worker(ask, |read| read.status == 200).await;
     let record = records::so_far(&envoy).pop().unwrap();
     assert_eq!(record["attempts"][0]["lost"], json!(["logit_bias"]), "{record:#}");
+}
+
+/// A body that an agent has sent, and the headers that came with it.
+fn recorded(name: &str) -> Value {
+    let file = paths::root().join(format!("integration-tests/tests/recorded/{name}.json"));
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// A session of a coding agent: each turn sends the whole conversation, and each answer calls a tool.
+struct Session {
+    api: Api,
+    recorded: Value,
+}
+
+impl Session {
+    fn of(name: &str) -> Self {
+        let mut recorded = recorded(name);
+        let api = if name.starts_with("codex") { Api::Responses } else { Api::Messages };
+        recorded["body"]["model"] = json!("code");
+        Self { api, recorded }
+    }
+
+    fn request(&self) -> Request {
+        let request = Request::post(self.recorded["path"].as_str().unwrap()).json(&self.recorded["body"]);
+        let headers = self.recorded["headers"].as_object().unwrap().iter();
+        headers.fold(request, |request, (name, value)| request.header(name, value.as_str().unwrap()))
+    }
+
+    /// Adds the answer and the result of its call to the conversation, as the agent does.
+    fn goes_on(&mut self, read: &Read) {
+        let events = events(read);
+        match self.api {
+            Api::Messages => {
+                let start = events.iter().find(|event| event["content_block"]["type"] == "tool_use");
+                let mut call = start.unwrap_or_else(|| panic!("{events:#?}"))["content_block"].clone();
+                call["input"] = streamed_arguments(Api::Messages, &events);
+                let result = json!({"type": "tool_result", "tool_use_id": call["id"], "content": "done"});
+                let turns = self.recorded["body"]["messages"].as_array_mut().unwrap();
+                turns.push(json!({"role": "assistant", "content": [call]}));
+                turns.push(json!({"role": "user", "content": [result]}));
+            }
+            _ => {
+                let last = events.iter().find(|event| event["type"] == "response.completed");
+                let output = last.unwrap_or_else(|| panic!("{events:#?}"))["response"]["output"].clone();
+                let items = self.recorded["body"]["input"].as_array_mut().unwrap();
+                for item in output.as_array().unwrap() {
+                    items.push(item.clone());
+                    let kind = item["type"].as_str().unwrap();
+                    if kind.ends_with("_call") {
+                        items.push(json!({"type": format!("{kind}_output"), "call_id": item["call_id"],
+                            "output": "done"}));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The names of calls and results in the order in which the provider got them.
+fn calls_and_results(sent: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    for message in sent["messages"].as_array().unwrap() {
+        for call in message["tool_calls"].as_array().into_iter().flatten() {
+            found.push(format!("call {}", call["id"].as_str().unwrap()));
+        }
+        if message["role"] == "tool" {
+            found.push(format!("result {}", message["tool_call_id"].as_str().unwrap()));
+        }
+        for block in message["content"].as_array().into_iter().flatten() {
+            match block["type"].as_str() {
+                Some("tool_use") => found.push(format!("call {}", block["id"].as_str().unwrap())),
+                Some("tool_result") => {
+                    found.push(format!("result {}", block["tool_use_id"].as_str().unwrap()));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// Ten turns of coding agents. In the middle of the fifth answer the first provider dies, so the agent repeats that turn. From
+/// then on a provider of another dialect answers, and gets the whole conversation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_of_a_coding_agent_goes_on_at_a_provider_of_another_dialect() {
+    const TURNS: usize = 10;
+    const DIES_IN: usize = 5;
+    for (agent, spare_api) in [
+        ("claude-code", Api::Chat),
+        ("claude-code-without-tool-search", Api::Chat),
+        ("codex", Api::Chat),
+        ("codex", Api::Messages),
+        ("codex-with-deferred-tools", Api::Messages),
+    ] {
+        let mut session = Session::of(agent);
+        let endpoint = if spare_api == Api::Chat { "chat" } else { "messages" };
+        let translate = match session.api {
+            Api::Messages => json!(true),
+            _ => json!({"allow": ["hosted_tools", "tool_grammar", "verbosity"]}),
+        };
+        let kind = |api: Api| if api == Api::Messages { "anthropic" } else { "openai" };
+        let Scene { envoy, providers: [first, spare], .. } = Gateway::new(Shape::Loop)
+            .plugin(&json!({
+                "mode": "shadow",
+                "providers": {
+                    "first": {"kind": kind(session.api), "cluster": "first"},
+                    "spare": {"kind": "openai-compatible", "host": "spare.test", "endpoints": [endpoint]},
+                },
+                "targets": {
+                    "first": {"provider": "first", "model": "m", "key": {"value": "sk-a"}},
+                    "spare": {"provider": "spare", "model": "m", "key": {"value": "sk-b"}, "translate": translate,
+                        "tools": true, "parallel_tools": true, "strict_tools": true, "hosted_tools": true,
+                        "reasoning": true, "context_window": 1_000_000, "max_output_tokens": 1_000_000},
+                },
+                "models": {"code": {"tiers": [["first"], ["spare"]], "retry": {"attempts_per_target": 1}}},
+            }))
+            .start_with(["first", "spare"])
+            .await;
+        let arguments = json!({"path": "src/lib.rs", "text": "a \"b\"\n"});
+        spare.by_default(tool_call(spare_api, true, "Read", &arguments));
+        for turn in 1..=TURNS {
+            let script = tool_call(session.api, true, "Read", &arguments);
+            match turn.cmp(&DIES_IN) {
+                Ordering::Less => _ = first.script(script),
+                Ordering::Equal => {
+                    first.script(script.cut_after_chunks(3));
+                    let broken = envoy.ask(session.request()).await;
+                    assert!(!has_ended(session.api, &broken), "{agent}: {}", broken.text());
+                    first.by_default(Script::reset());
+                }
+                Ordering::Greater => {}
+            }
+            let read = envoy.ask(session.request()).await;
+            assert_eq!(read.status, 200, "{agent}, turn {turn}: {}", read.text());
+            assert!(has_ended(session.api, &read), "{agent}, turn {turn}: {}", read.text());
+            let translated = read.header("x-llm-translated").is_some();
+            assert_eq!(translated, turn >= DIES_IN, "{agent}, turn {turn}");
+            session.goes_on(&read);
+        }
+        let received = spare.received();
+        assert_eq!(received.len(), TURNS - DIES_IN + 1, "{agent}");
+        for (nth, request) in received.iter().enumerate() {
+            let found = calls_and_results(&request.json());
+            // Each call is followed by its result.
+            let turns = DIES_IN - 1 + nth;
+            let own: Vec<_> = found.iter().rev().take(2 * turns).rev().collect();
+            assert_eq!(own.len(), 2 * turns, "{agent}: {found:?}");
+            for pair in own.chunks(2) {
+                assert_eq!(
+                    pair[0].strip_prefix("call "),
+                    pair[1].strip_prefix("result "),
+                    "{agent}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+/// The vendors' own Python SDKs, each against a provider of the other vendor's dialect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_sdks_accept_translated_answers() {
+    let compatible = |endpoint: &str| json!({"kind": "openai-compatible", "cluster": "only", "host": "only.test", "endpoints": [endpoint]});
+    let target = |provider: &str| json!({"provider": provider, "model": "m", "translate": true});
+    let Scene { envoy, providers: [only], .. } = Gateway::new(Shape::Loop)
+        .plugin(&json!({
+            "providers": {"messages": compatible("messages"), "chat": compatible("chat")},
+            "targets": {"claude": target("messages"), "gpt": target("chat")},
+            "models": {"m-1": {"targets": ["claude"]}, "m-2": {"targets": ["gpt"]}},
+        }))
+        .start_with(["only"])
+        .await;
+    let base_url = format!("http://127.0.0.1:{}", envoy.port());
+    let said = python::run("sdk_chat.py", &[("BASE_URL", &base_url)]).await.expect_success();
+    let answers: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 6, "{said}");
+    assert!(answers.iter().all(|answer| answer["text"] == "hello from only"), "{said}");
+    assert_eq!((&answers[0]["tokens"], &answers[1]["tokens"]), (&json!(15), &json!(15)), "{said}");
+    assert_eq!(answers[3]["last"], "response.completed");
+    assert_eq!(answers[5]["stop"], "end_turn");
+    let paths: Vec<_> = only.received().iter().map(|request| request.path.clone()).collect();
+    let (messages, chat) = (path(Api::Messages), path(Api::Chat));
+    assert_eq!(paths, [messages, messages, messages, messages, chat, chat]);
 }
 
 /// The clients, the API that each speaks, and whether it asks for structured output by a tool of this name.

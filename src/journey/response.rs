@@ -388,7 +388,7 @@ impl Sent {
             attempts: journey.attempts(),
             why: self.attempt.fallback_reason(),
             reasoning_dropped: self.attempt.drops_reasoning(),
-            translated: self.attempt.start().translated.map(|(way, _)| way),
+            translated: self.attempt.start().translated,
             warnings: journey.warnings,
         };
         report::disclose(&journey.request, info, sink);

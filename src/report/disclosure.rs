@@ -11,7 +11,7 @@ use crate::refusal::ClientRetry;
 use crate::retry::{Failed, Stop};
 use crate::survey::{FallbackReason, Survey};
 use crate::tenancy::{BudgetKind, BudgetSet};
-use crate::translate::Translation;
+use crate::translate::{Loss, Losses, Translation};
 
 use super::refusals;
 
@@ -61,7 +61,7 @@ pub struct AttemptInfo {
     /// Whether the request's encrypted reasoning was removed.
     pub reasoning_dropped: bool,
     /// How the request was translated, if it was.
-    pub translated: Option<Translation>,
+    pub translated: Option<(Translation, Losses)>,
     /// Budgets that are nearly used up.
     pub warnings: BudgetSet,
 }
@@ -79,7 +79,7 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
             sink.tell("x-llm-fallback-from", &from.name);
         }
     }
-    let endpoint = attempt.translated.map_or(request.endpoint, Translation::to);
+    let endpoint = attempt.translated.map_or(request.endpoint, |(way, _)| way.to());
     let ignored = config
         .provider(target.provider)
         .map(|provider| provider::dropped(provider.kind, endpoint).both(request.needs.capabilities));
@@ -89,8 +89,12 @@ pub fn disclose(request: &ClientRequest, attempt: AttemptInfo, sink: &mut impl D
         names.dedup();
         sink.tell("x-llm-ignored", &names.join(", "));
     }
-    if let Some(way) = attempt.translated {
+    if let Some((way, lost)) = attempt.translated {
         sink.tell("x-llm-translated", way.name());
+        let lost: Vec<_> = lost.without(Losses::MINOR).iter().map(Loss::name).collect();
+        if !lost.is_empty() {
+            sink.tell("x-llm-lost", &lost.join(", "));
+        }
     }
     if attempt.reasoning_dropped {
         sink.tell("x-llm-sealed-reasoning", "dropped");

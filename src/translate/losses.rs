@@ -163,6 +163,7 @@ impl Loss {
                 | Self::PastReasoning
                 | Self::ReasoningDisplay
                 | Self::ContextManagement
+                | Self::ToolError
         )
     }
 }

@@ -1,8 +1,8 @@
 //! Translation between the dialects of clients and providers.
 //!
 //! A client of one dialect can then be served by a provider of another. A [`Translation`] names the way of the
-//! request; the answer goes the opposite way. There are three direct ways. The fourth, Responses to Messages,
-//! is two of them in a row, so that each rule is written once.
+//! request; the answer goes the opposite way. Requests have three direct ways. The fourth, Responses to Messages, is
+//! two of them in a row, so that each rule is written once.
 //!
 //! Everything here is a pure function of bytes. What the other dialect cannot express is a [`Loss`]. It is
 //! named before the request is sent, and the gate `translation` decides whether it is allowed.
