@@ -479,7 +479,7 @@ async fn a_session_of_a_coding_agent_goes_on_at_a_provider_of_another_dialect() 
                 "targets": {
                     "first": {"provider": "first", "model": "m", "key": {"value": "sk-a"}},
                     "spare": {"provider": "spare", "model": "m", "key": {"value": "sk-b"}, "translate": translate,
-                        "tools": true, "parallel_tools": true, "strict_tools": true, "hosted_tools": true,
+                        "tools": true, "parallel_tools": true, "strict_tools": true,
                         "reasoning": true, "context_window": 1_000_000, "max_output_tokens": 1_000_000},
                 },
                 "models": {"code": {"tiers": [["first"], ["spare"]], "retry": {"attempts_per_target": 1}}},

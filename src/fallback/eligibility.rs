@@ -7,7 +7,8 @@ use super::gate::Gate;
 use super::needs::Needs;
 use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, WallTime};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Mode, Model, Price, PriceCeiling, Provider, Target};
-use crate::translate::{Losses, Translation};
+use crate::provider::Capability;
+use crate::translate::{Loss, Losses, Translation};
 
 /// Regions that a client may list for one request.
 pub const MAX_REQUEST_REGIONS: usize = 16;
@@ -172,7 +173,9 @@ impl<'a> Eligibility<'a> {
                 operators || (gate == Gate::Residency && self.is_outside_client_regions(candidate))
             }
             Gate::Capability(capability) => {
-                self.needs.capabilities.contains(capability) && !self.can(candidate, capability)
+                self.needs.capabilities.contains(capability)
+                    && !self.can(candidate, capability)
+                    && !self.is_lost(candidate, capability)
             }
             Gate::Streaming => self.needs.streamed && !self.can_stream(candidate),
             Gate::ContextWindow => {
@@ -240,6 +243,14 @@ impl<'a> Eligibility<'a> {
         Some(LossesAt { lost, too_much: lost.map(|lost| lost.without(rules.allowed)) })
     }
 
+    /// Whether the translation for the candidate leaves out what would need the capability, and may do so.
+    fn is_lost(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
+        let losses = self.losses(candidate).filter(|losses| losses.is_allowed());
+        losses
+            .and_then(|losses| losses.lost)
+            .is_some_and(|lost| loss_of(capability).is_some_and(|loss| lost.contains(loss)))
+    }
+
     /// The endpoint that the candidate is called at.
     pub(super) fn called_endpoint(&self, candidate: TargetContext<'_>) -> Endpoint {
         self.translation(candidate).map_or(self.needs.endpoint, Translation::to)
@@ -268,6 +279,27 @@ impl<'a> Eligibility<'a> {
         let output = output.saturating_mul(self.needs.answers);
         target.offers.price.map(|price| price.of(self.input_tokens(id), output))
     }
+}
+
+/// What a translation loses that leaves out what needs the capability.
+const fn loss_of(capability: Capability) -> Option<Loss> {
+    Some(match capability {
+        Capability::StrictTools => Loss::StrictTools,
+        Capability::HostedTools => Loss::HostedTools,
+        Capability::JsonSchema => Loss::JsonSchema,
+        Capability::JsonObject => Loss::JsonObject,
+        Capability::Audio | Capability::AudioOutput => Loss::Audio,
+        Capability::Reasoning => Loss::Reasoning,
+        Capability::Logprobs => Loss::Logprobs,
+        Capability::Seed => Loss::Seed,
+        Capability::N => Loss::N,
+        // A request may have more of these than the ones that are lost.
+        Capability::Tools
+        | Capability::ParallelTools
+        | Capability::Vision
+        | Capability::Files
+        | Capability::ImageOutput => return None,
+    })
 }
 
 /// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.

@@ -108,7 +108,11 @@ impl GateMask {
             // A target may be a first choice at one endpoint only. The strictest sizes are right at all of them.
             window = window.min(eligibility.window(candidate));
             longest_response = longest_response.min(eligibility.longest_response(candidate));
-            let closed = eligibility.closed_gates(target);
+            // What is lost in a translation needs no capability. So the gates are also asked about a request that loses
+            // nothing.
+            let whole = Needs { translated: Translated::whole(endpoint), ..needs };
+            let whole = Eligibility { needs: &whole, ..eligibility };
+            let closed = eligibility.closed_gates(target).chain(whole.closed_gates(target));
             closed.fold(unknown_to_masks(model), |bits, gate| bits | bit_of(gate))
         });
         Self { closed, window, longest_response }

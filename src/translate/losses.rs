@@ -5,7 +5,7 @@
 pub enum Loss {
     /// Marks for the prompt cache: `cache_control`, `prompt_cache_key`, `prompt_cache_retention`.
     CacheControl,
-    /// What the provider keeps beside the request: `metadata`, `user`, `safety_identifier`.
+    /// What the provider keeps beside the request: `metadata`, `user`, `safety_identifier`, names of participants.
     Metadata,
     /// Whether the provider stores the answer: `store`.
     Store,
@@ -61,7 +61,7 @@ pub enum Loss {
     Documents,
     /// Citations of documents.
     Citations,
-    /// The flag of a tool result that says that the tool failed.
+    /// The flag of a tool result that says that the tool failed. The result's text stays.
     ToolError,
     /// The end of an assistant turn that the model is to go on with.
     Prefill,
@@ -240,6 +240,17 @@ impl FromIterator<Loss> for Losses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_loss_in_order_and_says_whether_it_is_allowed() {
+        let page = include_str!("../../docs/translation.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let is_loss = |(name, _): &(&str, &str)| Loss::of_name(name).is_some();
+        let listed: Vec<_> =
+            rows.filter(is_loss).map(|(name, rest)| (name, !rest.contains("| must be listed"))).collect();
+        let losses: Vec<_> = Loss::ALL.into_iter().map(|loss| (loss.name(), loss.is_minor())).collect();
+        assert_eq!(listed, losses);
+    }
 
     #[test]
     fn every_loss_has_its_own_bit_and_name() {

@@ -6,8 +6,10 @@ use super::properties::{STRENGTHS, some_targets};
 use super::*;
 use crate::base::{KnownOwner, ModelId};
 use crate::config::Boundaries;
+use crate::fallback::Translated;
 use crate::provider::CapabilitySet;
 use crate::request::StateSet;
+use crate::translate::{Loss, Losses};
 
 const NAMES: [&str; 4] = ["first", "other", "near", "far"];
 
@@ -25,9 +27,22 @@ fn some_needs() -> impl Strategy<Value = Needs> {
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
         prop_oneof![8 => Just(Encrypted::No), 1 => Just(Encrypted::Removable), 1 => Just(Encrypted::Stuck)],
+        prop::option::weighted(0.8, prop::option::weighted(0.3, prop::sample::select(Loss::ALL.to_vec()))),
     )
         .prop_map(
-            |(endpoint, (one, other), streamed, bytes, asked_output, state, sealed_reasoning, encrypted)| {
+            |(
+                endpoint,
+                (one, other),
+                streamed,
+                bytes,
+                asked_output,
+                state,
+                sealed_reasoning,
+                encrypted,
+                lost,
+            )| {
+                let translated =
+                    Translated::of(endpoint, |_| lost.map(|loss| loss.into_iter().collect::<Losses>()));
                 let capabilities = [one, other].into_iter().flatten();
                 Needs {
                     endpoint,
@@ -40,7 +55,7 @@ fn some_needs() -> impl Strategy<Value = Needs> {
                     sealed_reasoning,
                     encrypted,
                     owner: None,
-                    translated: Translated::default(),
+                    translated,
                 }
             },
         )
@@ -61,6 +76,7 @@ fn config_of(targets: &Value, levels: &[usize], expires: bool, other_streams: bo
     }
     let mut config = config_json(targets.clone(), fallback);
     config["providers"]["far"] = json!({"kind": "anthropic"});
+    config["targets"]["far"]["translate"] = json!({"allow": ["logprobs", "seed"]});
     config["targets"]["other"]["streaming"] = json!(other_streams);
     load(&config)
 }
@@ -121,6 +137,7 @@ proptest! {
             && needs.owner.is_none()
             && needs.encrypted == Encrypted::No
             && model.boundaries.max_request_cost.is_none()
+            && (needs.translated.is_harmless() || needs.capabilities.is_empty())
             && !expires;
         let masks = GateMasks::of(&config);
         let ids: Vec<_> = model.tiers.iter().flatten().copied().collect();

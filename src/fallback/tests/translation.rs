@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fallback::Translated;
+use crate::provider::CapabilitySet;
 use crate::translate::{Loss, Losses, Translation};
 
 fn config_with(translate: Value) -> Config {
@@ -99,6 +100,33 @@ fn losses_of_cost_are_allowed_and_others_only_by_name() {
         let expected: Vec<_> =
             advice.map(|advice| (Gate::Translation, advice.to_owned())).into_iter().collect();
         assert_eq!(found, expected, "{translate}");
+    }
+}
+
+#[test]
+fn what_is_lost_needs_no_capability() {
+    let config = config_with(json!({"allow": ["logprobs"]}));
+    let needs = |lost: &[Loss]| Needs {
+        endpoint: Endpoint::Messages,
+        capabilities: CapabilitySet::of(&[Capability::Logprobs]),
+        translated: Translated::of(Endpoint::Messages, |_| Some(lost.iter().copied().collect())),
+        ..Needs::of(&Facts::default(), Endpoint::Messages)
+    };
+    for (lost, is_closed) in [(&[Loss::Logprobs][..], false), (&[], true)] {
+        let needs = needs(lost);
+        let eligibility = Eligibility {
+            config: &config,
+            model: &config.models()[0],
+            key: None,
+            client: &ClientLimits::default(),
+            needs: &needs,
+            past: PastAttempts::default(),
+            estimates: None,
+            now: NOON.wall(),
+        };
+        let gate = Gate::Capability(Capability::Logprobs);
+        let mut closed = eligibility.closed_gates(target(&config, "gemini"));
+        assert_eq!(closed.any(|closed| closed == gate), is_closed, "{lost:?}");
     }
 }
 
