@@ -43,6 +43,7 @@ mod doctor;
 mod draining;
 mod dumps;
 mod edge;
+mod endpoints;
 mod ends;
 mod envoy_gateway;
 mod estimates;

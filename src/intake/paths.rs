@@ -19,22 +19,25 @@ pub const HEALTH: &str = "/llm-failsafe/health";
 /// The list of models.
 const MODELS: &str = "/v1/models";
 
-/// What a 404 names.
-const KNOWN: [&str; 7] = [
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/responses",
-    "/v1/messages",
-    MODELS,
-    HEALTH,
-];
+/// What a 404 names besides the endpoints.
+const OTHERS: [&str; 2] = [MODELS, HEALTH];
 
 /// The first segment of the operators' paths.
 const OPERATORS: &str = "llm-failsafe";
 
 /// Words of known paths.
-const TELLING: [&str; 6] = ["completions", "embeddings", "responses", "messages", "models", OPERATORS];
+const TELLING: [&str; 10] = [
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "moderations",
+    "rerank",
+    "generations",
+    "speech",
+    "models",
+    OPERATORS,
+];
 
 /// A path that is decoded more often than this is one that hides something.
 const MAX_DECODINGS: usize = 4;
@@ -144,6 +147,8 @@ fn known<S: AsRef<str>>(segments: &[S]) -> Option<ClientPath> {
     }
     let (rest, spelling) = match rest {
         ["v1", rest @ ..] => (rest, Spelling::Other),
+        // Cohere's version of it, which others have, too.
+        ["v2", rest @ ..] if *rest == ["rerank"] => (rest, Spelling::Other),
         rest if dialect == Some(Dialect::OpenAi) => (rest, Spelling::Azure),
         rest => (rest, Spelling::Other),
     };
@@ -245,9 +250,14 @@ fn hint(segments: &[&str]) -> PathHint {
         segments.ends_with(&end)
     };
     // The longest comes first of those that end alike.
-    let by_end = KNOWN.into_iter().filter(|known| *known != HEALTH).find(ends_with);
+    let by_end = known_paths().filter(|known| *known != HEALTH).find(ends_with);
     let written = format!("/{}", segments.join("/"));
-    by_end.or_else(|| nearest(&written, KNOWN.into_iter())).map_or(PathHint::None, PathHint::Near)
+    by_end.or_else(|| nearest(&written, known_paths())).map_or(PathHint::None, PathHint::Near)
+}
+
+/// What a 404 names.
+fn known_paths() -> impl Iterator<Item = &'static str> {
+    Endpoint::ALL.into_iter().map(Endpoint::client_path).chain(OTHERS)
 }
 
 /// The endpoint of a vendor that the filter does not have.
@@ -257,7 +267,6 @@ fn unserved(segments: &[&str]) -> Option<&'static str> {
         rest => rest,
     };
     match if let ["v1", rest @ ..] = rest { rest } else { rest } {
-        ["messages", "count_tokens"] => Some("/v1/messages/count_tokens"),
         ["responses", "compact"] => Some("/v1/responses/compact"),
         ["responses", _] => Some("/v1/responses/{id}"),
         ["responses", _, "cancel"] => Some("/v1/responses/{id}/cancel"),

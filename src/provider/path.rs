@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::request_headers::takes_parameter;
-use super::table::{default_prefix, route};
+use super::table::{prefix_of, route};
 use super::{ProviderKind, Route};
 use crate::base::Endpoint;
 
@@ -34,7 +34,7 @@ pub fn upstream_path(
     if api_version.is_some_and(is_dated) {
         push_azure_dated(endpoint, path_prefix, model, route, out);
     } else {
-        push_prefix(path_prefix.or_else(|| default_prefix(kind)).unwrap_or_default(), out);
+        push_prefix(path_prefix.or_else(|| prefix_of(kind, endpoint)).unwrap_or_default(), out);
         out.push_str(route.operation);
     }
     push_query(kind, endpoint, api_version, client_query, out);

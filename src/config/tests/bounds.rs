@@ -56,7 +56,7 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
             "/providers/openai/endpoints/1",
             json!("messages"),
             "providers.openai.endpoints[1]: kind `openai` does not support `messages`, expected one \
-             of `chat`, `completions`, `embeddings`, `responses`"
+             of `chat`, `completions`, `embeddings`, `responses`, `moderations`, `images`, `speech`"
                 .into(),
         ),
         (
