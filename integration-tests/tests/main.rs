@@ -19,6 +19,7 @@ mod telemetry;
 mod accounts;
 mod adaptive;
 mod admissions;
+mod at_account;
 mod balance;
 mod blocked_logs;
 mod bodies;

@@ -15,6 +15,7 @@ mod response;
 mod time_limits;
 mod under_way;
 
+pub use addressing::address_to_account;
 pub use ending::{Closed, Ended};
 pub use origin::{Origin, Upstream};
 pub use outgoing::{Destination, Outgoing, OutgoingBody, prepare};

@@ -45,6 +45,38 @@ fn every_spelling_reaches_its_endpoint() {
 }
 
 #[test]
+fn what_lives_at_an_account_is_found_only_in_plain_paths() {
+    for (path, id, rest, methods) in [
+        ("/v1/responses/resp_1", "resp_1", "/responses/resp_1", "GET, DELETE"),
+        ("//openai/v1/responses/resp_1/", "resp_1", "/responses/resp_1", "GET, DELETE"),
+        ("/responses/resp_1/cancel", "resp_1", "/responses/resp_1/cancel", "POST"),
+        ("/v1/responses/resp_1/input_items", "resp_1", "/responses/resp_1/input_items", "GET"),
+    ] {
+        let expected = KeptResponse { id: id.to_owned(), rest: rest.to_owned(), methods };
+        assert_eq!(client_path(path), ClientPath::Other(OtherPath::Response(expected)), "{path}");
+    }
+    for (path, rest) in [
+        ("/v1/files", "/files"),
+        ("/openai/files/file-1/content", "/files/file-1/content"),
+        ("/anthropic/v1/messages/batches/b/results", "/messages/batches/b/results"),
+        (
+            "/v1/fine_tuning/checkpoints/ft:gpt-4o:org::id/permissions",
+            "/fine_tuning/checkpoints/ft:gpt-4o:org::id/permissions",
+        ),
+    ] {
+        let expected = OtherPath::Resource(rest.to_owned());
+        assert_eq!(client_path(path), ClientPath::Other(expected), "{path}");
+    }
+    let long = format!("/v1/files/{}", "x".repeat(MAX_SEGMENT + 1));
+    for path in
+        ["/files", "/v1/files/..", "/v1/files/a%2e", "/v1/responses/a b", "/v1/responses/compact", &long]
+    {
+        let is_unknown = matches!(client_path(path), ClientPath::Other(OtherPath::Unknown { .. }));
+        assert!(is_unknown, "{path}");
+    }
+}
+
+#[test]
 fn azure_s_path_names_the_model() {
     use Endpoint::{Chat, Completions, Embeddings, Images};
     for (path, expected, model) in [
@@ -112,9 +144,6 @@ fn an_unknown_path_gets_the_nearest_known_one() {
         ("/llm-failsafe/status", Operators),
         ("/v1/messages/count_token", Near("/v1/messages/count_tokens")),
         ("/v2/moderations", Near("/v1/moderations")),
-        ("/v1/responses/resp_1", NotServed("/v1/responses/{id}")),
-        ("/openai/v1/responses/resp_1/cancel", NotServed("/v1/responses/{id}/cancel")),
-        ("/responses/resp_1/input_items", NotServed("/v1/responses/{id}/input_items")),
         ("/responses/compact", NotServed("/v1/responses/compact")),
         ("/", None),
         ("", None),

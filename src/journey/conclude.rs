@@ -52,7 +52,7 @@ pub(super) fn settle(
     }
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
     learn(&request, sent, &outcome, now);
-    if request.model().is_some_and(|model| model.has_many_owners) {
+    if request.keeps_state() || request.model().is_some_and(|model| model.has_many_owners) {
         learn_owner(&request, sent, &outcome, worker, now);
     }
     // Its place is free, however long its provider keeps the stream open.
@@ -266,7 +266,7 @@ impl Exchange {
                 dialect
             }
             Phase::Reading(reading) => reading.endpoint().dialect(),
-            Phase::Fresh | Phase::Foreign | Phase::Answered => unread,
+            Phase::Fresh | Phase::Foreign | Phase::AtAccount | Phase::Answered => unread,
         };
         self.refuse(worker, Refusal::Internal, dialect)
     }
@@ -307,7 +307,7 @@ impl Exchange {
                 }
                 false
             }
-            Phase::Fresh | Phase::Foreign | Phase::Answered => false,
+            Phase::Fresh | Phase::Foreign | Phase::AtAccount | Phase::Answered => false,
         };
         let is_kept = kept_as.is_some();
         let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));

@@ -111,6 +111,11 @@ pub fn route(kind: ProviderKind, endpoint: Endpoint) -> Option<Route> {
     Some(Route { operation: endpoint.operation(), credential, scheme, headers, dialect: endpoint.dialect() })
 }
 
+/// How `kind` is called in the API that it has made itself, for what lives at an account.
+pub fn native_route(kind: ProviderKind) -> Option<Route> {
+    route(kind, if kind == ProviderKind::Anthropic { Endpoint::Messages } else { Endpoint::Chat })
+}
+
 /// The endpoints that `kind` supports.
 pub fn endpoints(kind: ProviderKind) -> EndpointSet {
     EndpointSet::of(vendor(kind).endpoints)

@@ -255,6 +255,22 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
         ),
         ("/other_paths", json!({}), "other_paths.cluster: is missing".into()),
         (
+            "/other_paths",
+            json!({"cluster": "c", "account": "a"}),
+            "other_paths: has both `cluster` and `account`, expected one: an account already has a cluster".into(),
+        ),
+        (
+            "/other_paths",
+            json!({"account": "opnai-a"}),
+            "other_paths.account: no account is called `opnai-a`, did you mean `openai-a`?".into(),
+        ),
+        ("/resources", json!({}), "resources.account: is missing".into()),
+        (
+            "/resources",
+            json!({"account": "nobody"}),
+            "resources.account: no account is called `nobody`".into(),
+        ),
+        (
             "/limits/max_body",
             json!("1023B"),
             "limits.max_body: is 1023 bytes, expected 1KiB to 256MiB".into(),
