@@ -172,7 +172,7 @@ async fn an_unknown_path_gets_the_nearest_known_one() {
             ("/api/v1/embeddings", "Did you mean `/v1/embeddings`?"),
             ("/v1/%63hat/completions", "Did you mean `/v1/chat/completions`?"),
             ("/v1/messages/count_token", "Did you mean `/v1/messages/count_tokens`?"),
-            ("/v1/responses/resp_1/cancel", "`/v1/responses/{id}/cancel` is not supported"),
+            ("/v1/responses/compact", "`/v1/responses/compact` is not supported"),
             ("/v1/images/edits", "This path is not served here."),
             ("/llm-failsafe/status", "configuration has no `operator`"),
         ] {

@@ -268,7 +268,7 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
         (
             "/resources",
             json!({"account": "nobody"}),
-            "resources.account: no account is called `nobody`".into(),
+            "resources.account: no account is called `nobody`, expected `openai-a`".into(),
         ),
         (
             "/limits/max_body",
