@@ -118,9 +118,12 @@ fn learn_owner(request: &ClientRequest, sent: &Sent, outcome: &Outcome, worker: 
     if let Some(made) = sent.attempt.made() {
         shared &= ownership::remember(&mut *worker.store, made.digests(), known, now);
     }
+    // A model of one owner needs no memory of what its requests refer to.
+    let could_go_elsewhere = request.model().is_some_and(|model| model.has_many_owners);
     let is_new = request.needs.owner.is_none_or(|before| before.owner != known.owner) && !known.mixed;
     if let Some(references) = request.facts.references.as_deref()
         && outcome.end == End::Complete
+        && could_go_elsewhere
         && is_new
     {
         shared &= ownership::remember(&mut *worker.store, references.digests(), known, now);
