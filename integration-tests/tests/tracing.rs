@@ -79,7 +79,8 @@ async fn a_span_has_the_operation_name_of_its_record() {
     let gateway = Gateway::new(Shape::Loop).configure(&json!({"models": {"chat": {"tiers": [["gpt-a"]]}}}));
     let gateway = telemetry::add(gateway, &collector);
     let Scene { envoy, providers: [_a], .. } = gateway.start_with([("a", "openai")]).await;
-    let paths = ["chat/completions", "completions", "embeddings", "responses"];
+    let paths =
+        ["chat/completions", "completions", "embeddings", "responses", "moderations", "images/generations"];
     for path in paths {
         let body = json!({"model": "chat", "messages": [], "prompt": "hello", "input": "hello"});
         let request = Request::post(&format!("/v1/{path}")).json(&body);

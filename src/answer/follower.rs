@@ -14,6 +14,8 @@ pub struct Follower(Response);
 enum Response {
     /// It cannot be read.
     Unread,
+    /// A recording. There is nothing to be read in it.
+    Bytes,
     /// A failure that the client gets, so that nothing more is to be learned from it.
     Failure,
     /// The filter's own error has taken the place of all that came. The rest goes no further.
@@ -29,6 +31,11 @@ impl Follower {
     /// For a response that cannot be read.
     pub const fn unread() -> Self {
         Self(Response::Unread)
+    }
+
+    /// For a recording.
+    pub const fn of_bytes() -> Self {
+        Self(Response::Bytes)
     }
 
     /// For a failure that the client gets.
@@ -51,7 +58,11 @@ impl Follower {
         match &self.0 {
             Response::Unread => true,
             Response::Stream(stream) => stream.is_unread(),
-            Response::Failure | Response::Replaced | Response::Delivered | Response::Plain(_) => false,
+            Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered
+            | Response::Plain(_) => false,
         }
     }
 
@@ -69,7 +80,7 @@ impl Follower {
         match &mut self.0 {
             // Content cannot be recognised in it, so all bytes count as content and only idle time is
             // noticed.
-            Response::Unread | Response::Failure => {
+            Response::Unread | Response::Bytes | Response::Failure => {
                 ChunkReport { new_bytes: available, content: Some(0), ..PASSES_UNREAD }
             }
             Response::Delivered => PASSES_UNREAD,
@@ -90,7 +101,11 @@ impl Follower {
         end: bool,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => PASSES_UNREAD,
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, end),
             Response::Stream(stream) => stream.pass_held(host, held, end),
         }
@@ -103,7 +118,11 @@ impl Follower {
         held: usize,
     ) -> ChunkReport {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => PASSES_UNREAD,
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => PASSES_UNREAD,
             Response::Plain(plain) => plain.pass_held(host, held, false),
             Response::Stream(stream) => stream.pass_held_outside_callback(host, held),
         }
@@ -113,7 +132,11 @@ impl Follower {
     /// and is to be held.
     pub fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
         match &mut self.0 {
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => false,
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => false,
             Response::Plain(plain) => plain.is_cut_off(),
             Response::Stream(stream) => stream.end_with_trailers(host),
         }
@@ -183,7 +206,11 @@ impl Follower {
         match &mut self.0 {
             Response::Stream(stream) => stream.finish(),
             Response::Plain(plain) => plain.failure_at_end(),
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => None,
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => None,
         }
     }
 
@@ -192,7 +219,11 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.made(),
             Response::Plain(plain) => plain.made(),
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => None,
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => None,
         }
     }
 
@@ -201,9 +232,11 @@ impl Follower {
         match &self.0 {
             Response::Stream(stream) => stream.facts(),
             Response::Plain(plain) => plain.facts(),
-            Response::Unread | Response::Failure | Response::Replaced | Response::Delivered => {
-                AnswerFacts::default()
-            }
+            Response::Unread
+            | Response::Bytes
+            | Response::Failure
+            | Response::Replaced
+            | Response::Delivered => AnswerFacts::default(),
         }
     }
 }

@@ -214,6 +214,7 @@ impl Gatekeeper {
                 }
                 Follower::of_plain(PlainFollower::new(self.kind, self.headers, reader, rename_to))
             }
+            Subject::Bytes => Follower::of_bytes(),
             _ => Follower::unread(),
         }
     }

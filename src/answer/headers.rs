@@ -11,6 +11,8 @@ pub(super) enum Media {
     Text,
     /// A web page. It comes from a proxy or login page in front of an API, never from the API itself.
     Page,
+    /// Sound, images or other bytes.
+    Bytes,
 }
 
 impl Media {
@@ -21,6 +23,7 @@ impl Media {
             Self::Json => "application/json",
             Self::Text => "text/plain",
             Self::Page => "text/html",
+            Self::Bytes => "application/octet-stream",
         }
     }
 
@@ -46,16 +49,27 @@ impl Media {
             Some(Self::Text)
         } else {
             let pages = ["text/html", "text/xml", "application/xml", "application/xhtml+xml"];
-            pages.into_iter().any(is).then_some(Self::Page)
+            if pages.into_iter().any(is) {
+                return Some(Self::Page);
+            }
+            (is(Self::Bytes.name()) || BYTES.iter().any(|kind| begins_with(media_type, kind)))
+                .then_some(Self::Bytes)
         }
     }
+}
+
+/// How the types of sound, images and films begin.
+const BYTES: [&[u8]; 3] = [b"audio/", b"image/", b"video/"];
+
+fn begins_with(media_type: &[u8], beginning: &[u8]) -> bool {
+    media_type.get(..beginning.len()).is_some_and(|first| first.eq_ignore_ascii_case(beginning))
 }
 
 /// Whether it is a type such as `application/problem+json`.
 fn is_json_suffixed(media_type: &[u8]) -> bool {
     const PREFIX: &[u8] = b"application/";
     const SUFFIX: &[u8] = b"+json";
-    media_type.get(..PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+    begins_with(media_type, PREFIX)
         && media_type.last_chunk::<5>().is_some_and(|suffix| suffix.eq_ignore_ascii_case(SUFFIX))
 }
 
@@ -109,6 +123,10 @@ mod tests {
             ("application/json", Some(Media::Json)),
             ("Application/Problem+JSON", Some(Media::Json)),
             ("application/+json", Some(Media::Json)),
+            ("audio/mpeg", Some(Media::Bytes)),
+            ("Image/PNG", Some(Media::Bytes)),
+            ("application/octet-stream", Some(Media::Bytes)),
+            ("audio", None),
             ("text/problem+json", None),
             ("+json", None),
             ("text/plain", Some(Media::Text)),

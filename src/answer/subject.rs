@@ -35,6 +35,8 @@ pub(super) enum Subject {
     Stream { reader: Box<StreamReader>, gate: HoldPolicy, content: bool },
     /// A body that cannot be read: it is compressed, or of a type that is not known.
     Unreadable,
+    /// A recording, at an endpoint whose answers may be one.
+    Bytes,
 }
 
 /// How the answers to a request are read.
@@ -94,7 +96,7 @@ impl Subject {
                 self.read(kind, bytes, seen)
             }
             Self::Envoy { .. } | Self::Nothing => None,
-            Self::Unreadable => Some(Ok(())),
+            Self::Unreadable | Self::Bytes => Some(Ok(())),
             Self::Page => (seen >= MAX_HELD_PLAIN).then(|| Err(Failure::of(ErrorClass::Server))),
             Self::Error { body, .. } => {
                 body.extend_from_slice(&window);
@@ -130,7 +132,7 @@ impl Subject {
             Self::Plain(reader) => reader.failure_at_end(kind, headers).map_or(Ok(()), Err),
             Self::Page => Err(Failure::of(ErrorClass::Server)),
             Self::Nothing => Err(Failure::of(ErrorClass::Empty)),
-            Self::Unreadable => Ok(()),
+            Self::Unreadable | Self::Bytes => Ok(()),
             Self::Stream { reader, gate, content } => {
                 let mut judgement = None;
                 reader.finish(|sign| judge_event(sign, gate.until, &mut judgement, content));
@@ -226,7 +228,11 @@ impl Beginning {
 
     /// What the first bytes show it to be. If they do not tell, the label does.
     fn subject(&self, shape: Shape) -> Subject {
+        let is_of_bytes = self.reading.endpoint.answers_with_bytes();
         match (shape, self.label) {
+            // A recording may begin with any bytes, also with those of a text.
+            (_, Some(Media::Bytes)) if is_of_bytes => Subject::Bytes,
+            (Shape::Text | Shape::Binary, None) if is_of_bytes => Subject::Bytes,
             (Shape::Compressed, _) => Subject::Unreadable,
             (Shape::Json, _) => self.reading.plain(),
             (Shape::Events, _) => self.reading.stream(),
@@ -236,7 +242,7 @@ impl Beginning {
             (_, Some(Media::Events)) => self.reading.stream(),
             (_, Some(Media::Text)) if self.streamed => self.reading.stream(),
             (Shape::Text, _) | (Shape::Binary, Some(Media::Json | Media::Text)) => self.reading.plain(),
-            (Shape::Binary, None) => Subject::Unreadable,
+            (Shape::Binary, None | Some(Media::Bytes)) => Subject::Unreadable,
         }
     }
 }

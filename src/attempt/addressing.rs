@@ -1,9 +1,9 @@
 //! Upstream addressing: cluster, host, path and credential of a request that leaves for a target.
 
-use crate::base::{Endpoint, HeaderSink};
-use crate::config::{Config, Target};
+use crate::base::{AccountId, Endpoint, HeaderSink};
+use crate::config::{Account, Config, Provider, Target};
 use crate::intake::{ACCEPTED_ENCODING, CallHeaders, StrippedBy};
-use crate::provider;
+use crate::provider::{self, Route};
 
 /// Addresses a request that the client sent to the endpoint `from` to the endpoint `to` of `target`, whose provider
 /// calls the model `model`. `false` if the target's provider does not support that, which the gate `dialect`
@@ -25,48 +25,89 @@ pub fn address_to(
     if !provider::upstream_path(at.kind, to, prefix, version, model, query, &mut path) {
         return false;
     }
-    let stripped_by = StrippedBy::of(config);
-    sink.set(stripped_by.cluster_header(), account.cluster.as_deref().unwrap_or(&at.cluster));
-    sink.set(":authority", &at.host);
-    if !call.called(from, &path) {
-        sink.set(":path", &path);
-    }
-    // A client's key is for this filter. It is passed on only if the operator configured neither client
-    // keys nor a credential for the target.
-    let own = account.key.secret();
-    if account.key.is_own() || config.keys.is_some() {
-        for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
-            let replaced = own.is_some() && *name == route.credential;
-            if call.credentials & (1 << bit) != 0 && !replaced {
+    let is_as_called = call.called(from, &path);
+    Addressed { at, account, path: (!is_as_called).then_some(&*path), route }.write(config, call, sink);
+    true
+}
+
+/// Addresses a request for something that lives at one account. `rest` is what follows the version in the client's path;
+/// without it the path stays as it is.
+pub fn address_to_account(
+    config: &Config,
+    account: AccountId,
+    rest: Option<&str>,
+    call: &CallHeaders,
+    sink: &mut impl HeaderSink,
+) -> bool {
+    let Some(account) = config.account(account) else { return false };
+    let Some(at) = config.provider(account.provider) else { return false };
+    let Some(route) = provider::native_route(at.kind) else { return false };
+    let path = rest.map(|rest| {
+        let mut path = String::with_capacity(64);
+        let (prefix, version) = (at.path_prefix.as_deref(), at.api_version.as_deref());
+        provider::resource_path(at.kind, prefix, version, rest, call.query.as_deref(), &mut path);
+        path
+    });
+    Addressed { at, account, path: path.as_deref(), route }.write(config, call, sink);
+    true
+}
+
+/// Where a request goes.
+struct Addressed<'a> {
+    at: &'a Provider,
+    account: &'a Account,
+    /// `None` if the client's path stays.
+    path: Option<&'a str>,
+    route: Route,
+}
+
+impl Addressed<'_> {
+    fn write(self, config: &Config, call: &CallHeaders, sink: &mut impl HeaderSink) {
+        let Self { at, account, path, route } = self;
+        let stripped_by = StrippedBy::of(config);
+        sink.set(stripped_by.cluster_header(), account.cluster.as_deref().unwrap_or(&at.cluster));
+        sink.set(":authority", &at.host);
+        if let Some(path) = path {
+            sink.set(":path", path);
+        }
+        // A client's key is for this filter. It is passed on only if the operator configured neither client
+        // keys nor a credential for the target.
+        let own = account.key.secret();
+        if account.key.is_own() || config.keys.is_some() {
+            for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
+                let replaced = own.is_some() && *name == route.credential;
+                if call.credentials & (1 << bit) != 0 && !replaced {
+                    sink.remove(name.as_bytes());
+                }
+            }
+        }
+        if let Some(key) = own {
+            sink.set(route.credential, &route.scheme.value(key.expose()));
+        }
+        for header in call.vendor_headers() {
+            if !header.is_for(at.kind) && !at.forwards(header.name) {
+                sink.remove(header.name.as_bytes());
+            }
+        }
+        for name in call
+            .forwarded
+            .iter()
+            .filter_map(|position| config.forwarded_headers().get(usize::from(*position)))
+        {
+            if !at.forwards(name) {
                 sink.remove(name.as_bytes());
             }
         }
-    }
-    if let Some(key) = own {
-        sink.set(route.credential, &route.scheme.value(key.expose()));
-    }
-    for header in call.vendor_headers() {
-        if !header.is_for(at.kind) && !at.forwards(header.name) {
-            sink.remove(header.name.as_bytes());
+        for (name, value) in route.headers {
+            if !call.has_vendor_header(name) {
+                sink.set(name, value);
+            }
         }
-    }
-    for name in
-        call.forwarded.iter().filter_map(|position| config.forwarded_headers().get(usize::from(*position)))
-    {
-        if !at.forwards(name) {
-            sink.remove(name.as_bytes());
+        if stripped_by == StrippedBy::Filter && !call.plain_response {
+            sink.set("accept-encoding", ACCEPTED_ENCODING);
         }
-    }
-    for (name, value) in route.headers {
-        if !call.has_vendor_header(name) {
+        for (name, value) in &at.headers {
             sink.set(name, value);
         }
     }
-    if stripped_by == StrippedBy::Filter && !call.plain_response {
-        sink.set("accept-encoding", ACCEPTED_ENCODING);
-    }
-    for (name, value) in &at.headers {
-        sink.set(name, value);
-    }
-    true
 }

@@ -16,6 +16,7 @@ mod time_limits;
 mod translating;
 mod under_way;
 
+pub use addressing::address_to_account;
 pub use ending::{Closed, Ended};
 pub use origin::{Origin, Upstream};
 pub use outgoing::{Destination, Outgoing, OutgoingBody, prepare};

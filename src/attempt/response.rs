@@ -97,7 +97,8 @@ impl Attempt {
         self.observed.headers(status, &headers, now);
         let Some(kind) = self.provider_kind() else { return Progress::Ignored };
         if let Some(under_way) = &mut self.under_way {
-            let reported = provider::rate_limits(kind, &headers, self.request.generation.moment(now));
+            let limits = || provider::rate_limits(kind, &headers, self.request.generation.moment(now));
+            let reported = if self.request.endpoint.runs_model() { limits() } else { None };
             under_way.answered(&self.request.generation, reported.as_ref(), now);
         }
         if (200..300).contains(&status) {

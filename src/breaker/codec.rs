@@ -17,42 +17,43 @@ const VERSION: u8 = 4;
 /// Size of the record of one breaker.
 pub const RECORD_BYTES: usize = 19 + 12 + 17 + 8 + 12 * BUCKETS + 1 + 22 + 18 * MAX_PROBES;
 
-/// The breakers of one scope, by family. They share a record, so that those of embeddings cost nothing where
-/// nobody asks for embeddings, and an order reaches all of them at once.
+/// The breakers of one scope, by family. They share a record, so that those of a family cost nothing where
+/// nobody asks for it, and an order reaches all of them at once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Healths {
     generation: Health,
-    embeddings: Health,
+    /// The others, in the order of [`EndpointFamily::ALL`].
+    others: [Health; EndpointFamily::COUNT - 1],
 }
 
 impl Healths {
-    pub(super) const fn of(&self, family: EndpointFamily) -> &Health {
-        match family {
-            EndpointFamily::Generation => &self.generation,
-            EndpointFamily::Embeddings => &self.embeddings,
-        }
+    pub(super) fn of(&self, family: EndpointFamily) -> &Health {
+        let other = (family as usize).checked_sub(1).and_then(|place| self.others.get(place));
+        other.unwrap_or(&self.generation)
     }
 
-    pub(super) const fn of_mut(&mut self, family: EndpointFamily) -> &mut Health {
-        match family {
-            EndpointFamily::Generation => &mut self.generation,
-            EndpointFamily::Embeddings => &mut self.embeddings,
-        }
+    pub(super) fn of_mut(&mut self, family: EndpointFamily) -> &mut Health {
+        let other = (family as usize).checked_sub(1).and_then(|place| self.others.get_mut(place));
+        other.unwrap_or(&mut self.generation)
     }
 
-    /// One record after the other; that of embeddings only if it says anything.
+    /// One record after the other, up to the last that says anything.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.generation.encode().to_vec();
-        if self.embeddings != Health::default() {
-            bytes.extend(self.embeddings.encode());
-        }
+        let fresh = Health::default();
+        let needed = self.others.iter().rposition(|health| *health != fresh).map_or(0, |last| last + 1);
+        bytes.extend(self.others.iter().take(needed).flat_map(Health::encode));
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (generation, rest) = bytes.split_first_chunk::<RECORD_BYTES>()?;
-        let embeddings = if rest.is_empty() { Health::default() } else { Health::decode(rest)? };
-        Some(Self { generation: Health::decode(generation)?, embeddings })
+        let mut healths = Self { generation: Health::decode(generation)?, ..Self::default() };
+        let mut records = rest.chunks(RECORD_BYTES);
+        for (health, record) in healths.others.iter_mut().zip(records.by_ref()) {
+            *health = Health::decode(record)?;
+        }
+        records.next().is_none().then_some(healths)
     }
 }
 

@@ -130,8 +130,8 @@ impl HealthView {
         all.reduce(|one, other| if rank(&other) > rank(&one) { other } else { one }).unwrap_or(scope.into())
     }
 
-    /// The breaker of a scope that most of its requests go through: that of embeddings only if nothing else
-    /// is asked for there.
+    /// The breaker of a scope that most of its requests go through: that of another family than generation only
+    /// if no text is asked for there.
     pub fn main(&self, scope: Scope) -> Breaker {
         let mut used =
             Breaker::all(scope).filter(|breaker| self.health(*breaker).is_some_and(Health::has_results));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::codec::Healths;
 use super::test_policy::policy;
 use super::*;
 use crate::base::memory::{Memory, Shelf};
@@ -321,6 +322,27 @@ fn families_of_endpoints_have_breakers_of_their_own_and_obey_the_same_orders() {
     let drained = Availability::Unavailable(Unavailable::Drained);
     assert_eq!(other.health_view.availability(embeddings, &policy(), at(1)), drained);
     assert_eq!(other.availability(at(1)), drained);
+}
+
+#[test]
+fn a_record_ends_with_the_last_family_that_says_anything() {
+    use crate::base::EndpointFamily::{Audio, Embeddings, Generation, Images};
+    let tripped = |health: &mut Health| {
+        let ticket = health.ticket();
+        for _ in 0..5 {
+            health.report(&policy(), ticket, SERVER, at(0), 0);
+        }
+    };
+    for (family, records) in [(Generation, 1), (Embeddings, 2), (Images, 6), (Audio, 7)] {
+        let mut healths = Healths::default();
+        tripped(healths.of_mut(family));
+        let bytes = healths.encode();
+        assert_eq!(bytes.len(), records * RECORD_BYTES);
+        assert_eq!(Healths::decode(&bytes), Some(healths));
+        assert_eq!(Healths::decode(&bytes[1..]), None);
+    }
+    let too_many = Healths::default().encode().repeat(EndpointFamily::COUNT + 1);
+    assert_eq!(Healths::decode(&too_many), None);
 }
 
 #[test]

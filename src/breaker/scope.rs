@@ -14,7 +14,7 @@ pub enum Scope {
 }
 
 /// One breaker. A target and an endpoint have one for each family of endpoints, because embeddings may fail
-/// where chat works. An account has one: money and credentials are the same for both.
+/// where chat works. An account has one: money and credentials are the same for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Breaker {
     pub(super) scope: Scope,

@@ -36,6 +36,8 @@ pub struct Config {
     pub operators: Vec<OperatorKey>,
     /// What happens to requests for other paths than the endpoints.
     pub other_paths: OtherPaths,
+    /// The account at which batches, files and other resources live; `None` if clients may use none.
+    pub resources: Option<AccountId>,
     /// Bounds on what one request and one worker may hold.
     pub limits: Limits,
     /// When breakers open and how they recover. All breakers share one policy.
@@ -56,6 +58,8 @@ pub struct Config {
     pub fleet_rate_limit: bool,
     /// Whether any model is sticky by conversation, so that conversations must be identified.
     pub tracks_conversations: bool,
+    /// Whether accounts of several owners keep responses, so that it must be noted who made which.
+    pub keeps_responses: bool,
     /// Whether any model has several owners, so that references to state must be noted.
     pub tracks_state: bool,
     /// All headers that some provider gets only because the operator says so (`forward_headers`), sorted.
@@ -402,6 +406,8 @@ pub enum OtherPaths {
     Refuse,
     /// They are forwarded to this cluster unchanged.
     Cluster(String),
+    /// They go to the host of this account, with its credential.
+    Account(AccountId),
 }
 
 /// Bounds on what one request and one worker may hold.

@@ -33,6 +33,7 @@ pub(super) struct RawConfig {
     pub keys: Option<Section<RawClientKey>>,
     pub operator: Option<Mapping<RawOperator>>,
     pub other_paths: Option<RawOtherPaths>,
+    pub resources: Option<Mapping<RawResources>>,
     pub limits: Option<Mapping<RawLimits>>,
     pub breaker: Option<Mapping<RawBreaker>>,
     pub retry_budget: Option<Mapping<RawRetryBudget>>,
@@ -386,13 +387,20 @@ pub(super) enum RawDigests {
 
 pub(super) enum RawOtherPaths {
     Word(String),
-    Cluster(RawCluster),
+    Fields(RawDestination),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawCluster {
+pub(super) struct RawDestination {
     pub cluster: Option<String>,
+    pub account: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawResources {
+    pub account: Option<String>,
 }
 
 /// A struct that must be written as a mapping. serde's own implementation would also accept a list of the
@@ -424,7 +432,7 @@ impl<'de> Deserialize<'de> for RawOtherPaths {
             type Value = RawOtherPaths;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`refuse` or a mapping with the field `cluster`")
+                f.write_str("`refuse` or a mapping with the field `cluster` or `account`")
             }
 
             fn visit_str<E: Error>(self, word: &str) -> Result<RawOtherPaths, E> {
@@ -432,7 +440,7 @@ impl<'de> Deserialize<'de> for RawOtherPaths {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<RawOtherPaths, A::Error> {
-                RawCluster::deserialize(MapAccessDeserializer::new(fields)).map(RawOtherPaths::Cluster)
+                RawDestination::deserialize(MapAccessDeserializer::new(fields)).map(RawOtherPaths::Fields)
             }
         }
         deserializer.deserialize_any(WordOrFields)
@@ -508,7 +516,8 @@ mod tests {
             fields::<RawLimits>(),
             fields::<RawBreaker>(),
             fields::<RawRecord>(),
-            fields::<RawCluster>(),
+            fields::<RawDestination>(),
+            fields::<RawResources>(),
         ];
         for field in all.iter().flatten() {
             assert!(REFERENCE.contains(&format!("`{field}`")), "docs/configuration.md lacks `{field}`");

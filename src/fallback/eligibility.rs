@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::calibration::Calibration;
 use super::gate::Gate;
 use super::needs::Needs;
-use crate::base::{Endpoint, ErrorClass, MicroDollars, TargetId, WallTime};
+use crate::base::{Endpoint, EndpointFamily, ErrorClass, MicroDollars, TargetId, WallTime};
 use crate::config::{Boundaries, Config, MAX_ATTEMPTS, Mode, Model, Price, PriceCeiling, Provider, Target};
 use crate::provider::Capability;
 use crate::translate::{Loss, Losses, Translation};
@@ -275,7 +275,8 @@ impl<'a> Eligibility<'a> {
     pub(super) fn cost(&self, candidate: TargetContext<'_>) -> Option<MicroDollars> {
         let TargetContext { id, target, .. } = candidate;
         let output = self.needs.asked_output.unwrap_or(target.offers.max_output_tokens.tokens);
-        let output = if self.needs.endpoint == Endpoint::Embeddings { 0 } else { output };
+        let generates = self.needs.endpoint.family() == EndpointFamily::Generation;
+        let output = if generates { output } else { 0 };
         let output = output.saturating_mul(self.needs.answers);
         target.offers.price.map(|price| price.of(self.input_tokens(id), output))
     }
@@ -302,9 +303,10 @@ const fn loss_of(capability: Capability) -> Option<Loss> {
     })
 }
 
-/// Each input of an embeddings request has the whole window, and the inputs are not measured one by one.
+/// Only a prompt that is answered with text shares its window with the answer. Each input of an embeddings request
+/// has the whole window, and the inputs are not measured one by one. A prompt of any size may be counted.
 pub(super) fn is_bounded_by_window(endpoint: Endpoint) -> bool {
-    endpoint != Endpoint::Embeddings
+    endpoint.family() == EndpointFamily::Generation
 }
 
 /// Whether a target is in none of these regions. An undeclared region counts as outside.

@@ -2,7 +2,7 @@
 
 use super::calibration::Calibration;
 use super::estimate::PromptSize;
-use crate::base::{Endpoint, KnownOwner, TargetId, Tokens, saturating_product};
+use crate::base::{Endpoint, EndpointFamily, KnownOwner, TargetId, Tokens, saturating_product};
 use crate::provider::{Capability, CapabilitySet};
 use crate::request::{Facts, OutputFormat, Reasoning, StateSet};
 use crate::translate::{Losses, Translation};
@@ -116,7 +116,9 @@ impl Needs {
             (Capability::N, facts.n.is_some_and(|n| n > 1)),
         ];
         let references = facts.references.as_deref();
-        let needed = |set: CapabilitySet, (capability, needed)| set.with(capability, needed);
+        // Elsewhere members of the same names mean other things: the format of a sound, the number of images.
+        let matters = endpoint.takes_prompt() || endpoint == Endpoint::Embeddings;
+        let needed = |set: CapabilitySet, (capability, needed)| set.with(capability, needed && matters);
         Self {
             endpoint,
             capabilities: capabilities.into_iter().fold(CapabilitySet::default(), needed),
@@ -141,6 +143,9 @@ impl Needs {
     /// The tokens expected at `target`, without a margin: the calibrated estimate of the prompt, and the
     /// longest permitted response.
     pub fn expected(&self, target: TargetId, estimates: Option<&Calibration>) -> Tokens {
+        if !self.endpoint.runs_model() {
+            return Tokens::default();
+        }
         let size = self.size.tokens();
         let input = estimates.map_or(size, |estimates| estimates.tokens(target, size));
         Tokens { input, output: self.expected_output() }
@@ -148,9 +153,11 @@ impl Needs {
 
     /// The longest permitted response in tokens, the same at every target.
     pub fn expected_output(&self) -> u64 {
-        match self.endpoint {
-            Endpoint::Embeddings => 0,
-            _ => saturating_product(self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS), self.answers),
+        match self.endpoint.family() {
+            EndpointFamily::Generation => {
+                saturating_product(self.asked_output.unwrap_or(USUAL_OUTPUT_TOKENS), self.answers)
+            }
+            _ => 0,
         }
     }
 }

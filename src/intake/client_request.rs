@@ -66,9 +66,9 @@ impl ClientRequest {
         self.config().keys.as_ref()?.get(self.client_key?)
     }
 
-    /// Whether the account that answers keeps state for the next turn, which could go to another one.
+    /// Whether the account that answers keeps state for a later request, which could go to another one.
     pub fn keeps_state(&self) -> bool {
-        self.endpoint == Endpoint::Responses && self.model().is_some_and(|model| model.has_many_owners)
+        self.endpoint == Endpoint::Responses && self.config().keeps_responses
     }
 
     /// Whether its encrypted reasoning may be dropped for a target that cannot read it.

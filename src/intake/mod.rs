@@ -5,6 +5,7 @@
 //! no target.
 
 mod address;
+mod at_account;
 mod client_request;
 mod headers;
 mod held_bytes;
@@ -15,6 +16,7 @@ mod own_routing;
 mod paths;
 mod reading;
 
+pub use at_account::{may_use_resources, response_keepers};
 pub use client_request::ClientRequest;
 #[cfg(test)]
 pub use headers::priority;
@@ -23,7 +25,7 @@ pub use headers::{
 };
 pub use held_bytes::{HeldBytes, Hold};
 pub use journey_id::JourneyId;
-pub use other_paths::{OtherRequest, other_path};
+pub use other_paths::{OtherRequest, other_path, usual_dialect};
 pub use own_routing::restricted_routing;
-pub use paths::{Called, ClientPath, OtherPath, Spelling, client_path};
+pub use paths::{Called, ClientPath, KeptResponse, OtherPath, Spelling, client_path};
 pub use reading::{HeldBody, LoopPass, Reading, Understood, authenticate, translated};

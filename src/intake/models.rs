@@ -9,7 +9,8 @@ use crate::refusal::Refusal;
 use crate::request::{Facts, MAX_KEPT_BYTES, ModelField};
 use crate::tenancy;
 
-fn may_use(config: &Config, key: Option<usize>, model: ModelId) -> bool {
+/// Whether the client with this key may use a model.
+pub(super) fn may_use(config: &Config, key: Option<usize>, model: ModelId) -> bool {
     match (&config.keys, key) {
         (None, _) => true,
         (Some(keys), Some(key)) => keys.get(key).is_some_and(|key| tenancy::may_use(key, model)),

@@ -56,6 +56,14 @@ pub enum OtherRequest {
     Refuse(Refusal, Dialect),
 }
 
+/// The dialect of a client whose path does not tell.
+pub fn usual_dialect(headers: &HeaderBlock) -> Dialect {
+    match headers.get_bytes("anthropic-version") {
+        Some(_) => Dialect::Anthropic,
+        None => Dialect::OpenAi,
+    }
+}
+
 /// Decides what is done with a request for `path`, and addresses it if it passes.
 pub fn other_path(
     generation: &Generation,
@@ -65,8 +73,8 @@ pub fn other_path(
     now: Timestamp,
     sink: &mut impl HeaderSink,
 ) -> OtherRequest {
-    let anthropic = headers.get_bytes("anthropic-version").is_some();
-    let usual = if anthropic { Dialect::Anthropic } else { Dialect::OpenAi };
+    let usual = usual_dialect(headers);
+    let kept = PathHint::NotServed("/v1/responses/{id}");
     let (result, dialect) = match path {
         OtherPath::Models { wanted, dialect } => {
             let dialect = dialect.unwrap_or(usual);
@@ -76,6 +84,12 @@ pub fn other_path(
         OtherPath::Health => (health(method).map(OtherRequest::Answer), usual),
         OtherPath::Unknown { hint, hides_known: false } => {
             (pass_on(generation, hint, headers, now, sink).map(|()| OtherRequest::PassOn), usual)
+        }
+        OtherPath::Response(_) => {
+            (pass_on(generation, kept, headers, now, sink).map(|()| OtherRequest::PassOn), usual)
+        }
+        OtherPath::Resource(_) => {
+            (pass_on(generation, PathHint::None, headers, now, sink).map(|()| OtherRequest::PassOn), usual)
         }
         OtherPath::Unknown { hint, hides_known: true } => (Err(Refusal::UnknownPath { hint }), usual),
     };
@@ -119,7 +133,8 @@ fn pass_on(
     sink: &mut impl HeaderSink,
 ) -> Result<(), Refusal> {
     let cluster = match &generation.config.other_paths {
-        OtherPaths::Refuse => {
+        // What goes to an account has been sent there.
+        OtherPaths::Refuse | OtherPaths::Account(_) => {
             let is_wrong = hint == PathHint::Operators && !generation.config.operators.is_empty();
             return Err(Refusal::UnknownPath { hint: if is_wrong { PathHint::None } else { hint } });
         }

@@ -19,22 +19,42 @@ pub const HEALTH: &str = "/llm-failsafe/health";
 /// The list of models.
 const MODELS: &str = "/v1/models";
 
-/// What a 404 names.
-const KNOWN: [&str; 7] = [
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/responses",
-    "/v1/messages",
-    MODELS,
-    HEALTH,
-];
+/// What a 404 names besides the endpoints.
+const OTHERS: [&str; 2] = [MODELS, HEALTH];
 
 /// The first segment of the operators' paths.
 const OPERATORS: &str = "llm-failsafe";
 
 /// Words of known paths.
-const TELLING: [&str; 6] = ["completions", "embeddings", "responses", "messages", "models", OPERATORS];
+const TELLING: [&str; 10] = [
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "moderations",
+    "rerank",
+    "generations",
+    "speech",
+    "models",
+    OPERATORS,
+];
+
+/// The first segments of what lives at one account at OpenAI and Anthropic.
+const RESOURCES: [&str; 13] = [
+    "assistants",
+    "batches",
+    "containers",
+    "conversations",
+    "evals",
+    "files",
+    "fine_tuning",
+    "skills",
+    "threads",
+    "uploads",
+    "vector_stores",
+    "videos",
+    "voices",
+];
 
 /// A path that is decoded more often than this is one that hides something.
 const MAX_DECODINGS: usize = 4;
@@ -60,6 +80,10 @@ pub enum OtherPath {
     },
     /// The health check.
     Health,
+    /// A response that a provider keeps, or something about it.
+    Response(KeptResponse),
+    /// Something else that lives at one account: a file, a batch. What follows the version in its path.
+    Resource(String),
     /// None of these.
     Unknown {
         /// What the client may have meant.
@@ -67,6 +91,17 @@ pub enum OtherPath {
         /// Whether it hides a known path, so that it goes nowhere else either.
         hides_known: bool,
     },
+}
+
+/// A request about a response that a provider keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptResponse {
+    /// The response's id.
+    pub id: String,
+    /// What follows the version in the path.
+    pub rest: String,
+    /// The methods that the path takes.
+    pub methods: &'static str,
 }
 
 /// An endpoint, and how a client has called it.
@@ -118,6 +153,9 @@ fn other_spelling(path: &str) -> ClientPath {
             known(segments).is_some() || segments.first().is_some_and(|first| first == OPERATORS)
         };
         let hidden = text.as_deref().is_none_or(is_ambiguous) || revealed.as_ref().is_none_or(is_known);
+        if !hidden && let Some(kept) = at_an_account(&segments) {
+            return ClientPath::Other(kept);
+        }
         let revealed: Vec<&str> = revealed.iter().flatten().map(String::as_str).collect();
         ClientPath::Other(OtherPath::Unknown { hint: hint(&revealed), hides_known: hidden })
     })
@@ -144,6 +182,8 @@ fn known<S: AsRef<str>>(segments: &[S]) -> Option<ClientPath> {
     }
     let (rest, spelling) = match rest {
         ["v1", rest @ ..] => (rest, Spelling::Other),
+        // Cohere's version of it, which others have, too.
+        ["v2", rest @ ..] if *rest == ["rerank"] => (rest, Spelling::Other),
         rest if dialect == Some(Dialect::OpenAi) => (rest, Spelling::Azure),
         rest => (rest, Spelling::Other),
     };
@@ -155,6 +195,48 @@ fn known<S: AsRef<str>>(segments: &[S]) -> Option<ClientPath> {
         Endpoint::ALL.into_iter().find(|endpoint| operation(*endpoint).eq(rest.iter().copied()))?;
     let speaks = dialect.is_none_or(|dialect| dialect == endpoint.dialect());
     speaks.then_some(ClientPath::Endpoint(Called { endpoint, spelling, model: None }))
+}
+
+/// What lives at one account: a response that was made there, or another resource. No server may understand such a path
+/// in another way, because the account's credential goes with it.
+fn at_an_account(segments: &[&str]) -> Option<OtherPath> {
+    let (vendor, rest) = match segments {
+        ["openai" | "anthropic", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (version, rest) = match rest {
+        ["v1", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    if !rest.iter().all(|segment| is_plain(segment)) {
+        return None;
+    }
+    let written = || format!("/{}", rest.join("/"));
+    let response = |id: &str, methods| {
+        Some(OtherPath::Response(KeptResponse { id: id.to_owned(), rest: written(), methods }))
+    };
+    match rest {
+        // A response with this id would be a strange one.
+        ["responses", "compact"] => None,
+        ["responses", id] => response(id, "GET, DELETE"),
+        ["responses", id, "cancel"] => response(id, "POST"),
+        ["responses", id, "input_items"] => response(id, "GET"),
+        // Without a version or a vendor it may be a path of the operator's own.
+        _ if !version && !vendor => None,
+        ["messages", "batches", ..] => Some(OtherPath::Resource(written())),
+        [first, ..] if RESOURCES.contains(first) => Some(OtherPath::Resource(written())),
+        _ => None,
+    }
+}
+
+/// The longest segment of such a path. Ids are much shorter.
+const MAX_SEGMENT: usize = 256;
+
+/// Whether a segment means the same to everybody.
+fn is_plain(segment: &str) -> bool {
+    let has_only_plain =
+        segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':'));
+    has_only_plain && segment.len() <= MAX_SEGMENT && !matches!(segment, "." | "..")
 }
 
 /// Azure's path: a model, which may have slashes, and an operation.
@@ -245,9 +327,14 @@ fn hint(segments: &[&str]) -> PathHint {
         segments.ends_with(&end)
     };
     // The longest comes first of those that end alike.
-    let by_end = KNOWN.into_iter().filter(|known| *known != HEALTH).find(ends_with);
+    let by_end = known_paths().filter(|known| *known != HEALTH).find(ends_with);
     let written = format!("/{}", segments.join("/"));
-    by_end.or_else(|| nearest(&written, KNOWN.into_iter())).map_or(PathHint::None, PathHint::Near)
+    by_end.or_else(|| nearest(&written, known_paths())).map_or(PathHint::None, PathHint::Near)
+}
+
+/// What a 404 names.
+fn known_paths() -> impl Iterator<Item = &'static str> {
+    Endpoint::ALL.into_iter().map(Endpoint::client_path).chain(OTHERS)
 }
 
 /// The endpoint of a vendor that the filter does not have.
@@ -256,14 +343,8 @@ fn unserved(segments: &[&str]) -> Option<&'static str> {
         ["openai" | "anthropic", rest @ ..] => rest,
         rest => rest,
     };
-    match if let ["v1", rest @ ..] = rest { rest } else { rest } {
-        ["messages", "count_tokens"] => Some("/v1/messages/count_tokens"),
-        ["responses", "compact"] => Some("/v1/responses/compact"),
-        ["responses", _] => Some("/v1/responses/{id}"),
-        ["responses", _, "cancel"] => Some("/v1/responses/{id}/cancel"),
-        ["responses", _, "input_items"] => Some("/v1/responses/{id}/input_items"),
-        _ => None,
-    }
+    let rest = if let ["v1", rest @ ..] = rest { rest } else { rest };
+    (rest == ["responses", "compact"]).then_some("/v1/responses/compact")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ fn models(wanted: Option<&str>, dialect: Option<Dialect>) -> ClientPath {
 
 #[test]
 fn every_spelling_reaches_its_endpoint() {
-    use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+    use Endpoint::{Chat, Completions, CountTokens, Embeddings, Images, Messages, Rerank, Responses, Speech};
     for (path, expected) in [
         ("/chat/completions", Chat),
         ("/completions", Completions),
@@ -28,6 +28,11 @@ fn every_spelling_reaches_its_endpoint() {
         ("/openai/v1/embeddings/", Embeddings),
         ("/anthropic/v1/messages", Messages),
         ("/anthropic/messages", Messages),
+        ("/anthropic/v1/messages/count_tokens/", CountTokens),
+        ("/rerank", Rerank),
+        ("/v2/rerank", Rerank),
+        ("/openai/v1/images/generations", Images),
+        ("//audio/speech", Speech),
     ] {
         assert_eq!(client_path(path), endpoint(expected, Spelling::Other, None), "{path}");
     }
@@ -40,8 +45,40 @@ fn every_spelling_reaches_its_endpoint() {
 }
 
 #[test]
+fn what_lives_at_an_account_is_found_only_in_plain_paths() {
+    for (path, id, rest, methods) in [
+        ("/v1/responses/resp_1", "resp_1", "/responses/resp_1", "GET, DELETE"),
+        ("//openai/v1/responses/resp_1/", "resp_1", "/responses/resp_1", "GET, DELETE"),
+        ("/responses/resp_1/cancel", "resp_1", "/responses/resp_1/cancel", "POST"),
+        ("/v1/responses/resp_1/input_items", "resp_1", "/responses/resp_1/input_items", "GET"),
+    ] {
+        let expected = KeptResponse { id: id.to_owned(), rest: rest.to_owned(), methods };
+        assert_eq!(client_path(path), ClientPath::Other(OtherPath::Response(expected)), "{path}");
+    }
+    for (path, rest) in [
+        ("/v1/files", "/files"),
+        ("/openai/files/file-1/content", "/files/file-1/content"),
+        ("/anthropic/v1/messages/batches/b/results", "/messages/batches/b/results"),
+        (
+            "/v1/fine_tuning/checkpoints/ft:gpt-4o:org::id/permissions",
+            "/fine_tuning/checkpoints/ft:gpt-4o:org::id/permissions",
+        ),
+    ] {
+        let expected = OtherPath::Resource(rest.to_owned());
+        assert_eq!(client_path(path), ClientPath::Other(expected), "{path}");
+    }
+    let long = format!("/v1/files/{}", "x".repeat(MAX_SEGMENT + 1));
+    for path in
+        ["/files", "/v1/files/..", "/v1/files/a%2e", "/v1/responses/a b", "/v1/responses/compact", &long]
+    {
+        let is_unknown = matches!(client_path(path), ClientPath::Other(OtherPath::Unknown { .. }));
+        assert!(is_unknown, "{path}");
+    }
+}
+
+#[test]
 fn azure_s_path_names_the_model() {
-    use Endpoint::{Chat, Completions, Embeddings};
+    use Endpoint::{Chat, Completions, Embeddings, Images};
     for (path, expected, model) in [
         ("/openai/deployments/gpt/chat/completions", Chat, "gpt"),
         ("//openai/deployments/gpt/chat/completions/", Chat, "gpt"),
@@ -50,6 +87,7 @@ fn azure_s_path_names_the_model() {
         ("/openai/deployments/meta%2Fllama%3Afree/chat/completions", Chat, "meta/llama:free"),
         ("/openai/deployments/meta/llama/chat/completions", Chat, "meta/llama"),
         ("/openai/deployments/m%C3%BC/embeddings", Embeddings, "mü"),
+        ("/openai/deployments/pic/images/generations", Images, "pic"),
         ("/openai/deployments/..%2F..%2Fx/embeddings", Embeddings, "../../x"),
     ] {
         assert_eq!(client_path(path), endpoint(expected, Spelling::Azure, Some(model)), "{path}");
@@ -104,16 +142,13 @@ fn an_unknown_path_gets_the_nearest_known_one() {
         ("/llm-failsafe/healthz", Near("/llm-failsafe/health")),
         ("/llm-failsafe", Operators),
         ("/llm-failsafe/status", Operators),
-        ("/v1/messages/count_tokens", NotServed("/v1/messages/count_tokens")),
-        ("/anthropic/v1/messages/count_tokens/", NotServed("/v1/messages/count_tokens")),
-        ("/v1/responses/resp_1", NotServed("/v1/responses/{id}")),
-        ("/openai/v1/responses/resp_1/cancel", NotServed("/v1/responses/{id}/cancel")),
-        ("/responses/resp_1/input_items", NotServed("/v1/responses/{id}/input_items")),
+        ("/v1/messages/count_token", Near("/v1/messages/count_tokens")),
+        ("/v2/moderations", Near("/v1/moderations")),
         ("/responses/compact", NotServed("/v1/responses/compact")),
         ("/", None),
         ("", None),
         ("/favicon.ico", None),
-        ("/v1/images/generations", None),
+        ("/v1/images/edits", None),
     ] {
         let ClientPath::Other(OtherPath::Unknown { hint, .. }) = client_path(path) else {
             panic!("{path} is known")
@@ -144,6 +179,8 @@ fn a_path_that_hides_a_known_one_goes_nowhere() {
         "/V1/CHAT/completions",
         "/v1/models%2Fchat",
         "/v1/completions%3Fa=b",
+        "/x/../v1/messages/count_tokens",
+        "/v2/rer%61nk",
         "/v1/embeddings%20",
         "/%252525252525252563",
         "/x%3F/../v1/chat/completions",
@@ -158,7 +195,7 @@ fn a_path_that_hides_a_known_one_goes_nowhere() {
     ] {
         assert_eq!(hides(path), Some(true), "{path}");
     }
-    for path in ["/v1/images/generations", "/files/a%20b", "/v1/files/100%25", "/%", "/a/../b", "/%ff"] {
+    for path in ["/v1/images/edits", "/files/a%20b", "/v1/files/100%25", "/%", "/a/../b", "/%ff"] {
         assert_eq!(hides(path), Some(false), "{path}");
     }
 }
@@ -215,7 +252,7 @@ proptest! {
         let meant = Endpoint::ALL[place];
         let name = if meant.dialect() == Dialect::Anthropic { "anthropic" } else { "openai" };
         let mut parts: Vec<String> = Vec::new();
-        let azure = model.filter(|_| meant != Endpoint::Messages);
+        let azure = model.filter(|_| meant.dialect() == Dialect::OpenAi);
         if vendor || azure.is_some() {
             parts.push(name.to_owned());
         }

@@ -52,7 +52,7 @@ pub(super) fn settle(
     }
     report::count_outcome(&outcome, request.config(), target, &mut worker.tally);
     learn(&request, sent, &outcome, now);
-    if request.model().is_some_and(|model| model.has_many_owners) {
+    if request.keeps_state() || request.model().is_some_and(|model| model.has_many_owners) {
         learn_owner(&request, sent, &outcome, worker, now);
     }
     // Its place is free, however long its provider keeps the stream open.
@@ -118,9 +118,12 @@ fn learn_owner(request: &ClientRequest, sent: &Sent, outcome: &Outcome, worker: 
     if let Some(made) = sent.attempt.made() {
         shared &= ownership::remember(&mut *worker.store, made.digests(), known, now);
     }
+    // A model of one owner needs no memory of what its requests refer to.
+    let could_go_elsewhere = request.model().is_some_and(|model| model.has_many_owners);
     let is_new = request.needs.owner.is_none_or(|before| before.owner != known.owner) && !known.mixed;
     if let Some(references) = request.facts.references.as_deref()
         && outcome.end == End::Complete
+        && could_go_elsewhere
         && is_new
     {
         shared &= ownership::remember(&mut *worker.store, references.digests(), known, now);
@@ -266,7 +269,7 @@ impl Exchange {
                 dialect
             }
             Phase::Reading(reading) => reading.endpoint().dialect(),
-            Phase::Fresh | Phase::Foreign | Phase::Answered => unread,
+            Phase::Fresh | Phase::Foreign | Phase::AtAccount | Phase::Answered => unread,
         };
         self.refuse(worker, Refusal::Internal, dialect)
     }
@@ -307,7 +310,7 @@ impl Exchange {
                 }
                 false
             }
-            Phase::Fresh | Phase::Foreign | Phase::Answered => false,
+            Phase::Fresh | Phase::Foreign | Phase::AtAccount | Phase::Answered => false,
         };
         let is_kept = kept_as.is_some();
         let left = kept_as.and_then(|id| worker.journeys.borrow_mut().leave(id, expects_another, now));

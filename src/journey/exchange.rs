@@ -88,6 +88,8 @@ pub(super) enum Phase {
     Reading(Box<Reading>),
     /// The request is for another path and passes.
     Foreign,
+    /// The request is for what lives at one account, and passes.
+    AtAccount,
     /// The filter has answered.
     Answered,
     /// The request waits for its next attempt.

@@ -8,6 +8,7 @@
 //! `report`. A decision that a stage or a policy can make is made there and not here.
 
 mod alarm;
+mod at_account;
 mod conclude;
 mod dispatch;
 mod exchange;

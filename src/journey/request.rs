@@ -10,7 +10,7 @@ use super::journey::Journey;
 use super::registry::SharedJourney;
 use super::worker::Worker;
 use crate::attempt::{BodyStep, OutgoingBody};
-use crate::base::{HeaderBlock, HeaderSink, Timestamp};
+use crate::base::{HeaderBlock, Timestamp};
 use crate::intake::{
     self, CallHeaders, ClientPath, JourneyId, LoopPass, OtherPath, OtherRequest, Reading, Understood,
 };
@@ -87,23 +87,28 @@ impl Exchange {
     /// cluster.
     #[cold]
     #[inline(never)]
-    fn other_request(
+    fn other_request<H: RequestHost>(
         &mut self,
         worker: &mut Worker,
         method: &str,
         (path, meant): (&str, OtherPath),
         headers: &HeaderBlock,
         now: Timestamp,
-        sink: &mut impl HeaderSink,
+        host: &mut H,
     ) -> RequestStep {
         let operators = match meant {
             // It needs no key, and exists without operators.
             OtherPath::Health => None,
             _ => report::operator_answer(&mut worker.operator_context(), method, path, headers, now),
         };
+        if operators.is_none()
+            && let Some(step) = self.request_at_account(worker, (method, &meant), headers, now, host)
+        {
+            return step;
+        }
         let other = match operators {
             Some(answer) => OtherRequest::Answer(answer),
-            None => intake::other_path(&worker.generation, method, meant, headers, now, sink),
+            None => intake::other_path(&worker.generation, method, meant, headers, now, host),
         };
         match other {
             OtherRequest::Answer(answer) => {

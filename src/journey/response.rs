@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::conclude::{failed, settle};
 use super::exchange::{Exchange, Phase, Sent};
 use super::worker::Worker;
-use crate::answer::{Appearance, Rejection, Release, strip_reserved};
+use crate::answer::{Appearance, Rejection, Release, strip_provider, strip_reserved};
 use crate::attempt::{Passage, Progress, ResponseHead, TrailersEnd, Upstream};
 use crate::base::{Decimal, ErrorClass, HeaderBlock, HeaderSink, Timestamp, without_keys};
 use crate::breaker::Blame;
@@ -61,6 +61,11 @@ impl Exchange {
             // yet the response is Envoy's, which may take this filter for crashed.
             Phase::Foreign | Phase::Reading(_) | Phase::Held(_) => {
                 strip_reserved(&headers, host);
+                return Release::Pass;
+            }
+            Phase::AtAccount => {
+                // What is left of the account's limits is for no client: others use it, too.
+                strip_provider(&headers, false, host);
                 return Release::Pass;
             }
             _ => return Release::Pass,

@@ -3,6 +3,7 @@
 mod admissions;
 mod admitted;
 mod alarms;
+mod at_account;
 mod attempts;
 mod balance;
 mod balancing;

@@ -3,7 +3,7 @@
 //! What a row does not say is as with kind `openai-compatible`. Sources are in `docs/providers.md`.
 
 use crate::base::Endpoint;
-use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+use Endpoint::{Chat, Completions, Embeddings, Images, Messages, Rerank, Responses, Speech};
 
 /// Whose rules read the errors of a vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) struct Row {
     /// `None` if the path names the operator's project.
     pub prefix: Option<&'static str>,
     pub endpoints: &'static [Endpoint],
+    /// The prefix of `rerank`, if it is another one.
+    pub rerank_prefix: Option<&'static str>,
     pub errors: Errors,
     /// Whether nobody serves requests without a key there.
     pub needs_key: bool,
@@ -36,6 +38,7 @@ const HOSTED: Row = Row {
     host: None,
     prefix: Some("/v1"),
     endpoints: &[Chat],
+    rerank_prefix: None,
     errors: Errors::OpenAi,
     needs_key: true,
 };
@@ -52,11 +55,17 @@ static ROWS: [Row; Listed::COUNT] = [
         gen_ai_name: "groq",
         host: Some("api.groq.com"),
         prefix: Some("/openai/v1"),
-        endpoints: &[Chat, Responses],
+        endpoints: &[Chat, Responses, Speech],
         ..HOSTED
     },
     // Its messages endpoint is deprecated.
-    Row { name: "xai", gen_ai_name: "x_ai", host: Some("api.x.ai"), endpoints: &[Chat, Responses], ..HOSTED },
+    Row {
+        name: "xai",
+        gen_ai_name: "x_ai",
+        host: Some("api.x.ai"),
+        endpoints: &[Chat, Responses, Images],
+        ..HOSTED
+    },
     Row {
         name: "deepseek",
         gen_ai_name: "deepseek",
@@ -68,7 +77,7 @@ static ROWS: [Row; Listed::COUNT] = [
         name: "together",
         gen_ai_name: "together_ai",
         host: Some("api.together.ai"),
-        endpoints: &[Chat, Completions, Embeddings],
+        endpoints: &[Chat, Completions, Embeddings, Rerank, Images, Speech],
         ..HOSTED
     },
     Row {
@@ -84,7 +93,8 @@ static ROWS: [Row; Listed::COUNT] = [
         gen_ai_name: "cohere",
         host: Some("api.cohere.ai"),
         prefix: Some("/compatibility/v1"),
-        endpoints: &[Chat, Embeddings],
+        endpoints: &[Chat, Embeddings, Rerank],
+        rerank_prefix: Some("/v2"),
         ..HOSTED
     },
     Row { name: "moonshot", gen_ai_name: "moonshot_ai", host: Some("api.moonshot.ai"), ..HOSTED },

@@ -7,10 +7,25 @@ use crate::provider::{
 /// What the documentation of each vendor says: name, host, the paths of its endpoints. Written by hand, so that a wrong
 /// row is noticed.
 const DOCUMENTED: [(&str, Option<&str>, &[&str]); Listed::COUNT] = [
-    ("groq", Some("api.groq.com"), &["/openai/v1/chat/completions", "/openai/v1/responses"]),
-    ("xai", Some("api.x.ai"), &["/v1/chat/completions", "/v1/responses"]),
+    (
+        "groq",
+        Some("api.groq.com"),
+        &["/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/audio/speech"],
+    ),
+    ("xai", Some("api.x.ai"), &["/v1/chat/completions", "/v1/responses", "/v1/images/generations"]),
     ("deepseek", Some("api.deepseek.com"), &["/chat/completions"]),
-    ("together", Some("api.together.ai"), &["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]),
+    (
+        "together",
+        Some("api.together.ai"),
+        &[
+            "/v1/chat/completions",
+            "/v1/completions",
+            "/v1/embeddings",
+            "/v1/rerank",
+            "/v1/images/generations",
+            "/v1/audio/speech",
+        ],
+    ),
     (
         "fireworks",
         Some("api.fireworks.ai"),
@@ -25,7 +40,7 @@ const DOCUMENTED: [(&str, Option<&str>, &[&str]); Listed::COUNT] = [
     (
         "cohere",
         Some("api.cohere.ai"),
-        &["/compatibility/v1/chat/completions", "/compatibility/v1/embeddings"],
+        &["/compatibility/v1/chat/completions", "/compatibility/v1/embeddings", "/v2/rerank"],
     ),
     ("moonshot", Some("api.moonshot.ai"), &["/v1/chat/completions"]),
     (
@@ -41,8 +56,18 @@ const DOCUMENTED: [(&str, Option<&str>, &[&str]); Listed::COUNT] = [
     ("lm-studio", None, SERVER),
 ];
 
-const SERVER: &[&str] =
-    &["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"];
+const SERVER: &[&str] = &[
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/moderations",
+    "/v1/rerank",
+    "/v1/images/generations",
+    "/v1/audio/speech",
+];
 
 fn paths(kind: ProviderKind, prefix: Option<&str>) -> Vec<String> {
     let path = |endpoint| {

@@ -53,13 +53,13 @@ pub use flat_error::is_flat_error;
 pub use hints::{should_retry, wait_hint};
 pub use kind::ProviderKind;
 pub use offers::{Capability, CapabilitySet, Profile, dropped, members, profile};
-pub use path::upstream_path;
+pub use path::{resource_path, upstream_path};
 pub use rate_limits::{Meter, RateLimit, RateLimits, rate_limits};
 pub use request_headers::{RequestHeader, VENDOR_HEADERS, VendorHeader, request_header};
 pub use response_headers::{ResponseHeader, is_reserved, response_header};
 pub use table::{
     CREDENTIAL_HEADERS, Route, Scheme, credential_header, default_headers, default_host, default_prefix,
-    endpoints, needs_key, route, takes_usage_option,
+    endpoints, native_route, needs_key, route, takes_usage_option,
 };
 pub use usage_option::rejects_usage_option;
 pub use waits::MAX_HINT;

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::request_headers::takes_parameter;
-use super::table::{default_prefix, route};
+use super::table::{default_prefix, prefix_of, route};
 use super::{ProviderKind, Route};
 use crate::base::Endpoint;
 
@@ -34,11 +34,30 @@ pub fn upstream_path(
     if api_version.is_some_and(is_dated) {
         push_azure_dated(endpoint, path_prefix, model, route, out);
     } else {
-        push_prefix(path_prefix.or_else(|| default_prefix(kind)).unwrap_or_default(), out);
+        push_prefix(path_prefix.or_else(|| prefix_of(kind, endpoint)).unwrap_or_default(), out);
         out.push_str(route.operation);
     }
-    push_query(kind, endpoint, api_version, client_query, out);
+    push_query(kind, api_version, client_query, |name| takes_parameter(kind, endpoint, name), out);
     true
+}
+
+/// Appends the path and query of something that lives at one account: a stored response, a file, a batch.
+/// `rest` is what follows the version in the client's path. The client's parameters are kept, but no `api-version`
+/// when the operator sets one, and to Azure no dated one.
+pub fn resource_path(
+    kind: ProviderKind,
+    path_prefix: Option<&str>,
+    api_version: Option<&str>,
+    rest: &str,
+    client_query: Option<&str>,
+    out: &mut String,
+) {
+    let api_version = api_version.filter(|_| kind == ProviderKind::AzureOpenAi);
+    let usual =
+        if api_version.is_some_and(is_dated) { Some(AZURE_DEPLOYMENTS_PREFIX) } else { default_prefix(kind) };
+    push_prefix(path_prefix.or(usual).unwrap_or_default(), out);
+    out.push_str(rest);
+    push_query(kind, api_version, client_query, |_| true, out);
 }
 
 /// Azure's dated versions use the deployment paths, its named ones (`v1`, `preview`, `latest`) the v1 API.
@@ -72,9 +91,9 @@ fn push_prefix(prefix: &str, out: &mut String) {
 
 fn push_query(
     kind: ProviderKind,
-    endpoint: Endpoint,
     api_version: Option<&str>,
     client_query: Option<&str>,
+    takes: impl Fn(&str) -> bool,
     out: &mut String,
 ) {
     let mut separator = '?';
@@ -92,7 +111,7 @@ fn push_query(
         let value = parameter.split_once('=').map_or("", |(_, value)| value);
         let is_replaced = name == API_VERSION
             && (api_version.is_some() || kind == ProviderKind::AzureOpenAi && is_dated(value));
-        if is_replaced || !takes_parameter(kind, endpoint, name) {
+        if is_replaced || !takes(name) {
             continue;
         }
         out.push(separator);
@@ -131,6 +150,31 @@ mod tests {
 
     fn check(kind: ProviderKind, endpoint: Endpoint, case: Case, expected: &str) {
         assert_eq!(path(kind, endpoint, case).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_resource_keeps_its_path_and_parameters_below_the_vendors_prefix() {
+        let path = |kind, prefix, version, query| {
+            let mut out = String::new();
+            resource_path(kind, prefix, version, "/files/file-1/content", query, &mut out);
+            out
+        };
+        use ProviderKind::{Anthropic, AzureOpenAi, OpenAi};
+        for (kind, prefix, version, query, expected) in [
+            (OpenAi, None, None, Some("limit=2&after=x"), "/v1/files/file-1/content?limit=2&after=x"),
+            (OpenAi, Some("/proxy"), None, None, "/proxy/files/file-1/content"),
+            (Anthropic, None, Some("2024-10-21"), None, "/v1/files/file-1/content"),
+            (AzureOpenAi, None, None, Some("api-version=2024-10-21"), "/openai/v1/files/file-1/content"),
+            (
+                AzureOpenAi,
+                None,
+                Some("2024-10-21"),
+                Some("api-version=2020-01-01&limit=2"),
+                "/openai/files/file-1/content?api-version=2024-10-21&limit=2",
+            ),
+        ] {
+            assert_eq!(path(kind, prefix, version, query), expected);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use super::ProviderKind;
 use super::table::CREDENTIAL_HEADERS;
-use crate::base::{Endpoint, Names};
+use crate::base::{Dialect, Endpoint, Names};
 
 /// What becomes of a client's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub fn request_header(name: &[u8]) -> RequestHeader {
 /// in an unusual way, with `%62eta` for `beta`, is not understood.
 pub(super) fn takes_parameter(kind: ProviderKind, endpoint: Endpoint, name: &str) -> bool {
     match name {
-        "beta" => endpoint == Endpoint::Messages,
+        "beta" => endpoint.dialect() == Dialect::Anthropic,
         "include" | "include[]" | "include%5B%5D" | "include%5b%5d" => endpoint == Endpoint::Responses,
         "api-version" => matches!(kind, ProviderKind::AzureOpenAi | ProviderKind::OpenAiCompatible),
         _ => false,
@@ -201,11 +201,12 @@ mod tests {
 
     #[test]
     fn no_parameter_passes_that_the_endpoint_does_not_have() {
-        use Endpoint::{Chat, Messages, Responses};
+        use Endpoint::{Chat, CountTokens, Messages, Responses};
         use ProviderKind::{Anthropic, AzureOpenAi, OpenAi, OpenAiCompatible, OpenRouter};
         for (kind, endpoint, name, passes) in [
             (Anthropic, Messages, "beta", true),
             (OpenRouter, Messages, "beta", true),
+            (Anthropic, CountTokens, "beta", true),
             (Anthropic, Chat, "beta", false),
             (OpenAi, Responses, "include[]", true),
             (OpenAi, Responses, "include%5B%5D", true),

@@ -55,33 +55,41 @@ struct Vendor {
 }
 
 const fn vendor(kind: ProviderKind) -> Vendor {
-    use Endpoint::{Chat, Completions, Embeddings, Messages, Responses};
+    use Endpoint::{
+        Chat, Completions, CountTokens, Embeddings, Images, Messages, Moderations, Rerank, Responses, Speech,
+    };
     match kind {
         ProviderKind::OpenAi => Vendor {
             host: Some("api.openai.com"),
             prefix: Some("/v1"),
-            endpoints: &[Chat, Completions, Embeddings, Responses],
+            endpoints: &[Chat, Completions, Embeddings, Responses, Moderations, Images, Speech],
         },
         // The host contains the resource's name, so there is no default.
         ProviderKind::AzureOpenAi => Vendor {
             host: None,
             prefix: Some("/openai/v1"),
-            endpoints: &[Chat, Completions, Embeddings, Responses],
+            endpoints: &[Chat, Completions, Embeddings, Responses, Images, Speech],
         },
-        ProviderKind::Anthropic => {
-            Vendor { host: Some("api.anthropic.com"), prefix: Some("/v1"), endpoints: &[Chat, Messages] }
-        }
+        ProviderKind::Anthropic => Vendor {
+            host: Some("api.anthropic.com"),
+            prefix: Some("/v1"),
+            endpoints: &[Chat, Messages, CountTokens],
+        },
         ProviderKind::Gemini => Vendor {
             host: Some("generativelanguage.googleapis.com"),
             prefix: Some("/v1beta/openai"),
-            endpoints: &[Chat, Embeddings],
+            endpoints: &[Chat, Embeddings, Images],
         },
-        ProviderKind::OpenRouter => {
-            Vendor { host: Some("openrouter.ai"), prefix: Some("/api/v1"), endpoints: &Endpoint::ALL }
-        }
-        ProviderKind::Mistral => {
-            Vendor { host: Some("api.mistral.ai"), prefix: Some("/v1"), endpoints: &[Chat, Embeddings] }
-        }
+        ProviderKind::OpenRouter => Vendor {
+            host: Some("openrouter.ai"),
+            prefix: Some("/api/v1"),
+            endpoints: &[Chat, Completions, Embeddings, Responses, Messages, Rerank, Speech],
+        },
+        ProviderKind::Mistral => Vendor {
+            host: Some("api.mistral.ai"),
+            prefix: Some("/v1"),
+            endpoints: &[Chat, Embeddings, Moderations],
+        },
         // vLLM and others support the Messages dialect as well.
         ProviderKind::OpenAiCompatible => {
             Vendor { host: None, prefix: Some("/v1"), endpoints: &Endpoint::ALL }
@@ -100,7 +108,12 @@ pub fn route(kind: ProviderKind, endpoint: Endpoint) -> Option<Route> {
     }
     let (credential, scheme) = credential_header(kind, endpoint);
     let headers = default_headers(kind, endpoint);
-    Some(Route { operation: operation(endpoint), credential, scheme, headers, dialect: endpoint.dialect() })
+    Some(Route { operation: endpoint.operation(), credential, scheme, headers, dialect: endpoint.dialect() })
+}
+
+/// How `kind` is called in the API that it has made itself, for what lives at an account.
+pub fn native_route(kind: ProviderKind) -> Option<Route> {
+    route(kind, if kind == ProviderKind::Anthropic { Endpoint::Messages } else { Endpoint::Chat })
 }
 
 /// The endpoints that `kind` supports.
@@ -118,6 +131,15 @@ pub const fn default_prefix(kind: ProviderKind) -> Option<&'static str> {
     vendor(kind).prefix
 }
 
+/// The path prefix of `endpoint` at `kind`, unless the operator sets another one for all of them.
+pub(super) fn prefix_of(kind: ProviderKind, endpoint: Endpoint) -> Option<&'static str> {
+    match (kind, endpoint) {
+        (ProviderKind::Listed(listed), Endpoint::Rerank) => listed.row().rerank_prefix,
+        _ => None,
+    }
+    .or_else(|| default_prefix(kind))
+}
+
 /// Whether a provider of `kind` serves nobody without a key. Servers that operators run may have none.
 pub const fn needs_key(kind: ProviderKind) -> bool {
     match kind {
@@ -131,7 +153,7 @@ pub const fn needs_key(kind: ProviderKind) -> bool {
 pub const fn credential_header(kind: ProviderKind, endpoint: Endpoint) -> (&'static str, Scheme) {
     match (kind, endpoint) {
         (ProviderKind::AzureOpenAi, _) => ("api-key", Scheme::Plain),
-        (ProviderKind::Anthropic, Endpoint::Messages) => ("x-api-key", Scheme::Plain),
+        (ProviderKind::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => ("x-api-key", Scheme::Plain),
         _ => ("authorization", Scheme::Bearer),
     }
 }
@@ -142,7 +164,9 @@ pub const fn default_headers(
     endpoint: Endpoint,
 ) -> &'static [(&'static str, &'static str)] {
     match (kind, endpoint) {
-        (ProviderKind::Anthropic, Endpoint::Messages) => &[("anthropic-version", "2023-06-01")],
+        (ProviderKind::Anthropic, Endpoint::Messages | Endpoint::CountTokens) => {
+            &[("anthropic-version", "2023-06-01")]
+        }
         _ => &[],
     }
 }
@@ -161,17 +185,6 @@ pub const fn takes_usage_option(kind: ProviderKind) -> bool {
     }
 }
 
-/// The path of an endpoint after the vendor's prefix.
-const fn operation(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Chat => "/chat/completions",
-        Endpoint::Completions => "/completions",
-        Endpoint::Embeddings => "/embeddings",
-        Endpoint::Responses => "/responses",
-        Endpoint::Messages => "/messages",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,14 +196,16 @@ mod tests {
             Endpoint::ALL.into_iter().filter(|e| set.contains(*e)).map(Endpoint::name).collect::<Vec<_>>()
         };
         let openai = ["chat", "completions", "embeddings", "responses"];
-        let all = ["chat", "completions", "embeddings", "responses", "messages"];
-        assert_eq!(supported(ProviderKind::OpenAi), openai);
-        assert_eq!(supported(ProviderKind::AzureOpenAi), openai);
-        assert_eq!(supported(ProviderKind::Anthropic), ["chat", "messages"]);
-        assert_eq!(supported(ProviderKind::Gemini), ["chat", "embeddings"]);
-        assert_eq!(supported(ProviderKind::OpenRouter), all);
-        assert_eq!(supported(ProviderKind::Mistral), ["chat", "embeddings"]);
-        assert_eq!(supported(ProviderKind::OpenAiCompatible), all);
+        let text = ["chat", "completions", "embeddings", "responses", "messages"];
+        let media = ["images", "speech"];
+        assert_eq!(supported(ProviderKind::OpenAi), [&openai[..], &["moderations"], &media].concat());
+        assert_eq!(supported(ProviderKind::AzureOpenAi), [&openai[..], &media].concat());
+        assert_eq!(supported(ProviderKind::Anthropic), ["chat", "messages", "count_tokens"]);
+        assert_eq!(supported(ProviderKind::Gemini), ["chat", "embeddings", "images"]);
+        assert_eq!(supported(ProviderKind::OpenRouter), [&text[..], &["rerank", "speech"]].concat());
+        assert_eq!(supported(ProviderKind::Mistral), ["chat", "embeddings", "moderations"]);
+        let others = ["count_tokens", "moderations", "rerank"];
+        assert_eq!(supported(ProviderKind::OpenAiCompatible), [&text[..], &others, &media].concat());
     }
 
     #[test]
@@ -211,6 +226,7 @@ mod tests {
         assert_eq!(carried(ProviderKind::OpenAi, Endpoint::Chat), "authorization: Bearer k");
         assert_eq!(carried(ProviderKind::AzureOpenAi, Endpoint::Responses), "api-key: k");
         assert_eq!(carried(ProviderKind::Anthropic, Endpoint::Messages), "x-api-key: k");
+        assert_eq!(carried(ProviderKind::Anthropic, Endpoint::CountTokens), "x-api-key: k");
         assert_eq!(carried(ProviderKind::Anthropic, Endpoint::Chat), "authorization: Bearer k");
         assert_eq!(carried(ProviderKind::OpenRouter, Endpoint::Messages), "authorization: Bearer k");
     }
@@ -226,10 +242,12 @@ mod tests {
 
     #[test]
     fn only_anthropics_own_dialect_requires_a_version() {
-        assert_eq!(
-            default_headers(ProviderKind::Anthropic, Endpoint::Messages),
-            [("anthropic-version", "2023-06-01")]
-        );
+        for endpoint in [Endpoint::Messages, Endpoint::CountTokens] {
+            assert_eq!(
+                default_headers(ProviderKind::Anthropic, endpoint),
+                [("anthropic-version", "2023-06-01")]
+            );
+        }
         assert!(default_headers(ProviderKind::Anthropic, Endpoint::Chat).is_empty());
         assert!(default_headers(ProviderKind::OpenAi, Endpoint::Chat).is_empty());
     }

@@ -209,6 +209,10 @@ pub(super) const fn operation_name(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Chat | Endpoint::Responses | Endpoint::Messages => "chat",
         Endpoint::Completions => "text_completion",
-        Endpoint::Embeddings => "embeddings",
+        Endpoint::Images | Endpoint::Speech => "generate_content",
+        // The conventions have no name for these.
+        Endpoint::Embeddings | Endpoint::CountTokens | Endpoint::Moderations | Endpoint::Rerank => {
+            endpoint.name()
+        }
     }
 }

@@ -423,7 +423,7 @@ impl<'c> Sources<'c> {
             state: state.name(),
             family: match breaker.family() {
                 EndpointFamily::Generation => None,
-                family @ EndpointFamily::Embeddings => Some(family.name()),
+                family => Some(family.name()),
             },
             reason,
             since_ms: (since > Timestamp::default()).then_some(self.date(since)),

@@ -93,6 +93,10 @@ pub enum Refusal {
         /// What the client asked for, cut to a bounded length.
         name: String,
     },
+    /// It is not known which of several accounts has a response, or the key may not use the one that has.
+    ResponseNotFound,
+    /// The key is limited in ways that nobody checks for what lives at an account.
+    ResourcesNotAllowed,
     /// The body chooses models or hosts at the provider, past the restrictions of the model or the key.
     OwnRouting {
         /// The members that may do it.
@@ -180,6 +184,8 @@ impl Refusal {
             Self::NoModel => (400, "model_missing"),
             Self::ModelNotText => (400, "model_not_a_string"),
             Self::UnknownModel { .. } => (404, "model_not_found"),
+            Self::ResponseNotFound => (404, "response_not_found"),
+            Self::ResourcesNotAllowed => (403, "resources_not_allowed"),
             Self::OwnRouting { .. } => (403, "routing_not_allowed"),
             Self::Region => (400, "invalid_region"),
             Self::Ineligible { why: Ineligible::TooLong, .. } => (400, "context_length_exceeded"),
@@ -257,6 +263,12 @@ impl Refusal {
                     "The model `{name}` does not exist or you do not have access to it. `GET /v1/models` lists yours."
                 )
             }
+            Self::ResponseNotFound => "No account that you may use is known to have this response. The gateway \
+                                       remembers for 30 days, and until it restarts, which account has made one."
+                .to_owned(),
+            Self::ResourcesNotAllowed => "This key is limited to models, budgets or boundaries. Nobody checks them for \
+                                          files, batches and the like, so they are not allowed with it."
+                .to_owned(),
             Self::OwnRouting { members } => format!(
                 "The request chooses at the provider with {members}. That could lead past what this model or this key \
                  is restricted to, so it is not allowed here. Leave it out."

@@ -14,7 +14,7 @@ use super::meaning::{
     Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Substance, Terminal,
 };
 use super::usage::{Counts, Sums, Usage};
-use super::{chat, gemini, messages, responses};
+use super::{chat, gemini, media, messages, responses};
 use crate::base::json::{Json, is_filled};
 use crate::provider::is_flat_error;
 
@@ -31,6 +31,8 @@ pub enum StreamDialect {
     Messages,
     /// `:streamGenerateContent?alt=sse`
     Gemini,
+    /// `/v1/images/generations` and `/v1/audio/speech`
+    Media,
 }
 
 impl StreamDialect {
@@ -41,13 +43,14 @@ impl StreamDialect {
             Endpoint::Completions => Some(Self::Completions),
             Endpoint::Responses => Some(Self::Responses),
             Endpoint::Messages => Some(Self::Messages),
-            Endpoint::Embeddings => None,
+            Endpoint::Images | Endpoint::Speech => Some(Self::Media),
+            Endpoint::Embeddings | Endpoint::CountTokens | Endpoint::Moderations | Endpoint::Rerank => None,
         }
     }
 
     pub(super) const fn sums(self) -> Sums {
         match self {
-            Self::Chat | Self::Completions | Self::Responses => Sums::Totals,
+            Self::Chat | Self::Completions | Self::Responses | Self::Media => Sums::Totals,
             Self::Messages => Sums::InputWithoutCache,
             Self::Gemini => Sums::OutputWithoutReasoning,
         }
@@ -208,7 +211,7 @@ impl StreamState {
             StreamPhase::Ended if finished => StreamEnding::Complete,
             StreamPhase::Ended => StreamEnding::Unfinished,
             StreamPhase::Open | StreamPhase::OpenUnwatched if finished => match self.dialect {
-                StreamDialect::Gemini => StreamEnding::Complete,
+                StreamDialect::Gemini | StreamDialect::Media => StreamEnding::Complete,
                 _ => StreamEnding::NoTerminal,
             },
             StreamPhase::OpenUnwatched => StreamEnding::Unwatched,
@@ -233,6 +236,7 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
     let read = match dialect {
         StreamDialect::Responses => responses::read(event),
         StreamDialect::Messages => messages::read(event),
+        StreamDialect::Media => media::read(event),
         _ if event.form == Form::Oversize => Ok(Reading::of(Meaning::Unknown)),
         StreamDialect::Chat | StreamDialect::Completions => chat::read(data),
         StreamDialect::Gemini => gemini::read(data),
@@ -254,7 +258,9 @@ fn interpret<'e>(dialect: StreamDialect, event: &Event<'e>) -> Reading<'e> {
 const fn done(dialect: StreamDialect) -> Meaning<'static> {
     match dialect {
         StreamDialect::Chat | StreamDialect::Completions => Meaning::Terminal(Terminal::Completed),
-        StreamDialect::Responses | StreamDialect::Messages | StreamDialect::Gemini => Meaning::Empty,
+        StreamDialect::Responses | StreamDialect::Messages | StreamDialect::Gemini | StreamDialect::Media => {
+            Meaning::Empty
+        }
     }
 }
 

@@ -35,9 +35,9 @@ fn failed(error: &str) -> Meaning<'_> {
     Meaning::Failed(EventFailure::Error(error.as_bytes()))
 }
 
-use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
+use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
 
-const ALL_DIALECTS: [StreamDialect; 5] = [Chat, Completions, Responses, Messages, Gemini];
+const ALL_DIALECTS: [StreamDialect; 6] = [Chat, Completions, Responses, Messages, Gemini, Media];
 
 #[test]
 fn every_sample_means_what_its_provider_documents() {

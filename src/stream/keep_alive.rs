@@ -40,7 +40,8 @@ pub const fn keep_alive(dialect: StreamDialect) -> &'static str {
         StreamDialect::Chat
         | StreamDialect::Completions
         | StreamDialect::Responses
-        | StreamDialect::Gemini => ": keep-alive\n\n",
+        | StreamDialect::Gemini
+        | StreamDialect::Media => ": keep-alive\n\n",
     }
 }
 
@@ -51,8 +52,8 @@ mod tests {
 
     #[test]
     fn a_keep_alive_is_empty_in_every_dialect_and_ends_at_a_boundary() {
-        use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
-        for dialect in [Chat, Completions, Responses, Messages, Gemini] {
+        use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
+        for dialect in [Chat, Completions, Responses, Messages, Gemini, Media] {
             let mut state = StreamState::new(dialect);
             let mut framer = Framer::new();
             framer.feed(keep_alive(dialect).as_bytes(), |event| {

@@ -20,6 +20,7 @@ mod idle_tests;
 mod keep_alive;
 mod made;
 mod meaning;
+mod media;
 mod messages;
 mod minimum_rate;
 mod model_name;

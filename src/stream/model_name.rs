@@ -90,7 +90,10 @@ impl ModelFinder {
         let within: Option<&[u8]> = match dialect {
             StreamDialect::Responses => Some(b"response"),
             StreamDialect::Messages => Some(b"message"),
-            StreamDialect::Chat | StreamDialect::Completions | StreamDialect::Gemini => None,
+            StreamDialect::Chat
+            | StreamDialect::Completions
+            | StreamDialect::Gemini
+            | StreamDialect::Media => None,
         };
         let events = Events { line: Line::First(0), after_cr: false, has_data: false, start: 0 };
         Self { events: Some(events), document: Document::new(within), position: 0, found: Vec::new() }

@@ -20,7 +20,7 @@ pub fn notice(dialect: StreamDialect, class: ErrorClass, number: u64) -> String 
         _ => "The provider reported an error before the answer was complete.",
     };
     match dialect {
-        StreamDialect::Chat | StreamDialect::Completions => {
+        StreamDialect::Chat | StreamDialect::Completions | StreamDialect::Media => {
             let error =
                 json!({"message": message, "type": "server_error", "param": null, "code": class.name()});
             format!("data: {}\n\n", json!({"error": error}))
@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_notice_is_one_event_that_its_dialect_reads_as_a_failure() {
-        use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
-        for dialect in [Chat, Completions, Responses, Messages, Gemini] {
+        use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
+        for dialect in [Chat, Completions, Responses, Messages, Gemini, Media] {
             for class in ErrorClass::ALL {
                 let mut state = StreamState::new(dialect);
                 let mut failures = Vec::new();

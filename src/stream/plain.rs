@@ -52,9 +52,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 impl AnswerReader {
     /// A reader at the start of a response from `endpoint`.
     pub fn new(endpoint: Endpoint) -> Self {
-        // An embeddings response is not a stream, and counts tokens like OpenAI's other responses.
+        // What is no stream counts tokens like OpenAI's other responses.
         let mut reader = Self::in_dialect(StreamDialect::of(endpoint).unwrap_or(StreamDialect::Chat));
-        reader.members.embeds = endpoint == Endpoint::Embeddings;
+        reader.members.answers = answers(endpoint);
         reader
     }
 
@@ -153,6 +153,19 @@ impl AnswerReader {
     }
 }
 
+/// The members of which one holds the answer, at endpoints that generate no text. Vendors name it differently.
+const fn answers(endpoint: Endpoint) -> &'static [&'static [u8]] {
+    match endpoint {
+        Endpoint::Embeddings | Endpoint::Images => &[b"data"],
+        Endpoint::Moderations => &[b"results"],
+        Endpoint::Rerank => &[b"results", b"data"],
+        Endpoint::CountTokens => &[b"input_tokens"],
+        // JSON with a recording in it has no common form, and one without is no recording.
+        Endpoint::Speech => &[b"audio", b"data"],
+        Endpoint::Chat | Endpoint::Completions | Endpoint::Responses | Endpoint::Messages => &[],
+    }
+}
+
 /// The status in a `response` object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Status {
@@ -175,7 +188,7 @@ enum Node {
     Incomplete,
     /// The message of a choice.
     Message,
-    /// The content of Anthropic's message, or the data of an embeddings response.
+    /// The content of Anthropic's message, or the answer of an endpoint that generates no text.
     Blocks,
     Block,
     /// The output of a response.
@@ -232,7 +245,8 @@ enum Member {
 #[derive(Debug)]
 struct Members {
     dialect: StreamDialect,
-    embeds: bool,
+    /// The members of which one holds the answer, if those of the dialect do not.
+    answers: &'static [&'static [u8]],
     /// The innermost relevant container, and the number of other containers open within it.
     node: Node,
     skipped: u8,
@@ -259,7 +273,7 @@ impl Members {
     fn new(dialect: StreamDialect) -> Self {
         Self {
             dialect,
-            embeds: false,
+            answers: &[],
             node: Node::Outside,
             skipped: 0,
             next: Member::Node(Node::Root),
@@ -277,19 +291,19 @@ impl Members {
     }
 
     fn member(&self, key: &[u8]) -> Member {
-        use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
+        use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
         match (self.dialect, self.node, key) {
-            (Chat | Completions | Responses | Messages, Node::Root, b"usage")
+            (Chat | Completions | Responses | Messages | Media, Node::Root, b"usage")
             | (Gemini, Node::Root, b"usageMetadata") => Member::Node(Node::Usage),
-            (Chat | Completions | Responses | Messages, Node::Usage, _) if Count::is_details(key) => {
+            (Chat | Completions | Responses | Messages | Media, Node::Usage, _) if Count::is_details(key) => {
                 Member::Node(Node::UsageDetails)
             }
-            (Chat | Completions | Responses, Node::Usage, _) => count_member(Count::openai(key)),
+            (Chat | Completions | Responses | Media, Node::Usage, _) => count_member(Count::openai(key)),
             (Messages, Node::Usage, _) => count_member(Count::anthropic(key)),
             (Gemini, Node::Usage, _) => count_member(Count::gemini(key)),
             (_, Node::UsageDetails, _) => count_member(Count::detail(key)),
-            (Chat, Node::Root, b"data") if self.embeds => Member::Node(Node::Blocks),
-            (Chat, Node::Root, b"choices") if self.embeds => Member::Other,
+            (_, Node::Root, _) if self.answers.contains(&key) => Member::Node(Node::Blocks),
+            (_, Node::Root, b"choices") if !self.answers.is_empty() => Member::Other,
             (Messages, Node::Root, b"content") => Member::Node(Node::Blocks),
             (Responses, Node::Root, b"output") => Member::Node(Node::Items),
             (Chat | Completions, Node::Root, b"choices") | (Gemini, Node::Root, b"candidates") => {
@@ -382,6 +396,12 @@ impl Sink for Members {
         }
         match (self.next, value) {
             (Member::Content, Value::Text { length: 1.., .. }) => self.has_content = true,
+            // A number of tokens, or the score of a document.
+            (Member::Content, Value::Number(_)) if !self.answers.is_empty() => self.has_content = true,
+            (Member::Node(Node::Blocks), Value::Number(_)) if !self.answers.is_empty() => {
+                self.has_answer = true;
+                self.has_content = true;
+            }
             // Some relays write text in place of a list.
             (Member::Node(node), Value::Text { length: 1.., .. })
                 if node.is_answer() || node == Node::Pieces =>

@@ -168,6 +168,45 @@ fn embeddings_are_counted_like_chat() {
     assert_eq!(reader.usage().map(|usage| usage.input), Some(8));
 }
 
+#[test]
+fn an_answer_that_is_no_text_is_known_by_the_member_that_holds_it() {
+    use Endpoint::{CountTokens, Embeddings, Images, Moderations, Rerank, Speech};
+    let ending = |endpoint, text: &str| {
+        let mut reader = AnswerReader::new(endpoint);
+        reader.feed(text.as_bytes());
+        reader.ending()
+    };
+    let answer = PlainEnding::Answer(Substance::Answer);
+    let nothing = PlainEnding::Answer(Substance::Nothing);
+    for (endpoint, text, expected) in [
+        (CountTokens, r#"{"input_tokens":2095}"#, answer),
+        (CountTokens, r#"{"input_tokens":0,"original_input_tokens":7}"#, answer),
+        (CountTokens, r#"{"type":"message","content":[{"type":"text","text":"hi"}]}"#, PlainEnding::Foreign),
+        (Moderations, r#"{"id":"m","results":[{"flagged":false,"category_scores":{"hate":0.01}}]}"#, answer),
+        (Moderations, r#"{"id":"m","results":[]}"#, nothing),
+        (Rerank, r#"{"results":[{"index":3,"relevance_score":0.99}],"meta":{}}"#, answer),
+        (Rerank, r#"{"object":"list","data":[{"index":0,"relevance_score":0.4}]}"#, answer),
+        (Rerank, r#"{"results":[]}"#, nothing),
+        (Images, r#"{"created":1,"data":[{"b64_json":"iVBO"}]}"#, answer),
+        (Images, r#"{"created":1,"data":[{"url":"https://x/y.png","revised_prompt":null}]}"#, answer),
+        (Images, r#"{"created":1,"data":[]}"#, nothing),
+        (Images, r#"{"choices":[{"message":{"content":"hi"}}]}"#, PlainEnding::Foreign),
+        (Speech, r#"{"audio":"SUQz"}"#, answer),
+        (Speech, r#"{"status":"ok"}"#, PlainEnding::Foreign),
+        (Embeddings, r#"{"data":[{"embedding":[0.5]}]}"#, answer),
+    ] {
+        assert_eq!(ending(endpoint, text), expected, "{endpoint:?} {text}");
+    }
+}
+
+#[test]
+fn the_tokens_of_an_image_are_counted() {
+    let mut reader = AnswerReader::new(Endpoint::Images);
+    reader.feed(br#"{"data":[{"b64_json":"x"}],"usage":{"input_tokens":50,"output_tokens":1056,"total_tokens":1106}}"#);
+    let usage = reader.usage().unwrap();
+    assert_eq!((usage.input, usage.output), (50, 1056));
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

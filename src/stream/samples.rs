@@ -118,5 +118,8 @@ pub(super) const ALL: &[Sample] = &[
     sample!("gemini_blocked", Gemini, "X", Failed, None, Some([10, 0, 0, 0, 0])),
     sample!("gemini_error", Gemini, "cX", Failed, None, Some([8, 0, 0, 0, 0])),
     sample!("gemini_error_in_array", Gemini, "X", Failed, None, None),
+    sample!("media_image", Media, "cF", Complete, Some(FinishReason::Stop), Some([50, 0, 0, 50, 0])),
+    sample!("media_speech", Media, "ccF", Complete, Some(FinishReason::Stop), Some([14, 0, 0, 101, 0])),
+    sample!("media_error", Media, "cX", Failed, None, None),
     sample!("gemini_cut", Gemini, "c", Truncated, None, Some([8, 0, 0, 0, 0])),
 ];

@@ -1,6 +1,6 @@
 //! Models and targets: settings that are valid but probably not intended.
 
-use llm_failsafe::base::{Endpoint, MicroDollars, TargetId, WallTime};
+use llm_failsafe::base::{Endpoint, EndpointFamily, MicroDollars, TargetId, WallTime};
 use llm_failsafe::config::{Config, MaxPending, Model, Target};
 use llm_failsafe::fallback::{ClientLimits, Eligibility, Gate, Needs, PastAttempts, Translated};
 use llm_failsafe::provider::{Capability, ProviderKind};
@@ -68,10 +68,19 @@ const fn means_something(endpoint: Endpoint, capability: Capability) -> bool {
     match endpoint {
         Endpoint::Chat => true,
         Endpoint::Completions => matches!(capability, Logprobs | N | Seed),
-        Endpoint::Embeddings => false,
+        Endpoint::Embeddings
+        | Endpoint::Moderations
+        | Endpoint::Rerank
+        | Endpoint::Images
+        | Endpoint::Speech => false,
         Endpoint::Responses => !matches!(capability, N | Seed),
-        Endpoint::Messages => !matches!(capability, Logprobs | N | Seed),
+        Endpoint::Messages | Endpoint::CountTokens => !matches!(capability, Logprobs | N | Seed),
     }
+}
+
+/// Whether an operator wants to know that only the first tier has an endpoint.
+const fn means_much(endpoint: Endpoint) -> bool {
+    matches!(endpoint.family(), EndpointFamily::Generation | EndpointFamily::Embeddings)
 }
 
 /// Targets that are never eligible, and abilities of the first tier that no later tier has.
@@ -100,7 +109,8 @@ fn substitutes(config: &Config, model: &Model, now: WallTime, warnings: &mut Vec
     let mut unsupported = Vec::new();
     // Endpoints at which the same is lost are named together.
     let mut losses: Vec<(String, Vec<String>)> = Vec::new();
-    for endpoint in Endpoint::ALL {
+    // What generates no text has models of its own, and is left out: nearly every tier lacks some of it.
+    for endpoint in Endpoint::ALL.into_iter().filter(|endpoint| means_much(*endpoint)) {
         let supported =
             |ids: &[TargetId]| ids.iter().filter_map(entry).any(|target| supports(target, endpoint));
         if !supported(&first) {

@@ -68,6 +68,8 @@ pub fn usual(name: &str, nth: usize, path: &str, request: &[u8], script: &Script
         messages(&said, stream)
     } else if path.ends_with("generateContent") || path.ends_with("GenerateContent") {
         gemini(&said, path.ends_with(":streamGenerateContent"))
+    } else if let Some(answer) = without_text(&said, path, &request) {
+        Form::Plain(answer)
     } else if path.ends_with("/models") {
         Form::Plain(json!({ "object": "list", "data": [
             { "id": format!("{name}-model"), "object": "model", "created": CREATED, "owned_by": name }] }))
@@ -76,6 +78,26 @@ pub fn usual(name: &str, nth: usize, path: &str, request: &[u8], script: &Script
     };
     let id_header = if is_anthropic(path) { "request-id" } else { "x-request-id" };
     Answer { status: 200, headers: vec![(id_header, format!("req_{name}-{nth}"))], form }
+}
+
+/// The answer of an endpoint that generates no text.
+fn without_text(said: &Saying<'_>, path: &str, request: &Value) -> Option<Value> {
+    let Tokens { input, output } = said.tokens;
+    let last = path.rsplit_once("/v").map_or(path, |(_, last)| last);
+    Some(match last {
+        "1/messages/count_tokens" => json!({ "input_tokens": input }),
+        "1/moderations" => json!({ "id": format!("modr-{}", said.id), "model": said.model, "results": [{
+            "flagged": false, "categories": { "hate": false }, "category_scores": { "hate": 0.001 } }] }),
+        "1/rerank" | "2/rerank" => {
+            let count = request.get("documents").and_then(Value::as_array).map_or(0, Vec::len);
+            let results: Vec<Value> =
+                (0..count).map(|index| json!({ "index": index, "relevance_score": 0.5 })).collect();
+            json!({ "id": said.id, "results": results, "meta": { "billed_units": { "search_units": 1 } } })
+        }
+        "1/images/generations" => json!({ "created": CREATED, "data": [{ "b64_json": "iVBORw0KGgo=" }],
+            "usage": { "input_tokens": input, "output_tokens": output, "total_tokens": input + output } }),
+        _ => return None,
+    })
 }
 
 /// A short error in the dialect of the path.
@@ -90,7 +112,7 @@ pub fn error(path: &str, status: u16) -> Answer {
 }
 
 fn is_anthropic(path: &str) -> bool {
-    path.split('?').next().is_some_and(|path| path.ends_with("/messages"))
+    path.split('?').next().is_some_and(|path| path.contains("/messages"))
 }
 
 /// The content chunks: each word with the space before it, repeated up to this number.

@@ -88,6 +88,49 @@ fn a_plain_response_is_held_to_its_end_up_to_the_size_of_an_error() {
 }
 
 #[test]
+fn a_recording_passes_whatever_its_bytes_and_is_not_counted_as_unread() {
+    let speech = |label: Option<&str>| {
+        let headers: Vec<_> = [Some((":status", "200")), label.map(|label| ("content-type", label))]
+            .into_iter()
+            .flatten()
+            .collect();
+        let terms = Terms { streamed: false, ..terms(Endpoint::Speech) };
+        Gatekeeper::of_success(terms, HeaderBlock::of(&headers)).unwrap()
+    };
+    // MP3 with and without a tag, WAV, samples that look like JSON, a page, events and gzip.
+    let recordings: [&[u8]; 7] =
+        [b"ID3\x04", b"\xff\xfb\x90", b"RIFF", b"{\"\x00", b"<\x00", b"data: x", b"\x1f\x8b\x08"];
+    for (label, recording) in
+        [Some("audio/mpeg"), Some("Audio/PCM;rate=24000"), Some("application/octet-stream")]
+            .into_iter()
+            .flat_map(|label| recordings.map(|recording| (label, recording)))
+            .chain([(None, recordings[0]), (None, recordings[1])])
+    {
+        let (mut gatekeeper, mut host) = (speech(label), FakeWire::default());
+        host.body.extend_from_slice(recording);
+        let verdict = gatekeeper.chunk(&mut host, recording.len(), false, NOW.wall());
+        assert_eq!(verdict, COMMIT, "{label:?} {}", recording.escape_ascii());
+        let mut follower = gatekeeper.commit(false, &mut host);
+        assert!(!follower.is_unread());
+        assert_eq!(follower.pass_held(&mut host, recording.len(), true).release, Release::Pass);
+        assert_eq!((&*host.body, follower.finish()), (recording, None));
+    }
+    for (label, body, class) in [
+        (
+            Some("application/json"),
+            "{\"error\":{\"message\":\"busy\",\"code\":429}}",
+            ErrorClass::RateLimited,
+        ),
+        (Some("text/html"), "<html>", ErrorClass::Server),
+        (Some("text/plain"), "Internal Server Error", ErrorClass::Malformed),
+        (None, "{\"error\":{\"message\":\"busy\"}}", ErrorClass::Server),
+        (Some("audio/mpeg"), "", ErrorClass::Empty),
+    ] {
+        assert_eq!(rejected(speech(label), body).failed.class, class, "{label:?} {body}");
+    }
+}
+
+#[test]
 fn an_error_of_nothing_beside_an_answer_is_none() {
     for error in ["null", "{}", r#"{"message":"","type":null}"#, r#"{"code":0,"message":""}"#] {
         let answer = format!(r#"{{"choices":[{{"message":{{"content":"hi"}}}}],"error":{error}}}"#);

@@ -51,6 +51,14 @@ const GEMINI: &[&str] = &[
     r#"data: {"promptFeedback": {"blockReason": "T"}}"#,
     r#"data: {"error": {"status": "T"}}"#,
 ];
+const MEDIA: &[&str] = &[
+    r#"data: {"type":"speech.audio.delta","audio":"T"}"#,
+    "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"T\",\"partial_image_index\":N}",
+    r#"data: {"type":"T","audio":"T","image_index":N}"#,
+    "event: T\ndata: {\"audio\":\"T\"}",
+    r#"data: {"type":"image_generation.completed","image_index":N,"usage":{"input_tokens":N}}"#,
+    r#"data: {"type":"error","error":{"code":"T"}}"#,
+];
 const ANYWHERE: &[&str] =
     &[": note", "id: 1\ndata: {}", "data: {\ndata: }", "data: T", "data: N", "retry: N"];
 
@@ -78,12 +86,13 @@ fn of_dialect(dialect: StreamDialect) -> &'static [&'static str] {
         StreamDialect::Responses => RESPONSES,
         StreamDialect::Messages => MESSAGES,
         StreamDialect::Gemini => GEMINI,
+        StreamDialect::Media => MEDIA,
     }
 }
 
 fn any_dialect() -> impl Strategy<Value = StreamDialect> {
-    use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
-    proptest::sample::select(vec![Chat, Completions, Responses, Messages, Gemini])
+    use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
+    proptest::sample::select(vec![Chat, Completions, Responses, Messages, Gemini, Media])
 }
 
 /// Some events in a row with different values: which one, and the values in each. The first events of a dialect
@@ -173,8 +182,8 @@ proptest! {
 /// Random streams rarely put two values side by side that mean different things, so here are all pairs.
 #[test]
 fn two_events_that_differ_in_one_value_are_recorded_as_on_the_ordinary_way() {
-    use StreamDialect::{Chat, Gemini, Messages, Responses};
-    for dialect in [Chat, Responses, Messages, Gemini] {
+    use StreamDialect::{Chat, Gemini, Media, Messages, Responses};
+    for dialect in [Chat, Responses, Messages, Gemini, Media] {
         for which in 0..of_dialect(dialect).len() {
             let event = |values| written(dialect, "\n", &[(which, vec![values])]);
             // The other values: a text, and the names of two events.
@@ -214,8 +223,8 @@ fn two_events_that_differ_in_one_value_are_recorded_as_on_the_ordinary_way() {
 
 #[test]
 fn every_dialect_has_events_that_take_the_short_way() {
-    use StreamDialect::{Chat, Completions, Gemini, Messages, Responses};
-    for dialect in [Chat, Completions, Responses, Messages, Gemini] {
+    use StreamDialect::{Chat, Completions, Gemini, Media, Messages, Responses};
+    for dialect in [Chat, Completions, Responses, Messages, Gemini, Media] {
         let event = |text: usize| written(dialect, "\n", &[(0, vec![[1, text, 3, 1]])]);
         let mut reader = StreamReader::new(ProviderKind::OpenAi, dialect, true, EmptyStop::Fail);
         reader.feed(&event(1), drop);

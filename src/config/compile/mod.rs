@@ -83,7 +83,8 @@ pub(super) fn compile(
     models::check_names(&raw.models, &model_names, mistakes);
     let keys = keys::keys(&raw.keys, &model_names, known, mistakes);
     let operators = operator::operators(raw.operator.as_ref(), mistakes);
-    let other_paths = rest::other_paths(raw.other_paths.as_ref(), mistakes);
+    let other_paths = rest::other_paths(raw.other_paths.as_ref(), &account_names, mistakes);
+    let resources = rest::resources(raw.resources.as_ref(), &account_names, mistakes);
     let limits = rest::limits(raw.limits.as_ref(), mistakes);
     let breaker = breaker::policy(raw.breaker.as_ref(), mistakes);
     let retry_budget = retry::budget(raw.retry_budget.as_ref(), mistakes);
@@ -123,6 +124,7 @@ pub(super) fn compile(
         let translated: Vec<_> = Endpoint::ALL.into_iter().filter(translates).collect();
         model.translated = EndpointSet::of(&translated);
     }
+    let keeps_responses = owners::several_keep_responses(&accounts, &targets, &providers);
     let mut forwarded: Vec<Rc<str>> = providers
         .iter()
         .flat_map(|provider| &provider.forward_headers)
@@ -137,6 +139,7 @@ pub(super) fn compile(
     );
     Some(Config {
         tracks_conversations,
+        keeps_responses,
         tracks_state: models.iter().any(|model| model.has_many_owners),
         providers,
         accounts,
@@ -148,6 +151,7 @@ pub(super) fn compile(
         keys,
         operators: operators?,
         other_paths: other_paths?,
+        resources: resources?,
         limits,
         breaker,
         retry_budget,

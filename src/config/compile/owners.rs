@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{FNV_BASIS, Owner, fnv1a};
-use crate::config::compiled::{Account, Model, Target};
+use crate::base::{Endpoint, FNV_BASIS, Owner, fnv1a};
+use crate::config::compiled::{Account, Model, Provider, Target};
 
 /// Sets the owner of each account, and which models have several.
 pub(super) fn set(accounts: &mut [Account], targets: &[Target], models: &mut [Model]) {
@@ -23,6 +23,21 @@ pub(super) fn set(accounts: &mut [Account], targets: &[Target], models: &mut [Mo
         let owners: BTreeSet<_> = accounts.map(|account| account.owner.number()).collect();
         model.has_many_owners = owners.len() > 1;
     }
+}
+
+/// Whether accounts of several owners keep responses for which clients may ask.
+pub(super) fn several_keep_responses(
+    accounts: &[Account],
+    targets: &[Target],
+    providers: &[Provider],
+) -> bool {
+    let keepers = targets.iter().filter(|target| {
+        let provider = providers.get(target.provider.index());
+        provider.is_some_and(|provider| provider.endpoints.contains(Endpoint::Responses))
+    });
+    let owners: BTreeSet<_> =
+        keepers.filter_map(|target| Some(accounts.get(target.account.index())?.owner.number())).collect();
+    owners.len() > 1
 }
 
 fn owner_of(account: &Account, accounts: &[Account]) -> Owner {
@@ -78,6 +93,6 @@ mod tests {
             config.models().iter().map(|model| (&*model.name, model.has_many_owners)).collect();
         let expected = [("key", false), ("keys", true), ("mixed", true), ("pool", false), ("tiers", true)];
         assert_eq!(many, BTreeMap::from(expected));
-        assert!(config.tracks_state);
+        assert!(config.tracks_state && config.keeps_responses);
     }
 }

@@ -1,11 +1,13 @@
 use super::common::{needed, number, word};
 use super::limits::{MAX_BODY_BYTES, MAX_HELD_BYTES, MAX_JOURNEYS};
+use super::names::Names;
 use super::text;
+use crate::base::AccountId;
 use crate::config::compiled::{Limits, OtherPaths};
 use crate::config::metric_labels::MetricLabels;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::mode::Mode;
-use crate::config::raw::{Mapping, RawLimits, RawOtherPaths};
+use crate::config::raw::{Mapping, RawDestination, RawLimits, RawOtherPaths, RawResources};
 use crate::config::size::Size;
 
 const MIN_BODY_BYTES: u64 = 1024;
@@ -17,7 +19,11 @@ const MAX_TRANSLATED_BYTES: u64 = 32 * 1024 * 1024;
 const DEFAULT_HELD_BYTES: u64 = 512 * 1024 * 1024;
 const DEFAULT_JOURNEYS: u64 = 10_000;
 
-pub(super) fn other_paths(raw: Option<&RawOtherPaths>, mistakes: &mut Mistakes) -> Option<OtherPaths> {
+pub(super) fn other_paths(
+    raw: Option<&RawOtherPaths>,
+    accounts: &Names<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<OtherPaths> {
     let at = Trail::Root.field("other_paths");
     match raw {
         None => Some(OtherPaths::Refuse),
@@ -30,11 +36,35 @@ pub(super) fn other_paths(raw: Option<&RawOtherPaths>, mistakes: &mut Mistakes) 
             mistakes.add(&at, problem);
             None
         }
-        Some(RawOtherPaths::Cluster(raw)) => {
+        Some(RawOtherPaths::Fields(RawDestination { cluster: Some(_), account: Some(_) })) => {
+            mistakes
+                .add(&at, "has both `cluster` and `account`, expected one: an account already has a cluster");
+            None
+        }
+        Some(RawOtherPaths::Fields(RawDestination { account: Some(name), .. })) => {
+            account(name, &at, accounts, mistakes).map(OtherPaths::Account)
+        }
+        Some(RawOtherPaths::Fields(raw)) => {
             let cluster = needed(&raw.cluster, "cluster", &at, mistakes)?;
             text::checked(cluster, text::cluster, &at.field("cluster"), mistakes).map(OtherPaths::Cluster)
         }
     }
+}
+
+/// The account at which resources live, if there is one. `None` for a mistake.
+pub(super) fn resources(
+    raw: Option<&Mapping<RawResources>>,
+    accounts: &Names<'_>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<AccountId>> {
+    let Some(Mapping(raw)) = raw else { return Some(None) };
+    let at = Trail::Root.field("resources");
+    let name = needed(&raw.account, "account", &at, mistakes)?;
+    account(name, &at, accounts, mistakes).map(Some)
+}
+
+fn account(name: &str, at: &Trail<'_>, accounts: &Names<'_>, mistakes: &mut Mistakes) -> Option<AccountId> {
+    AccountId::from_index(accounts.find(name, &at.field("account"), mistakes)?)
 }
 
 pub(super) fn limits(raw: Option<&Mapping<RawLimits>>, mistakes: &mut Mistakes) -> Limits {

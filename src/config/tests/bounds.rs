@@ -56,7 +56,7 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
             "/providers/openai/endpoints/1",
             json!("messages"),
             "providers.openai.endpoints[1]: kind `openai` does not support `messages`, expected one \
-             of `chat`, `completions`, `embeddings`, `responses`"
+             of `chat`, `completions`, `embeddings`, `responses`, `moderations`, `images`, `speech`"
                 .into(),
         ),
         (
@@ -254,6 +254,22 @@ fn contradictions_and_values_out_of_bounds_are_rejected() {
                 .into(),
         ),
         ("/other_paths", json!({}), "other_paths.cluster: is missing".into()),
+        (
+            "/other_paths",
+            json!({"cluster": "c", "account": "a"}),
+            "other_paths: has both `cluster` and `account`, expected one: an account already has a cluster".into(),
+        ),
+        (
+            "/other_paths",
+            json!({"account": "opnai-a"}),
+            "other_paths.account: no account is called `opnai-a`, did you mean `openai-a`?".into(),
+        ),
+        ("/resources", json!({}), "resources.account: is missing".into()),
+        (
+            "/resources",
+            json!({"account": "nobody"}),
+            "resources.account: no account is called `nobody`, expected `openai-a`".into(),
+        ),
         (
             "/limits/max_body",
             json!("1023B"),

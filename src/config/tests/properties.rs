@@ -17,6 +17,7 @@ fn near_configuration() -> impl Strategy<Value = Value> {
         "keys",
         "limits",
         "other_paths",
+        "resources",
         "retry_loop",
         "breaker",
         "open",

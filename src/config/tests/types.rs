@@ -81,7 +81,7 @@ fn a_wrong_type_is_reported_with_the_expected_type() {
         (
             "/other_paths",
             json!(3),
-            "other_paths: found a number, expected `refuse` or a mapping with the field `cluster`",
+            "other_paths: found a number, expected `refuse` or a mapping with the field `cluster` or `account`",
         ),
         (
             "/limits/max_body",

@@ -1,6 +1,7 @@
 //! What a request needs: capabilities, endpoint, room, and state at one account.
 
 use super::*;
+use crate::base::Tokens;
 
 #[test]
 fn a_capability_is_needed_where_a_request_asks_for_it() {
@@ -136,6 +137,28 @@ fn prompt_and_response_must_fit_and_at_a_substitute_an_unknown_window_is_small()
     assert_eq!(at("first", json!({}), &long(json!(64_000))), NOTHING);
     assert_eq!(at("far", json!({}), &long(json!(null))), ["context_window"], "unknown is little");
     assert_eq!(at("far", json!({"context_window": 100_000}), &long(json!(5_000))), ["max_output"]);
+}
+
+#[test]
+fn what_generates_no_text_needs_no_capabilities_and_has_no_output() {
+    let body = json!({"model": "chat", "input": "x", "prompt": "a fox", "n": 4, "seed": 7, "max_tokens": 9,
+        "response_format": "b64_json", "reasoning_effort": "high"});
+    let facts = facts(&body);
+    for endpoint in [Endpoint::Moderations, Endpoint::Rerank, Endpoint::Images, Endpoint::Speech] {
+        let needs = Needs::of(&facts, endpoint);
+        assert!(needs.capabilities.is_empty(), "{endpoint:?}");
+        let expected = needs.expected(TargetId::from_index(0).unwrap(), None);
+        assert!(expected.input > 0 && expected.output == 0, "{endpoint:?}");
+        for name in ["first", "far"] {
+            let config = config(json!({ name: {"context_window": 1, "max_output_tokens": 1} }), json!({}));
+            assert_eq!(closed(&config, name, &needs, &[]), NOTHING, "{endpoint:?}");
+        }
+    }
+    assert!(!Needs::of(&facts, Endpoint::Chat).capabilities.is_empty());
+    // Tokens are counted for nothing. What the prompt contains still has to be understood.
+    let counting = Needs::of(&facts, Endpoint::CountTokens);
+    assert_eq!(counting.expected(TargetId::from_index(0).unwrap(), None), Tokens::default());
+    assert!(!counting.capabilities.is_empty());
 }
 
 #[test]

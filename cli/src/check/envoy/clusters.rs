@@ -26,7 +26,7 @@ pub(super) fn findings(subject: Subject<'_>) -> Vec<Finding> {
         .map(|(_, provider)| (format!("providers.{}.cluster", provider.name), provider.cluster.as_str()));
     let other = match &config.other_paths {
         OtherPaths::Cluster(name) => Some(("other_paths.cluster".to_owned(), name.as_str())),
-        OtherPaths::Refuse => None,
+        OtherPaths::Refuse | OtherPaths::Account(_) => None,
     };
     let mut findings = Vec::new();
     for (path, name) in providers.chain(own).chain(other) {
