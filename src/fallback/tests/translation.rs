@@ -142,7 +142,7 @@ fn without_translation_the_dialect_gate_names_the_line_to_write() {
         found,
         [(
             Gate::Dialect,
-            "`gpt` does not serve the endpoint `messages`, only chat, completions, embeddings, responses. Add a target \
+            "`gpt` does not serve the endpoint `messages`, only chat, completions, embeddings, responses, moderations, images, speech. Add a target \
              to the model whose provider serves it. To have it translated, declare `translate: true` at the target."
                 .to_owned()
         )]
