@@ -461,7 +461,8 @@ impl Config {
     /// How a request to `endpoint` is translated for this target. `None` if it goes there as it is, or cannot go
     /// there at all.
     pub fn translation(&self, target: &Target, endpoint: Endpoint) -> Option<Translation> {
-        target.translates?.way(self.provider(target.provider)?, endpoint)
+        let provider = self.provider(target.provider)?;
+        target.translates?.way(provider.kind, provider.endpoints, endpoint)
     }
 
     /// Whether requests to `endpoint` can go to the target, as they are or in translation.

@@ -6,9 +6,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::compiled::Provider;
-use super::raw::Words;
-use crate::base::Endpoint;
+use crate::base::{Endpoint, EndpointSet};
 use crate::provider::ProviderKind;
 use crate::translate::{Losses, ReasoningPolicy, Translation};
 
@@ -22,12 +20,17 @@ pub struct TranslateRules {
 }
 
 impl TranslateRules {
-    /// How a request to `endpoint` is translated for `provider`, if it is. Messages come first at Anthropic, whose
+    /// How a request to `endpoint` is translated for a provider of `kind` that serves these endpoints, if it is. Messages come first at Anthropic, whose
     /// own chat endpoint drops what it does not know, and chat everywhere else.
-    pub(super) fn way(self, provider: &Provider, endpoint: Endpoint) -> Option<Translation> {
-        let is_anthropic = provider.kind == ProviderKind::Anthropic;
+    pub(super) fn way(
+        self,
+        kind: ProviderKind,
+        served: EndpointSet,
+        endpoint: Endpoint,
+    ) -> Option<Translation> {
+        let is_anthropic = kind == ProviderKind::Anthropic;
         let drops = is_anthropic && endpoint == Endpoint::Chat;
-        if provider.endpoints.contains(endpoint) && !drops {
+        if served.contains(endpoint) && !drops {
             return None;
         }
         let order = if is_anthropic {
@@ -35,7 +38,7 @@ impl TranslateRules {
         } else {
             [Endpoint::Chat, Endpoint::Messages]
         };
-        let mut offered = order.into_iter().filter(|to| provider.endpoints.contains(*to));
+        let mut offered = order.into_iter().filter(|to| served.contains(*to));
         offered.find_map(|to| Translation::between(endpoint, to))
     }
 }
@@ -49,7 +52,7 @@ pub(super) enum RawTranslate {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTranslation {
-    pub allow: Option<Words>,
+    pub allow: Option<Vec<Option<String>>>,
     pub reasoning: Option<String>,
 }
 

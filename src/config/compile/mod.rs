@@ -118,7 +118,9 @@ pub(super) fn compile(
         let translates = |endpoint: &Endpoint| {
             targets().any(|target| {
                 let rules = target.translates.zip(providers.get(target.provider.index()));
-                rules.is_some_and(|(rules, provider)| rules.way(provider, *endpoint).is_some())
+                rules.is_some_and(|(rules, provider)| {
+                    rules.way(provider.kind, provider.endpoints, *endpoint).is_some()
+                })
             })
         };
         let translated: Vec<_> = Endpoint::ALL.into_iter().filter(translates).collect();

@@ -5,9 +5,9 @@
 //! is written as it is, because the client gets a string, too.
 
 use super::super::json::escape;
-use super::NotTranslated;
 use super::arguments::{Unit, Units};
 use super::piece::Taken;
+use super::terms::NotTranslated;
 
 /// How the arguments begin. White space may come before the bytes that [`may_follow_space`] names.
 const BEGIN: &[u8] = b"{\"input\":\"";

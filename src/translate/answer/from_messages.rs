@@ -1,11 +1,11 @@
 //! Reads the answers of Messages.
 
 use super::super::json::escape;
-use super::NotTranslated;
 use super::finish::{Finish, fitting};
 use super::order::MAX_CALLS;
 use super::piece::{Call, Head, Piece, Put, Taken};
 use super::reading::{DONE, Stage, fail, inside};
+use super::terms::NotTranslated;
 use crate::base::json::{Json, Read, is_filled};
 use crate::stream::{Counts, FinishReason, Sums};
 

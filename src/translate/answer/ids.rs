@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::json::{Raw, escape, quoted};
 use super::super::request::idents::call_id;
-use super::AnswerTerms;
+use super::terms::AnswerTerms;
 use crate::base::Decimal;
 
 /// The id of an answer: the provider's own behind the dialect's prefix, so that it can be found at the provider.

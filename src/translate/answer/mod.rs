@@ -17,14 +17,13 @@ mod piece;
 mod reading;
 mod response_item;
 mod sse;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod to_chat;
 mod to_messages;
 mod to_responses;
 mod usage;
-
-use std::rc::Rc;
 
 use self::from_chat::ChatReader;
 use self::from_messages::MessagesReader;
@@ -33,27 +32,9 @@ use self::piece::{Call, Piece, Put, Taken};
 use self::to_chat::{ChatPlain, ChatStream};
 use self::to_messages::{MessagesPlain, MessagesStream};
 use self::to_responses::ResponsesWriter;
-use super::{AnswerContext, ReasoningPolicy, Translation};
+use super::{ReasoningPolicy, Translation};
 use crate::base::Endpoint;
-
-/// What an answer needs besides the provider's bytes.
-#[derive(Debug, Clone, Default)]
-pub struct AnswerTerms {
-    /// What the request says of the answer.
-    pub context: AnswerContext,
-    /// The name of the model that the client is to read; the provider's own if `None`.
-    pub model: Option<Rc<str>>,
-    /// When the answer began, in seconds since 1970.
-    pub created: u64,
-    /// A random number for the ids that the dialect needs and the provider does not have.
-    pub seed: u64,
-    /// Whether reasoning is shown. Only [`ReasoningPolicy::Keep`] shows it.
-    pub reasoning: ReasoningPolicy,
-}
-
-/// The provider sent something that cannot be translated: no JSON, an error, or more than is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotTranslated;
+pub use terms::{AnswerTerms, NotTranslated};
 
 /// Translates a plain answer. `None` if it is not an answer of the provider's dialect.
 pub fn translate_answer(way: Translation, body: &[u8], terms: &AnswerTerms) -> Option<Vec<u8>> {

@@ -6,9 +6,9 @@
 
 use std::mem;
 
-use super::NotTranslated;
 use super::arguments::{Brackets, Unit, Units};
 use super::piece::{Call, Piece, Put, Taken};
+use super::terms::NotTranslated;
 
 /// The most calls of tools in an answer.
 pub(super) const MAX_CALLS: usize = 256;

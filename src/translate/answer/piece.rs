@@ -7,8 +7,8 @@
 //! A reader keeps this order: `Start` first, the `Arguments` of a call directly behind it, `Finish` once behind
 //! all content, `End` once and last.
 
-use super::NotTranslated;
 use super::finish::Finish;
+use super::terms::NotTranslated;
 use crate::stream::Usage;
 
 /// A piece of an answer.

@@ -1,6 +1,6 @@
 //! What the readers of both dialects need.
 
-use super::NotTranslated;
+use super::terms::NotTranslated;
 use crate::base::json::{Json, NotJson, Read};
 
 /// The data of chat's last event. Relays send it in other dialects, too.

@@ -3,11 +3,11 @@
 use std::mem;
 
 use super::super::json::Writer;
-use super::AnswerTerms;
 use super::finish::{chat_reason, is_cut};
 use super::ids::{answer_id, model_name};
 use super::piece::{Call, Head, Piece, Taken};
 use super::sse::push_data;
+use super::terms::AnswerTerms;
 use super::usage::write_chat;
 use crate::stream::{FinishReason, Usage};
 

@@ -6,8 +6,8 @@ use super::finish::{Finish, messages_reason};
 use super::ids::{answer_id, model_name};
 use super::piece::{Call, Head, Piece, Taken};
 use super::sse::push_typed;
+use super::terms::{AnswerTerms, NotTranslated};
 use super::usage::write_messages;
-use super::{AnswerTerms, NotTranslated};
 use crate::stream::{FinishReason, Usage};
 
 /// The prefix of an answer's id.

@@ -11,8 +11,8 @@ use super::ids::{answer_id, model_name};
 use super::piece::{Call, Citation, Head, Piece, Taken};
 use super::response_item::{Item, Kind, PartNames, Status, write_citation};
 use super::sse::push_typed;
+use super::terms::{AnswerTerms, NotTranslated};
 use super::usage::write_responses;
-use super::{AnswerTerms, NotTranslated};
 use crate::stream::{FinishReason, Usage};
 
 /// The prefix of an answer's id.

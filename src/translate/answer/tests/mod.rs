@@ -10,6 +10,7 @@ mod sample;
 
 use serde_json::Value;
 
+use super::super::AnswerContext;
 use super::super::RenamedTool;
 use super::*;
 use crate::stream::Framer;

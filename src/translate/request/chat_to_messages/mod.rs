@@ -11,7 +11,7 @@ use super::super::json::{Raw, Writer};
 use super::claude::Claude;
 use super::effort::Effort;
 use super::notes::Notes;
-use super::{RequestTerms, Untranslatable};
+use super::terms::{RequestTerms, Untranslatable};
 use conversation::Conversation;
 use settings::{Circumstances, Plan};
 use tools::Choice;

@@ -10,7 +10,8 @@ use super::chat_model::ChatModel;
 use super::chat_settings::{self, OutputSchema};
 use super::effort::Effort;
 use super::notes::Notes;
-use super::{RequestTerms, Untranslatable, schema};
+use super::schema;
+use super::terms::{RequestTerms, Untranslatable};
 
 /// The members of a Messages request that chat has, too.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use super::chat_model::ChatModel;
 use super::chat_settings::{self, OutputSchema};
 use super::effort::Effort;
 use super::notes::Notes;
-use super::{RequestTerms, Untranslatable};
+use super::terms::{RequestTerms, Untranslatable};
 use items::Items;
 
 /// The members of a Responses request that chat has, too.
