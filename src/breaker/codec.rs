@@ -3,6 +3,8 @@
 //! Records outlive the VM and the filter version that wrote them. A record of another version, or with an
 //! impossible value, reads as empty: forgetting health is harmless, misreading it is not.
 
+use std::sync::LazyLock;
+
 use super::halves::Run;
 use super::health::Health;
 use super::keys::Keys;
@@ -22,38 +24,61 @@ pub const RECORD_BYTES: usize = 19 + 12 + 17 + 8 + 12 * BUCKETS + 1 + 22 + 18 * 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Healths {
     generation: Health,
-    /// The others, in the order of [`EndpointFamily::ALL`].
-    others: [Health; EndpointFamily::COUNT - 1],
+    /// The others, in the order of [`EndpointFamily::ALL`], up to the last that says anything. Most scopes have none,
+    /// and every tick reads all of them.
+    others: Vec<Health>,
 }
+
+/// A breaker of which nothing is known.
+static FRESH: LazyLock<Health> = LazyLock::new(Health::default);
 
 impl Healths {
     pub(super) fn of(&self, family: EndpointFamily) -> &Health {
-        let other = (family as usize).checked_sub(1).and_then(|place| self.others.get(place));
-        other.unwrap_or(&self.generation)
+        match (family as usize).checked_sub(1) {
+            None => &self.generation,
+            Some(place) => self.others.get(place).unwrap_or(&FRESH),
+        }
+    }
+
+    /// How many families of [`EndpointFamily::ALL`] come before those of which nothing is known.
+    pub(super) fn known(&self) -> usize {
+        1 + self.others.len()
     }
 
     pub(super) fn of_mut(&mut self, family: EndpointFamily) -> &mut Health {
-        let other = (family as usize).checked_sub(1).and_then(|place| self.others.get_mut(place));
-        other.unwrap_or(&mut self.generation)
+        let Some(place) = (family as usize).checked_sub(1) else { return &mut self.generation };
+        if self.others.len() <= place {
+            self.others.resize_with(place + 1, Health::default);
+        }
+        self.others.get_mut(place).unwrap_or(&mut self.generation)
     }
 
-    /// One record after the other, up to the last that says anything.
+    /// Forgets the last breakers of which nothing is known.
+    pub(super) fn trim(&mut self) {
+        while self.others.last().is_some_and(|health| *health == *FRESH) {
+            self.others.pop();
+        }
+    }
+
+    /// One record after the other.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.generation.encode().to_vec();
-        let fresh = Health::default();
-        let needed = self.others.iter().rposition(|health| *health != fresh).map_or(0, |last| last + 1);
-        bytes.extend(self.others.iter().take(needed).flat_map(Health::encode));
+        bytes.extend(self.others.iter().flat_map(Health::encode));
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (generation, rest) = bytes.split_first_chunk::<RECORD_BYTES>()?;
         let mut healths = Self { generation: Health::decode(generation)?, ..Self::default() };
-        let mut records = rest.chunks(RECORD_BYTES);
-        for (health, record) in healths.others.iter_mut().zip(records.by_ref()) {
-            *health = Health::decode(record)?;
+        let records = rest.chunks(RECORD_BYTES);
+        if records.len() >= EndpointFamily::COUNT {
+            return None;
         }
-        records.next().is_none().then_some(healths)
+        for record in records {
+            healths.others.push(Health::decode(record)?);
+        }
+        healths.trim();
+        Some(healths)
     }
 }
 

@@ -126,16 +126,23 @@ impl HealthView {
             })
         };
         // Of equal ones the first in this order, that of generation.
-        let all = Breaker::all(scope);
-        all.reduce(|one, other| if rank(&other) > rank(&one) { other } else { one }).unwrap_or(scope.into())
+        self.known(scope)
+            .reduce(|one, other| if rank(&other) > rank(&one) { other } else { one })
+            .unwrap_or(scope.into())
     }
 
     /// The breaker of a scope that most of its requests go through: that of another family than generation only
     /// if no text is asked for there.
     pub fn main(&self, scope: Scope) -> Breaker {
         let mut used =
-            Breaker::all(scope).filter(|breaker| self.health(*breaker).is_some_and(Health::has_results));
+            self.known(scope).filter(|breaker| self.health(*breaker).is_some_and(Health::has_results));
         used.next().unwrap_or(scope.into())
+    }
+
+    /// The breakers of a scope, without the last ones of which nothing is known.
+    fn known(&self, scope: Scope) -> impl Iterator<Item = Breaker> {
+        let known = self.entry(scope).map_or(1, |entry| entry.healths.known());
+        Breaker::all(scope).take(known)
     }
 
     /// Whether a breaker lets a request through, as far as this worker knows. Costs no host call.
@@ -392,6 +399,7 @@ impl Entry {
             let before = bytes.and_then(Healths::decode).unwrap_or_default();
             let mut healths = before.clone();
             let result = transition(&mut healths);
+            healths.trim();
             let write = (healths != before).then(|| healths.encode());
             ((result, healths), write)
         });
