@@ -14,7 +14,7 @@ fn main() {
     };
     let path = paths::wasm();
     let module = std::fs::read(&path).expect("the module can be read");
-    let scenes = replay::count(&module).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let scenes = replay::count_all(&module).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     println!(
         "{} ({} bytes{})",
         path.display(),

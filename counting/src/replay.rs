@@ -82,21 +82,48 @@ impl Scene {
     }
 }
 
+/// Counts every scene.
+pub fn count_all(module: &[u8]) -> Result<Vec<Scene>, String> {
+    let mut scenes = count(module)?;
+    scenes.push(count_translated(module)?);
+    Ok(scenes)
+}
+
+/// Counts a stream that is translated for a client of Messages, in one listener.
+fn count_translated(module: &[u8]) -> Result<Scene, String> {
+    let shape = Shape::Single;
+    let mut filter =
+        Filter::load(module, shape, &traffic::translating_gateway(shape).configuration().to_string())?;
+    let workload = Workload::Translated { chunks: CHUNKS };
+    for _ in 0..WARM_UP {
+        filter.exchange(workload)?;
+    }
+    let exchanges: Result<Vec<_>, _> = (0..COUNTED).map(|_| filter.exchange(workload)).collect();
+    match filter.store.data().errors.first() {
+        Some(error) => Err(format!("the filter logged: {error}")),
+        None => Ok(Scene { name: TRANSLATED.to_owned(), stages: medians(&exchanges?) }),
+    }
+}
+
+/// The name of the scene in which a stream is translated.
+pub const TRANSLATED: &str = "translated stream, one listener";
+
 /// Counts a chat request and a stream, in one listener and in the retry loop.
 pub fn count(module: &[u8]) -> Result<Vec<Scene>, String> {
     let mut scenes = Vec::new();
     for (place, shape) in [("one listener", Shape::Single), ("retry loop", Shape::Loop)] {
-        let mut filter = Filter::load(module, shape)?;
+        let mut filter = Filter::load(module, shape, &traffic::gateway(shape).configuration().to_string())?;
+        let stream = Workload::Stream { chunks: CHUNKS };
         for at in 0..WARM_UP {
-            filter.exchange(at % 4 == 3)?;
+            filter.exchange(if at % 4 == 3 { stream } else { Workload::Chat })?;
             if at % 8 == 7 {
                 filter.tick(TICKS[0])?;
             }
         }
-        for (kind, stream) in [("chat request", false), ("stream", true)] {
+        for (kind, workload) in [("chat request", Workload::Chat), ("stream", stream)] {
             let mut exchanges = Vec::new();
             for _ in 0..COUNTED {
-                let mut stages = filter.exchange(stream)?;
+                let mut stages = filter.exchange(workload)?;
                 stages.push(filter.tick(TICKS[0])?);
                 stages.push(filter.tick(TICKS[1])?);
                 exchanges.push(stages);
@@ -137,7 +164,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn load(module: &[u8], shape: Shape) -> Result<Self, String> {
+    fn load(module: &[u8], shape: Shape, configuration: &str) -> Result<Self, String> {
         let text = |error: wasmi::Error| error.to_string();
         let module = instrument::with_counters(module)?;
         let engine = Engine::default();
@@ -146,14 +173,14 @@ impl Filter {
         let instance = host::linker(&engine, &module)
             .and_then(|linker| linker.instantiate_and_start(&mut store, &module));
         let mut filter = Self { store, instance: instance.map_err(text)?, shape, contexts: ROOT };
-        filter.start()?;
+        filter.start(configuration)?;
         Ok(filter)
     }
 
-    fn start(&mut self) -> Result<(), String> {
+    fn start(&mut self, configuration: &str) -> Result<(), String> {
         let host = self.store.data_mut();
         host.time = START;
-        host.configuration = traffic::gateway(self.shape).configuration().to_string().into_bytes();
+        host.configuration = configuration.as_bytes().to_vec();
         let size = host.configuration.len() as u32;
         for (part, number) in [("major_number", 1_u64), ("minor_number", 40), ("patch", 0)] {
             let path = format!("xds\0node\0user_agent_build_version\0version\0{part}");
@@ -221,14 +248,14 @@ impl Filter {
     }
 
     /// One request with its response, as Envoy shows it to the filter.
-    fn exchange(&mut self, stream: bool) -> Result<Stages, String> {
+    fn exchange(&mut self, workload: Workload) -> Result<Stages, String> {
         self.contexts += 1;
         let id = self.contexts;
         let mut exchange = Exchange { id, stages: Vec::new(), filter: self };
         exchange.run("context create", "proxy_on_context_create", &[id, ROOT])?;
-        exchange.request(stream)?;
-        if stream {
-            exchange.streamed_response()?;
+        exchange.request(workload)?;
+        if workload.other_events() > 0 {
+            exchange.streamed_response(workload)?;
         } else {
             let (head, body) = split(&traffic::chat_answer());
             exchange.response_headers(&head)?;
@@ -266,13 +293,11 @@ impl Exchange<'_> {
         Ok(result)
     }
 
-    fn request(&mut self, stream: bool) -> Result<(), String> {
-        let workload = if stream { Workload::Stream { chunks: CHUNKS } } else { Workload::Chat };
+    fn request(&mut self, workload: Workload) -> Result<(), String> {
         let (head, body) = split(&workload.request(0));
-        let mut headers: Headers =
-            [(":method", "POST"), (":path", "/v1/chat/completions"), (":scheme", "http")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .to_vec();
+        let mut headers: Headers = [(":method", "POST"), (":path", workload.path()), (":scheme", "http")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         headers.extend(fields(&head).into_iter().map(|(name, value)| match name.as_str() {
             "host" => (":authority".to_owned(), value),
             _ => (name, value),
@@ -304,13 +329,16 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn streamed_response(&mut self) -> Result<(), String> {
+    fn streamed_response(&mut self, workload: Workload) -> Result<(), String> {
         let (head, _) = split(&traffic::stream_beginning());
         self.response_headers(&head)?;
         let (role, content) = (traffic::role_event(), traffic::content_event());
         self.piece(RESPONSE, "first content", format!("{role}{content}").as_bytes(), false)?;
         for _ in 1..CHUNKS {
             self.piece(RESPONSE, CHUNK, content.as_bytes(), false)?;
+        }
+        if matches!(workload, Workload::Translated { .. }) {
+            self.piece(RESPONSE, "finish reason", traffic::finish_event().as_bytes(), false)?;
         }
         self.piece(RESPONSE, "[DONE]", traffic::END_EVENT.as_bytes(), false)?;
         self.piece(RESPONSE, "response end", &[], true)

@@ -12,6 +12,8 @@ pub enum Workload {
     Chat,
     /// The same request with a stream of this many content chunks.
     Stream { chunks: usize },
+    /// The same, asked for and read by a client of Messages.
+    Translated { chunks: usize },
 }
 
 /// The header with the load's connection, for the lock-step of the stream.
@@ -24,17 +26,23 @@ pub fn gateway(shape: Shape) -> Gateway {
     Gateway::new(shape).configure(&json!({"models": {"chat": {"tiers": [["gpt-a", "gpt-b"], ["haiku"]]}}}))
 }
 
+/// The same for clients of Messages, whose requests are translated for OpenAI.
+pub fn translating_gateway(shape: Shape) -> Gateway {
+    gateway(shape).configure(&json!({
+        "targets": {"gpt-a": {"translate": true}},
+        "models": {"chat": {"tiers": null, "targets": ["gpt-a"]}},
+    }))
+}
+
 const REQUEST_BYTES: usize = 2_048;
 const ANSWER_BYTES: usize = 1_024;
-
-/// The events of a stream in addition to its content chunks: the role event and `[DONE]`.
-pub const OTHER_EVENTS: usize = 2;
 
 impl Workload {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat request",
             Self::Stream { .. } => "SSE chunk",
+            Self::Translated { .. } => "translated SSE chunk",
         }
     }
 
@@ -43,6 +51,7 @@ impl Workload {
         match self {
             Self::Chat => Self::Chat,
             Self::Stream { .. } => Self::Stream { chunks: 20 },
+            Self::Translated { .. } => Self::Translated { chunks: 20 },
         }
     }
 
@@ -50,21 +59,49 @@ impl Workload {
     pub const fn units(self) -> usize {
         match self {
             Self::Chat => 1,
-            Self::Stream { chunks } => chunks,
+            Self::Stream { chunks } | Self::Translated { chunks } => chunks,
         }
     }
 
-    /// The request in the form of OpenAI's Python SDK: the messages come before the model.
+    /// The path of the request.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Stream { .. } => "/v1/chat/completions",
+            Self::Translated { .. } => "/v1/messages",
+        }
+    }
+
+    /// The events of its stream, for the client, in addition to the content chunks.
+    pub const fn other_events(self) -> usize {
+        match self {
+            Self::Chat => 0,
+            // The role event and `[DONE]`.
+            Self::Stream { .. } => 2,
+            // The starts of message and block; the end of the block, the stop reason and the end of the message.
+            Self::Translated { .. } => 5,
+        }
+    }
+
+    /// The request in the form of the vendor's Python SDK: the messages come before the model.
     pub fn request(self, lane: usize) -> Vec<u8> {
         let (stream, chunks) = match self {
             Self::Chat => ("", String::new()),
-            Self::Stream { chunks } => (r#","stream":true"#, format!("{CHUNKS_HEADER}: {chunks}\r\n")),
+            Self::Stream { chunks } | Self::Translated { chunks } => {
+                (r#","stream":true"#, format!("{CHUNKS_HEADER}: {chunks}\r\n"))
+            }
         };
-        let before = r#"{"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":""#;
+        let before = match self {
+            Self::Translated { .. } => {
+                r#"{"system":"You are a helpful assistant.","messages":[{"role":"user","content":""#
+            }
+            _ => {
+                r#"{"messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":""#
+            }
+        };
         let after = format!(r#""}}],"model":"chat","temperature":0.2,"max_tokens":256{stream}}}"#);
         let body = padded(before, &after, REQUEST_BYTES);
         format!(
-            "POST /v1/chat/completions HTTP/1.1\r\n\
+            "POST {} HTTP/1.1\r\n\
              Host: gateway.internal\r\n\
              Accept: application/json\r\n\
              Accept-Encoding: gzip, deflate\r\n\
@@ -75,6 +112,7 @@ impl Workload {
              Authorization: Bearer sk-of-the-client-0123456789\r\n\
              {LANE_HEADER}: {lane}\r\n{chunks}\
              Content-Length: {}\r\n\r\n{body}",
+            self.path(),
             body.len()
         )
         .into_bytes()
@@ -121,6 +159,11 @@ pub fn role_event() -> String {
 /// An event with content.
 pub fn content_event() -> String {
     event(r#"{"content":" token"}"#)
+}
+
+/// An event with the finish reason, which translations need for a proper end.
+pub fn finish_event() -> String {
+    event("{}").replace("\"finish_reason\":null", "\"finish_reason\":\"stop\"")
 }
 
 /// The last event of a stream.

@@ -287,10 +287,15 @@ impl StreamFollower {
         }
         let mut passed = self.reader.take_translated();
         passed.extend_from_slice(notice.unwrap_or_default().as_bytes());
-        match host.replace_front(len, &passed) {
-            Ok(()) => passed.len(),
-            Err(_) => self.end_unread(0),
+        if len == 0 && passed.is_empty() {
+            return 0;
         }
+        if host.replace_front(len, &passed).is_err() {
+            return self.end_unread(0);
+        }
+        let length = passed.len();
+        self.reader.reuse(passed);
+        length
     }
 
     fn try_arrange<B: BodyBuffer>(

@@ -98,6 +98,13 @@ impl StreamReader {
         self.events.translated.as_mut().map(|translated| translated.take()).unwrap_or_default()
     }
 
+    /// Takes back what [`take_translated`](Self::take_translated) has returned.
+    pub(super) fn reuse(&mut self, translated: Vec<u8>) {
+        if let Some(events) = &mut self.events.translated {
+            events.reuse(translated);
+        }
+    }
+
     /// The provider's bytes are over, and the stream was complete.
     pub(super) fn finish_translation(&mut self) {
         if let Some(translated) = &mut self.events.translated {

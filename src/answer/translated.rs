@@ -13,6 +13,9 @@ use crate::translate::{AnswerTerms, StreamTranslator, Translation, translate_ans
 /// The longest plain answer that is translated. It is kept in the VM until it is over.
 pub const MAX_TRANSLATED_ANSWER: usize = 8 * 1024 * 1024;
 
+/// Capacity kept between the chunks of a stream. A Wasm memory never shrinks.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
 /// How an answer is translated.
 #[derive(Debug, Clone)]
 pub struct Translate {
@@ -59,6 +62,14 @@ impl TranslatedStream {
     /// What has been translated since the last call.
     pub(super) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
+    }
+
+    /// Takes back what [`take`](Self::take) has returned, so that the next event may use its memory.
+    pub(super) fn reuse(&mut self, mut out: Vec<u8>) {
+        if self.out.is_empty() && out.capacity() <= KEPT_CAPACITY {
+            out.clear();
+            self.out = out;
+        }
     }
 
     /// The dialect of its client.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::provider::{Acknowledged, Provider};
-use integration_tests::traffic::{OTHER_EVENTS, Workload};
+use integration_tests::traffic::Workload;
 
 /// The number of connections.
 pub const LANES: usize = 8;
@@ -55,7 +55,9 @@ impl Load {
                     lane.connection.write_all(&request).await.expect("Envoy reads");
                     match workload {
                         Workload::Chat => lane.whole_answer().await,
-                        Workload::Stream { chunks } => lane.stream(chunks, |_| ()).await,
+                        Workload::Stream { chunks } | Workload::Translated { chunks } => {
+                            lane.stream(chunks, workload.other_events(), |_| ()).await;
+                        }
                     }
                 }
                 lane
@@ -73,11 +75,13 @@ impl Load {
     /// As [`Load::send`].
     pub async fn timed_stream(&mut self, chunks: usize) -> Vec<Duration> {
         let lane = &mut self.lanes[0];
-        let request = Workload::Stream { chunks }.request(lane.number);
+        let workload = Workload::Stream { chunks };
+        let request = workload.request(lane.number);
         let mut came = Vec::with_capacity(chunks);
         let sent_at = Instant::now();
         lane.connection.write_all(&request).await.expect("Envoy reads");
-        let reading = lane.stream(chunks, |content| came.resize(content, sent_at.elapsed()));
+        let reading =
+            lane.stream(chunks, workload.other_events(), |content| came.resize(content, sent_at.elapsed()));
         tokio::time::timeout(PATIENCE, reading).await.expect("a response within the time limit");
         came
     }
@@ -115,7 +119,7 @@ impl Lane {
 
     /// Reads a stream and acknowledges each content chunk. Only the end of an event has two line feeds in a row.
     /// `on_content` gets the number of chunks so far.
-    async fn stream(&mut self, chunks: usize, mut on_content: impl FnMut(usize)) {
+    async fn stream(&mut self, chunks: usize, others: usize, mut on_content: impl FnMut(usize)) {
         self.received.clear();
         let mut events = 0;
         let mut acknowledged = 0;
@@ -129,7 +133,7 @@ impl Lane {
             }
             self.acknowledged[self.number].add_permits(content - acknowledged);
             acknowledged = content;
-            if events == chunks + OTHER_EVENTS && self.received.ends_with(b"\r\n0\r\n\r\n") {
+            if events == chunks + others && self.received.ends_with(b"\r\n0\r\n\r\n") {
                 return self.expect_success();
             }
         }

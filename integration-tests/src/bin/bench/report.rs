@@ -182,6 +182,7 @@ fn aim(workload: Workload, setup: &Setup) -> Option<f64> {
         _ if !setup.is_ours() => None,
         (Workload::Chat, Shape::Single) => Some(1.8),
         (Workload::Chat, Shape::Loop) => Some(2.55),
+        (Workload::Translated { .. }, _) => None,
         (Workload::Stream { .. }, Shape::Single) => Some(1.27),
         (Workload::Stream { .. }, Shape::Loop) => Some(1.47),
     }
