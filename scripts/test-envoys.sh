@@ -14,7 +14,7 @@ oldest) versions=$(oldest_envoy) ;;
 all)
     versions=$(supported_envoys)
     # These take long.
-    SCENARIOS+=(clocks live_changes upgrade probes quiet retries queue declined admissions impatient)
+    SCENARIOS+=(clocks live_changes upgrade probes quiet retries queue declined admissions impatient translation)
     ;;
 *) die "unknown argument '${1:-}'" "Known: oldest, all" ;;
 esac

@@ -97,6 +97,7 @@ mod response_model;
 mod retries;
 mod sdk;
 mod sdks;
+mod second_opinion;
 mod silence;
 mod single;
 mod stop;
