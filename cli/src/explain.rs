@@ -134,7 +134,11 @@ impl<'a> Request<'a> {
                         json!({"gate": closed.gate.name(), "needed": closed.needed, "offered": closed.offered})
                     })
                     .collect();
+                let translated = eligibility.translated(target);
+                let lost: Vec<_> =
+                    translated.iter().flat_map(|(_, lost)| lost.iter()).map(|loss| loss.name()).collect();
                 json!({
+                    "translated": translated.map(|(way, _)| way.name()), "lost": lost,
                     "target": self.name(target), "tier": tier + 1, "down": self.down.contains(&target),
                     "admitted": gates.is_empty(), "gates": gates,
                 })
@@ -224,6 +228,9 @@ fn in_words(answer: &Value) -> String {
             (false, _) => "ineligible",
         };
         let _ = writeln!(out, "  tier {}  {:<20} {verdict}", candidate["tier"], text(&candidate["target"]));
+        if let Some(way) = candidate["translated"].as_str() {
+            let _ = writeln!(out, "          translated {way}, loses {}", list(&candidate["lost"]));
+        }
         for gate in candidate["gates"].as_array().into_iter().flatten() {
             let (name, needed, offered) =
                 (text(&gate["gate"]), text(&gate["needed"]), text(&gate["offered"]));

@@ -126,6 +126,11 @@ fn attempted(out: &mut String, record: &Record<'_>, attempt: &AttemptRecord<'_>)
             attempt.number, attempt.target, attempt.account, attempt.model, attempt.host, attempt.why
         ),
     );
+    if let Some(way) = &attempt.translated {
+        let lost: Vec<_> = attempt.lost.iter().map(ToString::to_string).collect();
+        let lost = if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
+        line(out, attempt.start_ms, &format!("  translated {way}, lost {lost}"));
+    }
     if let Some(at) = attempt.headers_ms {
         let status = attempt.status.map_or("no status".to_owned(), |status| status.to_string());
         let by = attempt.answered_by.as_deref().unwrap_or("an unknown sender");

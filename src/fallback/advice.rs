@@ -9,7 +9,7 @@ use super::trust::Denial;
 use crate::base::TargetId;
 use crate::config::{Boundaries, Mode};
 use crate::provider::Capability;
-use crate::translate::{Loss, Translation};
+use crate::translate::{Loss, Losses, Translation};
 
 impl<'a> Eligibility<'a> {
     /// For each gate that rejects `target`: why, and what to write if it should pass.
@@ -51,16 +51,20 @@ impl<'a> Eligibility<'a> {
             }
             Gate::Translation => match self.losses(candidate).and_then(|losses| losses.too_much) {
                 None => format!(
-                    "The request would have to be translated for `{name}`, and it cannot be: {needed}. Use a smaller \
-                     request, or a target whose provider takes `{}`.",
+                    "The request would have to be translated for `{name}`, and it cannot be: {needed}. Correct it, or \
+                     add a target whose provider takes `{}`.",
                     self.needs.endpoint.name()
                 ),
                 Some(lost) => {
-                    let names: Vec<_> = lost.iter().map(Loss::name).collect();
-                    let names = names.join(", ");
+                    let names = |losses: Losses| losses.iter().map(Loss::name).collect::<Vec<_>>().join(", ");
+                    let allowed = target.translates.map_or(Losses::MINOR, |rules| rules.allowed);
+                    // The whole list, so that the line can take the place of the one that is there.
+                    let all = lost.union(allowed.without(Losses::MINOR));
                     format!(
-                        "The request would be translated for `{name}` and lose {names}. To allow that, declare \
-                         `translate: {{ allow: [{names}] }}` at the target."
+                        "The request would be translated for `{name}` and lose {}. To allow that, write \
+                         `allow: [{}]` into the target's `translate`.",
+                        names(lost),
+                        names(all)
                     )
                 }
             },

@@ -243,12 +243,21 @@ impl<'a> Eligibility<'a> {
         Some(LossesAt { lost, too_much: lost.map(|lost| lost.without(rules.allowed)) })
     }
 
+    /// How the request is translated for `target`, and what it loses at a model that takes all that its dialect has.
+    pub fn translated(&self, target: TargetId) -> Option<(Translation, Losses)> {
+        let candidate = self.candidate(target)?;
+        self.translation(candidate).zip(self.losses(candidate)?.lost)
+    }
+
     /// Whether the translation for the candidate leaves out what would need the capability, and may do so.
     fn is_lost(&self, candidate: TargetContext<'_>, capability: Capability) -> bool {
-        let losses = self.losses(candidate).filter(|losses| losses.is_allowed());
-        losses
-            .and_then(|losses| losses.lost)
-            .is_some_and(|lost| loss_of(capability).is_some_and(|loss| lost.contains(loss)))
+        let Some((losses, rules)) = self.losses(candidate).zip(candidate.target.translates) else {
+            return false;
+        };
+        let lost = losses.lost.filter(|_| losses.is_allowed()).unwrap_or_default();
+        // Whether a model takes reasoning is known only when the request is translated for it.
+        let may_go = |loss| loss == Loss::Reasoning && rules.allowed.contains(loss);
+        loss_of(capability).is_some_and(|loss| lost.contains(loss) || may_go(loss))
     }
 
     /// The endpoint that the candidate is called at.

@@ -55,7 +55,8 @@ impl Eligibility<'_> {
         match gate {
             Gate::Dialect => self.needs.endpoint.name().to_owned(),
             Gate::Translation => match self.losses(candidate).and_then(|losses| losses.lost) {
-                None => "it is too large, or has no equal in the other dialect".to_owned(),
+                None => "it is larger than `limits.max_translated_body`, malformed, or without an equal in the other dialect"
+                    .to_owned(),
                 Some(lost) => listed(lost.iter().map(Loss::name), ", "),
             },
             Gate::ProviderList | Gate::TargetList => "to be on the list".to_owned(),

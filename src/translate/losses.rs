@@ -120,7 +120,7 @@ impl Loss {
             Self::ReasoningDisplay => "reasoning_display",
             Self::ContextManagement => "context_management",
             Self::Logprobs => "logprobs",
-            Self::N => "n",
+            Self::N => "choices",
             Self::Seed => "seed",
             Self::Penalties => "penalties",
             Self::LogitBias => "logit_bias",

@@ -19,7 +19,24 @@ pub(super) fn warnings(config: &Config, now: WallTime) -> Vec<String> {
         adaptive_limits(config, model, &mut warnings);
     }
     windows(config, &mut warnings);
+    idle_translations(config, &mut warnings);
     warnings
+}
+
+/// Targets that ask for a translation and get none, because their provider counts as taking every dialect.
+fn idle_translations(config: &Config, warnings: &mut Vec<String>) {
+    let is_idle = |target: &&Target| {
+        let ways = [Endpoint::Chat, Endpoint::Messages, Endpoint::Responses];
+        target.translates.is_some() && ways.iter().all(|way| config.translation(target, *way).is_none())
+    };
+    for target in config.targets().iter().filter(is_idle) {
+        let provider = config.provider(target.provider).map_or("", |provider| &provider.name);
+        warnings.push(format!(
+            "targets.{}.translate: nothing is translated, because the provider `{provider}` counts as taking every \
+             dialect; if it takes only chat, write `endpoints: [chat]` at `providers.{provider}`",
+            target.name
+        ));
+    }
 }
 
 fn targets<'a>(config: &'a Config, model: &'a Model) -> impl Iterator<Item = (TargetId, &'a Target)> {

@@ -73,26 +73,35 @@ fn losses_of_cost_are_allowed_and_others_only_by_name() {
             json!(true),
             of(&[Loss::CacheControl, Loss::Logprobs, Loss::Seed]),
             Some(
-                "The request would be translated for `gpt` and lose logprobs, seed. To allow that, declare \
-                 `translate: { allow: [logprobs, seed] }` at the target.",
+                "The request would be translated for `gpt` and lose logprobs, seed. To allow that, write \
+                 `allow: [logprobs, seed]` into the target's `translate`.",
             ),
         ),
         (json!({"allow": ["logprobs"]}), of(&[Loss::Logprobs]), None),
+        (
+            json!({"allow": ["logprobs"]}),
+            of(&[Loss::Seed]),
+            Some(
+                "The request would be translated for `gpt` and lose seed. To allow that, write \
+                 `allow: [logprobs, seed]` into the target's `translate`.",
+            ),
+        ),
         (json!({"reasoning": "drop"}), of(&[Loss::PastReasoning]), None),
         (
             json!({"reasoning": "refuse"}),
             of(&[Loss::PastReasoning]),
             Some(
-                "The request would be translated for `gpt` and lose past_reasoning. To allow that, declare \
-                 `translate: { allow: [past_reasoning] }` at the target.",
+                "The request would be translated for `gpt` and lose past_reasoning. To allow that, write \
+                 `allow: [past_reasoning]` into the target's `translate`.",
             ),
         ),
         (
             json!(true),
             None,
             Some(
-                "The request would have to be translated for `gpt`, and it cannot be: it is too large, or has no \
-                 equal in the other dialect. Use a smaller request, or a target whose provider takes `messages`.",
+                "The request would have to be translated for `gpt`, and it cannot be: it is \
+                 larger than `limits.max_translated_body`, malformed, or without an equal in the other dialect. Correct \
+                 it, or add a target whose provider takes `messages`.",
             ),
         ),
     ] {
