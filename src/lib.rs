@@ -1,10 +1,13 @@
 //! llm-failsafe: an Envoy filter that makes calls to language models dependable.
 
+pub use llm_failsafe_base as base;
+pub use llm_failsafe_request as request;
+pub use llm_failsafe_translate as translate;
+
 pub mod admission;
 pub mod answer;
 pub mod attempt;
 pub mod balance;
-pub mod base;
 pub mod breaker;
 pub mod catalogue;
 pub mod config;
@@ -21,9 +24,7 @@ pub mod queue;
 pub mod record;
 pub mod refusal;
 pub mod report;
-pub mod request;
 pub mod retry;
 pub mod stream;
 pub mod survey;
 pub mod tenancy;
-pub mod translate;

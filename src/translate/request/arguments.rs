@@ -1,7 +1,7 @@
 //! The arguments of a call: a string of JSON in chat, an object in Messages.
 
 use super::super::json::{Raw, Writer, escape};
-use crate::request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
+use llm_failsafe_request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
 
 /// The member that holds arguments that are no JSON object, as Anthropic's documentation of fine-grained
 /// tool streaming has it.
