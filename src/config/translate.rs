@@ -10,7 +10,7 @@ use super::compiled::Provider;
 use super::raw::Words;
 use crate::base::Endpoint;
 use crate::provider::ProviderKind;
-use crate::translate::{Losses, ReasoningPolicy, Translation};
+use llm_failsafe_translate::{Losses, ReasoningPolicy, Translation};
 
 /// How requests are translated for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
