@@ -18,7 +18,7 @@ fn import_table() -> Vec<(&'static str, Vec<&'static str>)> {
         ("request", vec!["base"]),
         ("provider", vec!["base"]),
         ("catalogue", vec!["base", "provider"]),
-        ("translate", vec!["base"]),
+        ("translate", vec!["base", "request"]),
         ("config", vec!["base", "provider", "catalogue", "translate"]),
     ];
     table.extend(POLICIES.iter().map(|policy| (*policy, BELOW_POLICIES.to_vec())));
@@ -93,6 +93,26 @@ fn imports_follow_the_table() {
         );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The folders that are crates name each other by `crate::`, or where that is another module, by the crate's name.
+#[test]
+fn crates_of_src_depend_on_what_the_table_allows() {
+    let mut found = 0;
+    for (folder, allowed) in import_table() {
+        let manifest = paths::root().join("src").join(folder).join("Cargo.toml");
+        let Ok(manifest) = fs::read_to_string(manifest) else { continue };
+        for line in manifest.lines() {
+            let Some((needed, _)) =
+                line.strip_prefix("llm-failsafe-").and_then(|line| line.split_once([' ', '.']))
+            else {
+                continue;
+            };
+            assert!(allowed.contains(&needed), "src/{folder}/Cargo.toml names {needed}");
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "only {found} were found");
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use super::{Store, StoreError, Stored};
 
+/// The shared data of all workers.
 #[derive(Debug, Default)]
 pub struct Shelf {
+    /// By key.
     pub records: HashMap<String, Stored>,
     last_cas: u32,
 }
@@ -29,20 +31,27 @@ impl Shelf {
 type Interference<'w> = Box<dyn FnMut() + 'w>;
 
 /// One worker's access to the shared data.
+#[derive(Default)]
 pub struct Memory<'w> {
+    /// What it reads and writes.
     pub shelf: Rc<RefCell<Shelf>>,
+    /// What another worker does between a read and a write.
     pub before_write: Option<Interference<'w>>,
+    /// How often it was read or written.
     pub calls: usize,
+    /// Whether reading fails.
     pub broken: bool,
 }
 
 impl Memory<'_> {
+    /// On data of its own.
     pub fn new() -> Self {
-        Self::on(Rc::default())
+        Self::default()
     }
 
+    /// On data that others have, too.
     pub fn on(shelf: Rc<RefCell<Shelf>>) -> Self {
-        Self { shelf, before_write: None, calls: 0, broken: false }
+        Self { shelf, ..Self::default() }
     }
 }
 

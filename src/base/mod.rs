@@ -1,5 +1,5 @@
 //! The types that all other modules share: time, identifiers, money, randomness, hashes, shared records, JSON
-//! slices, and the names of endpoints, dialects and error classes.
+//! slices, token counts, and the names of endpoints, dialects, error classes and finish reasons.
 //!
 //! Nothing here makes decisions or depends on Envoy, a provider or a configuration.
 
@@ -8,12 +8,13 @@ mod decimal;
 mod endpoint;
 mod error_class;
 mod few;
+mod finish_reason;
 mod hash;
 mod headers;
 mod ids;
 pub mod json;
-#[cfg(test)]
-pub(crate) mod memory;
+#[cfg(any(test, feature = "test-support"))]
+pub mod memory;
 mod money;
 mod names;
 mod nearest;
@@ -25,6 +26,7 @@ mod short_text;
 mod store;
 mod time;
 mod tokens;
+pub mod usage;
 mod version;
 
 pub use date::{date_days, days_in, days_since_epoch, rfc3339_ms};
@@ -32,6 +34,7 @@ pub use decimal::Decimal;
 pub use endpoint::{Dialect, Endpoint, EndpointFamily, EndpointSet};
 pub use error_class::{ClassSet, ErrorClass};
 pub use few::Few;
+pub use finish_reason::FinishReason;
 pub use hash::{DIGEST_BYTES, FNV_BASIS, digest, fnv1a, mix};
 pub use headers::{HeaderBlock, HeaderSink};
 pub use ids::{AccountId, KnownOwner, ModelId, Owner, ProviderId, TargetId};

@@ -82,13 +82,15 @@ pub struct Moment {
 }
 
 /// For tests in which both clocks agree.
-#[cfg(test)]
+#[cfg(any(test, feature = "test-support"))]
 impl Timestamp {
-    pub(crate) fn wall(self) -> WallTime {
+    /// The time of the calendar.
+    pub fn wall(self) -> WallTime {
         WallClock::default().at(self)
     }
 
-    pub(crate) fn moment(self) -> Moment {
+    /// Both.
+    pub fn moment(self) -> Moment {
         Moment { at: self, wall: self.wall() }
     }
 }

@@ -17,6 +17,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+// So that paths are the same in every crate of `src`.
+use llm_failsafe_base as base;
+use llm_failsafe_provider as provider;
+
 use crate::base::{FNV_BASIS, fnv1a};
 use crate::provider::ProviderKind;
 pub use facts::{Facts, ListPrice};

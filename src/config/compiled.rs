@@ -19,7 +19,7 @@ use super::translate::TranslateRules;
 use crate::base::{AccountId, ClassSet, Endpoint, EndpointSet, ModelId, Owner, ProviderId, TargetId, mix};
 use crate::catalogue;
 use crate::provider::ProviderKind;
-use crate::translate::Translation;
+use llm_failsafe_translate::Translation;
 
 /// A valid configuration. Identifiers index its lists and are valid only for it.
 #[derive(Debug)]

@@ -33,6 +33,12 @@ mod size;
 mod stream_policy;
 mod translate;
 
+// So that paths are the same in every crate of `src`.
+use crate as config;
+use llm_failsafe_base as base;
+use llm_failsafe_catalogue as catalogue;
+use llm_failsafe_provider as provider;
+
 pub use balance::{Balance, SessionKey};
 pub use boundaries::{Access, Approval, Boundaries, PriceCeiling, SealedReasoning, SubstitutionRules};
 pub use compile::{

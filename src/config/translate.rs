@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::base::{Endpoint, EndpointSet};
 use crate::provider::ProviderKind;
-use crate::translate::{Losses, ReasoningPolicy, Translation};
+use llm_failsafe_translate::{Losses, ReasoningPolicy, Translation};
 
 /// How requests are translated for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,6 +46,10 @@ mod usage_option;
 mod waits;
 mod wording;
 
+// So that paths are the same in every crate of `src`.
+use crate as provider;
+use llm_failsafe_base as base;
+
 pub use answer::{LocalError, MAX_OBJECTIONS, MAX_REJECTED, Objection, Rejected, model_object, models_list};
 pub use classify::{Failure, classify, classify_event, failure_in_success, flat_failure};
 pub use error_body::{MAX_ERROR_BODY, MAX_NAME, error_message};

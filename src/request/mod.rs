@@ -30,13 +30,17 @@ mod plain_run;
 mod references;
 mod scan;
 mod spot;
-#[cfg(test)]
-pub(crate) mod test_support;
+#[cfg(any(test, feature = "test-support"))]
+pub mod test_support;
 #[cfg(test)]
 mod tests;
 mod text;
 mod token;
 mod usage_spots;
+
+// So that paths are the same in every crate of `src`.
+use crate as request;
+use llm_failsafe_base as base;
 
 pub use collect::Tracks;
 pub use edit::{BodyBuffer, BodyEdit, EDIT_WINDOW_BYTES, EditError, StreamEditor};

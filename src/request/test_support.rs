@@ -6,26 +6,32 @@ use crate::base::{HeaderBlock, HeaderSink};
 /// One direction of a stream: headers in order, and the body as the host would buffer it.
 #[derive(Debug, Default, Clone)]
 pub struct FakeWire {
+    /// In order, each with its value.
     pub headers: Vec<(String, String)>,
+    /// What is buffered.
     pub body: Vec<u8>,
 }
 
 impl FakeWire {
+    /// With these headers and no body.
     pub fn new(headers: &[(&str, &str)]) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         Self { headers, body: Vec::new() }
     }
 
+    /// Its headers as the host delivers them.
     pub fn block(&self) -> HeaderBlock {
         let headers: Vec<_> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         HeaderBlock::of(&headers)
     }
 
+    /// Sets the header with the id of the journey.
     pub fn set_journey(&mut self, id: &str) {
         self.set("x-llm-journey", id);
     }
 
+    /// The value of a header.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(candidate, _)| candidate == name).map(|(_, value)| value.as_str())
     }

@@ -1,9 +1,10 @@
 //! OpenAI's chat and legacy completions streams, as sent by OpenAI, Azure, Mistral, OpenRouter, vLLM and many
 //! others.
 
-use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
-use super::usage::Counts;
+use super::meaning::{Answers, EventFailure, Meaning, Reading};
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
+use crate::base::usage::Counts;
 
 /// What one chunk contains.
 #[derive(Default)]

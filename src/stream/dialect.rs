@@ -10,12 +10,11 @@
 use crate::base::Endpoint;
 
 use super::event::{Event, Form};
-use super::meaning::{
-    Answers, EventFailure, FinishReason, Meaning, Reading, StreamEnding, Substance, Terminal,
-};
-use super::usage::{Counts, Sums, Usage};
+use super::meaning::{Answers, EventFailure, Meaning, Reading, StreamEnding, Substance, Terminal};
 use super::{chat, gemini, media, messages, responses};
+use crate::base::FinishReason;
 use crate::base::json::{Json, is_filled};
+use crate::base::usage::{Counts, Sums, Usage};
 use crate::provider::is_flat_error;
 
 /// The event format of a stream.

@@ -1,8 +1,9 @@
 //! Gemini's `streamGenerateContent?alt=sse`: complete responses in pieces, without a terminal event.
 
-use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
-use super::usage::Counts;
+use super::meaning::{Answers, EventFailure, Meaning, Reading};
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
+use crate::base::usage::Counts;
 
 /// What one chunk contains.
 #[derive(Default)]

@@ -4,9 +4,10 @@
 //! `speech.audio.done`. A request for several images gets one such event for each.
 
 use super::event::{Event, Form};
-use super::meaning::{Answers, EventFailure, FinishReason, Meaning, Reading};
-use super::usage::Counts;
+use super::meaning::{Answers, EventFailure, Meaning, Reading};
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
+use crate::base::usage::Counts;
 
 /// The members of one event that matter.
 #[derive(Default)]

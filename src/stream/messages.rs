@@ -1,9 +1,10 @@
 //! Anthropic's messages stream: typed events around content blocks.
 
 use super::event::{Event, Form};
-use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
-use super::usage::Counts;
+use super::meaning::{EventFailure, Meaning, Reading, Terminal};
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
+use crate::base::usage::Counts;
 
 /// What one event contains.
 #[derive(Default)]

@@ -32,22 +32,21 @@ mod plain_tests;
 mod responses;
 #[cfg(test)]
 mod samples;
-mod usage;
 #[cfg(test)]
 mod usage_tests;
 mod watch;
 
+pub use crate::base::FinishReason;
+pub use crate::base::usage::{MAX_TOKENS, Usage};
 pub use deadlines::Deadlines;
 pub use dialect::{StreamDialect, StreamFacts, StreamState};
 pub use event::{Event, Form};
 pub use framer::{Framer, KEPT_CAPACITY, MAX_EVENT, MAX_NAME};
 pub use keep_alive::{KeepAlive, keep_alive};
 pub use made::Made;
-pub use meaning::{EventFailure, FinishReason, MAX_CHOICES, Meaning, StreamEnding, Substance, Terminal};
+pub use meaning::{EventFailure, MAX_CHOICES, Meaning, StreamEnding, Substance, Terminal};
 pub use model_name::{MAX_MODEL_NAME, MAX_MODEL_NAMES, ModelFinder};
 pub use notice::notice;
 pub use pattern::{MAX_FREE_VALUES, MAX_IN_VAIN, MAX_PATTERN, Pattern};
 pub use plain::{AnswerReader, PlainEnding};
-pub(crate) use usage::{Counts, Sums};
-pub use usage::{MAX_TOKENS, Usage};
 pub use watch::{Alarm, FINISH_GRACE, Watch};

@@ -12,9 +12,10 @@ use crate::request::{Container, Kept, Lexer, ScanError, Sink, Span, Value, Want}
 
 use super::dialect::StreamDialect;
 use super::made::Made;
-use super::meaning::{FinishReason, Substance};
-use super::usage::{Count, Counts, Usage};
+use super::meaning::Substance;
+use crate::base::FinishReason;
 use crate::base::json::count_of;
+use crate::base::usage::{Count, Counts, Usage};
 
 /// Reads one response. Fixed size except for the longest key, which is bounded by
 /// [`MAX_KEPT_BYTES`](crate::request::MAX_KEPT_BYTES).

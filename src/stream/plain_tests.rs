@@ -2,11 +2,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::dialect::StreamDialect::{self, Chat, Completions, Gemini, Messages, Responses};
-use super::meaning::FinishReason;
 use super::meaning::Substance;
 use super::plain::{AnswerReader, PlainEnding};
-use super::usage::{MAX_TOKENS, Usage};
 use crate::base::Endpoint;
+use crate::base::FinishReason;
+use crate::base::usage::{MAX_TOKENS, Usage};
 
 type Read = (Option<[u64; 5]>, Option<FinishReason>);
 

@@ -1,9 +1,10 @@
 //! OpenAI's responses stream: typed events. The last one repeats the whole response.
 
 use super::event::{Event, Form};
-use super::meaning::{EventFailure, FinishReason, Meaning, Reading, Terminal};
-use super::usage::Counts;
+use super::meaning::{EventFailure, Meaning, Reading, Terminal};
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
+use crate::base::usage::Counts;
 
 /// The top-level members of one event.
 #[derive(Default)]

@@ -1,8 +1,9 @@
 //! Streams in the formats of the providers' documentation, with the expected result.
 
 use super::dialect::StreamDialect;
-use super::meaning::{FinishReason, Meaning, StreamEnding, Terminal};
-use super::usage::Usage;
+use super::meaning::{Meaning, StreamEnding, Terminal};
+use crate::base::FinishReason;
+use crate::base::usage::Usage;
 
 /// One stream and its expected result.
 pub(super) struct Sample {

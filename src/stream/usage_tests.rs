@@ -5,7 +5,7 @@ use super::dialect::StreamDialect::{self, Chat, Gemini, Messages, Responses};
 use super::dialect::StreamState;
 use super::framer::Framer;
 use super::plain::AnswerReader;
-use super::usage::{MAX_TOKENS, Usage};
+use crate::base::usage::{MAX_TOKENS, Usage};
 
 /// Input, cached input, cache creation, output, reasoning.
 type Numbers = [u64; 5];

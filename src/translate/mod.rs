@@ -24,6 +24,11 @@ pub use request::{RequestTerms, TranslatedRequest, Untranslatable, losses_of, tr
 
 use crate::base::Endpoint;
 
+// So that paths are the same in every crate of `src`.
+#[cfg(test)]
+use crate as translate;
+use llm_failsafe_base as base;
+
 /// The way of a request: from the client's dialect to the provider's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Translation {

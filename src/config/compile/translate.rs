@@ -2,7 +2,7 @@ use super::common::word;
 use crate::config::mistakes::{Mistakes, Trail, shown};
 use crate::config::nearest::hint;
 use crate::config::translate::{RawTranslate, RawTranslation, TranslateRules};
-use crate::translate::{Loss, Losses, ReasoningPolicy};
+use llm_failsafe_translate::{Loss, Losses, ReasoningPolicy};
 
 /// How requests are translated for a target. Losses of cost and bookkeeping are always allowed.
 pub(super) fn rules(

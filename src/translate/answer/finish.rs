@@ -1,6 +1,6 @@
 //! Why an answer ended, in each dialect.
 
-use crate::stream::FinishReason;
+use crate::base::FinishReason;
 
 /// The end of the model's output.
 #[derive(Debug, Clone, Copy)]

@@ -6,8 +6,9 @@ use super::order::{CallPart, Kind, Order};
 use super::piece::{Citation, Head, Piece, Put, Taken};
 use super::reading::{DONE, Stage, fail, inside};
 use super::terms::NotTranslated;
+use crate::base::FinishReason;
 use crate::base::json::{Json, Read, is_filled};
-use crate::stream::{Counts, FinishReason, Sums};
+use crate::base::usage::{Counts, Sums};
 
 /// The state of an answer.
 #[derive(Debug, Default)]

@@ -67,7 +67,7 @@ impl StreamTranslator {
         Self { provider, client: Client::stream(way), terms }
     }
 
-    /// Translates one event of the provider, with its name and data as [`crate::stream::Event`] has them, and
+    /// Translates one event of the provider, with its name and data as an `Event` of `stream` has them, and
     /// appends the client's events to `out`. What it appends is whole events, even with an error.
     ///
     /// # Errors

@@ -9,7 +9,7 @@
 
 use super::finish::Finish;
 use super::terms::NotTranslated;
-use crate::stream::Usage;
+use crate::base::usage::Usage;
 
 /// A piece of an answer.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,8 @@ use super::piece::{Call, Head, Piece, Taken};
 use super::sse::push_data;
 use super::terms::AnswerTerms;
 use super::usage::write_chat;
-use crate::stream::{FinishReason, Usage};
+use crate::base::FinishReason;
+use crate::base::usage::Usage;
 
 /// The prefix of an answer's id.
 const ID: &str = "chatcmpl-";

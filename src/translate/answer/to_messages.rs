@@ -8,7 +8,8 @@ use super::piece::{Call, Head, Piece, Taken};
 use super::sse::push_typed;
 use super::terms::{AnswerTerms, NotTranslated};
 use super::usage::write_messages;
-use crate::stream::{FinishReason, Usage};
+use crate::base::FinishReason;
+use crate::base::usage::Usage;
 
 /// The prefix of an answer's id.
 const ID: &str = "msg_";

@@ -13,7 +13,8 @@ use super::response_item::{Item, Kind, PartNames, Status, write_citation};
 use super::sse::push_typed;
 use super::terms::{AnswerTerms, NotTranslated};
 use super::usage::write_responses;
-use crate::stream::{FinishReason, Usage};
+use crate::base::FinishReason;
+use crate::base::usage::Usage;
 
 /// The prefix of an answer's id.
 const ID: &str = "resp_";

@@ -1,7 +1,7 @@
 //! The usage of an answer, in each dialect.
 
 use super::super::json::Writer;
-use crate::stream::Usage;
+use crate::base::usage::Usage;
 
 /// Chat's `usage`.
 pub(super) fn write_chat(usage: &Usage, to: &mut Writer) {

@@ -1,7 +1,7 @@
 //! The arguments of a call: a string of JSON in chat, an object in Messages.
 
 use super::super::json::{Raw, Writer, escape};
-use crate::request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
+use llm_failsafe_request::{Container, Lexer, ScanError, Sink, Span, Value, Want};
 
 /// The member that holds arguments that are no JSON object, as Anthropic's documentation of fine-grained
 /// tool streaming has it.
@@ -9,7 +9,7 @@ const INVALID: &str = "INVALID_JSON";
 
 /// Writes the object that the string `arguments` holds. A model's arguments may be no object; then the object
 /// has their text.
-pub(in crate::translate) fn write_object(arguments: Option<Raw<'_>>, to: &mut Writer) {
+pub(crate) fn write_object(arguments: Option<Raw<'_>>, to: &mut Writer) {
     let text = arguments.and_then(Raw::text).unwrap_or_default();
     let text = text.trim_ascii();
     if text.is_empty() {

@@ -20,7 +20,7 @@ const NAMESPACE_END: &[u8] = b"__";
 
 /// The id of a call in a form that every provider takes. The same id always gets the same form, so a call and
 /// its result still belong together.
-pub(in crate::translate) fn call_id(id: Raw<'_>) -> Cow<'_, [u8]> {
+pub(crate) fn call_id(id: Raw<'_>) -> Cow<'_, [u8]> {
     match id.text() {
         Some(text) if fits(&text, MAX_ID_BYTES) => text,
         text => {

@@ -32,7 +32,7 @@ pub use terms::{RequestTerms, TranslatedRequest, Untranslatable};
 /// The limit of the answer where only losses are asked for.
 const ANY_LIMIT: u64 = 1 << 16;
 
-/// Translates the body of a request, which must have passed [`Scanner`](crate::request::Scanner): values are
+/// Translates the body of a request, which must have passed [`Scanner`](llm_failsafe_request::Scanner): values are
 /// copied without a check.
 ///
 /// # Errors

@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::super::AnswerContext;
 use super::super::RenamedTool;
 use super::*;
-use crate::stream::Framer;
 
 /// An event of the client: its name and its data.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,27 +26,30 @@ const DONE: &str = "[DONE]";
 
 /// Reads a client's stream, which must consist of whole events with JSON in them.
 fn client_events(out: &[u8]) -> Vec<ClientEvent> {
-    let mut events = Vec::new();
-    let mut framer = Framer::new();
-    framer.feed(out, |event| {
-        let text = String::from_utf8(event.data.to_vec()).unwrap();
-        let data = if text == DONE { Value::from(DONE) } else { serde_json::from_str(&text).expect(&text) };
-        events.push(ClientEvent { name: String::from_utf8(event.name.to_vec()).unwrap(), data });
+    let out = std::str::from_utf8(out).unwrap();
+    assert!(out.is_empty() || out.ends_with("\n\n"), "{out}");
+    let events = whole_events(out).map(|(name, text)| {
+        let data = if text == DONE { Value::from(DONE) } else { serde_json::from_str(text).expect(text) };
+        ClientEvent { name: name.to_owned(), data }
     });
-    assert!(framer.at_boundary(), "{}", String::from_utf8_lossy(out));
-    events
+    events.collect()
+}
+
+/// The whole events of a stream: their names, and their data, which is one line.
+fn whole_events(stream: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (whole, _) = stream.rsplit_once("\n\n").unwrap_or_default();
+    whole.split("\n\n").filter_map(|event| {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+        Some((field("event: ").unwrap_or_default(), field("data: ")?))
+    })
 }
 
 /// Translates the events of a provider's stream, and its end.
 fn translate_stream(way: Translation, terms: &AnswerTerms, stream: &str) -> Result<Vec<u8>, NotTranslated> {
     let mut out = Vec::new();
     let mut translator = StreamTranslator::new(way, terms.clone());
-    let mut result = Ok(());
-    Framer::new().feed(stream.as_bytes(), |event| {
-        if result.is_ok() {
-            result = translator.event(event.name, event.data, &mut out);
-        }
-    });
+    let result = whole_events(stream)
+        .try_for_each(|(name, data)| translator.event(name.as_bytes(), data.as_bytes(), &mut out));
     translator.finish(&mut out);
     result.map(|()| out)
 }

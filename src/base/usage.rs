@@ -7,7 +7,7 @@
 //! **Streams report more than once.** Reports are cumulative, but a later one may leave counts out or say
 //! zero ([`Counts::update`]).
 
-use crate::base::json::{Json, Read};
+use super::json::{Json, Read};
 
 /// The most tokens of one kind that a response is believed to have taken. Sums of them never overflow.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
@@ -36,7 +36,7 @@ impl Usage {
 
 /// How the counts of a dialect add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sums {
+pub enum Sums {
     /// OpenAI's: input and output are totals.
     Totals,
     /// Anthropic's: `input_tokens` excludes tokens read from and written to the cache.
@@ -47,7 +47,7 @@ pub(crate) enum Sums {
 
 /// What has been reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
+pub struct Counts {
     input: Option<u64>,
     tool_input: Option<u64>,
     cached_input: Option<u64>,
@@ -59,13 +59,20 @@ pub(crate) struct Counts {
 
 /// One of the counts, independent of its name in a dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Count {
+pub enum Count {
+    /// Input tokens.
     Input,
+    /// Tokens of tool results, where the input excludes them.
     ToolInput,
+    /// Input tokens read from a prompt cache.
     CachedInput,
+    /// Input tokens written to a prompt cache.
     CacheCreation,
+    /// Output tokens.
     Output,
+    /// Output tokens spent on reasoning.
     Reasoning,
+    /// All tokens together.
     Total,
 }
 
@@ -73,7 +80,7 @@ impl Count {
     /// The count of a member of OpenAI's `usage`, by its name in chat or responses. Servers that speak this
     /// dialect add counts of their own: DeepSeek `prompt_cache_hit_tokens`, Moonshot `cached_tokens`, relays to
     /// Anthropic those of its cache.
-    pub(super) fn openai(key: &[u8]) -> Option<Self> {
+    pub fn openai(key: &[u8]) -> Option<Self> {
         match key {
             b"prompt_tokens" | b"input_tokens" => Some(Self::Input),
             b"completion_tokens" | b"output_tokens" => Some(Self::Output),
@@ -85,7 +92,7 @@ impl Count {
     }
 
     /// The count of a member of the details of a dialect. Input and output details share no name.
-    pub(super) fn detail(key: &[u8]) -> Option<Self> {
+    pub fn detail(key: &[u8]) -> Option<Self> {
         match key {
             b"cached_tokens" => Some(Self::CachedInput),
             b"cache_write_tokens" | b"cache_creation_tokens" => Some(Self::CacheCreation),
@@ -95,7 +102,7 @@ impl Count {
     }
 
     /// Whether a member of OpenAI's or Anthropic's `usage` holds details.
-    pub(super) fn is_details(key: &[u8]) -> bool {
+    pub fn is_details(key: &[u8]) -> bool {
         matches!(
             key,
             b"prompt_tokens_details"
@@ -106,7 +113,7 @@ impl Count {
     }
 
     /// The count of a member of Anthropic's `usage`.
-    pub(super) fn anthropic(key: &[u8]) -> Option<Self> {
+    pub fn anthropic(key: &[u8]) -> Option<Self> {
         match key {
             b"input_tokens" => Some(Self::Input),
             b"cache_read_input_tokens" => Some(Self::CachedInput),
@@ -117,7 +124,7 @@ impl Count {
     }
 
     /// The count of a member of Gemini's `usageMetadata`.
-    pub(super) fn gemini(key: &[u8]) -> Option<Self> {
+    pub fn gemini(key: &[u8]) -> Option<Self> {
         match key {
             b"promptTokenCount" => Some(Self::Input),
             b"toolUsePromptTokenCount" => Some(Self::ToolInput),
@@ -132,12 +139,12 @@ impl Count {
 
 impl Counts {
     /// Reads OpenAI's `usage`.
-    pub(crate) fn read_openai(json: &mut Json<'_>) -> Read<Self> {
+    pub fn read_openai(json: &mut Json<'_>) -> Read<Self> {
         Self::read_with_details(Count::openai, json)
     }
 
     /// Reads Anthropic's `usage`.
-    pub(crate) fn read_anthropic(json: &mut Json<'_>) -> Read<Self> {
+    pub fn read_anthropic(json: &mut Json<'_>) -> Read<Self> {
         Self::read_with_details(Count::anthropic, json)
     }
 
@@ -154,7 +161,7 @@ impl Counts {
     }
 
     /// Reads Gemini's `usageMetadata`.
-    pub(super) fn read_gemini(json: &mut Json<'_>) -> Read<Self> {
+    pub fn read_gemini(json: &mut Json<'_>) -> Read<Self> {
         let mut counts = Self::default();
         json.object(|key, json| counts.read(Count::gemini(key), json))?;
         Ok(counts)
@@ -169,7 +176,7 @@ impl Counts {
     }
 
     /// Takes one count of a report. Some servers report a count under two names, and one of them is zero.
-    pub(super) fn set(&mut self, count: Count, value: Option<u64>) {
+    pub fn set(&mut self, count: Count, value: Option<u64>) {
         let place = match count {
             Count::Input => &mut self.input,
             Count::ToolInput => &mut self.tool_input,
@@ -183,14 +190,14 @@ impl Counts {
     }
 
     /// Whether anything was counted.
-    pub(crate) fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         *self != Self::default()
     }
 
     /// Takes over a later report. Reports are cumulative, but a later one need not repeat what an earlier one
     /// said, and some servers fill it with zeros. So the counts of the input are taken over together, if the
     /// report has an input; the counts of the output likewise.
-    pub(crate) fn update(&mut self, later: &Self) {
+    pub fn update(&mut self, later: &Self) {
         let replaces = |count: Option<u64>| count.is_some_and(|count| count > 0);
         let newer = |later: Option<u64>, earlier: Option<u64>, together: bool| match later {
             Some(0) if !together => earlier.or(later),
@@ -208,7 +215,7 @@ impl Counts {
     }
 
     /// The counts in the common sense; `None` if nothing was reported.
-    pub(crate) fn usage(&self, sums: Sums) -> Option<Usage> {
+    pub fn usage(&self, sums: Sums) -> Option<Usage> {
         if !self.any() {
             return None;
         }
