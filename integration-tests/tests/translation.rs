@@ -10,7 +10,7 @@ use integration_tests::gateway::{Gateway, Shape};
 use integration_tests::node;
 use integration_tests::paths;
 use integration_tests::provider::tool_calls::{Api, tool_call};
-use integration_tests::provider::{Script, errors};
+use integration_tests::provider::{Ending, Point, Script, errors};
 use integration_tests::python;
 use integration_tests::records;
 use integration_tests::scene::Scene;
@@ -269,6 +269,24 @@ async fn a_broken_stream_stays_broken() {
                 // A provider that resets its stream ends the client's the same way, without a word.
                 let told = read.data().last().is_some_and(|last| last.contains("error"));
                 assert!(read.status != 200 || read.error.is_some() || told, "{way}: {}", read.text());
+            }
+        }
+    }
+}
+
+/// The body is already held, or put together, when the trailers come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_answers_that_end_with_trailers_come_in_the_clients_dialect() {
+    for shape in SHAPES {
+        let Scene { envoy, providers: [only], .. } = gateway(shape).start_with(["only"]).await;
+        for (client, provider, way) in WAYS {
+            for length in [10, 60_000] {
+                let said = "x".repeat(length);
+                only.script(Script::usual().say(&said).ending(Ending::Trailers(Point::AfterChunks(1))));
+                let answer = envoy.ask(request(client, &name(client, provider), false)).await;
+                assert_eq!(answer.status, 200, "{way} {length}: {}", answer.text());
+                assert!(answer.error.is_none(), "{way} {length}: {:?}", answer.error);
+                assert_eq!(text(client, &answer.json()), said, "{way} {length}");
             }
         }
     }

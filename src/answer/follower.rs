@@ -137,7 +137,7 @@ impl Follower {
             | Response::Failure
             | Response::Replaced
             | Response::Delivered => false,
-            Response::Plain(plain) => plain.is_cut_off(),
+            Response::Plain(plain) => plain.end_with_trailers(host),
             Response::Stream(stream) => stream.end_with_trailers(host),
         }
     }

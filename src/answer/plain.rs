@@ -198,7 +198,8 @@ impl PlainFollower {
         };
         let is_over = end && !reader.answer.is_cut_off();
         match (end, if is_over { translated.finish(host) } else { Err(Lost) }) {
-            (false, _) => (report, 0),
+            // Trailers may come next, and in their callback only a buffer that is held can be filled.
+            (false, _) => (ChunkReport { release: Release::Hold, ..report }, 0),
             (true, Ok(length)) => {
                 (ChunkReport { forwarded: true, finished_choices: self.finished(), ..report }, length)
             }
@@ -269,9 +270,12 @@ impl PlainFollower {
         self.reader.is_complete().then_some(u32::MAX)
     }
 
-    /// Whether it is incomplete if it ends here.
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.reader.answer.is_cut_off()
+    /// The response ends with trailers. Says whether it is incomplete and is to be held.
+    pub(super) fn end_with_trailers(&mut self, host: &mut impl BodyBuffer) -> bool {
+        if self.reader.answer.is_cut_off() {
+            return true;
+        }
+        self.translated.as_mut().is_some_and(|translated| translated.finish(host).is_err())
     }
 
     /// What is wrong with the response that has ended here, if anything is.

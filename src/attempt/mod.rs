@@ -174,6 +174,7 @@ impl Attempt {
         let done = match &mut self.translating {
             Some(translating) if translating.awaits_body() => {
                 if !is_all {
+                    translating.hold(available);
                     return BodyStep::Hold;
                 }
                 let done = translating.translate(host, available, None).is_some();
@@ -183,6 +184,14 @@ impl Attempt {
             _ => self.editor.as_mut().is_none_or(|editor| editor.edit_chunk(host, available).is_ok()),
         };
         if done { BodyStep::Send } else { BodyStep::Abandon }
+    }
+
+    /// The request ends with trailers, so the body that is held is all of it.
+    pub fn request_trailers(&mut self, host: &mut (impl HeaderSink + BodyBuffer)) -> BodyStep {
+        match self.translating.as_ref().filter(|translating| translating.awaits_body()) {
+            Some(translating) => self.body(host, translating.held(), true),
+            None => BodyStep::Send,
+        }
     }
 
     /// Whether the request is held until its whole body has come, because it must be translated.

@@ -110,7 +110,7 @@ fn translated<H: HeaderSink + BodyBuffer>(
     match body {
         OutgoingBody::Whole(HeldBody { len, window }) => translating.translate(host, *len, window.take())?,
         OutgoingBody::Begun { len, is_all: true } => translating.translate(host, len, None)?,
-        OutgoingBody::Begun { is_all: false, .. } => {}
+        OutgoingBody::Begun { len, is_all: false } => translating.hold(len),
     }
     Some(Outgoing { editor: None, injects_usage: false, translating: Some(translating) })
 }

@@ -27,6 +27,8 @@ pub struct Translating {
     /// What the answer's translator needs of the request. `None` until the body has been translated.
     context: Option<AnswerContext>,
     lost: Losses,
+    /// How much of the body has come and is held, while it is awaited.
+    held: usize,
 }
 
 impl Translating {
@@ -47,6 +49,7 @@ impl Translating {
             seed: 0,
             context: None,
             lost: Losses::default(),
+            held: 0,
         })
     }
 
@@ -69,6 +72,16 @@ impl Translating {
     /// Whether the body has not been translated yet.
     pub const fn awaits_body(&self) -> bool {
         self.context.is_none()
+    }
+
+    /// So much of the body has come, and more is to come.
+    pub(super) const fn hold(&mut self, len: usize) {
+        self.held = len;
+    }
+
+    /// How much of the body is held.
+    pub(super) const fn held(&self) -> usize {
+        self.held
     }
 
     /// Translates the body, all of which the host holds. `known` is the body, if it has been read. `None` if it

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::dispatch::{Kept, NotSent, Ready};
-use super::exchange::{Exchange, Phase, RequestHost, RequestStep};
+use super::exchange::{Exchange, Phase, RequestHost, RequestStep, Sent};
 use super::held::Held;
 use super::journey::Journey;
 use super::registry::SharedJourney;
@@ -147,13 +147,7 @@ impl Exchange {
             }
             Phase::Sent(mut sent) => {
                 let step = sent.attempt.body(host, available, end_of_stream);
-                let dialect = sent.attempt.dialect();
-                self.phase = Phase::Sent(sent);
-                match step {
-                    BodyStep::Send => RequestStep::Send,
-                    BodyStep::Hold => RequestStep::Hold,
-                    BodyStep::Abandon => self.abandon(worker, dialect, now),
-                }
+                self.after_body(worker, sent, step, now)
             }
             Phase::Held(mut held) => {
                 held.buffered = available;
@@ -182,10 +176,31 @@ impl Exchange {
                 self.phase = Phase::Held(held);
                 RequestStep::Hold
             }
+            Phase::Sent(mut sent) => {
+                let step = sent.attempt.request_trailers(host);
+                self.after_body(worker, sent, step, now)
+            }
             other => {
                 self.phase = other;
                 RequestStep::Send
             }
+        }
+    }
+
+    /// More of the body of a request that was sent has come.
+    fn after_body(
+        &mut self,
+        worker: &mut Worker,
+        sent: Box<Sent>,
+        step: BodyStep,
+        now: Timestamp,
+    ) -> RequestStep {
+        let dialect = sent.attempt.dialect();
+        self.phase = Phase::Sent(sent);
+        match step {
+            BodyStep::Send => RequestStep::Send,
+            BodyStep::Hold => RequestStep::Hold,
+            BodyStep::Abandon => self.abandon(worker, dialect, now),
         }
     }
 

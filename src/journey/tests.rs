@@ -30,6 +30,7 @@ mod requests;
 mod responses;
 mod settlements;
 mod silence;
+mod translation;
 mod usage;
 mod waits;
 

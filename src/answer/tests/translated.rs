@@ -33,3 +33,23 @@ fn a_plain_answer_is_translated_as_a_whole() {
     let answer: Value = serde_json::from_slice(&wire.body).unwrap();
     assert_eq!(answer["choices"][0]["message"]["content"], "hello", "{answer}");
 }
+
+#[test]
+fn a_long_plain_answer_that_ends_with_trailers_is_translated() {
+    let mut answer = message();
+    let text = "x".repeat(20_000);
+    answer["content"][0]["text"] = json!(text);
+    let answer = answer.to_string().into_bytes();
+    let mut gatekeeper =
+        Gatekeeper::of_success(translating(Translation::ChatToMessages, false), HeaderBlock::of(OK_JSON))
+            .unwrap();
+    let mut wire = FakeWire { body: answer.clone(), ..FakeWire::default() };
+    let verdict = gatekeeper.chunk(&mut wire, answer.len(), false, NOW.wall());
+    assert_eq!(verdict, Verdict::Commit { content: true });
+    let mut follower = gatekeeper.commit(false, &mut wire);
+    let report = follower.pass_held(&mut wire, answer.len(), false);
+    assert_eq!((report.release, wire.body.len()), (Release::Hold, 0));
+    assert!(!follower.end_with_trailers(&mut wire));
+    let answer: Value = serde_json::from_slice(&wire.body).unwrap();
+    assert_eq!(answer["choices"][0]["message"]["content"], text, "{answer}");
+}

@@ -36,6 +36,9 @@ use super::{ReasoningPolicy, Translation};
 use crate::base::Endpoint;
 pub use terms::{AnswerTerms, NotTranslated};
 
+/// The longest id of an answer, and the longest name of a model. Each chunk of chat repeats both.
+const MAX_HEAD: usize = 1024;
+
 /// Translates a plain answer. `None` if it is not an answer of the provider's dialect.
 pub fn translate_answer(way: Translation, body: &[u8], terms: &AnswerTerms) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(body.len());
@@ -156,6 +159,7 @@ impl Client {
 
     fn take(&mut self, piece: Piece<'_>, terms: &AnswerTerms, out: &mut Vec<u8>) -> Taken {
         match piece {
+            Piece::Start(head) if head.id.len().max(head.model.len()) > MAX_HEAD => Err(NotTranslated),
             Piece::Reasoning(_) if terms.reasoning != ReasoningPolicy::Keep => Ok(()),
             Piece::Call(call) => self.call(call, terms, out),
             piece => self.writer.take(piece, terms, out),

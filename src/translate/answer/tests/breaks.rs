@@ -143,3 +143,15 @@ fn the_number_of_the_next_event_is_known() {
     translator.event(b"", content("a").as_bytes(), &mut out).unwrap();
     assert_eq!(translator.next_number(), client_events(&out).len() as u64);
 }
+
+#[test]
+fn a_head_that_each_chunk_would_repeat_is_short() {
+    for (length, expected) in [(MAX_HEAD, 1), (MAX_HEAD + 1, 0)] {
+        for member in ["id", "model"] {
+            let mut start =
+                serde_json::json!({"type": "message_start", "message": {"id": "a", "model": "b"}});
+            start["message"][member] = "x".repeat(length).into();
+            assert_eq!(feed(Translation::ChatToMessages, [start.to_string()]).0, expected, "{member}");
+        }
+    }
+}
