@@ -226,6 +226,40 @@ async fn tool_calls_come_in_the_clients_dialect() {
     }
 }
 
+/// A client's own key, and what its vendor's headers say, are for no other vendor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_the_clients_vendor_reaches_another() {
+    let gateway = gateway(Shape::Loop).configure(&json!({
+        "targets": {"messages-chat": {"key": null}, "chat-messages": {"key": null}},
+    }));
+    let Scene { envoy, providers: [only], .. } = gateway.start_with(["only"]).await;
+    let ask = |api, provider| {
+        request(api, &name(api, provider), false)
+            .header("authorization", "Bearer sk-client")
+            .header("x-api-key", "sk-client")
+            .header("anthropic-beta", "b-1")
+            .header("anthropic-version", "2020-01-01")
+            .header("openai-beta", "b-2")
+            .header("openai-organization", "org")
+    };
+    for (api, provider) in [(Api::Messages, Api::Chat), (Api::Chat, Api::Messages)] {
+        let answer = envoy.ask(ask(api, provider)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    for received in only.received() {
+        for (name, value) in &received.headers {
+            assert!(!value.contains("sk-client"), "{name} went to {}", received.path);
+            assert!(
+                !name.starts_with("openai-") && name != "anthropic-beta",
+                "{name} went to {}",
+                received.path
+            );
+        }
+        let version = received.header("anthropic-version");
+        assert_eq!(version, (received.path == path(Api::Messages)).then_some("2023-06-01"));
+    }
+}
+
 /// The provider's status and message stay; the form is the client's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_come_in_the_clients_dialect() {

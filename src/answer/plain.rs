@@ -196,14 +196,21 @@ impl PlainFollower {
             content: (available > 0).then_some(0),
             ..ChunkReport::of(Release::Pass)
         };
-        let is_over = end && !reader.answer.is_cut_off();
-        match (end, if is_over { translated.finish(host) } else { Err(Lost) }) {
+        if translated.is_written() {
+            return (report, 0);
+        }
+        // Its provider may leave it open.
+        let is_complete = reader.is_complete();
+        if !end && !is_complete {
             // Trailers may come next, and in their callback only a buffer that is held can be filled.
-            (false, _) => (ChunkReport { release: Release::Hold, ..report }, 0),
-            (true, Ok(length)) => {
+            return (ChunkReport { release: Release::Hold, ..report }, 0);
+        }
+        let written = if reader.answer.is_cut_off() { Err(Lost) } else { translated.finish(host) };
+        match written {
+            Ok(length) => {
                 (ChunkReport { forwarded: true, finished_choices: self.finished(), ..report }, length)
             }
-            (true, Err(Lost)) => (ChunkReport { release: Release::Hold, is_cut: true, ..report }, 0),
+            Err(Lost) => (ChunkReport { release: Release::Hold, is_cut: true, ..report }, 0),
         }
     }
 

@@ -300,8 +300,11 @@ impl StreamReader {
 
 impl Events {
     fn read(&mut self, event: &Event<'_>) -> Sign {
+        let was_over = self.state.is_over();
         let sign = self.judge(event);
-        if self.failed.is_none()
+        // After the proper end clients read nothing more.
+        if !was_over
+            && self.failed.is_none()
             && let Some(translated) = &mut self.translated
             && translated.event(event).is_err()
         {

@@ -89,12 +89,14 @@ pub(super) struct TranslatedPlain {
     collected: Vec<u8>,
     /// It is too long, or the host has refused a call. It ends for its client without a proper end.
     is_lost: bool,
+    /// The translation has been written. Nothing follows it.
+    is_written: bool,
 }
 
 impl TranslatedPlain {
     /// An answer of which nothing has come.
     pub(super) const fn new(translate: Rc<Translate>) -> Self {
-        Self { translate, collected: Vec::new(), is_lost: false }
+        Self { translate, collected: Vec::new(), is_lost: false, is_written: false }
     }
 
     /// Takes the `available` bytes out of the host's buffer. `read` gets each window of them.
@@ -107,7 +109,7 @@ impl TranslatedPlain {
         let done = read_windows(host, available, WINDOW, |window| {
             if self.collected.len().saturating_add(window.len()) > MAX_TRANSLATED_ANSWER {
                 self.is_lost = true;
-            } else if !self.is_lost {
+            } else if !self.is_lost && !self.is_written {
                 self.collected.extend_from_slice(window);
             }
             read(window);
@@ -124,6 +126,12 @@ impl TranslatedPlain {
         let translated =
             translate_answer(self.translate.way, &collected, &self.translate.terms).ok_or(Lost)?;
         host.append(&translated).map_err(|_| Lost)?;
+        self.is_written = true;
         Ok(translated.len())
+    }
+
+    /// Whether the translation has been written.
+    pub(super) const fn is_written(&self) -> bool {
+        self.is_written
     }
 }

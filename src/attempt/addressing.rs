@@ -26,7 +26,8 @@ pub fn address_to(
         return false;
     }
     let is_as_called = call.called(from, &path);
-    Addressed { at, account, path: (!is_as_called).then_some(&*path), route }.write(config, call, sink);
+    Addressed { at, account, path: (!is_as_called).then_some(&*path), route, is_translated: from != to }
+        .write(config, call, sink);
     true
 }
 
@@ -48,7 +49,7 @@ pub fn address_to_account(
         provider::resource_path(at.kind, prefix, version, rest, call.query.as_deref(), &mut path);
         path
     });
-    Addressed { at, account, path: path.as_deref(), route }.write(config, call, sink);
+    Addressed { at, account, path: path.as_deref(), route, is_translated: false }.write(config, call, sink);
     true
 }
 
@@ -59,11 +60,13 @@ struct Addressed<'a> {
     /// `None` if the client's path stays.
     path: Option<&'a str>,
     route: Route,
+    /// The provider gets it in another dialect than the client's.
+    is_translated: bool,
 }
 
 impl Addressed<'_> {
     fn write(self, config: &Config, call: &CallHeaders, sink: &mut impl HeaderSink) {
-        let Self { at, account, path, route } = self;
+        let Self { at, account, path, route, is_translated } = self;
         let stripped_by = StrippedBy::of(config);
         sink.set(stripped_by.cluster_header(), account.cluster.as_deref().unwrap_or(&at.cluster));
         sink.set(":authority", &at.host);
@@ -71,9 +74,9 @@ impl Addressed<'_> {
             sink.set(":path", path);
         }
         // A client's key is for this filter. It is passed on only if the operator configured neither client
-        // keys nor a credential for the target.
+        // keys nor a credential for the target, and never to a vendor of another dialect.
         let own = account.key.secret();
-        if account.key.is_own() || config.keys.is_some() {
+        if account.key.is_own() || config.keys.is_some() || is_translated {
             for (bit, name) in provider::CREDENTIAL_HEADERS.iter().enumerate() {
                 let replaced = own.is_some() && *name == route.credential;
                 if call.credentials & (1 << bit) != 0 && !replaced {
@@ -85,7 +88,8 @@ impl Addressed<'_> {
             sink.set(route.credential, &route.scheme.value(key.expose()));
         }
         for header in call.vendor_headers() {
-            if !header.is_for(at.kind) && !at.forwards(header.name) {
+            // What one dialect says in headers means nothing in another.
+            if (is_translated || !header.is_for(at.kind)) && !at.forwards(header.name) {
                 sink.remove(header.name.as_bytes());
             }
         }
@@ -99,7 +103,7 @@ impl Addressed<'_> {
             }
         }
         for (name, value) in route.headers {
-            if !call.has_vendor_header(name) {
+            if is_translated || !call.has_vendor_header(name) {
                 sink.set(name, value);
             }
         }
