@@ -253,7 +253,7 @@ impl PlainFollower {
     ) -> ChunkReport {
         if self.translated.is_some() {
             let (report, length) = self.translate(host, held, true, end);
-            if end && !report.is_cut {
+            if report.forwarded {
                 host.set("content-length", Decimal::of(length as u64).as_str());
             }
             return report;
@@ -282,7 +282,8 @@ impl PlainFollower {
         if self.reader.answer.is_cut_off() {
             return true;
         }
-        self.translated.as_mut().is_some_and(|translated| translated.finish(host).is_err())
+        let open = self.translated.as_mut().filter(|translated| !translated.is_written());
+        open.is_some_and(|translated| translated.finish(host).is_err())
     }
 
     /// What is wrong with the response that has ended here, if anything is.

@@ -35,7 +35,7 @@ fn a_plain_answer_is_translated_as_a_whole() {
 }
 
 #[test]
-fn a_long_plain_answer_that_ends_with_trailers_is_translated() {
+fn a_long_plain_answer_is_translated_when_it_is_complete_whatever_follows() {
     let mut answer = message();
     let text = "x".repeat(20_000);
     answer["content"][0]["text"] = json!(text);
@@ -43,13 +43,19 @@ fn a_long_plain_answer_that_ends_with_trailers_is_translated() {
     let mut gatekeeper =
         Gatekeeper::of_success(translating(Translation::ChatToMessages, false), HeaderBlock::of(OK_JSON))
             .unwrap();
-    let mut wire = FakeWire { body: answer.clone(), ..FakeWire::default() };
-    let verdict = gatekeeper.chunk(&mut wire, answer.len(), false, NOW.wall());
+    let (beginning, rest) = answer.split_at(19_000);
+    let mut wire = FakeWire { body: beginning.to_vec(), ..FakeWire::default() };
+    let verdict = gatekeeper.chunk(&mut wire, beginning.len(), false, NOW.wall());
     assert_eq!(verdict, Verdict::Commit { content: true });
     let mut follower = gatekeeper.commit(false, &mut wire);
-    let report = follower.pass_held(&mut wire, answer.len(), false);
+    let report = follower.pass_held(&mut wire, beginning.len(), false);
     assert_eq!((report.release, wire.body.len()), (Release::Hold, 0));
+    wire.body = rest.to_vec();
+    let report = follower.chunk(&mut wire, rest.len(), false);
+    assert_eq!((report.release, report.finished_choices), (Release::Pass, Some(u32::MAX)));
     assert!(!follower.end_with_trailers(&mut wire));
+    let report = follower.chunk(&mut wire, 0, true);
+    assert_eq!(report.release, Release::Pass);
     let answer: Value = serde_json::from_slice(&wire.body).unwrap();
     assert_eq!(answer["choices"][0]["message"]["content"], text, "{answer}");
 }
