@@ -7,7 +7,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use llm_failsafe::stream::Framer;
-use llm_failsafe::translate::{AnswerTerms, ReasoningPolicy, StreamTranslator, Translation, translate_answer};
+use llm_failsafe::translate::{
+    AnswerTerms, ReasoningPolicy, StreamTranslator, Translation, translate_answer,
+};
 
 /// The ends of streams in the dialects of clients.
 const ENDS: [&[u8]; 4] = [b"[DONE]", b"message_stop", b"response.completed", b"response.incomplete"];
