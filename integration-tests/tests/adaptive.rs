@@ -123,7 +123,6 @@ async fn an_adaptive_limit_follows_a_changing_capacity_and_is_better_than_any_fi
     /// The limit follows while a provider does that so often: for 6 seconds.
     const FOLLOWS_WITHIN: usize = 24;
     const NAMES: [&str; 3] = ["adaptive", "low", "high"];
-    let _alone = turns::alone().await;
     let limits = [json!({"adaptive": true, "max": 64}), json!(3), json!(12), Value::Null];
     let [adaptive, low, high, none] = limits;
     let Scene { envoy, providers, .. } =

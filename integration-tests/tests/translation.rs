@@ -507,13 +507,9 @@ fn calls_and_results(sent: &Value) -> Vec<String> {
 async fn a_session_of_a_coding_agent_goes_on_at_a_provider_of_another_dialect() {
     const TURNS: usize = 10;
     const DIES_IN: usize = 5;
-    for (agent, spare_api) in [
-        ("claude-code", Api::Chat),
-        ("claude-code-without-tool-search", Api::Chat),
-        ("codex", Api::Chat),
-        ("codex", Api::Messages),
-        ("codex-with-deferred-tools", Api::Messages),
-    ] {
+    for (agent, spare_api) in
+        [("claude-code", Api::Chat), ("codex", Api::Chat), ("codex-with-deferred-tools", Api::Messages)]
+    {
         let mut session = Session::of(agent);
         let endpoint = if spare_api == Api::Chat { "chat" } else { "messages" };
         let translate = match session.api {
